@@ -1,0 +1,227 @@
+"""The bundle manifest: everything that an engine must know about `model.onnx`, and how to check that it is the same.
+
+A bundle is a folder: `manifest.json`, `model.onnx`, `card.md`, `parity.npz`. The graph takes `uint8 [n, height, width, 3]`
+and gives, by output name, one `float32 [n, labels]` of raw probabilities a head, the L2-normalised embedding
+`float32 [n, 400]` and the hash `uint8 [n, 32]` (bit i = hash logit i > 0, most significant bit of byte 0 first).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from schemas.errors import BundleRefused
+from schemas.hashes import Epoch
+
+FORMAT_VERSION = 1
+MANIFEST_FILE = "manifest.json"
+MODEL_FILE = "model.onnx"
+PARITY_FILE = "parity.npz"
+CARD_FILE = "card.md"
+
+StableId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Unit = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Frozen, keyword-only, and a field that we do not know is an error: a manifest is never half understood."""
+
+
+class Preprocess(Strict, frozen=True):
+    """How bytes become the network's input, in this order: decode, turn upright, RGB, resize by `mode`.
+
+    `squash` scales both sides to the size whatever the aspect ratio; `pad` scales the long side and fills with
+    `pad_colour`, centred; `crop` scales the short side and cuts the centre. Scaling of values is inside the graph.
+    """
+
+    mode: Literal["squash", "pad", "crop"] = "squash"
+    width: Annotated[int, Meta(ge=16, le=2048)]
+    height: Annotated[int, Meta(ge=16, le=2048)]
+    colour_order: Literal["RGB"] = "RGB"
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    pad_colour: tuple[int, int, int] = (127, 127, 127)
+
+
+class Label(Strict, frozen=True):
+    """One label of a head; `index` is its place in the head's output, `value` the text of the training column."""
+
+    id: StableId
+    index: Annotated[int, Meta(ge=0)]
+    value: str
+    display: dict[str, str] = {}
+
+
+class Calibration(Strict, frozen=True):
+    """A monotone piecewise-linear table raw probability `x` → calibrated probability `y`, flat beyond its ends."""
+
+    x: list[Unit]
+    y: list[Unit]
+
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y) or not self.x:
+            raise ValueError("calibration: x and y need the same number of points, at least one")
+        if any(b <= a for a, b in zip(self.x, self.x[1:], strict=False)):
+            raise ValueError("calibration.x: must rise strictly")
+        if any(b < a for a, b in zip(self.y, self.y[1:], strict=False)):
+            raise ValueError("calibration.y: must not fall")
+
+
+class Head(Strict, frozen=True):
+    """One group of labels. `softmax`: they exclude each other; `multi_label`: several may hold at once.
+
+    A prediction is *offered* where its calibrated probability reaches `threshold`, the lowest value at which
+    the validation photos gave `target_precision`; a threshold of 1 means that no value did.
+    """
+
+    id: StableId
+    kind: Literal["softmax", "multi_label"]
+    column: str
+    datasets: list[str]
+    output: str
+    labels: Annotated[list[Label], Meta(min_length=2)]
+    calibration: Calibration | None = None
+    class_calibration: dict[StableId, Calibration] = {}
+    threshold: Unit = 1.0
+    target_precision: Unit = 0.9
+
+    def __post_init__(self) -> None:
+        if [label.index for label in self.labels] != list(range(len(self.labels))):
+            raise ValueError(f"heads[{self.id}].labels: index must count 0, 1, 2 … in order")
+        ids = {label.id for label in self.labels}
+        if len(ids) != len(self.labels):
+            raise ValueError(f"heads[{self.id}].labels: two labels share one id")
+        unknown = set(self.class_calibration) - ids
+        if unknown:
+            raise ValueError(f"heads[{self.id}].class_calibration: no such label {sorted(unknown)[0]!r}")
+
+
+class Embedding(Strict, frozen=True):
+    """The L2-normalised embedding output, `float32 [n, dim]`."""
+
+    output: str = "embedding"
+    dim: Annotated[int, Meta(ge=8)] = 400
+
+
+class Hash(Strict, frozen=True):
+    """The packed hash output, `uint8 [n, bits / 8]`; `codec` names how it was made from the embedding."""
+
+    output: str = "hash"
+    bits: Literal[256] = 256
+    order: Literal["msb_first"] = "msb_first"
+    codec: str = "catalyzer"
+
+
+class Parity(Strict, frozen=True):
+    """The parity file: array `photos` uint8 [n, h, w, 3] and one array per graph output under its name.
+
+    Probabilities and embedding may differ by the absolute tolerances; at most `hash_bits` bits a photo may differ.
+    """
+
+    file: str = PARITY_FILE
+    probabilities: Annotated[float, Meta(gt=0)] = 5e-3
+    embedding: Annotated[float, Meta(gt=0)] = 5e-3
+    hash_bits: Annotated[int, Meta(ge=0)] = 2
+
+
+class Training(Strict, frozen=True):
+    """What made the bundle: the recipe's name, the command that remakes it, photos per data set, seconds, hardware."""
+
+    recipe: str
+    command: str
+    photos: dict[str, int] = {}
+    seconds: float = 0.0
+    hardware: str = ""
+    notes: dict[str, float | str] = {}
+
+
+class Manifest(Strict, frozen=True):
+    """`manifest.json` of a bundle. `files` holds the sha256 of every other file of the folder."""
+
+    format_version: int = FORMAT_VERSION
+    name: StableId
+    model_version: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    epoch: Epoch
+    created: str
+    input: str = "photos"
+    preprocess: Preprocess
+    heads: list[Head]
+    top_k: Annotated[int, Meta(ge=1, le=100)] = 5
+    embedding: Embedding = Embedding()
+    hash: Hash = Hash()
+    parity: Parity = Parity()
+    training: Training
+    files: dict[str, Sha256]
+
+    def __post_init__(self) -> None:
+        for field, values in (("id", [h.id for h in self.heads]), ("output", [h.output for h in self.heads])):
+            if len(set(values)) != len(values):
+                raise ValueError(f"heads: two heads share one {field}")
+
+    def head(self, head_id: str) -> Head:
+        """The head of that id; raises KeyError."""
+        return find_head(self.heads, head_id)
+
+
+def find_head(heads: list[Head], head_id: str) -> Head:
+    """The head called `head_id`; raises KeyError naming the ones there are."""
+    for head in heads:
+        if head.id == head_id:
+            return head
+    raise KeyError(f"{head_id}: no such head; there are {', '.join(h.id for h in heads)}")
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Indented JSON, one key order, so that two manifests can be compared as text."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """Decode and check; raises BundleRefused naming the field, or the version that this code does not know."""
+    try:
+        version = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get(
+            "format_version", msgspec.Raw(b"1")
+        )
+        if bytes(version) != str(FORMAT_VERSION).encode():
+            text = f"format_version: {bytes(version).decode()} is not {FORMAT_VERSION}; upgrade groknet or export again"
+            raise BundleRefused(text)
+        return msgspec.json.decode(data, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BundleRefused(f"{MANIFEST_FILE}: {error}") from None
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Read `folder/manifest.json`; raises BundleRefused when it is absent or cannot be used."""
+    path = Path(folder) / MANIFEST_FILE
+    if not path.is_file():
+        raise BundleRefused(f"{path}: not there; a bundle is a folder with {MANIFEST_FILE} and {MODEL_FILE}")
+    return decode_manifest(path.read_bytes())
+
+
+def verify_files(folder: Path, manifest: Manifest) -> None:
+    """Compare every file's sha256 with the manifest; raises BundleRefused naming the first that differs."""
+    for name, expected in manifest.files.items():
+        path = Path(folder) / name
+        if not path.is_file() or path.resolve().parent != Path(folder).resolve():
+            raise BundleRefused(f"files.{name}: not in the bundle; fetch or export the bundle again")
+        if sha256_file(path) != expected:
+            raise BundleRefused(
+                f"files.{name}: its sha256 is not the manifest's; fetch or export the bundle again"
+            )
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Path:
+    """Write `manifest.json` into `folder` and return its path."""
+    path = Path(folder) / MANIFEST_FILE
+    path.write_bytes(encode_manifest(manifest))
+    return path

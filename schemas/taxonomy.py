@@ -1,0 +1,67 @@
+"""The taxonomy: heads and labels with ids that stay stable across models, and display names by language.
+
+A head's place in the network and a label's index may change with every training run; their ids may not. Recipes
+name a taxonomy file; training adds the labels that the data has and the taxonomy lacks by `slug`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from schemas.manifest import StableId, Strict
+
+
+class TaxonomyLabel(Strict, frozen=True):
+    """A label: `value` is its text in the data's column, `display` its name by language (BCP 47)."""
+
+    id: StableId
+    value: str
+    display: dict[str, str] = {}
+
+
+class TaxonomyHead(Strict, frozen=True):
+    """A head: a group of labels that exclude each other (`softmax`), or of which several may hold (`multi_label`)."""
+
+    id: StableId
+    kind: Literal["softmax", "multi_label"]
+    column: str
+    datasets: list[str]
+    display: dict[str, str] = {}
+    labels: list[TaxonomyLabel]
+
+
+class Taxonomy(Strict, frozen=True):
+    """All heads of one taxonomy; ids are unique."""
+
+    version: int = 1
+    heads: list[TaxonomyHead]
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for head in self.heads:
+            if head.id in seen:
+                raise ValueError(f"heads: {head.id} is there twice")
+            seen.add(head.id)
+            if len({label.id for label in head.labels}) != len(head.labels):
+                raise ValueError(f"heads[{head.id}].labels: two labels share one id")
+
+
+def slug(text: str) -> str:
+    """A stable id from a label's text: ASCII, lower case, words joined by `-`; `x` where nothing is left."""
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")[:100] or "x"
+
+
+def load_taxonomy(path: Path) -> Taxonomy:
+    """Read a taxonomy file; raises msgspec.ValidationError naming the field."""
+    return msgspec.json.decode(Path(path).read_bytes(), type=Taxonomy)
+
+
+def write_taxonomy(path: Path, taxonomy: Taxonomy) -> None:
+    """Write a taxonomy as indented JSON."""
+    Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(taxonomy), indent=1) + b"\n")
