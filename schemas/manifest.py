@@ -32,7 +32,7 @@ class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Frozen, keyword-only, and a field that we do not know is an error: a manifest is never half understood."""
 
 
-class Preprocess(Strict, frozen=True):
+class Preprocess(Strict, kw_only=True):
     """How bytes become the network's input, in this order: decode, turn upright, RGB, resize by `mode`.
 
     `squash` scales both sides to the size whatever the aspect ratio; `pad` scales the long side and fills with
@@ -47,7 +47,7 @@ class Preprocess(Strict, frozen=True):
     pad_colour: tuple[int, int, int] = (127, 127, 127)
 
 
-class Label(Strict, frozen=True):
+class Label(Strict, kw_only=True):
     """One label of a head; `index` is its place in the head's output, `value` the text of the training column."""
 
     id: StableId
@@ -56,7 +56,7 @@ class Label(Strict, frozen=True):
     display: dict[str, str] = {}
 
 
-class Calibration(Strict, frozen=True):
+class Calibration(Strict, kw_only=True):
     """A monotone piecewise-linear table raw probability `x` → calibrated probability `y`, flat beyond its ends."""
 
     x: list[Unit]
@@ -71,7 +71,7 @@ class Calibration(Strict, frozen=True):
             raise ValueError("calibration.y: must not fall")
 
 
-class Head(Strict, frozen=True):
+class Head(Strict, kw_only=True):
     """One group of labels. `softmax`: they exclude each other; `multi_label`: several may hold at once.
 
     A prediction is *offered* where its calibrated probability reaches `threshold`, the lowest value at which
@@ -100,14 +100,14 @@ class Head(Strict, frozen=True):
             raise ValueError(f"heads[{self.id}].class_calibration: no such label {sorted(unknown)[0]!r}")
 
 
-class Embedding(Strict, frozen=True):
+class Embedding(Strict, kw_only=True):
     """The L2-normalised embedding output, `float32 [n, dim]`."""
 
     output: str = "embedding"
     dim: Annotated[int, Meta(ge=8)] = 400
 
 
-class Hash(Strict, frozen=True):
+class Hash(Strict, kw_only=True):
     """The packed hash output, `uint8 [n, bits / 8]`; `codec` names how it was made from the embedding."""
 
     output: str = "hash"
@@ -116,7 +116,7 @@ class Hash(Strict, frozen=True):
     codec: str = "catalyzer"
 
 
-class Parity(Strict, frozen=True):
+class Parity(Strict, kw_only=True):
     """The parity file: array `photos` uint8 [n, h, w, 3] and one array per graph output under its name.
 
     Probabilities and embedding may differ by the absolute tolerances; at most `hash_bits` bits a photo may differ.
@@ -128,7 +128,7 @@ class Parity(Strict, frozen=True):
     hash_bits: Annotated[int, Meta(ge=0)] = 2
 
 
-class Training(Strict, frozen=True):
+class Training(Strict, kw_only=True):
     """What made the bundle: the recipe's name, the command that remakes it, photos per data set, seconds, hardware."""
 
     recipe: str
@@ -139,7 +139,7 @@ class Training(Strict, frozen=True):
     notes: dict[str, float | str] = {}
 
 
-class Manifest(Strict, frozen=True):
+class Manifest(Strict, kw_only=True):
     """`manifest.json` of a bundle. `files` holds the sha256 of every other file of the folder."""
 
     format_version: int = FORMAT_VERSION

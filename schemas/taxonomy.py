@@ -16,7 +16,7 @@ import msgspec
 from schemas.manifest import StableId, Strict
 
 
-class TaxonomyLabel(Strict, frozen=True):
+class TaxonomyLabel(Strict, kw_only=True):
     """A label: `value` is its text in the data's column, `display` its name by language (BCP 47)."""
 
     id: StableId
@@ -24,7 +24,7 @@ class TaxonomyLabel(Strict, frozen=True):
     display: dict[str, str] = {}
 
 
-class TaxonomyHead(Strict, frozen=True):
+class TaxonomyHead(Strict, kw_only=True):
     """A head: a group of labels that exclude each other (`softmax`), or of which several may hold (`multi_label`)."""
 
     id: StableId
@@ -35,7 +35,7 @@ class TaxonomyHead(Strict, frozen=True):
     labels: list[TaxonomyLabel]
 
 
-class Taxonomy(Strict, frozen=True):
+class Taxonomy(Strict, kw_only=True):
     """All heads of one taxonomy; ids are unique."""
 
     version: int = 1
