@@ -1,8 +1,9 @@
-"""The bundle manifest: everything that an engine must know about `model.onnx`, and how to check that it is the same.
+"""The bundle manifest: all that an engine must know about `model.onnx`, and how to check that it is the same.
 
-A bundle is a folder: `manifest.json`, `model.onnx`, `card.md`, `parity.npz`. The graph takes `uint8 [n, height, width, 3]`
-and gives, by output name, one `float32 [n, labels]` of raw probabilities a head, the L2-normalised embedding
-`float32 [n, 400]` and the hash `uint8 [n, 32]` (bit i = hash logit i > 0, most significant bit of byte 0 first).
+A bundle is a folder: `manifest.json`, `model.onnx`, `card.md`, `parity.npz`. The graph takes
+`uint8 [n, height, width, 3]` and gives, by output name, one `float32 [n, labels]` of raw probabilities a head, the
+L2-normalised embedding `float32 [n, 400]` and the hash `uint8 [n, 32]` (bit i = hash logit i > 0, most significant
+bit of byte 0 first).
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ Unit = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Frozen, keyword-only, and a field that we do not know is an error: a manifest is never half understood."""
+    """Frozen, keyword-only, and a field that we do not know is an error: nothing is half understood."""
 
 
-class Preprocess(Strict, kw_only=True):
+class Preprocess(Strict, frozen=True, kw_only=True):
     """How bytes become the network's input, in this order: decode, turn upright, RGB, resize by `mode`.
 
-    `squash` scales both sides to the size whatever the aspect ratio; `pad` scales the long side and fills with
-    `pad_colour`, centred; `crop` scales the short side and cuts the centre. Scaling of values is inside the graph.
+    `squash` scales both sides to the size whatever the aspect ratio; `pad` scales the long side and fills
+    with `pad_colour`, centred; `crop` scales the short side and cuts the centre. Values are scaled in the graph.
     """
 
     mode: Literal["squash", "pad", "crop"] = "squash"
@@ -47,8 +48,8 @@ class Preprocess(Strict, kw_only=True):
     pad_colour: tuple[int, int, int] = (127, 127, 127)
 
 
-class Label(Strict, kw_only=True):
-    """One label of a head; `index` is its place in the head's output, `value` the text of the training column."""
+class Label(Strict, frozen=True, kw_only=True):
+    """One label of a head; `index` is its place in the head's output, `value` the text in the column."""
 
     id: StableId
     index: Annotated[int, Meta(ge=0)]
@@ -56,8 +57,8 @@ class Label(Strict, kw_only=True):
     display: dict[str, str] = {}
 
 
-class Calibration(Strict, kw_only=True):
-    """A monotone piecewise-linear table raw probability `x` → calibrated probability `y`, flat beyond its ends."""
+class Calibration(Strict, frozen=True, kw_only=True):
+    """A monotone piecewise-linear table, raw probability `x` → calibrated `y`, flat beyond its ends."""
 
     x: list[Unit]
     y: list[Unit]
@@ -71,7 +72,7 @@ class Calibration(Strict, kw_only=True):
             raise ValueError("calibration.y: must not fall")
 
 
-class Head(Strict, kw_only=True):
+class Head(Strict, frozen=True, kw_only=True):
     """One group of labels. `softmax`: they exclude each other; `multi_label`: several may hold at once.
 
     A prediction is *offered* where its calibrated probability reaches `threshold`, the lowest value at which
@@ -100,14 +101,14 @@ class Head(Strict, kw_only=True):
             raise ValueError(f"heads[{self.id}].class_calibration: no such label {sorted(unknown)[0]!r}")
 
 
-class Embedding(Strict, kw_only=True):
+class Embedding(Strict, frozen=True, kw_only=True):
     """The L2-normalised embedding output, `float32 [n, dim]`."""
 
     output: str = "embedding"
     dim: Annotated[int, Meta(ge=8)] = 400
 
 
-class Hash(Strict, kw_only=True):
+class Hash(Strict, frozen=True, kw_only=True):
     """The packed hash output, `uint8 [n, bits / 8]`; `codec` names how it was made from the embedding."""
 
     output: str = "hash"
@@ -116,10 +117,10 @@ class Hash(Strict, kw_only=True):
     codec: str = "catalyzer"
 
 
-class Parity(Strict, kw_only=True):
+class Parity(Strict, frozen=True, kw_only=True):
     """The parity file: array `photos` uint8 [n, h, w, 3] and one array per graph output under its name.
 
-    Probabilities and embedding may differ by the absolute tolerances; at most `hash_bits` bits a photo may differ.
+    Probabilities and embedding may differ by these absolute tolerances, the hash by `hash_bits` bits a photo.
     """
 
     file: str = PARITY_FILE
@@ -128,8 +129,8 @@ class Parity(Strict, kw_only=True):
     hash_bits: Annotated[int, Meta(ge=0)] = 2
 
 
-class Training(Strict, kw_only=True):
-    """What made the bundle: the recipe's name, the command that remakes it, photos per data set, seconds, hardware."""
+class Training(Strict, frozen=True, kw_only=True):
+    """What made the bundle: the recipe's name, the command that remakes it, photos a data set, time, hardware."""
 
     recipe: str
     command: str
@@ -139,7 +140,7 @@ class Training(Strict, kw_only=True):
     notes: dict[str, float | str] = {}
 
 
-class Manifest(Strict, kw_only=True):
+class Manifest(Strict, frozen=True, kw_only=True):
     """`manifest.json` of a bundle. `files` holds the sha256 of every other file of the folder."""
 
     format_version: int = FORMAT_VERSION
@@ -187,14 +188,14 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 
 def decode_manifest(data: bytes) -> Manifest:
-    """Decode and check; raises BundleRefused naming the field, or the version that this code does not know."""
+    """Decode and check; raises BundleRefused naming the field, or the version if it is not ours."""
     try:
-        version = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get(
-            "format_version", msgspec.Raw(b"1")
-        )
-        if bytes(version) != str(FORMAT_VERSION).encode():
-            text = f"format_version: {bytes(version).decode()} is not {FORMAT_VERSION}; upgrade groknet or export again"
-            raise BundleRefused(text)
+        version = bytes(msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("format_version", b""))
+        if version != str(FORMAT_VERSION).encode():
+            found = version.decode() or "absent"
+            raise BundleRefused(
+                f"format_version: {found}, not {FORMAT_VERSION}; upgrade groknet or export again"
+            )
         return msgspec.json.decode(data, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleRefused(f"{MANIFEST_FILE}: {error}") from None
@@ -215,9 +216,7 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
         if not path.is_file() or path.resolve().parent != Path(folder).resolve():
             raise BundleRefused(f"files.{name}: not in the bundle; fetch or export the bundle again")
         if sha256_file(path) != expected:
-            raise BundleRefused(
-                f"files.{name}: its sha256 is not the manifest's; fetch or export the bundle again"
-            )
+            raise BundleRefused(f"files.{name}: its sha256 differs from the manifest; fetch or export again")
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Path:

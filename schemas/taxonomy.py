@@ -1,7 +1,7 @@
 """The taxonomy: heads and labels with ids that stay stable across models, and display names by language.
 
-A head's place in the network and a label's index may change with every training run; their ids may not. Recipes
-name a taxonomy file; training adds the labels that the data has and the taxonomy lacks by `slug`.
+A head's place in the network and a label's index may change with every training run; their ids may not.
+Recipes name a taxonomy file; training adds the labels that the data has and the taxonomy lacks by `slug`.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ import msgspec
 from schemas.manifest import StableId, Strict
 
 
-class TaxonomyLabel(Strict, kw_only=True):
+class TaxonomyLabel(Strict, frozen=True, kw_only=True):
     """A label: `value` is its text in the data's column, `display` its name by language (BCP 47)."""
 
     id: StableId
     value: str
-    display: dict[str, str] = {}
+    display: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-class TaxonomyHead(Strict, kw_only=True):
-    """A head: a group of labels that exclude each other (`softmax`), or of which several may hold (`multi_label`)."""
+class TaxonomyHead(Strict, frozen=True, kw_only=True):
+    """A head: labels that exclude each other (`softmax`), or of which several may hold (`multi_label`)."""
 
     id: StableId
     kind: Literal["softmax", "multi_label"]
     column: str
     datasets: list[str]
-    display: dict[str, str] = {}
+    display: dict[str, str] = msgspec.field(default_factory=dict)
     labels: list[TaxonomyLabel]
 
 
-class Taxonomy(Strict, kw_only=True):
+class Taxonomy(Strict, frozen=True, kw_only=True):
     """All heads of one taxonomy; ids are unique."""
 
     version: int = 1
