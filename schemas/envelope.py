@@ -1,0 +1,33 @@
+"""CloudEvents headers (Kafka binding, binary mode) that every message of ours carries."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+def cloud_event_headers(
+    *, type_: str, source: str, key: str, event_id: str | None = None, time_us: int | None = None
+) -> Headers:
+    """Return ce_* headers, `partitionkey` = the message key; `time_us` is UTC microseconds, now by default."""
+    now = datetime.now(UTC) if time_us is None else datetime.fromtimestamp(time_us / 1e6, UTC)
+    fields = {
+        "ce_specversion": "1.0",
+        "ce_id": event_id or str(uuid.uuid4()),
+        "ce_source": source,
+        "ce_type": type_,
+        "ce_time": now.isoformat().replace("+00:00", "Z"),
+        "ce_partitionkey": key,
+        "content-type": "application/json",
+    }
+    return tuple((name, value.encode()) for name, value in fields.items())
+
+
+def header(headers: Headers, name: str) -> str | None:
+    """The last header called `name` as text, or None."""
+    for key, value in reversed(headers):
+        if key == name:
+            return value.decode("utf-8", "replace")
+    return None

@@ -1,0 +1,63 @@
+"""The errors that steer a worker.
+
+    GroknetError
+    ├── Reject           slow down: a bounded queue is full, try again later
+    ├── Invalid          the input is at fault: dead letter at once, never retried
+    │   └── InvalidEvent the event as a whole cannot be used
+    ├── Transient        the world is at fault: retry
+    ├── BundleRefused    a bundle or engine does not match what it says it is
+    ├── EpochMismatch    hashes of two epochs would meet
+    └── ConfigError      the configuration is wrong; the message names the key
+
+Anything else that is raised is a fault of ours: the process ends loudly and its supervisor restarts it.
+"""
+
+from __future__ import annotations
+
+
+class GroknetError(Exception):
+    """Root of every error that this project raises on purpose; its text names the field and the remedy."""
+
+
+class Reject(GroknetError):
+    """A bounded queue is full; the caller keeps the item and slows down."""
+
+
+class Invalid(GroknetError):
+    """The input can never succeed: `stage` (where), `error` (short code) and `message` go to the dead letter."""
+
+    def __init__(self, stage: str, error: str, message: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.error = error
+        self.message = message
+
+    def __reduce__(self) -> tuple[type[Invalid], tuple[str, str, str]]:
+        """Pickle by the three fields, so that it crosses process boundaries."""
+        return type(self), (self.stage, self.error, self.message)
+
+
+class InvalidEvent(Invalid):
+    """The event itself cannot be used (undecodable, out of bounds, too far in the future)."""
+
+
+class Transient(GroknetError):
+    """A fault that may pass: a time-out, a 5xx answer, an overloaded store. Carries the same three fields."""
+
+    def __init__(self, stage: str, error: str, message: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.error = error
+        self.message = message
+
+
+class BundleRefused(GroknetError):
+    """A bundle whose checksums, format version or parity vectors do not match."""
+
+
+class EpochMismatch(GroknetError):
+    """A hash of another epoch was offered to an index or a topic."""
+
+
+class ConfigError(GroknetError):
+    """The configuration cannot be used; the message names the key and what would be right."""

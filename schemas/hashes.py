@@ -1,0 +1,54 @@
+"""Hash messages: the hash of every photo of a listing, keyed by listing, on the compacted topic of its epoch."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from schemas.errors import InvalidEvent
+from schemas.events import EventTime, ImageId, ListingId
+
+HASH_BYTES = 32
+HASH_TYPE = "groknet.hashes.v1"
+EVENT_TIME_HEADER = "groknet.event_time"  # a tombstone has no value, so its event time travels in this header
+
+HashHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="256 bits, most significant bit first")]
+Epoch = Annotated[str, Meta(pattern=r"^[0-9a-f]{12}$")]
+
+
+class ImageHash(msgspec.Struct, frozen=True, kw_only=True):
+    """The hash of one image."""
+
+    image_id: ImageId
+    hash: HashHex
+
+
+class HashMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """All hashes of one listing as of `event_time`; it replaces whatever came before it."""
+
+    listing_id: ListingId
+    event_time: EventTime
+    epoch: Epoch
+    model_version: str
+    state: str
+    category: str | None
+    images: list[ImageHash]
+
+
+_decoder = msgspec.json.Decoder(HashMessage)
+_encoder = msgspec.json.Encoder()
+
+
+def encode_hashes(message: HashMessage) -> bytes:
+    """Return the JSON bytes of a hash message."""
+    return _encoder.encode(message)
+
+
+def decode_hashes(value: bytes) -> HashMessage:
+    """Decode a hash message; raises InvalidEvent naming the field."""
+    try:
+        return _decoder.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidEvent("index", "invalid_hash_message", str(error)) from None

@@ -1,0 +1,76 @@
+"""What the store holds about a listing: one row a photo, one summary row, the latest event, thumbnails.
+
+Pooling of several photos (the summary): for every head, a label's probability is the mean over the good photos of
+its calibrated probability there, where a photo whose top labels lack the label counts 0; the `top_k` best stay.
+The mean is linear, so that a summary over one photo is that photo's row.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from schemas.events import EventTime, ListingEvent, ListingId
+from schemas.hashes import Epoch, HashHex
+
+SUMMARY_IMAGE_ID = ""
+Status = Literal["complete", "partial", "dead"]
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A label of a head with its calibrated probability; `offered` where it reaches the operating threshold."""
+
+    label: str
+    probability: Annotated[float, Meta(ge=0, le=1)]
+    offered: bool = False
+
+
+Predictions = dict[str, list[Prediction]]  # head id -> best first
+
+
+class BadImage(msgspec.Struct, frozen=True, kw_only=True):
+    """A photo that became a dead letter."""
+
+    image_id: str
+    stage: str
+    error: str
+
+
+class ImageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The row of one photo."""
+
+    image_id: str
+    predictions: Predictions
+    hash: HashHex
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The summary row (`image_id = ''`): predictions pooled over the good photos, and the bad ones named."""
+
+    status: Status
+    predictions: Predictions
+    bad_images: list[BadImage]
+
+
+class StoredListing(msgspec.Struct, frozen=True, kw_only=True):
+    """A listing in the store under one model version; one event's effects, written together."""
+
+    listing_id: ListingId
+    event_time: EventTime
+    model_version: str
+    epoch: Epoch
+    event: ListingEvent
+    summary: Summary
+    images: list[ImageRow]
+    stored_at: Annotated[
+        int, Meta(description="UTC microseconds when it was first written; not part of the state")
+    ]
+
+
+class RemovalMarker(msgspec.Struct, frozen=True, kw_only=True):
+    """What stays of a removed listing: when it was removed (event time)."""
+
+    listing_id: ListingId
+    event_time: EventTime

@@ -1,0 +1,138 @@
+"""The stream port: a partitioned, durable log with consumer groups, as Kafka has it.
+
+Every back end passes `tests/contract/test_stream_contract.py`. Order holds within a partition; a key always goes to
+one partition. Delivery is at least once: what is not committed comes again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from schemas.envelope import Headers
+
+
+class Partition(NamedTuple):
+    """One partition of a topic."""
+
+    topic: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One message as it lies in the log; key, value and headers are verbatim bytes."""
+
+    partition: Partition
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+    @property
+    def next_offset(self) -> int:
+        """What to commit once every effect of this record is durable."""
+        return self.offset + 1
+
+
+def _nothing(_: frozenset[Partition]) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class RebalanceListener:
+    """Called from inside `poll`, in the polling thread.
+
+    assigned: only what is new. revoked: still ours for the length of the call: finish or drop, commit what is
+    finished. lost: already somebody else's: drop, never commit.
+    """
+
+    assigned: Callable[[frozenset[Partition]], None] = _nothing
+    revoked: Callable[[frozenset[Partition]], None] = _nothing
+    lost: Callable[[frozenset[Partition]], None] = _nothing
+
+
+class Consumer(Protocol):
+    """A member of a consumer group. One thread calls all of it."""
+
+    def poll(self, timeout_s: float, max_records: int) -> list[Record]:
+        """Records of assigned partitions that are not paused, in offset order per partition; blocks up to timeout_s.
+
+        Joins the group on the first call, keeps membership alive, runs the rebalance listener.
+        """
+
+    def commit(self, next_offsets: Mapping[Partition, int]) -> None:
+        """Durably commit; partitions that this member does not own any more are left out, silently for the caller
+        but never for another owner's progress: a commit never goes through for a partition owned by someone else."""
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        """Stop fetching from these until resume; membership goes on."""
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """Fetch again, from where this member stopped."""
+
+    def close(self) -> None:
+        """Leave the group at once (the partitions move to others); commits nothing by itself. Idempotent."""
+
+
+class Delivery(Protocol):
+    """The promise of one send."""
+
+    def wait(self, timeout_s: float) -> None:
+        """Return once the record is durable; raises schemas.errors.Transient when it is not within timeout_s."""
+
+
+class Producer(Protocol):
+    """Sends records durably (acks = all, idempotent). Thread-safe."""
+
+    def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> Delivery:
+        """Queue one record; value None is a tombstone. Raises Transient when the log cannot be reached and Reject
+        when the local buffer is full."""
+
+    def flush(self, timeout_s: float) -> None:
+        """Return once everything sent is durable; raises Transient otherwise."""
+
+    def close(self) -> None:
+        """Flush and release. Idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """What a topic must be; names and figures come from schemas.topics."""
+
+    name: str
+    partitions: int
+    compacted: bool = False
+    retention_ms: int | None = None
+
+
+class StreamAdmin(Protocol):
+    """Topics and offsets, for the command line and for supervisors."""
+
+    def ensure_topics(self, topics: Sequence[TopicSpec]) -> None:
+        """Create what is missing; raises ConfigError when a present topic differs."""
+
+    def end_offsets(self, topic: str) -> dict[Partition, int]:
+        """The next offset to be written, per partition."""
+
+    def committed(self, group: str, topic: str) -> dict[Partition, int]:
+        """Committed next offsets of a group; partitions without a commit are absent."""
+
+    def read(self, topic: str, start: Mapping[Partition, int] | None = None) -> Iterable[Record]:
+        """Every record from `start` (default: the beginning) to the end as of the call, without a group."""
+
+    def close(self) -> None:
+        """Release. Idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A back end: factories that the workers and the command line share. Built by `build_stream(url)`."""
+
+    consumer: Callable[[str, Sequence[str], RebalanceListener], Consumer]
+    """(group, topics, listener) -> Consumer; a new group starts at the beginning of each topic."""
+    producer: Callable[[], Producer]
+    admin: Callable[[], StreamAdmin]
+    url: str = field(default="")
