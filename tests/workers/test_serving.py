@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+
+import pytest
+import urllib3
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from schemas.errors import ConfigError
+from workers.serving import Health, operations_routes, serve
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _get(url: str) -> urllib3.BaseHTTPResponse:
+    with urllib3.PoolManager(retries=False) as pool:
+        return pool.request("GET", url, timeout=5)
+
+
+def test_liveness_is_the_age_of_the_heartbeat_and_of_the_batch_in_flight():
+    clock = Clock()
+    health = Health(heartbeat_limit_s=30, batch_limit_s=120, clock=clock)
+    clock.now += 500
+    assert health.live, "loading may take long: only the start-up probe judges it"
+    health.mark_started()
+    assert health.live
+    clock.now += 31
+    assert not health.live
+    health.beat()
+    assert health.live
+    with health.batch():
+        clock.now += 100
+        health.beat()
+        assert health.live
+        clock.now += 21
+        health.beat()
+        assert not health.live
+        assert health.batch_age_s == 121
+    assert health.live
+
+
+def test_stale_is_apart_from_ready():
+    clock = Clock()
+    health = Health(stale_after_s=10, clock=clock)
+    health.mark_started()
+    health.mark_ready()
+    clock.now += 11
+    assert (health.ready, health.stale) == (True, True)
+    health.fresh()
+    assert not health.stale
+    assert not Health(clock=clock).stale
+
+
+def test_the_three_operations_routes_over_a_real_port():
+    health = Health(stale_after_s=1000)
+    server = serve(Starlette(routes=operations_routes(health)), "127.0.0.1", 0)
+    try:
+        health.waiting_for = "the index"
+        answer = _get(server.url + "/readyz")
+        assert answer.status == 503
+        assert answer.headers["retry-after"] == "1"
+        assert json.loads(answer.data) == {"ready": False, "stale": False, "waiting_for": "the index"}
+        health.mark_started()
+        health.mark_ready()
+        assert _get(server.url + "/readyz").status == 200
+        assert json.loads(_get(server.url + "/healthz").data)["live"] is True
+        metrics = _get(server.url + "/metrics")
+        assert metrics.headers["content-type"].startswith("text/plain")
+        assert b"process_cpu_seconds_total" in metrics.data
+        health.mark_unready("the stream")
+        assert json.loads(_get(server.url + "/readyz").data)["waiting_for"] == "the stream"
+    finally:
+        server.stop()
+    assert not server.running
+    server.stop()
+
+
+def test_a_dead_loop_answers_503():
+    clock = Clock()
+    health = Health(clock=clock)
+    health.mark_started()
+    server = serve(Starlette(routes=operations_routes(health)), "127.0.0.1", 0)
+    try:
+        clock.now += 31
+        answer = _get(server.url + "/healthz")
+        assert answer.status == 503
+        assert json.loads(answer.data)["heartbeat_age_s"] == 31
+    finally:
+        server.stop()
+
+
+def test_a_taken_port_is_named():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"port: {port} on 127.0.0.1"):
+            serve(Starlette(), "127.0.0.1", port)
+    with pytest.raises(ConfigError, match=r"host: 'no\.such\.host\.invalid'"):
+        serve(Starlette(), "no.such.host.invalid", 0)
+
+
+def test_stop_lets_the_request_under_way_finish():
+    entered = threading.Event()
+    release = threading.Event()
+
+    async def slow(_: Request) -> Response:
+        entered.set()
+        await asyncio.to_thread(release.wait, 10)
+        return PlainTextResponse("done")
+
+    server = serve(Starlette(routes=[Route("/slow", slow)]), "127.0.0.1", 0)
+    answers: list[bytes] = []
+    client = threading.Thread(target=lambda: answers.append(_get(server.url + "/slow").data))
+    client.start()
+    assert entered.wait(10)
+    stopping = threading.Thread(target=server.stop)
+    stopping.start()
+    release.set()
+    stopping.join(20)
+    client.join(20)
+    assert answers == [b"done"]
+
+
+def test_an_application_that_cannot_start_is_not_served():
+    async def broken(scope, receive, send):
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no"})
+
+    with pytest.raises(RuntimeError, match="did not start"):
+        serve(broken, "127.0.0.1", 0)

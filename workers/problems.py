@@ -1,0 +1,64 @@
+"""Errors over HTTP as problem+json (RFC 9457): `type`, `title`, `status`, a `detail` naming field and remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+MEDIA_TYPE = "application/problem+json"
+_TYPE = "urn:groknet:problem:"
+
+
+class Problem(Exception):
+    """Raised anywhere inside a request; becomes the answer. `code` is stable, `detail` is for people."""
+
+    def __init__(self, status: int, code: str, detail: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+    def response(self) -> JSONResponse:
+        """The answer itself; 503s tell when to come back."""
+        body = {
+            "type": _TYPE + self.code,
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        headers = {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
+        return JSONResponse(body, self.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def _problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return error.response()
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    details = {
+        404: f"path: nothing is served at {request.url.path}; see /openapi.json",
+        405: f"method: {request.method} is not served at {request.url.path}; see /openapi.json",
+    }
+    codes = {404: "no-such-path", 405: "no-such-method"}
+    answer = Problem(
+        error.status_code,
+        codes.get(error.status_code, "http-error"),
+        details.get(error.status_code, error.detail),
+    ).response()
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _fault(_: Request, __: Exception) -> Response:
+    return Problem(500, "fault", "a fault of ours; the log of the worker has it. Try again").response()
+
+
+HANDLERS: Mapping[object, object] = {Problem: _problem, HTTPException: _http_error, Exception: _fault}
+"""For `Starlette(exception_handlers=...)`; nothing but problem+json leaves an application that has them."""
