@@ -29,6 +29,8 @@ _SHADES: dict[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
     "grey": ((108, 110, 112), (152, 152, 154)),
     "white": ((232, 230, 226), (250, 250, 248)),
 }
+# What is printed on neutral products: mid grey, charcoal and beige, so that a black check is not also a white one.
+_NEUTRAL_ACCENT = {"black": (158, 158, 160), "grey": (58, 58, 62), "white": (204, 182, 146)}
 # Trim: (displayed RGB, material): oak, walnut, steel, black metal, white plastic, brass.
 _TRIMS = (
     ((190, 148, 100), "wood"),
@@ -40,9 +42,9 @@ _TRIMS = (
 )
 # diffuse, highlight strength, highlight exponent, mirror strength, see-through
 _MATERIAL = {
-    "ceramic": (0.95, 0.55, 90.0, 0.30, 0.0),
+    "ceramic": (0.95, 0.5, 90.0, 0.34, 0.0),
     "glass": (0.62, 0.9, 160.0, 0.55, 0.5),
-    "metal": (0.50, 0.6, 40.0, 0.85, 0.0),
+    "metal": (0.42, 0.5, 50.0, 0.85, 0.0),
     "wood": (1.0, 0.10, 18.0, 0.04, 0.0),
     "plastic": (1.0, 0.30, 30.0, 0.12, 0.0),
     "fabric": (1.0, 0.0, 4.0, 0.0, 0.0),
@@ -90,8 +92,8 @@ def finish_of(product: Product) -> Finish:
     dark, light = (np.asarray(end, np.float32) for end in _SHADES[product.colour])
     shown = dark + (light - dark) * np.float32(s[8])
     bright = float(shown @ np.array([0.3, 0.59, 0.11], np.float32))
-    if product.colour in ("white", "grey"):
-        accent = np.array([58, 58, 62] if product.colour == "white" else [228, 228, 226], np.float32)
+    if product.colour in _NEUTRAL_ACCENT:
+        accent = np.array(_NEUTRAL_ACCENT[product.colour], np.float32)
     elif bright > 150:
         accent = np.array([250, 249, 246], np.float32) if s[11] > 0.5 else shown * 0.5
     else:
@@ -110,21 +112,35 @@ def finish_of(product: Product) -> Finish:
     )
 
 
-@lru_cache(maxsize=1)
-def grain() -> Floats:
-    """A tile of smooth noise, float32 [256, 256] in [-1, 1], the same in every process."""
+@lru_cache(maxsize=2)
+def grain(roughness: float = 1.4) -> Floats:
+    """A tile of smooth noise, float32 [256, 256] in [-1, 1], the same in every process; amplitude falls with
+    frequency to the power -`roughness`."""
     rng = np.random.default_rng(0x6A1)
     spectrum = np.fft.rfft2(rng.standard_normal((256, 256)))
     fy, fx = np.fft.fftfreq(256)[:, None], np.fft.rfftfreq(256)[None, :]
     reach = np.hypot(fx, fy)
     reach[0, 0] = np.inf
-    tile = np.fft.irfft2(spectrum * reach**-1.4 * (reach > 3 / 256), s=(256, 256))
+    tile = np.fft.irfft2(spectrum * reach**-roughness * (reach > 3 / 256), s=(256, 256))
     return np.clip(tile / (2.2 * tile.std()), -1, 1).astype(np.float32)
 
 
 def noise(u: Floats, v: Floats) -> Floats:
     """The noise tile read at (u, v), where one unit of u or v is one tile."""
     return grain()[(v * 256).astype(np.int32) & 255, (u * 256).astype(np.int32) & 255]
+
+
+def _veins(u: Floats, v: Floats) -> NDArray[np.bool_]:
+    """The lines of marble: where a smooth noise, read between its pixels, changes its sign."""
+    tile = grain(2.2)
+    x, y = u * 256, v * 256
+    i, j = np.floor(y).astype(np.int32), np.floor(x).astype(np.int32)
+    fy, fx = y - i, x - j
+    i, j, k, m = i & 255, j & 255, (i + 1) & 255, (j + 1) & 255
+    top = tile[i, j] * (1 - fx) + tile[i, m] * fx
+    low = tile[k, j] * (1 - fx) + tile[k, m] * fx
+    mask: NDArray[np.bool_] = np.abs(top * (1 - fy) + low * fy) < 0.07
+    return mask
 
 
 def print_mask(finish: Finish, uv: Floats) -> NDArray[np.bool_]:
@@ -145,7 +161,7 @@ def print_mask(finish: Finish, uv: Floats) -> NDArray[np.bool_]:
     if finish.pattern == "zigzag":
         wave = v + np.abs(fu - 0.5) * 1.2
         return wave - np.floor(wave) < 0.36
-    return np.abs(noise(uv[:, 0] * 0.22, uv[:, 1] * 0.22 + 0.3)) < 0.11  # marbled: the veins of a noise
+    return _veins(uv[:, 0] * np.float32(0.3), uv[:, 1] * np.float32(0.3) + np.float32(0.3))
 
 
 def texture(material: str, uv: Floats) -> Floats | None:

@@ -157,7 +157,7 @@ def carton(s: Numbers) -> Mesh:
         back = sheet((roof * [1, -1, 1]).astype(np.float32), uv.astype(np.float32), PLAIN)
         gable = np.array([[[-half, -half, high], [-half, half, high]], [[-half, 0, high + peak]] * 2], np.float32)
         ends = [sheet((gable * [side, 1, 1]).astype(np.float32), gable[..., 1:], PLAIN) for side in (1, -1)]
-        crest = block((2 * half, 0.03, 0.14), TRIM, 0.01).move(z=high + peak - 0.02)
+        crest = block((2 * half, 0.03, 0.14), PLAIN, 0.01).move(z=high + peak - 0.02)
         return join([box, front, back, *ends, crest])
     wide, deep = lerp(0.7, 1.2, s[1]), lerp(0.5, 0.9, s[2])
     high = lerp(0.35, 0.8, s[3]) if kind < 2 else lerp(1.1, 1.5, s[3])

@@ -45,12 +45,15 @@ class Shadows:
         """Contact shadow at floor points [k, 3], in [0, 1]."""
         return _read(self.contact, points[:, 0], points[:, 1])
 
-    def on_surface(self, points: Floats) -> Floats:
+    def on_surface(self, points: Floats, normals: Floats) -> Floats:
         """How much of the key light surface points [k, 3] miss because of another surface, in [0, 1]."""
+        points = points + normals * np.float32(0.04)  # stepping off the surface avoids stripes of self-shadow
         scale = _MAP / (2 * _SPAN)
         x = (points @ self.right) * scale + _MAP / 2
         y = (points @ self.up) * scale + _MAP / 2
-        here = points @ self.to_key + 0.045  # the bias against self-shadowing: a map pixel is 0.033 wide
+        cosine = np.maximum(normals @ self.to_key, 0.2)
+        # A map pixel is 0.033 wide: a slope changes that much times its tangent within one.
+        here = points @ self.to_key + 0.015 + 0.033 * np.sqrt(1 - np.minimum(cosine, 1) ** 2) / cosine
         hits = np.zeros(len(points), np.float32)
         for dx, dy in ((-0.6, -0.2), (0.2, -0.6), (0.6, 0.2), (-0.2, 0.6)):
             column = np.clip((x + dx).astype(np.int32), 0, _MAP - 1)
@@ -116,11 +119,12 @@ def shade(
     gloss = np.maximum(np.einsum("ij,ij->i", normals, half), 1e-4)
     spot = material[:, 1] * np.exp(np.log(gloss) * material[:, 2]) * (1 - shadow)
     mirrored = 2 * facing[:, None] * normals - to_eye
-    # The surrounding: floor 0.25, walls 0.6, a window on the key's side.
-    window = np.clip((mirrored @ light.to_key - 0.55) * 4, 0, 1)
-    around = 0.3 + 0.35 * np.clip(mirrored[:, 2] * 2.5 + 0.4, 0, 1) + 0.55 * window
-    fresnel = 0.05 + 0.95 * (1 - facing) ** 5
+    fresnel = 0.07 + 0.93 * (1 - facing) ** 5
+    # The surrounding: a dim floor, walls, and on the key's side a window that is six times as bright as a wall.
+    window = np.clip((mirrored @ light.to_key - 0.86) * 9, 0, 1)
+    horizon = np.clip(mirrored[:, 2] * 3.2 + 0.5, 0, 1)
     metal = (material[:, 3] > 0.8).astype(np.float32)
+    around = np.where(metal > 0, 0.12 + 0.62 * horizon + 0.7 * window, 0.3 + 0.3 * horizon + 3.5 * window)
     share = material[:, 3] * np.maximum(fresnel, metal)
     tint = colour + (1 - colour) * (1 - metal[:, None])
     out = diffuse + (share * around)[:, None] * tint * (light.sky + light.key * 0.3)

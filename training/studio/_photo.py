@@ -105,7 +105,7 @@ def _draw(rng: np.random.Generator, scene: Scene, width: int, height: int) -> tu
     normals = unit(at[:, 3:6])
     normals[back] *= -1
     colour, material = _surface(scene.objects, owner, slot, at[:, 6:8])
-    shadow = shadows.on_surface(at[:, :3])
+    shadow = shadows.on_surface(at[:, :3], normals)
     light = shade(colour, normals, to_eye, material, shadow, at[:, 2], scene.light)
     flat = picture.reshape(-1, 3)
     clear = material[:, 4:5] * (0.35 + 0.65 * np.einsum("ij,ij->i", normals, to_eye)[:, None])

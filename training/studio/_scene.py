@@ -171,6 +171,8 @@ def build_scene(rng: np.random.Generator, product: Product, width: int, height: 
     azimuth = float(rng.uniform(-35, 35) if iconic else rng.uniform(-180, 180))
     if not iconic and rng.random() < 0.6:
         azimuth *= 0.4  # people mostly photograph the front
+    if product.category in ("cushion", "bag"):
+        azimuth *= 0.5  # edge on, a flat thing tells nothing
     elevation = float(rng.uniform(14, 28) if iconic else rng.uniform(6, 48))
     if product.category == "plate":
         elevation += 22  # flat things are photographed from above
