@@ -1,0 +1,99 @@
+"""Where a failed event goes: a retry topic while its failure may pass, else the dead-letter topic.
+
+Both carry key, value and headers verbatim. Nothing here commits: the caller does, after `Delivery.wait`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from schemas.dead_letters import PREFIX as DLQ_PREFIX
+from schemas.dead_letters import DeadLetter
+from schemas.envelope import Headers, header
+from schemas.errors import Invalid, Transient
+from schemas.topics import DEAD_LETTERS, RETRY_DELAYS_S
+from workers import metrics
+from workers.streams.base import Delivery, Producer, Record
+
+ATTEMPT = "groknet.attempt"
+FIRST_FAILED = "groknet.first_failed_at_ms"
+RETRY_ERROR = "groknet.retry.error"
+_RETRY_TOPICS = tuple(RETRY_DELAYS_S)
+
+
+def attempt_of(record: Record) -> int:
+    """Which attempt this record is, from 1."""
+    text = header(record.headers, ATTEMPT)
+    return int(text) if text and text.isascii() and text.isdigit() else 1
+
+
+def due_ms(record: Record) -> int:
+    """UTC milliseconds before which a record of a retry topic must not be touched; 0 for other topics."""
+    delay = RETRY_DELAYS_S.get(record.partition.topic)
+    return 0 if delay is None else record.timestamp_ms + int(delay * 1000)
+
+
+def _own(headers: Headers) -> Headers:
+    """Without what an earlier failure wrote."""
+    ours = (ATTEMPT, FIRST_FAILED, RETRY_ERROR)
+    return tuple(pair for pair in headers if pair[0] not in ours and not pair[0].startswith(DLQ_PREFIX))
+
+
+class Failures:
+    """Writes retries and dead letters of one worker."""
+
+    def __init__(self, producer: Producer, *, group: str, model_version: str) -> None:
+        self._producer = producer
+        self._group = group
+        self._model_version = model_version
+        self._worker_version = version("groknet")
+
+    def dead_letter(
+        self, record: Record, why: Invalid, *, attempt: int, listing_id: str | None = None, image_id: str | None = None
+    ) -> Delivery:
+        """Send one dead letter; it counts once the delivery is waited for."""
+        now = time.time_ns() // 1_000_000
+        first = header(record.headers, FIRST_FAILED)
+        letter = DeadLetter(
+            topic=record.partition.topic,
+            partition=record.partition.number,
+            offset=record.offset,
+            timestamp_ms=record.timestamp_ms,
+            group=self._group,
+            stage=why.stage,
+            error=why.error,
+            message=why.message,
+            attempt=attempt,
+            first_failed_at_ms=int(first) if first else now,
+            failed_at_ms=now,
+            model_version=self._model_version,
+            worker_version=self._worker_version,
+            listing_id=listing_id,
+            image_id=image_id,
+        )
+        headers = (*_own(record.headers), (ATTEMPT, str(attempt).encode()), *letter.headers())
+        metrics.DEAD_LETTERS.labels(DEAD_LETTERS, why.stage, why.error).inc()
+        return self._producer.send(DEAD_LETTERS, record.key, record.value, headers)
+
+    def retry(self, record: Record, why: Transient, *, attempt: int, listing_id: str | None) -> Delivery:
+        """Send to the next retry topic; after the last one the event is a dead letter."""
+        topic = next_topic(record.partition.topic)
+        if topic is None:
+            given_up = Invalid(why.stage, why.error, f"{why.message} (given up after {attempt} attempts)")
+            return self.dead_letter(record, given_up, attempt=attempt, listing_id=listing_id)
+        first = header(record.headers, FIRST_FAILED) or str(time.time_ns() // 1_000_000)
+        ours: Headers = (
+            (ATTEMPT, str(attempt + 1).encode()),
+            (FIRST_FAILED, first.encode()),
+            (RETRY_ERROR, f"{why.stage}: {why.error}".encode()),
+        )
+        metrics.RETRIES.labels(topic, why.error).inc()
+        return self._producer.send(topic, record.key, record.value, (*_own(record.headers), *ours))
+
+
+def next_topic(topic: str, retries: Sequence[str] = _RETRY_TOPICS) -> str | None:
+    """The retry topic after `topic`, or None after the last."""
+    following = retries.index(topic) + 1 if topic in retries else 0
+    return retries[following] if following < len(retries) else None

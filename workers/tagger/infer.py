@@ -1,0 +1,58 @@
+"""The engine stage: a batch in, a row for every photo out; a photo that the engine cannot bear harms only itself."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from engines.recognition import RecognitionEngine
+from schemas.errors import Invalid
+from schemas.predictions import ImageRow
+from workers import metrics
+from workers.serving import Health
+from workers.tagger.job import Photo
+from workers.tagger.pooling import image_rows
+
+_log = logging.getLogger(__name__)
+
+Outcome = ImageRow | Invalid
+
+
+@dataclass(frozen=True, slots=True)
+class Infer:
+    """Run batches on one engine, in one thread."""
+
+    engine: RecognitionEngine
+    health: Health
+
+    def __call__(self, photos: list[Photo]) -> Iterable[tuple[Photo, Outcome]]:
+        """An outcome for each photo.
+
+        Raises whatever the engine raised when its own parity photos fail as well: then the fault is the engine's
+        or the device's, and no photo may be blamed for it.
+        """
+        try:
+            rows = self._run(photos)
+        except Exception as error:
+            metrics.ENGINE_ERRORS.labels(type(error).__name__).inc()
+            _log.warning("a batch of %d failed (%s); looking for the photo", len(photos), error)
+            return self._bisect(photos, error)
+        return zip(photos, rows, strict=True)
+
+    def _run(self, photos: list[Photo]) -> list[ImageRow]:
+        manifest, started = self.engine.manifest, time.monotonic()
+        with self.health.batch():
+            output = self.engine.infer(np.stack([photo.pixels for photo in photos]))
+        metrics.ENGINE_SECONDS.labels(type(self.engine).__name__).observe(time.monotonic() - started)
+        return image_rows(manifest, [photo.image_id for photo in photos], output)
+
+    def _bisect(self, photos: list[Photo], error: Exception) -> list[tuple[Photo, Outcome]]:
+        if len(photos) > 1:
+            half = len(photos) // 2
+            return [*self(photos[:half]), *self(photos[half:])]
+        self.engine.warm_up()  # a sick engine fails its own parity photos here, and the process ends
+        return [(photos[0], Invalid("engine", "engine_failed", f"the engine failed on this photo alone: {error}"))]

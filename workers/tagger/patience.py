@@ -1,0 +1,30 @@
+"""Retry in place, in one layer: for a store or a log that may recover within seconds."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from schemas.errors import Reject, Transient
+
+T = TypeVar("T")
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
+
+
+def patiently(action: Callable[[], T], tries: int) -> T:
+    """Do it, and again with growing, jittered waits while it fails in a way that may pass.
+
+    Raises Transient after the last try; a full buffer (Reject) that never emptied becomes one too.
+    """
+    for attempt in range(tries - 1):
+        try:
+            return action()
+        except (Transient, Reject):
+            wait = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**attempt)
+            time.sleep(wait * random.uniform(0.5, 1.0))  # jitter: workers that failed together must not return together
+    try:
+        return action()
+    except Reject as full:
+        raise Transient("stream", "buffer_full", str(full)) from full

@@ -1,0 +1,48 @@
+"""What an operator may set on a tagger; every bound has a name, a default and the reason for it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Section `[tagger]` of the configuration."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """Health and metrics; 0 takes a free port, since several taggers may share a machine."""
+    batch_size: Positive = 16
+    """Photos a batch, at most the engine's own limit; on two cores a larger one gains under 3 %."""
+    batch_wait_ms: Annotated[int, Meta(ge=0)] = 40
+    """A photo waits this long for company: far below the seconds promised, enough to fill a batch under load."""
+    prepare_threads: Positive = 2
+    """Fetching and decoding; they leave the interpreter lock while they do, so one a core keeps an engine fed."""
+    settle_threads: Positive = 4
+    """Writing and publishing wait for others; four hide one another's waits."""
+    max_in_flight_events: Positive = 64
+    """Events between poll and commit; times 20 photos of 100 KB it bounds memory near 130 MB at worst."""
+    max_commit_gap: Positive = 10_000
+    """Offsets that may be finished beyond one that is not; a longer gap would be redone after a crash."""
+    commit_interval_s: Seconds = 1.0
+    poll_timeout_s: Seconds = 0.1
+    pause_after_s: Seconds = 5.0
+    """Full for this long pauses the partitions; shorter spells are waited out without a word to the broker."""
+    drain_budget_s: Seconds = 25.0
+    """From SIGTERM to exit; an orchestrator's grace period must be longer (30 s is its usual default)."""
+    revoke_budget_s: Seconds = 60.0
+    """To finish what a moved partition has in hand: a fifth of Kafka's poll interval of 300 s."""
+    delivery_timeout_s: Seconds = 30.0
+    in_place_tries: Positive = 5
+    """Tries against a store or broker that may recover, 0.1 s doubling to 5 s, before a retry topic is used."""
+    max_attempts: Positive = 3
+    """An event in hand at this many crashes of the process is taken for their cause and becomes a dead letter."""
+    thumbnails: bool = True
+    thumbnail_side: Annotated[int, Meta(ge=16, le=512)] = 160
+    publish_predictions: bool = False
+    """Also publish what is stored on `listings.predictions`."""
