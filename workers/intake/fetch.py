@@ -1,0 +1,71 @@
+"""The intake: one photo's bytes by scheme, retried in place while a fault may pass, counted."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from schemas.errors import Invalid, Transient
+from schemas.events import ImageRef
+from workers.intake.addresses import refuse
+from workers.intake.files import read_file
+from workers.intake.settings import IntakeSettings
+from workers.intake.web import WebClient
+from workers.intake.wire import Deadline
+from workers.metrics import FETCH_BYTES, FETCH_ERRORS
+
+
+class Intake:
+    """Fetches photos within the bounds of its settings. One object serves any number of threads."""
+
+    def __init__(self, settings: IntakeSettings) -> None:
+        self._settings = settings
+        self._web = WebClient(settings)
+
+    def fetch(self, ref: ImageRef) -> bytes:
+        """Return the photo's bytes, undecoded; blocks for at most `attempts_time_cap_s`.
+
+        Raises:
+            Invalid: stage `fetch`; it can never succeed as the event stands.
+            Transient: stage `fetch`; every attempt failed in a way that may pass.
+        """
+        try:
+            data = self._by_scheme(ref)
+            if not data:
+                raise refuse("empty", f"images[{ref.image_id}]: no bytes; send the photo itself")
+        except (Invalid, Transient) as error:
+            FETCH_ERRORS.labels(error=error.error).inc()
+            raise
+        FETCH_BYTES.inc(len(data))
+        return data
+
+    def close(self) -> None:
+        """Release the threads. Idempotent."""
+        self._web.close()
+
+    def _by_scheme(self, ref: ImageRef) -> bytes:
+        limit = self._settings.max_bytes
+        if ref.data is not None:
+            if len(ref.data) > limit:
+                raise refuse("too_large", f"images[{ref.image_id}].data: larger than max_bytes = {limit}")
+            return ref.data
+        url = ref.url or ""
+        if url[:5].lower() == "file:":
+            return self._retried(lambda _: read_file(url, self._settings.allowed_roots, limit))
+        return self._retried(lambda deadline: self._web.get(url, deadline))
+
+    def _retried(self, attempt: Callable[[Deadline], bytes]) -> bytes:
+        """The one layer of retries: capped in number and in time, with full jitter."""
+        s = self._settings
+        end = time.monotonic() + s.attempts_time_cap_s
+        number = 1
+        while True:
+            try:
+                return attempt(Deadline(min(end, time.monotonic() + s.total_timeout_s)))
+            except Transient:
+                pause = random.uniform(0, s.backoff_base_s * 2**number)
+                if number >= s.attempts or time.monotonic() + pause >= end:
+                    raise
+            time.sleep(pause)
+            number += 1
