@@ -10,31 +10,15 @@ from engines.recognition import Predictions as EngineOutput
 from schemas.manifest import Manifest
 from schemas.predictions import ImageRow, Prediction, Predictions
 
-_DIGITS = 4  # a calibrated probability is not known better than to 1e-4
-
-
-def _prediction(label: str, probability: float, threshold: float) -> Prediction:
-    value = min(1.0, max(0.0, round(float(probability), _DIGITS)))
-    return Prediction(label=label, probability=value, offered=value >= threshold)
+_DIGITS = 4  # as the rows
 
 
 def image_rows(manifest: Manifest, image_ids: Sequence[str], output: EngineOutput) -> list[ImageRow]:
     """One row a photo of a batch; `image_ids` in the order of the batch."""
-    columns = []
-    for head in manifest.heads:
-        found = output.heads[head.id]
-        columns.append((head, found.labels.tolist(), found.probabilities.tolist()))
-    rows = []
-    for i, image_id in enumerate(image_ids):
-        predictions: Predictions = {
-            head.id: [
-                _prediction(head.labels[label].id, p, head.threshold)
-                for label, p in zip(labels[i], probabilities[i], strict=True)
-            ]
-            for head, labels, probabilities in columns
-        }
-        rows.append(ImageRow(image_id=image_id, predictions=predictions, hash=output.hash[i].tobytes().hex()))
-    return rows
+    return [
+        ImageRow(image_id=image_id, predictions=output.row(i, manifest), hash=output.hash_hex(i))
+        for i, image_id in enumerate(image_ids)
+    ]
 
 
 def pool(manifest: Manifest, rows: Sequence[ImageRow]) -> Predictions:
@@ -52,5 +36,7 @@ def pool(manifest: Manifest, rows: Sequence[ImageRow]) -> Predictions:
                 terms[prediction.label].append(prediction.probability)
         means = {label: math.fsum(values) / len(rows) for label, values in terms.items()}
         best = sorted(means.items(), key=lambda item: (-item[1], item[0]))[: manifest.top_k]
-        summary[head.id] = [_prediction(label, p, head.threshold) for label, p in best]
+        summary[head.id] = [
+            Prediction(label=label, probability=round(p, _DIGITS), offered=p >= head.threshold) for label, p in best
+        ]
     return summary

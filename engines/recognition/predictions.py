@@ -1,0 +1,82 @@
+"""What an engine says about a batch: arrays, one row a photo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas import predictions as stored
+from schemas.manifest import Manifest
+
+
+@dataclass(frozen=True, eq=False)
+class HeadPredictions:
+    """The best labels of one head, calibrated and best first.
+
+    Attributes:
+        labels: int32 [n, k], the labels' `index` in the manifest's head.
+        probabilities: float32 [n, k], calibrated, falling along a row.
+        offered: bool [n, k], whether the probability reaches the head's operating threshold.
+    """
+
+    labels: npt.NDArray[np.int32]
+    probabilities: npt.NDArray[np.float32]
+    offered: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Predictions for n photos, in the order in which they were given.
+
+    Attributes:
+        heads: by head id.
+        embedding: float32 [n, manifest.embedding.dim], L2-normalised.
+        hash: uint8 [n, 32], most significant bit first.
+    """
+
+    heads: dict[str, HeadPredictions]
+    embedding: npt.NDArray[np.float32]
+    hash: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.hash)
+
+    @staticmethod
+    def concat(parts: Sequence[Predictions]) -> Predictions:
+        """Join batches of one engine, in order; raises ValueError when there are none."""
+        if not parts:
+            raise ValueError("parts: nothing to join; give at least one batch")
+        heads = {
+            head: HeadPredictions(
+                np.concatenate([part.heads[head].labels for part in parts]),
+                np.concatenate([part.heads[head].probabilities for part in parts]),
+                np.concatenate([part.heads[head].offered for part in parts]),
+            )
+            for head in parts[0].heads
+        }
+        embedding = np.concatenate([part.embedding for part in parts])
+        return Predictions(heads, embedding, np.concatenate([part.hash for part in parts]))
+
+    def row(self, i: int, manifest: Manifest) -> stored.Predictions:
+        """Row i in the store's form: head id → label ids with probabilities, best first.
+
+        Probabilities are rounded to 4 digits: no calibration knows more, and a row is a third shorter for it.
+        """
+        result: stored.Predictions = {}
+        for head in manifest.heads:
+            mine = self.heads[head.id]
+            triples = zip(
+                mine.labels[i].tolist(), mine.probabilities[i].tolist(), mine.offered[i].tolist(), strict=True
+            )
+            result[head.id] = [
+                stored.Prediction(label=head.labels[label].id, probability=round(probability, 4), offered=offered)
+                for label, probability, offered in triples
+            ]
+        return result
+
+    def hash_hex(self, i: int) -> str:
+        """The hash of row i as it travels: 64 lower-case hex digits."""
+        return bytes(self.hash[i]).hex()
