@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from schemas.errors import Invalid
 
@@ -19,7 +20,7 @@ def check_jpeg(data: bytes, max_scans: int) -> None:
             `max_scans`. A missing end is not an error here: the decoder tells whether rows are missing.
     """
     offset, scans = 2, 0
-    markers: np.ndarray | None = None
+    markers: npt.NDArray[np.intp] | None = None
     while (found := _marker_at(data, offset)) is not None:
         marker, start = found
         if marker == _EOI:
@@ -53,10 +54,10 @@ def _marker_at(data: bytes, offset: int) -> tuple[int, int] | None:
     return (data[offset], offset + 1) if offset < end else None
 
 
-def _scan_markers(data: bytes) -> np.ndarray:
+def _scan_markers(data: bytes) -> npt.NDArray[np.intp]:
     """Ascending places of each FF that starts a marker, were it within a scan: stuffed FF00 and restarts are not."""
     octets = np.frombuffer(data, np.uint8)
     places = np.flatnonzero(octets[:-1] == 0xFF)
     after = octets[places + 1]
     plain = (after == 0) | (after == 0xFF) | ((after >= _RST0) & (after <= _RST7))
-    return places[~plain]
+    return np.asarray(places[~plain])

@@ -1,0 +1,85 @@
+"""A bundle on disk, checked: what it says it is, its files are."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import BundleRefused
+from schemas.manifest import MODEL_FILE, Manifest, load_manifest, verify_files
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A bundle whose files match its manifest.
+
+    Attributes:
+        folder: where it lies.
+        manifest: decoded and checked.
+        photos: uint8 [p, height, width, 3], the parity photos.
+        expected: by output name, what the graph gave for them where it was exported.
+    """
+
+    folder: Path
+    manifest: Manifest
+    photos: npt.NDArray[np.uint8]
+    expected: dict[str, npt.NDArray[np.generic]]
+
+    @property
+    def model_path(self) -> Path:
+        return self.folder / MODEL_FILE
+
+    @property
+    def outputs(self) -> dict[str, tuple[int, str]]:
+        """By output name, the width of a row and its dtype."""
+        manifest = self.manifest
+        shapes = {head.output: (len(head.labels), "float32") for head in manifest.heads}
+        shapes[manifest.embedding.output] = (manifest.embedding.dim, "float32")
+        shapes[manifest.hash.output] = (manifest.hash.bits // 8, "uint8")
+        return shapes
+
+
+def load_bundle(folder: Path | str) -> Bundle:
+    """Read the manifest, compare every checksum, read the parity vectors. Files that it does not name are ignored.
+
+    Raises:
+        BundleRefused: a file is missing or altered, the format is not ours, or a field or a parity array does not
+            fit; the message names it and says what to do.
+    """
+    folder = Path(folder)
+    manifest = load_manifest(folder)
+    for name in (MODEL_FILE, manifest.parity.file):
+        if name not in manifest.files:
+            raise BundleRefused(f"files: no checksum for {name}, so it cannot be trusted; export the bundle again")
+    verify_files(folder, manifest)
+    arrays = _read_parity(folder / manifest.parity.file)
+    photos = arrays.pop("photos", np.empty(0, np.uint8))
+    size = (manifest.preprocess.height, manifest.preprocess.width, 3)
+    if photos.dtype != np.uint8 or photos.shape[1:] != size or len(photos) == 0:
+        found = f"{photos.dtype} {list(photos.shape)}"
+        raise BundleRefused(f"{manifest.parity.file}: photos is {found}, not uint8 [p, *{size}]; export again")
+    bundle = Bundle(folder, manifest, photos.astype(np.uint8), arrays)
+    for name, (width, dtype) in bundle.outputs.items():
+        check_output(f"{manifest.parity.file}: {name}", arrays.get(name), (len(photos), width), dtype)
+    return bundle
+
+
+def check_output(where: str, array: object, shape: tuple[int, int], dtype: str) -> None:
+    """Raise BundleRefused unless `array` is of that shape and dtype; `where` names it."""
+    if not isinstance(array, np.ndarray):
+        raise BundleRefused(f"{where}: absent; the manifest names an output that is not there, export again")
+    if array.shape != shape or array.dtype != np.dtype(dtype):
+        found = f"{array.dtype} {list(array.shape)}"
+        raise BundleRefused(f"{where}: {found}, but the manifest says {dtype} {list(shape)}; export again")
+
+
+def _read_parity(path: Path) -> dict[str, npt.NDArray[np.generic]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise BundleRefused(f"{path.name}: cannot be read ({error}); export the bundle again") from None

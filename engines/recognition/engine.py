@@ -1,0 +1,158 @@
+"""The interface that workers and training see, and the one place that chooses a back end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.recognition.bundle import Bundle, load_bundle
+from engines.recognition.calibration import calibrate_head
+from engines.recognition.parity import check_parity
+from engines.recognition.predictions import Predictions
+from schemas.errors import ConfigError, Invalid
+from schemas.manifest import Manifest
+
+DEFAULT_MAX_BATCH = 32  # on a CPU nothing is gained above 8; 32 bounds memory at about 300 MB for a small trunk
+
+
+class RecognitionEngine(Protocol):
+    """A bundle that passed its parity check on this machine. All members are safe to call from several threads."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """The bundle's manifest; never changes."""
+
+    @property
+    def max_batch(self) -> int:
+        """The most photos that one `infer` takes."""
+
+    def warm_up(self) -> None:
+        """Run the smallest and the largest batch once, so that the first photo is not the slow one. Blocks."""
+
+    def infer(self, photos: npt.NDArray[np.uint8]) -> Predictions:
+        """Predict for uint8 [n, height, width, 3], 1 <= n <= max_batch, as `engines/pixels` makes them. Blocks.
+
+        Raises:
+            ValueError: wrong dtype, shape or n: a fault of the caller, no photo is to blame.
+            Invalid: stage `engine`, error `non_finite`: a photo of the batch gave not-a-number; bisect to find it.
+        """
+
+    def close(self) -> None:
+        """Release the back end; `infer` afterwards raises RuntimeError. May be called twice."""
+
+
+class Backend(Protocol):
+    """What a back end must do: the graph's raw outputs for a batch. Thread-safe."""
+
+    def run(self, photos: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.generic]]:
+        """By output name, one row a photo; the caller has checked dtype and shape."""
+
+    def close(self) -> None:
+        """Release what the back end holds."""
+
+
+def _onnxruntime(bundle: Bundle, threads: int | None) -> Backend:
+    from engines.recognition.onnx_runtime import OnnxRuntime
+
+    return OnnxRuntime(bundle, threads)
+
+
+_BUILDERS: dict[str, Callable[[Bundle, int | None], Backend]] = {"onnxruntime": _onnxruntime}
+BACKENDS = tuple(_BUILDERS)
+
+
+def build_engine(
+    bundle_dir: Path | str,
+    backend: str = "onnxruntime",
+    threads: int | None = None,
+    max_batch: int = DEFAULT_MAX_BATCH,
+) -> RecognitionEngine:
+    """Load a bundle, check it, run its parity vectors, and return the engine.
+
+    Args:
+        bundle_dir: the bundle's folder.
+        backend: one of BACKENDS; its package is imported here and nowhere else.
+        threads: of the back end, for one batch; None lets it take all cores.
+        max_batch: the most photos of one `infer`.
+
+    Raises:
+        BundleRefused: checksums, format version, outputs or parity vectors do not match.
+        ConfigError: unknown back end, its package is not installed, or a number out of range.
+    """
+    if backend not in _BUILDERS:
+        raise ConfigError(f"backend: {backend!r} is not one of {', '.join(BACKENDS)}")
+    if max_batch < 1 or (threads is not None and threads < 1):
+        raise ConfigError(f"max_batch, threads: at least 1, not {max_batch} and {threads}")
+    bundle = load_bundle(bundle_dir)
+    try:
+        engine = _Engine(bundle, _BUILDERS[backend](bundle, threads), max_batch)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"backend: {error.name} is not installed; pip install 'groknet[cpu]'") from None
+    engine.check()
+    return engine
+
+
+class _Engine:
+    """A back end with the checks before it and the calibration behind it; the same for all of them."""
+
+    def __init__(self, bundle: Bundle, backend: Backend, max_batch: int) -> None:
+        self._bundle = bundle
+        self._backend: Backend | None = backend
+        self._max_batch = max_batch
+
+    @property
+    def manifest(self) -> Manifest:
+        return self._bundle.manifest
+
+    @property
+    def max_batch(self) -> int:
+        return self._max_batch
+
+    def check(self) -> None:
+        """Run the parity photos, in batches of at most max_batch; raises BundleRefused."""
+        photos = self._bundle.photos
+        batches = [self._run(photos[i : i + self._max_batch]) for i in range(0, len(photos), self._max_batch)]
+        check_parity(self._bundle, {name: np.concatenate([b[name] for b in batches]) for name in batches[0]})
+
+    def warm_up(self) -> None:
+        photo = self._bundle.photos[:1]
+        for n in sorted({1, self._max_batch}):
+            self.infer(np.repeat(photo, n, axis=0))
+
+    def infer(self, photos: npt.NDArray[np.uint8]) -> Predictions:
+        self._check_photos(photos)
+        outputs = self._run(photos)
+        manifest = self.manifest
+        embedding = outputs[manifest.embedding.output].astype(np.float32, copy=False)
+        heads = {}
+        finite = bool(np.isfinite(embedding).all())
+        for head in manifest.heads:
+            raw = outputs[head.output].astype(np.float32, copy=False)
+            finite = finite and bool(np.isfinite(raw).all())
+            heads[head.id] = calibrate_head(raw, head, manifest.top_k)
+        if not finite:
+            raise Invalid("engine", "non_finite", "the network gave not-a-number for a photo; leave that photo out")
+        return Predictions(heads, embedding, outputs[manifest.hash.output].astype(np.uint8, copy=False))
+
+    def close(self) -> None:
+        if self._backend is not None:
+            self._backend.close()
+            self._backend = None
+
+    def _run(self, photos: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.generic]]:
+        backend = self._backend
+        if backend is None:
+            raise RuntimeError("the engine is closed; build another")
+        return backend.run(np.ascontiguousarray(photos))
+
+    def _check_photos(self, photos: npt.NDArray[np.uint8]) -> None:
+        size = (self.manifest.preprocess.height, self.manifest.preprocess.width, 3)
+        if photos.dtype != np.uint8 or photos.ndim != 4 or photos.shape[1:] != size:
+            found = f"{photos.dtype} {list(photos.shape)}"
+            raise ValueError(f"photos: {found}, not uint8 [n, {size[0]}, {size[1]}, 3]; decode with engines.pixels")
+        if not 1 <= len(photos) <= self._max_batch:
+            raise ValueError(f"photos: {len(photos)} in a batch, not 1..{self._max_batch}; split the batch")

@@ -1,0 +1,49 @@
+"""ONNX Runtime on the CPU. Imported by `build_engine` only."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from engines.recognition.bundle import Bundle
+from schemas.errors import BundleRefused
+
+_ERRORS_ONLY = 3
+
+
+class OnnxRuntime:
+    """One session; `InferenceSession.run` is thread-safe, and frees the interpreter lock while it computes."""
+
+    def __init__(self, bundle: Bundle, threads: int | None) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads or 0  # 0: all cores
+        options.log_severity_level = _ERRORS_ONLY
+        # Threads that wait for work sleep rather than spin: the decoders and the stream share these cores.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = ort.InferenceSession(str(bundle.model_path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors share no base class; a graph that cannot be loaded is refused
+            text = str(error).splitlines()[0][:200]
+            raise BundleRefused(f"model.onnx: ONNX Runtime cannot load it ({text}); export again") from None
+        self._input = bundle.manifest.input
+        self._outputs = self._check_graph(bundle)
+
+    def _check_graph(self, bundle: Bundle) -> list[str]:
+        inputs = {value.name: value.type for value in self._session.get_inputs()}
+        if inputs != {self._input: "tensor(uint8)"}:
+            raise BundleRefused(
+                f"input: the manifest says {self._input} (uint8), the graph takes {inputs}; export again"
+            )
+        there = {value.name for value in self._session.get_outputs()}
+        for name in bundle.outputs:
+            if name not in there:
+                raise BundleRefused(f"model.onnx: {name}: no such output; export again")
+        return list(bundle.outputs)
+
+    def run(self, photos: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.generic]]:
+        values = self._session.run(self._outputs, {self._input: photos})
+        return dict(zip(self._outputs, values, strict=True))
+
+    def close(self) -> None:
+        del self._session

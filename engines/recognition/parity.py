@@ -1,0 +1,42 @@
+"""Whether a back end computes what was exported: the parity photos through it, compared within the tolerances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.recognition.bundle import Bundle, check_output
+from schemas.errors import BundleRefused
+
+_REMEDY = "the weights or the back end are not those of the export; fetch or export the bundle again"
+
+
+def check_parity(bundle: Bundle, outputs: Mapping[str, npt.NDArray[np.generic]]) -> None:
+    """Compare a back end's raw outputs for the parity photos with the exported ones.
+
+    Args:
+        bundle: its `photos` are what was run, its `expected` what should come out.
+        outputs: by output name, one row a parity photo.
+
+    Raises:
+        BundleRefused: an output is absent or not of its shape, a probability or embedding value is further off than
+            the manifest's tolerance (not-a-number is), or a photo's hash differs in more than `hash_bits` bits.
+    """
+    manifest = bundle.manifest
+    for name, (width, dtype) in bundle.outputs.items():
+        check_output(f"model.onnx: {name}", outputs.get(name), (len(bundle.photos), width), dtype)
+    for name in bundle.outputs:
+        got, expected = outputs[name], bundle.expected[name]
+        if name == manifest.hash.output:
+            flips = int(np.bitwise_count(got.astype(np.uint8) ^ expected.astype(np.uint8)).sum(axis=1).max())
+            if flips > manifest.parity.hash_bits:
+                raise BundleRefused(
+                    f"parity.{name}: {flips} bits differ, at most {manifest.parity.hash_bits}; {_REMEDY}"
+                )
+            continue
+        tolerance = manifest.parity.embedding if name == manifest.embedding.output else manifest.parity.probabilities
+        worst = float(np.abs(got.astype(np.float64) - expected.astype(np.float64)).max())
+        if not worst <= tolerance:  # so written that not-a-number is refused
+            raise BundleRefused(f"parity.{name}: differs by {worst:.2g}, at most {tolerance:g}; {_REMEDY}")
