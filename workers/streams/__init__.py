@@ -1,1 +1,51 @@
-"""."""
+"""The stream room: the port (`base`) and its back ends; `build_stream` chooses one by URL."""
+
+from __future__ import annotations
+
+from schemas.errors import ConfigError
+from workers.streams.base import (
+    Consumer,
+    Delivery,
+    Partition,
+    Producer,
+    RebalanceListener,
+    Record,
+    Stream,
+    StreamAdmin,
+    TopicSpec,
+)
+
+__all__ = [
+    "Consumer",
+    "Delivery",
+    "Partition",
+    "Producer",
+    "RebalanceListener",
+    "Record",
+    "Stream",
+    "StreamAdmin",
+    "TopicSpec",
+    "build_stream",
+]
+
+
+def build_stream(url: str, worker: str) -> Stream:
+    """Build the back end that `url` names; `worker` names this member in what operators see.
+
+    `sqlite:///ABS/PATH/stream.db` is the embedded log (option `?lease_s=30`: how long a silent member keeps its
+    partitions). Nothing is opened before the first call on what the factories return.
+
+    Raises:
+        ConfigError: the scheme or an option is unknown.
+    """
+    scheme = url.partition("://")[0]
+    if scheme == "sqlite":
+        from workers.streams.embedded import build_embedded_stream
+
+        return build_embedded_stream(url, worker)
+    if scheme == "kafka":
+        raise ConfigError(
+            "stream.url: kafka:// needs the Kafka back end (extra groknet[kafka]), which this build does not have;"
+            " use the embedded log, sqlite:///ABS/PATH/stream.db"
+        )
+    raise ConfigError(f"stream.url: unknown scheme {scheme!r}; known are sqlite:// (embedded) and kafka://")

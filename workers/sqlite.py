@@ -1,0 +1,90 @@
+"""What the embedded back ends share: SQLite files in WAL mode, opened by several threads and processes at once.
+
+Durability. Writers of records and rows run with `synchronous=FULL`: each commit syncs the write-ahead log, so that
+neither kill -9 nor a power cut loses what was acknowledged (as far as the disk tells the truth about fsync). Consumers
+run with NORMAL: kill -9 loses nothing (the pages lie in the system's cache), a power cut may take back the last
+offset commits, which then come again: at least once. The log is a prefix either way, so nothing is ever half there.
+
+The files must lie on a local disk: WAL needs shared memory, which network file systems do not give.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+from urllib.parse import parse_qsl
+
+from schemas.errors import ConfigError, Transient
+
+BUSY_TIMEOUT_S = 30.0  # a batch takes milliseconds; what waits longer than this meets a stuck writer
+_JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024  # the write-ahead log is cut back to this after a checkpoint
+
+
+def parse_url(url: str, key: str) -> tuple[Path, dict[str, str]]:
+    """Split `sqlite:///ABS/PATH?name=value` into the absolute path and its options.
+
+    Raises:
+        ConfigError: `key` (the setting that held the URL) is not of that form.
+    """
+    scheme, _, rest = url.partition("://")
+    path, _, query = rest.partition("?")
+    if scheme != "sqlite" or not path.startswith("/") or path.strip("/") == "":
+        raise ConfigError(f"{key}: {url!r} is not sqlite:///ABSOLUTE/PATH/file.db")
+    return Path("/" + path.lstrip("/")), dict(parse_qsl(query, keep_blank_values=True))
+
+
+def connect(
+    path: Path, synchronous: Literal["FULL", "NORMAL"], busy_timeout_s: float = BUSY_TIMEOUT_S
+) -> sqlite3.Connection:
+    """Open a file in WAL mode and autocommit; one thread at a time may use the connection.
+
+    Raises:
+        Transient: the file cannot be opened.
+    """
+    with transient(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
+        _set_wal(db, busy_timeout_s)
+        db.execute(f"PRAGMA synchronous={synchronous}")
+        db.execute(f"PRAGMA journal_size_limit={_JOURNAL_LIMIT_BYTES}")
+    return db
+
+
+def _set_wal(db: sqlite3.Connection, timeout_s: float) -> None:
+    """Switch to WAL; when several processes create the file at once SQLite answers busy without waiting itself."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+@contextmanager
+def transient(path: Path) -> Iterator[None]:
+    """Turn what SQLite says about a locked, full or unreachable file into Transient; faults of ours pass through."""
+    try:
+        yield
+    except (sqlite3.OperationalError, OSError) as error:
+        text = f"{path}: {error}; check that the disk has room and that no process holds the file"
+        raise Transient("sqlite", "database_unavailable", text) from error
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection, mode: Literal["IMMEDIATE", "DEFERRED"] = "IMMEDIATE") -> Iterator[None]:
+    """One transaction: IMMEDIATE takes the write lock first (no upgrade can fail), DEFERRED reads one snapshot."""
+    db.execute(f"BEGIN {mode}")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise

@@ -1,0 +1,128 @@
+"""The embedded store: reads on a small pool of connections, writes through one group-committing writer."""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from schemas.events import ListingEvent
+from schemas.predictions import RemovalMarker, StoredListing
+from workers.sqlite import connect, transaction, transient
+from workers.stores.base import Latest
+from workers.stores.embedded._tables import SCHEMA, put_listing, put_removal, read_latest, read_listing
+from workers.stores.embedded._writer import GroupWriter
+
+_PAGE_LISTINGS = 256
+_IDLE_READERS = 8  # connections kept between reads; more are opened when more threads read, and closed after
+
+
+class EmbeddedStore:
+    """Port `Store` over one SQLite file; several processes may have it open."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue(_IDLE_READERS)
+        self._closed = False
+        self._lock = threading.Lock()
+        self._writer = GroupWriter(path)
+        self._writer.run(_create)
+
+    def write(self, listing: StoredListing, thumbnails: Mapping[str, bytes]) -> Latest:
+        """See the port. The same event under the same model version again changes nothing unless it did better
+        this time (status, then fewer bad images: a replay of dead letters); `stored_at` stays the first one.
+
+        Raises:
+            ValueError: a removal, or a listing that is not that of its event.
+            Transient: nothing was written.
+        """
+        event = listing.event
+        if event.removed or (listing.listing_id, listing.event_time) != (event.listing_id, event.event_time):
+            raise ValueError(f"listing {listing.listing_id}: listing_id and event_time must be those of its live event")
+        order, pictures = event.order, dict(thumbnails)
+        return self._writer.run(lambda db: put_listing(db, listing, order, pictures))
+
+    def remove(self, event: ListingEvent) -> Latest:
+        """See the port; raises ValueError unless the event is a removal."""
+        if not event.removed:
+            raise ValueError(f"listing {event.listing_id}: remove needs an event of type 'removed'")
+        order = event.order
+        return self._writer.run(lambda db: put_removal(db, event, order))
+
+    def latest(self, listing_ids: Sequence[str]) -> dict[str, Latest]:
+        """See the port."""
+        with self._reader() as db:
+            found = {listing_id: read_latest(db, listing_id) for listing_id in listing_ids}
+        return {listing_id: latest for listing_id, latest in found.items() if latest is not None}
+
+    def get(
+        self, listing_ids: Sequence[str], model_version: str | None = None
+    ) -> dict[str, StoredListing | RemovalMarker]:
+        """See the port; all of them as of one moment."""
+        with self._reader() as db:
+            found = {listing_id: read_listing(db, listing_id, model_version) for listing_id in listing_ids}
+        return {listing_id: listing for listing_id, listing in found.items() if listing is not None}
+
+    def thumbnail(self, listing_id: str, image_id: str) -> bytes | None:
+        """See the port."""
+        with self._reader() as db:
+            row = db.execute(
+                "SELECT body FROM thumbnails WHERE listing_id = ? AND image_id = ?", (listing_id, image_id)
+            ).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def scan(self, model_version: str | None = None) -> Iterator[StoredListing | RemovalMarker]:
+        """See the port; page by page, each as of one moment, so that a long scan holds nothing up."""
+        after = ""
+        while True:
+            with self._reader() as db:
+                ids = db.execute(
+                    "SELECT listing_id FROM latest WHERE listing_id > ? ORDER BY listing_id LIMIT ?",
+                    (after, _PAGE_LISTINGS),
+                ).fetchall()
+                page = [read_listing(db, listing_id, model_version) for (listing_id,) in ids]
+            yield from (listing for listing in page if listing is not None)
+            if len(ids) < _PAGE_LISTINGS:
+                return
+            after = ids[-1][0]
+
+    def close(self) -> None:
+        """See the port; reads under way finish."""
+        with self._lock:
+            self._closed = True
+        self._writer.close()
+        while not self._readers.empty():
+            self._readers.get_nowait().close()
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        """A connection within one read transaction."""
+        if self._closed:
+            raise ValueError("read after close")
+        try:
+            db = self._readers.get_nowait()
+        except queue.Empty:
+            db = connect(self._path, "NORMAL")
+        try:
+            with transient(self._path), transaction(db, "DEFERRED"):
+                yield db
+        finally:
+            self._give_back(db)
+
+    def _give_back(self, db: sqlite3.Connection) -> None:
+        with self._lock:
+            if not self._closed:
+                try:
+                    self._readers.put_nowait(db)
+                    return
+                except queue.Full:
+                    pass
+        db.close()
+
+
+def _create(db: sqlite3.Connection) -> None:
+    for statement in SCHEMA.split(";"):
+        db.execute(statement)

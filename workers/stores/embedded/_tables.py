@@ -1,0 +1,167 @@
+"""The tables of the store, and the rules of what replaces what, inside a transaction of the caller.
+
+One rule keeps every order of arrival at the same end: rows and thumbnails in the store always belong to the newest
+event of their listing (`ListingEvent.order`). A newer event therefore removes the rows of *all* model versions, and
+another model version's rows come back when it has processed that event, too; nothing old can be served as current.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Mapping
+
+import msgspec
+
+from schemas.events import ListingEvent
+from schemas.predictions import SUMMARY_IMAGE_ID, ImageRow, RemovalMarker, StoredListing, Summary
+from workers.stores.base import Latest, Order
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS latest (
+    listing_id TEXT PRIMARY KEY, event_time INTEGER NOT NULL, removed INTEGER NOT NULL, digest TEXT NOT NULL,
+    event BLOB
+);
+CREATE TABLE IF NOT EXISTS rows (
+    seq INTEGER PRIMARY KEY, listing_id TEXT NOT NULL, model_version TEXT NOT NULL, image_id TEXT NOT NULL,
+    body BLOB NOT NULL, UNIQUE (listing_id, model_version, image_id)
+);
+CREATE TABLE IF NOT EXISTS thumbnails (
+    listing_id TEXT NOT NULL, image_id TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (listing_id, image_id)
+);
+"""
+
+_RANK = {"complete": 2, "partial": 1, "dead": 0}
+
+
+class _SummaryRow(msgspec.Struct, frozen=True):
+    """Body of the row with `image_id = ''`: what the photos' rows share."""
+
+    epoch: str
+    stored_at: int
+    summary: Summary
+
+
+_summary_decoder = msgspec.msgpack.Decoder(_SummaryRow)
+_image_decoder = msgspec.msgpack.Decoder(ImageRow)
+_event_decoder = msgspec.msgpack.Decoder(ListingEvent)
+_encode = msgspec.msgpack.encode
+
+
+def read_latest(db: sqlite3.Connection, listing_id: str) -> Latest | None:
+    """What is newest of a listing, or None."""
+    row = db.execute("SELECT event_time, removed, digest FROM latest WHERE listing_id = ?", (listing_id,)).fetchone()
+    if row is None:
+        return None
+    versions = db.execute(
+        "SELECT model_version FROM rows WHERE listing_id = ? AND image_id = ?", (listing_id, SUMMARY_IMAGE_ID)
+    )
+    return Latest((row[0], bool(row[1]), row[2]), bool(row[1]), frozenset(version for (version,) in versions))
+
+
+def put_listing(
+    db: sqlite3.Connection, listing: StoredListing, order: Order, thumbnails: Mapping[str, bytes]
+) -> Latest:
+    """Store one event's effects unless there is something newer, or as good already."""
+    newest = read_latest(db, listing.listing_id)
+    if newest is None or newest.order < order:
+        _clear(db, listing.listing_id)
+        _set_latest(db, listing.event, order)
+        _insert_rows(db, listing)
+    elif newest.order == order:
+        present = _read_rows(db, listing.listing_id, listing.model_version)
+        if present is not None and _goodness(present[0].summary) >= _goodness(listing.summary):
+            return newest
+        stored_at = listing.stored_at if present is None else present[0].stored_at
+        _insert_rows(db, msgspec.structs.replace(listing, stored_at=stored_at))
+    else:
+        return newest
+    db.executemany(
+        "INSERT INTO thumbnails VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        [(listing.listing_id, image_id, body) for image_id, body in thumbnails.items()],
+    )
+    after = read_latest(db, listing.listing_id)
+    assert after is not None
+    return after
+
+
+def put_removal(db: sqlite3.Connection, event: ListingEvent, order: Order) -> Latest:
+    """Replace everything of a listing by a marker unless there is something newer."""
+    newest = read_latest(db, event.listing_id)
+    if newest is not None and newest.order >= order:
+        return newest
+    _clear(db, event.listing_id)
+    _set_latest(db, event, order)
+    return Latest(order, True)
+
+
+def read_listing(
+    db: sqlite3.Connection, listing_id: str, model_version: str | None
+) -> StoredListing | RemovalMarker | None:
+    """A listing under a model version (None: the one stored last), its marker, or None."""
+    row = db.execute("SELECT event_time, removed, event FROM latest WHERE listing_id = ?", (listing_id,)).fetchone()
+    if row is None:
+        return None
+    event_time, removed, event = row
+    if removed:
+        return RemovalMarker(listing_id=listing_id, event_time=event_time)
+    version = model_version or _stored_last(db, listing_id)
+    rows = _read_rows(db, listing_id, version)
+    if rows is None:
+        return None
+    shared, images = rows
+    return StoredListing(
+        listing_id=listing_id,
+        event_time=event_time,
+        model_version=version,
+        epoch=shared.epoch,
+        event=_event_decoder.decode(event),
+        summary=shared.summary,
+        images=images,
+        stored_at=shared.stored_at,
+    )
+
+
+def _stored_last(db: sqlite3.Connection, listing_id: str) -> str:
+    row = db.execute(
+        "SELECT model_version FROM rows WHERE listing_id = ? ORDER BY seq DESC LIMIT 1", (listing_id,)
+    ).fetchone()
+    return "" if row is None else str(row[0])
+
+
+def _goodness(summary: Summary) -> tuple[int, int]:
+    """How much of an event's photos made it: a replay of its dead letters may improve on it, never worsen it."""
+    return _RANK[summary.status], -len(summary.bad_images)
+
+
+def _clear(db: sqlite3.Connection, listing_id: str) -> None:
+    db.execute("DELETE FROM rows WHERE listing_id = ?", (listing_id,))
+    db.execute("DELETE FROM thumbnails WHERE listing_id = ?", (listing_id,))
+
+
+def _set_latest(db: sqlite3.Connection, event: ListingEvent, order: Order) -> None:
+    body = None if event.removed else _encode(event)
+    db.execute("INSERT OR REPLACE INTO latest VALUES (?, ?, ?, ?, ?)", (event.listing_id, *order, body))
+
+
+def _insert_rows(db: sqlite3.Connection, listing: StoredListing) -> None:
+    key = (listing.listing_id, listing.model_version)
+    stored_at = listing.stored_at or time.time_ns() // 1000
+    shared = _SummaryRow(listing.epoch, stored_at, listing.summary)
+    bodies = [(SUMMARY_IMAGE_ID, _encode(shared)), *((image.image_id, _encode(image)) for image in listing.images)]
+    db.execute("DELETE FROM rows WHERE listing_id = ? AND model_version = ?", key)
+    db.executemany(
+        "INSERT INTO rows (listing_id, model_version, image_id, body) VALUES (?, ?, ?, ?)",
+        [(*key, image_id, body) for image_id, body in bodies],
+    )
+
+
+def _read_rows(
+    db: sqlite3.Connection, listing_id: str, model_version: str
+) -> tuple[_SummaryRow, list[ImageRow]] | None:
+    bodies = db.execute(
+        "SELECT body FROM rows WHERE listing_id = ? AND model_version = ? ORDER BY seq", (listing_id, model_version)
+    ).fetchall()
+    if not bodies:
+        return None
+    return _summary_decoder.decode(bodies[0][0]), [_image_decoder.decode(body) for (body,) in bodies[1:]]

@@ -1,0 +1,94 @@
+"""Group commit: writes of many threads share one transaction, so that they share its sync to disk."""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+from workers.sqlite import connect, transaction, transient
+
+_T = TypeVar("_T")
+_Job = tuple[Callable[[sqlite3.Connection], Any], "Future[Any]"]
+_BATCH_JOBS = 64  # a transaction holds the file's write lock for some 10 ms at most
+# Callers block, so that the queue never holds more than the process has threads; this bounds a mistake.
+_QUEUE_JOBS = 1024
+
+
+class GroupWriter:
+    """One thread that runs jobs in shared transactions; `run` blocks until its job's transaction is on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db = connect(path, "FULL")
+        self._jobs: queue.Queue[_Job | None] = queue.Queue(_QUEUE_JOBS)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._loop, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def run(self, job: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Run a job durably and return its result; raises what it raised, or Transient when nothing was written."""
+        future: Future[_T] = Future()
+        with self._lock:
+            if self._closed:
+                raise ValueError("write after close")
+            self._jobs.put((job, future))
+        return future.result()
+
+    def close(self) -> None:
+        """Finish what is queued and release. Idempotent."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._jobs.put(None)
+        self._thread.join()
+        self._db.close()
+
+    def _loop(self) -> None:
+        ended = False
+        while not ended:
+            batch: list[_Job] = []
+            item = self._jobs.get()
+            while item is not None:
+                batch.append(item)
+                if len(batch) >= _BATCH_JOBS or self._jobs.empty():
+                    break
+                item = self._jobs.get()
+            ended = item is None
+            if batch:
+                self._commit(batch)
+
+    def _commit(self, batch: list[_Job]) -> None:
+        """Run a batch in one transaction; a job that raises takes back its own part alone."""
+        outcomes: list[tuple[Future[Any], Any, Exception | None]] = []
+        try:
+            with transient(self._path), transaction(self._db):
+                for job, future in batch:
+                    outcomes.append((future, *self._attempt(job)))
+        except Exception as error:  # nothing of the batch is written; every caller is told
+            outcomes = [(future, None, error) for _, future in batch]
+        for future, result, failure in outcomes:
+            if failure is None:
+                future.set_result(result)
+            else:
+                future.set_exception(failure)
+
+    def _attempt(self, job: Callable[[sqlite3.Connection], Any]) -> tuple[Any, Exception | None]:
+        self._db.execute("SAVEPOINT job")
+        try:
+            result = job(self._db)
+        except sqlite3.OperationalError:
+            raise  # the file is at fault, not the job
+        except Exception as error:  # the job's caller raises it
+            self._db.execute("ROLLBACK TO job")
+            return None, error
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("RELEASE job")
+        return result, None

@@ -1,0 +1,99 @@
+"""Topics and offsets of the embedded log."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from schemas.errors import ConfigError
+from workers.sqlite import transaction, transient
+from workers.streams.base import Partition, Record, TopicSpec
+from workers.streams.embedded._log import Slot, compact, expire, open_log, records_from, slots_of
+
+_PAGE_RECORDS = 500
+
+
+class EmbeddedAdmin:
+    """Port `StreamAdmin`. Thread-safe; `read` holds no transaction between its pages."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._db = open_log(path, "FULL")
+
+    def ensure_topics(self, topics: Sequence[TopicSpec]) -> None:
+        """See the port; all of them or none."""
+        with self._lock, transient(self._path), transaction(self._db):
+            for spec in topics:
+                self._ensure(spec)
+
+    def end_offsets(self, topic: str) -> dict[Partition, int]:
+        """See the port; raises ConfigError for an unknown topic."""
+        with self._lock, transient(self._path):
+            ids = {slot.id: slot.partition for slot in slots_of(self._db, topic)}
+            rows = self._db.execute("SELECT id, next_offset FROM partitions WHERE topic = ?", (topic,))
+            return {ids[id_]: next_offset for id_, next_offset in rows}
+
+    def committed(self, group: str, topic: str) -> dict[Partition, int]:
+        """See the port."""
+        with self._lock, transient(self._path):
+            rows = self._db.execute(
+                "SELECT p.topic, p.number, c.next_offset FROM commits c JOIN partitions p ON p.id = c.partition"
+                " WHERE c.group_name = ? AND p.topic = ?",
+                (group, topic),
+            )
+            return {Partition(name, number): next_offset for name, number, next_offset in rows}
+
+    def read(self, topic: str, start: Mapping[Partition, int] | None = None) -> Iterator[Record]:
+        """See the port; partition after partition. partitions absent from `start` from the beginning."""
+        ends = self.end_offsets(topic)
+        with self._lock, transient(self._path):
+            slots = slots_of(self._db, topic)
+        return self._pages([(slot, (start or {}).get(slot.partition, 0), ends[slot.partition]) for slot in slots])
+
+    def compact(self, now_ms: int) -> int:
+        """Run compaction and retention of the whole log to their end as of `now_ms` (UTC); returns deleted records.
+
+        The writer of any producer does the same in bounded steps, so that this is for tools in a hurry.
+        """
+        with self._lock, transient(self._path):
+            gone = 0
+            while True:
+                with transaction(self._db):
+                    step = compact(self._db, now_ms, _PAGE_RECORDS) + expire(self._db, now_ms, _PAGE_RECORDS)
+                if not step:
+                    return gone
+                gone += step
+
+    def close(self) -> None:
+        """See the port."""
+        with self._lock:
+            self._db.close()
+
+    def _pages(self, spans: Sequence[tuple[Slot, int, int]]) -> Iterator[Record]:
+        for slot, begin, end in spans:
+            offset = begin
+            while offset < end:
+                with self._lock, transient(self._path):
+                    page = list(records_from(self._db, slot, offset, _PAGE_RECORDS, stop=end))
+                if not page:
+                    break
+                yield from page
+                offset = page[-1].next_offset
+
+    def _ensure(self, spec: TopicSpec) -> None:
+        wanted = (spec.partitions, int(spec.compacted), spec.retention_ms)
+        present = self._db.execute(
+            "SELECT partitions, compacted, retention_ms FROM topics WHERE name = ?", (spec.name,)
+        ).fetchone()
+        if present is None:
+            self._db.execute("INSERT INTO topics VALUES (?, ?, ?, ?)", (spec.name, *wanted))
+            self._db.executemany(
+                "INSERT INTO partitions (topic, number) VALUES (?, ?)", [(spec.name, n) for n in range(spec.partitions)]
+            )
+        elif tuple(present) != wanted:
+            raise ConfigError(
+                f"topic {spec.name!r} has (partitions, compacted, retention_ms) {tuple(present)}, wanted {wanted};"
+                " keys are placed by the number of partitions: keep the topic's figures, or take a new name"
+            )
