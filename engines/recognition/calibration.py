@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from engines.recognition.predictions import HeadPredictions
+from engines.recognition.predictions import DIGITS, HeadPredictions
 from schemas.manifest import Head
 
 
@@ -37,7 +37,8 @@ def calibrate_head(raw: npt.NDArray[np.float32], head: Head, top_k: int) -> Head
     """The `top_k` labels of the greatest calibrated probability, best first.
 
     Equal calibrated probabilities (a table has flat steps) keep the order of the raw ones, then of the labels.
-    A threshold of 1 means that no value reached the target precision: nothing is offered.
+    Whether a label is offered is decided on the four digits that the store keeps, so that a summary over one photo
+    offers what the photo's row does.
 
     Args:
         raw: float32 [n, labels]; labels may be fewer than `top_k`.
@@ -49,5 +50,5 @@ def calibrate_head(raw: npt.NDArray[np.float32], head: Head, top_k: int) -> Head
     by_calibrated = np.argsort(-np.take_along_axis(calibrated, by_raw, axis=1), axis=1, kind="stable")
     labels = np.take_along_axis(by_raw, by_calibrated[:, :top_k], axis=1)
     probabilities = np.take_along_axis(calibrated, labels, axis=1)
-    offered = (probabilities >= np.float32(head.threshold)) & (head.threshold < 1.0)
+    offered = np.round(probabilities.astype(np.float64), DIGITS) >= head.threshold
     return HeadPredictions(labels.astype(np.int32), probabilities, offered)

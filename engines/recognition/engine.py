@@ -31,7 +31,10 @@ class RecognitionEngine(Protocol):
         """The most photos that one `infer` takes."""
 
     def warm_up(self) -> None:
-        """Run the smallest and the largest batch once, so that the first photo is not the slow one. Blocks."""
+        """Run the parity photos again, then the largest batch, so that the first photo is not the slow one. Blocks.
+
+        Raises BundleRefused when parity no longer holds: the device is sick, and no photo is to blame.
+        """
 
     def infer(self, photos: npt.NDArray[np.uint8]) -> Predictions:
         """Predict for uint8 [n, height, width, 3], 1 <= n <= max_batch, as `engines/pixels` makes them. Blocks.
@@ -119,9 +122,8 @@ class _Engine:
         check_parity(self._bundle, {name: np.concatenate([b[name] for b in batches]) for name in batches[0]})
 
     def warm_up(self) -> None:
-        photo = self._bundle.photos[:1]
-        for n in sorted({1, self._max_batch}):
-            self.infer(np.repeat(photo, n, axis=0))
+        self.check()
+        self.infer(np.repeat(self._bundle.photos[:1], self._max_batch, axis=0))
 
     def infer(self, photos: npt.NDArray[np.uint8]) -> Predictions:
         self._check_photos(photos)

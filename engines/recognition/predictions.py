@@ -11,6 +11,8 @@ import numpy.typing as npt
 from schemas import predictions as stored
 from schemas.manifest import Manifest
 
+DIGITS = 4  # of a stored probability: finer than any calibration, and a row of JSON stays short
+
 
 @dataclass(frozen=True, eq=False)
 class HeadPredictions:
