@@ -1,0 +1,222 @@
+"""Events through a whole tagger: what is written, published, repeated, undone, blamed and drained."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import msgspec
+import numpy as np
+import pytest
+
+from engines.pixels import decode_photo
+from schemas.dead_letters import parse_dead_letter
+from schemas.envelope import header
+from schemas.errors import Transient
+from schemas.hashes import EVENT_TIME_HEADER, decode_hashes
+from schemas.predictions import RemovalMarker, StoredListing
+from schemas.topics import DEAD_LETTERS, UPLOADED, hash_topic
+from tests.workers.tagger.rig import Rig, event, jpeg, removal
+
+
+def stored(rig: Rig, listing: str) -> StoredListing:
+    state = rig.store.get([listing])[listing]
+    assert isinstance(state, StoredListing)
+    return state
+
+
+def dump(rig: Rig) -> list[bytes]:
+    return [msgspec.json.encode(state) for state in rig.store.scan()]
+
+
+def test_rows_summary_hash_message_and_thumbnail_of_two_photos(rig: Rig) -> None:
+    photos = [jpeg(1), jpeg(2)]
+    rig.process(event("a/1", photos, category="shoes", state="active"))
+    state = stored(rig, "a/1")
+    for row, photo in zip(state.images, photos, strict=True):
+        alone = rig.engine.infer(decode_photo(photo, rig.engine.manifest.preprocess).pixels[np.newaxis])
+        assert row.hash == alone.hash_hex(0)
+        assert row.predictions == alone.row(0, rig.engine.manifest)
+        assert rig.store.thumbnail("a/1", row.image_id)
+    assert state.summary.status == "complete"
+    message = decode_hashes(rig.hashes()["a/1"] or b"")
+    assert {i.image_id: i.hash for i in message.images} == {r.image_id: r.hash for r in state.images}
+    assert (message.epoch, message.event_time, message.category) == (rig.epoch, 1000, "shoes")
+    record = next(iter(rig.admin.read(hash_topic(rig.epoch))))
+    assert header(record.headers, "ce_type") == "groknet.hashes.v1"
+    assert header(record.headers, EVENT_TIME_HEADER) == "1000"
+
+
+def test_the_same_stream_again_changes_nothing_in_the_store(rig: Rig) -> None:
+    events = [event(f"a/{i}", [jpeg(i)]) for i in range(30)]
+    rig.process(*events)
+    before, hashes = dump(rig), rig.hashes()
+    rig.process(*events)
+    assert dump(rig) == before
+    assert rig.hashes() == hashes
+
+
+def test_an_update_drops_the_photo_it_drops_and_an_older_event_undoes_nothing(rig: Rig) -> None:
+    old, new = event("a", [jpeg(1), jpeg(2)], time_us=10), event("a", [jpeg(3)], time_us=20, type="updated")
+    rig.process(old)
+    rig.process(new)
+    rig.process(old)
+    assert [row.image_id for row in stored(rig, "a").images] == ["0"]
+    assert stored(rig, "a").event_time == 20
+    assert decode_hashes(rig.hashes()["a"] or b"").event_time == 20
+    assert rig.store.thumbnail("a", "1") is None
+
+
+def test_a_removal_leaves_a_marker_a_tombstone_and_no_way_back_for_older_events(rig: Rig) -> None:
+    created = event("a", [jpeg(1)], time_us=10)
+    rig.process(created)
+    rig.process(removal("a", 30))
+    rig.process(created, event("a", [jpeg(2)], time_us=20))
+    assert rig.store.get(["a"])["a"] == RemovalMarker(listing_id="a", event_time=30)
+    assert rig.hashes() == {"a": None}
+    records = list(rig.admin.read(hash_topic(rig.epoch)))
+    assert {header(r.headers, EVENT_TIME_HEADER) for r in records if r.value is None} == {"30"}
+    assert rig.store.thumbnail("a", "0") is None
+    rig.process(event("a", [jpeg(4)], time_us=40))
+    assert stored(rig, "a").event_time == 40
+
+
+def test_one_bad_photo_of_three_leaves_a_partial_listing_and_a_replay_mends_it(rig: Rig) -> None:
+    rig.process(event("a", [jpeg(1), b"no photo at all", jpeg(2)]))
+    state = stored(rig, "a")
+    assert state.summary.status == "partial"
+    assert [(b.image_id, b.stage) for b in state.summary.bad_images] == [("1", "decode")]
+    assert [row.image_id for row in state.images] == ["0", "2"]
+    (letter,) = [parse_dead_letter(record.headers) for record in rig.dead_letters()]
+    assert (letter.listing_id, letter.image_id, letter.topic) == ("a", "1", UPLOADED)
+
+
+class Moody:
+    """The rig's engine, but it cannot bear some photos, or nothing at all once it is sick."""
+
+    def __init__(self, rig: Rig, poison: bytes) -> None:
+        self._engine = rig.engine
+        self._poison = decode_photo(poison, rig.engine.manifest.preprocess).pixels
+        self.sick = False
+        self.manifest, self.max_batch = rig.engine.manifest, rig.engine.max_batch
+
+    def warm_up(self) -> None:
+        if self.sick:
+            raise RuntimeError("device lost")
+
+    def infer(self, photos: np.ndarray):
+        if self.sick or any(np.array_equal(photo, self._poison) for photo in photos):
+            raise RuntimeError("cannot bear it")
+        return self._engine.infer(photos)
+
+    def close(self) -> None:
+        """The rig closes the engine."""
+
+
+def test_a_photo_that_the_engine_cannot_bear_is_found_by_bisecting(rig: Rig) -> None:
+    poison = jpeg(99)
+    events = [event(f"a/{i}", [jpeg(i)]) for i in range(31)]
+    rig.send(*events[:17], event("poison", [poison]), *events[17:])
+    with rig.tagger(engine=Moody(rig, poison)) as failure:
+        rig.wait(failure)
+    assert all(stored(rig, one.listing_id).summary.status == "complete" for one in events)
+    (letter,) = [parse_dead_letter(record.headers) for record in rig.dead_letters()]
+    assert (letter.listing_id, letter.stage, letter.error) == ("poison", "engine", "engine_failed")
+
+
+def test_a_sick_engine_ends_the_process_and_blames_no_photo(rig: Rig) -> None:
+    engine = Moody(rig, jpeg(99))
+    rig.send(*(event(f"a/{i}", [jpeg(i)]) for i in range(5)))
+    tagger = rig.build(engine=engine)
+    engine.sick = True
+    with pytest.raises(RuntimeError, match="device lost"):
+        tagger.run(threading.Event())
+    assert rig.dead_letters() == []
+    assert rig.lag() == 5
+    with rig.tagger() as failure:  # another life finishes them
+        rig.wait(failure)
+    assert len(dump(rig)) == 5
+
+
+class Deaf:
+    """A producer whose dead letters are refused."""
+
+    def __init__(self, producer) -> None:
+        self._producer = producer
+
+    def send(self, topic, key, value, headers=()):
+        if topic == DEAD_LETTERS:
+            raise Transient("stream", "unavailable", "the dead-letter topic does not answer")
+        return self._producer.send(topic, key, value, headers)
+
+    def flush(self, timeout_s: float) -> None:
+        self._producer.flush(timeout_s)
+
+    def close(self) -> None:
+        self._producer.close()
+
+
+def test_a_dead_letter_that_cannot_be_written_means_no_commit(make_rig) -> None:
+    rig: Rig = make_rig(in_place_tries=1)
+    rig.send(b"not an event")
+    stream = rig.stream
+    deaf = type(stream)(
+        consumer=stream.consumer, producer=lambda: Deaf(stream.producer()), admin=stream.admin, url=stream.url
+    )
+    with pytest.raises(Transient, match="does not answer"):
+        rig.build(stream=deaf).run(threading.Event())
+    assert rig.lag() == 1
+    assert rig.dead_letters() == []
+    rig.process()
+    assert len(rig.dead_letters()) == 1
+
+
+def test_an_event_in_hand_at_three_crashes_becomes_a_dead_letter_and_the_rest_goes_on(rig: Rig) -> None:
+    rig.send(event("killer", [jpeg(0)]), *(event(f"a/{i}", [jpeg(i)]) for i in range(1, 6)))
+    (killer,) = [r for r in rig.admin.read(UPLOADED) if r.key == b"killer"]
+    folder = rig.home / "tagger"
+    folder.mkdir()
+    name = f"{killer.partition.topic}/{killer.partition.number}/{killer.offset}"
+    (folder / "attempts-0.log").write_text(f"+{name}\n" * 3)
+    with rig.tagger() as failure:
+        rig.wait(failure)
+    (letter,) = [parse_dead_letter(record.headers) for record in rig.dead_letters()]
+    assert (letter.error, letter.attempt) == ("process_died", 3)
+    assert len(dump(rig)) == 5
+
+
+def test_a_retry_is_not_touched_before_it_is_due(rig: Rig) -> None:
+    rig.send(event("later", [jpeg(1)]), topic="listings.uploaded.retry.10m")
+    with rig.tagger() as failure:
+        rig.send(event("now", [jpeg(2)]))
+        deadline = time.monotonic() + 30
+        while "now" not in rig.store.get(["now"]):
+            assert not failure
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert rig.store.get(["later"]) == {}
+    assert rig.lag() >= 1
+
+
+def test_an_unreachable_photo_sends_the_whole_event_to_the_first_retry_topic(make_rig) -> None:
+    from workers.intake import IntakeSettings
+
+    refused = "127.0.0.1:9"  # the discard port: nothing listens there
+    rig: Rig = make_rig(intake=IntakeSettings(allowed_private=(refused,), attempts=1))
+    rig.send(event("a", [jpeg(1), f"http://{refused}/x.jpg"]))
+    with rig.tagger() as failure:
+        deadline = time.monotonic() + 30
+        while not (retries := list(rig.admin.read("listings.uploaded.retry.30s"))):
+            assert not failure
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert header(retries[0].headers, "groknet.attempt") == "2"
+    assert rig.store.get(["a"]) == {}
+    assert rig.dead_letters() == []
+
+
+def test_a_full_pipeline_holds_what_it_cannot_take_and_drains_within_its_budget(make_rig) -> None:
+    rig: Rig = make_rig(max_in_flight_events=2, batch_size=2, pause_after_s=0.05)
+    rig.process(*(event(f"a/{i}", [jpeg(i)]) for i in range(40)))
+    assert len(dump(rig)) == 40
+    assert rig.lag() == 0
