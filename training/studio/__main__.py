@@ -65,10 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.identities,
         args.views,
         (args.size, args.size),
-        args.seed,
-        args.workers,
-        not args.quiet,
-        args.split,
+        seed=args.seed,
+        workers=args.workers,
+        progress=not args.quiet,
+        split=args.split,
     )
     print(f"{drawn} pictures drawn into {args.folder}")
     return 0

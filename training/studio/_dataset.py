@@ -44,6 +44,7 @@ def write_dataset(
     identities: Iterable[int],
     views_per_product: int,
     size: tuple[int, int] = (256, 256),
+    *,
     seed: int = 0,
     workers: int | None = None,
     progress: bool = True,

@@ -95,9 +95,9 @@ def finish_of(product: Product) -> Finish:
     if product.colour in _NEUTRAL_ACCENT:
         accent = np.array(_NEUTRAL_ACCENT[product.colour], np.float32)
     elif bright > 150:
-        accent = np.array([250, 249, 246], np.float32) if s[11] > 0.5 else shown * 0.5
+        accent = np.array([250, 249, 246], np.float32) if s[11] > 0.5 else (shown * 0.5).astype(np.float32)
     else:
-        accent = np.array([244, 242, 236], np.float32) if s[11] > 0.3 else shown * 0.35 + 160
+        accent = np.array([244, 242, 236], np.float32) if s[11] > 0.3 else (shown * 0.35 + 160).astype(np.float32)
     trim, trim_material = _TRIMS[int(s[10] * len(_TRIMS))]
     steps = (4, 8, 8, 12) if product.pattern != "dotted" else (4, 4, 8, 8)
     return Finish(
@@ -122,12 +122,14 @@ def grain(roughness: float = 1.4) -> Floats:
     reach = np.hypot(fx, fy)
     reach[0, 0] = np.inf
     tile = np.fft.irfft2(spectrum * reach**-roughness * (reach > 3 / 256), s=(256, 256))
-    return np.clip(tile / (2.2 * tile.std()), -1, 1).astype(np.float32)
+    out: Floats = np.clip(tile / (2.2 * tile.std()), -1, 1).astype(np.float32)
+    return out
 
 
 def noise(u: Floats, v: Floats) -> Floats:
     """The noise tile read at (u, v), where one unit of u or v is one tile."""
-    return grain()[(v * 256).astype(np.int32) & 255, (u * 256).astype(np.int32) & 255]
+    out: Floats = grain()[(v * 256).astype(np.int32) & 255, (u * 256).astype(np.int32) & 255]
+    return out
 
 
 def _veins(u: Floats, v: Floats) -> NDArray[np.bool_]:
@@ -144,23 +146,27 @@ def _veins(u: Floats, v: Floats) -> NDArray[np.bool_]:
 
 
 def print_mask(finish: Finish, uv: Floats) -> NDArray[np.bool_]:
-    """True where the accent shows: bool [k] for uv [k, 2]; it covers a third of the surface or less."""
+    """True where the accent shows: bool [k] for uv [k, 2]; a third of the surface or less, half of a checked one."""
+    mask: NDArray[np.bool_]
     u, v = uv[:, 0] * np.float32(finish.frequency), uv[:, 1] * np.float32(finish.frequency)
     fu, fv = u - np.floor(u), v - np.floor(v)
     if finish.pattern == "striped":
         along = (fu, fv, (u + v) - np.floor(u + v))[finish.angle]
-        return along < 0.36
+        mask = along < 0.36
+        return mask
     if finish.pattern == "dotted":
         odd = (np.floor(v).astype(np.int32) & 1).astype(np.float32) * 0.5
         fu = u + odd - np.floor(u + odd)
-        return (fu - 0.5) ** 2 + (fv - 0.5) ** 2 < 0.082
+        mask = (fu - 0.5) ** 2 + (fv - 0.5) ** 2 < 0.082
+        return mask
     if finish.pattern == "checked":
         half_u, half_v = u * 0.5 - np.floor(u * 0.5) < 0.5, v * 0.5 - np.floor(v * 0.5) < 0.5
-        mask: NDArray[np.bool_] = half_u ^ half_v
+        mask = half_u ^ half_v
         return mask
     if finish.pattern == "zigzag":
         wave = v + np.abs(fu - 0.5) * 1.2
-        return wave - np.floor(wave) < 0.36
+        mask = wave - np.floor(wave) < 0.36
+        return mask
     return _veins(uv[:, 0] * np.float32(0.3), uv[:, 1] * np.float32(0.3) + np.float32(0.3))
 
 

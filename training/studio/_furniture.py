@@ -8,7 +8,9 @@ from training.studio._mesh import BODY, PLAIN, TRIM, Mesh, bevel, block, join, l
 from training.studio._vessels import Numbers, arc, lerp
 
 
-def _legs(half_x: float, half_y: float, top: float, splay: float, radius: float, slot: int, square: bool) -> list[Mesh]:
+def _legs(
+    half_x: float, half_y: float, top: float, *, splay: float, radius: float, slot: int, square: bool
+) -> list[Mesh]:
     """Four legs from under a seat to the floor, splayed outwards."""
     parts = []
     for sx in (-1, 1):
@@ -47,7 +49,7 @@ def stool(s: Numbers) -> Mesh:
             far, near = half * 0.75 + splay, half * 0.7
             parts.append(tube([[far * c, far * d, 0], [near * c, near * d, under]], radius, slot, 8))
     else:
-        parts += _legs(half * 0.68, half * 0.68, under, splay, radius, slot, s[7] > 0.7)
+        parts += _legs(half * 0.68, half * 0.68, under, splay=splay, radius=radius, slot=slot, square=s[7] > 0.7)
     c, d = arc(0, 360, 25)
     ring = half * (0.72 if s[7] < 0.35 else 0.98) + splay * 0.6
     parts.append(tube(np.stack([ring * c, ring * d, 0 * c + height * 0.32], axis=1), radius * 0.6, slot, 6))
@@ -60,7 +62,8 @@ def chair(s: Numbers) -> Mesh:
     tall, lean = lerp(0.75, 1.15, s[3]), lerp(0.05, 0.22, s[4])
     slot = TRIM if s[5] > 0.45 else PLAIN
     parts = [block((2 * half, 2 * half, thick), BODY, 0.04).move(z=seat - thick)]
-    parts += _legs(half * 0.85, half * 0.85, seat - thick, lerp(0, 0.12, s[6]), 0.045, slot, s[6] < 0.45)
+    splay = lerp(0, 0.12, s[6])
+    parts += _legs(half * 0.85, half * 0.85, seat - thick, splay=splay, radius=0.045, slot=slot, square=s[6] < 0.45)
     kind = int(s[7] * 3)
     tilt = np.arctan(lean)
     turn = [[1, 0, 0], [0, np.cos(tilt), np.sin(tilt)], [0, -np.sin(tilt), np.cos(tilt)]]
@@ -108,13 +111,22 @@ def table(s: Numbers) -> Mesh:
     kind = s[6]
     if round_top and kind < 0.5:
         foot = x * 0.55
-        line = [[0, 0], [foot, 0], [foot, 0.05], [0.07, 0.14], [0.06, under - 0.1], [0.2, under], [0, under]]
+        line: list[list[float]] = [
+            [0, 0],
+            [foot, 0],
+            [foot, 0.05],
+            [0.07, 0.14],
+            [0.06, under - 0.1],
+            [0.2, under],
+            [0, under],
+        ]
         parts.append(lathe(bevel(line, 0.03), slot))
     elif not round_top and kind > 0.8:
         parts += [block((0.08, 2 * y * 0.9, under), slot).move(side * x * 0.8) for side in (-1, 1)]
     else:
         at = 0.64 if round_top else 0.88
-        parts += _legs(x * at, y * at, under, lerp(0, 0.1, s[7]), lerp(0.035, 0.06, s[11]), slot, s[7] < 0.5)
+        splay, radius = lerp(0, 0.1, s[7]), lerp(0.035, 0.06, s[11])
+        parts += _legs(x * at, y * at, under, splay=splay, radius=radius, slot=slot, square=s[7] < 0.5)
         if not round_top and s[11] > 0.5:  # an apron under the top
             parts.append(block((2 * x * 0.86, 2 * y * 0.86, 0.12), slot).move(z=under - 0.12))
     return join(parts)

@@ -71,7 +71,8 @@ def _read(picture: Floats, x: Floats, y: Floats) -> Floats:
     fy, fx = y - i, x - j
     top = picture[i, j] * (1 - fx) + picture[i, j + 1] * fx
     low = picture[i + 1, j] * (1 - fx) + picture[i + 1, j + 1] * fx
-    return (top * (1 - fy) + low * fy).astype(np.float32)
+    out: Floats = (top * (1 - fy) + low * fy).astype(np.float32)
+    return out
 
 
 def _blur(picture: Floats, radius: float) -> Floats:
@@ -101,7 +102,7 @@ def cast(points: Floats, faces: NDArray[np.int32], light: Light, softness: float
 
 
 def shade(
-    colour: Floats, normals: Floats, to_eye: Floats, material: Floats, shadow: Floats, height: Floats, light: Light
+    *, colour: Floats, normals: Floats, to_eye: Floats, material: Floats, shadow: Floats, height: Floats, light: Light
 ) -> Floats:
     """Light leaving surface points towards the eye, linear RGB [k, 3].
 
@@ -128,4 +129,5 @@ def shade(
     share = material[:, 3] * np.maximum(fresnel, metal)
     tint = colour + (1 - colour) * (1 - metal[:, None])
     out = diffuse + (share * around)[:, None] * tint * (light.sky + light.key * 0.3)
-    return (out + spot[:, None] * light.key * 0.6 * (tint * 0.5 + 0.5)).astype(np.float32)
+    total: Floats = (out + spot[:, None] * light.key * 0.6 * (tint * 0.5 + 0.5)).astype(np.float32)
+    return total

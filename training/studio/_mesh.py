@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]  # float32 wherever it is stored
 
 BODY, PLAIN, TRIM, INNER = range(4)  # slots: printed body, unprinted body, trim (legs, caps), inside of a vessel
 
@@ -46,7 +47,8 @@ class Mesh:
 def unit(vectors: Floats) -> Floats:
     """Vectors of length 1 along the last axis; the zero vector stays zero."""
     length = np.sqrt(np.einsum("...i,...i->...", vectors, vectors))[..., None]
-    return (vectors / np.maximum(length, 1e-12)).astype(np.float32)
+    out: Floats = (vectors / np.maximum(length, 1e-12)).astype(np.float32)
+    return out
 
 
 def join(parts: Sequence[Mesh]) -> Mesh:
@@ -96,11 +98,11 @@ def smooth(points: ArrayLike, count: int = 28) -> Floats:
     i = t.astype(int)
     f = (t - i)[:, None]
     a, b, c, d = p[i], p[i + 1], p[i + 2], p[i + 3]
-    curve = 0.5 * (2 * b + (c - a) * f + (2 * a - 5 * b + 4 * c - d) * f**2 + (3 * b - a - 3 * c + d) * f**3)
+    curve: Floats = 0.5 * (2 * b + (c - a) * f + (2 * a - 5 * b + 4 * c - d) * f**2 + (3 * b - a - 3 * c + d) * f**3)
     return curve.astype(np.float32)
 
 
-def bevel(points: ArrayLike, by: float = 0.012) -> Floats:
+def bevel(points: Sequence[Sequence[float]], by: float = 0.012) -> Floats:
     """The polyline with each inner corner cut `by` on either side, so that edges catch light as real ones do."""
     p = np.asarray(points, np.float64)
     out = [p[0]]

@@ -13,10 +13,10 @@ from PIL import Image, ImageFilter
 from schemas.errors import Invalid
 from training.studio._finish import print_mask, texture
 from training.studio._light import Shadows, cast, shade
-from training.studio._mesh import TRIM, Floats, unit
+from training.studio._mesh import TRIM, Floats, Mesh, unit
 from training.studio._product import Product
 from training.studio._raster import rasterise
-from training.studio._room import paint
+from training.studio._room import Covering, paint
 from training.studio._scene import Placed, Scene, build_scene
 
 Domain = Literal["iconic", "natural"]
@@ -80,40 +80,41 @@ def _draw(rng: np.random.Generator, scene: Scene, width: int, height: int) -> tu
     starts = np.cumsum([0] + [len(m.points) for m in meshes[:-1]])
     faces = np.concatenate([m.faces + np.int32(s) for m, s in zip(meshes, starts, strict=True)])
     shadows = cast(points, faces, scene.light, scene.softness)
-    picture = _background(rng, scene, shadows, width, height)
+    flat = _background(rng, scene, shadows, width, height)
     xy, depth = scene.camera.project(points)
     shot = rasterise(xy, 1 / depth, faces, width, height)
     corners = faces[shot.face]
     weights = shot.weights / depth[corners]  # perspective-correct: linear in 1 / depth
     weights /= weights.sum(axis=1, keepdims=True)
-    values = np.concatenate(
-        [
-            np.concatenate([m.points for m in meshes]),
-            np.concatenate([m.normals for m in meshes]),
-            np.concatenate([m.uv for m in meshes]),
-        ],
-        axis=1,
-    )
-    at = sum(values[corners[:, k]] * weights[:, k : k + 1] for k in range(3))
-    assert isinstance(at, np.ndarray)
+    (i, j, k), (u, v, w) = corners.T, weights.T[..., None]
+    values = _per_point(meshes)
+    at = values[i] * u + values[j] * v + values[k] * w
     owner = np.repeat(np.arange(len(meshes)), [len(m.faces) for m in meshes])[shot.face]
     slot = np.concatenate([m.slots for m in meshes])[shot.face]
-    a, b, c = (points[corners[:, k]] for k in range(3))
     to_eye = unit(scene.camera.eye - at[:, :3])
-    outward = np.cross(b - a, c - a)
-    back = np.einsum("ij,ij->i", outward, to_eye) < 0
+    a, b, c = (points[corners[:, k]] for k in range(3))
     normals = unit(at[:, 3:6])
-    normals[back] *= -1
+    normals[np.einsum("ij,ij->i", np.cross(b - a, c - a), to_eye) < 0] *= -1  # seen from inside
     colour, material = _surface(scene.objects, owner, slot, at[:, 6:8])
-    shadow = shadows.on_surface(at[:, :3], normals)
-    light = shade(colour, normals, to_eye, material, shadow, at[:, 2], scene.light)
-    flat = picture.reshape(-1, 3)
+    light = shade(
+        colour=colour,
+        normals=normals,
+        to_eye=to_eye,
+        material=material,
+        shadow=shadows.on_surface(at[:, :3], normals),
+        height=at[:, 2],
+        light=scene.light,
+    )
     clear = material[:, 4:5] * (0.35 + 0.65 * np.einsum("ij,ij->i", normals, to_eye)[:, None])
-    behind = flat[shot.pixel] * (0.25 + 0.75 * colour)
-    flat[shot.pixel] = light * (1 - clear) + behind * clear
+    flat[shot.pixel] = light * (1 - clear) + flat[shot.pixel] * (0.25 + 0.75 * colour) * clear
     mask = np.zeros(width * height, bool)
     mask[shot.pixel[owner == 0]] = True
-    return picture, mask.reshape(height, width)
+    return flat.reshape(height, width, 3), mask.reshape(height, width)
+
+
+def _per_point(meshes: list[Mesh]) -> Floats:
+    """Position, normal and uv of every point of all meshes: [n, 8]."""
+    return np.concatenate([np.concatenate([m.points, m.normals, m.uv], axis=1) for m in meshes])
 
 
 def _surface(
@@ -139,38 +140,55 @@ def _surface(
 
 
 def _background(rng: np.random.Generator, scene: Scene, shadows: Shadows, width: int, height: int) -> Floats:
-    """Linear RGB [h, w, 3] of floor and wall with their shadows, drawn at half size and a little out of focus."""
+    """Linear RGB [h * w, 3] of what lies behind the objects, drawn at half size and a little out of focus."""
     rays = scene.camera.rays(width, height, 2).reshape(-1, 3)
-    eye, light = scene.camera.eye, scene.light
-    with np.errstate(divide="ignore"):
-        to_floor = np.where(rays[:, 2] < -1e-4, -eye[2] / rays[:, 2], 1e6).astype(np.float32)
     if scene.floor is None or scene.wall is None:
-        spot = eye + rays * np.minimum(to_floor, 50)[:, None]
-        dark = 0.34 * shadows.on_floor(spot) + 0.38 * shadows.near_floor(spot)
-        grey = _BACKDROP * (1 - np.clip(dark, 0, 0.7) * (to_floor < 1e5))
-        picture = np.repeat(grey[:, None], 3, axis=1)
+        picture = _sweep(scene, shadows, rays)
     else:
-        normal = np.array([np.sin(scene.wall_yaw), np.cos(scene.wall_yaw), 0], np.float32)
-        along = np.array([normal[1], -normal[0], 0], np.float32)
-        slant = rays @ normal
-        to_wall = np.where(slant > 1e-4, (scene.wall_y - eye @ normal) / np.maximum(slant, 1e-4), 1e6)
-        on_wall = to_wall < to_floor
-        spot = (eye + rays * np.minimum(np.minimum(to_floor, to_wall), 40)[:, None]).astype(np.float32)
-        picture = np.empty_like(spot)
-        floor = ~on_wall
-        picture[floor] = paint(scene.floor, spot[floor, 0], spot[floor, 1])
-        picture[on_wall] = paint(scene.wall, spot[on_wall] @ along, spot[on_wall, 2])
-        lit = np.where(on_wall, np.maximum(-normal @ light.to_key, 0) * 0.8 + 0.1, light.to_key[2])
-        lit = lit * (1 - shadows.on_floor(spot))
-        corner = np.where(on_wall, 0.72 + 0.28 * np.clip(spot[:, 2] * 1.5, 0, 1), 1.0)
-        soft = (corner * (1 - 0.75 * shadows.near_floor(spot) * floor))[:, None]
-        picture *= (light.sky * 0.9) * soft + light.key * lit[:, None]
+        picture = _walls(scene, shadows, rays, scene.floor, scene.wall)
     half = np.clip(np.sqrt(np.clip(picture, 0, 1)) * 255, 0, 255).astype(np.uint8).reshape(height // 2, width // 2, 3)
     image = Image.fromarray(half)
     if scene.floor is not None:
         image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.1, 2.0)) * width / 448))
     shown = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float32) / 255
-    return np.square(shown)
+    return np.square(shown).reshape(-1, 3)
+
+
+def _to_floor(eye: Floats, rays: Floats) -> Floats:
+    """How far along each ray [k, 3] the floor lies; 1e6 where it never does."""
+    down = np.minimum(rays[:, 2], -1e-4)
+    return np.where(rays[:, 2] < -1e-4, -eye[2] / down, 1e6).astype(np.float32)
+
+
+def _sweep(scene: Scene, shadows: Shadows, rays: Floats) -> Floats:
+    """The white of a catalogue picture with the subject's soft shadow."""
+    to_floor = _to_floor(scene.camera.eye, rays)
+    spot = scene.camera.eye + rays * np.minimum(to_floor, 50)[:, None]
+    dark = 0.34 * shadows.on_floor(spot) + 0.38 * shadows.near_floor(spot)
+    grey = _BACKDROP * (1 - np.clip(dark, 0, 0.7) * (to_floor < 1e5))
+    return np.repeat(grey[:, None], 3, axis=1)
+
+
+def _walls(scene: Scene, shadows: Shadows, rays: Floats, floor: Covering, wall: Covering) -> Floats:
+    """Floor and wall in the scene's light."""
+    eye, light = scene.camera.eye, scene.light
+    to_floor = _to_floor(eye, rays)
+    normal = np.array([np.sin(scene.wall_yaw), np.cos(scene.wall_yaw), 0], np.float32)
+    along = np.array([normal[1], -normal[0], 0], np.float32)
+    slant = rays @ normal
+    to_wall = np.where(slant > 1e-4, (scene.wall_y - eye @ normal) / np.maximum(slant, 1e-4), 1e6)
+    on_wall = to_wall < to_floor
+    on_floor = ~on_wall
+    spot = (eye + rays * np.minimum(np.minimum(to_floor, to_wall), 40)[:, None]).astype(np.float32)
+    picture = np.empty_like(spot)
+    picture[on_floor] = paint(floor, spot[on_floor, 0], spot[on_floor, 1])
+    picture[on_wall] = paint(wall, spot[on_wall] @ along, spot[on_wall, 2])
+    lit = np.where(on_wall, np.maximum(-normal @ light.to_key, 0) * 0.8 + 0.1, light.to_key[2])
+    lit = lit * (1 - shadows.on_floor(spot))
+    corner = np.where(on_wall, 0.72 + 0.28 * np.clip(spot[:, 2] * 1.5, 0, 1), 1.0)
+    soft = (corner * (1 - 0.75 * shadows.near_floor(spot) * on_floor))[:, None]
+    picture *= (light.sky * 0.9) * soft + light.key * lit[:, None]
+    return picture
 
 
 def _lens(rng: np.random.Generator, image: Image.Image) -> NDArray[np.uint8]:

@@ -22,7 +22,7 @@ TRAIN_IDENTITIES = range(0, 100_000)
 TEST_IDENTITIES = range(100_000, 120_000)
 DEMO_IDENTITIES = range(200_000, 220_000)
 
-# Which materials a category is sold in; the first pattern of every list keeps half of the draws.
+# Which materials a category is sold in, drawn alike.
 _MATERIALS_OF = {
     "mug": ("ceramic", "metal", "plastic"),
     "bottle": ("glass", "metal", "plastic"),

@@ -23,6 +23,16 @@ class Fragments:
     nearness: Floats
 
 
+@dataclass(frozen=True)
+class _Spans:
+    """Runs of pixels inside a triangle: its number, the row, the first column, the number of pixels; each [s]."""
+
+    owner: Ints
+    y: Ints
+    first: Ints
+    lengths: Ints
+
+
 def rasterise(xy: Floats, nearness: Floats, faces: NDArray[np.int32], width: int, height: int) -> Fragments:
     """The visible fragments of triangles.
 
@@ -58,7 +68,9 @@ def rasterise(xy: Floats, nearness: Floats, faces: NDArray[np.int32], width: int
     spans = np.flatnonzero(last >= first)
     owner, y, first = owner[spans], y[spans], first[spans]
     lengths = last[spans] - first + 1
-    return _resolve(_planes(a, b, c, area, nearness, faces[keep]), keep, owner, y, first, lengths, width, height)
+    return _resolve(
+        _planes(a, b, c, area, nearness[faces[keep]]), keep, _Spans(owner, y, first, lengths), width, height
+    )
 
 
 def _count_up(counts: Ints) -> Ints:
@@ -74,25 +86,26 @@ def _planes(
     c: NDArray[np.float64],
     area: NDArray[np.float64],
     nearness: Floats,
-    faces: NDArray[np.int32],
 ) -> NDArray[np.float64]:
-    """[m, 9]: value = k0 * x + k1 * y + k2 for nearness, and for the weights of the second and third corners."""
+    """[m, 9]: value = k0 * x + k1 * y + k2 for nearness, and for the weights of the second and third corners.
+
+    a, b, c [m, 2]: corners in pixels; area [m]: twice the signed area; nearness [m, 3]: at the corners.
+    """
     w1 = np.stack([c[:, 1] - a[:, 1], a[:, 0] - c[:, 0]], axis=1) / area[:, None]
     w2 = np.stack([a[:, 1] - b[:, 1], b[:, 0] - a[:, 0]], axis=1) / area[:, None]
     out = np.empty((len(a), 9))
     for k, w in ((3, w1), (6, w2)):
         out[:, k : k + 2] = w
         out[:, k + 2] = -(w * a).sum(axis=1)
-    n = nearness[faces].astype(np.float64)
+    n = nearness.astype(np.float64)
     out[:, :3] = (n[:, 1] - n[:, 0])[:, None] * out[:, 3:6] + (n[:, 2] - n[:, 0])[:, None] * out[:, 6:9]
     out[:, 2] += n[:, 0]
     return out
 
 
-def _resolve(
-    planes: NDArray[np.float64], keep: Ints, owner: Ints, y: Ints, first: Ints, lengths: Ints, width: int, height: int
-) -> Fragments:
+def _resolve(planes: NDArray[np.float64], keep: Ints, spans: _Spans, width: int, height: int) -> Fragments:
     """Spans to pixels; the nearest span of every pixel, then its barycentric weights."""
+    owner, y, first, lengths = spans.owner, spans.y, spans.first, spans.lengths
     at_start = planes[owner, 0] * first + planes[owner, 1] * y + planes[owner, 2]
     step = _count_up(lengths)
     span = np.repeat(np.arange(len(owner)), lengths)

@@ -44,7 +44,7 @@ class Camera:
         """Directions [h', w', 3] through every `step`th pixel's middle of a picture of width x height."""
         x = (np.arange(0, width, step) + (step - 1) / 2 - self.centre[0]) / self.focal
         y = (np.arange(0, height, step) + (step - 1) / 2 - self.centre[1]) / self.focal
-        rays = x[None, :, None] * self.axes[0] + y[:, None, None] * self.axes[1] + self.axes[2]
+        rays: Floats = x[None, :, None] * self.axes[0] + y[:, None, None] * self.axes[1] + self.axes[2]
         return rays.astype(np.float32)
 
 
@@ -77,7 +77,7 @@ def _clutter(rng: np.random.Generator) -> Placed:
     elif kind == 1:
         mesh = block((rng.uniform(0.15, 0.4), rng.uniform(0.15, 0.4), rng.uniform(0.3, 0.9)), round_by=0.01)
     elif kind == 2:
-        r, h = rng.uniform(0.1, 0.2), rng.uniform(0.2, 0.7)
+        r, h = float(rng.uniform(0.1, 0.2)), float(rng.uniform(0.2, 0.7))
         mesh = lathe(bevel([[0, 0], [r, 0], [r, h], [0, h]], 0.015), segments=24)
     else:
         mesh = ball(float(rng.uniform(0.08, 0.16)), segments=20)
@@ -113,9 +113,10 @@ def _light(rng: np.random.Generator, iconic: bool) -> Light:
 
 
 def _camera(
-    rng: np.random.Generator, subject: Mesh, width: int, height: int, iconic: bool, elevation: float, distance: float
+    rng: np.random.Generator, subject: Mesh, frame: tuple[int, int], iconic: bool, view: tuple[float, float, float]
 ) -> Camera:
     """A camera in the plane x = 0 that frames the subject; natural photos tilt, wander off centre and crop."""
+    (width, height), (_, elevation, distance) = frame, view
     e = np.radians(elevation)
     middle = float(subject.points[:, 2].max()) / 2
     forward = np.array([0, np.cos(e), -np.sin(e)])
@@ -178,7 +179,7 @@ def build_scene(rng: np.random.Generator, product: Product, width: int, height: 
         elevation += 22  # flat things are photographed from above
     distance = float(rng.uniform(3.4, 4.6) if iconic else rng.uniform(2.4, 4.8))
     mesh = turned(mesh_of(product), azimuth)
-    camera = _camera(rng, mesh, width, height, iconic, elevation, distance)
+    camera = _camera(rng, mesh, (width, height), iconic, (azimuth, elevation, distance))
     objects = [Placed(mesh, finish_of(product))]
     if not iconic:
         objects += _neighbours(rng, mesh, camera)

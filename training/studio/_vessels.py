@@ -20,6 +20,7 @@ from training.studio._mesh import (
     bevel,
     join,
     lathe,
+    sheet,
     smooth,
     tube,
 )
@@ -133,7 +134,7 @@ def plate(s: Numbers) -> Mesh:
     top = smooth([[0.0, 0.03], [well * 0.6, 0.03], [well, 0.04], [well + 0.08, deep], [r, deep + rim]], 24)
     under = np.array([[0, 0], [well, 0], [r, deep + rim - 0.035]], np.float32)
     upper = lathe(top, BODY, 48)
-    return join([upper, lathe(bevel(under, 0.04), PLAIN, 48)])
+    return join([upper, lathe(bevel(under.tolist(), 0.04), PLAIN, 48)])
 
 
 def teapot(s: Numbers) -> Mesh:
@@ -237,12 +238,12 @@ def hat(s: Numbers) -> Mesh:
     if s[1] < 0.5:
         brim, pinch = lerp(0.8, 1.1, s[2]), lerp(0.34, 0.46, s[3])
         curl = lerp(-0.08, 0.14, s[4])
-        dome = smooth(
+        crown_line = smooth(
             [[0.5, 0.1], [0.48, crown * 0.5 + 0.05], [pinch, crown], [pinch * 0.6, crown + 0.05], [0, crown - 0.02]], 20
         )
         flat = smooth([[brim, 0.08 + curl], [brim * 0.8, 0.05], [0.56, 0.05], [0.5, 0.1]], 12)
         band = np.array([[0.506, 0.1], [0.503, 0.22]], np.float32)
-        return join([lathe(dome), lathe(flat, PLAIN), lathe(band, TRIM)]).stretch(x=lerp(0.8, 0.9, s[5]))
+        return join([lathe(crown_line), lathe(flat, PLAIN), lathe(band, TRIM)]).stretch(x=lerp(0.8, 0.9, s[5]))
     c, d = arc(0, 90)
     dome = lathe(np.stack([0.52 * c, 0.05 + crown * 1.1 * d], axis=1))
     if s[1] < 0.78:
@@ -252,8 +253,6 @@ def hat(s: Numbers) -> Mesh:
         grid[..., 0] = reach * np.sin(side) * 0.98
         grid[..., 1] = -reach * np.cos(side)
         grid[..., 2] = 0.08 - 0.12 * out[:, None] * (1 + 0.9 * np.abs(np.sin(side)))
-        from training.studio._mesh import sheet
-
         visor = sheet(grid, grid[..., :2], TRIM if s[3] > 0.5 else PLAIN)
         return join([dome, visor, ball(0.04, PLAIN, 10).move(z=crown * 1.1 + 0.02)]).move(z=0.18)
     cuff = smooth([[0.53, 0], [0.57, 0.1], [0.55, lerp(0.18, 0.3, s[4])], [0.5, lerp(0.2, 0.32, s[4])]], 10)
