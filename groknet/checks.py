@@ -1,0 +1,184 @@
+"""The checks of `groknet doctor`. Each looks and changes nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from groknet.config import Loaded, hide_secrets, load_config
+from groknet.home import Home
+from groknet.services import WORKERS, is_locked, is_ready, read_running
+from schemas.errors import GroknetError
+from schemas.topics import UPLOADED
+
+_MIN_PYTHON = (3, 11)
+_LOW_DISK_BYTES = 1_000_000_000  # about 10,000 listings with photos inside their events
+_REQUIREMENT = re.compile(r"""(?P<name>[A-Za-z0-9._-]+)[^;]*(?:;.*extra == ["'](?P<extra>[\w-]+)["'])?""")
+_OPTIONAL = {"cpu": "to run workers on a CPU", "gpu": "to run workers on an NVIDIA GPU", "train": "to train"}
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One finding. `note`: worth knowing, no failure."""
+
+    check: str
+    state: Literal["ok", "note", "failed"]
+    detail: str
+    remedy: str = ""
+
+
+def all_checks(home: Home, bundle: Path | None) -> Iterator[Check]:
+    """Every check in order, each as it is done; without a usable configuration the rest is left out."""
+    yield _python()
+    yield from _packages()
+    try:
+        loaded = load_config(home, bundle=bundle)
+    except GroknetError as error:
+        yield Check(check="configuration", state="failed", detail=str(error), remedy="correct the named key")
+        return
+    source = home.config_file if home.config_file.exists() else "defaults (no groknet.toml) and environment"
+    yield Check(check="configuration", state="ok", detail=str(source))
+    yield _home(home)
+    yield _bundle(loaded)
+    yield _port(loaded, "stream", loaded.config.stream.url, _ask_stream)
+    yield _port(loaded, "store", loaded.config.store.url, _ask_store)
+    for name in WORKERS:
+        yield _worker(home, name)
+    yield _page_port(loaded)
+
+
+def _python() -> Check:
+    detail = f"{platform.python_version()} at {sys.executable}, {os.cpu_count()} cores"
+    if sys.version_info >= _MIN_PYTHON:
+        return Check(check="python", state="ok", detail=detail)
+    return Check(check="python", state="failed", detail=detail, remedy="install Python 3.11 or newer")
+
+
+def _packages() -> Iterator[Check]:
+    """The core, and every extra that runs something: all of it there, or what is missing."""
+    wanted: dict[str, list[str]] = {"": [], **{extra: [] for extra in _OPTIONAL}}
+    for line in requires("groknet") or []:
+        if match := _REQUIREMENT.match(line):
+            wanted.get(match["extra"] or "", []).append(match["name"])
+    for extra, names in wanted.items():
+        there = {name: found for name in names if (found := _version(name))}
+        missing = [name for name in names if name not in there]
+        what = f"packages [{extra}]" if extra else "packages"
+        if not missing:
+            detail = ", ".join(f"{name} {found}" for name, found in there.items())
+            yield Check(check=what, state="ok", detail=detail)
+            continue
+        purpose = f" ({_OPTIONAL[extra]})" if extra else ""
+        yield Check(
+            check=what,
+            state="note" if extra else "failed",
+            detail=f"missing: {', '.join(missing)}{purpose}",
+            remedy=f"pip install 'groknet[{extra}]'" if extra else "pip install groknet",
+        )
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _home(home: Home) -> Check:
+    place = next(p for p in (home.root, *home.root.parents) if p.exists())
+    if not os.access(place, os.W_OK):
+        remedy = "name a folder that you can write to with --home"
+        return Check(check="home", state="failed", detail=f"{place} cannot be written to", remedy=remedy)
+    free = shutil.disk_usage(place).free
+    detail = f"{home.root}, {free / 1e9:.1f} GB free"
+    if free < _LOW_DISK_BYTES:
+        remedy = "free some space: an event that cannot be written is refused"
+        return Check(check="home", state="failed", detail=detail, remedy=remedy)
+    return Check(check="home", state="ok", detail=detail if home.root.exists() else f"{detail}; not made yet")
+
+
+def _bundle(loaded: Loaded) -> Check:
+    """Checksums and format as an engine checks them, then the parity vectors through the engine itself."""
+    folder, what = Path(loaded.config.engine.bundle), "its files match"
+    try:
+        from engines.recognition import build_engine, load_bundle
+
+        manifest = load_bundle(folder).manifest
+        what = f"{manifest.name} {manifest.model_version}, epoch {manifest.epoch}, {len(manifest.heads)} heads"
+        build_engine(folder, loaded.config.engine.backend, loaded.config.engine.threads).close()
+    except ModuleNotFoundError as error:
+        detail = f"{what}; not run, since {error.name} is not installed"
+        return Check(check="bundle", state="note", detail=detail, remedy="pip install 'groknet[cpu]'")
+    except GroknetError as error:
+        remedy = "give another bundle with --bundle, or make it again with `groknet export`"
+        return Check(check="bundle", state="failed", detail=str(error), remedy=remedy)
+    return Check(check="bundle", state="ok", detail=f"{what}; checksums and parity vectors match")
+
+
+def _port(loaded: Loaded, name: str, url: str, ask: Callable[[Loaded], str]) -> Check:
+    shown = str(hide_secrets("url", url))
+    if url.startswith("sqlite:///") and not Path("/" + url.partition(":///")[2].partition("?")[0]).exists():
+        return Check(check=name, state="ok", detail=f"{shown}, not made yet")
+    try:
+        return Check(check=name, state="ok", detail=f"{shown}, {ask(loaded)}")
+    except GroknetError as error:
+        remedy = f"start the service, or correct {name}.url"
+        return Check(check=name, state="failed", detail=f"{shown}: {error}", remedy=remedy)
+
+
+def _ask_stream(loaded: Loaded) -> str:
+    from workers.streams import build_stream
+
+    admin = build_stream(loaded.config.stream.url, "doctor").admin()
+    try:
+        sent = sum(admin.end_offsets(UPLOADED).values())
+        done = sum(admin.committed("tagger", UPLOADED).values())
+    finally:
+        admin.close()
+    return f"{sent} listing events, {sent - done} not tagged yet"
+
+
+def _ask_store(loaded: Loaded) -> str:
+    from workers.stores import build_store
+
+    store = build_store(loaded.config.store.url)
+    try:
+        store.latest(["doctor"])
+    finally:
+        store.close()
+    return "answers"
+
+
+def _worker(home: Home, name: str) -> Check:
+    running = read_running(home, name) if home.run.exists() and is_locked(home, name) else None
+    if running is None:
+        remedy = f"groknet run all --home {home.root}"
+        return Check(check=name, state="note", detail="not running on this home", remedy=remedy)
+    if is_ready(running):
+        return Check(check=name, state="ok", detail=f"ready on {running.url}, process {running.pid}")
+    remedy = f"see {home.logs / (name + '.log')}"
+    return Check(check=name, state="failed", detail=f"process {running.pid} is not ready", remedy=remedy)
+
+
+def _page_port(loaded: Loaded) -> Check:
+    host, port = loaded.config.search.host, loaded.config.search.port
+    running = read_running(loaded.home, "search")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if running and running.port == port:
+                return Check(check="page port", state="ok", detail=f"{port} is in use by this home's search")
+            remedy = "choose another with --port (0: any free one) or search.port"
+            return Check(check="page port", state="note", detail=f"{host}:{port}: {error.strerror}", remedy=remedy)
+    return Check(check="page port", state="ok", detail=f"{host}:{port} is free")

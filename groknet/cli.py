@@ -1,0 +1,121 @@
+"""The `groknet` command: which commands there are. Each is imported when it is called, so that help needs nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import NoReturn
+
+from cyclopts import App, CycloptsError
+
+from groknet.exits import Exit, exit_code, table
+from schemas.errors import GroknetError
+
+TRACEBACK = "GROKNET_TRACEBACK"
+"""Set in the environment: show the stack of a fault, for a report of it."""
+
+_EPILOGUE = f"Exit codes:\n\n{table()}"
+
+
+def build_app() -> App:
+    """All commands; none of their modules is imported yet."""
+    app = App(
+        name="groknet",
+        help="Listing photos in, calibrated predictions and a searchable hash out.",
+        help_epilogue=_EPILOGUE,
+        help_format="plaintext",
+        version=lambda: version("groknet"),
+    )
+    app.command(_group("run", "Run a worker, or all of them supervised, until SIGTERM.", _RUN))
+    app.command(_group("dlq", "Dead letters: what was given up, why, and sending it again.", _DLQ))
+    for name, (target, text) in _COMMANDS.items():
+        app.command(target, name=name, help=text)
+    return app
+
+
+_COMMANDS = {
+    "demo": ("groknet.commands.demo:demo", "Stream studio listings through all workers and show what comes out."),
+    "submit": ("groknet.commands.submit:submit", "Send photos, folders of photos or events (.ndjson, -)."),
+    "show": ("groknet.commands.show:show", "Show what is stored about listings."),
+    "search": ("groknet.commands.search:search", "Find the photos that look like a photo."),
+    "remove": ("groknet.commands.remove:remove", "Remove listings from store and index."),
+    "train": ("groknet.commands.train:train", "Train a bundle by a recipe."),
+    "evaluate": ("groknet.commands.evaluate:evaluate", "Score a bundle on a folder of labelled photos."),
+    "export": ("groknet.commands.export:export", "Make a bundle of a training checkpoint."),
+    "doctor": ("groknet.commands.doctor:doctor", "What is installed, reachable and missing, with the remedy."),
+    "config": ("groknet.commands.config:config", "Print the configuration in force, secrets hidden."),
+    "topics": ("groknet.commands.topics:topics", "List every topic with its key, retention and owner."),
+}
+_RUN = {
+    "all": ("groknet.commands.run:run_all", "Tagger, indexer and search, one supervised process each."),
+    "tagger": ("groknet.commands.run:tagger", "Listing events to predictions and hashes."),
+    "indexer": ("groknet.commands.run:indexer", "Hashes to the index."),
+    "search": ("groknet.commands.run:search", "Photos to similar listings, over HTTP, with a page."),
+}
+_DLQ = {
+    "list": ("groknet.commands.dlq:list_letters", "One line a dead letter."),
+    "show": ("groknet.commands.dlq:show", "One dead letter with all its headers and its value."),
+    "replay": ("groknet.commands.dlq:replay", "Send dead letters again, each once."),
+}
+
+
+def _group(name: str, text: str, commands: dict[str, tuple[str, str]]) -> App:
+    group = App(name=name, help=text, help_format="plaintext")
+    for command, (target, about) in commands.items():
+        group.command(target, name=command, help=about)
+    return group
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and end the process with its exit code; a failure is one sentence on stderr."""
+    sys.exit(int(run(arguments)))
+
+
+def run(arguments: Sequence[str] | None = None) -> Exit:
+    """Run one command and return its exit code."""
+    try:
+        result = build_app()(
+            None if arguments is None else list(arguments),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:  # `| head` has seen enough; nothing more may be written at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        text, code = _explain(error)
+        print(f"groknet: {' '.join(text.split())}", file=sys.stderr)
+        return code
+    return result if isinstance(result, Exit) else Exit.OK
+
+
+def _explain(error: Exception) -> tuple[str, Exit]:
+    """One sentence with the remedy, and the exit code."""
+    match error:
+        case CycloptsError():
+            return f"{error}; see `groknet --help`", Exit.USAGE
+        case GroknetError():
+            return str(error), exit_code(error)
+        case ImportError():
+            missing = error if error.name else error.__cause__
+            if isinstance(missing, ModuleNotFoundError):
+                return _missing(missing), Exit.USAGE
+    return f"a fault of ours: {type(error).__name__}: {error}; set {TRACEBACK}=1 to see where", Exit.FAILED
+
+
+_EXTRAS = {"torch": "train", "timm": "train", "sklearn": "train", "onnx": "train", "faiss": "cpu", "onnxruntime": "cpu"}
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    name = (error.name or "").partition(".")[0]
+    extra = _EXTRAS.get(name)
+    remedy = f"pip install 'groknet[{extra}]'" if extra else f"pip install {name}"
+    return f"the package {name} is not installed; {remedy}"

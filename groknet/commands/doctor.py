@@ -1,0 +1,28 @@
+"""`groknet doctor`: what is installed, reachable and missing, with the remedy."""
+
+from __future__ import annotations
+
+from groknet.checks import Check, all_checks
+from groknet.exits import Exit
+from groknet.home import find_home
+from groknet.options import BundleOption, HomeOption, JsonOption
+from groknet.terminal import json_line, stdout
+
+_SIGN = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "failed": "[red]failed[/red]"}
+
+
+def doctor(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOption = False) -> Exit:
+    """Check Python, packages, configuration, bundle, stream, store, disk, ports and workers; changes nothing.
+
+    Exit code 1 when a check failed; a note (an extra that is not installed, a worker that does not run) is no
+    failure. --json writes one line a check: {"check", "state", "detail", "remedy"}.
+    """
+    checks: list[Check] = []
+    for check in all_checks(find_home(home), bundle):
+        checks.append(check)
+        if json:
+            json_line(check)
+        else:
+            remedy = f"  → {check.remedy}" if check.remedy else ""
+            stdout().print(f"{_SIGN[check.state]:<6} {check.check}: {check.detail}{remedy}")
+    return Exit.FAILED if any(check.state == "failed" for check in checks) else Exit.OK

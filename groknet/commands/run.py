@@ -1,0 +1,119 @@
+"""`groknet run`: the workers, one by one or all supervised."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from groknet.config import Loaded, load_config
+from groknet.exits import Exit
+from groknet.home import find_home
+from groknet.options import BundleOption, HomeOption
+from groknet.services import SUPERVISOR, Lock, Running, forget_running, write_running
+from groknet.supervisor import Spec, Supervisor, free_port
+from groknet.terminal import note
+from schemas.manifest import load_manifest
+
+PortOption = Annotated[
+    int | None, Parameter(name="--port", help="HTTP port, 0: any free one; else the configured one.")
+]
+_TICK_S = 0.05
+STOP_BUDGET_S = 30.0  # the workers' own budgets, 25 s and a margin of 5 s, after which they end themselves
+
+
+def tagger(*, home: HomeOption = None, bundle: BundleOption = None, port: PortOption = None) -> Exit:
+    """Run one tagger: listing events in, predictions and hashes out; --port is for health and metrics."""
+    from groknet.compose import run_tagger
+
+    run_tagger(load_config(find_home(home).make(), bundle=bundle), port)
+    return Exit.OK
+
+
+def indexer(*, home: HomeOption = None, bundle: BundleOption = None, port: PortOption = None) -> Exit:
+    """Run one indexer: hashes in, nearest hashes out, over HTTP on loopback."""
+    from groknet.compose import run_indexer
+
+    run_indexer(load_config(find_home(home).make(), bundle=bundle), port)
+    return Exit.OK
+
+
+def search(*, home: HomeOption = None, bundle: BundleOption = None, port: PortOption = None) -> Exit:
+    """Run the search service and its page; it asks the indexers of search.indexer_urls, else this home's."""
+    from groknet.compose import run_search
+
+    run_search(load_config(find_home(home).make(), bundle=bundle), port)
+    return Exit.OK
+
+
+def run_all(*, home: HomeOption = None, bundle: BundleOption = None, port: PortOption = None) -> Exit:
+    """Run tagger, indexer and search, one process each, until SIGTERM or Ctrl-C; --port is the search page's.
+
+    A worker that crashes is started again. SIGTERM drains all of them and exits 0; a second one ends them hard and
+    exits 1. Logs are in HOME/logs, processes and ports in HOME/run/<worker>.json.
+    """
+    place = find_home(home).make()
+    loaded = load_config(place, bundle=bundle)
+    load_manifest(Path(loaded.config.engine.bundle))
+    stops = _count_signals()
+    lock = Lock(place, SUPERVISOR)
+    supervisor = Supervisor(place, specs(loaded, port), note)
+    page = page_url(loaded, supervisor)
+    orderly = False
+    try:
+        write_running(place, SUPERVISOR, Running(pid=os.getpid(), host=page.host, port=page.port))
+        told = False
+        while not stops:
+            supervisor.tick()
+            if supervisor.ready and not told:
+                told = True
+                note(f"all workers are ready; search page: {page.url}")
+            time.sleep(_TICK_S)
+        note("draining; a second signal ends the workers at once")
+    finally:
+        orderly = supervisor.stop(STOP_BUDGET_S, lambda: len(stops) > 1)
+        forget_running(place, SUPERVISOR)
+        lock.release()
+    note("all workers have stopped" if orderly else "stopped, but not every worker in order; see the logs")
+    return Exit.OK if orderly else Exit.FAILED
+
+
+def _count_signals() -> list[int]:
+    """SIGTERM and SIGINT from now on, in the order of their coming."""
+    came: list[int] = []
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        came.append(number)
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    return came
+
+
+def specs(loaded: Loaded, port: int | None) -> list[Spec]:
+    """The three workers of a home. Ports are chosen here, so that a worker keeps its own over a restart."""
+    config, root = loaded.config, str(loaded.home.root)
+    common = ["--home", root, "--bundle", config.engine.bundle]
+    indexer_port = config.indexer.port or free_port()
+    search_port = (config.search.port if port is None else port) or free_port()
+    beside = {} if config.search.indexer_urls else {"GROKNET__SEARCH__INDEXER_URLS": _urls(indexer_port)}
+    return [
+        Spec("tagger", ["run", "tagger", *common, "--port", str(config.tagger.port or free_port())]),
+        Spec("indexer", ["run", "indexer", *common, "--port", str(indexer_port)]),
+        Spec("search", ["run", "search", *common, "--port", str(search_port)], beside),
+    ]
+
+
+def _urls(port: int) -> str:
+    return f'["http://127.0.0.1:{port}"]'
+
+
+def page_url(loaded: Loaded, supervisor: Supervisor) -> Running:
+    """Where the search page is, or will be."""
+    arguments = next(c.spec.arguments for c in supervisor.children if c.spec.worker == "search")
+    return Running(pid=os.getpid(), host=loaded.config.search.host, port=int(arguments[-1]))

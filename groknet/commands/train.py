@@ -1,0 +1,36 @@
+"""`groknet train`: a checkpoint from a recipe and data."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from groknet.exits import CommandError, Exit
+from groknet.terminal import note
+
+
+def train(
+    recipe: Annotated[Path, Parameter(help="Recipe file (TOML): data sets, heads, losses, schedule.")],
+    /,
+    *,
+    data: Annotated[Path, Parameter(help="Folder with the data sets' folders.")],
+    out: Annotated[Path, Parameter(help="Folder for the checkpoint and the log.")],
+    resume: Annotated[bool, Parameter(negative=(), help="Go on from the checkpoint in --out.")] = False,
+    cache: Annotated[Path | None, Parameter(help="Folder for decoded photos; else OUT/cache.")] = None,
+) -> Exit:
+    """Train a network by a recipe; `groknet export` makes a bundle of the checkpoint. Needs groknet[train]."""
+    if not recipe.is_file():
+        raise CommandError(f"{recipe}: no such recipe", Exit.NOT_FOUND)
+    if not data.is_dir():
+        raise CommandError(f"--data {data}: no such folder", Exit.NOT_FOUND)
+    from training.recipe import load_recipe
+    from training.train import train as run
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    checkpoint = run(load_recipe(recipe), data, out, resume=resume, cache=cache)
+    note(f"checkpoint {checkpoint}; make a bundle of it with `groknet export`")
+    return Exit.OK

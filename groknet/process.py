@@ -1,0 +1,90 @@
+"""The shell of one worker process: its lock, its announcement, its signals, and its end when nobody supervises it.
+
+SIGTERM (or Ctrl-C) drains; a second one, or a drain that outlasts its budget, ends the process hard with the stacks
+of all threads on stderr. A supervised worker has a pipe from its supervisor on stdin and reads its end there, so
+that it never outlives a supervisor that was killed.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from groknet.home import Home
+from groknet.services import Lock, Running, Worker, forget_running, write_running
+
+SUPERVISED = "GROKNET_SUPERVISED"
+"""Set by the supervisor in the environment of its workers: stdin is its pipe, Ctrl-C is its business."""
+ORPHAN_GRACE_S = 5.0  # what is in hand finishes; anything longer would meet the next supervisor's workers
+LOCK_PATIENCE_S = ORPHAN_GRACE_S + 5.0  # an orphan of a killed supervisor is gone by then
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What a worker's main needs to know of its process; `stop` is set when it is to drain and return."""
+
+    home: Home
+    worker: Worker
+    stop: threading.Event
+
+    def announce(self, host: str, port: int) -> None:
+        """Tell the command line where this worker's HTTP answers."""
+        write_running(self.home, self.worker, Running(pid=os.getpid(), host=host, port=port))
+        logging.getLogger("groknet").info("%s answers on http://%s:%d", self.worker, host, port)
+
+
+@contextmanager
+def worker_process(home: Home, worker: Worker, drain_budget_s: float) -> Iterator[Process]:
+    """Be `worker` of `home`; raises CommandError when another process is."""
+    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
+    supervised = bool(os.environ.get(SUPERVISED))
+    stop = threading.Event()
+    _install_signals(stop, drain_budget_s, supervised)
+    if supervised:
+        threading.Thread(target=_watch_supervisor, args=(stop,), name="supervisor-watch", daemon=True).start()
+    lock = Lock(home, worker, LOCK_PATIENCE_S if supervised else 0.0)
+    try:
+        yield Process(home, worker, stop)
+    finally:
+        forget_running(home, worker)
+        lock.release()
+
+
+def _install_signals(stop: threading.Event, drain_budget_s: float, supervised: bool) -> None:
+    def on_signal(_: int, __: FrameType | None) -> None:
+        if stop.is_set():
+            _end_hard()
+        stop.set()
+        _end_hard_after(drain_budget_s)
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, signal.SIG_IGN if supervised else on_signal)
+
+
+def _watch_supervisor(stop: threading.Event) -> None:
+    """Block until the supervisor's end of stdin closes: it has ended, in whatever way."""
+    while os.read(0, 1):
+        pass
+    stop.set()
+    _end_hard_after(ORPHAN_GRACE_S)
+
+
+def _end_hard_after(seconds: float) -> None:
+    timer = threading.Timer(seconds, _end_hard)
+    timer.daemon = True
+    timer.start()
+
+
+def _end_hard() -> None:
+    """End now; at least once makes it safe, and the stacks say what did not finish."""
+    faulthandler.dump_traceback(sys.stderr, all_threads=True)
+    os._exit(1)

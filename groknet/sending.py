@@ -1,0 +1,102 @@
+"""Sending events to the stream: verbatim, throttled when the stream says so, durable before anybody is told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+import msgspec
+
+from schemas.envelope import cloud_event_headers
+from schemas.errors import InvalidEvent, Reject
+from schemas.events import EVENT_TYPE, ListingEvent, decode_event, encode_event
+from schemas.topics import UPLOADED
+from workers.streams.base import Delivery, Producer
+
+SOURCE = "/groknet/submit"
+_FLUSH_EVERY = 200  # deliveries in hand: bounds memory, and a fault shows within as many events
+_FLUSH_S = 60.0  # a broker's own delivery time-out is 30 s or less
+_MAX_PAUSE_S = 1.0
+_MAX_DATE_US = 253_370_764_800 * 1_000_000  # the year 9999: ce_time is a calendar date, event_time only a number
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message to send; `event` is None where it does not decode, and `problem` then says why."""
+
+    value: bytes
+    listing_id: str | None
+    event: ListingEvent | None
+    problem: str = ""
+
+
+class Sender:
+    """Sends to `listings.uploaded`, waiting as long as the stream rejects."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+        self._pending: list[Delivery] = []
+
+    def send(self, item: Outgoing) -> None:
+        """Queue one message; raises Transient when the stream cannot be reached."""
+        key = None if item.listing_id is None else item.listing_id.encode()
+        event = item.event
+        headers = cloud_event_headers(
+            type_=EVENT_TYPE,
+            source=SOURCE,
+            key=item.listing_id or "",
+            event_id=event.event_id if event else None,
+            time_us=event.event_time if event and event.event_time < _MAX_DATE_US else None,
+        )
+        pause = 0.01
+        while True:
+            try:
+                self._pending.append(self._producer.send(UPLOADED, key, item.value, headers))
+                break
+            except Reject:
+                time.sleep(pause)
+                pause = min(2 * pause, _MAX_PAUSE_S)
+        if len(self._pending) >= _FLUSH_EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        """Return once everything sent is durable; raises Transient otherwise."""
+        deadline = time.monotonic() + _FLUSH_S
+        for delivery in self._pending:
+            delivery.wait(max(0.0, deadline - time.monotonic()))
+        self._pending.clear()
+
+
+def outgoing(event: ListingEvent) -> Outgoing:
+    """An event of ours, checked as a tagger would check it."""
+    return _checked(encode_event(event))
+
+
+def read_events(lines: IO[bytes]) -> Iterator[tuple[int, Outgoing]]:
+    """The lines of an NDJSON file with their numbers, verbatim but for the line's end; blank ones are left out."""
+    for number, line in enumerate(lines, start=1):
+        value = line.rstrip(b"\r\n")
+        if value.strip():
+            yield number, _checked(value)
+
+
+def _checked(value: bytes) -> Outgoing:
+    try:
+        event = decode_event(value)
+    except InvalidEvent as error:
+        return Outgoing(value, _name_in(value), None, error.message)
+    return Outgoing(value, event.listing_id, event)
+
+
+class _Name(msgspec.Struct):
+    listing_id: str
+
+
+def _name_in(value: bytes) -> str | None:
+    """The listing id of an event that is wrong elsewhere, so that its dead letter can be found by it."""
+    try:
+        return msgspec.json.decode(value, type=_Name).listing_id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

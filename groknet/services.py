@@ -1,0 +1,144 @@
+"""Running workers as they say about themselves: HOME/run/<worker>.json and a lock that dies with the process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
+
+import msgspec
+
+from groknet.exits import CommandError, Exit
+from groknet.home import Home
+
+Worker = Literal["tagger", "indexer", "search"]
+WORKERS: tuple[Worker, ...] = get_args(Worker)
+SUPERVISOR = "supervisor"
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """`HOME/run/<worker>.json`: the process and where its HTTP answers."""
+
+    pid: int
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Base URL, without a slash at the end."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+
+class Lock:
+    """An exclusive lock of one name in a home, held until `release` or the end of the process, kill -9 included."""
+
+    def __init__(self, home: Home, name: str, patience_s: float = 0.0) -> None:
+        """Take it, waiting at most `patience_s`; raises CommandError naming the process that holds it."""
+        self._file = (home.run / f"{name}.lock").open("a")
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:
+                if time.monotonic() >= deadline:
+                    self._file.close()
+                    raise _already_running(home, name) from None
+                time.sleep(0.05)
+
+    def release(self) -> None:
+        """Give it back."""
+        self._file.close()
+
+
+def _already_running(home: Home, name: str) -> CommandError:
+    running = read_running(home, name)
+    who = f"process {running.pid}" if running else "another process"
+    text = f"{name} is running already on {home.root} as {who}; stop it with `kill {running.pid if running else 'PID'}`"
+    return CommandError(f"{text}, or use another --home", Exit.USAGE)
+
+
+def write_running(home: Home, name: str, running: Running) -> None:
+    """Announce a worker; readers see the old or the new file, never half of one."""
+    path = home.run / f"{name}.json"
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_bytes(msgspec.json.encode(running) + b"\n")
+    part.replace(path)
+
+
+def forget_running(home: Home, name: str) -> None:
+    """Take the announcement back."""
+    (home.run / f"{name}.json").unlink(missing_ok=True)
+
+
+def read_running(home: Home, name: str) -> Running | None:
+    """The announcement, whether or not its process still lives; None without one."""
+    try:
+        return msgspec.json.decode((home.run / f"{name}.json").read_bytes(), type=Running)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def is_locked(home: Home, name: str) -> bool:
+    """True while a process holds the lock, which is the one proof that it lives."""
+    path: Path = home.run / f"{name}.lock"
+    if not path.exists():
+        return False
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+class Http:
+    """A small client for a worker's HTTP on loopback: one connection, kept open. Not thread-safe."""
+
+    def __init__(self, url: str, timeout_s: float = 10.0) -> None:
+        parts = urlsplit(url)
+        self._connection = HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=timeout_s)
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
+    ) -> tuple[int, Any]:
+        """Status and decoded JSON (None when the answer is none); raises OSError when nobody answers."""
+        headers = {"content-type": content_type} if content_type else {}
+        try:
+            try:
+                self._connection.request(method, path, body, headers)
+                answer = self._connection.getresponse()
+            except (ConnectionError, HTTPException):  # a kept connection that the other side has closed since
+                self._connection.close()
+                self._connection.request(method, path, body, headers)
+                answer = self._connection.getresponse()
+            data = answer.read()
+        except HTTPException as error:
+            self._connection.close()
+            raise ConnectionError(str(error)) from error
+        except OSError:
+            self._connection.close()
+            raise
+        try:
+            return answer.status, msgspec.json.decode(data)
+        except msgspec.DecodeError:
+            return answer.status, None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+def is_ready(running: Running, timeout_s: float = 2.0) -> bool:
+    """True when the worker's /readyz says so."""
+    client = Http(running.url, timeout_s)
+    try:
+        return client.request("GET", "/readyz")[0] == 200
+    except OSError:
+        return False
+    finally:
+        client.close()
