@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -60,5 +61,5 @@ def _fault(_: Request, __: Exception) -> Response:
     return Problem(500, "fault", "a fault of ours; the log of the worker has it. Try again").response()
 
 
-HANDLERS: Mapping[object, object] = {Problem: _problem, HTTPException: _http_error, Exception: _fault}
+HANDLERS: Mapping[Any, Any] = {Problem: _problem, HTTPException: _http_error, Exception: _fault}
 """For `Starlette(exception_handlers=...)`; nothing but problem+json leaves an application that has them."""

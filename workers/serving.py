@@ -51,6 +51,11 @@ class Health:
         self.ready = False
         self.waiting_for = "start"
         """What readiness waits for, in words; empty once ready."""
+        self.failed = threading.Event()
+        """Set by `fail`; whoever owns the process waits for it beside its stop signal, and exits with an error."""
+        self.failure: BaseException | None = None
+        self.source_stale = False
+        """Set by a worker whose own data come from another worker that says it is stale."""
         self._beat = self._fresh = clock()
         self._batch: float | None = None
 
@@ -86,6 +91,12 @@ class Health:
         finally:
             self._batch = None
 
+    def fail(self, error: BaseException) -> None:
+        """A fault that only a restart heals: not live and not ready from now on."""
+        self.failure = error
+        self.mark_unready(f"a restart, after {type(error).__name__}")
+        self.failed.set()
+
     @property
     def heartbeat_age_s(self) -> float:
         return self._clock() - self._beat
@@ -99,12 +110,17 @@ class Health:
     @property
     def live(self) -> bool:
         """False when a restart is the remedy."""
+        if self.failure is not None:
+            return False
         if not self.started:
             return True
         return self.heartbeat_age_s <= self._heartbeat_limit_s and self.batch_age_s <= self._batch_limit_s
 
     @property
     def stale(self) -> bool:
+        """True when what it serves is older than it should be; it still answers."""
+        if self.source_stale:
+            return True
         return self.stale_after_s is not None and self._clock() - self._fresh > self.stale_after_s
 
 

@@ -141,3 +141,11 @@ def test_an_application_that_cannot_start_is_not_served():
 
     with pytest.raises(RuntimeError, match="did not start"):
         serve(broken, "127.0.0.1", 0)
+
+
+def test_a_failure_ends_liveness_and_tells_the_owner():
+    health = Health()
+    health.mark_ready()
+    health.fail(RuntimeError("device lost"))
+    assert (health.live, health.ready, health.failed.is_set()) == (False, False, True)
+    assert health.waiting_for == "a restart, after RuntimeError"

@@ -1,0 +1,172 @@
+"""The indexer's loop: hash topic → index → snapshot, and the HTTP application beside it.
+
+The topic is the truth and the snapshot holds its own offsets, so the loop reads the log by offset and takes part in no
+consumer group: there is no commit that could be ahead of a snapshot, a killed indexer needs no lease to run out before
+it goes on, and several indexers may read the same topic. A crash costs a re-read from the last snapshot.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+from starlette.applications import Starlette
+
+from engines.similarity import HashIndex
+from schemas.errors import Transient
+from schemas.topics import hash_topic, topics_for
+from workers import metrics
+from workers.indexer.app import build_app
+from workers.indexer.recent import RecentListings
+from workers.indexer.settings import IndexerSettings
+from workers.indexer.snapshots import Snapshots
+from workers.indexer.updates import Updates
+from workers.serving import Health
+from workers.streams import Partition, Stream, StreamAdmin, TopicSpec
+
+_log = logging.getLogger(__name__)
+_HOUSEKEEPING_RECORDS = 1000  # between two looks at stop, heartbeat and snapshot while a long topic is read
+_BACKOFF_S = (0.1, 5.0)
+
+
+class Indexer:
+    """Built by `build_indexer`; `run` blocks until the stop event, `app` may be served before and meanwhile."""
+
+    def __init__(self, settings: IndexerSettings, *, stream: Stream, epoch: str, home: Path, health: Health) -> None:
+        self._settings = settings
+        self._stream = stream
+        self._epoch = epoch
+        self._topic = hash_topic(epoch)
+        self._health = health
+        health.stale_after_s = settings.stale_after_s
+        health.waiting_for = "the index to be read"
+        self._snapshots = Snapshots(
+            home,
+            epoch,
+            max_age_s=settings.snapshot_max_age_s,
+            max_tombstones=settings.max_tombstones,
+        )
+        self._recent = RecentListings(settings.recent)
+        self._index: HashIndex = self._snapshots.empty()
+        self._offsets: dict[Partition, int] = {}
+        self._saved: dict[Partition, int] = {}
+        self._saved_at = time.monotonic()
+        self._live = False
+        self.app: Starlette = build_app(
+            settings, index=lambda: self._index, recent=self._recent, epoch=epoch, health=health
+        )
+
+    def run(self, stop: threading.Event) -> None:
+        """Follow the topic until `stop`, then take a last snapshot. Raises ConfigError when the topic differs."""
+        admin = self._stream.admin()
+        try:
+            self._ensure_topic(admin)
+            self._load(admin)
+            self._health.mark_started()
+            self._follow(admin, stop)
+            self._save()
+        finally:
+            admin.close()
+
+    def _ensure_topic(self, admin: StreamAdmin) -> None:
+        for topic in topics_for(self._epoch):
+            if topic.name == self._topic:
+                compacted = topic.cleanup == "compact"
+                admin.ensure_topics([TopicSpec(topic.name, topic.partitions, compacted, topic.retention_ms)])
+
+    def _load(self, admin: StreamAdmin) -> None:
+        self._offsets = dict.fromkeys(admin.end_offsets(self._topic), 0)
+        loaded = self._snapshots.load()
+        if loaded is None:
+            return
+        self._index, offsets = loaded
+        for partition in self._offsets:
+            self._offsets[partition] = offsets.get(partition.number, 0)
+        for entry in reversed(self._snapshots.recent()):
+            self._recent.note(entry)
+        self._saved = dict(self._offsets)
+        self._live = True  # what came since the snapshot is late, and its age tells by how much
+
+    def _follow(self, admin: StreamAdmin, stop: threading.Event) -> None:
+        wait_s = _BACKOFF_S[0]
+        while not stop.is_set():
+            self._health.beat()
+            try:
+                level = self._catch_up(admin, stop)
+            except Transient as error:
+                _log.warning("the hash topic cannot be read, next try in %.1f s: %s", wait_s, error.message)
+                stop.wait(wait_s)
+                wait_s = min(wait_s * 2, _BACKOFF_S[1])
+                continue
+            wait_s = _BACKOFF_S[0]
+            if level:
+                self._live = True
+                self._health.fresh()
+                if not self._health.ready:
+                    self._health.mark_ready()
+            self._measure()
+            self._save_if_due()
+            stop.wait(self._settings.poll_interval_s)
+
+    def _catch_up(self, admin: StreamAdmin, stop: threading.Event) -> bool:
+        """Apply everything up to the end of the topic as of now; False when stopped before. Raises Transient."""
+        ends = admin.end_offsets(self._topic)
+        if any(end < self._offsets.get(partition, 0) for partition, end in ends.items()):
+            self._begin_anew(ends)
+        if all(self._offsets.get(partition, 0) >= end for partition, end in ends.items()):
+            return True
+        updates = Updates(self._index, self._recent, epoch=self._epoch, max_hashes=self._settings.max_listing_hashes)
+        start = {partition: self._offsets.get(partition, 0) for partition in ends}
+        for n, record in enumerate(admin.read(self._topic, start), 1):
+            updates.apply(record, live=self._live)
+            self._offsets[record.partition] = record.next_offset
+            if n % _HOUSEKEEPING_RECORDS == 0:
+                self._health.beat()
+                self._measure()
+                self._save_if_due()
+                if stop.is_set():
+                    return False
+        for partition, end in ends.items():  # compaction may have taken the last records of a partition
+            self._offsets[partition] = max(self._offsets.get(partition, 0), end)
+        return True
+
+    def _begin_anew(self, ends: dict[Partition, int]) -> None:
+        """The topic is shorter than what was read of it: it is another topic, and the index is not of it."""
+        _log.warning("%s was replaced by a shorter one: the index is read anew", self._topic)
+        self._health.mark_unready("the index to be read anew")
+        self._live = False
+        self._index = self._snapshots.empty()
+        self._offsets = dict.fromkeys(ends, 0)
+        for entry in self._recent.newest(self._settings.recent):
+            self._recent.forget(entry.listing_id)
+
+    def _measure(self) -> None:
+        stats = self._index.stats()
+        metrics.INDEX_VECTORS.set(stats.vectors)
+        metrics.INDEX_TOMBSTONES.set(stats.tombstones)
+
+    def _save_if_due(self) -> None:
+        if time.monotonic() - self._saved_at >= self._settings.snapshot_interval_s:
+            self._save()
+
+    def _save(self) -> None:
+        """Take a snapshot; without anything new only once a quarter of its useful age has passed."""
+        age_s = time.monotonic() - self._saved_at
+        if self._offsets == self._saved and age_s < self._settings.snapshot_max_age_s / 4:
+            return
+        self._saved_at = time.monotonic()
+        offsets = {partition.number: offset for partition, offset in self._offsets.items()}
+        try:
+            with metrics.STAGE_SECONDS.labels("snapshot").time():
+                self._snapshots.save(self._index, offsets, self._recent.newest(self._settings.recent))
+        except OSError as error:
+            _log.error("no snapshot (%s): free the disk; a restart reads on from the one before", error)
+            return
+        self._saved = dict(self._offsets)
+
+
+def build_indexer(settings: IndexerSettings, *, stream: Stream, epoch: str, home: Path, health: Health) -> Indexer:
+    """An indexer of one epoch; its snapshots live in `home/index/<epoch>`. Nothing is opened before `run`."""
+    return Indexer(settings, stream=stream, epoch=epoch, home=Path(home), health=health)

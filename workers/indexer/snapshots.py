@@ -1,0 +1,65 @@
+"""Snapshots: `HOME/index/<epoch>.snapshot` holds the index and the offsets it stands at, in one file that appears whole
+or not at all. The live strip lies beside it, in a file that may be lost without harm."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from engines.similarity import HashIndex, SnapshotRefused
+from schemas.errors import EpochMismatch
+from workers.indexer.recent import Recent
+
+_log = logging.getLogger(__name__)
+
+
+class Snapshots:
+    """The snapshot of one epoch's index. One thread calls it."""
+
+    def __init__(self, home: Path, epoch: str, *, max_age_s: float, max_tombstones: int) -> None:
+        self._path = home / "index" / f"{epoch}.snapshot"
+        self._strip = home / "index" / f"{epoch}.recent.json"
+        self._epoch = epoch
+        self._max_age_s = max_age_s
+        self._max_tombstones = max_tombstones
+
+    def empty(self) -> HashIndex:
+        """An index with nothing in it."""
+        return HashIndex(self._epoch, max_tombstones=self._max_tombstones)
+
+    def load(self) -> tuple[HashIndex, dict[int, int]] | None:
+        """The index and its next offset by partition number.
+
+        None where there is no snapshot, it is too old, or it cannot be used: the topic, which has everything, is then
+        read from its beginning.
+        """
+        try:
+            age_s = time.time() - self._path.stat().st_mtime
+            if age_s > self._max_age_s:
+                _log.warning("%s is %.0f h old: the topic is read from its beginning", self._path, age_s / 3600)
+                return None
+            index, offsets = HashIndex.restore(self._path, self._epoch, max_tombstones=self._max_tombstones)
+            return index, {int(number): offset for number, offset in offsets.items()}
+        except FileNotFoundError:
+            return None
+        except (SnapshotRefused, EpochMismatch, ValueError, OSError) as error:
+            _log.warning("the topic is read from its beginning: %s", error)
+            return None
+
+    def save(self, index: HashIndex, offsets: Mapping[int, int], recent: list[Recent]) -> None:
+        """Replace the snapshot, durably; raises OSError (a full disk, say) and then leaves the one before."""
+        index.snapshot(self._path, {str(number): offset for number, offset in offsets.items()})
+        beside = self._strip.with_suffix(".tmp")
+        beside.write_bytes(msgspec.json.encode(recent))
+        beside.replace(self._strip)
+
+    def recent(self) -> list[Recent]:
+        """The live strip as of the last snapshot, newest first; empty when it cannot be read."""
+        try:
+            return msgspec.json.decode(self._strip.read_bytes(), type=list[Recent])
+        except (OSError, msgspec.DecodeError):
+            return []

@@ -1,0 +1,107 @@
+"""One record of the hash topic to one change of the index, or a refusal that is counted."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from datetime import datetime
+
+from engines.similarity import HashIndex
+from schemas.envelope import header
+from schemas.errors import EpochMismatch, InvalidEvent
+from schemas.hashes import EVENT_TIME_HEADER, HashMessage, decode_hashes
+from workers import metrics
+from workers.indexer.recent import Recent, RecentListings
+from workers.streams import Record
+
+_log = logging.getLogger(__name__)
+_LISTING_ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
+_US = 1_000_000
+
+
+class Updates:
+    """Applies records in the order of their partition; one thread calls it."""
+
+    def __init__(self, index: HashIndex, recent: RecentListings, *, epoch: str, max_hashes: int) -> None:
+        self._index = index
+        self._recent = recent
+        self._epoch = epoch
+        self._max_hashes = max_hashes
+
+    def apply(self, record: Record, *, live: bool) -> None:
+        """Change the index as the record says; one that cannot be used is counted, logged and passed over.
+
+        `live`: it has just been written, so that its age says something about freshness; not so in a rebuild.
+        """
+        try:
+            if record.value is None:
+                self._remove(record, live=live)
+            else:
+                self._replace(decode_hashes(record.value), record, live=live)
+        except InvalidEvent as error:
+            self._refuse(error.error, record, error.message)
+        except EpochMismatch as error:
+            self._refuse("epoch", record, str(error))
+
+    def _replace(self, message: HashMessage, record: Record, *, live: bool) -> None:
+        if message.epoch != self._epoch:
+            raise EpochMismatch(f"epoch: {message.epoch} is not this index's {self._epoch}; publish to its own topic")
+        if record.key != message.listing_id.encode():
+            raise InvalidEvent("index", "key_mismatch", "key: not the listing_id of the message; keys order a listing")
+        if len(message.images) > self._max_hashes:
+            text = f"images: {len(message.images)} hashes, at most {self._max_hashes}; raise max_listing_hashes"
+            raise InvalidEvent("index", "too_many_hashes", text)
+        if not self._index.apply(message):
+            metrics.EVENTS.labels("index", "superseded").inc()
+            return
+        if message.images:
+            entry = Recent(
+                listing_id=message.listing_id,
+                event_time=message.event_time,
+                uploaded_at=_uploaded_at(record),
+                indexed_at=time.time_ns() // 1000 if live else record.timestamp_ms * 1000,
+            )
+            self._recent.note(entry)
+        else:
+            self._recent.forget(message.listing_id)
+        self._done("applied", record, live=live)
+
+    def _remove(self, record: Record, *, live: bool) -> None:
+        event_time = header(record.headers, EVENT_TIME_HEADER)
+        if event_time is None or not (event_time.isascii() and event_time.isdigit() and len(event_time) <= 19):
+            text = f"{EVENT_TIME_HEADER}: a tombstone needs this header, UTC microseconds"
+            raise InvalidEvent("index", "no_event_time", text)
+        listing_id = (record.key or b"").decode("ascii", "replace")
+        if not _LISTING_ID.fullmatch(listing_id):
+            raise InvalidEvent("index", "invalid_key", "key: not a listing_id; a tombstone is keyed by its listing")
+        if not self._index.remove(listing_id, int(event_time)):
+            metrics.EVENTS.labels("index", "superseded").inc()
+            return
+        self._recent.forget(listing_id)
+        if live:
+            metrics.REMOVAL_SECONDS.labels("index").observe(max(0.0, time.time() - int(event_time) / _US))
+        self._done("removed", record, live=live)
+
+    def _done(self, outcome: str, record: Record, *, live: bool) -> None:
+        now = time.time()
+        metrics.EVENTS.labels("index", outcome).inc()
+        metrics.INDEX_APPLIED.set(now)
+        metrics.LAST_EVENT.labels("indexed").set(now)
+        if live:
+            uploaded = _uploaded_at(record) or record.timestamp_ms * 1000
+            metrics.EVENT_AGE.labels("indexed").observe(max(0.0, now - uploaded / _US))
+
+    def _refuse(self, error: str, record: Record, why: str) -> None:
+        metrics.EVENTS.labels("index", "refused").inc()
+        metrics.INDEX_REFUSED.labels(error).inc()
+        place = f"{record.partition.topic}[{record.partition.number}] offset {record.offset}"
+        _log.warning("refused a hash message at %s: %s", place, why)
+
+
+def _uploaded_at(record: Record) -> int | None:
+    """UTC microseconds of header `ce_time`: the tagger puts the time of the upload there; None without one."""
+    try:
+        return int(datetime.fromisoformat(header(record.headers, "ce_time") or "").timestamp() * _US)
+    except ValueError:
+        return None

@@ -1,0 +1,57 @@
+"""What an indexer and those who ask it say to each other, as JSON."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from schemas.hashes import Epoch, HashHex
+from workers.indexer.recent import Recent
+
+
+class NeighboursRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST /v1/neighbours`: the k nearest photos of each hash; their `epoch` keeps two hash spaces apart."""
+
+    hashes: list[HashHex]
+    k: Annotated[int, Meta(ge=1)]
+    epoch: Epoch
+
+
+class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
+    """One photo; `distance` counts the bits of 256 that differ."""
+
+    listing_id: str
+    image_id: str
+    distance: int
+
+
+class Neighbours(msgspec.Struct, frozen=True, kw_only=True):
+    """For each hash asked, its neighbours: nearest first, ties by listing and image."""
+
+    epoch: Epoch
+    neighbours: list[list[Neighbour]]
+
+
+class HeldImage(msgspec.Struct, frozen=True, kw_only=True):
+    """A photo that a search can find."""
+
+    image_id: str
+    hash: HashHex
+
+
+class HeldListing(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/listings/{listing_id}`: what the index holds. The two times (UTC µs) while it is among the newest."""
+
+    listing_id: str
+    event_time: int
+    images: list[HeldImage]
+    uploaded_at: int | None = None
+    indexed_at: int | None = None
+
+
+class RecentAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/recent`: listings that became searchable last, newest first."""
+
+    recent: list[Recent]

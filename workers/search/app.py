@@ -1,0 +1,144 @@
+"""`build_search`: the ASGI application and its threads, put together."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib import resources
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from engines.recognition import RecognitionEngine
+from schemas.errors import EpochMismatch, Reject, Transient
+from workers import metrics
+from workers.problems import HANDLERS, Problem
+from workers.search.handlers import Handlers
+from workers.search.indexers import Indexers
+from workers.search.inference import ENGINE_LABEL, Inference
+from workers.search.openapi import describe
+from workers.search.settings import SearchSettings
+from workers.serving import Health, operations_routes
+from workers.stores import Store
+
+_WARMING_S = 0.05  # between two looks while the engine warms up, which takes a second
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionEngine, health: Health) -> Starlette:
+    """The search service. Its threads start and end with the application's lifespan (`workers.serving.serve`).
+
+    `health` is ready once the engine is warm and every indexer is; `health.failed` is set when the engine breaks.
+    Store and engine stay the caller's to close, after the server has stopped.
+    """
+    indexers = Indexers(settings.indexer_urls, settings.indexer_timeout_s, callers=settings.max_waiting)
+    inference = Inference(engine, health, max_waiting=settings.max_waiting, timeout_s=settings.answer_timeout_s)
+    handlers = Handlers(settings, store=store, indexers=indexers, inference=inference, health=health)
+    manifest = engine.manifest
+    stop = threading.Event()
+
+    def probe() -> None:
+        while not stop.is_set():
+            state = indexers.state()
+            health.source_stale = state.stale
+            waiting_for = state.waiting_for if health.started else "the engine's first batch"
+            if health.failure is None and waiting_for:
+                health.mark_unready(waiting_for)
+            elif health.failure is None:
+                health.mark_ready()
+            stop.wait(settings.probe_interval_s if health.started else _WARMING_S)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        metrics.MODEL_INFO.labels(manifest.model_version, ENGINE_LABEL, manifest.epoch).set(1)
+        inference.start()
+        prober = threading.Thread(target=probe, name="search-probe", daemon=True)
+        prober.start()
+        yield
+        stop.set()
+        inference.close()
+        handlers.close()
+        prober.join()
+        indexers.close()
+
+    return Starlette(
+        routes=[
+            Route("/v1/search", _counted("/v1/search", handlers.search), methods=["POST"]),
+            Route("/v1/listings/{listing_id:path}", _counted("/v1/listings/{listing_id}", handlers.listing)),
+            Route("/v1/thumbnail", _counted("/v1/thumbnail", handlers.thumbnail)),
+            Route("/v1/recent", _counted("/v1/recent", handlers.recent)),
+            Route("/openapi.json", _described(describe(settings))),
+            Route("/", _page(settings.max_upload_bytes)),
+            *operations_routes(health),
+        ],
+        exception_handlers=dict(HANDLERS),
+        lifespan=lifespan,
+    )
+
+
+def _counted(route: str, endpoint: Endpoint) -> Endpoint:
+    """Turn the errors that steer into problems, and count every answer by route and status."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            response = await endpoint(request)
+        except (Problem, Reject, Transient, EpochMismatch) as error:
+            response = _as_problem(error).response()
+        except Exception:
+            metrics.SEARCH_REQUESTS.labels(route, "500").inc()
+            raise
+        metrics.SEARCH_REQUESTS.labels(route, str(response.status_code)).inc()
+        return response
+
+    return answer
+
+
+def _as_problem(error: Problem | Reject | Transient | EpochMismatch) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, Reject):
+        return Problem(503, "busy", str(error), retry_after_s=1)
+    if isinstance(error, EpochMismatch):
+        return Problem(503, "epoch-mismatch", str(error), retry_after_s=30)
+    code = "index-not-ready" if error.stage == "index" else "store-not-ready"
+    return Problem(503, code, error.message, retry_after_s=2)
+
+
+def _described(document: dict[str, object]) -> Endpoint:
+    async def openapi(_: Request) -> Response:
+        return JSONResponse(document)
+
+    return openapi
+
+
+def _page(max_upload_bytes: int) -> Endpoint:
+    """The page, allowed by its own digest to run its one script and nothing else, and to talk to this service alone."""
+    html = resources.files("workers.search").joinpath("page/index.html").read_text("utf-8")
+    html = html.replace('data-max-bytes="10000000"', f'data-max-bytes="{max_upload_bytes}"')
+    script, style = (re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL) for tag in ("script", "style"))
+    policy = (
+        f"default-src 'none'; connect-src 'self'; img-src 'self' blob: data:; script-src {_digests(script)}; "
+        f"style-src {_digests(style)}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    headers = {
+        "content-security-policy": policy,
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+        "cache-control": "no-cache",
+    }
+
+    async def page(_: Request) -> Response:
+        return Response(html, media_type="text/html", headers=headers)
+
+    return page
+
+
+def _digests(parts: list[str]) -> str:
+    return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(p.encode()).digest()).decode()}'" for p in parts)

@@ -1,0 +1,112 @@
+"""The indexers, asked together: each holds a part of the index, and an answer needs every part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import quote
+
+import msgspec
+import urllib3
+
+from schemas.errors import EpochMismatch, Transient
+from workers.indexer.wire import HeldListing, Neighbour, Neighbours, NeighboursRequest, RecentAnswer
+
+_STAGE = "index"
+T = TypeVar("T")
+
+
+class _Readiness(msgspec.Struct, frozen=True):
+    ready: bool
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IndexState:
+    """`waiting_for` says in words why no search can be answered, empty when one can; `stale`: the index lags."""
+
+    waiting_for: str
+    stale: bool
+
+
+class Indexers:
+    """A pool of connections to every indexer. Thread-safe."""
+
+    def __init__(self, urls: Sequence[str], timeout_s: float, callers: int) -> None:
+        self._urls = [url.rstrip("/") for url in urls]
+        self._timeout = urllib3.Timeout(connect=1.0, total=timeout_s)  # loopback or one data centre: 1 s is plenty
+        self._pool = urllib3.PoolManager(num_pools=max(1, len(urls)), maxsize=callers, retries=False)
+        self._threads = ThreadPoolExecutor(max(1, callers * len(urls)), thread_name_prefix="ask-indexer")
+
+    def neighbours(self, hash_hex: str, k: int, epoch: str) -> list[Neighbour]:
+        """The k nearest photos of all indexers, nearest first, ties by listing and image.
+
+        Raises Transient when any of them does not answer: a part of the answer would look like the whole;
+        EpochMismatch when one holds another epoch.
+        """
+        body = msgspec.json.encode(NeighboursRequest(hashes=[hash_hex], k=k, epoch=epoch))
+        answers = self._ask_all("POST", "/v1/neighbours", body)
+        found = [n for answer in answers for n in _decode(answer, Neighbours).neighbours[0]]
+        return sorted(found, key=lambda n: (n.distance, n.listing_id, n.image_id))[:k]
+
+    def listing(self, listing_id: str) -> HeldListing | None:
+        """What the index holds of a listing; None when no indexer holds it. Raises Transient."""
+        answers = self._ask_all("GET", "/v1/listings/" + quote(listing_id, safe=""), None)
+        held = [_decode(answer, HeldListing) for answer in answers if answer.status == 200]
+        return max(held, key=lambda one: one.event_time, default=None)
+
+    def recent(self, n: int) -> RecentAnswer:
+        """The n listings that became searchable last, newest first. Raises Transient."""
+        answers = self._ask_all("GET", f"/v1/recent?n={n}", None)
+        entries = [entry for answer in answers for entry in _decode(answer, RecentAnswer).recent]
+        return RecentAnswer(recent=sorted(entries, key=lambda e: -e.indexed_at)[:n])
+
+    def state(self) -> IndexState:
+        """Whether a search can be answered now; never raises."""
+        if not self._urls:
+            return IndexState("an indexer: search.indexer_urls is empty; give its address", stale=False)
+        try:
+            answers = self._ask_all("GET", "/readyz", None, check=False)
+            told = [_decode(answer, _Readiness) for answer in answers]
+        except Transient as error:
+            return IndexState(error.message, stale=True)
+        ready = all(one.ready for one in told)
+        return IndexState("" if ready else "the index, which is still being read", any(one.stale for one in told))
+
+    def close(self) -> None:
+        """Release the connections. Idempotent."""
+        self._threads.shutdown(cancel_futures=True)
+        self._pool.clear()
+
+    def _ask_all(
+        self, method: str, path: str, body: bytes | None, *, check: bool = True
+    ) -> list[urllib3.BaseHTTPResponse]:
+        if not self._urls:
+            raise Transient(_STAGE, "no_indexer", "search.indexer_urls is empty; give the address of an indexer")
+        asked = [self._threads.submit(self._ask, method, url + path, body) for url in self._urls]
+        answers = [future.result() for future in asked]
+        for answer in answers if check else []:
+            if answer.status == 409:
+                raise EpochMismatch("the index is of another epoch than the engine; give both the same bundle")
+            if answer.status not in (200, 404):
+                text = f"an indexer answered {answer.status}; it is starting or overloaded, ask again"
+                raise Transient(_STAGE, f"http_{answer.status}", text)
+        return answers
+
+    def _ask(self, method: str, url: str, body: bytes | None) -> urllib3.BaseHTTPResponse:
+        headers = {"content-type": "application/json"}
+        try:
+            return self._pool.request(method, url, body=body, headers=headers, timeout=self._timeout)
+        except urllib3.exceptions.HTTPError as error:
+            text = f"an indexer cannot be reached ({type(error).__name__}); start it, or correct search.indexer_urls"
+            raise Transient(_STAGE, "unreachable", text) from None
+
+
+def _decode(answer: urllib3.BaseHTTPResponse, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(answer.data, type=kind)
+    except msgspec.DecodeError as error:
+        text = f"an indexer's answer cannot be read ({error}); are search and indexer of one version?"
+        raise Transient(_STAGE, "undecodable", text) from None

@@ -1,0 +1,47 @@
+"""What an operator may set on the search service; every bound has a name, a default and the reason for it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Section `[search]` of the configuration."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    indexer_urls: list[str] = []
+    """Every indexer, each holding a part of the index: all are asked, their answers merged. `run all` fills it in."""
+    max_upload_bytes: Positive = 10_000_000
+    """A phone's photo is 3 to 6 MB."""
+    upload_timeout_s: Seconds = 30.0
+    """For the whole body: 10 MB over a slow uplink of 3 Mbit/s."""
+    max_waiting: Positive = 32
+    """Requests with a photo that are let in; at 40 ms a photo the last one waits 1.3 s. The next gets 503."""
+    decode_threads: Positive = 2
+    """Decoding and asking leave the interpreter lock; one a core."""
+    answer_timeout_s: Seconds = 15.0
+    """From the last byte of a photo to its answer; beyond it the client gets 503 and the photo is dropped."""
+    indexer_timeout_s: Seconds = 5.0
+    """For one indexer's answer; a search among a million hashes takes milliseconds."""
+    max_k: Annotated[int, Meta(ge=1, le=100)] = 100
+    """Listings an answer; an indexer gives at most 2,000 photos, 20 for each listing."""
+    default_k: Positive = 12
+    max_recent: Annotated[int, Meta(ge=1, le=1000)] = 64
+    language: str = "en"
+    """Of display names where the request names none (`lang=`)."""
+    probe_interval_s: Seconds = 1.0
+    """Between two looks at whether the indexers are ready."""
+
+    def __post_init__(self) -> None:
+        if self.default_k > self.max_k:
+            raise ValueError(f"default_k: {self.default_k} is above max_k, {self.max_k}; lower it")
+        for url in self.indexer_urls:
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"indexer_urls: {url!r} is no address; give http://HOST:PORT")
