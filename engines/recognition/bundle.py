@@ -79,7 +79,7 @@ def check_output(where: str, array: object, shape: tuple[int, int], dtype: str) 
 
 def _read_parity(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BundleRefused(f"{path.name}: cannot be read ({error}); export the bundle again") from None

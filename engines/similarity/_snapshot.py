@@ -75,7 +75,7 @@ def write_snapshot(path: Path, contents: Contents) -> None:
 def read_snapshot(path: Path) -> Contents:
     """Read a snapshot; raises FileNotFoundError, or SnapshotRefused when it is damaged or of another format."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             head = msgspec.json.decode(file["head"].tobytes(), type=_Head)
             codes = file["codes"]
     except FileNotFoundError:
