@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
@@ -9,11 +10,20 @@ from PIL import Image, ImageDraw
 from training.studio._photo import Photo, render
 from training.studio._product import CATEGORIES, DEMO_IDENTITIES, Product, make_product
 
+_LINE = 12  # pixels a line of caption, at a font of 10 pixels; a letter is about 5.5 wide
+
+
+def _caption(photo: Photo, width: int) -> str:
+    product = photo.product
+    labels = f"{product.category} | {product.colour} | {product.material} | {product.pattern}"
+    text = product.title if photo.domain == "iconic" else labels
+    return "\n".join(textwrap.wrap(text, max(int(width / 5.5), 4))[:2])
+
 
 def contact_sheet(photos: Sequence[Photo], columns: int, captions: bool = True) -> Image.Image:
-    """The photos, all of one size, row after row, each with its product's title below."""
+    """The photos, all of one size, row after row; below iconic ones the title, below natural ones the labels."""
     height, width = photos[0].pixels.shape[:2]
-    strip = 14 if captions else 0
+    strip = 2 * _LINE + 2 if captions else 0
     rows = -(-len(photos) // columns)
     sheet = Image.new("RGB", (columns * (width + 4), rows * (height + strip + 4)), (255, 255, 255))
     pen = ImageDraw.Draw(sheet)
@@ -21,7 +31,7 @@ def contact_sheet(photos: Sequence[Photo], columns: int, captions: bool = True) 
         x, y = number % columns * (width + 4), number // columns * (height + strip + 4)
         sheet.paste(Image.fromarray(photo.pixels), (x, y))
         if captions:
-            pen.text((x + 2, y + height + 1), photo.product.title[: width // 6], fill=(40, 40, 40))
+            pen.text((x + 2, y + height), _caption(photo, width), fill=(40, 40, 40), font_size=10, spacing=2)
     return sheet
 
 

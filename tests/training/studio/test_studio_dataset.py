@@ -77,7 +77,7 @@ def test_the_command_writes_folders_and_sheets(tmp_path, capsys):
     assert len(list(folder.rglob("*.jpg"))) == 4
     assert main(["sheet", str(sheet), "--side", "32"]) == 0
     with Image.open(sheet) as picture:
-        assert picture.size == (8 * 36, 8 * 50)  # 16 categories, 4 photos each, 8 a row
+        assert picture.size == (8 * 36, 8 * 62)  # 16 categories, 4 photos each, 8 a row
 
 
 @pytest.mark.parametrize("span", ["7:5", "5", "a:b", ""])

@@ -183,3 +183,20 @@ def test_a_contact_sheet_holds_every_photo_where_it_belongs():
     for number, photo in enumerate(photos):
         y, x = number // 3 * 28, number % 3 * 36
         assert (sheet[y : y + 24, x : x + 32] == photo.pixels).all()
+
+
+# Mean RGB of photos as bundles have learnt them: identity, domain, mean. A change asks for a new bundle.
+_LOOKS = (
+    (200000, "iconic", (218.2, 214.4, 207.8)),
+    (200001, "natural", (133.6, 115.1, 113.4)),
+    (200002, "natural", (180.6, 147.0, 124.2)),
+    (0, "iconic", (173.5, 181.5, 169.5)),
+    (1, "natural", (78.4, 81.1, 84.8)),
+    (100000, "natural", (132.4, 125.0, 124.0)),
+)
+
+
+@pytest.mark.parametrize(("identity", "domain", "mean"), _LOOKS)
+def test_looks_are_those_that_bundles_have_learnt(identity, domain, mean):
+    photo = render(make_product(identity), 0, domain, (96, 96))
+    np.testing.assert_allclose(photo.pixels.mean(axis=(0, 1)), mean, atol=1.5)
