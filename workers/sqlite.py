@@ -45,8 +45,11 @@ def connect(
     Raises:
         Transient: the file cannot be opened.
     """
-    with transient(path):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Transient("sqlite", "database_unavailable", f"{path}: {error}; its folder cannot be made") from error
+    with transient(path):
         db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
         _set_wal(db, busy_timeout_s)
         db.execute(f"PRAGMA synchronous={synchronous}")
@@ -72,7 +75,7 @@ def transient(path: Path) -> Iterator[None]:
     """Turn what SQLite says about a locked, full or unreachable file into Transient; faults of ours pass through."""
     try:
         yield
-    except (sqlite3.OperationalError, OSError) as error:
+    except sqlite3.OperationalError as error:
         text = f"{path}: {error}; check that the disk has room and that no process holds the file"
         raise Transient("sqlite", "database_unavailable", text) from error
 

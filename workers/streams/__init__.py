@@ -33,7 +33,7 @@ def build_stream(url: str, worker: str) -> Stream:
     """Build the back end that `url` names; `worker` names this member in what operators see.
 
     `sqlite:///ABS/PATH/stream.db` is the embedded log (option `?lease_s=30`: how long a silent member keeps its
-    partitions). Nothing is opened before the first call on what the factories return.
+    partitions). Nothing is opened before one of its factories is called.
 
     Raises:
         ConfigError: the scheme or an option is unknown.

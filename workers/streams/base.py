@@ -74,7 +74,8 @@ class Consumer(Protocol):
         """Fetch again, from where this member stopped."""
 
     def close(self) -> None:
-        """Leave the group at once (the partitions move to others); commits nothing by itself. Idempotent."""
+        """Leave the group at once (the partitions move to others); commits nothing by itself and does not run the
+        listener: who closes has drained before. Idempotent."""
 
 
 class Delivery(Protocol):
@@ -88,8 +89,8 @@ class Producer(Protocol):
     """Sends records durably (acks = all, idempotent). Thread-safe."""
 
     def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> Delivery:
-        """Queue one record; value None is a tombstone. Raises Transient when the log cannot be reached and Reject
-        when the local buffer is full."""
+        """Queue one record; value None is a tombstone. Raises Transient when the log cannot be reached, Reject when the
+        local buffer is full, ConfigError for an unknown topic and Invalid for a compacted one without key."""
 
     def flush(self, timeout_s: float) -> None:
         """Return once everything sent is durable; raises Transient otherwise."""
@@ -100,7 +101,7 @@ class Producer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """What a topic must be; names and figures come from schemas.topics."""
+    """What a topic must be; names and figures come from schemas.topics. Records of a compacted topic need a key."""
 
     name: str
     partitions: int
@@ -121,7 +122,8 @@ class StreamAdmin(Protocol):
         """Committed next offsets of a group; partitions without a commit are absent."""
 
     def read(self, topic: str, start: Mapping[Partition, int] | None = None) -> Iterable[Record]:
-        """Every record from `start` (default: the beginning) to the end as of the call, without a group."""
+        """Every record from `start` (partitions absent from it: the beginning) to the end as of the call, without a
+        group; offset order within a partition."""
 
     def close(self) -> None:
         """Release. Idempotent."""
