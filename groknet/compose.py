@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from engines.recognition import RecognitionEngine, build_engine
 from groknet.config import Loaded
 from groknet.outcomes import indexer_urls
 from groknet.ports import make_epoch_topics, open_store, open_stream
 from groknet.process import Process, worker_process
+from groknet.services import usual_port
 from schemas.manifest import load_manifest
 from workers.indexer import build_indexer
 from workers.intake import Intake
@@ -20,6 +23,7 @@ from workers.search import build_search
 from workers.serving import GRACE_S, Health, Server, operations_routes, serve
 from workers.tagger import build_tagger
 
+_log = logging.getLogger(__name__)
 _DRAIN_MARGIN_S = 5.0  # beyond a worker's own budget, before the process is ended hard
 INDEXER_DRAIN_S = 25.0  # a last snapshot of a million hashes takes seconds
 
@@ -32,7 +36,8 @@ def run_tagger(loaded: Loaded, port: int | None) -> None:
         ExitStack() as stack,
     ):
         health = Health()
-        _operations(process, stack, health, settings.host, settings.port if port is None else port)
+        app = Starlette(routes=operations_routes(health))
+        _serve(process, stack, app, settings.host, settings.port if port is None else port)
         stream = stack.enter_context(open_stream(loaded, "tagger"))
         engine = _engine(loaded, stack)
         make_epoch_topics(stream, engine.manifest.epoch)
@@ -57,9 +62,7 @@ def run_indexer(loaded: Loaded, port: int | None) -> None:
         epoch = load_manifest(Path(loaded.config.engine.bundle)).epoch
         make_epoch_topics(stream, epoch)
         indexer = build_indexer(settings, stream=stream, epoch=epoch, home=loaded.home.root, health=health)
-        server = serve(indexer.app, settings.host, settings.port if port is None else port)
-        stack.callback(server.stop)
-        process.announce(server.host, server.port)
+        _serve(process, stack, indexer.app, settings.host, settings.port if port is None else port)
         indexer.run(process.stop)
 
 
@@ -67,15 +70,15 @@ def run_search(loaded: Loaded, port: int | None) -> None:
     """Be the search service of a home until told to stop."""
     settings = loaded.config.search
     with worker_process(loaded.home, "search", GRACE_S + _DRAIN_MARGIN_S) as process, ExitStack() as stack:
-        if not settings.indexer_urls:
-            settings = msgspec.structs.replace(settings, indexer_urls=_indexer_of(loaded))
         health = Health()
         store = stack.enter_context(open_store(loaded))
         engine = _engine(loaded, stack)
+        urls = _find_indexers(process, settings.indexer_urls)
+        if process.stop.is_set():
+            return
+        settings = msgspec.structs.replace(settings, indexer_urls=urls)
         app = build_search(settings, store=store, engine=engine, health=health)
-        server = serve(app, settings.host, settings.port if port is None else port)
-        stack.callback(server.stop)
-        process.announce(server.host, server.port)
+        server = _serve(process, stack, app, settings.host, settings.port if port is None else port)
         while not process.stop.wait(0.2):
             if health.failure is not None:
                 raise health.failure
@@ -83,11 +86,18 @@ def run_search(loaded: Loaded, port: int | None) -> None:
                 raise RuntimeError("the HTTP server has ended; its reason is logged above")
 
 
-def _indexer_of(loaded: Loaded) -> list[str]:
-    try:
-        return indexer_urls(loaded.home, ())
-    except ConnectionError:
-        return []  # not ready until search.indexer_urls is given or the service is restarted beside an indexer
+def _find_indexers(process: Process, configured: list[str]) -> list[str]:
+    """The configured indexers, else this home's, once it has said where it answers; empty when told to stop first."""
+    told = False
+    while not process.stop.is_set():
+        try:
+            return indexer_urls(process.home, configured)
+        except ConnectionError:
+            if not told:
+                _log.info("waiting for the indexer of this home; start it, or give search.indexer_urls")
+                told = True
+            process.stop.wait(0.1)
+    return []
 
 
 def _engine(loaded: Loaded, stack: ExitStack) -> RecognitionEngine:
@@ -97,11 +107,9 @@ def _engine(loaded: Loaded, stack: ExitStack) -> RecognitionEngine:
     return engine
 
 
-def _operations(process: Process, stack: ExitStack, health: Health, host: str, port: int) -> Server:
-    server = serve(Starlette(routes=operations_routes(health)), host, port)
+def _serve(process: Process, stack: ExitStack, app: ASGIApp, host: str, port: int) -> Server:
+    """Serve and announce; a free port is this worker's usual one."""
+    server = serve(app, host, usual_port(process.home, process.worker, host, port))
     stack.callback(server.stop)
     process.announce(server.host, server.port)
     return server
-
-
-__all__ = ["INDEXER_DRAIN_S", "run_indexer", "run_search", "run_tagger"]

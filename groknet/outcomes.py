@@ -39,18 +39,16 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IndexView:
-    """The indexer's view of one listing, over its HTTP; None while nobody answers."""
+    """The indexers' view of a listing, over their HTTP."""
 
     def __init__(self, urls: Callable[[], list[str]]) -> None:
         self._urls = urls
-        self._clients: dict[str, Http] = {}
 
     def event_time(self, listing_id: str) -> int:
         """The newest event time that an index has of it, 0 when none has it; raises OSError when one is silent."""
         newest = 0
         for url in self._urls():
-            client = self._clients.setdefault(url, Http(url))
-            status, body = client.request("GET", f"/v1/listings/{quote(listing_id, safe='')}")
+            status, body = Http(url).request("GET", f"/v1/listings/{quote(listing_id, safe='')}")
             if status == 200:
                 newest = max(newest, int(body["event_time"]))
             elif status != 404:

@@ -1,8 +1,8 @@
 """The shell of one worker process: its lock, its announcement, its signals, and its end when nobody supervises it.
 
 SIGTERM (or Ctrl-C) drains; a second one, or a drain that outlasts its budget, ends the process hard with the stacks
-of all threads on stderr. A supervised worker has a pipe from its supervisor on stdin and reads its end there, so
-that it never outlives a supervisor that was killed.
+of all threads on stderr. A supervised worker leaves the second one to its supervisor, has a pipe from it on stdin and
+reads its end there, so that it never outlives a supervisor that was killed.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ def worker_process(home: Home, worker: Worker, drain_budget_s: float) -> Iterato
 def _install_signals(stop: threading.Event, drain_budget_s: float, supervised: bool) -> None:
     def on_signal(_: int, __: FrameType | None) -> None:
         if stop.is_set():
+            if supervised:  # what is sent to the whole process group comes once more from the supervisor
+                return
             _end_hard()
         stop.set()
         _end_hard_after(drain_budget_s)

@@ -10,14 +10,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from typing import IO
 
@@ -35,20 +34,12 @@ _LOG_BYTES = 10_000_000  # one older file is kept: 20 MB a worker at most
 _KILL_MARGIN_S = 10.0  # beyond the workers' own budgets, which end them hard first
 
 
-def free_port() -> int:
-    """A port that is free on loopback now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A worker to keep running: the arguments after `groknet`, and what its environment adds."""
+    """A worker to keep running: the arguments after `groknet`."""
 
     worker: Worker
     arguments: Sequence[str]
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Child:
@@ -81,7 +72,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **self.spec.environment, SUPERVISED: "1"},
+            env={**os.environ, SUPERVISED: "1"},
         )
         pump = threading.Thread(target=self._copy, args=(self.process.stdout,), daemon=True)
         pump.start()
@@ -210,10 +201,7 @@ class Supervisor:
 
 def _hangs(running: Running) -> bool:
     """True when the worker itself says that only a restart helps; silence alone is no proof on a busy machine."""
-    client = Http(running.url, timeout_s=2.0)
     try:
-        return client.request("GET", "/healthz")[0] == 503
+        return Http(running.url, timeout_s=2.0).request("GET", "/healthz")[0] == 503
     except OSError:
         return False
-    finally:
-        client.close()

@@ -12,15 +12,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+_WIDE = 240  # columns where there is no terminal whose width would say: tables are not folded into a pipe
+
 
 def stdout() -> Console:
-    """Results for people; rich leaves colour out where stdout is no terminal or NO_COLOR is set."""
-    return Console(highlight=False, soft_wrap=True)
+    """Results for people; rich leaves colour out where stdout is no terminal or NO_COLOR is set. Text is printed as
+    it is: what a stranger wrote into an event is no markup."""
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    if not console.is_terminal:
+        console.width = _WIDE
+    return console
 
 
 def stderr() -> Console:
     """Notes and progress."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 def note(text: str) -> None:

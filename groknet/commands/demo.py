@@ -62,7 +62,7 @@ def demo(
     background = Background(supervisor)
     try:
         background.wait_until_ready(_READY_S)
-        stdout().print(f"search page: [link]{page.url}[/link]   model {manifest.model_version}\n")
+        stdout().print(f"search page: {page.url}   model {manifest.model_version}\n")
         roots = [Path(root) for root in loaded.config.intake.allowed_roots]
         extra = [outgoing(photo_event(photo, place.uploads, roots)) for photo in own]
         show = _Show(loaded, manifest, background)
@@ -156,7 +156,8 @@ class _Show:
         """Counts, times, studio accuracy, and whether another view of a product finds it."""
         print = stdout().print
         found = sum(o.status in ("searchable", "partial") for o in self._outcomes)
-        print(f"\n[bold]{found} of {self._total} listings searchable[/bold] in {self._seconds:.1f} s, drawing included")
+        total = f"\n{found} of {self._total} listings searchable in {self._seconds:.1f} s, drawing included"
+        print(total, style="bold")
         for name, values in (
             ("upload → stored", [o.stored_s for o in self._outcomes if o.stored_s is not None]),
             ("upload → searchable", [o.searchable_s for o in self._outcomes if o.searchable_s is not None]),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from rich.text import Text
+
 from groknet.checks import Check, all_checks
 from groknet.exits import Exit
 from groknet.home import find_home
 from groknet.options import BundleOption, HomeOption, JsonOption
 from groknet.terminal import json_line, stdout
 
-_SIGN = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "failed": "[red]failed[/red]"}
+_STYLE = {"ok": "green", "note": "yellow", "failed": "red"}
 
 
 def doctor(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOption = False) -> Exit:
@@ -24,5 +26,6 @@ def doctor(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOp
             json_line(check)
         else:
             remedy = f"  → {check.remedy}" if check.remedy else ""
-            stdout().print(f"{_SIGN[check.state]:<6} {check.check}: {check.detail}{remedy}")
+            text = Text(f"{check.state:<6} ", _STYLE[check.state])
+            stdout().print(text.append(f"{check.check}: {check.detail}{remedy}", "default"))
     return Exit.FAILED if any(check.state == "failed" for check in checks) else Exit.OK

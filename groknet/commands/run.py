@@ -15,8 +15,8 @@ from groknet.config import Loaded, load_config
 from groknet.exits import Exit
 from groknet.home import find_home
 from groknet.options import BundleOption, HomeOption
-from groknet.services import SUPERVISOR, Lock, Running, forget_running, write_running
-from groknet.supervisor import Spec, Supervisor, free_port
+from groknet.services import SUPERVISOR, Lock, Running, forget_running, usual_port, write_running
+from groknet.supervisor import Spec, Supervisor
 from groknet.terminal import note
 from schemas.manifest import load_manifest
 
@@ -96,21 +96,15 @@ def _count_signals() -> list[int]:
 
 
 def specs(loaded: Loaded, port: int | None) -> list[Spec]:
-    """The three workers of a home. Ports are chosen here, so that a worker keeps its own over a restart."""
+    """The three workers of a home; the page's port is chosen here, so that it can be told before it answers."""
     config, root = loaded.config, str(loaded.home.root)
     common = ["--home", root, "--bundle", config.engine.bundle]
-    indexer_port = config.indexer.port or free_port()
-    search_port = (config.search.port if port is None else port) or free_port()
-    beside = {} if config.search.indexer_urls else {"GROKNET__SEARCH__INDEXER_URLS": _urls(indexer_port)}
+    page = usual_port(loaded.home, "search", config.search.host, config.search.port if port is None else port)
     return [
-        Spec("tagger", ["run", "tagger", *common, "--port", str(config.tagger.port or free_port())]),
-        Spec("indexer", ["run", "indexer", *common, "--port", str(indexer_port)]),
-        Spec("search", ["run", "search", *common, "--port", str(search_port)], beside),
+        Spec("tagger", ["run", "tagger", *common]),
+        Spec("indexer", ["run", "indexer", *common]),
+        Spec("search", ["run", "search", *common, "--port", str(page)]),
     ]
-
-
-def _urls(port: int) -> str:
-    return f'["http://127.0.0.1:{port}"]'
 
 
 def page_url(loaded: Loaded, supervisor: Supervisor) -> Running:

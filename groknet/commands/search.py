@@ -60,14 +60,11 @@ def ask_service(home: Home, data: bytes, media_type: str, k: int) -> Any:
     remedy = f"start it with `groknet run all --home {home.root}`"
     if running is None:
         raise CommandError(f"no search service runs on {home.root}; {remedy}", Exit.NOT_RUNNING)
-    client = Http(running.url, _TIMEOUT_S)
     try:
-        status, answer = client.request("POST", f"/v1/search?k={k}", data, media_type)
+        status, answer = Http(running.url, _TIMEOUT_S).request("POST", f"/v1/search?k={k}", data, media_type)
     except OSError as error:
         text = f"the search service does not answer on {running.url} ({error}); {remedy}"
         raise CommandError(text, Exit.NOT_RUNNING) from None
-    finally:
-        client.close()
     if status == 200:
         return answer
     detail = answer.get("detail", "") if isinstance(answer, dict) else ""

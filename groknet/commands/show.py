@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 from rich.table import Table
+from rich.text import Text
 
 from groknet.config import load_config
 from groknet.exits import CommandError, Exit
@@ -67,10 +68,11 @@ def as_plain(entry: StoredListing | RemovalMarker) -> dict[str, Any]:
 def _print(entry: StoredListing | RemovalMarker) -> None:
     console = stdout()
     when = datetime.fromtimestamp(entry.event_time / 1e6, UTC).isoformat(sep=" ", timespec="seconds")
+    title = Text(entry.listing_id, "bold")
     if isinstance(entry, RemovalMarker):
-        console.print(f"[bold]{entry.listing_id}[/bold]  removed  {when}", markup=True)
+        console.print(title.append(f"  removed  {when}", "not bold"))
         return
-    console.print(f"[bold]{entry.listing_id}[/bold]  {entry.summary.status}  {when}  model {entry.model_version}")
+    console.print(title.append(f"  {entry.summary.status}  {when}  model {entry.model_version}", "not bold"))
     table = Table("head", "label", "probability", "offered", box=None)
     for head, predictions in entry.summary.predictions.items():
         for i, prediction in enumerate(predictions):

@@ -23,10 +23,14 @@ from groknet.sending import Outgoing, Sender, outgoing, read_events
 from groknet.terminal import json_line, note, progress
 
 STDIN = "-"
+_PATHS = "Photos, folders, .ndjson files of events, or - for stdin."
 
 
 def submit(
-    paths: Annotated[list[str], Parameter(help="Photos, folders, .ndjson files of events, or - for stdin.")],
+    paths: Annotated[
+        list[str],
+        Parameter(help="Photos, folders, .ndjson files of events, or - for stdin.", allow_leading_hyphen=True),
+    ],
     /,
     *,
     home: HomeOption = None,
