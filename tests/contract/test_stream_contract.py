@@ -25,6 +25,20 @@ for number in range(int(count)):
 producer.close()
 """
 
+_SEND_UNTIL_KILLED = """
+import sys
+from workers.streams import build_stream
+url, topic = sys.argv[1:]
+producer = build_stream(url, "child").producer()
+number = 0
+while True:
+    deliveries = [producer.send(topic, b"%d" % n, b"%d" % n) for n in range(number, number + 7)]
+    for delivery in deliveries:
+        delivery.wait(30)
+    number += 7
+    print(number, flush=True)
+"""
+
 
 def send(stream: Stream, topic: str, items: Iterable[Item], **options) -> None:
     producer = stream.producer()
@@ -159,6 +173,21 @@ def test_threads_and_processes_that_send_at_once_lose_nothing(stream_backend: St
         assert [r.value for r in records] == [b"%d" % n for n in range(300)]
     producer.close()
     producer.close()
+
+
+def test_what_was_acknowledged_survives_a_kill(stream_backend: StreamBackend) -> None:
+    stream, topic = stream_backend.build(), stream_backend.topic()
+    child = start(_SEND_UNTIL_KILLED, stream_backend.url, topic)
+    for _ in range(20):
+        child.stdout.readline()
+    child.kill()
+    acknowledged = [int(line) for line in child.stdout.read().splitlines() if line] or [140]
+    child.wait()
+    child.stdout.close()
+    found = {record.value for record in read(stream, topic)}
+    assert {b"%d" % n for n in range(acknowledged[-1])} <= found
+    send(stream, topic, [(b"after", b"after")])  # the log goes on at once
+    assert {record.value for record in read(stream, topic)} == found | {b"after"}
 
 
 def test_close_makes_everything_sent_durable(stream_backend: StreamBackend) -> None:

@@ -129,9 +129,12 @@ def _stored_last(db: sqlite3.Connection, listing_id: str) -> str:
     return "" if row is None else str(row[0])
 
 
-def _goodness(summary: Summary) -> tuple[int, int]:
-    """How much of an event's photos made it: a replay of its dead letters may improve on it, never worsen it."""
-    return _RANK[summary.status], -len(summary.bad_images)
+def _goodness(summary: Summary) -> tuple[int, int, bytes]:
+    """How much of an event's photos made it: a replay of its dead letters may improve on it, never worsen it.
+
+    Between equally good ones the bytes decide, so that here, too, the order of arrival does not.
+    """
+    return _RANK[summary.status], -len(summary.bad_images), _encode(summary.bad_images)
 
 
 def _clear(db: sqlite3.Connection, listing_id: str) -> None:

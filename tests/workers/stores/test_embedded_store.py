@@ -1,0 +1,93 @@
+"""The parts of the embedded store that a contract cannot see: the group commit, the reader pool, URLs."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import ConfigError, Transient
+from workers.stores import build_store
+from workers.stores.embedded import EmbeddedStore
+from workers.stores.embedded._writer import GroupWriter
+
+
+def test_a_job_that_fails_takes_back_its_own_part_alone(tmp_path: Path) -> None:
+    writer = GroupWriter(tmp_path / "store.db")
+    writer.run(lambda db: db.execute("CREATE TABLE t (n INTEGER)"))
+
+    def insert(number: int) -> int:
+        def job(db: sqlite3.Connection) -> int:
+            db.execute("INSERT INTO t VALUES (?)", (number,))
+            if number % 3 == 0:
+                raise KeyError(number)
+            return number
+
+        return writer.run(job)
+
+    outcomes: dict[int, object] = {}
+
+    def work(number: int) -> None:
+        try:
+            outcomes[number] = insert(number)
+        except KeyError:
+            outcomes[number] = "failed"
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(60)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == {n: "failed" if n % 3 == 0 else n for n in range(60)}
+    rows = writer.run(lambda db: db.execute("SELECT n FROM t ORDER BY n").fetchall())
+    assert [n for (n,) in rows] == [n for n in range(60) if n % 3]
+    writer.close()
+    writer.close()
+    with pytest.raises(ValueError, match="close"):
+        insert(1)
+
+
+def test_a_file_at_fault_is_transient_for_every_caller_and_passes(tmp_path: Path) -> None:
+    writer = GroupWriter(tmp_path / "store.db")
+    with pytest.raises(Transient, match="no such table"):
+        writer.run(lambda db: db.execute("INSERT INTO missing VALUES (1)"))
+    assert writer.run(lambda db: db.execute("SELECT 1").fetchone()) == (1,)
+    writer.close()
+
+
+def test_more_readers_than_the_pool_keeps_all_read(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "store.db")
+    barrier = threading.Barrier(20)
+    found: list[int] = []
+
+    def read() -> None:
+        with store._reader() as db:
+            barrier.wait(30)
+            found.append(db.execute("SELECT count(*) FROM latest").fetchone()[0])
+
+    threads = [threading.Thread(target=read) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [0] * 20
+    assert store._readers.qsize() == 8
+    store.close()
+    with pytest.raises(ValueError, match="close"):
+        store.get(["l"])
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("cassandra://localhost", r"groknet\[cassandra\]"),
+        ("redis://x", "sqlite://"),
+        ("sqlite://relative.db", "ABSOLUTE"),
+        ("sqlite:///tmp/x.db?sync=off", "sync"),
+    ],
+)
+def test_an_unusable_url_names_the_remedy(url: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        build_store(url)
