@@ -6,6 +6,7 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -78,11 +79,12 @@ class Loopback:
                 self.scripts.get(path, answer(404))(plain, text)
 
     def drip(self, first: bytes, piece: bytes, pause_s: float) -> Script:
-        """`first`, then `piece` again and again with a pause, until the client has gone."""
+        """`first`, then `piece` again and again with a pause, until the client has gone or 15 s have."""
 
         def script(sock: socket.socket, _: str) -> None:
             sock.sendall(first)
-            while not self.stopped.wait(pause_s):
+            end = time.monotonic() + 15
+            while time.monotonic() < end and not self.stopped.wait(pause_s):
                 sock.sendall(piece)
 
         return script

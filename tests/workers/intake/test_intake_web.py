@@ -159,6 +159,7 @@ def test_content_length_is_not_trusted(server: Loopback) -> None:
         "/announced": answer(200, PHOTO, length=10**15),
         "/exact": answer(200, b"x" * 20_000),
         "/over": answer(200, b"x" * 20_001),
+        "/unannounced": lambda sock, _: sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 20_001),
         "/nonsense": lambda sock, _: sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n" + PHOTO),
         "/empty": answer(200),
     }
@@ -168,6 +169,7 @@ def test_content_length_is_not_trusted(server: Loopback) -> None:
     assert _failure(intake, server.url("/announced")).error == "too_large"
     assert intake.fetch(ImageRef(image_id="a", url=server.url("/exact"))) == b"x" * 20_000
     assert _failure(intake, server.url("/over")).error == "too_large"
+    assert _failure(intake, server.url("/unannounced")).error == "too_large"
     assert intake.fetch(ImageRef(image_id="a", url=server.url("/nonsense"))) == PHOTO
     assert _failure(intake, server.url("/empty")).error == "empty"
 
@@ -363,8 +365,9 @@ def test_a_stuck_resolver_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_tls_verifies_the_name_and_not_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
     names = {"photos.test": ["127.0.0.1"], "other.test": ["127.0.0.1"]}
-    monkeypatch.setattr(socket, "getaddrinfo", _resolver(names))
+    monkeypatch.setattr(socket, "getaddrinfo", _resolver(names, asked))
     with serving(tls=True) as server:
         server.scripts["/ok"] = answer(200, PHOTO)
         port = server.port
@@ -372,6 +375,7 @@ def test_tls_verifies_the_name_and_not_the_address(monkeypatch: pytest.MonkeyPat
         trusting = _intake(server, allowed_private=private, ca_file=str(CERTIFICATE))
         ref = ImageRef(image_id="a", url=f"https://photos.test:{port}/ok")
         assert trusting.fetch(ref) == PHOTO
+        assert asked == ["photos.test"]  # connecting asks no second time: the address is pinned
         for host in ("other.test", "127.0.0.1"):
             assert _failure(trusting, f"https://{host}:{port}/ok").error == "certificate_refused"
         strict = _failure(_intake(server, allowed_private=private), f"https://photos.test:{port}/ok")
