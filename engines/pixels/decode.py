@@ -1,7 +1,7 @@
 """The decoder: header checks, then one reduced-scale decode, upright, sRGB, then the network's input and a thumbnail.
 
-Order of work, cheapest first: magic bytes → header (format, size, frames) → JPEG markers → reduced decode (`draft`)
-→ orientation → colour → resize. Nothing here keeps state between calls, so that every function is thread-safe;
+Order of work, cheapest first: magic bytes → skeleton of the file → header (format, size, frames) → reduced decode
+(`draft`) → orientation → colour → resize. Nothing here keeps state between calls: every function is thread-safe;
 Pillow frees the interpreter lock while it decodes and resizes.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from engines.pixels._colour import to_rgb
-from engines.pixels._jpeg import check_jpeg
+from engines.pixels._structure import check_jpeg, check_png
 from engines.pixels.limits import PixelLimits
 from schemas.errors import Invalid
 from schemas.manifest import Preprocess
@@ -99,8 +99,8 @@ def thumbnail(data: bytes, side: int = THUMBNAIL_SIDE, limits: PixelLimits = _DE
 
 def _upright(data: bytes, preprocess: Preprocess, limits: PixelLimits) -> tuple[Image.Image, int, int]:
     """The decoded, perhaps reduced, upright RGB photo, and the upright width and height of the original."""
-    image = _open(data)
-    _check_header(image, data, limits)
+    image = _open(data, limits)
+    _check_header(image, limits)
     width, height = image.size
     try:
         # PNG may hold its EXIF behind the pixels, and cannot be reduced: load first. JPEG must be drafted first.
@@ -122,12 +122,15 @@ def _upright(data: bytes, preprocess: Preprocess, limits: PixelLimits) -> tuple[
     return (rgb, height, width) if turned else (rgb, width, height)
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes, limits: PixelLimits) -> Image.Image:
     """Read the header; raises Invalid."""
     if not data:
         raise Invalid("decode", "empty", "the photo has no bytes; send it again")
-    ours = data[:3] == b"\xff\xd8\xff" or data[:4] == b"\x89PNG" or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
-    if not ours:
+    if data.startswith(b"\xff\xd8\xff"):
+        check_jpeg(data, limits.max_scans)
+    elif data.startswith(b"\x89PNG"):
+        check_png(data)
+    elif not (data.startswith(b"RIFF") and data[8:12] == b"WEBP"):
         if data.startswith(_OTHER_FORMATS) or data[4:8] == b"ftyp":
             raise Invalid("decode", "format_not_allowed", "not a JPEG, PNG or WebP photo; convert it to one of them")
         raise Invalid("decode", "not_an_image", "the bytes are not a photo; send JPEG, PNG or WebP")
@@ -141,7 +144,7 @@ def _open(data: bytes) -> Image.Image:
         raise Invalid("decode", "corrupt", "the photo's header cannot be read; send it again") from None
 
 
-def _check_header(image: Image.Image, data: bytes, limits: PixelLimits) -> None:
+def _check_header(image: Image.Image, limits: PixelLimits) -> None:
     width, height = image.size
     if width * height > limits.max_pixels:
         text = f"{width} x {height} pixels, at most {limits.max_pixels} in all; send a smaller photo"
@@ -149,8 +152,6 @@ def _check_header(image: Image.Image, data: bytes, limits: PixelLimits) -> None:
     # A second JPEG frame (MPO) is a phone's depth or gain map, never shown: the first frame is the photo.
     if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:
         raise Invalid("decode", "animated", "an animation, not a photo; send a still picture")
-    if image.format in ("JPEG", "MPO"):
-        check_jpeg(data, limits.max_scans)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -294,6 +294,15 @@ def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
     assert refused(bomb) == "too_many_scans"
 
 
+def test_a_file_of_empty_segments_is_refused() -> None:
+    data = encoded(quarters())
+    assert refused(data[:2] + b"\xff\xe5\0\2" * 5000 + data[2:]) == "corrupt"
+    data = encoded(quarters(), "PNG")
+    empty = struct.pack(">I", 0) + b"teSt" + struct.pack(">I", zlib.crc32(b"teSt"))
+    decode(data[:33] + empty * 100 + data[33:], SQUARE)
+    assert refused(data[:33] + empty * 50_000 + data[33:]) == "corrupt"
+
+
 def test_damaged_exif_does_not_cost_the_photo() -> None:
     exif = Image.Exif()
     exif[0x0112] = 1

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from tiny_bundle import HEADS, SIZE, raw_outputs, seal, tiny_graph, write_tiny_bundle
+from tiny_bundle import HEADS, SIZE, raw_outputs, seal, tiny_graph
 
 import engines.recognition
 from engines.recognition import Predictions, build_engine, calibrate_head, load_bundle
