@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 MEDIA_TYPE = "application/problem+json"
+FAULT = "a fault of ours; the log of the worker has it. Try again"
 _TYPE = "urn:groknet:problem:"
 
 
@@ -58,7 +59,7 @@ def _http_error(request: Request, error: Exception) -> Response:
 
 
 def _fault(_: Request, __: Exception) -> Response:
-    return Problem(500, "fault", "a fault of ours; the log of the worker has it. Try again").response()
+    return Problem(500, "fault", FAULT).response()
 
 
 HANDLERS: Mapping[Any, Any] = {Problem: _problem, HTTPException: _http_error, Exception: _fault}

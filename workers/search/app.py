@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +19,7 @@ from starlette.routing import Route
 from engines.recognition import RecognitionEngine
 from schemas.errors import EpochMismatch, Reject, Transient
 from workers import metrics
-from workers.problems import HANDLERS, Problem
+from workers.problems import FAULT, HANDLERS, Problem
 from workers.search.handlers import Handlers
 from workers.search.indexers import Indexers
 from workers.search.inference import ENGINE_LABEL, Inference
@@ -27,6 +28,7 @@ from workers.search.settings import SearchSettings
 from workers.serving import Health, operations_routes
 from workers.stores import Store
 
+_log = logging.getLogger(__name__)
 _WARMING_S = 0.05  # between two looks while the engine warms up, which takes a second
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -92,8 +94,8 @@ def _counted(route: str, endpoint: Endpoint) -> Endpoint:
         except (Problem, Reject, Transient, EpochMismatch) as error:
             response = _as_problem(error).response()
         except Exception:
-            metrics.SEARCH_REQUESTS.labels(route, "500").inc()
-            raise
+            _log.exception("%s failed", route)
+            response = Problem(500, "fault", FAULT).response()
         metrics.SEARCH_REQUESTS.labels(route, str(response.status_code)).inc()
         return response
 

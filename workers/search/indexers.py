@@ -1,4 +1,7 @@
-"""The indexers, asked together: each holds a part of the index, and an answer needs every part."""
+"""The indexers, asked together: each holds a part of the index, and an answer needs every part.
+
+Parts may overlap: what two of them hold counts once.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ class Indexers:
         """
         body = msgspec.json.encode(NeighboursRequest(hashes=[hash_hex], k=k, epoch=epoch))
         answers = self._ask_all("POST", "/v1/neighbours", body)
-        found = [n for answer in answers for n in _decode(answer, Neighbours).neighbours[0]]
+        found = {n for answer in answers for n in _decode(answer, Neighbours).neighbours[0]}
         return sorted(found, key=lambda n: (n.distance, n.listing_id, n.image_id))[:k]
 
     def listing(self, listing_id: str) -> HeldListing | None:
@@ -61,7 +64,8 @@ class Indexers:
         """The n listings that became searchable last, newest first. Raises Transient."""
         answers = self._ask_all("GET", f"/v1/recent?n={n}", None)
         entries = [entry for answer in answers for entry in _decode(answer, RecentAnswer).recent]
-        return RecentAnswer(recent=sorted(entries, key=lambda e: -e.indexed_at)[:n])
+        newest = {entry.listing_id: entry for entry in sorted(entries, key=lambda e: e.indexed_at)}
+        return RecentAnswer(recent=sorted(newest.values(), key=lambda e: -e.indexed_at)[:n])
 
     def state(self) -> IndexState:
         """Whether a search can be answered now; never raises."""
