@@ -47,6 +47,7 @@ _COMMANDS = {
     "doctor": ("groknet.commands.doctor:doctor", "What is installed, reachable and missing, with the remedy."),
     "config": ("groknet.commands.config:config", "Print the configuration in force, secrets hidden."),
     "topics": ("groknet.commands.topics:topics", "List every topic with its key, retention and owner."),
+    "services": ("groknet.commands.services:app", "Real Kafka and Cassandra on this machine: up, down, status, logs."),
 }
 _RUN = {
     "all": ("groknet.commands.run:run_all", "Tagger, indexer and search, one supervised process each."),

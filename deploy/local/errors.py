@@ -1,0 +1,7 @@
+"""What goes wrong with the services, in one sentence that names the remedy."""
+
+from __future__ import annotations
+
+
+class ServicesError(Exception):
+    """The services cannot be started, found or stopped."""

@@ -1,0 +1,134 @@
+"""Apache Kafka in KRaft mode: the files of a broker, and the commands that format and start it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deploy.local.processes import mark
+from deploy.local.settings import Security, Server, ServicesSettings, ServicesState
+
+_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+_COMMON = {
+    "process.roles": "broker,controller",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "INTERNAL",
+    "auto.create.topics.enable": "false",  # a mistyped topic is an error, not a new topic
+    "group.initial.rebalance.delay.ms": "0",  # three seconds at each first join otherwise
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+    "offsets.topic.num.partitions": "4",  # 50 by default: files and seconds that one machine need not pay
+    "transaction.state.log.num.partitions": "4",
+    "share.coordinator.state.topic.num.partitions": "4",
+    "log.cleaner.dedupe.buffer.size": "16777216",  # 128 MB by default, half of a small heap
+}
+_LOG4J = """\
+rootLogger.level = info
+rootLogger.appenderRef.file.ref = file
+appender.file.type = RollingFile
+appender.file.name = file
+appender.file.fileName = {log}
+appender.file.filePattern = {log}.%i
+appender.file.layout.type = PatternLayout
+appender.file.layout.pattern = %d{{ISO8601}} %p %m (%c)%n
+appender.file.policies.type = Policies
+appender.file.policies.size.type = SizeBasedTriggeringPolicy
+appender.file.policies.size.size = 10MB
+appender.file.strategy.type = DefaultRolloverStrategy
+appender.file.strategy.max = 2
+"""
+
+
+def properties(state: ServicesState, server: Server, settings: ServicesSettings) -> dict[str, str]:
+    """The server.properties of one broker."""
+    brokers = [entry for entry in state.servers if entry.name.startswith("kafka-")]
+    copies, in_sync = (3, 2) if len(brokers) >= 3 else (1, 1)
+    voters = [f"{_id(entry)}@{entry.host}:{entry.ports['controller']}" for entry in brokers]
+    listeners = [f"{kind.upper()}://{server.host}:{port}" for kind, port in server.ports.items()]
+    replicated = ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
+    return {
+        **_COMMON,
+        "node.id": str(_id(server)),
+        "controller.quorum.voters": ",".join(voters),
+        "listeners": ",".join(listeners),
+        "advertised.listeners": ",".join(entry for entry in listeners if not entry.startswith("CONTROLLER")),
+        "log.dirs": str(Path(server.folder) / "data"),
+        "default.replication.factor": str(copies),
+        "min.insync.replicas": str(in_sync),
+        **{f"{topic}.replication.factor": str(copies) for topic in replicated},
+        **{f"{topic}.min.isr": str(in_sync) for topic in replicated},
+        **_security(state),
+        **settings.kafka_options,
+    }
+
+
+def _security(state: ServicesState) -> dict[str, str]:
+    security = state.security
+    chosen = {
+        "listener.security.protocol.map": f"CLIENT:{security.kafka_protocol},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
+    }
+    if security.kafka_protocol.startswith("SASL"):
+        user, password = security.kafka_user, security.kafka_password
+        chosen["sasl.enabled.mechanisms"] = ",".join(_MECHANISMS)
+        modules = {
+            "plain": f'plain.PlainLoginModule required username="{user}" password="{password}" '
+            f'user_{user}="{password}"',
+            "scram-sha-256": "scram.ScramLoginModule required",
+            "scram-sha-512": "scram.ScramLoginModule required",
+        }
+        for mechanism, module in modules.items():
+            key = f"listener.name.client.{mechanism}.sasl.jaas.config"
+            chosen[key] = f"org.apache.kafka.common.security.{module};"
+    if security.kafka_tls:
+        chosen["ssl.keystore.type"] = "PKCS12"
+        chosen["ssl.keystore.location"] = str(Path(state.home) / "services" / "tls" / "keystore.p12")
+        chosen["ssl.keystore.password"] = security.store_password or ""
+    return chosen
+
+
+def write_files(state: ServicesState, server: Server, settings: ServicesSettings) -> None:
+    """server.properties (with passwords, so for the owner alone) and the configuration of its log."""
+    folder = Path(server.folder)
+    lines = [f"{key}={value}" for key, value in properties(state, server, settings).items()]
+    file = folder / "server.properties"
+    file.touch(mode=0o600)
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "log4j2.properties").write_text(_LOG4J.format(log=server.logs[0]), encoding="utf-8")
+
+
+def is_formatted(server: Server) -> bool:
+    """True once the data folder belongs to a cluster."""
+    return (Path(server.folder) / "data" / "meta.properties").exists()
+
+
+def format_command(java: Path, server: Server, cluster_id: str, security: Security) -> list[str]:
+    """Make the data folder one of the cluster; SCRAM's passwords go into its first records."""
+    command = [str(java), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "kafka.tools.StorageTool", "format"]
+    command += ["-t", cluster_id, "-c", str(Path(server.folder) / "server.properties")]
+    if security.kafka_protocol.startswith("SASL"):
+        for mechanism in _MECHANISMS[1:]:
+            user, password = security.kafka_user, security.kafka_password
+            command += ["--add-scram", f"{mechanism}=[name={user},password={password}]"]
+    return command
+
+
+def start_command(java: Path, state: ServicesState, server: Server, settings: ServicesSettings) -> list[str]:
+    """The broker itself."""
+    brokers = sum(entry.name.startswith("kafka-") for entry in state.servers)
+    heap_mb = settings.kafka_heap_mb or (320 if brokers > 1 else 512)
+    folder = Path(server.folder)
+    return [
+        str(java),
+        mark(Path(state.home), server.name),
+        f"-Xmx{heap_mb}m",
+        "-XX:+UseSerialGC",  # two cores: no thread is left over for a concurrent collector
+        "-XX:+ExitOnOutOfMemoryError",
+        f"-XX:ErrorFile={folder / 'jvm-error.log'}",
+        f"-Dlog4j2.configurationFile={folder / 'log4j2.properties'}",
+        *settings.java_options,
+        "kafka.Kafka",
+        str(folder / "server.properties"),
+    ]
+
+
+def _id(server: Server) -> int:
+    return int(server.name.rpartition("-")[2])

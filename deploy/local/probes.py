@@ -1,0 +1,82 @@
+"""Whether a server answers, asked in its own protocol, so that no client library is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import struct
+from collections.abc import Iterator
+
+_TIMEOUT_S = 2.0
+
+
+def kafka_answers(host: str, port: int, *, tls: bool) -> bool:
+    """True when a broker answers ApiVersions (key 18, version 0), which it does once it is in the cluster.
+
+    Needs no password: the protocol has the question asked before. Source: Kafka protocol guide.
+    """
+    client = b"groknet-probe"
+    body = struct.pack(">hhih", 18, 0, 1, len(client)) + client
+    try:
+        with _connection(host, port, tls) as connection:
+            connection.sendall(struct.pack(">i", len(body)) + body)
+            (size,) = struct.unpack(">i", _read(connection, 4))
+            correlation, error = struct.unpack(">ih", _read(connection, size)[:6])
+            return bool(correlation == 1 and error == 0)
+    except OSError:
+        return False
+
+
+_STARTUP, _READY, _AUTHENTICATE, _AUTH_RESPONSE, _AUTH_SUCCESS = 0x01, 0x02, 0x03, 0x0F, 0x10
+
+
+def cassandra_answers(host: str, port: int, *, tls: bool, user: str | None, password: str | None) -> bool:
+    """True when a node lets a client in, by the native protocol, version 4."""
+    options = struct.pack(">h", 1) + _string("CQL_VERSION") + _string("3.0.0")
+    try:
+        with _connection(host, port, tls) as connection:
+            answer = _ask(connection, _STARTUP, options)
+            if answer == _AUTHENTICATE and user is not None:
+                token = f"\0{user}\0{password}".encode()
+                answer = _ask(connection, _AUTH_RESPONSE, struct.pack(">i", len(token)) + token)
+            return answer in {_READY, _AUTH_SUCCESS}
+    except OSError:
+        return False
+
+
+def _string(text: str) -> bytes:
+    return struct.pack(">h", len(text)) + text.encode()
+
+
+def _ask(connection: socket.socket, opcode: int, body: bytes) -> int:
+    """Send one frame and return the opcode of the answer. Frame: version, flags, stream, opcode, length, body."""
+    connection.sendall(struct.pack(">BBhBi", 4, 0, 0, opcode, len(body)) + body)
+    _, _, _, answer, size = struct.unpack(">BBhBi", _read(connection, 9))
+    _read(connection, size)
+    return int(answer)
+
+
+@contextlib.contextmanager
+def _connection(host: str, port: int, tls: bool) -> Iterator[socket.socket]:
+    with socket.create_connection((host, port), _TIMEOUT_S) as plain:
+        if plain.getsockname() == plain.getpeername():  # a port of ours that connected to itself: nobody listens
+            raise ConnectionRefusedError
+        if not tls:
+            yield plain
+            return
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE  # asked here: does it answer; who it is, the clients check
+        with context.wrap_socket(plain) as secure:
+            yield secure
+
+
+def _read(connection: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = connection.recv(size - len(data))
+        if not part:
+            raise ConnectionResetError
+        data += part
+    return data
