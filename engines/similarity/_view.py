@@ -18,7 +18,7 @@ from engines.similarity.types import CODE_BYTES, Neighbour
 Owner = tuple[str, str]  # listing id, image id
 Codes = npt.NDArray[np.uint8]
 ALIVE = np.iinfo(np.uint32).max
-_SPARE = 16  # fetched beyond k, so that one pass usually sees past the ties and the dead at the k-th place
+_SPARE = 64  # fetched beyond 2k, so that one pass usually sees past the ties and the dead at the k-th place
 _ESCALATION = 8  # fetch this many times more when the dead crowd out the living
 
 
