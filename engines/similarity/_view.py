@@ -8,7 +8,7 @@ g sees a row whose `died` is above g: a listing's update, which kills rows and a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,15 @@ Owner = tuple[str, str]  # listing id, image id
 Codes = npt.NDArray[np.uint8]
 ALIVE = np.iinfo(np.uint32).max
 _SPARE = 64  # fetched beyond 2k, so that one pass usually sees past the ties and the dead at the k-th place
+_BEYOND = 8 * CODE_BYTES + 1  # farther than any code can be
 _ESCALATION = 8  # fetch this many times more when the dead crowd out the living
+
+
+class _Found(NamedTuple):
+    """Living rows and their distances, in no order."""
+
+    distances: npt.NDArray[np.int32]
+    rows: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -67,40 +75,37 @@ class View:
         Rows nearer than the farthest fetched are all there; of those as far as it, FAISS may have left some out. So
         the answer is complete once the k-th living row is nearer than the horizon; else its ties are fetched.
         """
-        tail_distances, tail_rows = self._search_tail(code)
+        tail = self._search_tail(code)
         while True:
             complete = len(rows) == self.base
-            horizon = 257 if complete else int(distances[-1])
-            found_distances, found_rows = self._living(distances, rows)
-            found_distances = np.concatenate([found_distances, tail_distances])
-            found_rows = np.concatenate([found_rows, tail_rows])
-            if complete or int((found_distances < horizon).sum()) >= k:
-                break
-            if len(found_distances) >= k:
-                radius = int(np.partition(found_distances, k - 1)[k - 1]) + 1
+            horizon = _BEYOND if complete else int(distances[-1])
+            found = self._living(distances, rows, tail)
+            if complete or np.count_nonzero(found.distances < horizon) >= k:
+                return self._ranked(found, k)
+            if len(found.distances) >= k:
+                radius = int(np.partition(found.distances, k - 1)[k - 1]) + 1
                 _, distances, rows = self.merged.range_search(code, radius)
-                found_distances, found_rows = self._living(distances, rows)
-                found_distances = np.concatenate([found_distances, tail_distances])
-                found_rows = np.concatenate([found_rows, tail_rows])
-                break
+                return self._ranked(self._living(distances, rows, tail), k)
             distances, rows = self.merged.search(code, min(self.base, _ESCALATION * len(rows)))
             distances, rows = distances[0], rows[0]
-        return self._ranked(found_distances, found_rows, k)
 
-    def _living(
-        self, distances: npt.NDArray[Any], rows: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    def _living(self, distances: npt.NDArray[np.int32], rows: npt.NDArray[np.int64], tail: _Found) -> _Found:
+        """The living among sealed rows, and those of the tail."""
         alive = self.died[rows] > self.generation
-        return distances[alive].astype(np.int32), rows[alive]
+        return _Found(
+            np.concatenate([distances[alive].astype(np.int32), tail.distances]),
+            np.concatenate([rows[alive], tail.rows]),
+        )
 
-    def _search_tail(self, code: Codes) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    def _search_tail(self, code: Codes) -> _Found:
         """Every living row of the growing part with its distance; it is a few thousand rows at most."""
         base = self.base
         rows = base + np.flatnonzero(self.died[base : self.count] > self.generation)
         differing = self.tail[rows - base].view(np.uint64) ^ code.view(np.uint64)
-        return np.bitwise_count(differing).sum(axis=1, dtype=np.int32), rows
+        return _Found(np.bitwise_count(differing).sum(axis=1, dtype=np.int32), rows)
 
-    def _ranked(self, distances: npt.NDArray[np.int32], rows: npt.NDArray[np.int64], k: int) -> list[Neighbour]:
+    def _ranked(self, found: _Found, k: int) -> list[Neighbour]:
+        distances, rows = found
         if len(distances) > k:
             near = distances <= np.partition(distances, k - 1)[k - 1]
             distances, rows = distances[near], rows[near]

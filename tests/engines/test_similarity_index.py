@@ -156,8 +156,13 @@ class Walk:
         self.search()
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_equals_brute_force_at_every_step(seed: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("seed", "spare"), [(1, 64), (2, 0), (3, 0), (4, 4)])
+def test_equals_brute_force_at_every_step(
+    seed: int, spare: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With nothing to spare, a first pass often falls short, so that the later passes are walked as well."""
+    monkeypatch.setattr("engines.similarity._view._SPARE", spare)
+    monkeypatch.setattr("engines.similarity._view._ESCALATION", 2)
     Walk(seed, tmp_path).run(2500)
 
 
@@ -165,7 +170,10 @@ def test_the_walk_catches_a_skipped_tombstone(tmp_path: Path, monkeypatch: pytes
     """The oracle itself: an index whose dead codes stay visible must not pass."""
     from engines.similarity import _view
 
-    monkeypatch.setattr(_view.View, "_living", lambda self, distances, rows: (distances, rows))
+    def all_of_them(self: _view.View, distances: np.ndarray, rows: np.ndarray, tail: _view._Found) -> _view._Found:
+        return _view._Found(np.concatenate([distances, tail.distances]), np.concatenate([rows, tail.rows]))
+
+    monkeypatch.setattr(_view.View, "_living", all_of_them)
     with pytest.raises(AssertionError):
         Walk(1, tmp_path).run(2500)
 
@@ -194,7 +202,8 @@ def test_many_equal_codes_come_in_order_of_ids(sealed: bool) -> None:
     assert [n.listing_id for n in found] == sorted(ids)[:7]
 
 
-def test_the_dead_near_a_query_do_not_hide_the_living() -> None:
+def test_the_dead_near_a_query_do_not_hide_the_living(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.similarity._view._SPARE", 0)
     index = HashIndex(EPOCH, max_pending=100)
     near, far = bytes(32), b"\xff" * 32
     for n in range(400):
@@ -210,6 +219,21 @@ def test_the_dead_near_a_query_do_not_hide_the_living() -> None:
     assert [n.distance for n in found] == [0] * 300 + [256] * 6
     few = index.search(query(near), 5, epoch=EPOCH)[0]  # the dead fill the first pass, and ties the second
     assert few == [Neighbour(f"near{n}", "i", 0) for n in range(100, 105)]
+
+
+def test_when_all_the_nearest_are_dead_the_search_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.similarity._view._SPARE", 0)
+    index = HashIndex(EPOCH, max_pending=200)
+    for n in range(100):
+        index.apply(message(f"near{n}", 1, {"i": bytes(32)}))
+    for n in range(150):
+        index.apply(message(f"far{n:03}", 1, {"i": b"\xff" * 32}))
+    index.compact()
+    for n in range(100):
+        index.remove(f"near{n}", 2)
+    assert (index.stats().tombstones, index.stats().pending) == (100, 0)
+    found = index.search(query(bytes(32)), 5, epoch=EPOCH)[0]
+    assert found == [Neighbour(f"far{n:03}", "i", 256) for n in range(5)]
 
 
 def test_bounds_trigger_merge_and_compaction() -> None:
