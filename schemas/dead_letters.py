@@ -39,7 +39,5 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def parse_dead_letter(headers: Headers) -> DeadLetter:
     """Read the headers back; raises msgspec.ValidationError when one is missing or not of its type."""
-    fields = {
-        k.removeprefix(PREFIX): v.decode("utf-8", "replace") for k, v in headers if k.startswith(PREFIX)
-    }
+    fields = {k.removeprefix(PREFIX): v.decode("utf-8", "replace") for k, v in headers if k.startswith(PREFIX)}
     return msgspec.convert(fields, DeadLetter, strict=False)

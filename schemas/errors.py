@@ -50,6 +50,10 @@ class Transient(GroknetError):
         self.error = error
         self.message = message
 
+    def __reduce__(self) -> tuple[type[Transient], tuple[str, str, str]]:
+        """Pickle by the three fields, so that it crosses process boundaries."""
+        return type(self), (self.stage, self.error, self.message)
+
 
 class BundleRefused(GroknetError):
     """A bundle whose checksums, format version or parity vectors do not match."""

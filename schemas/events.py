@@ -37,9 +37,7 @@ class ImageRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if (self.url is None) == (self.data is None):
             raise ValueError(f"images[{self.image_id}]: give exactly one of url and data")
         if self.data is not None and len(self.data) > MAX_INLINE_BYTES:
-            raise ValueError(
-                f"images[{self.image_id}].data: at most {MAX_INLINE_BYTES} bytes inline; use a url"
-            )
+            raise ValueError(f"images[{self.image_id}].data: at most {MAX_INLINE_BYTES} bytes inline; use a url")
 
 
 class ListingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -63,9 +61,7 @@ class ListingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         if len(set(ids)) != len(ids):
             raise ValueError("images: two images share one image_id; ids are unique within a listing")
         if self.schema_version != SCHEMA_VERSION:
-            raise ValueError(
-                f"schema_version: {self.schema_version} is not {SCHEMA_VERSION}; upgrade this worker"
-            )
+            raise ValueError(f"schema_version: {self.schema_version} is not {SCHEMA_VERSION}; upgrade this worker")
 
     @property
     def removed(self) -> bool:
@@ -100,9 +96,7 @@ def decode_event(value: bytes | None, now_us: int | None = None) -> ListingEvent
         InvalidEvent: not JSON, a field out of bounds (the message names it), or more than 5 minutes ahead of `now_us`.
     """
     if value is None:
-        raise InvalidEvent(
-            "decode", "empty_event", "the event has no value; to remove a listing send type 'removed'"
-        )
+        raise InvalidEvent("decode", "empty_event", "the event has no value; to remove a listing send type 'removed'")
     try:
         event = _decoder.decode(value)
     except msgspec.ValidationError as error:

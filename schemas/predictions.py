@@ -64,9 +64,7 @@ class StoredListing(msgspec.Struct, frozen=True, kw_only=True):
     event: ListingEvent
     summary: Summary
     images: list[ImageRow]
-    stored_at: Annotated[
-        int, Meta(description="UTC microseconds when it was first written; not part of the state")
-    ]
+    stored_at: Annotated[int, Meta(description="UTC microseconds when it was first written; not part of the state")]
 
 
 class RemovalMarker(msgspec.Struct, frozen=True, kw_only=True):

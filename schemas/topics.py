@@ -9,6 +9,7 @@ import msgspec
 UPLOADED = "listings.uploaded"
 DEAD_LETTERS = "listings.uploaded.dlq"
 PREDICTIONS = "listings.predictions"
+VERBATIM = "as in the source topic, verbatim"
 HASHES_PREFIX = "listings.hashes."
 RETRY_DELAYS_S = {"listings.uploaded.retry.30s": 30.0, "listings.uploaded.retry.10m": 600.0}
 
@@ -21,7 +22,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     key: str
     value: str
-    """File name of the JSON Schema of the value, beside this module in `json/`."""
+    """File name of the JSON Schema of the value, beside this module in `json/`; or VERBATIM."""
     retention_ms: int | None
     """None: kept for ever (compacted)."""
     cleanup: Literal["delete", "compact"]
@@ -60,8 +61,8 @@ TOPICS: tuple[Topic, ...] = (
     ),
     Topic(
         name=DEAD_LETTERS,
-        key="as in the source topic, verbatim",
-        value="as in the source topic, verbatim",
+        key=VERBATIM,
+        value=VERBATIM,
         retention_ms=30 * _DAY_MS,
         cleanup="delete",
         owner="ml platform",
@@ -95,9 +96,7 @@ def hash_topic(epoch: str) -> str:
 
 def topics_for(epoch: str) -> tuple[Topic, ...]:
     """TOPICS with the per-epoch name filled in."""
-    return tuple(
-        msgspec.structs.replace(topic, name=topic.name.replace("<epoch>", epoch)) for topic in TOPICS
-    )
+    return tuple(msgspec.structs.replace(topic, name=topic.name.replace("<epoch>", epoch)) for topic in TOPICS)
 
 
 def source_topics() -> tuple[str, ...]:
