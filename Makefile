@@ -1,0 +1,55 @@
+# Two commands and their kin. A machine needs make and Python 3.11 or newer, nothing else; all goes into .venv.
+#
+#   make demo [PHOTOS=folder] [KEEP=1] [ARGS="--listings 20"]
+#   make test [ARGS="tests/schemas -x"]
+
+SHELL := /bin/sh
+VENV := .venv
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v "$$p" && break; done)
+PHOTOS ?=
+KEEP ?=
+ARGS ?=
+comma := ,
+
+.PHONY: help demo test lint clean
+.DEFAULT_GOAL := help
+
+help:  ## Say what can be made.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo-ready  ## All workers on this machine, 60 listings, predictions, a search page; PHOTOS=folder adds yours.
+	@$(VENV)/bin/groknet demo $(if $(PHOTOS),--photos "$(PHOTOS)") $(if $(KEEP),--keep) $(ARGS)
+
+test: $(VENV)/.test-ready  ## Every test that this machine can run; what it cannot is named at the end.
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/.test-ready  ## ruff and strict mypy.
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+
+clean:  ## Remove the environment and the demo's data.
+	rm -rf $(VENV) .demo
+
+$(VENV)/bin/python:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "make: no Python 3.11 or newer is on the PATH; install one, or name it: make PYTHON=/path/to/python3 ..." >&2; \
+		exit 1; fi
+	@"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "make: $(PYTHON) cannot make an environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+
+# uv installs in seconds what takes pip a minute; where it cannot be had, or refuses, pip does it.
+define install
+	@echo "installing groknet[$(1)] into $(VENV) ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv || true
+	@{ [ -x $(VENV)/bin/uv ] && $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -e '.[$(1)]'; } || \
+		$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$(1)]'
+	@touch $@
+endef
+
+# The demo needs no torch; the tests need everything, which includes what the demo needs.
+$(VENV)/.demo-ready: pyproject.toml | $(VENV)/bin/python
+	$(call install,cpu)
+
+$(VENV)/.test-ready: pyproject.toml | $(VENV)/bin/python
+	$(call install,cpu$(comma)train$(comma)dev)
+	@touch $(VENV)/.demo-ready
