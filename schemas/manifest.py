@@ -187,15 +187,18 @@ def encode_manifest(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
 
 
+def encode_preprocess(preprocess: Preprocess) -> bytes:
+    """The JSON bytes that enter the epoch."""
+    return msgspec.json.encode(preprocess, order="sorted")
+
+
 def decode_manifest(data: bytes) -> Manifest:
     """Decode and check; raises BundleRefused naming the field, or the version if it is not ours."""
     try:
         version = bytes(msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("format_version", b""))
         if version != str(FORMAT_VERSION).encode():
             found = version.decode() or "absent"
-            raise BundleRefused(
-                f"format_version: {found}, not {FORMAT_VERSION}; upgrade groknet or export again"
-            )
+            raise BundleRefused(f"format_version: {found}, not {FORMAT_VERSION}; upgrade groknet or export again")
         return msgspec.json.decode(data, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleRefused(f"{MANIFEST_FILE}: {error}") from None

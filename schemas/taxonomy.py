@@ -51,6 +51,9 @@ class Taxonomy(Strict, frozen=True, kw_only=True):
                 raise ValueError(f"heads[{head.id}].labels: two labels share one id")
 
 
+MARKET = Path(__file__).with_name("taxonomies") / "market.json"  # the committed one, of the demo bundle
+
+
 def slug(text: str) -> str:
     """A stable id from a label's text: ASCII, lower case, words joined by `-`; `x` where nothing is left."""
     ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()

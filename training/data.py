@@ -1,0 +1,121 @@
+"""Photos of a run: read once, resized once, kept as one uint8 array a data set beside its rows.
+
+The array is memory-mapped: an epoch costs no decoding, only compute. A file that cannot be decoded is counted, named
+and left out, never fatal.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.pixels import decode
+from schemas.errors import ConfigError, Invalid
+from schemas.manifest import Preprocess
+from training.recipe import DataSet, Recipe
+from training.studio import TEST_IDENTITIES, TRAIN_IDENTITIES, make_product, render
+from training.table import Row, is_catalogue, read_rows
+
+log = logging.getLogger(__name__)
+Pixels = NDArray[np.uint8]
+HELD_OUT = 60  # studio products of each of val and test, 3 photos and one iconic picture each
+
+
+@dataclass(frozen=True)
+class PhotoSet:
+    """A data set in memory: `pixels uint8 [n, side, side, 3]` (memory-mapped), `rows` of labels.csv in that order."""
+
+    spec: DataSet
+    pixels: Pixels
+    rows: list[Row]
+
+    def index(self, split: str, catalogue: bool) -> NDArray[np.int64]:
+        """Positions of the split's natural photos, or of its iconic pictures (a gallery counts as training)."""
+        splits = {split, "gallery"} if split == "train" else {split}
+        if not catalogue:
+            splits.discard("gallery")
+        kept = [i for i, r in enumerate(self.rows) if r["split"] in splits and is_catalogue(r) == catalogue]
+        return np.array(kept, np.int64)
+
+
+def load(recipe: Recipe, data: Path, cache: Path) -> list[PhotoSet]:
+    """Every data set of the recipe, from `cache` where it is there already."""
+    cache.mkdir(parents=True, exist_ok=True)
+    return [_load_one(spec, recipe.cache_size, data, cache) for spec in recipe.datasets]
+
+
+def _load_one(spec: DataSet, size: int, data: Path, cache: Path) -> PhotoSet:
+    pixels_file, rows_file = cache / f"{spec.name}.npy", cache / f"{spec.name}.json"
+    if not (pixels_file.is_file() and rows_file.is_file()):
+        made = _studio(spec, size) if spec.reader == "studio" else _decoded(data / spec.folder, size)
+        pairs = [pair for pair in made if pair is not None]
+        np.save(pixels_file, np.stack([pixels for pixels, _ in pairs]))
+        rows_file.write_text(json.dumps([row for _, row in pairs]))
+    rows: list[Row] = json.loads(rows_file.read_text())
+    pixels = np.load(pixels_file, mmap_mode="r")
+    if pixels.shape[:2] != (len(rows), size):
+        raise ConfigError(f"cache {pixels_file}: made for another recipe; remove it or give another --out")
+    return PhotoSet(spec, pixels, rows)
+
+
+def squash(size: int) -> Preprocess:
+    """The pre-processing of everything here: both sides to `size`, bilinear."""
+    return Preprocess(mode="squash", width=size, height=size)
+
+
+def _decoded(folder: Path, size: int) -> Iterator[tuple[Pixels, Row] | None]:
+    rows = read_rows(folder)
+    bad = 0
+    with ProcessPoolExecutor() as pool:
+        done = pool.map(_decode_one, ((folder / r["path"], size) for r in rows), chunksize=64)
+        for row, pixels in zip(rows, done, strict=True):
+            if pixels is None:
+                bad += 1
+                log.warning("skipped %s: cannot be decoded", row["path"])
+                continue
+            yield pixels, row
+    log.info("%s: %d photos, %d skipped", folder.name, len(rows) - bad, bad)
+
+
+def _decode_one(job: tuple[Path, int]) -> Pixels | None:
+    path, size = job
+    try:
+        return decode(path.read_bytes(), squash(size))
+    except (Invalid, OSError):
+        return None
+
+
+def studio_jobs(spec: DataSet) -> list[tuple[int, int, str, str]]:
+    """(identity, view, domain, split): train from the front of the training identities, val from their end."""
+    train = TRAIN_IDENTITIES[: spec.identities]
+    jobs = [(i, v, "natural", "train") for v in range(spec.views) for i in train]
+    jobs += [(i, 0, "iconic", "train") for i in train]
+    for split, held in (("val", TRAIN_IDENTITIES[-HELD_OUT:]), ("test", TEST_IDENTITIES[:HELD_OUT])):
+        jobs += [(i, v, "natural", split) for i in held for v in range(3)] + [(i, 0, "iconic", split) for i in held]
+    return jobs
+
+
+def _studio(spec: DataSet, size: int) -> Iterable[tuple[Pixels, Row]]:
+    with ProcessPoolExecutor() as pool:
+        yield from pool.map(_render_one, ((job, size) for job in studio_jobs(spec)), chunksize=16)
+
+
+def _render_one(job: tuple[tuple[int, int, str, str], int]) -> tuple[Pixels, Row]:
+    from PIL import Image
+
+    (identity, view, domain, split), size = job
+    product = make_product(identity)
+    # square, wide and tall listings, squashed like everybody's
+    frame = [(224, 224), (256, 192), (192, 256)][(identity + view) % 3]
+    photo = render(product, view, "iconic" if domain == "iconic" else "natural", size=frame)
+    pixels = np.asarray(Image.fromarray(photo.pixels).resize((size, size), Image.Resampling.BILINEAR))
+    row = {"product": str(identity), "domain": domain, "split": split, "title": product.title}
+    row |= {"category": product.category, "colour": product.colour}
+    return pixels, row | {"material": product.material, "pattern": product.pattern}

@@ -1,0 +1,221 @@
+"""From a checkpoint to a bundle: graph, hash, calibration, parity vectors, manifest, measured card."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+
+from engines.recognition import build_engine
+from schemas.errors import BundleRefused
+from schemas.manifest import (
+    CARD_FILE,
+    MODEL_FILE,
+    PARITY_FILE,
+    Hash,
+    Head,
+    Label,
+    Manifest,
+    Training,
+    sha256_file,
+    write_manifest,
+)
+from schemas.taxonomy import MARKET, Taxonomy, load_taxonomy
+from training.calibration import calibrate_head
+from training.card import write_card
+from training.catalyzer import choose_hash
+from training.corpus import Corpus, load_corpus
+from training.data import squash
+from training.evaluation import Predicted, predict
+from training.evaluation.evaluate import Report, head_columns, report, score, select
+from training.graph import deployable, epoch_of, run_torch, write_graph
+from training.labels import Targets
+from training.model import Network
+from training.recipe import Recipe
+from training.studio import TEST_IDENTITIES, TRAIN_IDENTITIES, make_product, render, write_dataset
+from training.table import is_catalogue, read_rows
+from training.taxonomy import extend_taxonomy
+from training.train import CHECKPOINT, new_state
+
+PARITY_PHOTOS = 6
+MEASURED_PRODUCTS = 100  # studio identities of val and of test, 3 photos and one catalogue picture each
+OBJECT = "object"
+
+
+def export(
+    recipe: Recipe,
+    data: Path,
+    run: Path,
+    bundle: Path,
+    *,
+    taxonomy: Taxonomy | None = None,
+    cache: Path | None = None,
+    command: str = "groknet train",
+) -> Manifest:
+    """Make `bundle` from `run/checkpoint.pt`.
+
+    Validation photos choose the hash and fit the calibration; test photos are only measured, for the card. The bundle
+    appears whole or not at all, and the engine opened it (checksums, parity) before it does.
+
+    Raises:
+        ConfigError: the data do not fit the recipe.
+        BundleRefused: the graph does not compute what torch does.
+    """
+    corpus = load_corpus(recipe, data, cache or run / "cache")
+    state = new_state(recipe, corpus)
+    state.load(run / CHECKPOINT)
+    codec = choose_hash(state.network, corpus, recipe.size)
+    facts = Training(
+        recipe=recipe.name,
+        command=command,
+        photos={s.spec.name: len(s.index("train", False)) + len(s.index("train", True)) for s in corpus.sets},
+        seconds=round(state.seconds, 1),
+        hardware=f"{platform.machine()}, {recipe.threads} cores, no GPU, torch {torch.__version__.split('+')[0]}",
+        notes={"steps": float(state.step), "gem_p": round(float(state.network.pool.p.detach()), 3), **codec},
+    )
+    labels = extend_taxonomy(taxonomy or load_taxonomy(MARKET), corpus.heads)
+    part = bundle.with_name(f"{bundle.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    network = deployable(state.network)
+    manifest = write_raw(recipe, network, corpus.heads, part, taxonomy=labels, facts=facts)
+    with TemporaryDirectory() as scratch:
+        folders = _folders(recipe, data, Path(scratch))
+        manifest = _calibrated(part, manifest, recipe, {n: _predicted(part, f, "val") for n, f in folders.items()})
+        tests = {name: _predicted(part, folder, "test") for name, folder in folders.items()}
+    measured: dict[str, Report] = {n: report(p, head_columns(p.manifest, p.rows, {})) for n, p in tests.items()}
+    write_card(part / CARD_FILE, manifest, measured, agreement(corpus, tests))
+    manifest = _sealed(part, manifest)
+    build_engine(part).close()
+    shutil.rmtree(bundle, ignore_errors=True)
+    part.rename(bundle)
+    return manifest
+
+
+def write_raw(
+    recipe: Recipe, network: Network, heads: list[Targets], folder: Path, *, taxonomy: Taxonomy, facts: Training
+) -> Manifest:
+    """Graph, parity vectors and a manifest without calibration, for a `deployable` network; raises BundleRefused
+    where ONNX Runtime and torch disagree on the parity photos."""
+    preprocess = squash(recipe.size)
+    declared = [_head(target, taxonomy) for target in heads]
+    outputs = [head.output for head in declared] + ["embedding", "hash"]
+    write_graph(network, folder / MODEL_FILE, recipe.size, outputs)
+    photos = parity_photos(recipe.size)
+    arrays: dict[str, Any] = {"photos": photos, **run_torch(network, photos, outputs)}
+    np.savez_compressed(folder / PARITY_FILE, **arrays)
+    epoch = epoch_of(network, preprocess)
+    version = sha256_file(folder / MODEL_FILE)[:8]
+    manifest = Manifest(
+        name=recipe.name,
+        model_version=f"{recipe.name}-{version}",
+        epoch=epoch,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        preprocess=preprocess,
+        heads=declared,
+        hash=Hash(codec=f"linear-sign ({facts.notes.get('hash', 'trained')})"),
+        training=facts,
+        files={},
+    )
+    _check_graph(folder, photos, outputs, manifest)
+    return _sealed(folder, manifest)
+
+
+def _head(target: Targets, taxonomy: Taxonomy) -> Head:
+    known = next(head for head in taxonomy.heads if head.id == target.spec.id)
+    by_value = {label.value: label for label in known.labels}
+    labels = [
+        Label(id=by_value[v].id, index=i, value=v, display=by_value[v].display) for i, v in enumerate(target.values)
+    ]
+    spec = target.spec
+    output = f"head.{spec.id}"
+    return Head(id=spec.id, kind=spec.kind, column=spec.column, datasets=spec.datasets, output=output, labels=labels)
+
+
+def parity_photos(size: int) -> NDArray[np.uint8]:
+    """Studio renders, uint8 [n, size, size, 3], of identities that are measured, never trained on."""
+    products = [make_product(identity) for identity in TEST_IDENTITIES[:PARITY_PHOTOS]]
+    return np.stack([render(p, 0, "natural", size=(size, size)).pixels for p in products])
+
+
+def _check_graph(folder: Path, photos: NDArray[np.uint8], outputs: list[str], manifest: Manifest) -> None:
+    session = ort.InferenceSession(str(folder / MODEL_FILE), providers=["CPUExecutionProvider"])
+    values = dict(zip(outputs, session.run(outputs, {manifest.input: photos}), strict=True))
+    expected = np.load(folder / PARITY_FILE)
+    for name in outputs:
+        if name == manifest.hash.output:
+            worst = float(np.bitwise_count(values[name] ^ expected[name]).sum(1).max())
+            limit: float = manifest.parity.hash_bits
+        else:
+            worst, limit = float(np.abs(values[name] - expected[name]).max()), 1e-4
+        if not worst <= limit:
+            raise BundleRefused(f"{MODEL_FILE}: {name} differs by {worst:.2g} from torch, at most {limit:g}")
+
+
+def _folders(recipe: Recipe, data: Path, scratch: Path) -> dict[str, Path]:
+    """A folder with labels.csv for every data set; the studio's held-out products are drawn now."""
+    folders = {}
+    for spec in recipe.datasets:
+        folders[spec.name] = scratch / spec.name if spec.reader == "studio" else data / spec.folder
+        if spec.reader == "studio":
+            for split, identities in (("val", TRAIN_IDENTITIES), ("test", TEST_IDENTITIES)):
+                chosen = identities[-MEASURED_PRODUCTS:] if split == "val" else identities[:MEASURED_PRODUCTS]
+                folder = scratch / f"{spec.name}-{split}"
+                write_dataset(folder, chosen, 3, progress=False, split="val" if split == "val" else "test")
+            folders[spec.name] = scratch / spec.name
+    return folders
+
+
+def _predicted(bundle: Path, folder: Path, split: str) -> Predicted:
+    chosen = folder if folder.is_dir() else folder.with_name(f"{folder.name}-{split}")
+    engine = build_engine(bundle)
+    predicted = predict(engine, chosen, select(read_rows(chosen), split))
+    engine.close()
+    return predicted
+
+
+def _calibrated(part: Path, manifest: Manifest, recipe: Recipe, validation: Mapping[str, Predicted]) -> Manifest:
+    """The manifest with tables and thresholds: each head from the validation photos of its own data sets."""
+    heads = []
+    for head in manifest.heads:
+        scored = [score(validation[name], head.column, head) for name in head.datasets]
+        heads.append(calibrate_head(scored, head, recipe.target_precision))
+    calibrated = msgspec.structs.replace(manifest, heads=heads)
+    write_manifest(part, calibrated)
+    return calibrated
+
+
+def agreement(corpus: Corpus, tests: Mapping[str, Predicted]) -> dict[str, float]:
+    """Share of test photos whose first `object` class is the packaged classifier's, by data set of real photos."""
+    result = {}
+    for first, photos in zip(corpus.starts, corpus.sets, strict=True):
+        predicted = tests[photos.spec.name]
+        if OBJECT not in predicted.predictions.heads or "path" not in photos.rows[0]:
+            continue
+        theirs = {r["path"]: int(corpus.teacher.logits[first + i].argmax()) for i, r in enumerate(photos.rows)}
+        ours = predicted.predictions.heads[OBJECT].labels[:, 0]
+        same = [
+            theirs[row["path"]] == int(label)
+            for row, label in zip(predicted.rows, ours, strict=True)
+            if not is_catalogue(row)
+        ]
+        result[photos.spec.name] = float(np.mean(same))
+    return result
+
+
+def _sealed(folder: Path, manifest: Manifest) -> Manifest:
+    """The manifest with the sha256 of every other file, written."""
+    names = sorted(p.name for p in folder.iterdir() if p.name in (MODEL_FILE, PARITY_FILE, CARD_FILE))
+    sealed = msgspec.structs.replace(manifest, files={name: sha256_file(folder / name) for name in names})
+    write_manifest(folder, sealed)
+    return sealed

@@ -1,0 +1,84 @@
+"""From rows to targets: which labels every head has, and which of them every photo carries."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import ConfigError
+from training.data import PhotoSet
+from training.queries import query_words
+from training.recipe import HeadSpec, Recipe
+from training.table import Row
+
+
+@dataclass(frozen=True)
+class Targets:
+    """A head's labels (`values`, in output order) and its targets over all photos of the run, sets one after another.
+
+    softmax: `int64 [n]`, −1 where the photo has no label of the head; multi_label: `bool [n, labels]`.
+    """
+
+    spec: HeadSpec
+    values: list[str]
+    targets: NDArray[np.int64] | NDArray[np.bool_]
+
+
+@cache
+def imagenet_names() -> list[str]:
+    """The 1,000 ImageNet class names in the packaged classifier's order."""
+    text = resources.files("training").joinpath("imagenet_classes.txt").read_text(encoding="utf-8")
+    return text.splitlines()
+
+
+def build_labels(recipe: Recipe, sets: list[PhotoSet]) -> list[Targets]:
+    """Targets of every head; labels are those with at least `min_images` training photos, in alphabetical order."""
+    return [_targets(head, sets) for head in recipe.heads]
+
+
+def _targets(head: HeadSpec, sets: list[PhotoSet]) -> Targets:
+    total = sum(len(s.rows) for s in sets)
+    if head.source == "imagenet":
+        return Targets(head, imagenet_names(), np.full(total, -1, np.int64))
+    rows = [(r if s.spec.name in head.datasets else None) for s in sets for r in s.rows]
+    carried = [_carried(head, r) for r in rows]
+    counts: Counter[str] = Counter()
+    for row, labels in zip(rows, carried, strict=True):
+        if row is not None and row["split"] in ("train", "gallery"):
+            counts.update(labels)
+    values = sorted(v for v, n in counts.items() if n >= head.min_images)
+    if len(values) < 2:
+        raise ConfigError(f"heads[{head.id}]: {len(values)} labels in column {head.column!r}; lower min_images")
+    place = {v: i for i, v in enumerate(values)}
+    if head.kind == "softmax":
+        single = [next((place[v] for v in labels if v in place), -1) for labels in carried]
+        return Targets(head, values, np.array(single, np.int64))
+    many = np.zeros((total, len(values)), np.bool_)
+    for i, labels in enumerate(carried):
+        many[i, [place[v] for v in labels if v in place]] = True
+    return Targets(head, values, many)
+
+
+def _carried(head: HeadSpec, row: Row | None) -> frozenset[str]:
+    if row is None:
+        return frozenset()
+    if head.source == "queries":
+        return query_words(row)
+    value = row.get(head.column, "")
+    return frozenset([value] if value and value != "NA" else [])
+
+
+def product_ids(sets: list[PhotoSet]) -> NDArray[np.int64]:
+    """`int64 [n]` over all photos: product identity among the training products of the whole run, −1 for none."""
+    keys = [
+        f"{s.spec.name}/{r[s.spec.product]}" if s.spec.product and r["split"] in ("train", "gallery") else ""
+        for s in sets
+        for r in s.rows
+    ]
+    place = {k: i for i, k in enumerate(sorted(set(keys) - {""}))}
+    return np.array([place.get(k, -1) for k in keys], np.int64)

@@ -1,0 +1,97 @@
+"""Losses as pure functions of tensors: no state, no modules, each with its source.
+
+Shapes: `n` photos, `l` labels of a head, `p` products, `d` dimensions. All return a float scalar and, where nothing
+in the batch counts, a zero that still carries a gradient path.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def softmax_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy over `logits [n, l]`; `targets int [n]`, negative where the photo has no label for the head."""
+    kept = targets >= 0
+    if not bool(kept.any()):
+        return logits.sum() * 0.0
+    return F.cross_entropy(logits[kept].float(), targets[kept])
+
+
+def multi_label_softmax(logits: Tensor, positives: Tensor) -> Tensor:
+    """Cross-entropy against 1/k over a photo's k positive labels (Mahajan et al. 2018; GrokNet §3.2).
+
+    `positives` float or bool `[n, l]`; rows without a positive do not count.
+    """
+    k = positives.sum(1)
+    kept = k > 0
+    if not bool(kept.any()):
+        return logits.sum() * 0.0
+    targets = positives[kept].float() / k[kept, None].float()
+    return -(targets * logits[kept].float().log_softmax(1)).sum(1).mean()
+
+
+def arcface(embedding: Tensor, centres: Tensor, targets: Tensor, scale: float, margin: float) -> Tensor:
+    """Additive angular margin (Deng et al. 2019): the own class's cosine becomes cos(θ + margin), times `scale`.
+
+    `embedding [n, d]` unit, `centres [p, d]` any length, `targets int [n]`, negative where there is no product. Where
+    θ + margin would pass π the loss goes on linearly, cos θ − margin · sin margin, so that it never rewards distance.
+    """
+    kept = targets >= 0
+    if not bool(kept.any()):
+        return embedding.sum() * 0.0
+    cosine = embedding[kept].float() @ F.normalize(centres.float()).T
+    own = cosine.gather(1, targets[kept, None])
+    sine = (1.0 - own.square()).clamp(min=1e-6).sqrt()  # 1e-6: a finite gradient at cos = ±1
+    shifted = own * math.cos(margin) - sine * math.sin(margin)
+    shifted = torch.where(own > -math.cos(margin), shifted, own - margin * math.sin(margin))
+    return F.cross_entropy(cosine.scatter(1, targets[kept, None], shifted) * scale, targets[kept])
+
+
+def contrastive(
+    first: Tensor, second: Tensor, *, temperature: float, same: Tensor, memory: Tensor, same_memory: Tensor
+) -> Tensor:
+    """InfoNCE over two views `[n, d]`, unit rows (Oord et al. 2018), with a memory of earlier batches as further
+    negatives (Wang et al. 2020, cross-batch memory).
+
+    Every photo is its own identity: its other view is the one positive. `same bool [n, n]` and `same_memory bool
+    [n, m]` mark pairs of one product or photo, which are no negatives; `memory [m, d]` carries no gradient.
+    """
+    own = torch.arange(len(first), device=first.device)
+    masked = same & ~torch.eye(len(first), dtype=torch.bool, device=first.device)
+    across = first.float() @ second.float().T / temperature
+
+    def one_way(logits: Tensor, mask: Tensor, anchors: Tensor) -> Tensor:
+        old = anchors.float() @ memory.float().T / temperature
+        both = torch.cat([logits.masked_fill(mask, -1e9), old.masked_fill(same_memory, -1e9)], 1)
+        return F.cross_entropy(both, own)
+
+    return (one_way(across, masked, first) + one_way(across.T, masked.T, second)) / 2
+
+
+def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
+    """KL divergence of `softmax(logits)` from `softmax(teacher)`, both `[n, l]` (Hinton et al. 2015, temperature 1)."""
+    return F.kl_div(
+        logits.float().log_softmax(1), teacher.float().log_softmax(1), reduction="batchmean", log_target=True
+    )
+
+
+def relational(feature: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference of the two batches' cosine matrices (after Park et al. 2019; similarity-preserving).
+
+    `feature [n, d]`, `teacher [n, e]` of any length; keeps which photos look alike as the frozen trunk saw it.
+    """
+    ours, theirs = F.normalize(feature.float()), F.normalize(teacher.float())
+    off = ~torch.eye(len(ours), dtype=torch.bool, device=ours.device)
+    return (ours @ ours.T - theirs @ theirs.T)[off].square().mean()
+
+
+def soft_bits(bits: Tensor) -> Tensor:
+    """Hash logits `[n, b]` → unit rows of softened signs, what the hash's share of the metric losses sees.
+
+    24 = 1.5 · 16: a component of a 256-d unit vector is about 1/16, so that tanh works where it bends.
+    """
+    return F.normalize(torch.tanh(bits.float() * 24.0))

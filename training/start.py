@@ -1,0 +1,48 @@
+"""Where a network starts: at what is known, so that the first steps harm the trunk less."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training import losses
+from training.corpus import Corpus
+from training.model import EMBEDDING, Network
+from training.teacher import principal_axes
+from training.trunk import packaged_lite0
+
+
+@torch.no_grad()
+def start_from_teacher(network: Network, centres: nn.ParameterDict, corpus: Corpus) -> None:
+    if len(corpus.products) > EMBEDDING:
+        weight, bias = principal_axes(corpus.teacher.feature, EMBEDDING)
+        network.embed.weight.copy_(weight)
+        network.embed.bias.copy_(bias)
+    known = np.flatnonzero(corpus.products >= 0)
+    feature = torch.from_numpy(corpus.teacher.feature[known].astype(np.float32))
+    embedding = F.normalize(F.linear(feature, network.embed.weight, network.embed.bias))
+    product = torch.from_numpy(corpus.products[known])
+    # a product's centre starts at the mean of its photos, not at random: the first steps harm the trunk less
+    for name, code in (
+        ("embedding", embedding),
+        ("hash", losses.soft_bits(F.linear(embedding, network.catalyzer.weight))),
+    ):
+        centres[name].zero_().index_add_(0, product, code)
+        centres[name].copy_(F.normalize(centres[name]))
+    for target in corpus.heads:
+        if target.spec.source == "imagenet":
+            head = network.head(target.spec.id)
+            packaged = packaged_lite0()
+            # GeM with p = 2 is larger than the average that this layer was made for
+            head.weight.copy_(packaged["fc.weight"] * _scale_to_average(corpus, packaged))
+            head.bias.copy_(packaged["fc.bias"])
+
+
+def _scale_to_average(corpus: Corpus, packaged: dict[str, Tensor]) -> float:
+    """Least-squares factor between the packaged logits and those that the GeM feature would give."""
+    some = slice(None, None, max(len(corpus.products) // 2000, 1))
+    theirs = torch.from_numpy(corpus.teacher.logits[some].astype(np.float32)) - packaged["fc.bias"]
+    ours = torch.from_numpy(corpus.teacher.feature[some].astype(np.float32)) @ packaged["fc.weight"].T
+    return float((ours * theirs).sum() / ours.square().sum())

@@ -1,0 +1,27 @@
+"""labels.csv: a folder's photos, one row each, `path` relative to the folder."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from schemas.errors import ConfigError
+
+Row = dict[str, str]
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """Rows of `folder/labels.csv`; raises ConfigError when it is absent or has no `path` column."""
+    file = Path(folder) / "labels.csv"
+    if not file.is_file():
+        raise ConfigError(f"data: {file} is not there; a data folder has labels.csv with a `path` column")
+    with file.open(newline="", encoding="utf-8") as text:
+        rows = list(csv.DictReader(text))
+    if not rows or "path" not in rows[0]:
+        raise ConfigError(f"data: {file} needs a `path` column and at least one row")
+    return rows
+
+
+def is_catalogue(row: Row) -> bool:
+    """Whether a row is a clean catalogue picture rather than somebody's photo."""
+    return row.get("domain") in ("iconic", "gallery") or row.get("split") == "gallery"
