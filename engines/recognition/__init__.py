@@ -7,17 +7,17 @@ imported by `build_engine` alone; decoding is `engines/pixels`', and nothing her
 """
 
 from engines.recognition.bundle import Bundle, load_bundle
-from engines.recognition.calibration import calibrate_head
+from engines.recognition.calibration import Calibrator
 from engines.recognition.engine import BACKENDS, RecognitionEngine, build_engine
 from engines.recognition.predictions import HeadPredictions, Predictions
 
 __all__ = [
     "BACKENDS",
     "Bundle",
+    "Calibrator",
     "HeadPredictions",
     "Predictions",
     "RecognitionEngine",
     "build_engine",
-    "calibrate_head",
     "load_bundle",
 ]

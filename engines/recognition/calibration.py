@@ -10,45 +10,57 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.recognition.predictions import DIGITS, HeadPredictions
-from schemas.manifest import Head
+from schemas.manifest import Calibration, Head
+
+_Table = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
-def calibrate(raw: npt.NDArray[np.float32], head: Head) -> npt.NDArray[np.float32]:
-    """Calibrate every label's raw probability.
+class Calibrator:
+    """The tables of one head as arrays, made once. Immutable, so that threads may share it."""
 
-    Args:
-        raw: float32 [n, labels].
-        head: its `class_calibration` table is used where a label has one, else its `calibration`, else nothing.
+    def __init__(self, head: Head, top_k: int) -> None:
+        self._head = head
+        self._top_k = min(top_k, len(head.labels))
+        self._common = None if head.calibration is None else _arrays(head.calibration)
+        self._own = [
+            (label.index, _arrays(head.class_calibration[label.id]))
+            for label in head.labels
+            if label.id in head.class_calibration
+        ]
 
-    Returns:
-        float32 [n, labels], within 0..1.
-    """
-    calibrated = raw.astype(np.float64)
-    if head.calibration is not None:
-        calibrated = np.interp(calibrated, head.calibration.x, head.calibration.y)
-    for label in head.labels:
-        table = head.class_calibration.get(label.id)
-        if table is not None:
-            calibrated[:, label.index] = np.interp(raw[:, label.index], table.x, table.y)
-    return np.clip(calibrated, 0.0, 1.0).astype(np.float32)
+    def calibrate(self, raw: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Calibrate every label's raw probability.
+
+        A label's own table (`class_calibration`) is used where it has one, else the head's, else nothing.
+
+        Args:
+            raw: float32 [n, labels].
+
+        Returns:
+            float32 [n, labels], within 0..1: a float32 softmax may overshoot 1 by a bit.
+        """
+        calibrated = raw.astype(np.float64) if self._common is None else np.interp(raw, *self._common)
+        for index, table in self._own:
+            calibrated[:, index] = np.interp(raw[:, index], *table)
+        return np.minimum(np.maximum(calibrated, 0.0), 1.0).astype(np.float32)
+
+    def predict(self, raw: npt.NDArray[np.float32]) -> HeadPredictions:
+        """The `top_k` labels of the greatest calibrated probability, best first.
+
+        Equal calibrated probabilities (a table has flat steps) keep the order of the raw ones, then of the labels.
+        Whether a label is offered is decided on the four digits that the store keeps, so that a summary over one
+        photo offers what the photo's row does.
+
+        Args:
+            raw: float32 [n, labels].
+        """
+        calibrated = self.calibrate(raw)
+        order = np.lexsort((-raw, -calibrated), axis=1)  # stable: equal in both, the lower index comes first
+        labels = order[:, : self._top_k]
+        probabilities = np.take_along_axis(calibrated, labels, axis=1)
+        offered = np.round(probabilities.astype(np.float64), DIGITS) >= self._head.threshold
+        return HeadPredictions(labels.astype(np.int32), probabilities, offered)
 
 
-def calibrate_head(raw: npt.NDArray[np.float32], head: Head, top_k: int) -> HeadPredictions:
-    """The `top_k` labels of the greatest calibrated probability, best first.
-
-    Equal calibrated probabilities (a table has flat steps) keep the order of the raw ones, then of the labels.
-    Whether a label is offered is decided on the four digits that the store keeps, so that a summary over one photo
-    offers what the photo's row does.
-
-    Args:
-        raw: float32 [n, labels]; labels may be fewer than `top_k`.
-        head: the manifest's head.
-        top_k: how many labels to keep.
-    """
-    calibrated = calibrate(raw, head)
-    by_raw = np.argsort(-raw, axis=1, kind="stable")
-    by_calibrated = np.argsort(-np.take_along_axis(calibrated, by_raw, axis=1), axis=1, kind="stable")
-    labels = np.take_along_axis(by_raw, by_calibrated[:, :top_k], axis=1)
-    probabilities = np.take_along_axis(calibrated, labels, axis=1)
-    offered = np.round(probabilities.astype(np.float64), DIGITS) >= head.threshold
-    return HeadPredictions(labels.astype(np.int32), probabilities, offered)
+def _arrays(table: Calibration) -> _Table:
+    return np.array(table.x), np.array(table.y)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.recognition.bundle import Bundle, load_bundle
-from engines.recognition.calibration import calibrate_head
+from engines.recognition.calibration import Calibrator
 from engines.recognition.parity import check_parity
 from engines.recognition.predictions import Predictions
 from schemas.errors import ConfigError, Invalid
@@ -106,6 +106,8 @@ class _Engine:
         self._bundle = bundle
         self._backend: Backend | None = backend
         self._max_batch = max_batch
+        manifest = bundle.manifest
+        self._heads = [(head, Calibrator(head, manifest.top_k)) for head in manifest.heads]
 
     @property
     def manifest(self) -> Manifest:
@@ -132,10 +134,10 @@ class _Engine:
         embedding = outputs[manifest.embedding.output].astype(np.float32, copy=False)
         heads = {}
         finite = bool(np.isfinite(embedding).all())
-        for head in manifest.heads:
+        for head, calibrator in self._heads:
             raw = outputs[head.output].astype(np.float32, copy=False)
             finite = finite and bool(np.isfinite(raw).all())
-            heads[head.id] = calibrate_head(raw, head, manifest.top_k)
+            heads[head.id] = calibrator.predict(raw)
         if not finite:
             raise Invalid("engine", "non_finite", "the network gave not-a-number for a photo; leave that photo out")
         return Predictions(heads, embedding, outputs[manifest.hash.output].astype(np.uint8, copy=False))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engines.recognition import calibrate_head
-from engines.recognition.calibration import calibrate
+from engines.recognition import Calibrator
 from schemas.manifest import Calibration, Head, Label
 
 
@@ -43,7 +42,7 @@ def test_equals_the_naive_twin(seed: int) -> None:
     heads = head(n, calibration=common, class_calibration=own, threshold=threshold)
     raw = rng.random((40, n)).astype(np.float32)
     raw[3] = raw[3, 0]  # all labels equal
-    got = calibrate_head(raw, heads, k)
+    got = Calibrator(heads, k).predict(raw)
     for i, row in enumerate(raw.tolist()):
         calibrated = [naive(value, own.get(f"l{j}", common)) for j, value in enumerate(row)]
         rounded = [float(np.float32(value)) for value in calibrated]
@@ -54,17 +53,19 @@ def test_equals_the_naive_twin(seed: int) -> None:
 
 
 def test_dtypes_and_shapes_and_fewer_labels_than_asked() -> None:
-    got = calibrate_head(np.array([[0.2, 0.8]], np.float32), head(2), 5)
+    got = Calibrator(head(2), 5).predict(np.array([[0.2, 0.8]], np.float32))
     assert (got.labels.dtype, got.probabilities.dtype, got.offered.dtype) == (np.int32, np.float32, np.bool_)
     assert got.labels.tolist() == [[1, 0]]
     np.testing.assert_array_equal(got.probabilities, np.array([[0.8, 0.2]], np.float32))
 
 
 def test_a_table_of_one_point_is_flat() -> None:
-    calibrated = calibrate(np.array([[0.0, 1.0]], np.float32), head(2, calibration=Calibration(x=[0.5], y=[0.25])))
+    calibrated = Calibrator(head(2, calibration=Calibration(x=[0.5], y=[0.25])), 2).calibrate(
+        np.array([[0.0, 1.0]], np.float32)
+    )
     assert calibrated.tolist() == [[0.25, 0.25]]
 
 
 def test_float32_overshoot_stays_a_probability() -> None:
     """A softmax in float32 may give 1.0000001, which the store would refuse."""
-    assert calibrate(np.array([[1.0000001, -1e-9]], np.float32), head(2)).tolist() == [[1.0, 0.0]]
+    assert Calibrator(head(2), 2).calibrate(np.array([[1.0000001, -1e-9]], np.float32)).tolist() == [[1.0, 0.0]]

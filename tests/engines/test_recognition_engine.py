@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from tiny_bundle import HEADS, SIZE, raw_outputs, seal, tiny_graph
 
 import engines.recognition
-from engines.recognition import Predictions, build_engine, calibrate_head, load_bundle
+from engines.recognition import Calibrator, Predictions, build_engine, load_bundle
 from schemas.errors import BundleRefused, ConfigError, Invalid
 from schemas.manifest import MODEL_FILE, PARITY_FILE, Embedding, Label, Parity, Preprocess
 
@@ -55,7 +55,7 @@ def test_infers_what_the_graph_says(tiny: Path) -> None:
     np.testing.assert_array_equal(got.hash, raw["hash"])
     assert (len(got), got.hash.dtype, got.embedding.dtype) == (8, np.uint8, np.float32)
     for head in HEADS:
-        expected = calibrate_head(raw[head.output], head, 3)
+        expected = Calibrator(head, 3).predict(raw[head.output])
         np.testing.assert_array_equal(got.heads[head.id].labels, expected.labels)
         np.testing.assert_allclose(got.heads[head.id].probabilities, expected.probabilities, atol=1e-5)
 
@@ -312,10 +312,10 @@ def test_public_names() -> None:
     assert engines.recognition.__all__ == [
         "BACKENDS",
         "Bundle",
+        "Calibrator",
         "HeadPredictions",
         "Predictions",
         "RecognitionEngine",
         "build_engine",
-        "calibrate_head",
         "load_bundle",
     ]
