@@ -1,0 +1,77 @@
+"""Workers as processes of one home, to be killed and started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import urllib3
+
+ROOT = Path(__file__).parents[2]
+START_S = 60.0
+
+
+class Cluster:
+    """Tagger, indexer and search of one home; each is one process that this object starts again after a kill."""
+
+    def __init__(self, home: Path, *, bundle: Path, tagger_script: Path | None = None) -> None:
+        self.home = home
+        self._bundle = bundle
+        self._tagger_script = tagger_script
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._log = (home / "cluster.log").open("ab")
+
+    def start(self, worker: str) -> None:
+        """Start one worker; returns at once."""
+        module = ["-m", "groknet"]
+        if worker == "tagger" and self._tagger_script is not None:
+            module = [str(self._tagger_script)]
+        command = [sys.executable, *module, "run", worker, "--home", str(self.home), "--bundle", str(self._bundle)]
+        if worker == "search":
+            command += ["--port", "0"]
+        environment = os.environ | {"GROKNET__TAGGER__COMMIT_INTERVAL_S": "0.2", "PYTHONPATH": str(ROOT)}
+        self._processes[worker] = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=self._log, stderr=self._log
+        )
+
+    def kill(self, worker: str) -> None:
+        """Kill -9 and start again."""
+        process = self._processes[worker]
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        self.start(worker)
+
+    def url(self, worker: str) -> str:
+        """Where a worker answers; waits until the process that runs now is ready."""
+        deadline = time.monotonic() + START_S
+        path = self.home / "run" / f"{worker}.json"
+        while time.monotonic() < deadline:
+            if self._processes[worker].poll() is not None:
+                raise AssertionError(f"{worker} ended by itself: {self.tail()}")
+            try:
+                said = json.loads(path.read_text())
+                if said["pid"] == self._processes[worker].pid:
+                    url = f"http://{said['host']}:{said['port']}"
+                    if urllib3.request("GET", f"{url}/readyz", retries=False, timeout=5).status == 200:
+                        return url
+            except (OSError, ValueError, urllib3.exceptions.HTTPError):
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"{worker} is not ready after {START_S} s: {self.tail()}")
+
+    def tail(self) -> str:
+        """The end of what the workers said."""
+        return (self.home / "cluster.log").read_text(errors="replace")[-3000:]
+
+    def stop(self) -> dict[str, int]:
+        """SIGTERM to all; exit codes by worker."""
+        for process in self._processes.values():
+            process.terminate()
+        codes = {worker: process.wait(timeout=60) for worker, process in self._processes.items()}
+        self._log.close()
+        return codes

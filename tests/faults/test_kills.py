@@ -1,0 +1,96 @@
+"""Kill -9 at 20 random points, workers in turn, while 500 listings stream: nothing lost, nothing wrong."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from engines.recognition import build_engine
+from groknet.ports import make_epoch_topics
+from schemas.events import encode_event
+from schemas.topics import UPLOADED
+from tests.faults.cluster import Cluster
+from tests.faults.oracle import Oracle, Verdict
+from tests.faults.workload import studio_jpegs, workload
+from workers.stores import build_store
+from workers.streams import build_stream
+
+BUNDLE = Path(__file__).parents[2] / "training" / "bundles" / "demo"
+WORKERS = ("tagger", "indexer", "tagger", "search")  # in turn; the tagger has most to lose
+SETTLE_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[bytes]:
+    return studio_jpegs(60)
+
+
+def run_schedule(
+    home: Path, photos: list[bytes], *, listings: int, kills: int, seed: int, tagger_script: Path | None = None
+) -> Verdict:
+    """Send the workload in `kills` portions, kill one worker at a random moment after each, and judge the end."""
+    rng = random.Random(seed)
+    engine = build_engine(BUNDLE)
+    events = workload(listings, photos, seed)
+    stream, store = build_stream(f"sqlite:///{home}/stream.db", "faults"), build_store(f"sqlite:///{home}/store.db")
+    make_epoch_topics(stream, engine.manifest.epoch)
+    cluster = Cluster(home, bundle=BUNDLE, tagger_script=tagger_script)
+    for worker in ("tagger", "indexer", "search"):
+        cluster.start(worker)
+    producer, admin = stream.producer(), stream.admin()
+    try:
+        for worker in ("tagger", "indexer"):
+            cluster.url(worker)
+        portion = -(-len(events) // kills)
+        for i in range(kills):
+            for event in events[i * portion : (i + 1) * portion]:
+                producer.send(UPLOADED, event.listing_id.encode(), encode_event(event))
+            producer.flush(30)
+            victim = WORKERS[i % len(WORKERS)]
+            cluster.url(victim)  # each life works for a while: a kill during the start alone would prove little
+            time.sleep(rng.uniform(0.0, 0.8))
+            cluster.kill(victim)
+        _until_committed(admin)
+        oracle = Oracle(engine, events)
+        return _judge(oracle, cluster, stream, store)
+    finally:
+        codes = cluster.stop()
+        producer.close()
+        admin.close()
+        store.close()
+        assert set(codes.values()) == {0}, (codes, cluster.tail())
+
+
+def _until_committed(admin) -> None:
+    deadline = time.monotonic() + SETTLE_S
+    while time.monotonic() < deadline:
+        if sum(admin.committed("tagger", UPLOADED).values()) >= sum(admin.end_offsets(UPLOADED).values()):
+            return
+        time.sleep(0.2)
+    raise AssertionError("the tagger did not come to the end of the log")
+
+
+def _judge(oracle: Oracle, cluster: Cluster, stream, store) -> Verdict:
+    """The index follows within seconds; what still differs after that is a finding."""
+    deadline = time.monotonic() + 15
+    while True:
+        verdict = oracle.judge(stream=stream, store=store, indexer_url=cluster.url("indexer"))
+        if verdict.clean or time.monotonic() > deadline:
+            return verdict
+        time.sleep(1)
+
+
+@pytest.mark.timeout(400)
+def test_twenty_kills_lose_nothing(tmp_path: Path, photos: list[bytes]) -> None:
+    verdict = run_schedule(tmp_path, photos, listings=500, kills=20, seed=1)
+    assert verdict.clean, str(verdict)
+
+
+@pytest.mark.timeout(400)
+def test_the_check_catches_an_offset_committed_too_early(tmp_path: Path, photos: list[bytes]) -> None:
+    bug = Path(__file__).with_name("early_commit.py")
+    verdict = run_schedule(tmp_path, photos, listings=120, kills=6, seed=2, tagger_script=bug)
+    assert verdict.lost, "the planted bug lost nothing that the oracle could see"
