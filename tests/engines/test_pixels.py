@@ -104,6 +104,18 @@ def test_reduced_decode_stays_close_to_the_full_one() -> None:
     assert np.abs(pixels.astype(int) - full).max() <= 6
 
 
+@pytest.mark.parametrize("alpha", [False, True])
+def test_a_photo_many_times_too_large_is_averaged(alpha: bool) -> None:
+    """One-pixel stripes of black and white average to grey; under alpha 0 they would not count."""
+    stripes = np.zeros((900, 1300, 3), np.uint8)
+    stripes[:, ::2] = 255
+    image = Image.fromarray(stripes)
+    if alpha:
+        image.putalpha(Image.fromarray(np.where(stripes[..., 0] == 0, 255, 0).astype(np.uint8)))  # white is clear
+    pixels = decode(encoded(image, "PNG"), SQUARE)
+    assert np.abs(pixels.astype(int) - 127).max() <= 3
+
+
 def test_squash_pad_and_crop() -> None:
     data = encoded(quarters((400, 100)), "PNG")
     pad = decode(data, Preprocess(width=64, height=64, mode="pad", pad_colour=(9, 8, 7)))
