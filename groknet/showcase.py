@@ -21,6 +21,9 @@ from training.studio import DEMO_IDENTITIES, Product, make_product, render
 
 SIZE = (400, 300)  # what a page shows; an 800 x 600 render has no more detail and takes twice as long
 _QUALITY = 85
+PRODUCER = "groknet demo"
+_INDENT = "\n        "
+_COLUMNS, _LINES = 110, 2  # of heads under each listing
 _AHEAD = 4  # photos drawn before they are sent
 _ATTRIBUTES = ("category", "colour", "material", "pattern")
 
@@ -52,7 +55,7 @@ def event_of(product: Product, data: bytes) -> ListingEvent:
         type="created",
         images=[ImageRef(image_id="1", data=data)],
         title=product.title,
-        producer="groknet demo",
+        producer=PRODUCER,
     )
 
 
@@ -99,7 +102,10 @@ class Score:
 
 
 def describe(manifest: Manifest, entry: StoredListing, outcome: Outcome, place: str) -> Text:
-    """A listing in a few lines: times, then the best label of each head; bold where it would be offered."""
+    """A listing in three lines at most: times, then the best label of as many heads as fit.
+
+    Heads whose label would be offered come first, in bold; then the studio's, if it drew the photo; then the surest.
+    """
     text = Text()
     text.append(f"{place} ", style="dim")
     text.append(entry.listing_id, style="bold")
@@ -107,18 +113,32 @@ def describe(manifest: Manifest, entry: StoredListing, outcome: Outcome, place: 
     text.append(f"  stored {_seconds(outcome.stored_s)}, searchable {_seconds(outcome.searchable_s)}", style="cyan")
     if outcome.status != "searchable":
         text.append(f"  {outcome.status}", style="red")
-    text.append("\n        ")
-    for i, head in enumerate(_studio_first(manifest.heads)):
-        best = entry.summary.predictions.get(head.id)
-        if best:
-            text.append(" · " if i else "", style="dim")
-            text.append(f"{head.id} ", style="dim")
-            text.append(f"{_name(head, best[0].label)} {best[0].probability:.2f}", "bold" if best[0].offered else "")
+    best = {
+        head.id: entry.summary.predictions[head.id][0]
+        for head in manifest.heads
+        if head.id in entry.summary.predictions
+    }
+    studio = entry.event.producer == PRODUCER
+
+    def rank(head: Head) -> tuple[bool, bool, float]:
+        prediction = best[head.id]
+        return not prediction.offered, not (studio and head.datasets == ["studio"]), -prediction.probability
+
+    line = 0
+    heads = sorted((head for head in manifest.heads if head.id in best), key=rank)
+    for i, head in enumerate(heads):
+        prediction = best[head.id]
+        words = f"{head.id} {_name(head, prediction.label)} {prediction.probability:.2f}"
+        if not i or line + len(words) > _COLUMNS:
+            if i and text.plain.count("\n") == _LINES:
+                return text.append(f" · {len(heads) - i} more heads", "dim")
+            text.append(_INDENT)
+            line = 0
+        else:
+            text.append(" · ", "dim")
+        text.append(words, "bold" if prediction.offered else "dim")
+        line += len(words) + 3
     return text
-
-
-def _studio_first(heads: list[Head]) -> list[Head]:
-    return sorted(heads, key=lambda head: head.datasets != ["studio"])
 
 
 def _name(head: Head, label_id: str) -> str:

@@ -169,6 +169,7 @@ class _Show:
             print(f"{'right best label':<20} {self._score}   (products that training never drew)")
         hits, asked = self._search_again()
         print(f"{'search by photo':<20} {hits} of {asked} photos from another side found their own listing first")
+        print(f"{'all of one listing':<20} groknet show --home {self._loaded.home.root} {self._outcomes[0].listing_id}")
         print(f"{'search page':<20} {page}")
 
     def _search_again(self) -> tuple[int, int]:

@@ -21,7 +21,7 @@ def export(
     *,
     recipe: Annotated[Path, Parameter(help="The recipe that the run was trained by.")],
     data: Annotated[Path, Parameter(help="Folder with the data sets' folders, for hash and calibration.")],
-    taxonomy: Annotated[Path, Parameter(help="Taxonomy file: stable ids and display names.")],
+    taxonomy: Annotated[Path | None, Parameter(help="Taxonomy file, whose ids stay; else the packaged one.")] = None,
     cache: Annotated[Path | None, Parameter(help="Folder for decoded photos; else RUN/cache.")] = None,
     json: JsonOption = False,
 ) -> Exit:
@@ -29,7 +29,7 @@ def export(
     does. Needs groknet[train].
     """
     for what, path in (("run", run), ("--recipe", recipe), ("--data", data), ("--taxonomy", taxonomy)):
-        if not path.exists():
+        if path is not None and not path.exists():
             raise CommandError(f"{what} {path}: not there", Exit.NOT_FOUND)
     from schemas.taxonomy import load_taxonomy
     from training.export import export as write_bundle
@@ -38,7 +38,13 @@ def export(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     command = f"groknet train {recipe} --data DATA --out RUN; groknet export RUN BUNDLE --recipe {recipe} --data DATA"
     manifest = write_bundle(
-        load_recipe(recipe), data, run, bundle, load_taxonomy(taxonomy), cache=cache, command=command
+        load_recipe(recipe),
+        data,
+        run,
+        bundle,
+        taxonomy=load_taxonomy(taxonomy) if taxonomy else None,
+        cache=cache,
+        command=command,
     )
     if json:
         json_line({"bundle": bundle, "model_version": manifest.model_version, "epoch": manifest.epoch})
