@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from schemas.manifest import Label, Manifest
-from schemas.predictions import Predictions
+from schemas.predictions import Prediction, Predictions
 from workers.search.answers import NamedPrediction, NamedPredictions
 
 MAX_TAGS = 4
@@ -16,6 +16,7 @@ class Names:
 
     def __init__(self, manifest: Manifest) -> None:
         self._labels = {(head.id, label.id): label for head in manifest.heads for label in head.labels}
+        self._one_kind = {head.id for head in manifest.heads if len(head.datasets) == 1}
 
     def name(self, head: str, label: str, language: str) -> str:
         """In `language`, else its base language, else English, else the text of the training data."""
@@ -28,7 +29,7 @@ class Names:
         return known.value
 
     def named(self, predictions: Predictions, language: str) -> NamedPredictions:
-        """Every prediction with its name, in the stored order."""
+        """Every prediction with its name; the order of heads is that of `_ranked`, labels keep theirs."""
         return {
             head: [
                 NamedPrediction(
@@ -39,16 +40,25 @@ class Names:
                 )
                 for p in best
             ]
-            for head, best in predictions.items()
+            for head, best in self._ranked(predictions)
         }
 
     def tags(self, predictions: Predictions, language: str) -> list[str]:
-        """Names of the surest offered predictions, one a head, at most MAX_TAGS."""
-        tops = [
-            (best[0].probability, head, best[0].label) for head, best in predictions.items() if best and best[0].offered
-        ]
-        tops.sort(key=lambda top: (-top[0], top[1]))
-        return list(dict.fromkeys(self.name(head, label, language) for _, head, label in tops[:MAX_TAGS]))
+        """Names of the best label of each head where it is offered, at most MAX_TAGS, in the order of `_ranked`."""
+        offered = [(head, best[0].label) for head, best in self._ranked(predictions) if best and best[0].offered]
+        names = dict.fromkeys(self.name(head, label, language) for head, label in offered)
+        return list(names)[:MAX_TAGS]
+
+    def _ranked(self, predictions: Predictions) -> list[tuple[str, list[Prediction]]]:
+        """Heads that learned from all kinds of products first, since one that learned from a single kind has an
+        opinion on every photo, its own kind or not; within each, those with an offered label, the surest first."""
+
+        def rank(item: tuple[str, list[Prediction]]) -> tuple[bool, bool, float, str]:
+            head, best = item
+            top = best[0] if best else Prediction(label="", probability=0.0)
+            return head in self._one_kind, not top.offered, -top.probability, head
+
+        return sorted(predictions.items(), key=rank)
 
 
 def thumbnail_path(listing_id: str, image_id: str) -> str:

@@ -143,10 +143,11 @@ def rig(home: Path, **settings: Any) -> Iterator[Rig]:
 @contextmanager
 def served(made: Rig, **settings: Any) -> Iterator[Rig]:
     """The service alone, over what the rig has."""
-    chosen = {"port": 0, "indexer_urls": [made.indexer.server.url], "probe_interval_s": 0.05} | settings
+    urls = [made.indexer.server.url]
+    chosen = SearchSettings(**({"port": 0, "indexer_urls": urls, "probe_interval_s": 0.05} | settings))
     made.health = Health()
-    app = build_search(SearchSettings(**chosen), store=made.store, engine=made.engine, health=made.health)
-    made.server = serve(app, "127.0.0.1", 0)
+    app = build_search(chosen, store=made.store, engine=made.engine, health=made.health)
+    made.server = serve(app, chosen.host, chosen.port)
     try:
         yield made
     finally:
