@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -17,6 +18,7 @@ from schemas.hashes import EVENT_TIME_HEADER, decode_hashes
 from schemas.predictions import RemovalMarker, StoredListing
 from schemas.topics import DEAD_LETTERS, UPLOADED, hash_topic
 from tests.workers.tagger.rig import Rig, event, jpeg, removal
+from workers.intake import IntakeSettings
 
 
 def stored(rig: Rig, listing: str) -> StoredListing:
@@ -81,7 +83,7 @@ def test_a_removal_leaves_a_marker_a_tombstone_and_no_way_back_for_older_events(
     assert stored(rig, "a").event_time == 40
 
 
-def test_one_bad_photo_of_three_leaves_a_partial_listing_and_a_replay_mends_it(rig: Rig) -> None:
+def test_one_bad_photo_of_three_leaves_a_partial_listing(rig: Rig) -> None:
     rig.process(event("a", [jpeg(1), b"no photo at all", jpeg(2)]))
     state = stored(rig, "a")
     assert state.summary.status == "partial"
@@ -89,6 +91,23 @@ def test_one_bad_photo_of_three_leaves_a_partial_listing_and_a_replay_mends_it(r
     assert [row.image_id for row in state.images] == ["0", "2"]
     (letter,) = [parse_dead_letter(record.headers) for record in rig.dead_letters()]
     assert (letter.listing_id, letter.image_id, letter.topic) == ("a", "1", UPLOADED)
+
+
+def test_a_replay_mends_a_partial_listing_and_publishes_all_its_hashes(make_rig, tmp_path: Path) -> None:
+    photo = tmp_path / "late.jpg"
+    rig: Rig = make_rig(intake=IntakeSettings(allowed_roots=(str(tmp_path),)))
+    late = event("a", [jpeg(1), photo.as_uri()])
+    rig.process(late)
+    assert stored(rig, "a").summary.status == "partial"
+    first = stored(rig, "a").stored_at
+    photo.write_bytes(jpeg(2))
+    (letter,) = rig.dead_letters()
+    rig.producer.send(UPLOADED, letter.key, letter.value, letter.headers)
+    rig.process()
+    mended = stored(rig, "a")
+    assert (mended.summary.status, mended.summary.bad_images, mended.stored_at) == ("complete", [], first)
+    assert [i.image_id for i in decode_hashes(rig.hashes()["a"] or b"").images] == ["0", "1"]
+    assert len(rig.dead_letters()) == 1
 
 
 class Moody:
@@ -199,8 +218,6 @@ def test_a_retry_is_not_touched_before_it_is_due(rig: Rig) -> None:
 
 
 def test_an_unreachable_photo_sends_the_whole_event_to_the_first_retry_topic(make_rig) -> None:
-    from workers.intake import IntakeSettings
-
     refused = "127.0.0.1:9"  # the discard port: nothing listens there
     rig: Rig = make_rig(intake=IntakeSettings(allowed_private=(refused,), attempts=1))
     rig.send(event("a", [jpeg(1), f"http://{refused}/x.jpg"]))
