@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 import uuid
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from deploy.local.errors import ServicesError
@@ -22,9 +22,9 @@ def plan(home: Path, settings: ServicesSettings) -> ServicesState:
     nodes = _count("nodes", settings.nodes)
     addresses = [f"127.0.0.{number}" for number in range(1, nodes + 1)]
     _check_addresses(addresses)
-    client = _client_ports(settings.kafka_port, _KAFKA_PORT, ["127.0.0.1"], home, brokers)
-    native = _client_ports(settings.cassandra_port, _CASSANDRA_PORT, addresses, home, min(nodes, 1))
-    free = free_ports(addresses or ["127.0.0.1"], home, {*client, *native})
+    free = free_ports(addresses or ["127.0.0.1"], home, ())  # one search for all, so that none is given out twice
+    client = _client_ports(settings.kafka_port, _KAFKA_PORT, ["127.0.0.1"], brokers, free)
+    native = _client_ports(settings.cassandra_port, _CASSANDRA_PORT, addresses, min(nodes, 1), free)
     servers = [
         _server(home, f"kafka-{number}", "127.0.0.1", client=port, internal=next(free), controller=next(free))
         for number, port in enumerate(client, 1)
@@ -131,7 +131,7 @@ def _check_addresses(addresses: Iterable[str]) -> None:
             raise ServicesError(f"{text}; add it (macOS: `sudo ifconfig lo0 alias {address}`) or use --nodes 1")
 
 
-def _client_ports(wanted: int | None, usual: int, hosts: Sequence[str], home: Path, count: int) -> list[int]:
+def _client_ports(wanted: int | None, usual: int, hosts: Sequence[str], count: int, free: Iterator[int]) -> list[int]:
     """As many ports as there are servers: the wanted ones, else the usual ones, else free ones."""
     ports = range(wanted or usual, (wanted or usual) + count)
     taken = [port for port in ports if not all(is_free(host, port) for host in hosts)]
@@ -139,7 +139,6 @@ def _client_ports(wanted: int | None, usual: int, hosts: Sequence[str], home: Pa
         return list(ports)
     if wanted is not None:
         raise ServicesError(f"port {taken[0]} is taken by {holder(taken[0])}; stop that, or name another port")
-    free = free_ports(hosts, home, ())
     return [next(free) for _ in range(count)]
 
 

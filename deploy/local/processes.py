@@ -25,8 +25,11 @@ def mark(home: Path, name: str) -> str:
 
 
 def spawn(command: Sequence[str], environment: Mapping[str, str], output: Path) -> int:
-    """Start a process that outlives this one and hears nothing of its Ctrl-C; returns its id."""
-    with output.open("ab") as out:
+    """Start a process that outlives this one and hears nothing of its Ctrl-C; returns its id.
+
+    `output` holds what this one writes, no earlier one.
+    """
+    with output.open("wb") as out:
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +15,7 @@ import psutil  # type: ignore[import-untyped]
 
 from deploy.local import cassandra, kafka, processes
 from deploy.local.errors import ServicesError
+from deploy.local.faults import fault, last_words
 from deploy.local.jars import class_path, default_cache
 from deploy.local.java import find_java
 from deploy.local.planning import adopt, plan
@@ -209,8 +210,8 @@ class Services:
             command, env={"CLASSPATH": path}, capture_output=True, text=True, check=False, timeout=120
         )
         if ended.returncode:
-            words = (ended.stderr or ended.stdout).strip().splitlines()
-            raise ServicesError(f"{server.name}: its folder cannot be formatted: {words[-1] if words else 'no reason'}")
+            words = (ended.stdout + ended.stderr).strip().splitlines() or ["it said nothing"]
+            raise ServicesError(f"{server.name}: its folder cannot be formatted: {fault(words)}")
 
     def _await(self, state: ServicesState, servers: Sequence[Server]) -> None:
         began = time.monotonic()
@@ -221,7 +222,7 @@ class Services:
                     waiting.remove(server)
                     self._ready(server, time.monotonic() - began)
                 elif server.name not in processes.find(self.home):
-                    raise ServicesError(f"{server.name} ended before it answered: {_last_words(server)}")
+                    raise ServicesError(f"{server.name} ended before it answered: {last_words(server)}")
             now = time.monotonic()
             if waiting and now - began > self._settings.start_timeout_s:
                 name, limit = waiting[0].name, self._settings.start_timeout_s
@@ -297,7 +298,7 @@ class Services:
         part.write_bytes(msgspec.json.format(msgspec.json.encode(self._live(state))) + b"\n")
         part.replace(self.file)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         try:
             self.home.mkdir(parents=True, exist_ok=True)
@@ -337,15 +338,3 @@ def _named(state: ServicesState, name: str) -> Server:
     if server is None:
         raise ServicesError(f"{name}: no such server; there are {', '.join(entry.name for entry in state.servers)}")
     return server
-
-
-def _last_words(server: Server) -> str:
-    """The last lines that a server has left, as one line."""
-    for log in reversed(server.logs):
-        try:
-            lines = Path(log).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        except OSError:
-            continue
-        if lines:
-            return f"{' / '.join(lines[-3:])[-500:]} (see {log})"
-    return f"it said nothing (see {server.logs[0]})"

@@ -1,0 +1,38 @@
+"""Real servers for the tests of this room: started once, stopped whatever happens."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.local import Services, ServicesSettings
+
+QUICK_JAVA = ("-XX:TieredStopAtLevel=1",)  # a server that lives for seconds need not be optimised
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """GROKNET_SKIP_SERVICES=1, for a quick local run, deselects what starts servers; nothing else does."""
+    if os.environ.get("GROKNET_SKIP_SERVICES") != "1":
+        return
+    chosen = [item for item in items if item.get_closest_marker("services")]
+    config.hook.pytest_deselected(items=chosen)
+    items[:] = [item for item in items if item not in chosen]
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """One broker and one node, open to all."""
+    with Services(tmp_path_factory.mktemp("services"), ServicesSettings(java_options=QUICK_JAVA)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """One broker and one node that ask for a password and speak TLS alone."""
+    settings = ServicesSettings(
+        kafka_protocol="SASL_SSL", cassandra_auth=True, cassandra_tls=True, java_options=QUICK_JAVA
+    )
+    with Services(tmp_path_factory.mktemp("secured"), settings) as running:
+        yield running
