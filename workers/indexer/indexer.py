@@ -50,6 +50,7 @@ class Indexer:
         )
         self._recent = RecentListings(settings.recent)
         self._index: HashIndex = self._snapshots.empty()
+        self._updates = Updates(self._recent, epoch=epoch, max_hashes=settings.max_listing_hashes)
         self._offsets: dict[Partition, int] = {}
         self._saved: dict[Partition, int] = {}
         self._saved_at = time.monotonic()
@@ -117,10 +118,9 @@ class Indexer:
             self._begin_anew(ends)
         if all(self._offsets.get(partition, 0) >= end for partition, end in ends.items()):
             return True
-        updates = Updates(self._index, self._recent, epoch=self._epoch, max_hashes=self._settings.max_listing_hashes)
         start = {partition: self._offsets.get(partition, 0) for partition in ends}
         for n, record in enumerate(admin.read(self._topic, start), 1):
-            updates.apply(record, live=self._live)
+            self._updates.apply(self._index, record, live=self._live)
             self._offsets[record.partition] = record.next_offset
             if n % _HOUSEKEEPING_RECORDS == 0:
                 self._health.beat()

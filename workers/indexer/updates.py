@@ -18,33 +18,34 @@ from workers.streams import Record
 _log = logging.getLogger(__name__)
 _LISTING_ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _US = 1_000_000
+_QUIET_S = 10.0  # between two log lines of one kind of refusal; the counter has them all
 
 
 class Updates:
     """Applies records in the order of their partition; one thread calls it."""
 
-    def __init__(self, index: HashIndex, recent: RecentListings, *, epoch: str, max_hashes: int) -> None:
-        self._index = index
+    def __init__(self, recent: RecentListings, *, epoch: str, max_hashes: int) -> None:
         self._recent = recent
         self._epoch = epoch
         self._max_hashes = max_hashes
+        self._logged_at: dict[str, float] = {}
 
-    def apply(self, record: Record, *, live: bool) -> None:
+    def apply(self, index: HashIndex, record: Record, *, live: bool) -> None:
         """Change the index as the record says; one that cannot be used is counted, logged and passed over.
 
         `live`: it has just been written, so that its age says something about freshness; not so in a rebuild.
         """
         try:
             if record.value is None:
-                self._remove(record, live=live)
+                self._remove(index, record, live=live)
             else:
-                self._replace(decode_hashes(record.value), record, live=live)
+                self._replace(index, decode_hashes(record.value), record, live=live)
         except InvalidEvent as error:
             self._refuse(error.error, record, error.message)
         except EpochMismatch as error:
             self._refuse("epoch", record, str(error))
 
-    def _replace(self, message: HashMessage, record: Record, *, live: bool) -> None:
+    def _replace(self, index: HashIndex, message: HashMessage, record: Record, *, live: bool) -> None:
         if message.epoch != self._epoch:
             raise EpochMismatch(f"epoch: {message.epoch} is not this index's {self._epoch}; publish to its own topic")
         if record.key != message.listing_id.encode():
@@ -52,7 +53,7 @@ class Updates:
         if len(message.images) > self._max_hashes:
             text = f"images: {len(message.images)} hashes, at most {self._max_hashes}; raise max_listing_hashes"
             raise InvalidEvent("index", "too_many_hashes", text)
-        if not self._index.apply(message):
+        if not index.apply(message):
             metrics.EVENTS.labels("index", "superseded").inc()
             return
         if message.images:
@@ -67,7 +68,7 @@ class Updates:
             self._recent.forget(message.listing_id)
         self._done("applied", record, live=live)
 
-    def _remove(self, record: Record, *, live: bool) -> None:
+    def _remove(self, index: HashIndex, record: Record, *, live: bool) -> None:
         event_time = header(record.headers, EVENT_TIME_HEADER)
         if event_time is None or not (event_time.isascii() and event_time.isdigit() and len(event_time) <= 19):
             text = f"{EVENT_TIME_HEADER}: a tombstone needs this header, UTC microseconds"
@@ -75,7 +76,7 @@ class Updates:
         listing_id = (record.key or b"").decode("ascii", "replace")
         if not _LISTING_ID.fullmatch(listing_id):
             raise InvalidEvent("index", "invalid_key", "key: not a listing_id; a tombstone is keyed by its listing")
-        if not self._index.remove(listing_id, int(event_time)):
+        if not index.remove(listing_id, int(event_time)):
             metrics.EVENTS.labels("index", "superseded").inc()
             return
         self._recent.forget(listing_id)
@@ -95,6 +96,10 @@ class Updates:
     def _refuse(self, error: str, record: Record, why: str) -> None:
         metrics.EVENTS.labels("index", "refused").inc()
         metrics.INDEX_REFUSED.labels(error).inc()
+        now = time.monotonic()
+        if now - self._logged_at.get(error, -_QUIET_S) < _QUIET_S:
+            return
+        self._logged_at[error] = now
         place = f"{record.partition.topic}[{record.partition.number}] offset {record.offset}"
         _log.warning("refused a hash message at %s: %s", place, why)
 

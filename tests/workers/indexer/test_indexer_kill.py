@@ -9,9 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
 import urllib3
 
 from tests.workers.indexer.hash_topic import EPOCH, Naive, Publisher, message, random_hash, stream_at
@@ -44,11 +47,24 @@ class Process:
         return found
 
     def end(self, how: signal.Signals) -> int:
+        assert self._child.stdout is not None
         self._child.send_signal(how)
         code = self._child.wait(30)
-        assert self._child.stdout is not None
         self._child.stdout.close()
         return code
+
+
+@pytest.fixture
+def spawn(tmp_path: Path) -> Iterator[Callable[[], Process]]:
+    """Start indexers over the test's folder; none outlives the test."""
+    with ExitStack() as stack:
+
+        def start() -> Process:
+            process = Process(tmp_path)
+            stack.callback(process.end, signal.SIGKILL)
+            return process
+
+        yield start
 
 
 def _burst(publisher: Publisher, naive: Naive, rng: random.Random, start: int) -> None:
@@ -63,12 +79,12 @@ def _burst(publisher: Publisher, naive: Naive, rng: random.Random, start: int) -
             naive.put(held)
 
 
-def test_killed_at_random_points_the_index_loses_nothing(tmp_path):
+def test_killed_at_random_points_the_index_loses_nothing(tmp_path, spawn):
     rng, naive = random.Random(7), Naive()
     stream = stream_at(tmp_path)
     with Publisher(stream) as publisher:
         for kill in range(KILLS):
-            indexer = Process(tmp_path)
+            indexer = spawn()
             if kill % 2:
                 indexer.ready()
             _burst(publisher, naive, rng, kill * 100)
@@ -77,23 +93,23 @@ def test_killed_at_random_points_the_index_loses_nothing(tmp_path):
             assert indexer.end(signal.SIGKILL) == -signal.SIGKILL
         _burst(publisher, naive, rng, KILLS * 100)
         publisher.flush()
-    indexer = Process(tmp_path)
+    indexer = spawn()
     indexer.ready()
     assert indexer.photos() == naive.nearest("0" * 64, 2000)
     assert indexer.end(signal.SIGTERM) == 0
     assert (tmp_path / "index" / f"{EPOCH}.snapshot").is_file(), "a drain leaves a snapshot"
-    indexer = Process(tmp_path)
+    indexer = spawn()
     indexer.ready()
     assert indexer.photos() == naive.nearest("0" * 64, 2000)
     assert indexer.end(signal.SIGTERM) == 0
 
 
-def test_the_comparison_catches_offsets_that_run_ahead_of_the_snapshot(tmp_path):
+def test_the_comparison_catches_offsets_that_run_ahead_of_the_snapshot(tmp_path, spawn):
     """The planted bug: offsets saved that the index has not reached. The check of the test above must see it."""
     rng, naive = random.Random(8), Naive()
     with Publisher(stream_at(tmp_path)) as publisher:
         _burst(publisher, naive, rng, 0)
-    indexer = Process(tmp_path)
+    indexer = spawn()
     indexer.ready()
     assert indexer.photos() == naive.nearest("0" * 64, 2000)
     assert indexer.end(signal.SIGTERM) == 0
@@ -107,16 +123,16 @@ def test_the_comparison_catches_offsets_that_run_ahead_of_the_snapshot(tmp_path)
             publisher.put(held)
             naive.put(held)
     snapshots.save(index, {number: offset + 1 for number, offset in offsets.items()}, [])
-    indexer = Process(tmp_path)
+    indexer = spawn()
     indexer.ready()
     assert indexer.photos() != naive.nearest("0" * 64, 2000)
     assert indexer.end(signal.SIGTERM) == 0
 
 
-def test_a_snapshot_that_was_cut_off_leaves_the_one_before(tmp_path):
+def test_a_snapshot_that_was_cut_off_leaves_the_one_before(tmp_path, spawn):
     with Publisher(stream_at(tmp_path)) as publisher:
         publisher.put(message("one", 1, {"p": "0" * 64}))
-    indexer = Process(tmp_path)
+    indexer = spawn()
     indexer.ready()
     indexer.end(signal.SIGTERM)
     (tmp_path / "index" / f"{EPOCH}.snapshot.tmp").write_bytes(os.urandom(100))
