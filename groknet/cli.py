@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
 from typing import NoReturn
 
@@ -19,8 +21,9 @@ TRACEBACK = "GROKNET_TRACEBACK"
 _EPILOGUE = f"Exit codes:\n\n{table()}"
 
 
-def build_app() -> App:
-    """All commands; none of their modules is imported yet."""
+def build_app(asked: Sequence[str]) -> App:
+    """All commands. None of their modules is imported yet, so that each has one line of help here; a command that is
+    named in `asked` explains itself in full instead, from its own docstring."""
     app = App(
         name="groknet",
         help="Listing photos in, calibrated predictions and a searchable hash out.",
@@ -28,10 +31,9 @@ def build_app() -> App:
         help_format="plaintext",
         version=lambda: version("groknet"),
     )
-    app.command(_group("run", "Run a worker, or all of them supervised, until SIGTERM.", _RUN))
-    app.command(_group("dlq", "Dead letters: what was given up, why, and sending it again.", _DLQ))
-    for name, (target, text) in _COMMANDS.items():
-        app.command(target, name=name, help=text)
+    app.command(_group("run", "Run a worker, or all of them supervised, until SIGTERM.", _RUN, asked))
+    app.command(_group("dlq", "Dead letters: what was given up, why, and sending it again.", _DLQ, asked))
+    _add(app, _COMMANDS, asked[:1])
     return app
 
 
@@ -62,11 +64,23 @@ _DLQ = {
 }
 
 
-def _group(name: str, text: str, commands: dict[str, tuple[str, str]]) -> App:
+def _group(name: str, text: str, commands: dict[str, tuple[str, str]], asked: Sequence[str]) -> App:
     group = App(name=name, help=text, help_format="plaintext")
-    for command, (target, about) in commands.items():
-        group.command(target, name=command, help=about)
+    _add(group, commands, asked[1:2] if asked[:1] == [name] else [])
     return group
+
+
+def _add(app: App, commands: dict[str, tuple[str, str]], asked: Sequence[str]) -> None:
+    for name, (target, text) in commands.items():
+        if name in asked:
+            module, _, function = target.partition(":")
+            text = _reflowed(vars(import_module(module))[function].__doc__ or text)
+        app.command(target, name=name, help=text)
+
+
+def _reflowed(docstring: str) -> str:
+    """One line a paragraph, so that the terminal's width decides where lines end."""
+    return "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(docstring).split("\n\n"))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -76,9 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run(arguments: Sequence[str] | None = None) -> Exit:
     """Run one command and return its exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        result = build_app()(
-            None if arguments is None else list(arguments),
+        result = build_app(words)(
+            words,
             exit_on_error=False,
             print_error=False,
             result_action="return_value",

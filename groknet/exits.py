@@ -20,12 +20,12 @@ class Exit(IntEnum):
 
 
 MEANING = {
-    Exit.OK: "done; for submit and remove: everything is in the stream, and with --wait every outcome is known",
+    Exit.OK: "done; submit and remove: sent, and with --wait every outcome known",
     Exit.FAILED: "a fault; the sentence on stderr names it",
-    Exit.USAGE: "the command line, the configuration or the bundle cannot be used; nothing was done",
+    Exit.USAGE: "command line, configuration or bundle unusable; nothing was done",
     Exit.NOT_RUNNING: "a service that the command needs does not answer",
     Exit.NOT_FOUND: "no such listing, photo, folder or bundle",
-    Exit.UNKNOWN_OUTCOME: "submit or remove --wait gave up on at least one listing (status 'timeout')",
+    Exit.UNKNOWN_OUTCOME: "--wait gave up on at least one listing (status 'timeout')",
     Exit.INTERRUPTED: "interrupted (Ctrl-C)",
 }
 

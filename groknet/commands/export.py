@@ -12,11 +12,12 @@ from cyclopts import Parameter
 from groknet.exits import CommandError, Exit
 from groknet.options import JsonOption
 from groknet.terminal import json_line, note
+from schemas.manifest import MANIFEST_FILE
 
 
 def export(
     run: Annotated[Path, Parameter(help="Folder of the training run, with its checkpoint.")],
-    bundle: Annotated[Path, Parameter(help="Folder to write the bundle to; must not be there yet.")],
+    bundle: Annotated[Path, Parameter(help="Folder of the bundle; an older bundle there is replaced.")],
     /,
     *,
     recipe: Annotated[Path, Parameter(help="The recipe that the run was trained by.")],
@@ -31,6 +32,8 @@ def export(
     for what, path in (("run", run), ("--recipe", recipe), ("--data", data), ("--taxonomy", taxonomy)):
         if path is not None and not path.exists():
             raise CommandError(f"{what} {path}: not there", Exit.NOT_FOUND)
+    if bundle.exists() and any(bundle.iterdir()) and not (bundle / MANIFEST_FILE).is_file():
+        raise CommandError(f"{bundle}: holds something that is no bundle; name another folder", Exit.USAGE)
     from schemas.taxonomy import load_taxonomy
     from training.export import export as write_bundle
     from training.recipe import load_recipe
@@ -47,7 +50,7 @@ def export(
         command=command,
     )
     if json:
-        json_line({"bundle": bundle, "model_version": manifest.model_version, "epoch": manifest.epoch})
+        json_line({"bundle": str(bundle), "model_version": manifest.model_version, "epoch": manifest.epoch})
     else:
         note(f"bundle {bundle}: model {manifest.model_version}, epoch {manifest.epoch}")
     return Exit.OK

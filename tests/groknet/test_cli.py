@@ -25,6 +25,12 @@ def test_every_command_explains_itself(groknet: Call, command: list[str]) -> Non
     assert answer.err == ""
 
 
+def test_a_command_explains_itself_in_full_and_the_list_in_a_line(groknet: Call) -> None:
+    assert "superseded" in groknet("submit", "--help").out
+    assert "superseded" not in groknet("--help").out
+    assert "reinsert: put it at the end" in " ".join(groknet("dlq", "replay", "--help").out.split())
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
