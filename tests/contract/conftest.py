@@ -9,9 +9,18 @@ import pytest
 from tests.contract.backends import StoreBackend, StreamBackend
 
 
-@pytest.fixture(params=["embedded"])
+REAL = [
+    pytest.mark.services,
+    pytest.mark.filterwarnings("ignore:(read|open)_text is deprecated:DeprecationWarning"),  # kafka-python 3.0.12
+]
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=REAL)])
 def stream_backend(request: pytest.FixtureRequest, tmp_path: Path) -> StreamBackend:
-    assert request.param == "embedded"
+    if request.param == "kafka":
+        url = f"kafka://{request.getfixturevalue('services').bootstrap}?session_s=6"  # brokers allow no less
+        short = f"{url}&max_poll_s=0.5"
+        return StreamBackend(url=url, short_session_url=short, short_session_s=0.5, patience_s=60.0)
     url = f"sqlite://{tmp_path}/stream.db"
     return StreamBackend(url=url, short_session_url=f"{url}?lease_s=0.5", short_session_s=0.5)
 

@@ -33,7 +33,8 @@ def build_stream(url: str, worker: str) -> Stream:
     """Build the back end that `url` names; `worker` names this member in what operators see.
 
     `sqlite:///ABS/PATH/stream.db` is the embedded log (option `?lease_s=30`: how long a silent member keeps its
-    partitions). Nothing is opened before one of its factories is called.
+    partitions). `kafka://HOST:PORT,HOST:PORT` is Apache Kafka (options: `workers.streams.kafka.KafkaSettings`).
+    Nothing is opened before one of its factories is called.
 
     Raises:
         ConfigError: the scheme or an option is unknown.
@@ -44,8 +45,12 @@ def build_stream(url: str, worker: str) -> Stream:
 
         return build_embedded_stream(url, worker)
     if scheme == "kafka":
-        raise ConfigError(
-            "stream.url: kafka:// needs the Kafka back end (extra groknet[kafka]), which this build does not have;"
-            " use the embedded log, sqlite:///ABS/PATH/stream.db"
-        )
+        try:
+            from workers.streams.kafka import build_kafka_stream
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"stream.url: kafka:// needs {error.name}, which is not installed: pip install 'groknet[kafka]'"
+            ) from None
+
+        return build_kafka_stream(url, worker)
     raise ConfigError(f"stream.url: unknown scheme {scheme!r}; known are sqlite:// (embedded) and kafka://")

@@ -1,9 +1,10 @@
-"""Real servers for the tests of this room: started once, stopped whatever happens."""
+"""Real servers for every test that needs one: started once a run, stopped whatever happens."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +24,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """One broker and one node, open to all."""
+    """One broker and one node, open to all; GROKNET_SERVICES_HOME=DIR, for quick rounds, takes those that run there."""
+    home = os.environ.get("GROKNET_SERVICES_HOME")
+    if home:
+        yield Services(Path(home))
+        return
     with Services(tmp_path_factory.mktemp("services"), ServicesSettings(java_options=QUICK_JAVA)) as running:
         yield running
 

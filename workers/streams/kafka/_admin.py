@@ -1,0 +1,160 @@
+"""Topics and offsets of a Kafka cluster."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from kafka import TopicPartition, errors  # type: ignore[import-untyped]
+from kafka.admin import KafkaAdminClient, OffsetSpec  # type: ignore[import-untyped]
+
+from schemas.errors import ConfigError, Transient
+from workers.streams.base import Partition, Record, TopicSpec
+from workers.streams.kafka._connect import meaning, open_client
+from workers.streams.kafka._reader import Reader
+from workers.streams.kafka._settings import KafkaSettings
+from workers.streams.kafka._topics import await_topics, check, creation, describe
+
+_PATIENCE_S = 10.0  # for a coordinator that moves, a broker that restarts
+_AGAIN_AFTER_S = 0.2
+_CREATE_TRIES = 3
+_REFUSALS = (errors.InvalidReplicationFactorError, errors.InvalidConfigurationError, errors.PolicyViolationError)
+
+Answer = TypeVar("Answer")
+
+
+class KafkaAdmin:
+    """Port `StreamAdmin`. Thread-safe."""
+
+    def __init__(self, *, settings: KafkaSettings, worker: str) -> None:
+        """Connects; raises ConfigError or Transient."""
+        self._settings = settings
+        self._worker = worker
+        self._lock = threading.Lock()
+        self._partitions: dict[str, int] = {}  # they never change: keys are placed by their number
+        self._idle: Reader | None = None
+        self._client: Any = self._open()
+
+    def ensure_topics(self, topics: Sequence[TopicSpec]) -> None:
+        """See the port; present topics are checked before any is made."""
+        if not topics:
+            return
+        try:
+            for _ in range(_CREATE_TRIES):
+                if self._ask("making topics", lambda client: self._ensure(client, topics)):
+                    return
+        except _Refused as refused:
+            raise ConfigError(
+                f"topics: the brokers refuse to make them: {refused}; see replicas= of stream.url"
+            ) from None
+        raise Transient("stream", "topics_in_flux", "topics are made and removed by somebody else just now; try again")
+
+    def end_offsets(self, topic: str) -> dict[Partition, int]:
+        """See the port; raises ConfigError for an unknown topic."""
+        return self._ask(f"asking for the end of {topic}", lambda client: self._ends(client, topic))
+
+    def committed(self, group: str, topic: str) -> dict[Partition, int]:
+        """See the port."""
+
+        def ask(client: Any) -> dict[Partition, int]:
+            places = self._places(client, topic)
+            found = client.list_group_offsets({group: places})[group]
+            return {
+                Partition(place.topic, place.partition): entry.offset
+                for place, entry in found.items()
+                if place.topic == topic and entry.offset >= 0
+            }
+
+        return self._ask(f"asking for offsets of {group}", ask)
+
+    def read(self, topic: str, start: Mapping[Partition, int] | None = None) -> Iterator[Record]:
+        """See the port; raises Transient, while reading, when a broker stays silent."""
+        ends = self.end_offsets(topic)
+        return self._records(ends, dict(start or {}))
+
+    def close(self) -> None:
+        """See the port."""
+        with self._lock:
+            self._drop()
+            idle, self._idle = self._idle, None
+        if idle is not None:
+            idle.close()
+
+    def _records(self, ends: Mapping[Partition, int], start: Mapping[Partition, int]) -> Iterator[Record]:
+        with self._lock:
+            reader, self._idle = self._idle, None
+        reader = reader or Reader(self._settings, self._worker)
+        sound = False
+        try:
+            yield from reader.read(ends, start)
+            sound = True
+        finally:
+            with self._lock:
+                keep = sound and self._idle is None and self._client is not None
+                if keep:
+                    self._idle = reader
+            if not keep:
+                reader.close()
+
+    def _ends(self, client: Any, topic: str) -> dict[Partition, int]:
+        places = self._places(client, topic)
+        found = client.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST))
+        return {Partition(place.topic, place.partition): found[place].offset for place in places}
+
+    def _places(self, client: Any, topic: str) -> list[Any]:
+        if topic not in self._partitions:
+            self._partitions[topic] = await_topics(client, [topic])[topic].partitions
+        return [TopicPartition(topic, number) for number in range(self._partitions[topic])]
+
+    def _ensure(self, client: Any, topics: Sequence[TopicSpec]) -> bool:
+        present = describe(client, [spec.name for spec in topics])
+        for spec in topics:
+            if spec.name in present:
+                check(spec, present[spec.name])
+        missing = [spec for spec in topics if spec.name not in present]
+        if not missing:
+            return True
+        brokers = len(client.describe_cluster()["brokers"])
+        try:
+            client.create_topics(creation(missing, brokers, self._settings.replicas), wait_for_metadata=True)
+        except errors.TopicAlreadyExistsError:
+            return False  # somebody else is at it: see what they have made
+        except _REFUSALS as error:
+            raise _Refused(str(error)) from None
+        return True
+
+    def _ask(self, doing: str, question: Callable[[Any], Answer]) -> Answer:
+        """Ask, again with a new client where an error may pass. Raises ConfigError or Transient."""
+        deadline = time.monotonic() + _PATIENCE_S
+        with self._lock:
+            while True:
+                try:
+                    if self._client is None:
+                        self._client = self._open()
+                    return question(self._client)
+                except errors.UnknownTopicOrPartitionError:
+                    self._partitions.clear()  # removed since; looked up anew it is missing, or another
+                    self._pause_or_raise(errors.UnknownTopicOrPartitionError(doing), doing, deadline)
+                except errors.KafkaError as error:
+                    self._drop()
+                    self._pause_or_raise(error, doing, deadline)
+
+    def _pause_or_raise(self, error: errors.KafkaError, doing: str, deadline: float) -> None:
+        if not isinstance(error, errors.RetriableError) or time.monotonic() >= deadline:
+            raise meaning(error, self._settings, doing) from error
+        time.sleep(_AGAIN_AFTER_S)
+
+    def _open(self) -> Any:
+        client, _ = open_client(KafkaAdminClient, self._settings, client_id=self._worker)
+        return client
+
+    def _drop(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+
+class _Refused(Exception):
+    """The brokers will not make a topic as asked."""

@@ -1,0 +1,93 @@
+"""Opening clients of kafka-python, and saying what its errors mean here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kafka import errors  # type: ignore[import-untyped]
+from kafka.net.compat import KafkaNetClient  # type: ignore[import-untyped]
+
+from schemas.errors import ConfigError, GroknetError, Transient
+from workers.streams.kafka._diagnosis import unreachable
+from workers.streams.kafka._settings import KafkaSettings
+
+CONNECT_TIMEOUT_S = 10.0  # leaves time for the diagnosis within fifteen seconds
+REQUEST_TIMEOUT_S = 10.0  # a paused broker is given up within this; leaders change in less
+_COMMON = {
+    "bootstrap_timeout_ms": int(CONNECT_TIMEOUT_S * 1000),
+    "request_timeout_ms": int(REQUEST_TIMEOUT_S * 1000),
+    "reconnect_backoff_max_ms": 1000,  # a broker that restarts is found again within a second
+}
+_REFUSED = (
+    errors.SaslAuthenticationFailedError,
+    errors.UnsupportedSaslMechanismError,
+    errors.IllegalSaslStateError,
+)
+
+# What this client logs is for those who set logging up; a command line says it in its own error.
+logging.getLogger("kafka").addHandler(logging.NullHandler())
+
+
+def open_client(kind: Callable[..., Any], settings: KafkaSettings, **options: Any) -> tuple[Any, Any]:
+    """Open a client of kafka-python; returns it and its connections, which have `wakeup`.
+
+    Raises:
+        ConfigError: the broker refuses user or password, or does not speak as configured.
+        Transient: no broker answers.
+    """
+    opened: list[Any] = []
+
+    def connections(**configs: Any) -> Any:
+        opened.append(KafkaNetClient(**configs))
+        return opened[-1]
+
+    wanted = {**_COMMON, **settings.client_options(), **options, "kafka_client": connections}
+    try:
+        return kind(**wanted), opened[0]
+    except errors.KafkaError as error:
+        for connection in opened:
+            connection.close()  # its thread would live on
+        if isinstance(error, errors.KafkaTimeoutError):
+            raise unreachable(settings, CONNECT_TIMEOUT_S) from None
+        raise meaning(error, settings, "connecting") from error
+
+
+@contextmanager
+def translated(settings: KafkaSettings, doing: str) -> Iterator[None]:
+    """Turn kafka-python's errors into ours: ConfigError where somebody must change something, else Transient."""
+    try:
+        yield
+    except errors.KafkaError as error:
+        raise meaning(error, settings, doing) from error
+
+
+def meaning(error: BaseException, settings: KafkaSettings, doing: str) -> GroknetError:
+    """Our error for one of kafka-python's."""
+    servers = ",".join(settings.servers)
+    if isinstance(error, _REFUSED):
+        return ConfigError(
+            f"stream.url: Kafka at {servers} refuses user {settings.user!r} with {settings.mechanism};"
+            " correct user=, password= (or password_file=) and mechanism="
+        )
+    if isinstance(error, errors.AuthorizationError):
+        who = f"user {settings.user!r}" if settings.user else "a client without a user"
+        return ConfigError(f"stream.url: Kafka at {servers} forbids {who}: {error}; grant it on the brokers ({doing})")
+    if isinstance(error, errors.InvalidTopicError):
+        return ConfigError(f"topic name: {error}; use letters, digits, '.', '_' and '-'")
+    if isinstance(error, errors.UnsupportedVersionError):
+        return ConfigError(f"stream.url: Kafka at {servers} is too old ({error}); 2.5 is the oldest that will do")
+    if isinstance(error, errors.InvalidSessionTimeoutError):
+        return ConfigError(
+            "stream.url: session_s is outside what the brokers allow (group.min.session.timeout.ms and"
+            " group.max.session.timeout.ms); 6 to 1800 is usual"
+        )
+    return Transient("stream", _code(error), f"{doing}: Kafka at {servers}: {error}; tried again later")
+
+
+def _code(error: BaseException) -> str:
+    """KafkaTimeoutError as kafka_timeout."""
+    name = type(error).__name__.removeprefix("Kafka").removesuffix("Error")
+    return "kafka" + "".join(f"_{c.lower()}" if c.isupper() else c for c in name)

@@ -1,0 +1,181 @@
+"""The consumer: a member of a Kafka group."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from kafka import KafkaConsumer as Client  # type: ignore[import-untyped]
+from kafka import TopicPartition, errors
+from kafka.coordinator.assignors.cooperative_sticky import (  # type: ignore[import-untyped]
+    CooperativeStickyAssignor,
+)
+from kafka.structs import OffsetAndMetadata  # type: ignore[import-untyped]
+
+from schemas.errors import Transient
+from workers.streams.base import Partition, RebalanceListener, Record
+from workers.streams.kafka._buffer import FairBuffer
+from workers.streams.kafka._connect import REQUEST_TIMEOUT_S, open_client, translated
+from workers.streams.kafka._rebalance import Kind, PollThread, Relay
+from workers.streams.kafka._settings import KafkaSettings
+from workers.streams.kafka._topics import require_topics
+
+FETCH_OPTIONS = {
+    "auto_offset_reset": "earliest",
+    "enable_auto_commit": False,
+    "allow_auto_create_topics": False,
+    "fetch_max_bytes": 16 * 1024 * 1024,  # of one broker's answer; two of them are in memory at worst
+    "metrics_enabled": False,  # workers measure themselves; the client's own cost 10 % of a poll
+}
+_REFILL_RECORDS = 500
+_LOOK_EVERY_S = 0.1  # how often the group is attended to while the buffer has enough
+_HEARTBEATS_A_SESSION = 10
+_MAX_HEARTBEAT_S = 3.0  # a rebalance waits until each member's next heartbeat
+_CLOSE_TIMEOUT_S = 5.0
+
+
+class KafkaConsumer:
+    """A member of a group (port `Consumer`). Joins at the first poll."""
+
+    def __init__(
+        self,
+        group: str,
+        topics: Sequence[str],
+        listener: RebalanceListener,
+        *,
+        settings: KafkaSettings,
+        worker: str,
+    ) -> None:
+        """Connects; raises ConfigError for an unknown topic, Transient when no broker answers."""
+        self._settings = settings
+        self._listener = listener
+        self._owned: set[Partition] = set()
+        self._paused: set[Partition] = set()
+        self._buffer = FairBuffer()
+        self._look_due = 0.0
+        self._closed = False
+        require_topics(settings, topics)
+        heartbeat_s = min(_MAX_HEARTBEAT_S, settings.session_s / _HEARTBEATS_A_SESSION)
+        assignor = CooperativeStickyAssignor()
+        self._client, connections = open_client(
+            Client,
+            settings,
+            client_id=worker,
+            group_id=group,
+            session_timeout_ms=int(settings.session_s * 1000),
+            heartbeat_interval_ms=int(heartbeat_s * 1000),
+            max_poll_interval_ms=int(settings.max_poll_s * 1000),
+            partition_assignment_strategy=[assignor],
+            **FETCH_OPTIONS,
+        )
+        relay = Relay(assignor)
+        self._client.subscribe(topics=list(topics), listener=relay)
+        self._learn_topics(topics)
+        self._polls = PollThread(self._client, connections, relay, f"kafka-poll-{worker}")
+
+    def poll(self, timeout_s: float, max_records: int) -> list[Record]:
+        """See the port; also raises Transient while no broker answers, ConfigError when access is refused."""
+        if self._closed:
+            raise ValueError("poll after close")
+        deadline = time.monotonic() + timeout_s
+        while True:
+            ready = self._buffer.ready(self._paused)
+            if not ready or time.monotonic() >= self._look_due:
+                # With records at hand, one more a look at most, so that the buffer cannot grow.
+                wait_s = 0.0 if ready else max(0.0, deadline - time.monotonic())
+                self._fetch(wait_s, 1 if ready else _REFILL_RECORDS)
+            records = self._buffer.take(max_records, self._paused)
+            if records or time.monotonic() >= deadline:
+                return records
+
+    def commit(self, next_offsets: Mapping[Partition, int]) -> None:
+        """See the port; raises Transient when the group is rebalancing (poll, then commit again) or none answers."""
+        offsets = {
+            TopicPartition(partition.topic, partition.number): OffsetAndMetadata(offset)
+            for partition, offset in next_offsets.items()
+            if partition in self._owned
+        }
+        if not offsets or self._closed:
+            return
+        with translated(self._settings, "committing"):
+            try:
+                self._client.commit(offsets, timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
+            except errors.RebalanceInProgressError:
+                raise _rebalancing() from None
+            except errors.CommitFailedError as error:
+                if any(isinstance(cause, errors.RebalanceInProgressError) for cause in error.args):
+                    raise _rebalancing() from None
+                # Thrown out of the group: the partitions are lost, as the next poll will tell.
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        """See the port; partitions that are not assigned are ignored."""
+        wanted = set(partitions) & self._owned
+        self._paused |= wanted
+        self._client.pause(*self._assigned(wanted))
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """See the port."""
+        wanted = set(partitions) & self._paused
+        self._paused -= wanted
+        self._client.resume(*self._assigned(wanted))
+
+    def close(self) -> None:
+        """See the port; the listener is not run."""
+        if self._closed:
+            return
+        self._closed = True
+        self._polls.stop()
+        self._owned.clear()
+        with translated(self._settings, "leaving the group"):
+            self._client.close(autocommit=False, timeout_ms=int(_CLOSE_TIMEOUT_S * 1000))
+
+    def _learn_topics(self, topics: Sequence[str]) -> None:
+        """A leader that does not know the topics yet would take their partitions from everybody."""
+        try:
+            with translated(self._settings, "looking topics up"):
+                places = [TopicPartition(topic, 0) for topic in topics]
+                self._client.end_offsets(places, timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
+        except BaseException:
+            self._client.close(autocommit=False)
+            raise
+
+    def _fetch(self, timeout_s: float, max_records: int) -> None:
+        with translated(self._settings, "polling"):
+            fetched = self._polls.poll(timeout_s, max_records, self._deal)
+        self._look_due = time.monotonic() + _LOOK_EVERY_S
+        for place, found in fetched.items():
+            partition = Partition(place.topic, place.partition)
+            if partition in self._owned:
+                self._buffer.add(partition, (record_of(partition, item) for item in found))
+
+    def _deal(self, kind: Kind, partitions: frozenset[Partition]) -> None:
+        if kind == "assigned":
+            self._owned |= partitions
+            self._listener.assigned(partitions)
+            return
+        self._buffer.drop(partitions)
+        self._paused -= partitions
+        if kind == "lost":
+            self._owned -= partitions
+            self._listener.lost(partitions)
+            return
+        try:
+            self._listener.revoked(partitions)
+        finally:
+            self._owned -= partitions
+
+    def _assigned(self, partitions: set[Partition]) -> list[TopicPartition]:
+        """Those that the client has, too: what is being revoked it has given up before the listener is told."""
+        known: set[TopicPartition] = self._client.assignment()
+        return [place for p in partitions if (place := TopicPartition(p.topic, p.number)) in known]
+
+
+def record_of(partition: Partition, item: Any) -> Record:
+    """A record of ours for one of kafka-python's."""
+    headers = tuple((name, value or b"") for name, value in item.headers) if item.headers else ()
+    return Record(partition, item.offset, item.timestamp, item.key, item.value, headers)
+
+
+def _rebalancing() -> Transient:
+    return Transient("stream", "rebalancing", "the group is being rebalanced; poll, and commit again")

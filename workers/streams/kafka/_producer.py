@@ -1,0 +1,177 @@
+"""The producer: acknowledged by all copies in sync, without duplicates, with a bounded buffer."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from kafka import KafkaProducer as Client  # type: ignore[import-untyped]
+from kafka import errors
+
+from schemas.envelope import Headers
+from schemas.errors import Invalid, Reject, Transient
+from workers.streams.kafka._connect import open_client, translated
+from workers.streams.kafka._settings import KafkaSettings
+from workers.streams.kafka._topics import TopicFacts, require_topics
+
+_BUFFER_RECORDS = 20_000  # beyond it send raises Reject: as the embedded log, seconds of work
+_BUFFER_BYTES = 64 * 1024 * 1024
+_DELIVERY_TIMEOUT_S = 60.0  # then a record has failed for good; a broker that is killed is replaced well within
+_CLOSE_TIMEOUT_S = _DELIVERY_TIMEOUT_S + 5.0
+_OPTIONS = {
+    "acks": "all",
+    "enable_idempotence": True,
+    "allow_auto_create_topics": False,
+    "delivery_timeout_ms": int(_DELIVERY_TIMEOUT_S * 1000),
+    "max_block_ms": 10_000,  # for a topic's partitions, once
+    "linger_ms": 2,  # a lone send waits this long for company
+    "batch_size": 128 * 1024,
+    "max_request_size": 32 * 1024 * 1024,  # the topic's own bound is what counts, and is checked
+    "metrics_enabled": False,
+}
+_RELEASE_TIMEOUT_S = 5.0
+_OVERHEAD_BYTES = 128  # of a batch and of a record, beside key, value and headers
+
+
+class _Delivery:
+    """The promise of one send (port `Delivery`)."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: Any) -> None:
+        self._future = future
+
+    def wait(self, timeout_s: float) -> None:
+        """See the port."""
+        try:
+            self._future.get(timeout_s)
+        except errors.KafkaError as error:
+            if self._future.is_done:
+                raise _failed(error) from error
+            text = f"not durable within {timeout_s} s; it may still become so: wait again, or send again later"
+            raise Transient("stream", "delivery_timeout", text) from None
+
+
+class KafkaProducer:
+    """Sends records (port `Producer`). Thread-safe."""
+
+    def __init__(self, *, settings: KafkaSettings, worker: str) -> None:
+        """Connects; raises ConfigError or Transient."""
+        self._settings = settings
+        self._worker = worker
+        self._lock = threading.Lock()
+        self._topics: dict[str, TopicFacts] = {}
+        self._buffered = 0
+        self._buffered_bytes = 0
+        self._failure: BaseException | None = None  # the first since the last flush
+        self._broken = False
+        self._closed = False
+        self._client = self._open()
+
+    def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> _Delivery:
+        """See the port; also raises Invalid for a record larger than the topic takes, or without key and value."""
+        facts = self._topics.get(topic) or self._look_up(topic)
+        size = len(key or b"") + len(value or b"") + sum(len(name) + len(text) for name, text in headers)
+        _check(topic, facts, key, value, size)
+        client = self._admit(size)
+        try:
+            with translated(self._settings, f"sending to {topic}"):
+                future = client.send(topic, value=value, key=key, headers=list(headers))
+        except ValueError as error:  # the topic went away, or the client was closed by another thread
+            self._settle(size)
+            raise Transient("stream", "send_failed", f"sending to {topic}: {error}; tried again later") from error
+        except BaseException:
+            self._settle(size)
+            raise
+        future.add_callback(self._succeeded, size)
+        future.add_errback(self._failed, client, size)
+        return _Delivery(future)
+
+    def flush(self, timeout_s: float) -> None:
+        """See the port; raises what a send failed with since the last flush."""
+        try:
+            self._client.flush(timeout=timeout_s)
+        except errors.KafkaError as error:
+            text = f"not everything is durable within {timeout_s} s; it may still become so: flush again"
+            raise Transient("stream", "flush_timeout", text) from error
+        with self._lock:
+            failure, self._failure = self._failure, None
+        if failure is not None:
+            raise _failed(failure) from failure
+
+    def close(self) -> None:
+        """See the port; raises as flush does, and is released then, too."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        try:
+            self.flush(_CLOSE_TIMEOUT_S)
+        finally:
+            _release(self._client)
+
+    def _admit(self, size: int) -> Any:
+        """Take room in the buffer; returns the client to send with."""
+        with self._lock:
+            if self._closed:
+                raise ValueError("send after close")
+            if self._buffered >= _BUFFER_RECORDS or self._buffered_bytes + size > _BUFFER_BYTES:
+                raise Reject(
+                    f"stream: {self._buffered} records ({self._buffered_bytes} bytes) wait for brokers; slow down"
+                )
+            if self._broken:
+                threading.Thread(target=_release, args=(self._client,), daemon=True).start()
+                self._client = self._open()
+                self._broken = False
+            self._buffered += 1
+            self._buffered_bytes += size
+            return self._client
+
+    def _succeeded(self, size: int, _: Any) -> None:
+        self._settle(size)
+
+    def _failed(self, client: Any, size: int, error: BaseException) -> None:
+        with self._lock:
+            self._failure = self._failure or error
+            # kafka-python fails every later record after an error that is not to be retried: start over.
+            if client is self._client and not isinstance(error, errors.RetriableError):
+                self._broken = True
+        self._settle(size)
+
+    def _settle(self, size: int) -> None:
+        with self._lock:
+            self._buffered -= 1
+            self._buffered_bytes -= size
+
+    def _look_up(self, topic: str) -> TopicFacts:
+        facts = require_topics(self._settings, [topic])[topic]
+        self._topics[topic] = facts
+        return facts
+
+    def _open(self) -> Any:
+        client, _ = open_client(Client, self._settings, client_id=self._worker, **_OPTIONS)
+        return client
+
+
+def _check(topic: str, facts: TopicFacts, key: bytes | None, value: bytes | None, size: int) -> None:
+    """Refuse what the broker would: there it would take the records beside it down, too."""
+    if key is None and facts.compacted:
+        raise Invalid("stream", "key_missing", f"topic {topic!r} is compacted: every record needs a key")
+    if key is None and value is None:
+        raise Invalid("stream", "empty", f"topic {topic!r}: a record has a key, a value, or both")
+    if size + _OVERHEAD_BYTES > facts.max_message_bytes:
+        raise Invalid(
+            "stream", "too_large", f"topic {topic!r} takes {facts.max_message_bytes} bytes a record (max.message.bytes)"
+        )
+
+
+def _failed(error: BaseException) -> Transient:
+    return Transient("stream", "delivery_failed", f"the brokers did not take it: {error}; send again later")
+
+
+def _release(client: Any) -> None:
+    """Close; what a client holds that gave up or cannot reach its brokers is failed, not waited for."""
+    if client._accumulator.has_incomplete:
+        client._sender.force_close()  # close() itself would wait for brokers, and leave its thread if they stay away
+        client._sender.join(_RELEASE_TIMEOUT_S)
+    client.close(timeout=_RELEASE_TIMEOUT_S)

@@ -1,0 +1,124 @@
+"""What topics are, and what they ought to be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import errors  # type: ignore[import-untyped]
+from kafka.admin import ConfigResource, KafkaAdminClient  # type: ignore[import-untyped]
+
+from schemas.errors import ConfigError
+from workers.streams.base import TopicSpec
+from workers.streams.kafka._connect import open_client, translated
+from workers.streams.kafka._settings import KafkaSettings
+
+_SPREAD_S = 3.0  # brokers hear of a new topic one after the other, within a second
+_WANTED_REPLICAS = 3
+# An index that is restored must find the removals that came since its snapshot.
+_TOMBSTONES_KEPT_MS = 7 * 24 * 3600 * 1000
+_UNKNOWN_TOPIC = 3  # error code of the protocol
+_FORBIDDEN_TOPIC = 29
+
+
+@dataclass(frozen=True, slots=True)
+class TopicFacts:
+    """What a topic is; where its configuration may not be read, Kafka's defaults."""
+
+    partitions: int
+    compacted: bool
+    retention_ms: int | None
+    max_message_bytes: int
+
+
+def describe(client: Any, names: Collection[str]) -> dict[str, TopicFacts]:
+    """The topics of these that exist. Raises errors of kafka-python."""
+    found: dict[str, int] = {}
+    for topic in client.describe_topics(list(names)):
+        if topic["error_code"] == _FORBIDDEN_TOPIC:
+            raise errors.TopicAuthorizationFailedError(topic["name"])
+        if topic["error_code"] != _UNKNOWN_TOPIC and topic["partitions"]:
+            found[topic["name"]] = len(topic["partitions"])
+    if not found:
+        return {}
+    resources = [ConfigResource("TOPIC", name) for name in found]
+    configs = client.describe_configs(resources, config_filter="all").get("topic", {})
+    return {name: _facts(partitions, configs.get(name, {})) for name, partitions in found.items()}
+
+
+def _facts(partitions: int, config: Mapping[str, Mapping[str, str]]) -> TopicFacts:
+    values = {key: entry["value"] for key, entry in config.items()}
+    policy = values.get("cleanup.policy", "delete").replace(" ", "").split(",")
+    retention_ms = int(values.get("retention.ms", -1)) if "delete" in policy else -1
+    return TopicFacts(
+        partitions=partitions,
+        compacted="compact" in policy,
+        retention_ms=None if retention_ms < 0 else retention_ms,
+        max_message_bytes=int(values.get("max.message.bytes", 1_048_588)),
+    )
+
+
+def await_topics(client: Any, names: Collection[str]) -> dict[str, TopicFacts]:
+    """All of these; raises ConfigError when one stays unknown, and errors of kafka-python."""
+    deadline = time.monotonic() + _SPREAD_S
+    while True:
+        found = describe(client, names)
+        missing = sorted(set(names) - found.keys())
+        if not missing:
+            return found
+        if time.monotonic() >= deadline:
+            raise ConfigError(f"topic {missing[0]!r} does not exist; make it with `groknet topics apply`")
+        time.sleep(0.2)
+
+
+def require_topics(settings: KafkaSettings, names: Collection[str]) -> dict[str, TopicFacts]:
+    """As `await_topics`, with a client of its own. Raises ConfigError or Transient."""
+    client, _ = open_client(KafkaAdminClient, settings)
+    try:
+        with translated(settings, "looking topics up"):
+            return await_topics(client, names)
+    finally:
+        client.close()
+
+
+def check(spec: TopicSpec, facts: TopicFacts) -> None:
+    """Raises ConfigError when a topic is not what it should be, with the remedy."""
+    if facts.partitions != spec.partitions:
+        raise ConfigError(
+            f"topic {spec.name!r} has {facts.partitions} partitions, wanted {spec.partitions}: keys are placed by their"
+            " number, so keep the topic's, or take a new name"
+        )
+    have = (facts.compacted, facts.retention_ms)
+    if have != (spec.compacted, spec.retention_ms):
+        wanted = ",".join(f"{key}=[{value}]" for key, value in _kept(spec).items())
+        raise ConfigError(
+            f"topic {spec.name!r} has (compacted, retention_ms) {have}, wanted {(spec.compacted, spec.retention_ms)};"
+            f" set it with kafka-configs --alter --entity-type topics --entity-name {spec.name} --add-config {wanted}"
+        )
+
+
+def creation(specs: Sequence[TopicSpec], brokers: int, replicas: int | None) -> dict[str, dict[str, Any]]:
+    """The request that makes them, for a cluster of `brokers`; a write needs more than half of the copies."""
+    copies = replicas or min(_WANTED_REPLICAS, brokers)
+    return {
+        spec.name: {
+            "num_partitions": spec.partitions,
+            "replication_factor": copies,
+            "configs": {**_kept(spec), **_tombstones(spec), "min.insync.replicas": str((copies + 1) // 2)},
+        }
+        for spec in specs
+    }
+
+
+def _kept(spec: TopicSpec) -> dict[str, str]:
+    if not spec.compacted:
+        return {"cleanup.policy": "delete", "retention.ms": str(-1 if spec.retention_ms is None else spec.retention_ms)}
+    if spec.retention_ms is None:
+        return {"cleanup.policy": "compact"}
+    return {"cleanup.policy": "compact,delete", "retention.ms": str(spec.retention_ms)}
+
+
+def _tombstones(spec: TopicSpec) -> dict[str, str]:
+    return {"delete.retention.ms": str(_TOMBSTONES_KEPT_MS)} if spec.compacted else {}
