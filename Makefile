@@ -51,5 +51,5 @@ $(VENV)/.demo-ready: pyproject.toml | $(VENV)/bin/python
 	$(call install,cpu)
 
 $(VENV)/.test-ready: pyproject.toml | $(VENV)/bin/python
-	$(call install,cpu$(comma)train$(comma)dev)
+	$(call install,cpu$(comma)train$(comma)kafka$(comma)cassandra$(comma)services$(comma)dev)
 	@touch $(VENV)/.demo-ready

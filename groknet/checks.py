@@ -24,7 +24,14 @@ from schemas.topics import UPLOADED
 _MIN_PYTHON = (3, 11)
 _LOW_DISK_BYTES = 1_000_000_000  # about 10,000 listings with photos inside their events
 _REQUIREMENT = re.compile(r"""(?P<name>[A-Za-z0-9._-]+)[^;]*(?:;.*extra == ["'](?P<extra>[\w-]+)["'])?""")
-_OPTIONAL = {"cpu": "to run workers on a CPU", "gpu": "to run workers on an NVIDIA GPU", "train": "to train"}
+_OPTIONAL = {
+    "cpu": "to run workers on a CPU",
+    "gpu": "to run workers on an NVIDIA GPU",
+    "train": "to train",
+    "kafka": "to stream through Kafka",
+    "cassandra": "to store in Cassandra",
+    "services": "to start both on this machine",
+}
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):

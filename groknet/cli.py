@@ -71,16 +71,17 @@ def _group(name: str, text: str, commands: dict[str, tuple[str, str]], asked: Se
 
 
 def _add(app: App, commands: dict[str, tuple[str, str]], asked: Sequence[str]) -> None:
-    for name, (target, text) in commands.items():
-        if name in asked:
-            module, _, function = target.partition(":")
-            text = _reflowed(vars(import_module(module))[function].__doc__ or text)
-        app.command(target, name=name, help=text)
+    for name, (target, line) in commands.items():
+        app.command(target, name=name, help=_full_help(target, line) if name in asked else line)
 
 
-def _reflowed(docstring: str) -> str:
-    """One line a paragraph, so that the terminal's width decides where lines end."""
-    return "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(docstring).split("\n\n"))
+def _full_help(target: str, line: str) -> str:
+    """A command's docstring with one line a paragraph, so that the terminal's width decides where lines end; `line`
+    for a group, whose commands explain themselves."""
+    module, _, name = target.partition(":")
+    command = vars(import_module(module))[name]
+    docstring = line if isinstance(command, App) else inspect.getdoc(command) or line
+    return "\n\n".join(" ".join(part.split()) for part in docstring.split("\n\n"))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -127,7 +128,16 @@ def _explain(error: Exception) -> tuple[str, Exit]:
     return f"a fault of ours: {type(error).__name__}: {error}; set {TRACEBACK}=1 to see where", Exit.FAILED
 
 
-_EXTRAS = {"torch": "train", "timm": "train", "sklearn": "train", "onnx": "train", "faiss": "cpu", "onnxruntime": "cpu"}
+_EXTRAS = {
+    "torch": "train",
+    "timm": "train",
+    "sklearn": "train",
+    "onnx": "train",
+    "faiss": "cpu",
+    "onnxruntime": "cpu",
+    "kafka": "kafka",
+    "cassandra": "cassandra",
+}
 
 
 def _missing(error: ModuleNotFoundError) -> str:

