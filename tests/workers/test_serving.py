@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from schemas.errors import ConfigError
-from workers.serving import Health, operations_routes, serve
+from workers.serving import Health, _listen, operations_routes, serve
 
 
 class Clock:
@@ -85,6 +85,12 @@ def test_the_three_operations_routes_over_a_real_port():
         server.stop()
     assert not server.running
     server.stop()
+
+
+def test_answers_do_not_wait_for_acknowledgements():
+    """asyncio turns Nagle's algorithm off only on sockets that name their protocol; accepted ones inherit it."""
+    with _listen("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
 
 
 def test_a_dead_loop_answers_503():

@@ -19,9 +19,9 @@ def stream_at(home: Path) -> Stream:
     return build_stream(f"sqlite://{home}/stream.db", "tests")
 
 
-def ensure_topic(stream: Stream) -> None:
+def ensure_topic(stream: Stream, epoch: str) -> None:
     admin = stream.admin()
-    topic = next(topic for topic in topics_for(EPOCH) if topic.name == TOPIC)
+    topic = next(topic for topic in topics_for(epoch) if topic.name == hash_topic(epoch))
     admin.ensure_topics([TopicSpec(topic.name, topic.partitions, True, topic.retention_ms)])
     admin.close()
 
@@ -46,8 +46,9 @@ def message(listing_id: str, time: int, hashes: dict[str, str], **fields: object
 class Publisher:
     """Publishes as the tagger does; a context manager."""
 
-    def __init__(self, stream: Stream) -> None:
-        ensure_topic(stream)
+    def __init__(self, stream: Stream, epoch: str = EPOCH) -> None:
+        ensure_topic(stream, epoch)
+        self._topic = hash_topic(epoch)
         self._producer = stream.producer()
 
     def __enter__(self) -> Publisher:
@@ -66,7 +67,7 @@ class Publisher:
         headers = cloud_event_headers(type_=HASH_TYPE, source="/tests", key=key, time_us=uploaded_us)
         if event_time is not None:
             headers = (*headers, (EVENT_TIME_HEADER, str(event_time).encode()))
-        self._producer.send(TOPIC, key.encode(), value, headers)
+        self._producer.send(self._topic, key.encode(), value, headers)
 
     def flush(self) -> None:
         self._producer.flush(30)

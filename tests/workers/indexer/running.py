@@ -25,10 +25,11 @@ POLL_S = 0.01
 class Running:
     """An indexer in threads of this process."""
 
-    def __init__(self, stream: Stream, home: Path, **settings: Any) -> None:
+    def __init__(self, stream: Stream, home: Path, epoch: str = EPOCH, **settings: Any) -> None:
+        self._epoch = epoch
         self.health = Health()
         chosen = IndexerSettings(**({"poll_interval_s": POLL_S} | settings))
-        self._indexer = build_indexer(chosen, stream=stream, epoch=EPOCH, home=home, health=self.health)
+        self._indexer = build_indexer(chosen, stream=stream, epoch=epoch, home=home, health=self.health)
         self.server: Server = serve(self._indexer.app, "127.0.0.1", 0)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._indexer.run, args=(self._stop,))
@@ -52,7 +53,7 @@ class Running:
         return answer.status, json.loads(answer.data)
 
     def ask(self, **query: Any) -> tuple[int, Any]:
-        answer = HTTP.request("POST", self.server.url + "/v1/neighbours", json={"epoch": EPOCH, "k": 10} | query)
+        answer = HTTP.request("POST", self.server.url + "/v1/neighbours", json={"epoch": self._epoch, "k": 10} | query)
         return answer.status, json.loads(answer.data)
 
 

@@ -108,8 +108,7 @@ class Rig:
         until(lambda: self.indexer.health.ready and self.count() == count)
 
     def count(self) -> int:
-        query = {"hashes": ["0" * 64], "k": 2000}
-        return len(self.indexer.ask(**query)[1]["neighbours"][0])
+        return len(self.indexer.ask(hashes=["0" * 64], k=2000)[1]["neighbours"][0])
 
     def get(self, path: str) -> tuple[int, Any]:
         answer = HTTP.request("GET", self.server.url + path)
@@ -122,15 +121,18 @@ class Rig:
 
 
 @contextmanager
-def rig(home: Path, **settings: Any) -> Iterator[Rig]:
-    """Everything started and ready, and stopped afterwards."""
-    write_tiny_bundle(home / "bundle")
+def rig(home: Path, bundle: Path | None = None, **settings: Any) -> Iterator[Rig]:
+    """Everything started and ready, over a tiny bundle or the one given, and stopped afterwards."""
+    if bundle is None:
+        bundle = home / "bundle"
+        write_tiny_bundle(bundle)
     stream = stream_at(home)
-    engine = build_engine(home / "bundle", threads=1, max_batch=4)
+    engine = build_engine(bundle, threads=1, max_batch=4)
+    epoch = engine.manifest.epoch
     store = build_store(f"sqlite://{home}/store.db")
-    with Publisher(stream) as publisher:
+    with Publisher(stream, epoch) as publisher:
         made = Rig(home, engine, store, publisher)
-        made.indexer = Running(stream, home)
+        made.indexer = Running(stream, home, epoch)
         made.indexer.start()
         with served(made, **settings):
             until(lambda: made.health.ready)
