@@ -120,6 +120,8 @@ def start_command(
         "-Dcassandra.skip_wait_for_gossip_to_settle=0",  # eight seconds at least otherwise
         # how long a joining node waits to hear of the others: 30 s by default; alone there is nobody to hear
         f"-Dcassandra.ring_delay_ms={100 if alone else 3000}",
+        # how long a leaving node waits for the others to hear of it: 2 s by default
+        f"-Dcassandra.shutdown_announce_in_ms={0 if alone else 2000}",
         "-Dcassandra.consistent.rangemovement=false",  # a node may join while another is down
         *settings.java_options,
         "org.apache.cassandra.service.CassandraDaemon",

@@ -14,6 +14,9 @@ _COMMON = {
     "inter.broker.listener.name": "INTERNAL",
     "auto.create.topics.enable": "false",  # a mistyped topic is an error, not a new topic
     "group.initial.rebalance.delay.ms": "0",  # three seconds at each first join otherwise
+    # A broker that was killed may come back only when its last session has ended: 9 s by default, 2 s a heartbeat.
+    "broker.session.timeout.ms": "4000",
+    "broker.heartbeat.interval.ms": "500",
     "num.network.threads": "2",
     "num.io.threads": "4",
     "offsets.topic.num.partitions": "4",  # 50 by default: files and seconds that one machine need not pay

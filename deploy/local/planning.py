@@ -66,7 +66,7 @@ def adopt(
     for name, wanted, present in choices:
         if wanted is not None and wanted != present:
             text = f"{state.home} was made with {name} {present}, not {wanted}"
-            raise ServicesError(f"{text}; use another --home, or stop it and remove {Path(state.home) / 'services'}")
+            raise ServicesError(f"{text}; use another --home, or stop it and remove its services and services.json")
     for option, kind, port in (
         ("--kafka-port", "kafka", settings.kafka_port),
         ("--cassandra-port", "cassandra", settings.cassandra_port),

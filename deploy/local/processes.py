@@ -57,10 +57,16 @@ def find(home: Path) -> dict[str, psutil.Process]:
     return found
 
 
-def exit_code(pid: int) -> int | None:
-    """How a process that this one has started ended; None while it lives or where it is another's."""
+def lives(pid: int) -> bool:
+    """True while a process that was found or started just now is there. Its command line is not looked at: for a moment
+    after the start it is empty."""
     child = _children.get(pid)
-    return None if child is None else child.poll()
+    if child is not None:
+        return child.poll() is None
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def started_at(process: psutil.Process) -> str:

@@ -99,7 +99,9 @@ class Services:
             try:
                 for wave in _waves(state):
                     for server in wave:
-                        if server.name not in running:
+                        if server.name in running:
+                            server.pid = running[server.name].pid
+                        else:
                             started.append(server.name)
                             self._spawn(state, server)
                     self._await(state, wave)
@@ -221,7 +223,7 @@ class Services:
                 if _answers(state, server):
                     waiting.remove(server)
                     self._ready(server, time.monotonic() - began)
-                elif server.name not in processes.find(self.home):
+                elif server.pid is None or not processes.lives(server.pid):
                     raise ServicesError(f"{server.name} ended before it answered: {last_words(server)}")
             now = time.monotonic()
             if waiting and now - began > self._settings.start_timeout_s:
