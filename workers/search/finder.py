@@ -82,9 +82,14 @@ class Finder:
 
 
 def freshness(listing: StoredListing, known: Recent | HeldListing | None, *, searchable: bool | None) -> Freshness:
-    """When a listing was uploaded, stored and indexed; of times that speak of another event, none is used."""
+    """When a listing was uploaded, stored and indexed.
+
+    Times of another event are not used, nor an upload after the first storing: it is that of a replay.
+    """
     same = known is not None and known.event_time == listing.event_time
     uploaded = known.uploaded_at if known is not None and same else None
+    if uploaded is not None and uploaded > listing.stored_at:
+        uploaded = None
     indexed = known.indexed_at if known is not None and same else None
     return Freshness(
         event_time=listing.event_time,

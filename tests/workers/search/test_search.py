@@ -4,6 +4,7 @@ import io
 import re
 from urllib.parse import quote, urlsplit
 
+import msgspec
 import pytest
 import urllib3
 from PIL import Image
@@ -211,6 +212,18 @@ def test_an_update_waits_to_be_searchable(tmp_path):
         made.publisher = publisher
         made.publish(made.store.get(["one"])["one"])
         until(lambda: made.get("/v1/listings/one")[1]["freshness"]["searchable"] is True)
+
+
+def test_an_upload_time_after_the_storing_is_that_of_a_replay(tmp_path):
+    with rig(tmp_path) as made:
+        made.add("one", {"p": photo(1)})
+        made.indexed(1)
+        stored = made.store.get(["one"])["one"]
+        before = made.indexer.get("/v1/listings/one")[1]["indexed_at"]
+        made.publish(msgspec.structs.replace(stored, stored_at=stored.stored_at + 9_000_000))
+        until(lambda: made.indexer.get("/v1/listings/one")[1]["indexed_at"] > before)
+        fresh = made.get("/v1/listings/one")[1]["freshness"]
+        assert (fresh["uploaded_at"], fresh["upload_to_stored_s"], fresh["searchable"]) == (None, None, True)
 
 
 class _Silent:
