@@ -60,7 +60,7 @@ def build_tagger(
         preprocess=manifest.preprocess,
         thumbnail_side=settings.thumbnail_side,
         thumbnails=settings.thumbnails,
-        superseded=lambda event: patiently(partial(effects.superseded, event), settings.in_place_tries),
+        superseded=lambda job: patiently(partial(effects.superseded, job), settings.in_place_tries),
     )
     infer = Infer(engine=engine, health=health)
     pipeline = Pipeline(settings, prepare=prepare, infer=infer, effects=effects, failures=failures)

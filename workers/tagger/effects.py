@@ -19,7 +19,7 @@ from schemas.predictions import RemovalMarker, Status, StoredListing, Summary
 from schemas.topics import PREDICTIONS, hash_topic
 from workers import metrics
 from workers.stores.base import Store
-from workers.streams.base import Delivery, Producer
+from workers.streams.base import Delivery, Producer, Record
 from workers.tagger.failures import Failures
 from workers.tagger.job import Job
 from workers.tagger.pooling import pool
@@ -46,7 +46,7 @@ class Effects:
             self._remove(event)
         else:
             self._write(job)
-        self._publish(event.listing_id)
+        self._publish(event.listing_id, job.record)
         letters = [
             self.failures.dead_letter(
                 job.record, why, attempt=job.attempt, listing_id=event.listing_id, image_id=image_id
@@ -55,16 +55,17 @@ class Effects:
         ]
         self._wait(letters)
 
-    def superseded(self, event: ListingEvent) -> bool:
+    def superseded(self, job: Job) -> bool:
         """True when nothing is left to be computed for this event: the store has something newer, or this very event
         under this model with every photo good. What the store holds is then published once more, since an earlier
         life may have died between its write and its publishing, or before it looked again."""
+        event = job.listing
         latest = self.store.latest([event.listing_id]).get(event.listing_id)
         if latest is None or latest.order < event.order:
             return False
         if latest.order == event.order and not event.removed and not self._complete(event):
             return False
-        self._publish(event.listing_id)
+        self._publish(event.listing_id, job.record)
         return True
 
     def _complete(self, event: ListingEvent) -> bool:
@@ -94,19 +95,19 @@ class Effects:
             self.store.remove(event)
         metrics.REMOVAL_SECONDS.labels("store").observe(max(0.0, time.time() - event.event_time / 1e6))
 
-    def _publish(self, listing_id: str) -> None:
+    def _publish(self, listing_id: str, cause: Record) -> None:
         """Publish what the store holds, and again while it has become newer meanwhile."""
         published = None
         while True:
             state = self.store.get([listing_id], self.manifest.model_version).get(listing_id)
             if state is None or state == published:
                 return
-            self._wait(self._send(state))
+            self._wait(self._send(state, cause))
             published = state
 
-    def _send(self, state: StoredListing | RemovalMarker) -> list[Delivery]:
+    def _send(self, state: StoredListing | RemovalMarker, cause: Record) -> list[Delivery]:
         topic, key = hash_topic(self.manifest.epoch), state.listing_id
-        headers = cloud_event_headers(type_=HASH_TYPE, source=SOURCE, key=key)
+        headers = cloud_event_headers(type_=HASH_TYPE, source=SOURCE, key=key, time_us=cause.timestamp_ms * 1000)
         headers = (*headers, (EVENT_TIME_HEADER, str(state.event_time).encode()))
         removed = isinstance(state, RemovalMarker)
         sent = [self.producer.send(topic, key.encode(), None if removed else hash_message(state), headers)]

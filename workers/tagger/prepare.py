@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from engines.pixels import decode_photo
 from schemas.errors import Invalid
-from schemas.events import ImageRef, ListingEvent, decode_event
+from schemas.events import ImageRef, decode_event
 from schemas.manifest import Preprocess
 from workers import metrics
 from workers.intake import Intake
@@ -24,7 +24,7 @@ class Prepare:
     preprocess: Preprocess
     thumbnail_side: int
     thumbnails: bool
-    superseded: Callable[[ListingEvent], bool]
+    superseded: Callable[[Job], bool]
 
     def __call__(self, job: Job) -> list[Photo] | None:
         """The decoded photos; None when there is nothing to compute. Bad photos are noted in the job.
@@ -34,7 +34,7 @@ class Prepare:
             Transient: a photo could not be fetched now.
         """
         job.event = decode_event(job.record.value)
-        if self.superseded(job.event):
+        if self.superseded(job):
             return None
         photos = [self._photo(job, ref) for ref in job.event.images]
         return [photo for photo in photos if photo is not None]
