@@ -1,8 +1,9 @@
 """Calibration on validation photos: a score becomes a probability, and a precision becomes a threshold.
 
-Isotonic regression (Zadrozny & Elkan 2002) over (probability, right or wrong) of the most probable labels of every
-photo, one table a head; the threshold is the lowest calibrated probability at which those photos reach the precision
-asked for.
+Isotonic regression (Zadrozny & Elkan 2002) over (probability, right or wrong), one table a head: of the first label of
+every photo where labels exclude each other, as the second is right more often the more the first is in doubt, which
+would bend the table; of the five best where several labels may hold. The threshold is the lowest calibrated
+probability at which those photos reach the precision asked for.
 """
 
 from __future__ import annotations
@@ -23,14 +24,18 @@ LEAST_PHOTOS = 50  # fewer photos than this tell nothing that the raw probabilit
 def isotonic(probability: NDArray[np.floating], correct: NDArray[np.bool_]) -> Calibration:
     """Fit one table to `probability [m]` and `correct [m]`.
 
-    Ends are kept off 0 and 1 by half a photo, (½) / (m + 1): so many photos cannot tell more.
+    Values are kept off 0 and 1 by half a photo, (½) / (m + 1): so many photos cannot tell more. Below the lowest
+    probability seen the table goes straight to 0 at 0, for the labels that come second and later.
     """
     fit = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(probability, correct)
     edge = 0.5 / (len(probability) + 1)
     y = np.clip(np.maximum.accumulate(fit.y_thresholds_), edge, 1 - edge)
     x = np.round(fit.X_thresholds_.astype(np.float64), 6)
     first = np.unique(x, return_index=True)[1]
-    return Calibration(x=np.clip(x[first], 0, 1).tolist(), y=np.round(y[first], 6).tolist())
+    x, y = np.clip(x[first], 0, 1), np.round(y[first], 6)
+    if x[0] > 0:
+        x, y = np.append(0.0, x), np.append(0.0, y)
+    return Calibration(x=x.tolist(), y=y.tolist())
 
 
 def apply(table: Calibration | None, probability: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -56,10 +61,10 @@ def calibrate_head(scored: Sequence[Scored], head: Head, precision: float) -> He
         return head
     probability = np.concatenate([s.predictions.probabilities for s in filled])
     correct = np.concatenate([s.correct for s in filled])
-    table = isotonic(probability.ravel(), correct.ravel())
-    calibrated = apply(table, probability)
     several = slice(None) if head.kind == "multi_label" else slice(1)
-    lowest = threshold(calibrated[:, several].ravel(), correct[:, several].ravel(), precision)
+    probability, correct = probability[:, several].ravel(), correct[:, several].ravel()
+    table = isotonic(probability, correct)
+    lowest = threshold(apply(table, probability), correct, precision)
     # rounded down: a value that reached the threshold must still reach it as float32
     lowest = float(np.floor(lowest * 1e5) / 1e5) if lowest < 1 else 1.0
     return msgspec.structs.replace(head, calibration=table, threshold=lowest, target_precision=precision)

@@ -27,7 +27,9 @@ LIMITS = """\
 - The hash was measured on products of known kinds; for kinds far from these expect less than the figures above."""
 
 
-def write_card(path: Path, manifest: Manifest, measured: Measured, agreement: Mapping[str, float]) -> None:
+def write_card(
+    path: Path, manifest: Manifest, measured: Measured, agreement: Mapping[str, Mapping[str, float]]
+) -> None:
     """Write the card of `manifest` with the reports by data set, and the object head's agreement by data set."""
     training = manifest.training
     photos = ", ".join(f"{name} {count:,}" for name, count in training.photos.items())
@@ -73,8 +75,14 @@ def _retrieval(measured: Measured) -> str:
     return "\n".join(lines)
 
 
-def _agreement(agreement: Mapping[str, float]) -> str:
-    rows = "\n".join(f"| {name} | {share:.3f} |" for name, share in agreement.items())
-    return (
-        f"Same first class of 1,000 on test photos; agreement, not accuracy.\n\n| data | agreement |\n|---|--:|\n{rows}"
-    )
+def _agreement(agreement: Mapping[str, Mapping[str, float]]) -> str:
+    lines = [
+        "Same first class of 1,000 on test photos: agreement, not accuracy. The head's probabilities are calibrated as",
+        "the probability of that agreement.",
+        "",
+        "| data | photos | agreement | among five | ECE |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for name, f in agreement.items():
+        lines.append(f"| {name} | {f['n']:.0f} | {f['top1']:.3f} | {f['top5']:.3f} | {f['ece']:.3f} |")
+    return "\n".join(lines)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +27,9 @@ from training.table import Row, is_catalogue, read_rows
 
 log = logging.getLogger(__name__)
 Pixels = NDArray[np.uint8]
-HELD_OUT = 60  # studio products of each of val and test, 3 photos and one iconic picture each
+Job = TypeVar("Job")
+Made = TypeVar("Made")
+ALONE = 64  # fewer jobs than this are done in this process: starting others takes longer
 
 
 @dataclass(frozen=True)
@@ -73,14 +77,13 @@ def squash(size: int) -> Preprocess:
 def _decoded(folder: Path, size: int) -> Iterator[tuple[Pixels, Row] | None]:
     rows = read_rows(folder)
     bad = 0
-    with ProcessPoolExecutor() as pool:
-        done = pool.map(_decode_one, ((folder / r["path"], size) for r in rows), chunksize=64)
-        for row, pixels in zip(rows, done, strict=True):
-            if pixels is None:
-                bad += 1
-                log.warning("skipped %s: cannot be decoded", row["path"])
-                continue
-            yield pixels, row
+    done = _spread(_decode_one, [(folder / r["path"], size) for r in rows])
+    for row, pixels in zip(rows, done, strict=True):
+        if pixels is None:
+            bad += 1
+            log.warning("skipped %s: cannot be decoded", row["path"])
+            continue
+        yield pixels, row
     log.info("%s: %d photos, %d skipped", folder.name, len(rows) - bad, bad)
 
 
@@ -97,14 +100,23 @@ def studio_jobs(spec: DataSet) -> list[tuple[int, int, str, str]]:
     train = TRAIN_IDENTITIES[: spec.identities]
     jobs = [(i, v, "natural", "train") for v in range(spec.views) for i in train]
     jobs += [(i, 0, "iconic", "train") for i in train]
-    for split, held in (("val", TRAIN_IDENTITIES[-HELD_OUT:]), ("test", TEST_IDENTITIES[:HELD_OUT])):
+    for split, held in (("val", TRAIN_IDENTITIES[-spec.held_out :]), ("test", TEST_IDENTITIES[: spec.held_out])):
         jobs += [(i, v, "natural", split) for i in held for v in range(3)] + [(i, 0, "iconic", split) for i in held]
     return jobs
 
 
 def _studio(spec: DataSet, size: int) -> Iterable[tuple[Pixels, Row]]:
-    with ProcessPoolExecutor() as pool:
-        yield from pool.map(_render_one, ((job, size) for job in studio_jobs(spec)), chunksize=16)
+    yield from _spread(_render_one, [(job, size) for job in studio_jobs(spec)])
+
+
+def _spread(work: Callable[[Job], Made], jobs: list[Job]) -> Iterator[Made]:
+    """`work` over `jobs` in order, on all cores."""
+    if len(jobs) < ALONE:
+        yield from map(work, jobs)
+        return
+    # spawn: the caller holds torch's threads, which a fork would copy in mid-step
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        yield from pool.map(work, jobs, chunksize=16)
 
 
 def _render_one(job: tuple[tuple[int, int, str, str], int]) -> tuple[Pixels, Row]:

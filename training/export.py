@@ -16,7 +16,7 @@ import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
-from engines.recognition import build_engine
+from engines.recognition import HeadPredictions, build_engine
 from schemas.errors import BundleRefused
 from schemas.manifest import (
     CARD_FILE,
@@ -37,7 +37,7 @@ from training.catalyzer import choose_hash
 from training.corpus import Corpus, load_corpus
 from training.data import squash
 from training.evaluation import Predicted, predict
-from training.evaluation.evaluate import Report, head_columns, report, score, select
+from training.evaluation.evaluate import Report, Scored, figures, head_columns, report, score, select
 from training.graph import deployable, epoch_of, run_torch, write_graph
 from training.labels import Targets
 from training.model import Network
@@ -48,8 +48,7 @@ from training.taxonomy import extend_taxonomy
 from training.train import CHECKPOINT, new_state
 
 PARITY_PHOTOS = 6
-MEASURED_PRODUCTS = 100  # studio identities of val and of test, 3 photos and one catalogue picture each
-OBJECT = "object"
+IMAGENET = "imagenet"  # the column name of heads that are distilled from the packaged classifier
 
 
 def export(
@@ -91,10 +90,11 @@ def export(
     manifest = write_raw(recipe, network, corpus.heads, part, taxonomy=labels, facts=facts)
     with TemporaryDirectory() as scratch:
         folders = _folders(recipe, data, Path(scratch))
-        manifest = _calibrated(part, manifest, recipe, {n: _predicted(part, f, "val") for n, f in folders.items()})
+        validation = {name: _predicted(part, folder, "val") for name, folder in folders.items()}
+        manifest = _calibrated(part, manifest, recipe, corpus, validation)
         tests = {name: _predicted(part, folder, "test") for name, folder in folders.items()}
     measured: dict[str, Report] = {n: report(p, head_columns(p.manifest, p.rows, {})) for n, p in tests.items()}
-    write_card(part / CARD_FILE, manifest, measured, agreement(corpus, tests))
+    write_card(part / CARD_FILE, manifest, measured, _agreement(corpus, tests, manifest))
     manifest = _sealed(part, manifest)
     build_engine(part).close()
     shutil.rmtree(bundle, ignore_errors=True)
@@ -169,7 +169,7 @@ def _folders(recipe: Recipe, data: Path, scratch: Path) -> dict[str, Path]:
         folders[spec.name] = scratch / spec.name if spec.reader == "studio" else data / spec.folder
         if spec.reader == "studio":
             for split, identities in (("val", TRAIN_IDENTITIES), ("test", TEST_IDENTITIES)):
-                chosen = identities[-MEASURED_PRODUCTS:] if split == "val" else identities[:MEASURED_PRODUCTS]
+                chosen = identities[-spec.held_out :] if split == "val" else identities[: spec.held_out]
                 folder = scratch / f"{spec.name}-{split}"
                 write_dataset(folder, chosen, 3, progress=False, split="val" if split == "val" else "test")
             folders[spec.name] = scratch / spec.name
@@ -184,33 +184,42 @@ def _predicted(bundle: Path, folder: Path, split: str) -> Predicted:
     return predicted
 
 
-def _calibrated(part: Path, manifest: Manifest, recipe: Recipe, validation: Mapping[str, Predicted]) -> Manifest:
-    """The manifest with tables and thresholds: each head from the validation photos of its own data sets."""
+def _calibrated(
+    part: Path, manifest: Manifest, recipe: Recipe, corpus: Corpus, validation: Mapping[str, Predicted]
+) -> Manifest:
+    """The manifest with tables and thresholds: each head from the validation photos of its own data sets, the
+    `object` head from its agreement with the packaged classifier."""
     heads = []
     for head in manifest.heads:
-        scored = [score(validation[name], head.column, head) for name in head.datasets]
+        if head.column == IMAGENET:
+            scored = list(object_scored(corpus, validation, head).values())
+        else:
+            scored = [score(validation[name], head.column, head) for name in head.datasets]
         heads.append(calibrate_head(scored, head, recipe.target_precision))
     calibrated = msgspec.structs.replace(manifest, heads=heads)
     write_manifest(part, calibrated)
     return calibrated
 
 
-def agreement(corpus: Corpus, tests: Mapping[str, Predicted]) -> dict[str, float]:
-    """Share of test photos whose first `object` class is the packaged classifier's, by data set of real photos."""
+def object_scored(corpus: Corpus, predicted: Mapping[str, Predicted], head: Head) -> dict[str, Scored]:
+    """The `object` head beside the packaged classifier's first class, by data set of real photos."""
     result = {}
     for first, photos in zip(corpus.starts, corpus.sets, strict=True):
-        predicted = tests[photos.spec.name]
-        if OBJECT not in predicted.predictions.heads or "path" not in photos.rows[0]:
+        if photos.spec.reader == "studio":
             continue
-        theirs = {r["path"]: int(corpus.teacher.logits[first + i].argmax()) for i, r in enumerate(photos.rows)}
-        ours = predicted.predictions.heads[OBJECT].labels[:, 0]
-        same = [
-            theirs[row["path"]] == int(label)
-            for row, label in zip(predicted.rows, ours, strict=True)
-            if not is_catalogue(row)
-        ]
-        result[photos.spec.name] = float(np.mean(same))
+        theirs = {row["path"]: int(corpus.teacher.logits[first + i].argmax()) for i, row in enumerate(photos.rows)}
+        mine = predicted[photos.spec.name]
+        at = np.array([i for i, row in enumerate(mine.rows) if not is_catalogue(row)], np.int64)
+        found = mine.predictions.heads[head.id]
+        chosen = HeadPredictions(found.labels[at], found.probabilities[at], found.offered[at])
+        targets = np.array([theirs[mine.rows[i]["path"]] for i in at], np.int64)
+        result[photos.spec.name] = Scored(head, chosen, targets, None, 0)
     return result
+
+
+def _agreement(corpus: Corpus, tests: Mapping[str, Predicted], manifest: Manifest) -> dict[str, Mapping[str, float]]:
+    heads = [head for head in manifest.heads if head.column == IMAGENET]
+    return {name: figures(s) for head in heads for name, s in object_scored(corpus, tests, head).items()}
 
 
 def _sealed(folder: Path, manifest: Manifest) -> Manifest:

@@ -39,7 +39,9 @@ def bit_statistics(codes: NDArray[np.uint8]) -> dict[str, float]:
     """Of packed codes: worst and mean |share of ones − ½| over bits, and mean |correlation| between two bits."""
     bits = np.unpackbits(codes, axis=1).astype(np.float64)
     off = np.abs(bits.mean(0) - 0.5)
-    live = bits[:, (off < 0.5)]
-    correlation = np.abs(np.corrcoef(live.T))
-    between = correlation[~np.eye(len(correlation), dtype=bool)]
-    return {"worst_balance": float(off.max()), "mean_balance": float(off.mean()), "correlation": float(between.mean())}
+    live = bits[:, off < 0.5]  # a bit that never changes has no correlation
+    between = 0.0
+    if live.shape[1] > 1:
+        correlation = np.abs(np.corrcoef(live.T))
+        between = float(correlation[~np.eye(len(correlation), dtype=bool)].mean())
+    return {"worst_balance": float(off.max()), "mean_balance": float(off.mean()), "correlation": between}

@@ -29,6 +29,7 @@ class DataSet(Strict, frozen=True, kw_only=True):
     product: str = ""  # column that is a product identity; empty: each photo is only its own identity
     identities: Count = 500  # studio: products, each seen in `views` photos and one iconic picture
     views: Count = 5
+    held_out: Count = 60  # studio: products of each of val and test, 3 photos and one iconic picture each
 
 
 class HeadSpec(Strict, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ class Teacher:
 
 def resized(pixels: Pixels, size: int) -> Tensor:
     """`uint8 [n, h, w, 3]` → `float [n, 3, size, size]`, antialiased, whole numbers as the decoder would give."""
-    x = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float()
+    x = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float()
     if x.shape[-1] != size:
         x = F.interpolate(x, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
         x = x.round().clamp(0, 255)

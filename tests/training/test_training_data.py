@@ -1,0 +1,186 @@
+"""Photos, labels, queries, recipes, views: what a run is fed."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from schemas.errors import ConfigError
+from training.augment import STRONG, WEAK, augment
+from training.corpus import batches, load_corpus
+from training.data import PhotoSet, load
+from training.labels import build_labels, imagenet_names, product_ids
+from training.queries import query_words
+from training.recipe import DataSet, HeadSpec, Recipe, Schedule, load_recipe
+
+torch.set_num_threads(1)
+RECIPES = Path(__file__).parents[2] / "training" / "recipes"
+
+
+def photo_set(name: str, rows: list[dict[str, str]], product: str = "") -> PhotoSet:
+    spec = DataSet(name=name, folder=name, share=2, catalogue=1, product=product)
+    pixels = np.arange(len(rows), dtype=np.uint8)[:, None, None, None] * np.ones((1, 32, 32, 3), np.uint8)
+    return PhotoSet(spec, pixels, rows)
+
+
+SHOP = [
+    {"split": "train", "domain": "natural", "kind": "mug", "product": "a", "title": "Red mugs, the best"},
+    {"split": "train", "domain": "natural", "kind": "mug", "product": "b", "title": "NEW blue_mug 2011"},
+    {"split": "train", "domain": "natural", "kind": "hat", "product": "b", "title": ""},
+    {"split": "gallery", "domain": "iconic", "kind": "hat", "product": "a", "title": "mugs"},
+    {"split": "test", "domain": "natural", "kind": "rug", "product": "c", "title": "rug"},
+    {"split": "val", "domain": "natural", "kind": "NA", "product": "a", "title": ""},
+]
+STREET = [{"split": "train", "kind": "mug"}, {"split": "test", "kind": "mug"}]
+
+
+def recipe(*heads: HeadSpec, sets: tuple[str, ...] = ("shop", "street")) -> Recipe:
+    datasets = [DataSet(name=name, folder=name, share=2, catalogue=1) for name in sets]
+    return Recipe(name="r", size=32, cache_size=32, datasets=datasets, heads=list(heads), schedule=Schedule(steps=1))
+
+
+def test_splits_and_catalogue() -> None:
+    shop = photo_set("shop", SHOP)
+    assert shop.index("train", False).tolist() == [0, 1, 2]
+    assert shop.index("train", True).tolist() == [3]
+    assert shop.index("test", False).tolist() == [4]
+
+
+def test_labels_come_from_training_photos_of_their_own_data_sets() -> None:
+    sets = [photo_set("shop", SHOP), photo_set("street", STREET)]
+    head = HeadSpec(id="kind", column="kind", datasets=["shop"], min_images=2)
+    (target,) = build_labels(recipe(head), sets)
+    assert target.values == ["hat", "mug"]  # a rug was only ever tested
+    assert target.targets.tolist() == [1, 1, 0, 0, -1, -1, -1, -1]
+
+
+def test_one_label_is_no_head() -> None:
+    with pytest.raises(ConfigError, match="lower min_images"):
+        build_labels(
+            recipe(HeadSpec(id="kind", column="kind", datasets=["street"])),
+            [photo_set("shop", SHOP), photo_set("street", STREET)],
+        )
+
+
+def test_query_labels() -> None:
+    head = HeadSpec(id="query", column="query", source="queries", kind="multi_label", datasets=["shop"], min_images=2)
+    (target,) = build_labels(recipe(head, sets=("shop",)), [photo_set("shop", [*SHOP, dict(SHOP[1])])])
+    assert target.values == ["best", "blue", "mug", "mugs"][1:]
+    assert target.targets[1].tolist() == [True, True, False]
+    assert target.targets[4].tolist() == [False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"title": "The NEW red-and-blue Mug (2 pcs), free delivery"}, {"red", "blue", "mug", "pcs"}),
+        ({"productDisplayName": "Nike Men's T-shirt", "baseColour": "Navy Blue"}, {"nike", "shirt", "navy", "blue"}),
+        ({"title": "Äpple", "year": "2011"}, {"äpple"}),
+        ({}, set()),
+    ],
+)
+def test_query_words(row: dict[str, str], words: set[str]) -> None:
+    assert query_words(row) == words
+
+
+def test_products_are_those_of_training_and_sets_do_not_mix() -> None:
+    sets = [photo_set("shop", SHOP, "product"), photo_set("other", SHOP[:1], "product"), photo_set("street", STREET)]
+    assert product_ids(sets).tolist() == [1, 2, 2, 1, -1, -1, 0, -1, -1]
+
+
+def test_a_thousand_classes_with_names_of_their_own() -> None:
+    assert len(set(imagenet_names())) == 1000
+
+
+def folder_of_photos(root: Path) -> Path:
+    folder = root / "shop"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    with (folder / "labels.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["path", "split", "kind"])
+        writer.writeheader()
+        for i in range(6):
+            Image.fromarray(rng.integers(0, 255, (40, 50, 3), np.uint8)).save(folder / f"{i}.png")
+            writer.writerow({"path": f"{i}.png", "split": "train", "kind": "ab"[i % 2]})
+    return folder
+
+
+def test_corrupt_files_are_skipped_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = folder_of_photos(tmp_path)
+    (folder / "2.png").write_bytes(b"<html>not a photo</html>")
+    (folder / "4.png").unlink()
+    (photos,) = load(recipe(sets=("shop",)), tmp_path, tmp_path / "cache")
+    assert [row["path"] for row in photos.rows] == ["0.png", "1.png", "3.png", "5.png"]
+    assert photos.pixels.shape == (4, 32, 32, 3)
+    assert "2.png" in caplog.text
+    assert "4.png" in caplog.text
+
+
+def test_a_cache_of_another_size_is_refused(tmp_path: Path) -> None:
+    folder_of_photos(tmp_path)
+    load(recipe(sets=("shop",)), tmp_path, tmp_path / "cache")
+    other = Recipe(
+        name="r",
+        size=48,
+        cache_size=48,
+        datasets=[DataSet(name="shop", folder="shop", share=1)],
+        heads=[],
+        schedule=Schedule(steps=1),
+    )
+    with pytest.raises(ConfigError, match="made for another recipe"):
+        load(other, tmp_path, tmp_path / "cache")
+
+
+def test_batches_hold_fixed_shares_and_visit_every_photo(tmp_path: Path) -> None:
+    folder_of_photos(tmp_path)
+    plan = recipe(HeadSpec(id="kind", column="kind", datasets=["shop"]), sets=("shop",))
+    corpus = load_corpus(plan, tmp_path, tmp_path / "cache")
+    stream = batches(plan, corpus, 0)
+    drawn = [next(stream).tolist() for _ in range(6)]
+    assert all(len(batch) == 2 for batch in drawn)
+    for epoch in (drawn[:3], drawn[3:]):
+        assert sorted(n for batch in epoch for n in batch) == [0, 1, 2, 3, 4, 5]
+    assert next(batches(plan, corpus, 4)).tolist() == drawn[4]
+
+
+@pytest.mark.parametrize("view", [WEAK, STRONG])
+def test_views_have_their_form_and_come_again_from_their_seed(view: object) -> None:
+    photos = torch.randint(0, 256, (3, 40, 40, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    first = augment(photos, view, 24, torch.Generator().manual_seed(5))  # type: ignore[arg-type]
+    again = augment(photos, view, 24, torch.Generator().manual_seed(5))  # type: ignore[arg-type]
+    assert first.shape == (3, 3, 24, 24)
+    assert torch.equal(first, again)
+    assert 0 <= float(first.min()) <= float(first.max()) <= 255
+
+
+def test_a_grey_photo_stays_grey_in_every_view() -> None:
+    photos = torch.full((4, 40, 40, 3), 90, dtype=torch.uint8)
+    views = augment(photos, STRONG, 32, torch.Generator().manual_seed(1))
+    assert float((views.amax(1) - views.amin(1)).max()) < 1e-3  # hue is a label, and is left alone
+
+
+def test_the_committed_recipe_loads() -> None:
+    demo = load_recipe(RECIPES / "demo.toml")
+    assert {head.id for head in demo.heads} >= {"object", "grocery.product", "clothing.type", "query"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("steps = 2600", "stepps = 2600", "stepps"),
+        ('datasets = ["clothing"]', 'datasets = ["cloths"]', "no data set 'cloths'"),
+        ("cache_size = 192", "cache_size = 128", "cache_size"),
+        ("share = 14", "share = 0", "share"),
+    ],
+)
+def test_a_bad_recipe_is_refused_by_name(tmp_path: Path, old: str, new: str, message: str) -> None:
+    text = (RECIPES / "demo.toml").read_text()
+    assert old in text
+    (tmp_path / "bad.toml").write_text(text.replace(old, new))
+    with pytest.raises(ConfigError, match=message):
+        load_recipe(tmp_path / "bad.toml")

@@ -1,0 +1,182 @@
+"""A whole run, small: train, resume, export, evaluate; real studio photos, the real engine."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from engines.recognition import build_engine
+from schemas.errors import ConfigError
+from schemas.manifest import Manifest, load_manifest
+from schemas.taxonomy import Taxonomy
+from training.corpus import batches, load_corpus
+from training.evaluation import evaluate
+from training.graph import deployable, epoch_of, run_torch
+from training.model import Network
+from training.studio import TEST_IDENTITIES, write_dataset
+from training.train import State, new_state, train_step
+
+
+def _helpers() -> Any:
+    spec = importlib.util.spec_from_file_location("tiny_training", Path(__file__).with_name("tiny.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+tiny = _helpers()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
+    bundle, manifest = tiny.tiny_bundle(tmp_path_factory.mktemp("tiny"))
+    return bundle, manifest
+
+
+def test_the_bundle_opens_and_answers(made: tuple[Path, Manifest]) -> None:
+    bundle, manifest = made
+    engine = build_engine(bundle, threads=1)
+    photos = np.load(bundle / "parity.npz")["photos"]
+    found = engine.infer(photos[:3])
+    assert found.hash.shape == (3, 32)
+    assert np.linalg.norm(found.embedding, axis=1) == pytest.approx(np.ones(3), abs=1e-4)
+    assert set(found.heads) == {"studio.category", "studio.colour", "object", "query"}
+    assert load_manifest(bundle) == manifest
+
+
+def test_weights_are_stored_in_half(made: tuple[Path, Manifest]) -> None:
+    # 3.37 M of the trunk, 1,280 · 1,000 of `object`, 1,280 · 400 and 400 · 256: 5.3 M values, two bytes each
+    size = (made[0] / "model.onnx").stat().st_size
+    assert 10.5e6 < size < 11.5e6
+
+
+def test_the_card_has_every_scored_head(made: tuple[Path, Manifest]) -> None:
+    card = (made[0] / "card.md").read_text()
+    for text in ("| studio | category |", "| studio | query |", "| studio | hash |", made[1].epoch):
+        assert text in card
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shop")
+    write_dataset(folder, TEST_IDENTITIES[:6], 2, size=(96, 64), workers=1, progress=False, split="test")
+    return folder
+
+
+def test_evaluate_gives_the_promised_form(made: tuple[Path, Manifest], shop: Path) -> None:
+    found = evaluate(made[0], shop)
+    assert set(found) == {"heads", "retrieval"}
+    for figures in found["heads"].values():
+        assert set(figures) == {"n", "top1", "top5", "macro", "ece", "outside"}
+    for by in ("float", "hash"):
+        assert set(found["retrieval"][by]) == {"n", "recall_at_1", "recall_at_5", "recall_at_10"}
+        assert found["retrieval"][by]["n"] == 12
+        assert found["retrieval"][by]["recall_at_10"] == 1  # 6 pictures in all
+    category = found["heads"]["category"]
+    assert category["n"] + category["outside"] == 12
+    json.dumps(found)
+
+
+def rewrite(shop: Path, folder: Path, head: str, new: str) -> Path:
+    text = (shop / "labels.csv").read_text()
+    folder.mkdir()
+    (folder / "labels.csv").write_text(text.replace(head, new, 1))
+    (folder / "images").symlink_to(shop / "images")
+    return folder
+
+
+def test_a_column_of_another_name_is_mapped(made: tuple[Path, Manifest], shop: Path, tmp_path: Path) -> None:
+    other = rewrite(shop, tmp_path / "other", "category", "kind")
+    assert "category" not in evaluate(made[0], other)["heads"]
+    mapped = evaluate(made[0], other, columns={"kind": "studio_category"})
+    assert mapped["heads"]["kind"] == evaluate(made[0], shop)["heads"]["category"]
+    with pytest.raises(ConfigError, match="no head 'nothing'"):
+        evaluate(made[0], other, columns={"kind": "nothing"})
+    with pytest.raises(ConfigError, match="not in labels"):
+        evaluate(made[0], other, columns={"absent": "studio_category"})
+
+
+def test_products_never_seen_are_retrieval_only(made: tuple[Path, Manifest], shop: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "strange"
+    folder.mkdir()
+    (folder / "images").symlink_to(shop / "images")
+    rows = [line.split(",") for line in (shop / "labels.csv").read_text().splitlines()[1:]]
+    lines = ["path,domain,product", *(",".join([row[0], row[1], "zzz" + row[3].split("-")[1]]) for row in rows)]
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    found = evaluate(made[0], folder)
+    assert found["heads"] == {}
+    assert found["retrieval"]["hash"]["n"] == 12
+
+
+def test_a_split_that_is_not_there_is_named(made: tuple[Path, Manifest], shop: Path) -> None:
+    with pytest.raises(ConfigError, match="no photo has 'winter'"):
+        evaluate(made[0], shop, split="winter")
+
+
+def test_a_run_that_was_cut_goes_on_bit_for_bit(made: tuple[Path, Manifest], tmp_path: Path) -> None:
+    recipe = tiny.tiny_recipe()
+    corpus = load_corpus(recipe, tmp_path, made[0].parent / "run" / "cache")
+
+    def steps(state: State, count: int) -> None:
+        state.network.train()
+        for numbers, _ in zip(batches(recipe, corpus, state.step), range(count), strict=False):
+            train_step(recipe, state, corpus, numbers, state.step / 4)
+            state.step += 1
+
+    whole, cut, resumed = (new_state(recipe, corpus) for _ in range(3))
+    steps(whole, 3)
+    steps(cut, 2)
+    cut.save(tmp_path / "checkpoint.pt")
+    resumed.load(tmp_path / "checkpoint.pt")
+    steps(resumed, 1)
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[name]), name
+    assert torch.equal(whole.centres["hash"], resumed.centres["hash"])
+
+
+def test_the_epoch_follows_the_hash_path_alone() -> None:
+    from training.data import squash
+
+    network = deployable(Network("efficientnet_lite0", {"a": 3}, pretrained=False))
+    before = epoch_of(network, squash(48))
+    with torch.no_grad():
+        network.head("a").weight.add_(1)
+    assert epoch_of(network, squash(48)) == before
+    assert epoch_of(network, squash(64)) != before
+    with torch.no_grad():
+        network.catalyzer.bias.add_(1)
+    assert epoch_of(network, squash(48)) != before
+
+
+def test_served_bits_are_the_signs_most_significant_first() -> None:
+    network = deployable(Network("efficientnet_lite0", {"a": 3}, pretrained=False))
+    photos = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3), np.uint8)
+    served = run_torch(network, photos, ["a", "embedding", "hash"])
+    with torch.inference_mode():
+        out = network(torch.from_numpy(photos).permute(0, 3, 1, 2).float())
+    assert np.array_equal(np.unpackbits(served["hash"], axis=1), (out.bits > 0).numpy().astype(np.uint8))
+    assert served["a"].sum(1) == pytest.approx([1, 1], abs=1e-5)
+
+
+def test_a_taxonomy_keeps_its_ids(made: tuple[Path, Manifest]) -> None:
+    from schemas.taxonomy import TaxonomyHead, TaxonomyLabel
+    from training.labels import Targets
+    from training.taxonomy import extend_taxonomy
+
+    spec = tiny.tiny_recipe().heads[1]
+    red = TaxonomyLabel(id="rot", value="red", display={"de": "Rot"})
+    old = Taxonomy(heads=[TaxonomyHead(id=spec.id, kind="softmax", column="colour", datasets=[], labels=[red])])
+    (head,) = extend_taxonomy(old, [Targets(spec, ["Äpple", "apple", "red"], np.zeros(0, np.int64))]).heads
+    assert [(label.id, label.value) for label in head.labels] == [
+        ("rot", "red"),
+        ("apple", "Äpple"),
+        ("apple-2", "apple"),
+    ]
