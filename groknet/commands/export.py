@@ -11,46 +11,57 @@ from cyclopts import Parameter
 
 from groknet.exits import CommandError, Exit
 from groknet.options import JsonOption
+from groknet.runs import RECIPE, recall
 from groknet.terminal import json_line, note
 from schemas.manifest import MANIFEST_FILE
 
 
 def export(
     run: Annotated[Path, Parameter(help="Folder of the training run, with its checkpoint.")],
-    bundle: Annotated[Path, Parameter(help="Folder of the bundle; an older bundle there is replaced.")],
     /,
     *,
-    recipe: Annotated[Path, Parameter(help="The recipe that the run was trained by.")],
-    data: Annotated[Path, Parameter(help="Folder with the data sets' folders, for hash and calibration.")],
+    out: Annotated[Path, Parameter(help="Folder of the bundle; an older bundle there is replaced.")],
+    recipe: Annotated[Path | None, Parameter(help="Else the one that the run was trained by.")] = None,
+    data: Annotated[Path | None, Parameter(help="Folder with the data sets; else the run's.")] = None,
     taxonomy: Annotated[Path | None, Parameter(help="Taxonomy file, whose ids stay; else the packaged one.")] = None,
-    cache: Annotated[Path | None, Parameter(help="Folder for decoded photos; else RUN/cache.")] = None,
+    cache: Annotated[Path | None, Parameter(help="Folder for decoded photos; else the run's.")] = None,
     json: JsonOption = False,
 ) -> Exit:
-    """Choose the hash, calibrate, write manifest, graph, parity vectors and card, and open the result as an engine
-    does. Needs groknet[train].
+    """Make a bundle of a training run: choose the hash, calibrate on validation photos, write graph, manifest, parity
+    vectors and a card with the accuracy measured on test photos, and open the result as an engine does.
+
+    Needs groknet[train], and the data that the run was trained on.
     """
-    for what, path in (("run", run), ("--recipe", recipe), ("--data", data), ("--taxonomy", taxonomy)):
+    if not run.is_dir():
+        raise CommandError(f"{run}: no such run", Exit.NOT_FOUND)
+    known = recall(run)
+    recipe = recipe or run / RECIPE
+    data = data or (Path(known.data) if known else None)
+    cache = cache or (Path(known.cache) if known else None)
+    if data is None:
+        raise CommandError(f"{run} does not say what it was trained on; give --data and --recipe", Exit.USAGE)
+    for what, path in (("--recipe", recipe), ("--data", data), ("--taxonomy", taxonomy)):
         if path is not None and not path.exists():
             raise CommandError(f"{what} {path}: not there", Exit.NOT_FOUND)
-    if bundle.exists() and any(bundle.iterdir()) and not (bundle / MANIFEST_FILE).is_file():
-        raise CommandError(f"{bundle}: holds something that is no bundle; name another folder", Exit.USAGE)
+    if out.exists() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
+        raise CommandError(f"--out {out}: holds something that is no bundle; name another folder", Exit.USAGE)
     from schemas.taxonomy import load_taxonomy
     from training.export import export as write_bundle
     from training.recipe import load_recipe
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    command = f"groknet train {recipe} --data DATA --out RUN; groknet export RUN BUNDLE --recipe {recipe} --data DATA"
+    command = f"groknet train {recipe.name} --data DATA --out RUN && groknet export RUN --out BUNDLE"
     manifest = write_bundle(
         load_recipe(recipe),
         data,
         run,
-        bundle,
+        out,
         taxonomy=load_taxonomy(taxonomy) if taxonomy else None,
         cache=cache,
         command=command,
     )
     if json:
-        json_line({"bundle": str(bundle), "model_version": manifest.model_version, "epoch": manifest.epoch})
+        json_line({"bundle": str(out), "model_version": manifest.model_version, "epoch": manifest.epoch})
     else:
-        note(f"bundle {bundle}: model {manifest.model_version}, epoch {manifest.epoch}")
+        note(f"bundle {out}: model {manifest.model_version}, epoch {manifest.epoch}")
     return Exit.OK

@@ -10,6 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from groknet.exits import CommandError, Exit
+from groknet.runs import Run, remember
 from groknet.terminal import note
 
 
@@ -30,7 +31,10 @@ def train(
     from training.recipe import load_recipe
     from training.train import train as run
 
+    loaded = load_recipe(recipe)
+    remember(out, Run(data=str(data.absolute()), cache=str((cache or out / "cache").absolute())), recipe)
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    checkpoint = run(load_recipe(recipe), data, out, resume=resume, cache=cache)
-    note(f"checkpoint {checkpoint}; make a bundle of it with `groknet export`")
+    checkpoint = run(loaded, data, out, resume=resume, cache=cache)
+    note(f"checkpoint {checkpoint}; make a bundle of it with `groknet export {out} --out BUNDLE`")
     return Exit.OK
