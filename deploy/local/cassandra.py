@@ -63,8 +63,9 @@ def configuration(state: ServicesState, server: Server, settings: ServicesSettin
         "native_transport_port": server.ports["client"],
         "data_file_directories": [str(data / "tables")],
         **{f"{name}_directory": str(data / name) for name in ("commitlog", "saved_caches", "hints", "cdc_raw")},
-        "commitlog_sync": "periodic",  # a killed process loses nothing all the same: its pages are the system's
-        "commitlog_sync_period": "10000ms",
+        # Periodic, its default, writes 3 times as fast (6,700 to 1,900/s), but replay ends at the last mark, one each
+        # 100 ms: what was acknowledged since is lost by kill -9. For throughput: cassandra_options.
+        "commitlog_sync": "batch",
         "commitlog_segment_size": "16MiB",
         "auto_snapshot": False,  # tests drop tables
         "authenticator": "PasswordAuthenticator" if secured else "AllowAllAuthenticator",

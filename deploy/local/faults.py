@@ -11,7 +11,7 @@ from deploy.local.settings import Server
 _LINES = 300  # of a log: what is older belongs to another start
 _WORDS = 400  # characters that fit a sentence
 # `Caused by: java.lang.IllegalStateException: Failed to bind port 26000`, and how the runtime itself gives up
-_CAUSE = re.compile(r"([\w$]+\.)+\w*(Exception|Error)\b|\bERROR\b|^Unrecognized |^Error occurred")
+_CAUSE = re.compile(r"([\w$]+\.)+[\w$]*(Exception|Error)\b|\bERROR\b|^Unrecognized |^Error occurred")
 
 
 def last_words(server: Server) -> str:
@@ -27,4 +27,4 @@ def last_words(server: Server) -> str:
 def fault(lines: Sequence[str]) -> str:
     """The last cause that lines of Java name, not the stack below it; the last line where there is none."""
     causes = [line for line in lines if _CAUSE.search(line) and not line.startswith(("\tat ", "at "))]
-    return (causes or [*lines, "it said nothing"])[-1].strip()[:_WORDS]
+    return (causes or list(lines) or ["it said nothing"])[-1].strip()[:_WORDS]

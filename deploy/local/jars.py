@@ -109,13 +109,13 @@ def _download(jars: Sequence[Jar], folder: Path) -> None:
         tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as staging,
         ThreadPoolExecutor(_DOWNLOADS) as pool,
     ):
-        for jar, file in zip(jars, pool.map(lambda jar: _fetch(jar, Path(staging)), jars), strict=True):
+        for jar, file in zip(jars, pool.map(lambda jar: fetch(jar, Path(staging)), jars), strict=True):
             target = folder / jar.path
             target.parent.mkdir(parents=True, exist_ok=True)
             file.replace(target)
 
 
-def _fetch(jar: Jar, staging: Path) -> Path:
+def fetch(jar: Jar, staging: Path) -> Path:
     """Download one jar into a folder of its own, so that a try that broke off leaves nothing for the next."""
     try:
         from jgo.maven import MavenContext

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import ssl
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,14 +147,17 @@ def test_nothing_acknowledged_is_lost_by_kill_9(services: Services) -> None:
     options = kafka_options(services)
     topic = make_topic(options)
     values = [f"value {number}".encode() for number in range(200)]
-    rows = {number: f"row {number}" for number in range(200)}
     send(options, topic, values)
-    with session(services) as cql:
-        keyspace = write_rows(cql, rows)
     before = {server.name: server.pid for server in status(services).servers}
 
     services.kill("kafka-1")
-    services.kill("cassandra-1")
+    with session(services) as cql:
+        keyspace = write_rows(cql, {})
+        acknowledged, writer = keep_writing(cql, keyspace)
+        while writer.is_alive() and len(acknowledged) < 200:
+            writer.join(0.001)
+        services.kill("cassandra-1")
+        writer.join()
     assert {server.state for server in status(services).servers} == {"down"}
     services.up()
 
@@ -161,7 +165,24 @@ def test_nothing_acknowledged_is_lost_by_kill_9(services: Services) -> None:
     assert all(after[name] not in {None, before[name]} for name in before)
     assert receive(options, topic, len(values)) == values
     with session(services) as cql:
-        assert read_rows(cql, keyspace) == rows
+        assert len(acknowledged) >= 200
+        assert set(acknowledged) <= set(read_rows(cql, keyspace))
+
+
+def keep_writing(cql: Any, keyspace: str) -> tuple[list[int], threading.Thread]:
+    """Write rows until that fails; returns the list of those that were acknowledged, which grows meanwhile."""
+    insert = cql.prepare(f"INSERT INTO {keyspace}.t (id, text) VALUES (?, ?)")
+    acknowledged: list[int] = []
+
+    def write() -> None:
+        with contextlib.suppress(Exception):  # any kind: the server is killed under it
+            while True:
+                cql.execute(insert, (len(acknowledged), "row"), timeout=5.0)
+                acknowledged.append(len(acknowledged))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    return acknowledged, writer
 
 
 def test_up_where_all_is_up_changes_nothing(services: Services) -> None:
