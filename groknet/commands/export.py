@@ -19,8 +19,8 @@ from schemas.manifest import MANIFEST_FILE
 def export(
     run: Annotated[Path, Parameter(help="Folder of the training run, with its checkpoint.")],
     /,
-    *,
     out: Annotated[Path, Parameter(help="Folder of the bundle; an older bundle there is replaced.")],
+    *,
     recipe: Annotated[Path | None, Parameter(help="Else the one that the run was trained by.")] = None,
     data: Annotated[Path | None, Parameter(help="Folder with the data sets; else the run's.")] = None,
     taxonomy: Annotated[Path | None, Parameter(help="Taxonomy file, whose ids stay; else the packaged one.")] = None,

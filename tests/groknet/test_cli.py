@@ -77,7 +77,7 @@ def test_help_tells_every_exit_code(groknet: Call) -> None:
         (["run", "tagger", "--home", "photo.txt/h"], Exit.USAGE, "photo.txt/h"),
         (["evaluate", "nobundle", "--data", "."], Exit.NOT_FOUND, "nobundle"),
         (["train", "no.toml", "--data", ".", "--out", "o"], Exit.NOT_FOUND, "no.toml"),
-        (["export", "norun", "--out", "b"], Exit.NOT_FOUND, "norun"),
+        (["export", "norun", "b"], Exit.NOT_FOUND, "norun"),
         (["export", ".", "--out", "b"], Exit.USAGE, "--data"),
         (["export", ".", "--out", ".", "--data", ".", "--recipe", "photo.txt"], Exit.USAGE, "no bundle"),
         (["dlq", "show", "--home", ".", "0:99"], Exit.NOT_FOUND, "0:99"),
