@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.contract.backends import StoreBackend, StreamBackend
-
 
 REAL = [
     pytest.mark.services,
@@ -25,7 +25,23 @@ def stream_backend(request: pytest.FixtureRequest, tmp_path: Path) -> StreamBack
     return StreamBackend(url=url, short_session_url=f"{url}?lease_s=0.5", short_session_s=0.5)
 
 
-@pytest.fixture(params=["embedded"])
+@pytest.fixture(scope="session")
+def cassandra_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A keyspace with its tables, dropped afterwards."""
+    from tests.contract import cassandra_keyspace
+
+    url = cassandra_keyspace.fresh_url(request.getfixturevalue("services"))
+    cassandra_keyspace.make(url)
+    yield url
+    cassandra_keyspace.drop(url)
+
+
+@pytest.fixture(params=["embedded", pytest.param("cassandra", marks=pytest.mark.services)])
 def store_backend(request: pytest.FixtureRequest, tmp_path: Path) -> StoreBackend:
-    assert request.param == "embedded"
+    if request.param == "cassandra":
+        from tests.contract import cassandra_keyspace
+
+        url = request.getfixturevalue("cassandra_url")
+        cassandra_keyspace.empty(url)
+        return StoreBackend(url=url)
     return StoreBackend(url=f"sqlite://{tmp_path}/store.db")

@@ -9,11 +9,13 @@ __all__ = ["Latest", "Order", "Store", "build_store"]
 
 
 def build_store(url: str) -> Store:
-    """Build the back end that `url` names: `sqlite:///ABS/PATH/store.db` is the embedded one.
+    """Build the back end that `url` names: `sqlite:///ABS/PATH/store.db` is the embedded one,
+    `cassandra://USER:PASSWORD@HOST:PORT,HOST:PORT/KEYSPACE` Apache Cassandra (options:
+    `workers.stores.cassandra.CassandraSettings`).
 
     Raises:
-        ConfigError: the scheme or an option is unknown.
-        Transient: the file cannot be opened.
+        ConfigError: the scheme or an option is unknown; Cassandra refuses the user or lacks the schema.
+        Transient: the file cannot be opened; no node answers.
     """
     scheme = url.partition("://")[0]
     if scheme == "sqlite":
@@ -21,8 +23,12 @@ def build_store(url: str) -> Store:
 
         return build_embedded_store(url)
     if scheme == "cassandra":
-        raise ConfigError(
-            "store.url: cassandra:// needs the Cassandra back end (extra groknet[cassandra]), which this build does"
-            " not have; use the embedded store, sqlite:///ABS/PATH/store.db"
-        )
+        try:
+            from workers.stores.cassandra import build_cassandra_store
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"store.url: cassandra:// needs {error.name}, which is not installed: pip install 'groknet[cassandra]'"
+            ) from None
+
+        return build_cassandra_store(url)
     raise ConfigError(f"store.url: unknown scheme {scheme!r}; known are sqlite:// (embedded) and cassandra://")

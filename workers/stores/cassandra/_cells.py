@@ -1,0 +1,138 @@
+"""What is in the cells, so that Cassandra's own join of cells (`workers.stores.cassandra`) is the order of events.
+
+Every value that two writes of one microsecond could disagree on begins with text of a fixed length that decides:
+`newest` with live or removed and the digest, `event` with the digest, `versions` and bodies with the rank.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from schemas.events import ListingEvent
+from schemas.predictions import BadImage, ImageRow, Prediction, Status, StoredListing
+from workers.stores.base import Latest, Order
+
+_LIVE, _REMOVED = "live:", "removed:"  # r > l: at equal times a removal wins
+_RANK = {"complete": 2, "partial": 1, "dead": 0}
+_BAD_DIGITS = 99  # minus the bad photos, which are at most 20: fewer is larger
+DIGEST_CHARS = 32
+GOODNESS_CHARS = DIGEST_CHARS + 1 + 1 + 2 + 16  # of a rank: what the same run would have again
+RANK_CHARS = GOODNESS_CHARS + 16
+
+encode = msgspec.json.encode
+
+
+class EventCell(msgspec.Struct, frozen=True):
+    """Cell `event`."""
+
+    digest: str
+    event: ListingEvent
+
+
+class VersionCell(msgspec.Struct, frozen=True):
+    """Value of a model version in `versions`: which run is in the store, when it was first stored and last written."""
+
+    rank: str
+    stored_at: int
+    written_at: int
+
+
+class SummaryBody(msgspec.Struct, frozen=True):
+    """Body of the row `image_id = ''`; `image_ids` in the order of the photos, each of which has a row."""
+
+    rank: str
+    epoch: str
+    status: Status
+    predictions: dict[str, list[Prediction]]
+    bad_images: list[BadImage]
+    image_ids: list[str]
+
+
+class ImageBody(msgspec.Struct, frozen=True):
+    """Body of a photo's row."""
+
+    rank: str
+    predictions: dict[str, list[Prediction]]
+    hash: str
+
+
+decode_event = msgspec.json.Decoder(EventCell).decode
+decode_version = msgspec.json.Decoder(VersionCell).decode
+decode_summary = msgspec.json.Decoder(SummaryBody).decode
+decode_image = msgspec.json.Decoder(ImageBody).decode
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The head row, read: what is newest, and the model versions that have rows for it."""
+
+    order: Order
+    versions: Mapping[str, VersionCell]
+
+    @property
+    def latest(self) -> Latest:
+        """As the port has it."""
+        return Latest(self.order, self.order[1], frozenset(self.versions))
+
+    @property
+    def stored_last(self) -> str | None:
+        """The model version that was stored last, if there is one."""
+        return max(self.versions, key=lambda version: (self.versions[version].written_at, version), default=None)
+
+
+def read_head(event_time: int, newest: str, versions: Mapping[str, str] | None) -> Head:
+    """Read the cells of a head row; versions of an event that lost a tie are left out."""
+    kind, _, digest = newest.partition(":")
+    cells = {name: decode_version(text) for name, text in (versions or {}).items()}
+    return Head(
+        order=(event_time, kind == _REMOVED[:-1], digest),
+        versions={name: cell for name, cell in cells.items() if cell.rank.startswith(digest)},
+    )
+
+
+def newest_cell(order: Order) -> str:
+    """Cell `newest` of an event."""
+    return (_REMOVED if order[1] else _LIVE) + order[2]
+
+
+def rank_of(listing: StoredListing, digest: str) -> str:
+    """Decides between runs of events of one microsecond: digest, status, fewer bad photos, which, content."""
+    bad = listing.summary.bad_images
+    content = (listing.epoch, listing.summary, listing.images)
+    return f"{digest}.{_RANK[listing.summary.status]}{_BAD_DIGITS - len(bad)}{_short(bad)}{_short(content)}"
+
+
+def bodies_of(listing: StoredListing, rank: str) -> list[tuple[str, str]]:
+    """(image_id, body) of the summary row and of each photo's."""
+    summary = SummaryBody(
+        rank=rank,
+        epoch=listing.epoch,
+        status=listing.summary.status,
+        predictions=listing.summary.predictions,
+        bad_images=listing.summary.bad_images,
+        image_ids=[row.image_id for row in listing.images],
+    )
+    photos = [(row.image_id, ImageBody(rank, row.predictions, row.hash)) for row in listing.images]
+    return [("", text(summary)), *((image_id, text(body)) for image_id, body in photos)]
+
+
+def images_of(summary: SummaryBody, bodies: Mapping[str, str]) -> Sequence[ImageRow] | None:
+    """The photos' rows of the run that the summary names, in its order; None when one is missing."""
+    found = []
+    for image_id in summary.image_ids:
+        body = decode_image(bodies[image_id]) if image_id in bodies else None
+        if body is None or body.rank != summary.rank:
+            return None
+        found.append(ImageRow(image_id=image_id, predictions=body.predictions, hash=body.hash))
+    return found
+
+
+def text(value: object) -> str:
+    """A value as the JSON text of a cell."""
+    return encode(value).decode()
+
+
+def _short(value: object) -> str:
+    return hashlib.sha256(encode(value)).hexdigest()[:16]

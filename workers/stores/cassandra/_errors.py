@@ -1,0 +1,105 @@
+"""What the driver's errors mean here: ConfigError where somebody must change something, else Transient."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+
+from cassandra import (  # type: ignore[import-untyped]
+    AuthenticationFailed,
+    DriverException,
+    InvalidRequest,
+    Unauthorized,
+)
+from cassandra.cluster import NoHostAvailable  # type: ignore[import-untyped]
+from cassandra.connection import (  # type: ignore[import-untyped]
+    ConnectionBusy,
+    ConnectionException,
+    ProtocolError,
+)
+from cassandra.protocol import ErrorMessage  # type: ignore[import-untyped]
+
+from schemas.errors import ConfigError, GroknetError, Transient
+from workers.stores.cassandra._settings import CassandraSettings
+
+DRIVER_ERRORS = (
+    DriverException,
+    NoHostAvailable,
+    ConnectionException,
+    ConnectionBusy,
+    ProtocolError,
+    ErrorMessage,
+    OSError,
+)
+MIGRATE = "run `groknet store migrate`"
+
+
+def meaning(error: BaseException, settings: CassandraSettings, doing: str) -> GroknetError:
+    """Our error for one of the driver's (`DRIVER_ERRORS`)."""
+    for cause in _causes(error):
+        refused = _refused(cause, settings, doing)
+        if refused is not None:
+            return refused
+    if isinstance(error, NoHostAvailable):
+        reasons = sorted({_reason(cause) for cause in _causes(error) if cause is not error})
+        why = f" ({'; '.join(reasons)})" if reasons else ""
+        return Transient(
+            "store",
+            "no_node",
+            f"store.url: no Cassandra node of {settings.places} takes a request{why}; start it, or correct the address",
+        )
+    return Transient("store", _code(error), f"{doing}: Cassandra at {settings.places}: {error}; tried again later")
+
+
+def _refused(error: BaseException, settings: CassandraSettings, doing: str) -> ConfigError | None:
+    if isinstance(error, AuthenticationFailed):
+        who = f"user {settings.user!r}" if settings.user else "a client without a user"
+        return ConfigError(
+            f"store.url: Cassandra at {settings.places} refuses {who}; correct USER:PASSWORD@ or password_file="
+        )
+    if isinstance(error, Unauthorized):
+        return ConfigError(
+            f"store.url: user {settings.user!r} may not do this in keyspace {settings.keyspace}: {error}; grant it"
+        )
+    if isinstance(error, ssl.SSLError):
+        return ConfigError(
+            f"store.url: TLS with Cassandra at {settings.places} fails: {error};"
+            " correct ca_file= and tls_name=, or leave tls=true out where nodes have none"
+        )
+    if isinstance(error, ProtocolError):
+        return ConfigError(
+            f"store.url: what answers at {settings.places} does not speak as configured: {error};"
+            " it must be Cassandra 4.0 or newer, with tls=true where it asks for TLS"
+        )
+    if isinstance(error, InvalidRequest):
+        return ConfigError(
+            f"store.url: keyspace {settings.keyspace} at {settings.places} is not as this build needs it:"
+            f" {_server_text(error)}; {MIGRATE} ({doing})"
+        )
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    yield error
+    errors = getattr(error, "errors", None)
+    if isinstance(errors, dict):
+        yield from (cause for cause in errors.values() if isinstance(cause, BaseException))
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error)
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    return text.partition("Last error: ")[2] or text or type(error).__name__
+
+
+def _server_text(error: BaseException) -> str:
+    """What the server said, out of the driver's framing of it."""
+    text = str(error)
+    return text.partition('message="')[2].removesuffix('"') or text
+
+
+def _code(error: BaseException) -> str:
+    """WriteTimeout as write_timeout."""
+    name = type(error).__name__.removesuffix("Message").removesuffix("Error")
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

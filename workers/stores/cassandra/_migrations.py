@@ -1,0 +1,199 @@
+"""Migrations: numbered CQL files, `NNNN_add_NAME.cql` or `NNNN_remove_NAME.cql`, applied in order, as often as wanted.
+
+Every statement must do nothing when it has been done already (IF [NOT] EXISTS), so that a migration that was cut off
+is simply run again, and a table that somebody dropped comes back. What is applied stands in `schema_version`. One
+runs at a time, held by a lightweight transaction with a time to live.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cassandra import ConsistencyLevel  # type: ignore[import-untyped]
+from cassandra.cluster import Session  # type: ignore[import-untyped]
+from cassandra.query import SimpleStatement  # type: ignore[import-untyped]
+
+from schemas.errors import ConfigError, Transient
+from workers.stores.cassandra._errors import DRIVER_ERRORS, meaning
+from workers.stores.cassandra._schema import read_applied
+from workers.stores.cassandra._settings import CassandraSettings
+
+_NAME = re.compile(r"(?P<version>\d{4})_(?P<kind>add|remove)_(?P<name>[a-z0-9_]+)\.cql")
+_COMMENT = re.compile(r"--[^\n]*")
+_STATEMENT_TIMEOUT_S = 60.0  # a change of schema waits until all nodes agree
+_LOCK_S = 120
+_USUAL_REPLICAS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file. `removes` is True for what may be applied only after the code that needs it is gone."""
+
+    version: int
+    name: str
+    removes: bool
+    statements: tuple[str, ...]
+    checksum: str
+
+    @property
+    def kind(self) -> str:
+        """As `schema_version` has it."""
+        return "remove" if self.removes else "add"
+
+
+def read_migrations(folder: Path) -> list[Migration]:
+    """The migrations of a folder, in order.
+
+    Raises:
+        ConfigError: a name is wrong, a number is missing or there twice, or a statement cannot be repeated.
+    """
+    found = [_read(path) for path in sorted(folder.glob("*.cql"))]
+    if [migration.version for migration in found] != list(range(1, len(found) + 1)):
+        raise ConfigError(f"{folder}: migrations must be numbered 0001, 0002 and so on, each once")
+    return found
+
+
+def migrate(
+    session: Session,
+    settings: CassandraSettings,
+    migrations: Sequence[Migration],
+    *,
+    removals: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Migration]:
+    """Make the keyspace where it is missing and apply what is not applied; returns the migrations that were new.
+
+    `removals`: also what removes, up to the first that must wait where it is False. `say` hears a line each step.
+
+    Raises:
+        ConfigError: an applied migration differs from its file, or Cassandra refuses a statement.
+        Transient: no node answers, or another migration is under way.
+    """
+    run = _Runner(session, settings)
+    _make_keyspace(run, say)
+    run(
+        "CREATE TABLE IF NOT EXISTS {keyspace}.schema_version"
+        " (version int PRIMARY KEY, name text, kind text, checksum text, applied_at timestamp)"
+    )
+    with _lock(run):
+        applied = read_applied(session, settings)
+        _refuse_changed(applied, migrations, settings)
+        new = []
+        for migration in migrations:
+            known = migration.version in applied
+            if migration.removes and not known and not removals:
+                say(f"{migration.version:04d} {migration.name} removes: once all older code is gone, add --removals")
+                break
+            for statement in migration.statements:
+                run(statement)
+            if not known:
+                _record(run, migration)
+                new.append(migration)
+                say(f"{migration.version:04d} {migration.name} applied")
+    return new
+
+
+class _Runner:
+    """Runs statements at a quorum with `{keyspace}` filled in; the driver waits until the nodes agree on a schema."""
+
+    def __init__(self, session: Session, settings: CassandraSettings) -> None:
+        self.session = session
+        self.settings = settings
+
+    def __call__(self, statement: str, *values: object) -> Any:
+        text = statement.replace("{keyspace}", self.settings.keyspace)
+        query = SimpleStatement(
+            text, consistency_level=ConsistencyLevel.QUORUM, serial_consistency_level=ConsistencyLevel.SERIAL
+        )
+        try:
+            return self.session.execute(query, values or None, timeout=_STATEMENT_TIMEOUT_S)
+        except DRIVER_ERRORS as error:
+            raise meaning(error, self.settings, f"migrating ({' '.join(text.split()[:4])})") from None
+
+
+def _read(path: Path) -> Migration:
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        raise ConfigError(f"{path}: name it NNNN_add_NAME.cql or NNNN_remove_NAME.cql")
+    body = path.read_text(encoding="utf-8")
+    statements = tuple(part.strip() for part in _COMMENT.sub("", body).split(";") if part.strip())
+    for statement in statements:
+        if "IF NOT EXISTS" not in statement and "IF EXISTS" not in statement:
+            raise ConfigError(f"{path}: {statement.splitlines()[0]!r} must say IF NOT EXISTS or IF EXISTS")
+    return Migration(
+        version=int(match["version"]),
+        name=match["name"],
+        removes=match["kind"] == "remove",
+        statements=statements,
+        checksum=hashlib.sha256(body.encode()).hexdigest(),
+    )
+
+
+def _make_keyspace(run: _Runner, say: Callable[[str], None]) -> None:
+    metadata = run.session.cluster.metadata
+    if run.settings.keyspace in metadata.keyspaces:
+        return
+    nodes: dict[str, int] = {}
+    for host in metadata.all_hosts():
+        nodes[host.datacenter] = nodes.get(host.datacenter, 0) + 1
+    copies = {name: run.settings.replicas or min(_USUAL_REPLICAS, count) for name, count in sorted(nodes.items())}
+    options = ", ".join(f"'{name}': {count}" for name, count in copies.items())
+    run(
+        "CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication ="
+        f" {{'class': 'NetworkTopologyStrategy', {options}}}"
+    )
+    placed = ", ".join(f"{count} in {name}" for name, count in copies.items())
+    say(f"keyspace {run.settings.keyspace} made, copies: {placed}")
+
+
+def _refuse_changed(
+    applied: dict[int, tuple[str, str]], migrations: Sequence[Migration], settings: CassandraSettings
+) -> None:
+    for migration in migrations:
+        known = applied.get(migration.version)
+        if known and known[1] != migration.checksum:
+            raise ConfigError(
+                f"migration {migration.version:04d} {migration.name} is not what was applied to keyspace"
+                f" {settings.keyspace}; leave applied files as they are and add a new one"
+            )
+
+
+def _record(run: _Runner, migration: Migration) -> None:
+    run(
+        "INSERT INTO {keyspace}.schema_version (version, name, kind, checksum, applied_at)"
+        " VALUES (%s, %s, %s, %s, toTimestamp(now()))",
+        migration.version,
+        migration.name,
+        migration.kind,
+        migration.checksum,
+    )
+
+
+@contextmanager
+def _lock(run: _Runner) -> Iterator[None]:
+    """Row 0 is the lock; it goes by itself when its holder died."""
+    me = f"{socket.gethostname()}-{time.time_ns()}"
+    taken = run(
+        "INSERT INTO {keyspace}.schema_version (version, name, kind) VALUES (0, %s, 'lock')"
+        f" IF NOT EXISTS USING TTL {_LOCK_S}",
+        me,
+    )
+    answer = taken.one()
+    if not answer[0]:
+        raise Transient(
+            "store",
+            "migration_under_way",
+            f"keyspace {run.settings.keyspace} is being migrated by another process; try again in {_LOCK_S} s at most",
+        )
+    try:
+        yield
+    finally:
+        run("DELETE FROM {keyspace}.schema_version WHERE version = 0 IF name = %s", me)

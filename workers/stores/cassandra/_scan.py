@@ -1,0 +1,80 @@
+"""Every id of the store in order, though Cassandra keeps them by token: read by token ranges, sorted in runs."""
+
+from __future__ import annotations
+
+import heapq
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import islice
+from types import TracebackType
+from typing import IO
+
+_FIRST, _LAST = -(2**63), 2**63 - 1  # tokens of the Murmur3 partitioner; no key has the first
+_RANGES = 64  # no single read is more than this part of the ring
+_READ_IDS = 2000
+_RUN_IDS = 200_000  # ids sorted in memory at once: some 20 MB
+
+ReadIds = Callable[[int, int, int], list[tuple[str, int]]]
+
+
+class SortedIds:
+    """All ids as `read(token, last, count)` gives them (tokens in (token, last], in order), sorted; bounded memory.
+
+    A context manager: beyond one run, runs lie in temporary files.
+    """
+
+    def __init__(self, read: ReadIds, run_ids: int = _RUN_IDS) -> None:
+        self._run_ids = run_ids
+        self._files: list[IO[str]] = []
+        self._run: list[str] = []
+        self._read = read
+
+    def __enter__(self) -> SortedIds:
+        """Read all ids; raises what `read` raises."""
+        try:
+            for ids in self._all():
+                self._run += ids
+                if len(self._run) >= self._run_ids:
+                    self._spill()
+        except BaseException:
+            self._close()
+            raise
+        self._run.sort()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove the temporary files."""
+        self._close()
+
+    def pages(self, size: int) -> Iterator[list[str]]:
+        """The ids in order, `size` at a time, each once."""
+        files: list[Iterator[str]] = [(line[:-1] for line in file) for file in self._files]
+        merged = iter(heapq.merge(*files, self._run))
+        while page := list(islice(merged, size)):
+            yield page
+
+    def _all(self) -> Iterator[list[str]]:
+        width = 2**64 // _RANGES
+        for start in range(_FIRST, _LAST, width):
+            token, last = start, min(start + width, _LAST)
+            while True:
+                found = self._read(token, last, _READ_IDS)
+                yield [listing_id for listing_id, _ in found]
+                if len(found) < _READ_IDS:
+                    break
+                token = found[-1][1]
+
+    def _spill(self) -> None:
+        self._run.sort()
+        file = tempfile.TemporaryFile("w+", encoding="utf-8", prefix="groknet-scan-")  # noqa: SIM115
+        self._files.append(file)
+        file.writelines(f"{listing_id}\n" for listing_id in self._run)
+        file.seek(0)
+        self._run = []
+
+    def _close(self) -> None:
+        for file in self._files:
+            file.close()
+        self._files, self._run = [], []

@@ -1,0 +1,107 @@
+"""Opening a session: token-aware, quorum, few retries, and a paused or restarted node found again within seconds."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from cassandra import ConsistencyLevel  # type: ignore[import-untyped]
+from cassandra.auth import PlainTextAuthProvider  # type: ignore[import-untyped]
+from cassandra.cluster import (  # type: ignore[import-untyped]
+    EXEC_PROFILE_DEFAULT,
+    Cluster,
+    ExecutionProfile,
+    Session,
+)
+from cassandra.policies import (  # type: ignore[import-untyped]
+    ConstantSpeculativeExecutionPolicy,
+    DCAwareRoundRobinPolicy,
+    ExponentialReconnectionPolicy,
+    RetryPolicy,
+    TokenAwarePolicy,
+)
+from cassandra.query import tuple_factory  # type: ignore[import-untyped]
+
+from schemas.errors import ConfigError
+from workers.stores.cassandra._errors import DRIVER_ERRORS, meaning
+from workers.stores.cassandra._settings import CassandraSettings
+
+_CONNECT_BUDGET_S = 10.0  # over all nodes named, so that a wrong address is said within fifteen seconds
+_RECONNECT_S = (0.5, 10.0)  # the driver's own cap is ten minutes, for which a recovered node would stay unused
+_HEARTBEAT_S = 5  # a paused node counts as down after twice this; the driver's own is a minute
+_SECOND_TRY_S = 2.0  # another replica is asked when one has not answered in this; a healthy one takes milliseconds
+_MAX_RETRIES = 1
+
+# What the driver logs is for those who set logging up; a command line says it in its own error.
+logging.getLogger("cassandra").addHandler(logging.NullHandler())
+
+
+class CappedRetries(RetryPolicy):  # type: ignore[misc]
+    """One more try at once on another node, then the caller hears of it: waiting and patience are the worker's layer.
+
+    Every statement is idempotent, a write that timed out included, since timestamps decide. The driver's own policy
+    would go from host to host without counting.
+    """
+
+    def on_read_timeout(self, *args: Any, retry_num: int, **kwargs: Any) -> tuple[int, int | None]:
+        """Too few replicas answered in the server's own time."""
+        return self._again(retry_num)
+
+    def on_write_timeout(self, *args: Any, retry_num: int, **kwargs: Any) -> tuple[int, int | None]:
+        """Too few replicas acknowledged in the server's own time."""
+        return self._again(retry_num)
+
+    def on_unavailable(self, *args: Any, retry_num: int, **kwargs: Any) -> tuple[int, int | None]:
+        """The coordinator knows too few live replicas; another may know better."""
+        return self._again(retry_num)
+
+    def on_request_error(self, *args: Any, retry_num: int, **kwargs: Any) -> tuple[int, int | None]:
+        """Overloaded, starting, or its connection broke."""
+        return self._again(retry_num)
+
+    def _again(self, retry_num: int) -> tuple[int, int | None]:
+        if retry_num < _MAX_RETRIES:
+            return self.RETRY_NEXT_HOST, None
+        return self.RETHROW, None
+
+
+def open_session(settings: CassandraSettings) -> Session:
+    """Connect; the session belongs to no keyspace. `session.cluster.shutdown()` ends it.
+
+    Raises:
+        ConfigError: user, password or TLS is refused; a file that the URL names cannot be read.
+        Transient: no node answers.
+    """
+    consistency = ConsistencyLevel.name_to_value[settings.consistency.upper()]
+    profile = ExecutionProfile(
+        load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(settings.datacenter)),
+        retry_policy=CappedRetries(),
+        consistency_level=consistency,
+        request_timeout=settings.timeout_s,
+        row_factory=tuple_factory,
+        speculative_execution_policy=ConstantSpeculativeExecutionPolicy(_SECOND_TRY_S, 1),
+    )
+    context = settings.tls_context()
+    auth = PlainTextAuthProvider(settings.user, settings.secret()) if settings.user else None
+    connect_s = _CONNECT_BUDGET_S / (2 * len(settings.servers))
+    cluster = Cluster(
+        list(settings.servers),
+        protocol_version=5,  # Cassandra 4.0 and newer; asking for it saves the driver its search
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        auth_provider=auth,
+        ssl_context=context,
+        ssl_options={"server_hostname": settings.tls_name} if context and settings.tls_name else None,
+        reconnection_policy=ExponentialReconnectionPolicy(*_RECONNECT_S),
+        connect_timeout=connect_s,
+        control_connection_timeout=max(2.0, connect_s),
+        idle_heartbeat_interval=_HEARTBEAT_S,
+        idle_heartbeat_timeout=_HEARTBEAT_S,
+    )
+    try:
+        return cluster.connect()
+    except DRIVER_ERRORS as error:
+        cluster.shutdown()
+        raise meaning(error, settings, "connecting") from None
+    except ValueError as error:  # the driver's word for a datacenter that no node is in
+        cluster.shutdown()
+        raise ConfigError(f"store.url: {error}; correct datacenter=") from None

@@ -1,0 +1,139 @@
+"""How to reach Cassandra: `cassandra://USER:PASSWORD@HOST:PORT,HOST:PORT/KEYSPACE?option=value`, checked on its own."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+from msgspec import Meta
+
+from schemas.errors import ConfigError
+
+_SHAPE = "cassandra://HOST:PORT,HOST:PORT/KEYSPACE?option=value"
+_SERVER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s\[\]:/@]+)(?::(?P<port>\d{1,5}))?")
+_KEYSPACE = re.compile(r"[a-z][a-z0-9_]{0,47}")
+_DEFAULT_PORT = 9042
+_FROM_PLACE = {"servers", "keyspace", "user", "password"}
+
+
+class CassandraSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the URL says; a password is better kept in `password_file` than in the URL, and is never printed."""
+
+    servers: tuple[tuple[str, int], ...]
+    """Host and port of some nodes, from which the client learns of the others."""
+    keyspace: str
+    user: str = ""
+    password: str = ""
+    password_file: str = ""
+    """A file whose first line is the password."""
+    consistency: Literal["local_quorum", "quorum"] = "local_quorum"
+    """Of reads and writes. Less than a quorum would not read what it has written."""
+    datacenter: str = ""
+    """The local one; empty: that of the first node that answers."""
+    tls: bool = False
+    ca_file: str = ""
+    """PEM of the authorities to trust; empty: the system's."""
+    cert_file: str = ""
+    """PEM of this client's certificate, where nodes ask for one."""
+    key_file: str = ""
+    tls_name: str = ""
+    """The name that every node's certificate carries; empty: each node's address must be in its own."""
+    in_flight: Annotated[int, Meta(ge=1, le=4096)] = 128
+    """Requests under way at once, over all threads; one node takes no more per second from 512 than from 128."""
+    timeout_s: Annotated[float, Meta(ge=0.1, le=300)] = 10.0
+    """Client deadline of one call of the port, waiting for its turn and retries included."""
+    replicas: Annotated[int, Meta(ge=1, le=15)] | None = None
+    """Copies in a keyspace that `groknet store migrate` makes; none: three where there are three nodes, else all."""
+
+    def __repr__(self) -> str:
+        return f"CassandraSettings({self.places}/{self.keyspace})"
+
+    @property
+    def places(self) -> str:
+        """HOST:PORT with commas between, for messages."""
+        return ",".join(f"{host}:{port}" for host, port in self.servers)
+
+    def secret(self) -> str:
+        """The password; raises ConfigError when its file cannot be read."""
+        if not self.password_file:
+            return self.password
+        try:
+            return Path(self.password_file).read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"store.url: password_file {self.password_file} cannot be read: {error}") from None
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """Trust and certificate where `tls` is set; raises ConfigError when a file cannot be used."""
+        if not self.tls:
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file or None)
+            if self.cert_file:
+                context.load_cert_chain(self.cert_file, self.key_file or None)
+        except (OSError, ssl.SSLError) as error:
+            files = ", ".join(name for name in (self.ca_file, self.cert_file, self.key_file) if name)
+            raise ConfigError(f"store.url: {files}: {error}; ca_file, cert_file and key_file are PEM files") from None
+        return context
+
+
+def parse_cassandra_url(url: str) -> CassandraSettings:
+    """Read the URL; user and password are percent-encoded in it.
+
+    Raises:
+        ConfigError: an address or an option is wrong, or options do not fit each other.
+    """
+    place, _, query = url.removeprefix("cassandra://").partition("?")
+    who, _, where = place.rpartition("@")
+    servers, _, keyspace = where.partition("/")
+    user, _, password = who.partition(":")
+    if not _KEYSPACE.fullmatch(keyspace):
+        raise ConfigError(
+            f"store.url: {keyspace!r} is no keyspace (lower-case letters, digits and _, at most 48); write {_SHAPE}"
+        )
+    options = parse_qsl(query, keep_blank_values=True)
+    names = [name for name, _ in options]
+    for name in names:
+        if names.count(name) > 1 or name in _FROM_PLACE:
+            raise ConfigError(f"store.url: option {name!r} is given twice or not an option; options: {_known()}")
+    given = {
+        **dict(options),
+        "servers": _servers(servers),
+        "keyspace": keyspace,
+        "user": unquote(user),
+        "password": unquote(password),
+    }
+    try:
+        settings = msgspec.convert(given, CassandraSettings, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"store.url: {error}; options: {_known()}") from None
+    _check(settings)
+    return settings
+
+
+def _known() -> str:
+    return ", ".join(name for name in CassandraSettings.__struct_fields__ if name not in _FROM_PLACE)
+
+
+def _servers(text: str) -> tuple[tuple[str, int], ...]:
+    found = []
+    for place in text.split(","):
+        match = _SERVER.fullmatch(place.strip())
+        port = int(match["port"] or _DEFAULT_PORT) if match else 0
+        if match is None or not 0 < port < 65536:
+            raise ConfigError(f"store.url: {place!r} is not HOST:PORT; write {_SHAPE}")
+        found.append((match["host"].strip("[]"), port))
+    return tuple(found)
+
+
+def _check(settings: CassandraSettings) -> None:
+    if bool(settings.user) != bool(settings.password or settings.password_file):
+        raise ConfigError("store.url: a user needs a password and a password a user: USER:PASSWORD@ or password_file=")
+    if settings.password and settings.password_file:
+        raise ConfigError("store.url: give the password in the URL or in password_file=, not both")
+    files = [name for name in ("ca_file", "cert_file", "key_file", "tls_name") if getattr(settings, name)]
+    if files and not settings.tls:
+        raise ConfigError(f"store.url: {files[0]}= needs tls=true")

@@ -1,0 +1,58 @@
+"""Every statement, prepared once; building one checks that the tables are as this build needs them.
+
+`USING TIMESTAMP` is the event's time, or one microsecond before it where what is older goes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cassandra import InvalidRequest  # type: ignore[import-untyped]
+from cassandra.cluster import Session  # type: ignore[import-untyped]
+
+from workers.stores.cassandra._errors import DRIVER_ERRORS, meaning
+from workers.stores.cassandra._settings import CassandraSettings
+
+_HEAD = "listing_id = ? AND model_version = '' AND image_id = ''"
+_TEXTS = {
+    "head": f"SELECT event_time, newest, versions FROM {{ks}}.listings WHERE {_HEAD}",
+    "rows": "SELECT model_version, image_id, event_time, newest, versions, event, body"
+    " FROM {ks}.listings WHERE listing_id = ?",
+    "rows_of": "SELECT model_version, image_id, event_time, newest, versions, event, body"
+    " FROM {ks}.listings WHERE listing_id = ? AND model_version IN ?",
+    "thumbnail": "SELECT newest, photo FROM {ks}.thumbnails WHERE listing_id = ? AND image_id = ?",
+    "ids": "SELECT DISTINCT listing_id, token(listing_id) FROM {ks}.listings"
+    " WHERE token(listing_id) > ? AND token(listing_id) <= ? LIMIT ?",
+    "clear": "DELETE FROM {ks}.listings USING TIMESTAMP ? WHERE listing_id = ?",
+    "put_head": "UPDATE {ks}.listings USING TIMESTAMP ?"
+    f" SET event_time = ?, newest = ?, event = ?, versions[?] = ? WHERE {_HEAD}",
+    "put_row": "INSERT INTO {ks}.listings (listing_id, model_version, image_id, body) VALUES (?, ?, ?, ?)"
+    " USING TIMESTAMP ?",
+    "clear_rows": "DELETE FROM {ks}.listings USING TIMESTAMP ? WHERE listing_id = ? AND model_version > ''",
+    "clear_event": f"DELETE event, versions FROM {{ks}}.listings USING TIMESTAMP ? WHERE {_HEAD}",
+    "put_marker": f"UPDATE {{ks}}.listings USING TIMESTAMP ? SET event_time = ?, newest = ? WHERE {_HEAD}",
+    "clear_photos": "DELETE FROM {ks}.thumbnails USING TIMESTAMP ? WHERE listing_id = ?",
+    "put_photos_head": "UPDATE {ks}.thumbnails USING TIMESTAMP ? SET newest = ? WHERE listing_id = ?",
+    "put_photo": "INSERT INTO {ks}.thumbnails (listing_id, image_id, photo) VALUES (?, ?, ?) USING TIMESTAMP ?",
+    "clear_all_photos": "DELETE FROM {ks}.thumbnails USING TIMESTAMP ? WHERE listing_id = ? AND image_id >= ''",
+}
+
+
+class Statements:
+    """Prepared statements by name; each is idempotent, and none is paged: one answer is one moment."""
+
+    def __init__(self, session: Session, settings: CassandraSettings) -> None:
+        """Prepare them. Raises ConfigError when a table or a column is missing, Transient when no node answers."""
+        self._prepared: dict[str, Any] = {}
+        try:
+            for name, text in _TEXTS.items():
+                statement = session.prepare(text.format(ks=settings.keyspace))
+                statement.is_idempotent = True
+                statement.fetch_size = None
+                self._prepared[name] = statement
+        except (*DRIVER_ERRORS, InvalidRequest) as error:
+            raise meaning(error, settings, "preparing statements") from None
+
+    def bind(self, name: str, *values: object) -> Any:
+        """A statement with its values. Pass `UNSET_VALUE`, never None, which would write a tombstone."""
+        return self._prepared[name].bind(values)
