@@ -16,6 +16,7 @@ import psutil  # type: ignore[import-untyped]
 from deploy.local import cassandra, kafka, processes
 from deploy.local.errors import ServicesError
 from deploy.local.faults import fault, last_words
+from deploy.local.guard import Guard
 from deploy.local.jars import class_path, default_cache
 from deploy.local.java import find_java
 from deploy.local.planning import adopt, plan
@@ -50,6 +51,7 @@ class Services:
         self._cache = cache or default_cache()
         self._say = say
         self._class_paths: dict[str, str] = {}
+        self._guard: Guard | None = None
 
     @property
     def file(self) -> Path:
@@ -75,18 +77,27 @@ class Services:
         return port
 
     def __enter__(self) -> Services:
-        """Start."""
-        self.up()
+        """Start, and see to it that nothing outlives this process, not even when it is killed."""
+        self._guard = Guard(self.home)
+        try:
+            self.up()
+        except BaseException:
+            self._guard.release()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop."""
-        self.down()
+        try:
+            self.down()
+        finally:
+            if self._guard is not None:
+                self._guard.release()
 
     def up(self) -> ServicesState:
-        """Start what does not run and wait until all answer; returns the status. Does nothing where all is up.
+        """Start what does not run, wake what is paused and wait until all answer; returns the status.
 
         Raises ServicesError: a port is taken, the home was made otherwise, a server ended or did not answer in time.
         What this call has started is then stopped again.
@@ -101,6 +112,7 @@ class Services:
                     for server in wave:
                         if server.name in running:
                             server.pid = running[server.name].pid
+                            running[server.name].resume()  # else a paused one would never answer
                         else:
                             started.append(server.name)
                             self._spawn(state, server)

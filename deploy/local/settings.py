@@ -82,7 +82,10 @@ class Security(msgspec.Struct, kw_only=True):
 
 
 class ServicesState(msgspec.Struct, kw_only=True):
-    """HOME/services.json and `groknet services status --json`. The file has mode 600, as it holds passwords."""
+    """HOME/services.json and `groknet services status --json`. The file has mode 600, as it holds passwords.
+
+    In the file, process, state and memory are those of the last `up`, `start` or `down`.
+    """
 
     format: int = FORMAT
     home: str

@@ -99,7 +99,7 @@ def status(*, home: HomeOption = None, json: JsonOption = False) -> Exit:
     for sentence in left:
         note(f"left over: {sentence}; `groknet services down --home {services.home}` stops it")
     if state is None:
-        text = f"{services.home} has no services; start them with `groknet services up --home {services.home}`"
+        text = f"{services.home} has no services; start some: `groknet services up --home {services.home}`"
         raise CommandError(text, Exit.NOT_RUNNING)
     _show(state, json)
     return Exit.OK if all(server.state == "ready" for server in state.servers) else Exit.NOT_RUNNING

@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import ssl
+import subprocess
+import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -191,12 +193,13 @@ def test_up_where_all_is_up_changes_nothing(services: Services) -> None:
     assert [(server.name, server.pid, server.started_at, server.ports) for server in again.servers] == before
 
 
-def test_a_paused_server_is_seen_and_resumed(services: Services) -> None:
+@pytest.mark.parametrize("wake", [lambda services: services.resume("kafka-1"), lambda services: services.up()])
+def test_a_paused_server_is_seen_and_resumed(services: Services, wake: Callable[[Services], object]) -> None:
     services.pause("kafka-1")
     try:
         assert [server.state for server in status(services).servers] == ["paused", "ready"]
     finally:
-        services.resume("kafka-1")
+        wake(services)
     assert [server.state for server in status(services).servers] == ["ready", "ready"]
 
 
@@ -221,6 +224,16 @@ def test_the_command_line_tells_the_same(services: Services, capsys: pytest.Capt
     assert all(line.startswith("kafka-1: ") for line in lines)
     assert run(["services", "logs", "kafka-7", "--home", str(services.home)]) is Exit.NOT_FOUND
 
+    assert run(["services", "up", "--home", str(services.home)]) is Exit.OK
+    table = capsys.readouterr().out
+    assert all(f"{server.pid}" in table for server in status(services).servers)
+
+
+def test_a_home_without_services_is_said_to_have_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["services", "down", "--home", str(tmp_path)]) is Exit.OK
+    assert run(["services", "status", "--home", str(tmp_path)]) is Exit.NOT_RUNNING
+    assert "start some: `groknet services up" in capsys.readouterr().err
+
 
 def test_other_servers_than_the_home_has_are_refused(services: Services) -> None:
     with pytest.raises(ServicesError, match="made with brokers 1, not 3"):
@@ -243,6 +256,22 @@ def test_one_left_over_is_named_and_stopped(tmp_path: Path) -> None:
         assert services.down() == ["kafka-1"]
     assert not psutil.pid_exists(pid)
     assert services.down() == []
+
+
+def test_no_server_outlives_the_process_that_holds_it(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib, deploy.local as d\n"
+        "with d.Services(pathlib.Path(sys.argv[1]), d.ServicesSettings(nodes=0)) as services:\n"
+        "    print(services.status().servers[0].pid, flush=True); sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        server = psutil.Process(int(holder.stdout.readline()))
+        holder.kill()
+    server.wait(30)
+    assert Services(tmp_path).down() == []
 
 
 @pytest.mark.parametrize(
