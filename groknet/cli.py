@@ -50,7 +50,8 @@ _COMMANDS = {
     "export": ("groknet.commands.export:export", "Make a bundle of a training checkpoint."),
     "doctor": ("groknet.commands.doctor:doctor", "What is installed, reachable and missing, with the remedy."),
     "config": ("groknet.commands.config:config", "Print the configuration in force, secrets hidden."),
-    "topics": ("groknet.commands.topics:topics", "List every topic with its key, retention and owner."),
+    "topics": ("groknet.commands.topics:app", "List every topic with its key, retention and owner; apply, check."),
+    "store": ("groknet.commands.store:app", "The schema of the store: apply migrations, check."),
     "services": ("groknet.commands.services:app", "Real Kafka and Cassandra on this machine: up, down, status, logs."),
 }
 _RUN = {

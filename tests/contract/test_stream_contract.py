@@ -203,8 +203,10 @@ def test_topics_are_what_they_were_made(stream_backend: StreamBackend) -> None:
     stream, name = stream_backend.build(), stream_backend.name("topic")
     admin, producer = stream.admin(), stream.producer()
     spec = TopicSpec(name, 3, compacted=False, retention_ms=3_600_000)
+    assert name not in admin.topics()
     admin.ensure_topics([spec])
     admin.ensure_topics([spec])
+    assert name in admin.topics()
     assert admin.end_offsets(name) == {Partition(name, n): 0 for n in range(3)}
     with pytest.raises(ConfigError, match=name):
         admin.ensure_topics([TopicSpec(name, 4, retention_ms=3_600_000)])

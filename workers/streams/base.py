@@ -115,6 +115,9 @@ class StreamAdmin(Protocol):
     def ensure_topics(self, topics: Sequence[TopicSpec]) -> None:
         """Create what is missing; raises ConfigError when a present topic differs."""
 
+    def topics(self) -> frozenset[str]:
+        """Names of the topics that there are."""
+
     def end_offsets(self, topic: str) -> dict[Partition, int]:
         """The next offset to be written, per partition."""
 

@@ -28,6 +28,11 @@ class EmbeddedAdmin:
             for spec in topics:
                 self._ensure(spec)
 
+    def topics(self) -> frozenset[str]:
+        """See the port."""
+        with self._lock, transient(self._path):
+            return frozenset(name for (name,) in self._db.execute("SELECT name FROM topics"))
+
     def end_offsets(self, topic: str) -> dict[Partition, int]:
         """See the port; raises ConfigError for an unknown topic."""
         with self._lock, transient(self._path):

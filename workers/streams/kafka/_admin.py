@@ -51,6 +51,10 @@ class KafkaAdmin:
             ) from None
         raise Transient("stream", "topics_in_flux", "topics are made and removed by somebody else just now; try again")
 
+    def topics(self) -> frozenset[str]:
+        """See the port; those that this user may see."""
+        return self._ask("listing topics", lambda client: frozenset(client.list_topics()))
+
     def end_offsets(self, topic: str) -> dict[Partition, int]:
         """See the port; raises ConfigError for an unknown topic."""
         return self._ask(f"asking for the end of {topic}", lambda client: self._ends(client, topic))

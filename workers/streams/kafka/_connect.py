@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,16 +17,22 @@ from workers.streams.kafka._settings import KafkaSettings
 
 CONNECT_TIMEOUT_S = 10.0  # leaves time for the diagnosis within fifteen seconds
 REQUEST_TIMEOUT_S = 10.0  # a paused broker is given up within this; leaders change in less
+_SIGN_IN_TIMEOUT_S = 2.0
+_SIGN_IN_TRIES = 3  # a broker that ends hangs up, too, but not three times
+_SIGN_IN_AGAIN_S = 0.5
 _COMMON = {
     "bootstrap_timeout_ms": int(CONNECT_TIMEOUT_S * 1000),
     "request_timeout_ms": int(REQUEST_TIMEOUT_S * 1000),
     "reconnect_backoff_max_ms": 1000,  # a broker that restarts is found again within a second
 }
-_REFUSED = (
-    errors.SaslAuthenticationFailedError,
-    errors.UnsupportedSaslMechanismError,
-    errors.IllegalSaslStateError,
-)
+
+
+class _HungUp(errors.KafkaError):  # type: ignore[misc]
+    """Hung up at the password: over TLS, kafka-python 3.0.12 misses the last word of the broker."""
+
+
+_NO_MECHANISM = (errors.UnsupportedSaslMechanismError, errors.IllegalSaslStateError)
+_REFUSED = (errors.SaslAuthenticationFailedError, _HungUp, *_NO_MECHANISM)
 
 # What this client logs is for those who set logging up; a command line says it in its own error.
 logging.getLogger("kafka").addHandler(logging.NullHandler())
@@ -44,7 +51,10 @@ def open_client(kind: Callable[..., Any], settings: KafkaSettings, **options: An
         opened.append(KafkaNetClient(**configs))
         return opened[-1]
 
-    wanted = {**_COMMON, **settings.client_options(), **options, "kafka_client": connections}
+    shared = {**_COMMON, **settings.client_options()}
+    if settings.sasl:
+        _sign_in(settings, shared)
+    wanted = {**shared, **options, "kafka_client": connections}
     try:
         return kind(**wanted), opened[0]
     except errors.KafkaError as error:
@@ -53,6 +63,38 @@ def open_client(kind: Callable[..., Any], settings: KafkaSettings, **options: An
         if isinstance(error, errors.KafkaTimeoutError):
             raise unreachable(settings, CONNECT_TIMEOUT_S) from None
         raise meaning(error, settings, "connecting") from error
+
+
+def _sign_in(settings: KafkaSettings, options: dict[str, Any]) -> None:
+    """Raises ConfigError when user and password are refused: a client would try them over and over, and not say so."""
+    refusal: BaseException | None = None
+    for _ in range(_SIGN_IN_TRIES):
+        refusal = _refusal(options)
+        if not isinstance(refusal, _HungUp):
+            break
+        time.sleep(_SIGN_IN_AGAIN_S)
+    if refusal is not None:
+        raise meaning(refusal, settings, "signing in")
+
+
+def _refusal(options: dict[str, Any]) -> BaseException | None:
+    """None when a broker lets us in, or none answers."""
+    connections = KafkaNetClient(**options)
+    refusal: BaseException | None = None
+    try:
+        for broker in connections.cluster.bootstrap_brokers():
+            connection = connections._manager.get_connection(broker.node_id, refresh_metadata_on_err=False)
+            connections.poll(timeout_ms=int(_SIGN_IN_TIMEOUT_S * 1000), future=connection.init_future)
+            if connection.init_future.succeeded():
+                return None
+            error = connection.init_future.exception
+            if isinstance(error, errors.KafkaConnectionError) and connection.broker_version_data is not None:
+                error = _HungUp(str(error))
+            if isinstance(error, _REFUSED):
+                refusal = error
+        return refusal
+    finally:
+        connections.close()
 
 
 @contextmanager
@@ -68,10 +110,10 @@ def meaning(error: BaseException, settings: KafkaSettings, doing: str) -> Grokne
     """Our error for one of kafka-python's."""
     servers = ",".join(settings.servers)
     if isinstance(error, _REFUSED):
-        return ConfigError(
-            f"stream.url: Kafka at {servers} refuses user {settings.user!r} with {settings.mechanism};"
-            " correct user=, password= (or password_file=) and mechanism="
-        )
+        user = f"refuses user {settings.user!r} with {settings.mechanism}; correct user=, password= (or password_file=)"
+        none = f"does not take {settings.security} with {settings.mechanism}; correct security="
+        said = none if isinstance(error, _NO_MECHANISM) else user
+        return ConfigError(f"stream.url: Kafka at {servers} {said} and mechanism=")
     if isinstance(error, errors.AuthorizationError):
         who = f"user {settings.user!r}" if settings.user else "a client without a user"
         return ConfigError(f"stream.url: Kafka at {servers} forbids {who}: {error}; grant it on the brokers ({doing})")

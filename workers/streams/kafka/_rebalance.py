@@ -136,7 +136,8 @@ class PollThread:
     def _next(self, deadline: float) -> _News | _Ended | None:
         while True:
             try:
-                return self._relay.news.get(timeout=max(_GRACE_S, deadline - time.monotonic()))
+                item: _News | _Ended = self._relay.news.get(timeout=max(_GRACE_S, deadline - time.monotonic()))
+                return item
             except Empty:
                 if self._coordinator.rejoining:
                     return None
