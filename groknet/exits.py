@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from schemas.errors import BundleRefused, ConfigError, GroknetError, Transient
+from schemas.errors import BundleRefused, ConfigError, GroknetError, TooManyDeadLetters, Transient
 
 
 class Exit(IntEnum):
@@ -22,7 +22,7 @@ class Exit(IntEnum):
 MEANING = {
     Exit.OK: "done; submit and remove: sent, and with --wait every outcome known",
     Exit.FAILED: "a fault; the sentence on stderr names it",
-    Exit.USAGE: "command line, configuration or bundle unusable; nothing was done",
+    Exit.USAGE: "command line, configuration or bundle unusable; nothing was done (a worker: stop, do not restart)",
     Exit.NOT_RUNNING: "a service that the command needs does not answer",
     Exit.NOT_FOUND: "no such listing, photo, folder or bundle",
     Exit.UNKNOWN_OUTCOME: "--wait gave up on at least one listing (status 'timeout')",
@@ -43,7 +43,7 @@ def exit_code(error: GroknetError) -> Exit:
     match error:
         case CommandError():
             return error.code
-        case ConfigError() | BundleRefused():
+        case ConfigError() | BundleRefused() | TooManyDeadLetters():
             return Exit.USAGE
         case Transient():
             return Exit.NOT_RUNNING

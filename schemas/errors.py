@@ -7,6 +7,8 @@
     ├── Transient        the world is at fault: retry
     ├── BundleRefused    a bundle or engine does not match what it says it is
     ├── EpochMismatch    hashes of two epochs would meet
+    ├── DeviceLost       the accelerator is gone for this process: it ends, a new one starts clean
+    ├── TooManyDeadLetters  most events fail: the fault is ours, a restart does not heal it
     └── ConfigError      the configuration is wrong; the message names the key
 
 Anything else that is raised is a fault of ours: the process ends loudly and its supervisor restarts it.
@@ -61,6 +63,14 @@ class BundleRefused(GroknetError):
 
 class EpochMismatch(GroknetError):
     """A hash of another epoch was offered to an index or a topic."""
+
+
+class TooManyDeadLetters(GroknetError):
+    """The share of events that became dead letters is over its limit; a person must look before a worker goes on."""
+
+
+class DeviceLost(GroknetError):
+    """An error of the accelerator that lasts until the process ends; no input is to blame, nothing is retried."""
 
 
 class ConfigError(GroknetError):

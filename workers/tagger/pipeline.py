@@ -16,6 +16,7 @@ from schemas.errors import Invalid, Reject, Transient
 from schemas.predictions import ImageRow
 from workers import metrics
 from workers.tagger.batcher import Batcher
+from workers.tagger.breaker import Breaker
 from workers.tagger.effects import Effects
 from workers.tagger.failures import Failures
 from workers.tagger.infer import Infer
@@ -43,6 +44,7 @@ class Pipeline:
         self._changed = threading.Condition()
         self._in_flight = 0
         self.fault: BaseException | None = None
+        self.breaker = Breaker(share=settings.dead_letter_share, window=settings.dead_letter_window)
         self._threads = [
             *(self._thread(f"prepare-{i}", self._prepare_loop) for i in range(settings.prepare_threads)),
             self._thread("engine", self._engine_loop),
@@ -163,6 +165,7 @@ class Pipeline:
 
     def _finish(self, job: Job, outcome: str) -> None:
         metrics.EVENTS.labels("tagger", outcome).inc()
+        self.breaker.note(outcome in ("dead", "partial"))
         metrics.EVENT_AGE.labels("stored").observe(max(0.0, time.time() - job.record.timestamp_ms / 1000))
         metrics.LAST_EVENT.labels("tagger").set_to_current_time()
         job.done(job)

@@ -42,6 +42,10 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Tries against a store or broker that may recover, 0.1 s doubling to 5 s, before a retry topic is used."""
     max_attempts: Positive = 3
     """An event in hand at this many crashes of the process is taken for their cause and becomes a dead letter."""
+    dead_letter_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    """More dead letters than this among the last `dead_letter_window` events stop the worker: sellers' photos fail
+    by the percent; when half fail, a host list, a bundle or a network is wrong. 1 turns it off."""
+    dead_letter_window: Positive = 200
     thumbnails: bool = True
     thumbnail_side: Annotated[int, Meta(ge=16, le=512)] = 160
     publish_predictions: bool = False

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from schemas.errors import Invalid, Transient
+from schemas.errors import Invalid, TooManyDeadLetters, Transient
 from schemas.topics import source_topics
 from workers import metrics
 from workers.serving import Health
@@ -27,6 +27,10 @@ from workers.tagger.settings import TaggerSettings
 
 _log = logging.getLogger(__name__)
 GROUP = "tagger"
+_TRIPPED = (
+    "most of the last events became dead letters, so the fault is likely ours: look at `groknet dlq list`, mend it, "
+    "start again and `groknet dlq replay`; the limit is tagger.dead_letter_share"
+)
 
 
 class Tagger:
@@ -56,13 +60,19 @@ class Tagger:
         self._consumer: Consumer = stream.consumer(GROUP, source_topics(), listener)
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set, then drain: finish what is in hand, commit, leave the group."""
+        """Work until `stop` is set, then drain: finish what is in hand, commit, leave the group.
+
+        Raises:
+            TooManyDeadLetters: after a drain, so that nobody's crash is counted.
+        """
         self._pipeline.start()
         try:
             self._health.mark_started()
-            while not stop.is_set():
+            while not stop.is_set() and not self._pipeline.breaker.tripped:
                 self._turn()
             self._drain()
+            if self._pipeline.breaker.tripped:
+                raise TooManyDeadLetters(_TRIPPED)
         finally:
             self._pipeline.stop()
             with _activity("join"):

@@ -13,7 +13,7 @@ import pytest
 from engines.pixels import decode_photo
 from schemas.dead_letters import parse_dead_letter
 from schemas.envelope import header
-from schemas.errors import Transient
+from schemas.errors import TooManyDeadLetters, Transient
 from schemas.hashes import EVENT_TIME_HEADER, decode_hashes
 from schemas.predictions import RemovalMarker, StoredListing
 from schemas.topics import DEAD_LETTERS, UPLOADED, hash_topic
@@ -237,3 +237,20 @@ def test_a_full_pipeline_holds_what_it_cannot_take_and_drains_within_its_budget(
     rig.process(*(event(f"a/{i}", [jpeg(i)]) for i in range(40)))
     assert len(dump(rig)) == 40
     assert rig.lag() == 0
+
+
+def test_when_most_events_fail_the_worker_stops_and_a_restart_goes_on_where_it_was(make_rig) -> None:
+    rig: Rig = make_rig(dead_letter_window=20, max_in_flight_events=4)
+    rig.send(*(event(f"a/{i}", [b"no photo"]) for i in range(100)))
+    with pytest.raises(TooManyDeadLetters, match="dlq list"):
+        rig.build().run(threading.Event())
+    letters = len(rig.dead_letters())
+    assert 20 <= letters <= 24  # the window, and what was in hand beside it
+    assert rig.lag() == 100 - letters
+    assert (rig.home / "tagger" / "attempts-0.log").read_text().count("+") == letters  # nobody's crash is counted
+
+
+def test_one_bad_seller_among_many_good_ones_stops_nothing(make_rig) -> None:
+    rig: Rig = make_rig(dead_letter_window=10)
+    rig.process(*(event(f"a/{i}", [jpeg(i) if i % 3 else b"no photo"]) for i in range(60)))
+    assert len(rig.dead_letters()) == 20
