@@ -7,8 +7,17 @@
 Imports nothing of the other rooms.
 """
 
-from deploy.local.errors import ServicesError
+from deploy.local.errors import ChoiceError, ServicesError
 from deploy.local.services import Services
 from deploy.local.settings import Protocol, Security, Server, ServicesSettings, ServicesState
 
-__all__ = ["Protocol", "Security", "Server", "Services", "ServicesError", "ServicesSettings", "ServicesState"]
+__all__ = [
+    "ChoiceError",
+    "Protocol",
+    "Security",
+    "Server",
+    "Services",
+    "ServicesError",
+    "ServicesSettings",
+    "ServicesState",
+]

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from deploy.local.errors import ServicesError
+from deploy.local.errors import ChoiceError
 from deploy.local.ports import free_ports, holder, is_free
 from deploy.local.settings import Security, Server, ServicesSettings, ServicesState
 
@@ -17,7 +17,7 @@ _COUNTS = (0, 1, 3)  # two can agree on nothing when one is gone
 
 
 def plan(home: Path, settings: ServicesSettings) -> ServicesState:
-    """The servers of a new home; raises ServicesError when a named port is taken or a number cannot be."""
+    """The servers of a new home; raises ChoiceError when a named port is taken or a number cannot be."""
     brokers = _count("brokers", settings.brokers)
     nodes = _count("nodes", settings.nodes)
     addresses = [f"127.0.0.{number}" for number in range(1, nodes + 1)]
@@ -52,7 +52,7 @@ def adopt(
 ) -> ServicesState:
     """The servers of a home that has some, on free ports; `say` hears of each port that had to change.
 
-    Raises ServicesError when others are asked for than it was made with, or when a port is taken that cannot change.
+    Raises ChoiceError when others are asked for than it was made with, or when a port is taken that cannot change.
     """
     has = {kind: sum(server.name.startswith(kind) for server in state.servers) for kind in ("kafka", "cassandra")}
     security = state.security
@@ -66,7 +66,7 @@ def adopt(
     for name, wanted, present in choices:
         if wanted is not None and wanted != present:
             text = f"{state.home} was made with {name} {present}, not {wanted}"
-            raise ServicesError(f"{text}; use another --home, or stop it and remove its services and services.json")
+            raise ChoiceError(f"{text}; use another --home, or stop it and remove its services and services.json")
     for option, kind, port in (
         ("--kafka-port", "kafka", settings.kafka_port),
         ("--cassandra-port", "cassandra", settings.cassandra_port),
@@ -82,7 +82,7 @@ def _move(state: ServicesState, option: str, kind: str, port: int | None, runnin
     if port is None or not servers or servers[0].ports["client"] == port:
         return
     if any(server.name in running for server in servers):
-        raise ServicesError(f"{option} {port}: {servers[0].name} runs on {servers[0].ports['client']}; stop it first")
+        raise ChoiceError(f"{option} {port}: {servers[0].name} runs on {servers[0].ports['client']}; stop it first")
     for number, server in enumerate(servers):
         server.ports["client"] = port + (number if kind == "kafka" else 0)
 
@@ -101,7 +101,7 @@ def _free_ports(
                 continue
             text = f"port {port} of {server.name} is taken by {holder(port)}"
             if not alone or (use == "client" and named is not None):
-                raise ServicesError(f"{text}; stop that, or name another port or --home")
+                raise ChoiceError(f"{text}; stop that, or name another port or --home")
             taken = {number for entry in state.servers for number in entry.ports.values()}
             server.ports[use] = next(free_ports([server.host], Path(state.home), taken))
             say(f"{text}; it moves to {server.ports[use]}")
@@ -120,7 +120,7 @@ def _tell_addresses(state: ServicesState) -> None:
 def _count(name: str, wanted: int | None) -> int:
     count = 1 if wanted is None else wanted
     if count not in _COUNTS:
-        raise ServicesError(f"--{name} {count}: can be 0, 1 or 3")
+        raise ChoiceError(f"--{name} {count}: can be 0, 1 or 3")
     return count
 
 
@@ -128,7 +128,7 @@ def _check_addresses(addresses: Iterable[str]) -> None:
     for address in addresses:
         if not is_free(address, 0):
             text = f"the address {address} is not there, which a node of its own needs"
-            raise ServicesError(f"{text}; add it (macOS: `sudo ifconfig lo0 alias {address}`) or use --nodes 1")
+            raise ChoiceError(f"{text}; add it (macOS: `sudo ifconfig lo0 alias {address}`) or use --nodes 1")
 
 
 def _client_ports(wanted: int | None, usual: int, hosts: Sequence[str], count: int, free: Iterator[int]) -> list[int]:
@@ -138,7 +138,7 @@ def _client_ports(wanted: int | None, usual: int, hosts: Sequence[str], count: i
     if not taken:
         return list(ports)
     if wanted is not None:
-        raise ServicesError(f"port {taken[0]} is taken by {holder(taken[0])}; stop that, or name another port")
+        raise ChoiceError(f"port {taken[0]} is taken by {holder(taken[0])}; stop that, or name another port")
     return [next(free) for _ in range(count)]
 
 

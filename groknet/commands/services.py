@@ -13,7 +13,7 @@ import msgspec
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from deploy.local import Protocol, Server, Services, ServicesError, ServicesSettings, ServicesState
+from deploy.local import ChoiceError, Protocol, Server, Services, ServicesError, ServicesSettings, ServicesState
 from groknet.exits import CommandError, Exit
 from groknet.home import find_home
 from groknet.options import HomeOption, JsonOption
@@ -178,7 +178,8 @@ def _steering() -> Iterator[None]:
     try:
         yield
     except ServicesError as error:
-        raise CommandError(str(error), Exit.FAILED) from None
+        code = Exit.USAGE if isinstance(error, ChoiceError) else Exit.FAILED
+        raise CommandError(str(error), code) from None
 
 
 @contextmanager

@@ -231,6 +231,8 @@ def test_the_command_line_tells_the_same(services: Services, capsys: pytest.Capt
 
 def test_a_home_without_services_is_said_to_have_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["services", "down", "--home", str(tmp_path)]) is Exit.OK
+    assert run(["services", "up", "--brokers", "2", "--home", str(tmp_path)]) is Exit.USAGE
+    assert "--brokers 2: can be 0, 1 or 3" in capsys.readouterr().err
     assert run(["services", "status", "--home", str(tmp_path)]) is Exit.NOT_RUNNING
     assert "start some: `groknet services up" in capsys.readouterr().err
 
@@ -261,7 +263,8 @@ def test_one_left_over_is_named_and_stopped(tmp_path: Path) -> None:
 def test_no_server_outlives_the_process_that_holds_it(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib, deploy.local as d\n"
-        "with d.Services(pathlib.Path(sys.argv[1]), d.ServicesSettings(nodes=0)) as services:\n"
+        "settings = d.ServicesSettings(nodes=0, java_options=('-XX:TieredStopAtLevel=1',))\n"
+        "with d.Services(pathlib.Path(sys.argv[1]), settings) as services:\n"
         "    print(services.status().servers[0].pid, flush=True); sys.stdin.read()\n"
     )
     with subprocess.Popen(
