@@ -129,6 +129,23 @@ class Parity(Strict, frozen=True, kw_only=True):
     hash_bits: Annotated[int, Meta(ge=0)] = 2
 
 
+class Gate(Strict, frozen=True, kw_only=True):
+    """How far an engine of lower precision may be from the float graph on the same photos; beyond it is refused.
+
+    Shares are over photos and heads or bits. The defaults stand between what INT8 was measured to change (labels 3 %,
+    bits 1.5 %) and what a wrong scale, a swapped label or a flipped bit changes.
+    """
+
+    label_agreement: Unit = 0.9  # least share of equal best labels
+    head_agreement: Unit = 0.5  # the same for the worst head
+    probability_mean: Unit = 0.05  # calibrated, of the float graph's best label
+    probability_worst: Unit = 0.5  # calibrated, of any label
+    embedding: Annotated[float, Meta(ge=0, le=2)] = 0.35  # largest distance of two unit vectors
+    hash_flips: Unit = 0.04  # share of all bits
+    hash_column: Unit = 0.67  # share of the photos for the worst bit; one that always flips is a fault
+    recall_at_1: Unit = 0.01  # loss, where the photos have identities
+
+
 class Training(Strict, frozen=True, kw_only=True):
     """What made the bundle: the recipe's name, the command that remakes it, photos a data set, time, hardware."""
 
@@ -141,7 +158,10 @@ class Training(Strict, frozen=True, kw_only=True):
 
 
 class Manifest(Strict, frozen=True, kw_only=True):
-    """`manifest.json` of a bundle. `files` holds the sha256 of every other file of the folder."""
+    """`manifest.json` of a bundle. `files` holds the sha256 of every other file of the folder.
+
+    `precision` is that of the graph; below FP32 the parity vectors are still the float graph's and `gate` judges.
+    """
 
     format_version: int = FORMAT_VERSION
     name: StableId
@@ -155,6 +175,8 @@ class Manifest(Strict, frozen=True, kw_only=True):
     embedding: Embedding = Embedding()
     hash: Hash = Hash()
     parity: Parity = Parity()
+    gate: Gate = Gate()
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
     training: Training
     files: dict[str, Sha256]
 
