@@ -1,4 +1,4 @@
-"""Workers as processes of one home, to be killed and started again."""
+"""Workers as processes, to be killed and started again; `tagger-b` is a second tagger with a home of its own."""
 
 from __future__ import annotations
 
@@ -17,10 +17,18 @@ START_S = 60.0
 
 
 class Cluster:
-    """Tagger, indexer and search of one home; each is one process that this object starts again after a kill."""
+    """Taggers, an indexer, a search; each is one process that this object starts again after a kill."""
 
-    def __init__(self, home: Path, *, bundle: Path, tagger_script: Path | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        bundle: Path,
+        tagger_script: Path | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.home = home
+        self._environment = {"GROKNET__TAGGER__COMMIT_INTERVAL_S": "0.2", "PYTHONPATH": str(ROOT)} | (environment or {})
         self._bundle = bundle
         self._tagger_script = tagger_script
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -28,16 +36,21 @@ class Cluster:
 
     def start(self, worker: str) -> None:
         """Start one worker; returns at once."""
+        kind = worker.partition("-")[0]
         module = ["-m", "groknet"]
-        if worker == "tagger" and self._tagger_script is not None:
+        if kind == "tagger" and self._tagger_script is not None:
             module = [str(self._tagger_script)]
-        command = [sys.executable, *module, "run", worker, "--home", str(self.home), "--bundle", str(self._bundle)]
-        if worker == "search":
+        home = self._home_of(worker)
+        home.mkdir(exist_ok=True)
+        command = [sys.executable, *module, "run", kind, "--home", str(home), "--bundle", str(self._bundle)]
+        if kind == "search":
             command += ["--port", "0"]
-        environment = os.environ | {"GROKNET__TAGGER__COMMIT_INTERVAL_S": "0.2", "PYTHONPATH": str(ROOT)}
         self._processes[worker] = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=self._log, stderr=self._log
+            command, cwd=ROOT, env=os.environ | self._environment, stdout=self._log, stderr=self._log
         )
+
+    def _home_of(self, worker: str) -> Path:
+        return self.home / worker if "-" in worker else self.home
 
     def kill(self, worker: str) -> None:
         """Kill -9 and start again."""
@@ -46,10 +59,24 @@ class Cluster:
         process.wait()
         self.start(worker)
 
+    def term(self, worker: str) -> None:
+        """SIGTERM, which drains, and start again."""
+        process = self._processes[worker]
+        process.terminate()
+        assert process.wait(timeout=60) in (0, -signal.SIGTERM), self.tail()
+        self.start(worker)
+
+    def revive(self) -> list[str]:
+        """Start again, as a supervisor would, what ended by itself; returns the names."""
+        ended = [worker for worker, process in self._processes.items() if process.poll() is not None]
+        for worker in ended:
+            self.start(worker)
+        return ended
+
     def url(self, worker: str) -> str:
         """Where a worker answers; waits until the process that runs now is ready."""
         deadline = time.monotonic() + START_S
-        path = self.home / "run" / f"{worker}.json"
+        path = self._home_of(worker) / "run" / f"{worker.partition('-')[0]}.json"
         while time.monotonic() < deadline:
             if self._processes[worker].poll() is not None:
                 raise AssertionError(f"{worker} ended by itself: {self.tail()}")
