@@ -25,7 +25,7 @@ them. No lock, no lightweight transaction, no read is needed for the outcome to 
   and keeps `stored_at`; were the look stale, the join would still be right.
 
 What needs a clock of ours is not part of the state: `stored_at`, and which model version was "stored last".
-Measured: README of the benchmark folder. Physically, removed data goes when compaction drops it, `gc_grace_seconds`
+Physically, removed data goes when compaction drops it, `gc_grace_seconds`
 (10 days by default) after the removal; a row that an unrepaired replica brings back after that is not served either,
 since the head stays.
 """

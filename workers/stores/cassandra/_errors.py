@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import ssl
-from collections.abc import Iterator
 
 from cassandra import (  # type: ignore[import-untyped]
     AuthenticationFailed,
     DriverException,
     InvalidRequest,
+    OperationTimedOut,
     Unauthorized,
 )
 from cassandra.cluster import NoHostAvailable  # type: ignore[import-untyped]
@@ -31,6 +32,7 @@ DRIVER_ERRORS = (
     ErrorMessage,
     OSError,
 )
+_TLS = re.compile(r"\[SSL|certificate|tlsv1", re.IGNORECASE)  # the driver passes these on as plain text
 MIGRATE = "run `groknet store migrate`"
 
 
@@ -48,7 +50,8 @@ def meaning(error: BaseException, settings: CassandraSettings, doing: str) -> Gr
             "no_node",
             f"store.url: no Cassandra node of {settings.places} takes a request{why}; start it, or correct the address",
         )
-    return Transient("store", _code(error), f"{doing}: Cassandra at {settings.places}: {error}; tried again later")
+    why = _reason(error)
+    return Transient("store", _code(error), f"{doing}: Cassandra at {settings.places}: {why}; tried again later")
 
 
 def _refused(error: BaseException, settings: CassandraSettings, doing: str) -> ConfigError | None:
@@ -61,9 +64,9 @@ def _refused(error: BaseException, settings: CassandraSettings, doing: str) -> C
         return ConfigError(
             f"store.url: user {settings.user!r} may not do this in keyspace {settings.keyspace}: {error}; grant it"
         )
-    if isinstance(error, ssl.SSLError):
+    if isinstance(error, ssl.SSLError) or _TLS.search(str(error)):
         return ConfigError(
-            f"store.url: TLS with Cassandra at {settings.places} fails: {error};"
+            f"store.url: TLS with Cassandra at {settings.places} fails: {_reason(error)};"
             " correct ca_file= and tls_name=, or leave tls=true out where nodes have none"
         )
     if isinstance(error, ProtocolError):
@@ -79,17 +82,19 @@ def _refused(error: BaseException, settings: CassandraSettings, doing: str) -> C
     return None
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    yield error
+def _causes(error: BaseException) -> list[BaseException]:
+    """What each node said, where the error is of them together; else the error itself."""
     errors = getattr(error, "errors", None)
-    if isinstance(errors, dict):
-        yield from (cause for cause in errors.values() if isinstance(cause, BaseException))
+    found = list(errors.values()) if isinstance(errors, dict) else []
+    return [cause for cause in found if isinstance(cause, BaseException)] or [error]
 
 
 def _reason(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
+    if isinstance(error, OperationTimedOut):
+        return "no answer in time"
     return text.partition("Last error: ")[2] or text or type(error).__name__
 
 

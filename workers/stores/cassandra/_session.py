@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from cassandra import ConsistencyLevel  # type: ignore[import-untyped]
+from cassandra import ConsistencyLevel, UnresolvableContactPoints  # type: ignore[import-untyped]
 from cassandra.auth import PlainTextAuthProvider  # type: ignore[import-untyped]
 from cassandra.cluster import (  # type: ignore[import-untyped]
     EXEC_PROFILE_DEFAULT,
@@ -22,7 +22,7 @@ from cassandra.policies import (  # type: ignore[import-untyped]
 )
 from cassandra.query import tuple_factory  # type: ignore[import-untyped]
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, GroknetError, Transient
 from workers.stores.cassandra._errors import DRIVER_ERRORS, meaning
 from workers.stores.cassandra._settings import CassandraSettings
 
@@ -81,27 +81,46 @@ def open_session(settings: CassandraSettings) -> Session:
         row_factory=tuple_factory,
         speculative_execution_policy=ConstantSpeculativeExecutionPolicy(_SECOND_TRY_S, 1),
     )
-    context = settings.tls_context()
-    auth = PlainTextAuthProvider(settings.user, settings.secret()) if settings.user else None
-    connect_s = _CONNECT_BUDGET_S / (2 * len(settings.servers))
-    cluster = Cluster(
-        list(settings.servers),
-        protocol_version=5,  # Cassandra 4.0 and newer; asking for it saves the driver its search
-        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-        auth_provider=auth,
-        ssl_context=context,
-        ssl_options={"server_hostname": settings.tls_name} if context and settings.tls_name else None,
-        reconnection_policy=ExponentialReconnectionPolicy(*_RECONNECT_S),
-        connect_timeout=connect_s,
-        control_connection_timeout=max(2.0, connect_s),
-        idle_heartbeat_interval=_HEARTBEAT_S,
-        idle_heartbeat_timeout=_HEARTBEAT_S,
-    )
+    options = _options(settings, profile)
+    cluster = None
     try:
+        cluster = Cluster(list(settings.servers), **options)
         return cluster.connect()
     except DRIVER_ERRORS as error:
-        cluster.shutdown()
-        raise meaning(error, settings, "connecting") from None
-    except ValueError as error:  # the driver's word for a datacenter that no node is in
-        cluster.shutdown()
-        raise ConfigError(f"store.url: {error}; correct datacenter=") from None
+        raise _why(error, settings, _end(cluster)) from None
+
+
+def _options(settings: CassandraSettings, profile: ExecutionProfile) -> dict[str, Any]:
+    context = settings.tls_context()
+    connect_s = _CONNECT_BUDGET_S / (2 * len(settings.servers))
+    return {
+        "protocol_version": 5,  # Cassandra 4.0 and newer; asking for it saves the driver its search
+        "execution_profiles": {EXEC_PROFILE_DEFAULT: profile},
+        "auth_provider": PlainTextAuthProvider(settings.user, settings.secret()) if settings.user else None,
+        "ssl_context": context,
+        "ssl_options": {"server_hostname": settings.tls_name} if context and settings.tls_name else None,
+        "reconnection_policy": ExponentialReconnectionPolicy(*_RECONNECT_S),
+        "connect_timeout": connect_s,
+        "control_connection_timeout": connect_s,
+        "idle_heartbeat_interval": _HEARTBEAT_S,
+        "idle_heartbeat_timeout": _HEARTBEAT_S,
+    }
+
+
+def _end(cluster: Cluster | None) -> set[str]:
+    """Shut a cluster down that could not be used; returns the datacenters that it has heard of."""
+    if cluster is None:
+        return set()
+    known = {host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter}
+    cluster.shutdown()
+    return known
+
+
+def _why(error: BaseException, settings: CassandraSettings, datacenters: set[str]) -> GroknetError:
+    if isinstance(error, UnresolvableContactPoints):
+        text = f"store.url: {settings.places}: no such host; correct the address"
+        return Transient("store", "unknown_host", text)  # a name service has its bad minutes, too
+    if settings.datacenter and datacenters and settings.datacenter not in datacenters:
+        there = ", ".join(sorted(datacenters))
+        return ConfigError(f"store.url: no node is in datacenter {settings.datacenter!r}; there are: {there}")
+    return meaning(error, settings, "connecting")

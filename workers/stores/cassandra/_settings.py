@@ -46,6 +46,9 @@ class CassandraSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Requests under way at once, over all threads; one node takes no more per second from 512 than from 128."""
     timeout_s: Annotated[float, Meta(ge=0.1, le=300)] = 10.0
     """Client deadline of one call of the port, waiting for its turn and retries included."""
+    max_listing_bytes: Annotated[int, Meta(ge=100_000, le=64 * 1024 * 1024)] = 4 * 1024 * 1024
+    """Of one event's rows, event and thumbnails. Cassandra refuses a write above half a commit-log segment: 16 MiB
+    by default, 8 MiB in the local services; an event is at most 1 MB where it comes through Kafka."""
     replicas: Annotated[int, Meta(ge=1, le=15)] | None = None
     """Copies in a keyspace that `groknet store migrate` makes; none: three where there are three nodes, else all."""
 

@@ -31,6 +31,7 @@ class CassandraStore:
         """Take over a session of `open_session`. Raises ConfigError when keyspace, table or schema version is wrong."""
         check_schema(session, settings)
         self._session = session
+        self._max_bytes = settings.max_listing_bytes
         self._statements = Statements(session, settings)
         self._calls = Calls(session, settings)
 
@@ -69,16 +70,7 @@ class CassandraStore:
         before = self._head(key, deadline)
         if before and before.order >= order:
             return before.latest
-        at, newest = order[0], cells.newest_cell(order)
-        bind = self._statements.bind
-        gone = [
-            bind("clear_rows", at, key),
-            bind("clear_event", at, key),
-            bind("put_marker", at, at, newest, key),
-            bind("clear_all_photos", at, key),
-            bind("put_photos_head", at, newest, key),
-        ]
-        self._join(gone, deadline, "remove")
+        self._join(self._gone(event), deadline, "remove")
         return self._after(key, deadline)
 
     def latest(self, listing_ids: Sequence[str]) -> dict[str, Latest]:
@@ -140,8 +132,24 @@ class CassandraStore:
         parts += [bind("put_photo", key, image_id, (order[2], webp), at) for image_id, webp in thumbnails.items()]
         return parts
 
+    def _gone(self, event: ListingEvent) -> list[Any]:
+        """What joins a removal to what is there: all up to and including its time goes, the head stays as marker."""
+        bind, key, order = self._statements.bind, event.listing_id, event.order
+        at, newest = order[0], cells.newest_cell(order)
+        return [
+            bind("clear_rows", at, key),
+            bind("clear_event", at, key),
+            bind("put_marker", at, at, newest, key),
+            bind("clear_all_photos", at, key),
+            bind("put_photos_head", at, newest, key),
+        ]
+
     def _join(self, parts: list[Any], deadline: float, doing: str) -> None:
         """Apply statements of one partition key as one mutation; acknowledged by a quorum when this returns."""
+        size = sum(len(value) for part in parts for value in part.values if isinstance(value, bytes))
+        if size > self._max_bytes:
+            text = f"{doing}: a listing of {size} bytes; at most {self._max_bytes}: give photos by url, or raise"
+            raise Transient("store", "listing_too_large", f"{text} store.url's max_listing_bytes")
         batch = BatchStatement(BatchType.UNLOGGED)
         batch.is_idempotent = True
         for part in parts:
