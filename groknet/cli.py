@@ -35,6 +35,9 @@ def build_app(asked: Sequence[str]) -> App:
     )
     app.command(_group("run", "Run a worker, or all of them supervised, until SIGTERM.", _RUN, asked))
     app.command(_group("dlq", "Dead letters: what was given up, why, and sending it again.", _DLQ, asked))
+    app.command(
+        _group("engine", "Engines: made for a back end and a precision, described, checked, measured.", _ENGINE, asked)
+    )
     _add(app, _COMMANDS, asked[:1])
     return app
 
@@ -64,6 +67,12 @@ _DLQ = {
     "list": ("groknet.commands.dlq:list_letters", "One line a dead letter."),
     "show": ("groknet.commands.dlq:show", "One dead letter with all its headers and its value."),
     "replay": ("groknet.commands.dlq:replay", "Send dead letters again, each once."),
+}
+_ENGINE = {
+    "build": ("groknet.commands.engine:build", "Make an engine of a bundle, ahead of time."),
+    "inspect": ("groknet.commands.engine:inspect", "What an engine folder holds."),
+    "verify": ("groknet.commands.engine:verify", "Checksums and parity photos."),
+    "bench": ("groknet.commands.engine:bench", "Images a second and latencies on this machine."),
 }
 
 
@@ -135,7 +144,8 @@ def _explain(error: Exception) -> tuple[str, Exit]:
 
 def _unknown(word: str) -> str:
     """What cyclopts would say itself, had it not to import every command to name the nearest."""
-    known = (*_COMMANDS, "run", "dlq", *(f"run {name}" for name in _RUN), *(f"dlq {name}" for name in _DLQ))
+    groups = {"run": _RUN, "dlq": _DLQ, "engine": _ENGINE}
+    known = (*_COMMANDS, *groups, *(f"{group} {name}" for group, names in groups.items() for name in names))
     close = get_close_matches(word, known, n=1)
     meant = f"did you mean {close[0]}? " if close else ""
     return f"no command {word}; {meant}see `groknet --help`"
@@ -146,6 +156,7 @@ _EXTRAS = {
     "timm": "train",
     "sklearn": "train",
     "onnx": "train",
+    "tensorrt_rtx": "rtx",
     "faiss": "cpu",
     "onnxruntime": "cpu",
     "psutil": "services",

@@ -57,7 +57,25 @@ class Calibrator:
         calibrated = self.calibrate(raw)
         order = np.lexsort((-raw, -calibrated), axis=1)  # stable: equal in both, the lower index comes first
         labels = order[:, : self._top_k]
-        probabilities = np.take_along_axis(calibrated, labels, axis=1)
+        return self._offer(labels, np.take_along_axis(calibrated, labels, axis=1))
+
+    def predict_top(self, values: npt.NDArray[np.float32], indices: npt.NDArray[np.int32]) -> HeadPredictions:
+        """As `predict`, from the best raw probabilities alone (see `tops.is_cut` for why they are enough).
+
+        Args:
+            values: float32 [n, k], k at least `top_k`, best first.
+            indices: int32 [n, k], the labels that they belong to.
+
+        Raises ValueError where a label has a table of its own: then they are not enough.
+        """
+        if self._own:
+            raise ValueError(f"{self._head.id}: a label has its own table, so all labels are needed; use predict")
+        calibrated = values.astype(np.float64) if self._common is None else np.interp(values, *self._common)
+        order = np.lexsort((indices, -values), axis=1)[:, : self._top_k]  # calibration keeps the order of the raw ones
+        best = np.clip(np.take_along_axis(calibrated, order, axis=1), 0.0, 1.0).astype(np.float32)
+        return self._offer(np.take_along_axis(indices, order, axis=1), best)
+
+    def _offer(self, labels: npt.NDArray[np.integer], probabilities: npt.NDArray[np.float32]) -> HeadPredictions:
         offered = np.round(probabilities.astype(np.float64), DIGITS) >= self._head.threshold
         return HeadPredictions(labels.astype(np.int32), probabilities, offered)
 

@@ -11,8 +11,10 @@ import numpy.typing as npt
 
 from engines.recognition.bundle import Bundle, load_bundle
 from engines.recognition.calibration import Calibrator
+from engines.recognition.gate import judge
 from engines.recognition.parity import check_parity
-from engines.recognition.predictions import Predictions
+from engines.recognition.predictions import HeadPredictions, Predictions
+from engines.recognition.tops import INDICES, VALUES, widen
 from schemas.errors import ConfigError, Invalid
 from schemas.manifest import Manifest
 
@@ -52,7 +54,10 @@ class Backend(Protocol):
     """What a back end must do: the graph's raw outputs for a batch. Thread-safe."""
 
     def run(self, photos: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.generic]]:
-        """By output name, one row a photo; the caller has checked dtype and shape."""
+        """By output name, one row a photo; the caller has checked dtype and shape.
+
+        In place of a head's output there may be its best labels alone, as `tops` describes them.
+        """
 
     def close(self) -> None:
         """Release what the back end holds."""
@@ -64,7 +69,39 @@ def _onnxruntime(bundle: Bundle, threads: int | None) -> Backend:
     return OnnxRuntime(bundle, threads)
 
 
-_BUILDERS: dict[str, Callable[[Bundle, int | None], Backend]] = {"onnxruntime": _onnxruntime}
+def _openvino(bundle: Bundle, threads: int | None) -> Backend:
+    from engines.recognition.openvino import OpenVino
+
+    return OpenVino(bundle, threads)
+
+
+def _torch(bundle: Bundle, threads: int | None) -> Backend:
+    from engines.recognition.torch_graph import Torch
+
+    return Torch(bundle, threads)
+
+
+def _tensorrt(bundle: Bundle, threads: int | None) -> Backend:
+    from engines.recognition.tensorrt.backend import open_backend
+
+    return open_backend(bundle, "tensorrt")
+
+
+def _tensorrt_rtx(bundle: Bundle, threads: int | None) -> Backend:
+    from engines.recognition.tensorrt.backend import open_backend
+
+    return open_backend(bundle, "tensorrt_rtx")
+
+
+_BUILDERS: dict[str, Callable[[Bundle, int | None], Backend]] = {
+    "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
+    "torch": _torch,
+    "tensorrt": _tensorrt,
+    "tensorrt_rtx": _tensorrt_rtx,
+}
+# Of pyproject, by back end; cpu for the others.
+_EXTRAS = {"openvino": "openvino", "torch": "train", "tensorrt": "rtx", "tensorrt_rtx": "rtx"}
 BACKENDS = tuple(_BUILDERS)
 
 
@@ -94,7 +131,8 @@ def build_engine(
     try:
         engine = _Engine(bundle, _BUILDERS[backend](bundle, threads), max_batch)
     except ModuleNotFoundError as error:
-        raise ConfigError(f"backend: {error.name} is not installed; pip install 'groknet[cpu]'") from None
+        extra = _EXTRAS.get(backend, "cpu")
+        raise ConfigError(f"backend: {error.name} is not installed; pip install 'groknet[{extra}]'") from None
     engine.check()
     return engine
 
@@ -118,10 +156,15 @@ class _Engine:
         return self._max_batch
 
     def check(self) -> None:
-        """Run the parity photos, in batches of at most max_batch; raises BundleRefused."""
+        """Run the parity photos, in batches of at most max_batch; raises BundleRefused.
+
+        A float graph must compute what was exported; one of lower precision must pass the manifest's gate.
+        """
         photos = self._bundle.photos
         batches = [self._run(photos[i : i + self._max_batch]) for i in range(0, len(photos), self._max_batch)]
-        check_parity(self._bundle, {name: np.concatenate([b[name] for b in batches]) for name in batches[0]})
+        outputs = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
+        judged = check_parity if self.manifest.precision == "fp32" else judge
+        judged(self._bundle, widen(outputs, self._bundle.expected))
 
     def warm_up(self) -> None:
         self.check()
@@ -135,9 +178,8 @@ class _Engine:
         heads = {}
         finite = bool(np.isfinite(embedding).all())
         for head, calibrator in self._heads:
-            raw = outputs[head.output].astype(np.float32, copy=False)
+            heads[head.id], raw = _predict(calibrator, head.output, outputs)
             finite = finite and bool(np.isfinite(raw).all())
-            heads[head.id] = calibrator.predict(raw)
         if not finite:
             raise Invalid("engine", "non_finite", "the network gave not-a-number for a photo; leave that photo out")
         return Predictions(heads, embedding, outputs[manifest.hash.output].astype(np.uint8, copy=False))
@@ -160,3 +202,14 @@ class _Engine:
             raise ValueError(f"photos: {found}, not uint8 [n, {size[0]}, {size[1]}, 3]; decode with engines.pixels")
         if not 1 <= len(photos) <= self._max_batch:
             raise ValueError(f"photos: {len(photos)} in a batch, not 1..{self._max_batch}; split the batch")
+
+
+def _predict(
+    calibrator: Calibrator, name: str, outputs: dict[str, npt.NDArray[np.generic]]
+) -> tuple[HeadPredictions, npt.NDArray[np.float32]]:
+    """A head's predictions, and the raw probabilities that they were made of."""
+    if name in outputs:
+        raw = outputs[name].astype(np.float32, copy=False)
+        return calibrator.predict(raw), raw
+    values = outputs[name + VALUES].astype(np.float32, copy=False)
+    return calibrator.predict_top(values, outputs[name + INDICES].astype(np.int32, copy=False)), values

@@ -1,0 +1,62 @@
+"""How fast an engine is: batches of one size through it, by as many callers as a worker has."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import msgspec
+import numpy as np
+
+from engines.recognition.engine import RecognitionEngine
+
+
+class Speed(msgspec.Struct, frozen=True, kw_only=True):
+    """What `measure` found. Latency is one caller's, from photos to predictions, in milliseconds."""
+
+    batch: int
+    callers: int
+    images: int
+    images_per_s: float
+    latency_ms_p50: float
+    latency_ms_p99: float
+
+
+def measure(engine: RecognitionEngine, batch: int, *, seconds: float = 3.0, callers: int = 1) -> Speed:
+    """Run batches of noise for about `seconds`, after one that is not counted. Blocks.
+
+    Two callers keep a GPU's copies and compute going at once; one shows the latency. Raises what `infer` raises.
+    """
+    size = engine.manifest.preprocess
+    photos = np.random.default_rng(0).integers(0, 256, (batch, size.height, size.width, 3), np.uint8)
+    engine.infer(photos)
+    times: list[float] = []
+    faults: list[Exception] = []
+    began = time.perf_counter()
+
+    def call() -> None:
+        try:
+            while time.perf_counter() - began < seconds:
+                start = time.perf_counter()
+                engine.infer(photos)
+                times.append(time.perf_counter() - start)
+        except Exception as error:  # told to the caller below, who would see nothing of a thread's
+            faults.append(error)
+
+    threads = [threading.Thread(target=call) for _ in range(callers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    took = time.perf_counter() - began
+    if faults:
+        raise faults[0]
+    p50, p99 = np.percentile(times, [50, 99]) * 1000
+    return Speed(
+        batch=batch,
+        callers=callers,
+        images=len(times) * batch,
+        images_per_s=round(len(times) * batch / took, 1),
+        latency_ms_p50=round(float(p50), 3),
+        latency_ms_p99=round(float(p99), 3),
+    )

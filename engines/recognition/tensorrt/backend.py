@@ -1,0 +1,123 @@
+"""A bundle on the GPU behind `Backend`: find or build the engine, open it, run it. Imported by `build_engine` only."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.recognition.bundle import Bundle
+from engines.recognition.tensorrt.build import build
+from engines.recognition.tensorrt.cache import FOLDER, EngineCache, default_cache
+from engines.recognition.tensorrt.cuda import DeviceFault, Driver, OutOfDeviceMemory, open_driver
+from engines.recognition.tensorrt.execution import Execution
+from engines.recognition.tensorrt.library import Library, load_library
+from engines.recognition.tensorrt.manifest import Device, EngineManifest, cache_key
+from engines.recognition.tensorrt.overlap import Enqueue, Overlap, Row
+from engines.recognition.tensorrt.plan import PORTABLE, THIS_GPU, targets
+from engines.recognition.tensorrt.profiles import Profiles
+from schemas.errors import DeviceLost
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class TensorRt:
+    """One engine on one GPU, two batches at a time. `run` is thread-safe.
+
+    Out of memory while it opens, it leaves the largest profile out, once; a batch of that size then goes in parts.
+    """
+
+    def __init__(self, bundle: Bundle, library: Library, driver: Driver) -> None:
+        """
+        Raises:
+            BundleRefused: engines lie with the bundle and none fits, or the library refuses graph or plan.
+                DeviceLost, DeviceFault: the GPU failed, or has no room for the second largest profile either.
+        """
+        self._library, self._driver = library, driver
+        self.cache, self.key, self.engine = _find_or_build(bundle, library, driver.device())
+        self._runtime = library.module.Runtime(library.log)
+        plan = self._runtime.deserialize_cuda_engine(self.cache.read(self.engine))
+        if plan is None:
+            raise library.refused(f"engine {self.key}")
+        self._overlap = open_profiles(self.engine.batches, lambda profiles: self._open(plan, profiles))
+
+    def run(self, photos: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.generic]]:
+        return self._overlap.run(photos)
+
+    def close(self) -> None:
+        with suppress(DeviceLost):  # then there is nothing to give back
+            self._overlap.close()
+            del self._overlap, self._runtime  # their memory goes before the context that it belongs to
+            self._driver.close()
+
+    def _open(self, plan: Any, profiles: Profiles) -> Overlap:
+        rows = [Row(t.name, np.dtype(t.dtype), tuple(t.shape[1:])) for t in self.engine.tensors if t.mode == "output"]
+        photos = next(
+            Row(t.name, np.dtype(t.dtype), tuple(t.shape[1:])) for t in self.engine.tensors if t.mode == "input"
+        )
+
+        def compute(stream: int, addresses: Mapping[str, int]) -> Enqueue:
+            return Execution(
+                self._library, plan, profiles, photos, driver=self._driver, stream=stream, addresses=addresses
+            )
+
+        return Overlap(self._driver, photos, rows, profiles.largest, compute)
+
+
+def open_backend(bundle: Bundle, name: str) -> TensorRt:
+    """`tensorrt` or `tensorrt_rtx` on the first GPU; raises ConfigError where either is missing, else as `TensorRt`."""
+    library = load_library(name)
+    driver = open_driver()
+    try:
+        return TensorRt(bundle, library, driver)
+    except BaseException:
+        driver.close()
+        raise
+
+
+def open_profiles(profiles: Profiles, attempt: Callable[[Profiles], T]) -> T:
+    """`attempt(profiles)`; where memory runs out, once more without the largest profile.
+
+    Raises:
+        DeviceFault: that did not fit either, or there is only one profile.
+    """
+    try:
+        return attempt(profiles)
+    except OutOfDeviceMemory as error:
+        smaller = profiles.smaller()
+        if smaller is None:
+            raise DeviceFault(f"the GPU has no room for {profiles.largest} photos ({error}); {_ROOM}") from None
+        _log.warning(
+            "no room for %d photos on the GPU (%s); going on with %d", profiles.largest, error, smaller.largest
+        )
+    try:
+        return attempt(smaller)
+    except OutOfDeviceMemory as error:
+        raise DeviceFault(f"the GPU has no room for {smaller.largest} photos either ({error}); {_ROOM}") from None
+
+
+_ROOM = "end what else runs there, or build the engine for smaller batches: groknet engine build BUNDLE --batch 1,4"
+
+
+def _find_or_build(bundle: Bundle, library: Library, device: Device) -> tuple[EngineCache, str, EngineManifest]:
+    """An engine that travels with the bundle, else one of this machine's cache, else a new one there."""
+    beside = EngineCache(bundle.folder / FOLDER)
+    found = beside.choose(library, device, bundle)
+    if found is not None:
+        return beside, *found
+    manifest, profiles = bundle.manifest, Profiles()
+    cache = EngineCache(default_cache() / manifest.model_version)
+    target = PORTABLE if PORTABLE in targets(library) else THIS_GPU
+    built_on = device if target == THIS_GPU else None
+    key = cache_key(library, manifest, profiles, target=target, device=built_on)
+    there = cache.manifests().get(key)
+    if there is not None:
+        return cache, key, there
+    _log.info("building a %s engine of %s for %s", library.name, manifest.model_version, device.name)
+    return cache, *build(bundle, library, cache.folder, profiles=profiles, target=target, device=built_on)
