@@ -23,6 +23,9 @@ from workers.streams.base import Stream
 HASH_BITS = 2  # a batch of another size may round a bit whose logit is nearly 0 the other way
 PROBABILITY = 2e-3
 
+Truth = dict[bytes, ImageRow | None]
+"""The row of each photo, None where it is none."""
+
 
 @dataclass
 class Verdict:
@@ -53,10 +56,11 @@ def newest(events: Iterable[ListingEvent]) -> dict[str, ListingEvent]:
 class Oracle:
     """Knows the truth of every photo by running the bare engine on it, one by one."""
 
-    def __init__(self, engine: RecognitionEngine, events: Iterable[ListingEvent]) -> None:
+    def __init__(self, engine: RecognitionEngine, events: Iterable[ListingEvent], truth: Truth | None = None) -> None:
+        """`truth`: what is known already of photos; shared by oracles of one engine."""
         self._engine = engine
         self._events = newest(events)
-        self._truth: dict[bytes, ImageRow | None] = {}
+        self._truth: Truth = {} if truth is None else truth
 
     def judge(self, *, stream: Stream, store: Store, indexer_url: str) -> Verdict:
         """Compare all three with the events."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -25,13 +26,14 @@ def record_key(record: Record) -> str:
 
 
 class Journal:
-    """The attempts of one worker, in the first file of the folder that no other process has locked."""
+    """The attempts of one worker, in the first file of the folder that no other process has locked. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._fd, self._path = _claim(folder)
         self._attempts = _crashes(self._path.read_text(encoding="utf-8"))
         self._open: Counter[str] = Counter()
+        self._lock = threading.Lock()
         self._rewrite()
 
     def attempts(self, record: Record) -> int:
@@ -41,16 +43,24 @@ class Journal:
     def start(self, record: Record) -> None:
         """Write down that the record is about to be touched."""
         key = record_key(record)
-        self._open[key] += 1
-        self._append(f"+{key}\n")
+        with self._lock:
+            self._open[key] += 1
+            self._append(f"+{key}\n")
 
     def finish(self, record: Record) -> None:
         """Its effects are durable, or it was handed back."""
         key = record_key(record)
-        self._open.pop(key, None)
-        self._attempts.pop(key, None)
-        self._append(f"-{key}\n")
-        if os.fstat(self._fd).st_size > _MAX_BYTES:
+        with self._lock:
+            self._open.pop(key, None)
+            self._attempts.pop(key, None)
+            self._append(f"-{key}\n")
+            if os.fstat(self._fd).st_size > _MAX_BYTES:
+                self._rewrite()
+
+    def hand_back(self) -> None:
+        """This life ends for a reason that no record is to blame for: what is in hand does not count as a crash."""
+        with self._lock:
+            self._open.clear()
             self._rewrite()
 
     def close(self) -> None:

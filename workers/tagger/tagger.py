@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from schemas.errors import Invalid, TooManyDeadLetters, Transient
+from schemas.errors import GroknetError, Invalid, TooManyDeadLetters, Transient
 from schemas.topics import source_topics
 from workers import metrics
 from workers.serving import Health
@@ -71,8 +71,12 @@ class Tagger:
             while not stop.is_set() and not self._pipeline.breaker.tripped:
                 self._turn()
             self._drain()
+            self._journal.hand_back()
             if self._pipeline.breaker.tripped:
                 raise TooManyDeadLetters(_TRIPPED)
+        except GroknetError:
+            self._journal.hand_back()  # brokers, store or device failed: an outage must not turn into dead letters
+            raise
         finally:
             self._pipeline.stop()
             with _activity("join"):

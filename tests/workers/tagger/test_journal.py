@@ -69,3 +69,15 @@ def test_the_file_stays_small_and_keeps_what_is_open(tmp_path: Path, monkeypatch
     assert after.attempts(record(10_000)) == 1
     assert after.attempts(record(999)) == 0
     after.close()
+
+
+def test_what_is_handed_back_is_no_crash_and_earlier_crashes_still_count(tmp_path: Path) -> None:
+    crash(tmp_path, "2,3")
+    journal = Journal(tmp_path)
+    journal.start(record(2))
+    journal.start(record(4))
+    journal.hand_back()
+    journal.close()
+    after = Journal(tmp_path)
+    assert [after.attempts(record(i)) for i in range(2, 5)] == [1, 1, 0]
+    after.close()

@@ -1,0 +1,71 @@
+"""Real servers for one fault schedule after the other: topics and keyspace are new each time, the processes are not."""
+
+from __future__ import annotations
+
+import random
+import time
+
+from kafka.admin import ConfigResource, KafkaAdminClient
+
+from deploy.local import Services, ServicesSettings
+from schemas.topics import DEAD_LETTERS
+from tests.contract import cassandra_keyspace
+
+# A member that was killed is missed after 2 s, not 6: brokers allow no less unless told, and a schedule kills many.
+SETTINGS = ServicesSettings(
+    java_options=("-XX:TieredStopAtLevel=1",), kafka_options={"group.min.session.timeout.ms": "1000"}
+)
+SESSION_S = 2.0
+STORE_TIMEOUT_S = 5  # paused nodes make retries within a schedule's seconds
+GONE_S = 30.0
+
+
+def stream_url(services: Services) -> str:
+    """Where taggers and indexers stream; servers of other settings allow no session below 6 s."""
+    return f"kafka://{services.bootstrap}?session_s={SESSION_S}"
+
+
+def fresh_store_url(services: Services) -> str:
+    """A keyspace of its own, with its tables."""
+    url = cassandra_keyspace.fresh_url(services)
+    cassandra_keyspace.make(url)
+    return url.replace("timeout_s=30", f"timeout_s={STORE_TIMEOUT_S}")
+
+
+def remove_topics(services: Services) -> None:
+    """Every topic of ours goes, and with it the offsets that groups have committed in it."""
+    admin = KafkaAdminClient(bootstrap_servers=services.bootstrap)
+    try:
+        ours = [name for name in admin.list_topics() if name.startswith("listings.")]
+        if ours:
+            admin.delete_topics(ours)
+        deadline = time.monotonic() + GONE_S
+        while any(name.startswith("listings.") for name in admin.list_topics()):
+            assert time.monotonic() < deadline, "topics that were deleted are still there"
+            time.sleep(0.1)
+    finally:
+        admin.close()
+
+
+def refuse_dead_letters(services: Services, refuse: bool) -> None:
+    """Make the broker refuse whatever is written to the dead-letter topic, or take it again."""
+    admin = KafkaAdminClient(bootstrap_servers=services.bootstrap)
+    try:
+        configs = {"max.message.bytes": "1" if refuse else "1048588"}
+        admin.alter_configs([ConfigResource("TOPIC", DEAD_LETTERS, configs=configs)])
+    finally:
+        admin.close()
+
+
+def kill(services: Services, server: str, rng: random.Random) -> None:
+    """SIGKILL, a moment without it, and back."""
+    services.kill(server)
+    time.sleep(rng.uniform(0.0, 2.0))
+    services.start(server)
+
+
+def pause(services: Services, server: str, rng: random.Random) -> None:
+    """SIGSTOP for seconds: longer than a session, shorter than what a store is waited for."""
+    services.pause(server)
+    time.sleep(rng.uniform(1.0, 4.0))
+    services.resume(server)
