@@ -34,8 +34,11 @@ class _HungUp(errors.KafkaError):  # type: ignore[misc]
 _NO_MECHANISM = (errors.UnsupportedSaslMechanismError, errors.IllegalSaslStateError)
 _REFUSED = (errors.SaslAuthenticationFailedError, _HungUp, *_NO_MECHANISM)
 
-# What this client logs is for those who set logging up; a command line says it in its own error.
-logging.getLogger("kafka").addHandler(logging.NullHandler())
+_client_log = logging.getLogger("kafka")
+_client_log.addHandler(logging.NullHandler())  # a command line says what went wrong in its own sentence
+if _client_log.level == logging.NOTSET:
+    _client_log.setLevel(logging.WARNING)  # it would tell of every connection
+    logging.getLogger("kafka.coordinator").setLevel(logging.INFO)  # who joins and leaves is worth knowing
 
 
 def open_client(kind: Callable[..., Any], settings: KafkaSettings, **options: Any) -> tuple[Any, Any]:

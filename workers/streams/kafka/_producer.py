@@ -65,6 +65,7 @@ class KafkaProducer:
         self._buffered_bytes = 0
         self._failure: BaseException | None = None  # the first since the last flush
         self._broken = False
+        self._releases: list[threading.Thread] = []
         self._closed = False
         self._client = self._open()
 
@@ -95,6 +96,10 @@ class KafkaProducer:
             text = f"not everything is durable within {timeout_s} s; it may still become so: flush again"
             raise Transient("stream", "flush_timeout", text) from error
         with self._lock:
+            releases, self._releases = self._releases, []
+        for release in releases:
+            release.join()
+        with self._lock:
             failure, self._failure = self._failure, None
         if failure is not None:
             raise _failed(failure) from failure
@@ -120,12 +125,19 @@ class KafkaProducer:
                     f"stream: {self._buffered} records ({self._buffered_bytes} bytes) wait for brokers; slow down"
                 )
             if self._broken:
-                threading.Thread(target=_release, args=(self._client,), daemon=True).start()
-                self._client = self._open()
-                self._broken = False
+                self._replace()
             self._buffered += 1
             self._buffered_bytes += size
             return self._client
+
+    def _replace(self) -> None:
+        """A new client for one that has given up; what that one holds fails meanwhile."""
+        client = self._open()
+        release = threading.Thread(target=_release, args=(self._client,), name="kafka-release", daemon=True)
+        release.start()
+        self._releases = [one for one in self._releases if one.is_alive()] + [release]
+        self._client = client
+        self._broken = False
 
     def _succeeded(self, size: int, _: Any) -> None:
         self._settle(size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,19 @@ def change(client: Any, topic: str, **values: str) -> None:
     from kafka.admin import ConfigResource
 
     client.alter_configs([ConfigResource("TOPIC", topic, {k.replace("_", "."): v for k, v in values.items()})])
+
+
+@contextmanager
+def paused(services: Services) -> Iterator[None]:
+    """The broker holds still, every thread of it."""
+    services.pause("kafka-1")
+    try:
+        while (status := services.status()) is None or status.server("kafka-1").state != "paused":
+            time.sleep(0.01)
+        time.sleep(0.2)
+        yield
+    finally:
+        services.resume("kafka-1")
 
 
 def fill(producer: Producer, topic: str) -> int:
@@ -154,22 +168,37 @@ def test_a_paused_broker_fills_the_buffer_and_loses_nothing(
     topic = backend.topic()
     producer = stream.producer()
     producer.send(topic, b"first", b"").wait(30)
-    services.pause("kafka-1")
-    try:
+    with paused(services):
         delivery = producer.send(topic, b"0", b"")
         with pytest.raises(Transient, match="wait again"):
             delivery.wait(0.1)
         with pytest.raises(Transient, match="flush again"):
             producer.flush(0.1)
         sent = 1 + fill(producer, topic)
-    finally:
-        services.resume("kafka-1")
     delivery.wait(60)
     producer.flush(60)
     producer.send(topic, b"last", b"").wait(30)
     producer.close()
     keys = [key for key, _ in read(stream, topic)]
     assert sorted(keys) == sorted([b"first", b"last", *(b"%d" % n for n in range(sent))])
+
+
+def test_closing_without_a_broker_says_so_and_leaves_no_thread(
+    backend: StreamBackend, stream: Stream, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.streams.kafka._producer._CLOSE_TIMEOUT_S", 0.2)
+    topic = backend.topic()
+    before = set(threading.enumerate())
+    producer = stream.producer()
+    producer.send(topic, b"k", b"v").wait(30)
+    with paused(services):
+        delivery = producer.send(topic, b"k", b"v")
+        with pytest.raises(Transient, match="flush again"):
+            producer.close()
+        with pytest.raises(Transient):
+            delivery.wait(1)
+        producer.close()
+        assert set(threading.enumerate()) <= before
 
 
 def test_a_killed_broker_comes_back_and_its_members_go_on(
