@@ -63,8 +63,3 @@ def slug(text: str) -> str:
 def load_taxonomy(path: Path) -> Taxonomy:
     """Read a taxonomy file; raises msgspec.ValidationError naming the field."""
     return msgspec.json.decode(Path(path).read_bytes(), type=Taxonomy)
-
-
-def write_taxonomy(path: Path, taxonomy: Taxonomy) -> None:
-    """Write a taxonomy as indented JSON."""
-    Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(taxonomy), indent=1) + b"\n")

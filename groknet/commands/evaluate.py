@@ -21,7 +21,9 @@ def evaluate(
     split: Annotated[str, Parameter(help="Photos of this split; catalogue pictures always.")] = "test",
     column: Annotated[
         list[str] | None,
-        Parameter(help="COLUMN=HEAD, where a column's name does not say which head it is for; may be repeated."),
+        Parameter(
+            negative=(), help="COLUMN=HEAD, where a column's name does not say which head it is for; may be repeated."
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> Exit:

@@ -23,7 +23,6 @@ from groknet.sending import Outgoing, Sender, outgoing, read_events
 from groknet.terminal import json_line, note, progress
 
 STDIN = "-"
-_PATHS = "Photos, folders, .ndjson files of events, or - for stdin."
 
 
 def submit(
@@ -62,8 +61,11 @@ def submit(
 def gather(paths: Sequence[str], loaded: Loaded) -> tuple[Iterator[Outgoing], int | None]:
     """What to send, read as it is sent, and how much it is where that is known beforehand.
 
-    Raises CommandError for a path that is not there, before anything is sent.
+    Raises CommandError for a path that is not there, or looks like an option, before anything is sent.
     """
+    for path in paths:
+        if path.startswith("--") and not Path(path).exists():
+            raise CommandError(f"{path}: neither an option nor a path; see `groknet submit --help`", Exit.USAGE)
     events = [p for p in paths if p == STDIN or Path(p).suffix.lower() in EVENT_SUFFIXES]
     photos = find_photos([Path(p) for p in paths if p not in events])
     for path in events:
@@ -135,6 +137,10 @@ def send_all(
             bar.update(settling, total=len(outcomes) + len(tracker))
             for outcome in tracker.drain():
                 settle(outcome)
+    late = sum(outcome.status == "timeout" for outcome in outcomes)
+    if late:
+        remedy = f"`groknet doctor --home {loaded.home.root}` says which worker does not run"
+        note(f"{late} of {len(outcomes)} listings not settled, nothing moved for {give_up_s:g} s; {remedy}")
     return outcomes
 
 

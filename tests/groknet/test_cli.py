@@ -68,6 +68,7 @@ def test_help_tells_every_exit_code(groknet: Call) -> None:
         (["remove", "--home", "nowhere", "x"], Exit.NOT_FOUND, "nowhere"),
         (["dlq", "list", "--home", "nowhere"], Exit.NOT_FOUND, "nowhere"),
         (["submit", "--home", "h", "nothing.jpg"], Exit.NOT_FOUND, "nothing.jpg"),
+        (["submit", "--hom", "h", "photo.txt"], Exit.USAGE, "--hom: neither an option"),
         (["submit", "--home", "h", "nothing.ndjson"], Exit.NOT_FOUND, "nothing.ndjson"),
         (["submit", "--home", "h", "."], Exit.NOT_FOUND, "no photo"),
         (["remove", "--home", ".", "not an id"], Exit.USAGE, "not an id"),

@@ -94,6 +94,7 @@ def test_waiting_ends_when_nothing_moves(groknet: Call, tmp_path: Path) -> None:
     answer = groknet("submit", "--home", tmp_path / "home", "--wait", "--json", "--give-up-s", 0.3, photo)
     assert answer.code == Exit.UNKNOWN_OUTCOME
     assert answer.lines == [{"listing_id": "a", "status": "timeout", "stored_s": None, "searchable_s": None}]
+    assert f"groknet doctor --home {tmp_path / 'home'}" in answer.err
 
 
 def test_a_removal_is_newer_than_what_is_stored_and_deletes_the_copies(groknet: Call, tmp_path: Path) -> None:
