@@ -11,6 +11,7 @@ from kafka import errors  # type: ignore[import-untyped]
 from kafka.admin import ConfigResource, KafkaAdminClient  # type: ignore[import-untyped]
 
 from schemas.errors import ConfigError
+from schemas.topics import DEAD_LETTERS, RETRY_DELAYS_S
 from workers.streams.base import TopicSpec
 from workers.streams.kafka._connect import open_client, translated
 from workers.streams.kafka._settings import KafkaSettings
@@ -19,6 +20,8 @@ _SPREAD_S = 3.0  # brokers hear of a new topic one after the other, within a sec
 _WANTED_REPLICAS = 3
 # An index that is restored must find the removals that came since its snapshot.
 _TOMBSTONES_KEPT_MS = 7 * 24 * 3600 * 1000
+_DEFAULT_MAX_BYTES = 1_048_588  # of a record with its headers, on a broker that is not told otherwise
+_ROOM_FOR_HEADERS = 64 * 1024
 _UNKNOWN_TOPIC = 3  # error code of the protocol
 _FORBIDDEN_TOPIC = 29
 
@@ -56,7 +59,7 @@ def _facts(partitions: int, config: Mapping[str, Mapping[str, str]]) -> TopicFac
         partitions=partitions,
         compacted="compact" in policy,
         retention_ms=None if retention_ms < 0 else retention_ms,
-        max_message_bytes=int(values.get("max.message.bytes", 1_048_588)),
+        max_message_bytes=int(values.get("max.message.bytes", _DEFAULT_MAX_BYTES)),
     )
 
 
@@ -106,7 +109,12 @@ def creation(specs: Sequence[TopicSpec], brokers: int, replicas: int | None) -> 
         spec.name: {
             "num_partitions": spec.partitions,
             "replication_factor": copies,
-            "configs": {**_kept(spec), **_tombstones(spec), "min.insync.replicas": str((copies + 1) // 2)},
+            "configs": {
+                **_kept(spec),
+                **_tombstones(spec),
+                **_sizes(spec),
+                "min.insync.replicas": str((copies + 1) // 2),
+            },
         }
         for spec in specs
     }
@@ -122,3 +130,9 @@ def _kept(spec: TopicSpec) -> dict[str, str]:
 
 def _tombstones(spec: TopicSpec) -> dict[str, str]:
     return {"delete.retention.ms": str(_TOMBSTONES_KEPT_MS)} if spec.compacted else {}
+
+
+def _sizes(spec: TopicSpec) -> dict[str, str]:
+    """What failed travels on whole, with headers added: the largest event must fit there, too."""
+    after_failure = spec.name in {DEAD_LETTERS, *RETRY_DELAYS_S}
+    return {"max.message.bytes": str(_DEFAULT_MAX_BYTES + _ROOM_FOR_HEADERS)} if after_failure else {}
