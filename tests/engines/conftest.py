@@ -1,4 +1,4 @@
-"""A tiny bundle on disk, fresh for each test that alters it."""
+"""What the engines' tests share: a tiny bundle on disk, fresh for each test that alters it, and a GPU in Python."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from types import ModuleType
 import pytest
 
 
-def _load_tiny_bundle() -> ModuleType:
-    """Test folders are no packages; load the builder once under a name of its own."""
-    spec = importlib.util.spec_from_file_location("tiny_bundle", Path(__file__).with_name("tiny_bundle.py"))
+def _load(name: str) -> ModuleType:
+    """Test folders are no packages; load a helper once under a name of its own."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["tiny_bundle"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-_load_tiny_bundle()
+_load("tiny_bundle")
+_load("fake_gpu")
 
 
 @pytest.fixture

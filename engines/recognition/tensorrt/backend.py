@@ -37,7 +37,7 @@ class TensorRt:
         """
         Raises:
             BundleRefused: engines lie with the bundle and none fits, or the library refuses graph or plan.
-                DeviceLost, DeviceFault: the GPU failed, or has no room for the second largest profile either.
+            DeviceLost, DeviceFault: the GPU failed, or has no room for the second largest profile either.
         """
         self._library, self._driver = library, driver
         self.cache, self.key, self.engine = _find_or_build(bundle, library, driver.device())
