@@ -4,30 +4,32 @@ Why it is right, in one paragraph: a listing's state is a *join* of all writes t
 care about order, repetition or who writes. Cassandra joins cell by cell: the later timestamp wins; between equal ones
 a deletion wins over a value, and otherwise the larger bytes win. So every cell is written `USING TIMESTAMP` its
 event's time, and every value that two writes of one microsecond could disagree on begins with what decides between
-them. No lock, no lightweight transaction, no read is needed for the outcome to be `ListingEvent.order`'s.
+them. No lock, no lightweight transaction and no earlier read is needed for the outcome to be `ListingEvent.order`'s.
 
 - *What is newest*: the head row (`model_version = ''`) holds `newest` = `live:DIGEST` or `removed:DIGEST`. Later time,
   then removed (r > l), then the larger digest: exactly (event_time, removed, digest).
-- *Rows*: a body begins with its `rank`: digest, status, fewer bad photos, which ones, content. At equal event time the
-  winning event's rows win; of one event (a replay of dead letters) the better run wins, wholly: all cells of one run
-  share its rank. A read serves a row only where its rank is the one that the head names for its model version; what
-  a loser left beside it (a photo that only its event had) is never served, and goes with the next event.
-- *An update* deletes the whole partition up to its time minus one microsecond, which is every model version's rows,
-  event and thumbnails of every older event, whether these have arrived already or come late.
+- *Rows*: a body begins with its `rank`: key of the event (time, digest), status, fewer bad photos, which ones,
+  content. At equal event time the winning event's rows win; of one event (a replay of dead letters) the better run
+  wins, wholly, since all cells of one run share its rank. A read serves a row only where its rank is the one that the
+  head names for its model version, and a thumbnail only where it names the head's event: nothing older, and nothing
+  of a loser, is ever served, whether it has been cleared away already or not.
 - *A removal* deletes rows, event and thumbnails up to and including its own time, and leaves the head: the marker.
-- *Crash between steps*: there are none. Rows, head and thumbnails of one event have the same partition key; a batch of
-  one partition is one mutation, in the commit log wholly or not at all on each replica. A write that timed out is on
-  some replicas or none; the caller is told Transient, writes it again, and the join is the same.
-- *Reads of what is half there*: reads and writes are of a quorum, so that a read after an acknowledged write sees it,
-  and one read of one partition without paging sees a mutation wholly. A head whose rows are missing all the same is
-  read again, then Transient; half a listing is never served.
-- *Replays*: each write looks first and does nothing where the store has something newer or as good. That saves work
-  and keeps `stored_at`; were the look stale, the join would still be right.
+- *Concurrency*: writers do not see each other and need not: the join of their writes is the same in every order.
+- *Crash between steps*: head, rows and thumbnails of one event have the same partition key; a batch of one partition
+  is one mutation, in the commit log wholly or not at all on each replica. The second step of an update, clearing what
+  is older (timestamp: one microsecond before the event), comes only when a quorum has the first, and is no part of
+  the outcome: what it would have cleared is not served, and goes with the listing's next event.
+- *A write that timed out* is on some replicas or none. The caller is told Transient and writes it again.
+- *Replays*: each write looks first and does nothing where the store has something newer or as good. The look must not
+  mistake what only one replica has for done, so that every read of a listing reads its whole partition, unpaged, at a
+  quorum: blocking read repair then brings all that was seen, not only a head, to a quorum before the read returns. A
+  head whose rows are missing all the same is read again, then Transient; half a listing is never served.
+- *What a write returns* is what its look found, joined with itself. Whatever newer came in between look and join is of
+  a call under way at the same time, and may as well have come right after this one.
 
 What needs a clock of ours is not part of the state: `stored_at`, and which model version was "stored last".
-Physically, removed data goes when compaction drops it, `gc_grace_seconds`
-(10 days by default) after the removal; a row that an unrepaired replica brings back after that is not served either,
-since the head stays.
+Physically, removed data goes when compaction drops it, `gc_grace_seconds` (10 days by default) after the removal; a
+row that an unrepaired replica brings back after that is not served either, since the head stays.
 """
 
 from __future__ import annotations

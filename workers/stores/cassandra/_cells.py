@@ -1,7 +1,8 @@
 """What is in the cells, so that Cassandra's own join of cells (`workers.stores.cassandra`) is the order of events.
 
 Every value that two writes of one microsecond could disagree on begins with text of a fixed length that decides:
-`newest` with live or removed and the digest, `event` with the digest, `versions` and bodies with the rank.
+`newest` with live or removed and the digest, `event` and photos with the event's key, `versions` and bodies with the
+rank, which begins with that key.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from workers.stores.base import Latest, Order
 _LIVE, _REMOVED = "live:", "removed:"  # r > l: at equal times a removal wins
 _RANK = {"complete": 2, "partial": 1, "dead": 0}
 _BAD_DIGITS = 99  # minus the bad photos, which are at most 20: fewer is larger
-DIGEST_CHARS = 32
-GOODNESS_CHARS = DIGEST_CHARS + 1 + 1 + 2 + 16  # of a rank: what the same run would have again
-RANK_CHARS = GOODNESS_CHARS + 16
+_TIME_DIGITS = 19  # of the largest event time
+_KEY_CHARS = _TIME_DIGITS + 1 + 32
+GOODNESS_CHARS = _KEY_CHARS + 1 + 1 + 2 + 16  # of a rank: all but its hash of the content
 
 encode = msgspec.json.encode
 
 
 class EventCell(msgspec.Struct, frozen=True):
-    """Cell `event`."""
+    """Cell `event`; `key` as `key_of` has it."""
 
-    digest: str
+    key: str
     event: ListingEvent
 
 
@@ -83,12 +84,14 @@ class Head(msgspec.Struct, frozen=True):
 
 
 def read_head(event_time: int, newest: str, versions: Mapping[str, str] | None) -> Head:
-    """Read the cells of a head row; versions of an event that lost a tie are left out."""
+    """Read the cells of a head row; versions that are of another event are left out."""
     kind, _, digest = newest.partition(":")
+    order = (event_time, kind == _REMOVED[:-1], digest)
+    key = key_of(order)
     cells = {name: decode_version(text) for name, text in (versions or {}).items()}
     return Head(
-        order=(event_time, kind == _REMOVED[:-1], digest),
-        versions={name: cell for name, cell in cells.items() if cell.rank.startswith(digest)},
+        order=order,
+        versions={name: cell for name, cell in cells.items() if cell.rank.startswith(key)},
     )
 
 
@@ -97,11 +100,16 @@ def newest_cell(order: Order) -> str:
     return (_REMOVED if order[1] else _LIVE) + order[2]
 
 
-def rank_of(listing: StoredListing, digest: str) -> str:
+def key_of(order: Order) -> str:
+    """Names a live event among those of its listing: its time and its digest."""
+    return f"{order[0]:0{_TIME_DIGITS}d}.{order[2]}"
+
+
+def rank_of(listing: StoredListing, key: str) -> str:
     """Decides between runs of events of one microsecond: digest, status, fewer bad photos, which, content."""
     bad = listing.summary.bad_images
     content = (listing.epoch, listing.summary, listing.images)
-    return f"{digest}.{_RANK[listing.summary.status]}{_BAD_DIGITS - len(bad)}{_short(bad)}{_short(content)}"
+    return f"{key}.{_RANK[listing.summary.status]}{_BAD_DIGITS - len(bad)}{_short(bad)}{_short(content)}"
 
 
 def bodies_of(listing: StoredListing, rank: str) -> list[tuple[str, str]]:

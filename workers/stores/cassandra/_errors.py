@@ -33,6 +33,7 @@ DRIVER_ERRORS = (
     OSError,
 )
 _TLS = re.compile(r"\[SSL|certificate|tlsv1", re.IGNORECASE)  # the driver passes these on as plain text
+CONNECTING = "connecting"
 MIGRATE = "run `groknet store migrate`"
 
 
@@ -45,10 +46,13 @@ def meaning(error: BaseException, settings: CassandraSettings, doing: str) -> Gr
     if isinstance(error, NoHostAvailable):
         reasons = sorted({_reason(cause) for cause in _causes(error) if cause is not error})
         why = f" ({'; '.join(reasons)})" if reasons else ""
+        reset = not settings.tls and any(isinstance(cause, ConnectionResetError) for cause in _causes(error))
+        hint = ", or add tls=true where it asks for TLS" if reset else ""
         return Transient(
             "store",
             "no_node",
-            f"store.url: no Cassandra node of {settings.places} takes a request{why}; start it, or correct the address",
+            f"store.url: no Cassandra node of {settings.places} takes a request{why};"
+            f" start it, or correct the address{hint}",
         )
     why = _reason(error)
     return Transient("store", _code(error), f"{doing}: Cassandra at {settings.places}: {why}; tried again later")
@@ -64,6 +68,16 @@ def _refused(error: BaseException, settings: CassandraSettings, doing: str) -> C
         return ConfigError(
             f"store.url: user {settings.user!r} may not do this in keyspace {settings.keyspace}: {error}; grant it"
         )
+    if isinstance(error, InvalidRequest):
+        return ConfigError(
+            f"store.url: keyspace {settings.keyspace} at {settings.places} is not as this build needs it:"
+            f" {_server_text(error)}; {MIGRATE} ({doing})"
+        )
+    # Later than that it is a node that starts or stops under a client that was right until now.
+    return _misspoken(error, settings) if doing == CONNECTING else None
+
+
+def _misspoken(error: BaseException, settings: CassandraSettings) -> ConfigError | None:
     if isinstance(error, ssl.SSLError) or _TLS.search(str(error)):
         return ConfigError(
             f"store.url: TLS with Cassandra at {settings.places} fails: {_reason(error)};"
@@ -73,11 +87,6 @@ def _refused(error: BaseException, settings: CassandraSettings, doing: str) -> C
         return ConfigError(
             f"store.url: what answers at {settings.places} does not speak as configured: {error};"
             " it must be Cassandra 4.0 or newer, with tls=true where it asks for TLS"
-        )
-    if isinstance(error, InvalidRequest):
-        return ConfigError(
-            f"store.url: keyspace {settings.keyspace} at {settings.places} is not as this build needs it:"
-            f" {_server_text(error)}; {MIGRATE} ({doing})"
         )
     return None
 

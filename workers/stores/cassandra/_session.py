@@ -23,7 +23,7 @@ from cassandra.policies import (  # type: ignore[import-untyped]
 from cassandra.query import tuple_factory  # type: ignore[import-untyped]
 
 from schemas.errors import ConfigError, GroknetError, Transient
-from workers.stores.cassandra._errors import DRIVER_ERRORS, meaning
+from workers.stores.cassandra._errors import CONNECTING, DRIVER_ERRORS, meaning
 from workers.stores.cassandra._settings import CassandraSettings
 
 _CONNECT_BUDGET_S = 10.0  # over all nodes named, so that a wrong address is said within fifteen seconds
@@ -123,4 +123,4 @@ def _why(error: BaseException, settings: CassandraSettings, datacenters: set[str
     if settings.datacenter and datacenters and settings.datacenter not in datacenters:
         there = ", ".join(sorted(datacenters))
         return ConfigError(f"store.url: no node is in datacenter {settings.datacenter!r}; there are: {there}")
-    return meaning(error, settings, "connecting")
+    return meaning(error, settings, CONNECTING)

@@ -15,12 +15,9 @@ from workers.stores.cassandra._settings import CassandraSettings
 
 _HEAD = "listing_id = ? AND model_version = '' AND image_id = ''"
 _TEXTS = {
-    "head": f"SELECT event_time, newest, versions FROM {{ks}}.listings WHERE {_HEAD}",
     "rows": "SELECT model_version, image_id, event_time, newest, versions, event, body"
     " FROM {ks}.listings WHERE listing_id = ?",
-    "rows_of": "SELECT model_version, image_id, event_time, newest, versions, event, body"
-    " FROM {ks}.listings WHERE listing_id = ? AND model_version IN ?",
-    "thumbnail": "SELECT newest, photo FROM {ks}.thumbnails WHERE listing_id = ? AND image_id = ?",
+    "photo": "SELECT photo FROM {ks}.thumbnails WHERE listing_id = ? AND image_id = ?",
     "ids": "SELECT DISTINCT listing_id, token(listing_id) FROM {ks}.listings"
     " WHERE token(listing_id) > ? AND token(listing_id) <= ? LIMIT ?",
     "clear": "DELETE FROM {ks}.listings USING TIMESTAMP ? WHERE listing_id = ?",
@@ -32,9 +29,7 @@ _TEXTS = {
     "clear_event": f"DELETE event, versions FROM {{ks}}.listings USING TIMESTAMP ? WHERE {_HEAD}",
     "put_marker": f"UPDATE {{ks}}.listings USING TIMESTAMP ? SET event_time = ?, newest = ? WHERE {_HEAD}",
     "clear_photos": "DELETE FROM {ks}.thumbnails USING TIMESTAMP ? WHERE listing_id = ?",
-    "put_photos_head": "UPDATE {ks}.thumbnails USING TIMESTAMP ? SET newest = ? WHERE listing_id = ?",
     "put_photo": "INSERT INTO {ks}.thumbnails (listing_id, image_id, photo) VALUES (?, ?, ?) USING TIMESTAMP ?",
-    "clear_all_photos": "DELETE FROM {ks}.thumbnails USING TIMESTAMP ? WHERE listing_id = ? AND image_id >= ''",
 }
 
 

@@ -1,4 +1,4 @@
-"""The Cassandra store: look, join, look again. Why that is right stands in `workers.stores.cassandra`."""
+"""The Cassandra store: look, then join. Why that is right stands in `workers.stores.cassandra`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cassandra.query import UNSET_VALUE, BatchStatement, BatchType  # type: igno
 from schemas.errors import Transient
 from schemas.events import ListingEvent
 from schemas.predictions import RemovalMarker, StoredListing, Summary
-from workers.stores.base import Latest
+from workers.stores.base import Latest, Order
 from workers.stores.cassandra import _cells as cells
 from workers.stores.cassandra._calls import Calls, Row
 from workers.stores.cassandra._scan import SortedIds
@@ -48,36 +48,42 @@ class CassandraStore:
             raise ValueError(f"listing {listing.listing_id}: listing_id and event_time must be those of its live event")
         if not listing.model_version:
             raise ValueError(f"listing {listing.listing_id}: model_version must not be empty")
-        order = event.order
-        rank = cells.rank_of(listing, order[2])
-        before = self._head(listing.listing_id, deadline)
-        known = before.versions.get(listing.model_version) if before and before.order == order else None
-        if before and (before.order > order or (known and _as_good(known.rank, rank))):
+        key, order = listing.listing_id, event.order
+        rank = cells.rank_of(listing, cells.key_of(order))
+        before = self._look(key, deadline)
+        if before and before.order > order:
+            return before.latest
+        same = before is not None and before.order == order
+        known = before.versions.get(listing.model_version) if before and same else None
+        photos = self._photos(key, order, thumbnails)
+        if before and known and _as_good(known.rank, rank):
+            self._join(photos, deadline, "write")  # the look has made sure of all else
             return before.latest
         now = time.time_ns() // 1000
-        version = cells.VersionCell(
-            rank=rank, stored_at=known.stored_at if known else listing.stored_at or now, written_at=now
-        )
-        same = before is not None and before.order == order
-        self._join(self._live(listing, version, thumbnails, event_is_there=same), deadline, "write")
-        return self._after(listing.listing_id, deadline)
+        stored_at = known.stored_at if known else listing.stored_at or now
+        version = cells.VersionCell(rank=rank, stored_at=stored_at, written_at=now)
+        self._join([*self._live(listing, version, event_is_there=same), *photos], deadline, "write")
+        if before and not same:
+            self._join(self._older(key, order), deadline, "write")
+        versions = set(before.versions) if before and same else set()
+        return Latest(order, False, frozenset(versions | {listing.model_version}))
 
     def remove(self, event: ListingEvent) -> Latest:
         """See the port; raises ValueError unless the event is a removal."""
         if not event.removed:
             raise ValueError(f"listing {event.listing_id}: remove needs an event of type 'removed'")
-        order, key, deadline = event.order, event.listing_id, self._deadline()
-        before = self._head(key, deadline)
-        if before and before.order >= order:
+        order, deadline = event.order, self._deadline()
+        before = self._look(event.listing_id, deadline)
+        if before and before.order > order:
             return before.latest
         self._join(self._gone(event), deadline, "remove")
-        return self._after(key, deadline)
+        return Latest(order, True)
 
     def latest(self, listing_ids: Sequence[str]) -> dict[str, Latest]:
         """See the port."""
         found: dict[str, Latest] = {}
         for ids in _pages(listing_ids):
-            asked = (self._statements.bind("head", listing_id) for listing_id in ids)
+            asked = (self._statements.bind("rows", listing_id) for listing_id in ids)
             for listing_id, rows in zip(ids, self._calls.run_all(asked, self._deadline(), "latest"), strict=True):
                 head = _head(rows)
                 if head is not None:
@@ -94,12 +100,13 @@ class CassandraStore:
 
     def thumbnail(self, listing_id: str, image_id: str) -> bytes | None:
         """See the port."""
-        asked = self._statements.bind("thumbnail", listing_id, image_id)
-        rows = self._calls.run(asked, self._deadline(), "thumbnail")
-        if not rows or rows[0][1] is None:
+        asked = [self._statements.bind("rows", listing_id), self._statements.bind("photo", listing_id, image_id)]
+        rows, photos = self._calls.run_all(asked, self._deadline(), "thumbnail")
+        head = _head(rows)
+        if head is None or head.order[1] or not photos:
             return None
-        newest, (digest, webp) = rows[0]
-        return bytes(webp) if newest == f"live:{digest}" else None
+        key, webp = photos[0][0]
+        return bytes(webp) if key == cells.key_of(head.order) else None
 
     def scan(self, model_version: str | None = None) -> Iterator[StoredListing | RemovalMarker]:
         """See the port. Ids are read by token ranges and sorted, in a temporary file where they are many; listings
@@ -112,40 +119,40 @@ class CassandraStore:
         """See the port; what is under way elsewhere ends with Transient."""
         self._session.cluster.shutdown()
 
-    def _live(
-        self,
-        listing: StoredListing,
-        version: cells.VersionCell,
-        thumbnails: Mapping[str, bytes],
-        *,
-        event_is_there: bool,
-    ) -> list[Any]:
+    def _live(self, listing: StoredListing, version: cells.VersionCell, *, event_is_there: bool) -> list[Any]:
         """What joins one run of a live event to what is there."""
-        bind, key, order = self._statements.bind, listing.listing_id, listing.event.order
-        at, newest, model = order[0], cells.newest_cell(order), listing.model_version
-        event = UNSET_VALUE if event_is_there else cells.text(cells.EventCell(order[2], listing.event))
-        parts = [] if event_is_there else [bind("clear", at - 1, key), bind("clear_photos", at - 1, key)]
-        parts.append(bind("put_head", at, at, newest, event, model, cells.text(version), key))
+        bind, key, order, model = self._statements.bind, listing.listing_id, listing.event.order, listing.model_version
+        at, newest = order[0], cells.newest_cell(order)
+        event = UNSET_VALUE if event_is_there else cells.text(cells.EventCell(cells.key_of(order), listing.event))
+        head = bind("put_head", at, at, newest, event, model, cells.text(version), key)
         bodies = cells.bodies_of(listing, version.rank)
-        parts += [bind("put_row", key, model, image_id, body, at) for image_id, body in bodies]
-        parts.append(bind("put_photos_head", at, newest, key))
-        parts += [bind("put_photo", key, image_id, (order[2], webp), at) for image_id, webp in thumbnails.items()]
-        return parts
+        return [head, *(bind("put_row", key, model, image_id, body, at) for image_id, body in bodies)]
+
+    def _photos(self, key: str, order: Order, thumbnails: Mapping[str, bytes]) -> list[Any]:
+        mark = cells.key_of(order)
+        bind = self._statements.bind
+        return [bind("put_photo", key, image_id, (mark, webp), order[0]) for image_id, webp in thumbnails.items()]
+
+    def _older(self, key: str, order: Order) -> list[Any]:
+        """What clears away all that is older than an event which a quorum has."""
+        bind, before = self._statements.bind, order[0] - 1
+        return [bind("clear", before, key), bind("clear_photos", before, key)]
 
     def _gone(self, event: ListingEvent) -> list[Any]:
         """What joins a removal to what is there: all up to and including its time goes, the head stays as marker."""
         bind, key, order = self._statements.bind, event.listing_id, event.order
-        at, newest = order[0], cells.newest_cell(order)
+        at = order[0]
         return [
             bind("clear_rows", at, key),
             bind("clear_event", at, key),
-            bind("put_marker", at, at, newest, key),
-            bind("clear_all_photos", at, key),
-            bind("put_photos_head", at, newest, key),
+            bind("put_marker", at, at, cells.newest_cell(order), key),
+            bind("clear_photos", at, key),
         ]
 
     def _join(self, parts: list[Any], deadline: float, doing: str) -> None:
         """Apply statements of one partition key as one mutation; acknowledged by a quorum when this returns."""
+        if not parts:
+            return
         size = sum(len(value) for part in parts for value in part.values if isinstance(value, bytes))
         if size > self._max_bytes:
             text = f"{doing}: a listing of {size} bytes; at most {self._max_bytes}: give photos by url, or raise"
@@ -156,21 +163,16 @@ class CassandraStore:
             batch.add(part)
         self._calls.run(batch, deadline, doing)
 
-    def _head(self, listing_id: str, deadline: float) -> cells.Head | None:
-        return _head(self._calls.run(self._statements.bind("head", listing_id), deadline, "reading what is newest"))
-
-    def _after(self, listing_id: str, deadline: float) -> Latest:
-        head = self._head(listing_id, deadline)
-        if head is None:
-            raise _torn(listing_id)
-        return head.latest
+    def _look(self, listing_id: str, deadline: float) -> cells.Head | None:
+        """What is newest, read with all that belongs to it, so that read repair brings all of it to a quorum."""
+        return _head(self._calls.run(self._statements.bind("rows", listing_id), deadline, "reading what is newest"))
 
     def _page(self, ids: Sequence[str], model_version: str | None) -> list[StoredListing | RemovalMarker]:
         """Listings of some ids that are there, in their order."""
         found: dict[str, StoredListing | RemovalMarker | None] = {}
         asked = list(dict.fromkeys(ids))
         for _ in range(_READS):
-            statements = (self._rows(listing_id, model_version) for listing_id in asked)
+            statements = (self._statements.bind("rows", listing_id) for listing_id in asked)
             answers = self._calls.run_all(statements, self._deadline(), "get")
             torn = []
             for listing_id, rows in zip(asked, answers, strict=True):
@@ -183,11 +185,6 @@ class CassandraStore:
                 return [listing for listing in ordered if listing is not None]
             asked = torn
         raise _torn(asked[0])
-
-    def _rows(self, listing_id: str, model_version: str | None) -> Any:
-        if model_version is None:
-            return self._statements.bind("rows", listing_id)
-        return self._statements.bind("rows_of", listing_id, ["", model_version])
 
     def _ids_after(self, token: int, last: int, count: int) -> list[tuple[str, int]]:
         """At most `count` ids with their tokens in (token, last], in order of token."""
@@ -205,31 +202,33 @@ def _as_good(present: str, offered: str) -> bool:
 
 
 def _head(rows: list[Row]) -> cells.Head | None:
-    if not rows or rows[0][1] is None:
+    """The head of a partition, which is its first row."""
+    if not rows or rows[0][:2] != ("", "") or rows[0][3] is None:
         return None
-    return cells.read_head(*rows[0])
+    _, _, event_time, newest, versions, _, _ = rows[0]
+    return cells.read_head(event_time, newest, versions)
 
 
 def _listing(
     listing_id: str, rows: list[Row], model_version: str | None
 ) -> tuple[bool, StoredListing | RemovalMarker | None]:
     """What the rows of a partition say; the first is False when they are not all of one run."""
-    if not rows or rows[0][:2] != ("", ""):
-        return not rows, None
-    _, _, event_time, newest, versions, event_text, _ = rows[0]
-    head = cells.read_head(event_time, newest, versions)
-    if head.order[1]:
+    head = _head(rows)
+    if head is None:
+        return True, None
+    event_time, removed, _ = head.order
+    if removed:
         return True, RemovalMarker(listing_id=listing_id, event_time=event_time)
     model = model_version or head.stored_last
     if model is None or model not in head.versions:
         return True, None
-    bodies = {image_id: body for version, image_id, *_, body in rows if version == model}
-    version = head.versions[model]
+    version, event_text = head.versions[model], rows[0][5]
+    bodies = {image_id: body for named, image_id, *_, body in rows if named == model}
     if event_text is None or "" not in bodies:
         return False, None
     event, summary = cells.decode_event(event_text), cells.decode_summary(bodies[""])
     images = cells.images_of(summary, bodies)
-    if images is None or summary.rank != version.rank or event.digest != head.order[2]:
+    if images is None or summary.rank != version.rank or event.key != cells.key_of(head.order):
         return False, None
     return True, StoredListing(
         listing_id=listing_id,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,19 @@ def test_a_file_that_cannot_be_used_is_named(option: str, tmp_path: Path) -> Non
         build_store(f"cassandra://127.0.0.1:1/shop?tls=true&{option}={tmp_path}/none.pem")
     with pytest.raises(ConfigError, match=r"none\.txt"):
         build_store(f"cassandra://me@127.0.0.1:1/shop?password_file={tmp_path}/none.txt")
+
+
+def test_without_the_driver_the_extra_is_named() -> None:
+    code = """
+import sys
+sys.modules["cassandra"] = None
+from schemas.errors import ConfigError
+from workers.stores import build_store
+try:
+    build_store("cassandra://a/shop")
+except ConfigError as error:
+    print(error)
+"""
+    root = Path(__file__).parents[4]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert "pip install 'groknet[cassandra]'" in done.stdout
