@@ -1,0 +1,96 @@
+"""The torch back end: a bundle's graph run by torch functions, for GPUs without TensorRT.
+
+Imported by `build_engine` only. On a GPU the whole is compiled by `torch.compile`; a CPU runs it as it is, where
+compiling gains nothing. Convolutions are channels-last. A half bundle computes its trunk in bfloat16.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from onnx import helper, numpy_helper
+from torch import Tensor, nn
+
+from engines.recognition.bundle import Bundle
+from engines.recognition.precision.folding import fold
+from engines.recognition.torch_ops import OPERATORS
+from schemas.errors import BundleRefused
+
+
+class Graph(nn.Module):
+    """An ONNX graph of the operators in `torch_ops`; `forward` takes its one input, gives the outputs asked for."""
+
+    def __init__(self, model: onnx.ModelProto, outputs: list[str]) -> None:
+        super().__init__()
+        graph = fold(model).graph
+        missing = sorted({node.op_type for node in graph.node} - OPERATORS.keys() - {"Constant"})
+        if missing:
+            raise BundleRefused(
+                f"model.onnx: the torch back end has no {', '.join(missing)}; take another back end, or a float bundle"
+            )
+        self._names: dict[str, str] = {}
+        self._small: dict[str, Tensor] = {}  # shapes and axes stay on the host: reading them must not wait for a GPU
+        for tensor in graph.initializer:
+            self._keep(tensor.name, numpy_helper.to_array(tensor))
+        self._steps = []
+        for node in graph.node:
+            attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+            if node.op_type == "Constant":
+                self._keep(node.output[0], numpy_helper.to_array(attributes["value"]))
+            else:
+                self._steps.append((OPERATORS[node.op_type], list(node.input), node.output[0], attributes))
+        self._input, self._outputs = graph.input[0].name, outputs
+
+    def _keep(self, name: str, values: npt.NDArray[Any]) -> None:
+        tensor = torch.from_numpy(np.array(values))
+        if not tensor.is_floating_point():
+            self._small[name] = tensor
+            return
+        if tensor.dtype == torch.float16:
+            tensor = tensor.to(torch.bfloat16)
+        if tensor.ndim == 4:
+            tensor = tensor.contiguous(memory_format=torch.channels_last)
+        self._names[name] = f"w{len(self._names)}"
+        self.register_buffer(self._names[name], tensor)
+
+    def forward(self, photos: Tensor) -> tuple[Tensor, ...]:
+        """uint8 [n, h, w, 3] → the outputs, in the order asked for."""
+        values: dict[str, Any] = {name: getattr(self, key) for name, key in self._names.items()}
+        values |= self._small
+        values[self._input] = photos
+        for operator, inputs, output, attributes in self._steps:
+            values[output] = operator([values[name] if name else None for name in inputs], attributes)
+        return tuple(values[name] for name in self._outputs)
+
+
+class Torch:
+    """The graph on the GPU where there is one, else on the CPU. One batch at a time on a device."""
+
+    def __init__(self, bundle: Bundle, threads: int | None) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._outputs = list(bundle.outputs)
+        model = onnx.load(bundle.model_path)
+        there = {value.name for value in model.graph.output}
+        for name in self._outputs:
+            if name not in there:
+                raise BundleRefused(f"model.onnx: {name}: no such output; export again")
+        graph = Graph(model, self._outputs).eval().to(self._device)
+        run: Callable[[Tensor], tuple[Tensor, ...]] = graph
+        self._run = torch.compile(run, dynamic=True) if self._device.type == "cuda" else run
+        self._lock = threading.Lock()
+
+    def run(self, photos: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.generic]]:
+        with self._lock, torch.inference_mode():
+            values = self._run(torch.from_numpy(photos).to(self._device))
+            return {name: value.cpu().numpy() for name, value in zip(self._outputs, values, strict=True)}
+
+    def close(self) -> None:
+        del self._run
