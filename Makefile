@@ -2,6 +2,7 @@
 #
 #   make demo [PHOTOS=folder] [KEEP=1] [ARGS="--listings 20"]
 #   make test [ARGS="tests/schemas -x"]
+#   make faults [ARGS="--seed 1 --schedules 20"]
 
 SHELL := /bin/sh
 VENV := .venv
@@ -12,17 +13,23 @@ KEEP ?=
 ARGS ?=
 comma := ,
 
-.PHONY: help demo test lint clean
+.PHONY: help demo demo-real test faults lint clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo-ready  ## All workers on this machine, 60 listings, predictions, a search page; PHOTOS=folder adds yours.
 	@$(VENV)/bin/groknet demo $(if $(PHOTOS),--photos "$(PHOTOS)") $(if $(KEEP),--keep) $(ARGS)
 
+demo-real: $(VENV)/.real-ready  ## The same on real Kafka and Cassandra, started for it on loopback and stopped after it.
+	@$(VENV)/bin/python -m deploy.demo_real $(if $(PHOTOS),--photos "$(PHOTOS)") $(if $(KEEP),--keep) $(ARGS)
+
 test: $(VENV)/.test-ready  ## Every test that this machine can run; what it cannot is named at the end.
 	@$(VENV)/bin/python -m pytest $(ARGS)
+
+faults: $(VENV)/.test-ready  ## Seeded fault schedules on real Kafka and Cassandra; ARGS="--seed 1 --schedules 20".
+	@$(VENV)/bin/python -m tests.faults.schedules $(ARGS)
 
 lint: $(VENV)/.test-ready  ## ruff and strict mypy.
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
@@ -50,6 +57,10 @@ endef
 $(VENV)/.demo-ready: pyproject.toml | $(VENV)/bin/python
 	$(call install,cpu)
 
-$(VENV)/.test-ready: pyproject.toml | $(VENV)/bin/python
-	$(call install,cpu$(comma)train$(comma)kafka$(comma)cassandra$(comma)services$(comma)dev)
+$(VENV)/.real-ready: pyproject.toml | $(VENV)/bin/python
+	$(call install,cpu$(comma)kafka$(comma)cassandra$(comma)services)
 	@touch $(VENV)/.demo-ready
+
+$(VENV)/.test-ready: pyproject.toml | $(VENV)/bin/python
+	$(call install,cpu$(comma)openvino$(comma)phone$(comma)train$(comma)kafka$(comma)cassandra$(comma)services$(comma)dev)
+	@touch $(VENV)/.demo-ready $(VENV)/.real-ready
