@@ -26,6 +26,12 @@ ImageId = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-
 EventTime = Annotated[int, Meta(ge=1, le=2**62, description="UTC, microseconds since 1970")]
 
 
+def _check_end(field: str, value: str) -> None:
+    """Python's `$` also matches before a line break at the end, JSON Schema's does not."""
+    if value.endswith("\n"):
+        raise ValueError(f"{field}: ends with a line break; leave it out")
+
+
 class ImageRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One photo of a listing: exactly one of `url` (https:// or file://) and `data` (base64 on the wire)."""
 
@@ -34,6 +40,7 @@ class ImageRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     data: bytes | None = None
 
     def __post_init__(self) -> None:
+        _check_end("image_id", self.image_id)
         if (self.url is None) == (self.data is None):
             raise ValueError(f"images[{self.image_id}]: give exactly one of url and data")
         if self.data is not None and len(self.data) > MAX_INLINE_BYTES:
@@ -55,6 +62,7 @@ class ListingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
+        _check_end("listing_id", self.listing_id)
         if self.type != "removed" and not self.images:
             raise ValueError("images: a created or updated listing needs at least one image")
         ids = [image.image_id for image in self.images]

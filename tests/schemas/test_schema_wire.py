@@ -138,6 +138,15 @@ def test_an_event_of_the_future_is_refused_from_five_minutes_on() -> None:
     assert caught.value.error == "event_time_in_future"
 
 
+@pytest.mark.parametrize("field", ["listing_id", "image_id"])
+def test_an_id_that_ends_with_a_line_break_is_refused(field: str) -> None:
+    image = {"image_id": "a", "url": "https://photos.example/a.jpg"}
+    fields = {"event_id": "a", "listing_id": "b", "event_time": 1, "type": "created", "images": [image]}
+    (image if field == "image_id" else fields)[field] = "a\n"
+    with pytest.raises(InvalidEvent, match=f"{field}: ends with a line break"):
+        decode_event(json.dumps(fields).encode(), NOW_US)
+
+
 def test_two_images_of_one_id_are_refused() -> None:
     photo = ImageRef(image_id="a", url="https://photos.example/a.jpg")
     with pytest.raises(ValueError, match="unique"):

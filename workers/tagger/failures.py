@@ -21,18 +21,24 @@ ATTEMPT = "groknet.attempt"
 FIRST_FAILED = "groknet.first_failed_at_ms"
 RETRY_ERROR = "groknet.retry.error"
 _RETRY_TOPICS = tuple(RETRY_DELAYS_S)
+_MAX_DIGITS = 15  # milliseconds of the year 2000 have 12; Python itself refuses 4,301
 
 
 def attempt_of(record: Record) -> int:
     """Which attempt this record is, from 1."""
-    text = header(record.headers, ATTEMPT)
-    return int(text) if text and text.isascii() and text.isdigit() else 1
+    return _number(record, ATTEMPT) or 1
 
 
 def due_ms(record: Record) -> int:
     """UTC milliseconds before which a record of a retry topic must not be touched; 0 for other topics."""
     delay = RETRY_DELAYS_S.get(record.partition.topic)
     return 0 if delay is None else record.timestamp_ms + int(delay * 1000)
+
+
+def _number(record: Record, name: str) -> int | None:
+    """The whole number in a header; None where it is absent or is none: any producer can write any header."""
+    text = header(record.headers, name) or ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
 
 
 def _own(headers: Headers) -> Headers:
@@ -55,7 +61,6 @@ class Failures:
     ) -> Delivery:
         """Send one dead letter; it counts once the delivery is waited for."""
         now = time.time_ns() // 1_000_000
-        first = header(record.headers, FIRST_FAILED)
         letter = DeadLetter(
             topic=record.partition.topic,
             partition=record.partition.number,
@@ -66,7 +71,7 @@ class Failures:
             error=why.error,
             message=why.message,
             attempt=attempt,
-            first_failed_at_ms=int(first) if first else now,
+            first_failed_at_ms=_number(record, FIRST_FAILED) or now,
             failed_at_ms=now,
             model_version=self._model_version,
             worker_version=self._worker_version,
@@ -83,10 +88,10 @@ class Failures:
         if topic is None:
             given_up = Invalid(why.stage, why.error, f"{why.message} (given up after {attempt} attempts)")
             return self.dead_letter(record, given_up, attempt=attempt, listing_id=listing_id)
-        first = header(record.headers, FIRST_FAILED) or str(time.time_ns() // 1_000_000)
+        first = _number(record, FIRST_FAILED) or time.time_ns() // 1_000_000
         ours: Headers = (
             (ATTEMPT, str(attempt + 1).encode()),
-            (FIRST_FAILED, first.encode()),
+            (FIRST_FAILED, str(first).encode()),
             (RETRY_ERROR, f"{why.stage}: {why.error}".encode()),
         )
         metrics.RETRIES.labels(topic, why.error).inc()
