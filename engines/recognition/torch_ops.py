@@ -108,7 +108,7 @@ def _reduce(reduction: Callable[..., Tensor]) -> Operator:
 
 
 def _l2(x: Tensor, axes: list[int], keep: bool) -> Tensor:
-    return torch.linalg.vector_norm(x, 2, axes, keep)
+    return x.square().sum(axes, keepdim=keep).sqrt()
 
 
 def _sum(x: Tensor, axes: list[int], keep: bool) -> Tensor:
