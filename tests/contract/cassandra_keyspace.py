@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from deploy.local import Services
-from workers.stores.cassandra import migrate, open_session, parse_cassandra_url, read_migrations
+from workers.stores.cassandra import migrate, parse_cassandra_url, read_migrations, session_of
 
 ROOT = Path(__file__).parents[2]
 MIGRATIONS = ROOT / "deploy" / "cql"
@@ -32,18 +32,15 @@ def fresh_url(services: Services, options: str = "") -> str:
 def make(url: str) -> None:
     """Make the keyspace and its tables."""
     settings = parse_cassandra_url(url)
-    session = open_session(settings)
-    migrate(session, settings, read_migrations(MIGRATIONS))
-    session.cluster.shutdown()
+    with session_of(settings) as session:
+        migrate(session, settings, read_migrations(MIGRATIONS))
 
 
 def run_cql(url: str, *statements: str) -> list[list[tuple]]:
     """Run statements, in which {ks} is the keyspace; the rows of each."""
     settings = parse_cassandra_url(url)
-    session = open_session(settings)
-    found = [list(session.execute(text.replace("{ks}", settings.keyspace), timeout=30)) for text in statements]
-    session.cluster.shutdown()
-    return found
+    with session_of(settings) as session:
+        return [list(session.execute(text.replace("{ks}", settings.keyspace), timeout=30)) for text in statements]
 
 
 def empty(url: str) -> None:

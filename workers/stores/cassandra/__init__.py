@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from workers.stores.cassandra._migrations import Migration, migrate, read_migrations
 from workers.stores.cassandra._schema import SCHEMA_VERSION, check_schema
-from workers.stores.cassandra._session import open_session
+from workers.stores.cassandra._session import open_session, session_of
 from workers.stores.cassandra._settings import CassandraSettings, parse_cassandra_url
 from workers.stores.cassandra._store import CassandraStore
 
@@ -51,6 +51,7 @@ __all__ = [
     "open_session",
     "parse_cassandra_url",
     "read_migrations",
+    "session_of",
 ]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from cassandra import ConsistencyLevel, UnresolvableContactPoints  # type: ignore[import-untyped]
@@ -27,7 +29,7 @@ from workers.stores.cassandra._errors import CONNECTING, DRIVER_ERRORS, meaning
 from workers.stores.cassandra._settings import CassandraSettings
 
 _CONNECT_BUDGET_S = 10.0  # over all nodes named, so that a wrong address is said within fifteen seconds
-_RECONNECT_S = (0.5, 10.0)  # the driver's own cap is ten minutes, for which a recovered node would stay unused
+_RECONNECT_S = (0.5, 3.0)  # the driver's own cap is ten minutes, for which a recovered node would stay unused
 _HEARTBEAT_S = 5  # a paused node counts as down after twice this; the driver's own is a minute
 _SECOND_TRY_S = 2.0  # another replica is asked when one has not answered in this; a healthy one takes milliseconds
 _MAX_RETRIES = 1
@@ -88,6 +90,16 @@ def open_session(settings: CassandraSettings) -> Session:
         return cluster.connect()
     except DRIVER_ERRORS as error:
         raise _why(error, settings, _end(cluster)) from None
+
+
+@contextmanager
+def session_of(settings: CassandraSettings) -> Iterator[Session]:
+    """A session for a while. Raises as `open_session`."""
+    session = open_session(settings)
+    try:
+        yield session
+    finally:
+        session.cluster.shutdown()
 
 
 def _options(settings: CassandraSettings, profile: ExecutionProfile) -> dict[str, Any]:
