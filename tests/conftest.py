@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import Services, ServicesSettings
+from deploy.local.ports import free_ports
 
 QUICK_JAVA = ("-XX:TieredStopAtLevel=1",)  # a server that lives for seconds need not be optimised
 
@@ -29,7 +30,10 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     if home:
         yield Services(Path(home))
         return
-    with Services(tmp_path_factory.mktemp("services"), ServicesSettings(java_options=QUICK_JAVA)) as running:
+    folder = tmp_path_factory.mktemp("services")
+    # 9092 would go to another run while a test restarts the broker
+    port = next(free_ports(["127.0.0.1"], folder / "clients", ()))
+    with Services(folder, ServicesSettings(kafka_port=port, java_options=QUICK_JAVA)) as running:
         yield running
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,17 @@ def test_a_topic_that_differs_is_named_with_the_remedy(
     assert set(found.values()) == {"missing"}
     assert groknet("topics", "apply", "--home", str(tmp_path)).code == Exit.USAGE
     assert PREDICTIONS not in answer.err
+
+
+@pytest.mark.filterwarnings("ignore:(read|open)_text is deprecated:DeprecationWarning")  # kafka-python 3.0.12
+@pytest.mark.filterwarnings("ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning")
+def test_a_wrong_broker_address_is_one_sentence(groknet: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("kafka")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = server.getsockname()[1]
+    monkeypatch.setenv("GROKNET__STREAM__URL", f"kafka://127.0.0.1:{closed}")
+    answer = groknet("topics", "check", "--home", str(tmp_path))
+    assert answer.code == Exit.NOT_RUNNING
+    assert len(answer.err.splitlines()) == 1
+    assert f"127.0.0.1:{closed} cannot be connected to" in answer.err
+    assert "correct the address" in answer.err

@@ -186,7 +186,6 @@ def test_a_topic_made_after_the_consumer_joined_is_found(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("kafka://localhost:9092", r"groknet\[kafka\]"),
         ("redis://x", "sqlite://"),
         ("sqlite://relative.db", "ABSOLUTE"),
         ("sqlite:///", "ABSOLUTE"),

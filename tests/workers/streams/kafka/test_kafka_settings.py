@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,6 +87,14 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=str(tmp_path)):
             settings(url).client_options()
+
+
+def test_without_the_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [name for name in sys.modules if name.startswith("workers.streams.kafka")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "kafka", None)
+    with pytest.raises(ConfigError, match=r"groknet\[kafka\]"):
+        build_stream("kafka://localhost:9092", "test")
 
 
 @contextmanager
