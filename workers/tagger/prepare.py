@@ -36,6 +36,8 @@ class Prepare:
         job.event = decode_event(job.record.value)
         if self.superseded(job):
             return None
+        if job.event.removed:  # photos that it still names are not needed, and must not hold a removal up
+            return []
         photos = [self._photo(job, ref) for ref in job.event.images]
         return [photo for photo in photos if photo is not None]
 

@@ -84,6 +84,16 @@ def test_a_removal_leaves_a_marker_a_tombstone_and_no_way_back_for_older_events(
     assert stored(rig, "a").event_time == 40
 
 
+def test_a_removal_that_still_names_photos_fetches_none(make_rig) -> None:
+    """One of these photos would send the whole event to a retry topic, the other would become a dead letter."""
+    rig: Rig = make_rig(intake=IntakeSettings(allowed_private=("127.0.0.1:9",), attempts=1))
+    rig.process(event("a", [jpeg(1)]))
+    rig.process(event("a", ["http://127.0.0.1:9/a.jpg", b"no photo"], time_us=2_000, type="removed"))
+    assert isinstance(rig.store.get(["a"])["a"], RemovalMarker)
+    assert rig.hashes() == {"a": None}
+    assert rig.dead_letters() == []
+
+
 def test_one_bad_photo_of_three_leaves_a_partial_listing(rig: Rig) -> None:
     rig.process(event("a", [jpeg(1), b"no photo at all", jpeg(2)]))
     state = stored(rig, "a")
