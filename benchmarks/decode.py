@@ -1,0 +1,170 @@
+"""Bytes to the network's pixels: `python -m benchmarks.decode`.
+
+A photo of 1600 x 1200 (studio render, sensor noise added, quality 85) through `engines.pixels.decode`, in turn with
+Pillow's full decode and resize, on one core, in processor time. Then threads against processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context, shared_memory
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.report import page, table, versions
+from engines.pixels import decode
+from schemas.manifest import Preprocess
+from training.studio import TEST_IDENTITIES, make_product, render
+
+SIZE = (1600, 1200)
+NOISE = (0.0, 2.0, 4.0, 7.0)  # standard deviation of a grey level: none, daylight, indoors, night
+PREPROCESS = Preprocess(width=176, height=176)
+WORKERS = 2
+
+
+def photo(identity: int, noise: float, size: tuple[int, int] = SIZE) -> bytes:
+    """A studio render as JPEG bytes, with noise of that standard deviation."""
+    pixels = render(make_product(identity), view=0, size=size).pixels.astype(np.float32)
+    pixels += np.random.default_rng(identity).normal(0, noise, (*pixels.shape[:2], 1)) if noise else 0
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def photos(count: int, noise: float) -> list[bytes]:
+    """Different products."""
+    return [photo(identity, noise) for identity in TEST_IDENTITIES[:count]]
+
+
+def full(data: bytes) -> NDArray[np.uint8]:
+    """What stands in every tutorial: open, convert, resize."""
+    size = (PREPROCESS.width, PREPROCESS.height)
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB").resize(size, Image.Resampling.BILINEAR))
+
+
+def ours(data: bytes) -> NDArray[np.uint8]:
+    """The decoder of workers, with all its guards."""
+    return decode(data, PREPROCESS)
+
+
+def entropy(data: bytes) -> None:
+    """A decode at 1/8: next to nothing but undoing the Huffman code, which no reduced decode can leave out."""
+    image = Image.open(io.BytesIO(data))
+    image.draft("RGB", (SIZE[0] // 8, SIZE[1] // 8))
+    image.load()
+
+
+def _ms(action: Callable[[bytes], object], data: Sequence[bytes]) -> float:
+    started = time.process_time()
+    for one in data:
+        action(one)
+    return (time.process_time() - started) * 1000 / len(data)
+
+
+def difference(data: Sequence[bytes]) -> tuple[float, int]:
+    """Mean and largest difference of a value, ours against the full decode."""
+    apart = [np.abs(ours(one).astype(np.int64) - full(one)) for one in data]
+    return float(np.mean(apart)), int(np.max(apart))
+
+
+def per_core(data: Sequence[bytes], repeats: int) -> dict[str, float]:
+    """Milliseconds of processor time a photo, medians of `repeats` rounds in turn."""
+    actions: dict[str, Callable[[bytes], object]] = {"full": full, "ours": ours, "entropy": entropy}
+    rounds = [{name: _ms(action, data) for name, action in actions.items()} for _ in range(repeats)]
+    return {name: statistics.median(one[name] for one in rounds) for name in actions}
+
+
+def _into_slot(name: str, slot: int, data: bytes) -> int:
+    """Decode in a worker process, straight into a slot of the shared batch."""
+    memory = shared_memory.SharedMemory(name)
+    try:
+        pixels = ours(data)
+        view = np.ndarray(pixels.shape, np.uint8, memory.buf, slot * pixels.nbytes)
+        view[:] = pixels
+        del view
+        return slot
+    finally:
+        memory.close()
+
+
+def _rate(pool: Executor, jobs: Sequence[tuple[Any, ...]], action: Callable[..., object]) -> float:
+    list(pool.map(action, *zip(*jobs[:WORKERS], strict=True)))  # started, and warm
+    started = time.perf_counter()
+    list(pool.map(action, *zip(*jobs, strict=True)))
+    return len(jobs) / (time.perf_counter() - started)
+
+
+def pools(data: Sequence[bytes], repeats: int) -> dict[str, float]:
+    """Images a second: one thread, two threads, two processes that write into slots of shared memory."""
+    plain = [(one,) for one in data]
+    size = PREPROCESS.width * PREPROCESS.height * 3
+    memory = shared_memory.SharedMemory(create=True, size=size * len(data))
+    slots = [(memory.name, i, one) for i, one in enumerate(data)]
+    found: dict[str, list[float]] = {"one thread": [], "two threads": [], "two processes, shared slots": []}
+    try:
+        context = get_context("spawn")
+        with (
+            ThreadPoolExecutor(1) as one,
+            ThreadPoolExecutor(WORKERS) as two,
+            ProcessPoolExecutor(WORKERS, context) as processes,
+        ):
+            for _ in range(repeats):
+                found["one thread"].append(_rate(one, plain, ours))
+                found["two threads"].append(_rate(two, plain, ours))
+                found["two processes, shared slots"].append(_rate(processes, slots, _into_slot))
+    finally:
+        memory.close()
+        memory.unlink()
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def measure(count: int, repeats: int) -> str:
+    """Both tables, as Markdown."""
+    rows = []
+    for noise in NOISE:
+        data = photos(count, noise)
+        ms, (mean, worst) = per_core(data, repeats), difference(data)
+        kilobytes = sum(map(len, data)) / len(data) / 1000
+        cells = [f"{noise:g}", f"{kilobytes:.0f}", *(f"{1000 / ms[name]:.0f}" for name in ("full", "ours"))]
+        bound = f"{ms['full'] / ms['entropy']:.2f}"
+        rows.append([*cells, f"**{ms['full'] / ms['ours']:.2f}**", bound, f"{mean:.2f}", worst])
+    header = ["noise", "KB", "Pillow full, images/s", "ours, images/s", "ratio", "1/8 decode, ratio", "mean", "largest"]
+    side = [[name, f"{rate:.0f}"] for name, rate in pools(photos(count, 2.0) * 8, repeats).items()]
+    return (
+        "Images a second of one core; the last two columns are the difference of a pixel's value, of 255. A decode at "
+        "1/8 does little\nbut undo the Huffman code: no decode at a reduced scale can be faster.\n\n"
+        + table(header, rows)
+        + "\n\nThe same decoder on two cores:\n\n"
+        + table(["pool", "images/s"], side)
+    )
+
+
+def main() -> None:
+    """Parse, measure, print or write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, default=8, help="different photos a table row (default 8)")
+    parser.add_argument("--repeats", type=int, default=7, help="rounds; medians are shown (default 7)")
+    parser.add_argument("--out", type=Path, help="write the page there instead of printing it")
+    options = parser.parse_args()
+    command = f"python -m benchmarks.decode --photos {options.photos} --repeats {options.repeats}"
+    body = measure(options.photos, options.repeats)
+    text = page("Decoding 1600 × 1200 JPEGs to 176 × 176", command, versions("pillow", "numpy"), body)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text)
+    else:
+        sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    main()
