@@ -65,9 +65,13 @@ def _already_running(home: Home, name: str) -> CommandError:
 
 def write_running(home: Home, name: str, running: Running) -> None:
     """Announce a worker; readers see the old or the new file, never half of one."""
-    path = home.run / f"{name}.json"
+    _replace(home.run / f"{name}.json", msgspec.json.encode(running) + b"\n")
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file so that a kill -9 leaves the old or the new one."""
     part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_bytes(msgspec.json.encode(running) + b"\n")
+    part.write_bytes(data)
     part.replace(path)
 
 
@@ -92,17 +96,26 @@ def usual_port(home: Home, name: str, host: str, wanted: int) -> int:
     if wanted:
         return wanted
     path = home.run / f"{name}.port"
-    last = int(path.read_text()) if path.exists() else 0
-    for port in (last, 0):
+    for port in (_port_in(path), 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
             except OSError:
                 continue
-            path.write_text(str(probe.getsockname()[1]))
-            return int(probe.getsockname()[1])
+            free = int(probe.getsockname()[1])
+            _replace(path, str(free).encode())
+            return free
     return 0
+
+
+def _port_in(path: Path) -> int:
+    """The port that a file holds; 0 where it holds none, after a full disk or by another's hand."""
+    try:
+        port = int(path.read_bytes())
+    except (OSError, ValueError):
+        return 0
+    return port if 0 < port < 65536 else 0
 
 
 def is_locked(home: Home, name: str) -> bool:

@@ -148,3 +148,12 @@ def test_a_free_port_is_kept_for_the_next_start(tmp_path: Path) -> None:
     assert first > 0
     assert usual_port(home, "search", "127.0.0.1", 0) == first
     assert usual_port(home, "search", "127.0.0.1", 4711) == 4711
+
+
+@pytest.mark.parametrize("text", ["", "8 thousand", "-1", "70000"])
+def test_a_port_file_that_holds_no_port_is_replaced(tmp_path: Path, text: str) -> None:
+    home = Home(tmp_path).make()
+    file = home.run / "search.port"
+    file.write_text(text)
+    assert usual_port(home, "search", "127.0.0.1", 0) == int(file.read_text())
+    assert list(home.run.iterdir()) == [file]
