@@ -58,6 +58,7 @@ class FakeDriver:
         self._capturing: dict[int, list[Operation]] = {}
         self.blocks: dict[int, np.ndarray] = {}
         self.launches = 0
+        self.sizes: list[int] = []
 
     def device(self) -> Device:
         return Device(name="fake", capability="sm90")
@@ -186,6 +187,7 @@ class FakeContext:
         count = self._photos
 
         def act() -> None:
+            self._driver.sizes.append(count)
             photos = self._driver.at(self._addresses["photos"], count * PHOTOS.size).reshape(count, *SHAPE)
             for name, rows in naive(photos).items():
                 self._driver.at(self._addresses[name], rows.nbytes)[:] = (

@@ -31,7 +31,15 @@ def overlap(
     engine = engine or FakeEngine(driver)
 
     def compute(stream: int, addresses: Mapping[str, int]) -> Enqueue:
-        return Execution(library(last), engine, profiles, PHOTOS, driver=driver, stream=stream, addresses=addresses)
+        return Execution(
+            library(last),
+            engine.create_execution_context,
+            profiles,
+            PHOTOS,
+            driver=driver,
+            stream=stream,
+            addresses=addresses,
+        )
 
     return Overlap(driver, PHOTOS, OUTPUTS, profiles.largest, compute)
 
@@ -91,13 +99,15 @@ def test_computes_wait_for_each_other() -> None:
     assert "record" in chain[first:second]
 
 
-def test_full_profiles_are_launched_as_graphs() -> None:
+def test_each_part_is_one_launch_at_a_profile_size() -> None:
     driver = FakeDriver(has_graphs=True)
     running = overlap(driver)
-    for count, launches in ((8, 1), (7, 1), (1, 2), (4, 3), (5, 3)):
+    for count, launches, computed in ((8, 1, [8]), (7, 2, [8]), (1, 3, [1]), (3, 4, [4]), (11, 6, [8, 4])):
+        driver.sizes.clear()
         batch = photos(count, count)
         assert_right(running.run(batch), batch)
         assert driver.launches == launches
+        assert driver.sizes == computed
 
 
 def test_a_network_that_cannot_be_captured_is_enqueued() -> None:

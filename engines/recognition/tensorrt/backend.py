@@ -62,12 +62,28 @@ class TensorRt:
             Row(t.name, np.dtype(t.dtype), tuple(t.shape[1:])) for t in self.engine.tensors if t.mode == "input"
         )
 
+        new_context = context_maker(self._library, plan)
+
         def compute(stream: int, addresses: Mapping[str, int]) -> Enqueue:
             return Execution(
-                self._library, plan, profiles, photos, driver=self._driver, stream=stream, addresses=addresses
+                self._library, new_context, profiles, photos, driver=self._driver, stream=stream, addresses=addresses
             )
 
         return Overlap(self._driver, photos, rows, profiles.largest, compute)
+
+
+def context_maker(library: Library, plan: Any) -> Callable[[], Any]:
+    """Makes execution contexts that take memory for their own profile only, and, where kernels are compiled on the
+    GPU that they meet, all of them at once: a stand-in kernel would be captured into a CUDA graph for good."""
+    trt = library.module
+    own_profile = trt.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
+    if library.name == "tensorrt":
+        return lambda: plan.create_execution_context(own_profile)
+    config = plan.create_runtime_config()
+    config.set_execution_context_allocation_strategy(own_profile)
+    config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
+    config.set_runtime_cache(config.create_runtime_cache())  # the second slot's contexts find the first's kernels
+    return lambda: plan.create_execution_context(config)
 
 
 def open_backend(bundle: Bundle, name: str) -> TensorRt:

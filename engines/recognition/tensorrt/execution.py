@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from engines.recognition.tensorrt.cuda import DeviceFault, Driver, OutOfDeviceMemory
@@ -17,14 +17,15 @@ _log = logging.getLogger(__name__)
 class Execution:
     """Enqueues the network on one stream, over fixed device addresses. Not for two threads at once.
 
-    A full profile is launched as a CUDA graph, where the driver has them: one call in place of one a kernel. Other
-    batch sizes are enqueued as they are: a graph holds one shape, and one for each size would cost memory.
+    A batch runs at the size of the smallest profile that takes it; what the rows beyond it hold is any photo's pixels,
+    and nobody reads what comes of them. So a context has one shape for good: its kernels are compiled once, and the
+    whole is one CUDA graph, launched by one call in place of one a kernel, where the driver has graphs.
     """
 
     def __init__(
         self,
         library: Library,
-        engine: Any,
+        new_context: Callable[[], Any],
         profiles: Profiles,
         photos: Row,
         *,
@@ -32,8 +33,8 @@ class Execution:
         stream: int,
         addresses: Mapping[str, int],
     ) -> None:
-        """Make a context a profile and run each once, full, on whatever the buffers hold: memory that is taken, and
-        kernels that are compiled, at the first run are so now.
+        """Make a context a profile and run each once on whatever the buffers hold: memory that is taken, and kernels
+        that are compiled, at the first run are so now.
 
         Raises:
             OutOfDeviceMemory: for a context or its first run.
@@ -42,66 +43,52 @@ class Execution:
         self._library, self._driver, self._photos = library, driver, photos
         self._profiles, self._stream = profiles, stream
         self._contexts: list[Any] = []
-        self._shapes: list[int] = []  # photos that each context is set to
-        self._graphs: dict[int, int] = {}
-        self._done = driver.event()
+        self._graphs: list[int | None] = []
+        done = driver.event()
         for place, batch in enumerate(profiles.batches):
-            self._contexts.append(self._context(engine, place, addresses))
-            self._shapes.append(0)
-            self(batch)
-            self._settle()
-            if driver.has_graphs:
-                self._capture(batch)
-
-    @property
-    def graphs(self) -> int:
-        """How many profiles run as a CUDA graph."""
-        return len(self._graphs)
+            self._contexts.append(self._context(new_context(), place, batch, addresses))
+            self._enqueue(place)
+            driver.record(done, stream)
+            driver.synchronize(done)
+            self._graphs.append(self._captured(place) if driver.has_graphs else None)
 
     def __call__(self, photos: int) -> None:
         """Enqueue the compute of that many photos; raises DeviceLost, DeviceFault or OutOfDeviceMemory."""
-        if photos in self._graphs:
-            self._driver.launch(self._graphs[photos], self._stream)
-            return
-        self._enqueue(photos)
+        place = self._profiles.choose(photos)
+        graph = self._graphs[place]
+        if graph is None:
+            self._enqueue(place)
+        else:
+            self._driver.launch(graph, self._stream)
 
-    def _context(self, engine: Any, place: int, addresses: Mapping[str, int]) -> Any:
-        context = engine.create_execution_context()
+    def _context(self, context: Any, place: int, batch: int, addresses: Mapping[str, int]) -> Any:
         if context is None:
             raise self._failed("create_execution_context")
         if not context.set_optimization_profile_async(place, self._stream):
             raise self._failed(f"set_optimization_profile_async({place})")
+        if not context.set_input_shape(self._photos.name, (batch, *self._photos.shape)):
+            raise self._failed(f"set_input_shape of {batch} photos")
         for name, address in addresses.items():
             if not context.set_tensor_address(name, address):
                 raise self._failed(f"set_tensor_address({name})")
         return context
 
-    def _enqueue(self, photos: int) -> None:
-        place = self._profiles.choose(photos)
-        context = self._contexts[place]
-        if self._shapes[place] != photos:
-            if not context.set_input_shape(self._photos.name, (photos, *self._photos.shape)):
-                raise self._failed(f"set_input_shape of {photos} photos")
-            self._shapes[place] = photos
-        if not context.execute_async_v3(self._stream):
+    def _enqueue(self, place: int) -> None:
+        if not self._contexts[place].execute_async_v3(self._stream):
             raise self._failed("execute_async_v3")
 
-    def _settle(self) -> None:
-        self._driver.record(self._done, self._stream)
-        self._driver.synchronize(self._done)
-
-    def _capture(self, batch: int) -> None:
-        """Write the enqueue down as a graph; where TensorRT cannot be captured, go on without."""
+    def _captured(self, place: int) -> int | None:
+        """The enqueue written down as a graph; None where TensorRT cannot be captured, which goes on without."""
         self._driver.begin_capture(self._stream)
         try:
             try:
-                self._enqueue(batch)
+                self._enqueue(place)
             finally:
                 graph = self._driver.end_capture(self._stream)
         except DeviceFault as error:
-            _log.info("no CUDA graph for %d photos: %s", batch, error)
-            return
-        self._graphs[batch] = graph
+            _log.info("no CUDA graph for %d photos: %s", self._profiles.batches[place], error)
+            return None
+        return graph
 
     def _failed(self, call: str) -> Exception:
         """What a call that returned None or False means: lost, out of memory, or a fault with the library's line."""
