@@ -18,8 +18,8 @@ from schemas.topics import DEAD_LETTERS, UPLOADED, hash_topic, source_topics, to
 from tests.engines.tiny_bundle import write_tiny_bundle
 from workers.intake import Intake, IntakeSettings
 from workers.serving import Health
-from workers.stores import build_store
-from workers.streams import build_stream
+from workers.stores import Store, build_store
+from workers.streams import Stream, build_stream
 from workers.streams.base import Record, TopicSpec
 from workers.tagger import GROUP, TaggerSettings, build_tagger
 
@@ -51,17 +51,28 @@ def removal(listing: str, time_us: int) -> ListingEvent:
 class Rig:
     """Stream, store, engine of one folder; `tagger()` runs a tagger for the length of a with-block."""
 
-    def __init__(self, home: Path, intake: IntakeSettings | None = None, **settings) -> None:
+    def __init__(
+        self,
+        home: Path,
+        intake: IntakeSettings | None = None,
+        *,
+        stream: Stream | None = None,
+        store: Store | None = None,
+        **settings,
+    ) -> None:
+        """`stream`, `store`: others than the embedded ones."""
         self.home = home
         if not (home / "bundle").exists():
             write_tiny_bundle(home / "bundle")
         self.engine = build_engine(home / "bundle", threads=1)
-        self.stream = build_stream(f"sqlite:///{home}/stream.db", "rig")
-        self.store = build_store(f"sqlite:///{home}/store.db")
+        self.stream = stream or build_stream(f"sqlite:///{home}/stream.db", "rig")
+        self.store = store or build_store(f"sqlite:///{home}/store.db")
         self.intake = Intake(intake or IntakeSettings())
         self.settings = TaggerSettings(**({"commit_interval_s": 0.05, "poll_timeout_s": 0.02} | settings))
         self.admin = self.stream.admin()
-        specs = [TopicSpec(t.name, t.partitions, t.cleanup == "compact") for t in topics_for(self.epoch)]
+        specs = [
+            TopicSpec(t.name, t.partitions, t.cleanup == "compact", t.retention_ms) for t in topics_for(self.epoch)
+        ]
         self.admin.ensure_topics(specs)
         self.producer = self.stream.producer()
 
