@@ -80,6 +80,10 @@ def _packages() -> Iterator[Check]:
         there = {name: found for name in names if (found := _version(name))}
         missing = [name for name in names if name not in there]
         what = f"packages [{extra}]" if extra else "packages"
+        if not names:
+            detail = "this installation is older than its sources and does not know the extra"
+            yield Check(check=what, state="note", detail=detail, remedy=f"pip install 'groknet[{extra}]'")
+            continue
         if not missing:
             detail = ", ".join(f"{name} {found}" for name, found in there.items())
             yield Check(check=what, state="ok", detail=detail)

@@ -44,16 +44,20 @@ def connect(
 
     Raises:
         Transient: the file cannot be opened.
+        ConfigError: the file is no database, or a damaged one.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Transient("sqlite", "database_unavailable", f"{path}: {error}; its folder cannot be made") from error
-    with transient(path):
-        db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
-        _set_wal(db, busy_timeout_s)
-        db.execute(f"PRAGMA synchronous={synchronous}")
-        db.execute(f"PRAGMA journal_size_limit={_JOURNAL_LIMIT_BYTES}")
+    try:
+        with transient(path):
+            db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
+            _set_wal(db, busy_timeout_s)
+            db.execute(f"PRAGMA synchronous={synchronous}")
+            db.execute(f"PRAGMA journal_size_limit={_JOURNAL_LIMIT_BYTES}")
+    except sqlite3.DatabaseError as error:
+        raise ConfigError(f"{path}: {error}; put a copy of it back, or move it away to begin anew") from error
     return db
 
 

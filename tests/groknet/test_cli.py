@@ -135,6 +135,18 @@ def test_doctor_checks_and_names_the_remedy(groknet: Call, tmp_path: Path, bundl
     assert list(tmp_path.iterdir()) == [broken]
 
 
+def test_the_doctor_does_not_call_an_unknown_extra_installed(
+    groknet: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("groknet.checks.requires", lambda _: ["numpy>=2", "onnxruntime>=1 ; extra == 'cpu'"])
+    found = {line["check"]: line for line in groknet("doctor", "--home", tmp_path, "--json").lines}
+    assert found["packages"]["state"] == found["packages [cpu]"]["state"] == "ok"
+    assert (found["packages [kafka]"]["state"], found["packages [kafka]"]["remedy"]) == (
+        "note",
+        "pip install 'groknet[kafka]'",
+    )
+
+
 def test_a_fault_of_ours_is_a_sentence_too(groknet: Call, tmp_path: Path) -> None:
     (tmp_path / "store.db").mkdir()
     answer = groknet("show", "--home", tmp_path, "x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from schemas.errors import ConfigError, Transient
 from workers.stores import build_store
 from workers.stores.embedded import EmbeddedStore
 from workers.stores.embedded._writer import GroupWriter
+from workers.streams import build_stream
 
 
 def test_a_job_that_fails_takes_back_its_own_part_alone(tmp_path: Path) -> None:
@@ -91,3 +93,12 @@ def test_more_readers_than_the_pool_keeps_all_read(tmp_path: Path) -> None:
 def test_an_unusable_url_names_the_remedy(url: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         build_store(url)
+
+
+@pytest.mark.parametrize("build", [build_store, lambda url: build_stream(url, "test").admin()], ids=["store", "stream"])
+def test_a_file_that_is_no_database_is_named_with_the_remedy(tmp_path: Path, build: Callable[[str], object]) -> None:
+    file = tmp_path / "data.db"
+    file.write_bytes(b"not a database " * 100)
+    with pytest.raises(ConfigError, match=r"data\.db: file is not a database; put a copy of it back"):
+        build(f"sqlite:///{file}")
+    assert file.read_bytes() == b"not a database " * 100
