@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,12 +23,9 @@ from numpy.typing import NDArray
 from benchmarks.report import page, table, versions
 from engines.pixels import decode
 from engines.recognition import Bundle, load_bundle
-from engines.recognition.engine import Backend
+from engines.recognition.engine import Backend, open_backend
 from engines.recognition.gate import compare
-from engines.recognition.onnx_runtime import OnnxRuntime
-from engines.recognition.openvino import OpenVino
 from engines.recognition.precision import Precision, write_bundle
-from engines.recognition.torch_graph import Torch
 from schemas.errors import Invalid
 from schemas.manifest import Preprocess
 from training.evaluation import evaluate
@@ -38,11 +35,6 @@ from training.table import read_rows
 
 Photos = NDArray[np.uint8]
 BATCH = 8
-BACKENDS: dict[str, Callable[[Bundle, int | None], Backend]] = {
-    "onnxruntime": OnnxRuntime,
-    "openvino": OpenVino,
-    "torch": Torch,
-}
 CASES: list[tuple[str, Precision]] = [
     ("onnxruntime", "fp32"),
     ("openvino", "fp32"),
@@ -102,7 +94,7 @@ def bundles(folder: Path, float_bundle: Path, calibration: Photos) -> dict[Preci
 
 def speeds(folders: dict[Precision, Path], photos: Photos, repeats: int, threads: int) -> list[Case]:
     """Open every case, then measure all of them in turn, `repeats` times."""
-    cases = [Case(name, p, BACKENDS[name](load_bundle(folders[p]), threads)) for name, p in CASES]
+    cases = [Case(name, p, open_backend(load_bundle(folders[p]), name, threads)) for name, p in CASES]
     for case in cases:
         case.backend.run(photos[:BATCH])  # warm
         case.backend.run(photos[:1])
@@ -162,9 +154,9 @@ HEADER = [
 ]
 
 
-NOTE = """Batch 8, two threads, medians of rounds in turn; ratio to ONNX Runtime in FP32. *half* is a bundle whose trunk is in
-FP16: OpenVINO and torch compute it in bfloat16, where the processor has it. The columns behind the speeds compare with
-ONNX Runtime in FP32 on studio photos; *least cosine* is of the two embeddings of one photo."""
+NOTE = """Batch 8, two threads, medians of rounds in turn; ratio to ONNX Runtime in FP32. *half* is a bundle whose
+trunk is in FP16: OpenVINO and torch compute it in bfloat16, where the processor has it. The columns behind the speeds
+compare with ONNX Runtime in FP32 on studio photos; *least cosine* is of the two embeddings of one photo."""
 
 
 def network(title: str, float_bundle: Path, scratch: Path, options: argparse.Namespace, data: Path | None) -> str:

@@ -123,18 +123,31 @@ def build_engine(
         BundleRefused: checksums, format version, outputs or parity vectors do not match.
         ConfigError: unknown back end, its package is not installed, or a number out of range.
     """
-    if backend not in _BUILDERS:
-        raise ConfigError(f"backend: {backend!r} is not one of {', '.join(BACKENDS)}")
+    _check_backend(backend)
     if max_batch < 1 or (threads is not None and threads < 1):
         raise ConfigError(f"max_batch, threads: at least 1, not {max_batch} and {threads}")
     bundle = load_bundle(bundle_dir)
+    engine = _Engine(bundle, open_backend(bundle, backend, threads), max_batch)
+    engine.check()
+    return engine
+
+
+def open_backend(bundle: Bundle, backend: str, threads: int | None = None) -> Backend:
+    """The bare back end, for measurements: raw outputs, and neither parity nor what it is given is checked.
+
+    Raises BundleRefused and ConfigError as `build_engine` does.
+    """
+    _check_backend(backend)
     try:
-        engine = _Engine(bundle, _BUILDERS[backend](bundle, threads), max_batch)
+        return _BUILDERS[backend](bundle, threads)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get(backend, "cpu")
         raise ConfigError(f"backend: {error.name} is not installed; pip install 'groknet[{extra}]'") from None
-    engine.check()
-    return engine
+
+
+def _check_backend(backend: str) -> None:
+    if backend not in _BUILDERS:
+        raise ConfigError(f"backend: {backend!r} is not one of {', '.join(BACKENDS)}")
 
 
 class _Engine:

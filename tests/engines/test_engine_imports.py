@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("torch", "onnxruntime", "faiss", "onnx", "kafka", "cassandra", "sqlite3", "urllib3")
+HEAVY = ("torch", "onnxruntime", "openvino", "faiss", "onnx", "kafka", "cassandra", "sqlite3", "urllib3")
 
 
 def test_import_needs_no_back_end() -> None:
