@@ -321,6 +321,31 @@ def test_share_of_nested_phases() -> None:
     assert share.value == 1.0
 
 
+def test_what_runs_an_engine_is_there(library: Library) -> None:
+    """Names that are first used on a GPU exist in the library that is installed."""
+    trt = library.module
+    used = {
+        trt.Runtime: ("deserialize_cuda_engine",),
+        trt.ICudaEngine: ("create_execution_context", "create_runtime_config"),
+        trt.IRuntimeConfig: (
+            "create_runtime_cache",
+            "dynamic_shapes_kernel_specialization_strategy",
+            "set_execution_context_allocation_strategy",
+            "set_runtime_cache",
+        ),
+        trt.IExecutionContext: (
+            "execute_async_v3",
+            "set_input_shape",
+            "set_optimization_profile_async",
+            "set_tensor_address",
+        ),
+        trt.ExecutionContextAllocationStrategy: ("ON_PROFILE_CHANGE",),
+        trt.DynamicShapesKernelSpecializationStrategy: ("EAGER",),
+    }
+    for kind, names in used.items():
+        assert set(names) <= set(dir(kind))
+
+
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU here")
 def test_running_without_a_gpu_is_refused_plainly(tiny: Path) -> None:
     with pytest.raises(ConfigError, match="no GPU can be used here"):
