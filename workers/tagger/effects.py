@@ -1,8 +1,8 @@
 """The effects of one event, in their order: rows → hash message → dead letters → all acknowledged.
 
 Older never undoes newer. The store decides by event order in one step. The hash topic keeps the last *offset*, so
-what is newest in the store is read before publishing and once more after; when the store has become newer by then,
-the newer state is published again, until both agree.
+what is published is what the store holds, as it said when it took the rows or as it is read; after publishing it is
+read once more, and when it has become newer by then, that is published again, until both agree.
 """
 
 from __future__ import annotations
@@ -42,11 +42,12 @@ class Effects:
     def settle(self, job: Job) -> None:
         """All effects of a decoded event; returns when they are durable. Raises Transient."""
         event = job.listing
+        written = None
         if event.removed:
             self._remove(event)
         else:
-            self._write(job)
-        self._publish(event.listing_id, job.record)
+            written = self._write(job)
+        self._publish(event.listing_id, job.record, written)
         letters = [
             self.failures.dead_letter(
                 job.record, why, attempt=job.attempt, listing_id=event.listing_id, image_id=image_id
@@ -74,7 +75,8 @@ class Effects:
             return False
         return stored.summary.status == "complete"
 
-    def _write(self, job: Job) -> None:
+    def _write(self, job: Job) -> StoredListing | None:
+        """Store the event's rows; returns them when they are what is newest, so that they need not be read."""
         event, rows = job.listing, job.images_in_order()
         status: Status = "dead" if not rows else "partial" if job.bad else "complete"
         listing = StoredListing(
@@ -88,22 +90,39 @@ class Effects:
             stored_at=0,
         )
         with metrics.STORE_IN_FLIGHT.track_inprogress(), metrics.STORE_WRITE_SECONDS.time():
-            self.store.write(listing, job.thumbnails)
+            latest = self.store.write(listing, job.thumbnails)
+        return listing if latest.order == event.order else None
 
     def _remove(self, event: ListingEvent) -> None:
         with metrics.STORE_IN_FLIGHT.track_inprogress():
             self.store.remove(event)
         metrics.REMOVAL_SECONDS.labels("store").observe(max(0.0, time.time() - event.event_time / 1e6))
 
-    def _publish(self, listing_id: str, cause: Record) -> None:
-        """Publish what the store holds, and again while it has become newer meanwhile."""
+    def _publish(self, listing_id: str, cause: Record, written: StoredListing | None = None) -> None:
+        """Publish what the store holds, and again while it has become newer meanwhile.
+
+        `written` spares the first reading. Another run of the same event may have been kept in its place; the last
+        reading tells. On the topic of predictions `stored_at` counts, which only the store knows.
+        """
         published = None
+        if written is not None and self.encode_listing is None:
+            self._wait(self._send(written, cause))
+            published = hash_message(written)
         while True:
             state = self.store.get([listing_id], self.manifest.model_version).get(listing_id)
-            if state is None or state == published:
+            if state is None:
+                return
+            message = self._message(state)
+            if message == published:
                 return
             self._wait(self._send(state, cause))
-            published = state
+            published = message
+
+    def _message(self, state: StoredListing | RemovalMarker) -> bytes:
+        """What tells two states apart on the topics that are published."""
+        if isinstance(state, RemovalMarker):
+            return b"removed %d" % state.event_time
+        return hash_message(state) if self.encode_listing is None else self.encode_listing(state)
 
     def _send(self, state: StoredListing | RemovalMarker, cause: Record) -> list[Delivery]:
         topic, key = hash_topic(self.manifest.epoch), state.listing_id
