@@ -54,7 +54,7 @@ def demo(
     place = Home(home.absolute()).make()
     loaded = load_config(place, bundle=bundle)
     manifest = load_manifest(Path(loaded.config.engine.bundle))
-    own = find_photos(photos or [])
+    own = find_photos([path.expanduser() for path in photos or []])  # not every shell opens the ~ of PHOTOS=~/pictures
     signal.signal(signal.SIGTERM, _interrupt)
     lock = Lock(place, SUPERVISOR)
     supervisor = Supervisor(place, specs(loaded, port), note)
