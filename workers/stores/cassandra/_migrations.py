@@ -23,7 +23,7 @@ from cassandra.query import SimpleStatement  # type: ignore[import-untyped]
 
 from schemas.errors import ConfigError, Transient
 from workers.stores.cassandra._errors import DRIVER_ERRORS, meaning
-from workers.stores.cassandra._schema import read_applied
+from workers.stores.cassandra._schema import SCOPE, read_applied
 from workers.stores.cassandra._settings import CassandraSettings
 
 _NAME = re.compile(r"(?P<version>\d{4})_(?P<kind>add|remove)_(?P<name>[a-z0-9_]+)\.cql")
@@ -81,7 +81,9 @@ def migrate(
     _make_keyspace(run, say)
     run(
         "CREATE TABLE IF NOT EXISTS {keyspace}.schema_version"
-        " (version int PRIMARY KEY, name text, kind text, checksum text, applied_at timestamp)"
+        " (scope text, version int, name text, kind text, checksum text, applied_at timestamp,"
+        " PRIMARY KEY (scope, version))"  # one partition: reading it finds two nodes of three, which a range may not
+        " WITH speculative_retry = 'MIN(99p,50ms)'"
     )
     with _lock(run):
         applied = read_applied(session, settings)
@@ -142,9 +144,12 @@ def _make_keyspace(run: _Runner, say: Callable[[str], None]) -> None:
     if run.settings.keyspace in metadata.keyspaces:
         return
     nodes: dict[str, int] = {}
+    run.session.cluster.refresh_nodes()
     for host in metadata.all_hosts():
         nodes[host.datacenter] = nodes.get(host.datacenter, 0) + 1
-    copies = {name: run.settings.replicas or min(_USUAL_REPLICAS, count) for name, count in sorted(nodes.items())}
+    # Two would be a quorum that needs both; with three a node may be lost, as soon as there is a third.
+    usual = {name: 1 if count == 1 else _USUAL_REPLICAS for name, count in sorted(nodes.items())}
+    copies = {name: run.settings.replicas or count for name, count in usual.items()}
     options = ", ".join(f"'{name}': {count}" for name, count in copies.items())
     run(
         "CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication ="
@@ -168,8 +173,8 @@ def _refuse_changed(
 
 def _record(run: _Runner, migration: Migration) -> None:
     run(
-        "INSERT INTO {keyspace}.schema_version (version, name, kind, checksum, applied_at)"
-        " VALUES (%s, %s, %s, %s, toTimestamp(now()))",
+        "INSERT INTO {keyspace}.schema_version (scope, version, name, kind, checksum, applied_at)"
+        f" VALUES ('{SCOPE}', %s, %s, %s, %s, toTimestamp(now()))",
         migration.version,
         migration.name,
         migration.kind,
@@ -182,7 +187,7 @@ def _lock(run: _Runner) -> Iterator[None]:
     """Row 0 is the lock; it goes by itself when its holder died."""
     me = f"{socket.gethostname()}-{time.time_ns()}"
     taken = run(
-        "INSERT INTO {keyspace}.schema_version (version, name, kind) VALUES (0, %s, 'lock')"
+        f"INSERT INTO {{keyspace}}.schema_version (scope, version, name, kind) VALUES ('{SCOPE}', 0, %s, 'lock')"
         f" IF NOT EXISTS USING TTL {_LOCK_S}",
         me,
     )
@@ -196,4 +201,4 @@ def _lock(run: _Runner) -> Iterator[None]:
     try:
         yield
     finally:
-        run("DELETE FROM {keyspace}.schema_version WHERE version = 0 IF name = %s", me)
+        run(f"DELETE FROM {{keyspace}}.schema_version WHERE scope = '{SCOPE}' AND version = 0 IF name = %s", me)

@@ -16,6 +16,8 @@ from workers.stores.cassandra._settings import CassandraSettings
 
 SCHEMA_VERSION = 1
 """Number of the last migration that this build knows."""
+SCOPE = "store"
+"""Partition of `schema_version`."""
 _CHECK_TIMEOUT_S = 10.0
 
 
@@ -50,7 +52,8 @@ def read_applied(session: Session, settings: CassandraSettings) -> dict[int, tup
         return {}
     try:
         rows: Any = session.execute(
-            f"SELECT version, kind, checksum FROM {settings.keyspace}.schema_version", timeout=_CHECK_TIMEOUT_S
+            f"SELECT version, kind, checksum FROM {settings.keyspace}.schema_version WHERE scope = '{SCOPE}'",
+            timeout=_CHECK_TIMEOUT_S,
         )
         return {version: (kind, checksum) for version, kind, checksum in rows if version > 0}
     except DRIVER_ERRORS as error:

@@ -50,7 +50,7 @@ class CassandraSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Of one event's rows, event and thumbnails. Cassandra refuses a write above half a commit-log segment: 16 MiB
     by default, 8 MiB in the local services; an event is at most 1 MB where it comes through Kafka."""
     replicas: Annotated[int, Meta(ge=1, le=15)] | None = None
-    """Copies in a keyspace that `groknet store migrate` makes; none: three where there are three nodes, else all."""
+    """Copies in a keyspace that `groknet store migrate` makes; none: one where there is one node, else three."""
 
     def __repr__(self) -> str:
         return f"CassandraSettings({self.places}/{self.keyspace})"

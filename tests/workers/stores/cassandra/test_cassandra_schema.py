@@ -151,7 +151,7 @@ def test_a_keyspace_that_is_missing_or_too_old_is_said(fresh: str) -> None:
     run_cql(
         fresh,
         "TRUNCATE {ks}.schema_version",
-        "INSERT INTO {ks}.schema_version (version, name, kind) VALUES (0, 'somebody', 'lock')",
+        "INSERT INTO {ks}.schema_version (scope, version, name, kind) VALUES ('store', 0, 'somebody', 'lock')",
     )
     with pytest.raises(ConfigError, match="groknet store migrate"):
         build_store(fresh)
