@@ -102,7 +102,7 @@ def _find_indexers(process: Process, configured: list[str]) -> list[str]:
 
 def _engine(loaded: Loaded, stack: ExitStack) -> RecognitionEngine:
     section = loaded.config.engine
-    engine = build_engine(Path(section.bundle), section.backend, section.threads)
+    engine = build_engine(Path(section.bundle), section.backend, section.threads, section.max_batch)
     stack.callback(engine.close)
     return engine
 

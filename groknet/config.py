@@ -44,12 +44,15 @@ class StoreSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class EngineSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What recognises. `bundle`: a folder, relative to HOME; empty: the demo bundle that comes with the package.
 
-    `threads`: of one engine; none: as many as there are cores.
+    `backend`: onnxruntime, openvino, torch, tensorrt or tensorrt_rtx; `groknet engine build` makes a folder for it.
+    `threads`: of one engine; none: as many as there are cores. `max_batch`: photos of one call; beyond the largest
+    profile of a TensorRT engine they go in parts, whose copies and compute overlap.
     """
 
     bundle: str = ""
     backend: str = "onnxruntime"
     threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    max_batch: Annotated[int, Meta(ge=1, le=4096)] = 32
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
