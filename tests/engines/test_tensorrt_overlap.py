@@ -158,10 +158,10 @@ def test_out_of_memory_leaves_the_largest_profile_out_once(caplog: pytest.LogCap
 
 def test_out_of_memory_twice_is_loud() -> None:
     driver = FakeDriver(memory=needed(Profiles((1, 4))) - 1)
-    with pytest.raises(DeviceFault, match=r"no room for 4 photos either.*--batch 1,4"):
+    with pytest.raises(ConfigError, match=r"no room for 4 photos either.*--batch 1,4"):
         open_profiles(PROFILES, lambda profiles: overlap(driver, profiles))
     assert driver.blocks == {}
-    with pytest.raises(DeviceFault, match="no room for 8 photos"):
+    with pytest.raises(ConfigError, match="no room for 8 photos"):
         open_profiles(Profiles((8,)), lambda profiles: overlap(driver, profiles))
 
 

@@ -13,14 +13,14 @@ import numpy.typing as npt
 from engines.recognition.bundle import Bundle
 from engines.recognition.tensorrt.build import build
 from engines.recognition.tensorrt.cache import FOLDER, EngineCache, default_cache
-from engines.recognition.tensorrt.cuda import DeviceFault, Driver, OutOfDeviceMemory, open_driver
+from engines.recognition.tensorrt.cuda import Driver, OutOfDeviceMemory, open_driver
 from engines.recognition.tensorrt.execution import Execution
 from engines.recognition.tensorrt.library import Library, load_library
 from engines.recognition.tensorrt.manifest import Device, EngineManifest, cache_key
 from engines.recognition.tensorrt.overlap import Enqueue, Overlap, Row
 from engines.recognition.tensorrt.plan import PORTABLE, THIS_GPU, targets
 from engines.recognition.tensorrt.profiles import Profiles
-from schemas.errors import DeviceLost
+from schemas.errors import ConfigError, DeviceLost
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +37,8 @@ class TensorRt:
         """
         Raises:
             BundleRefused: engines lie with the bundle and none fits, or the library refuses graph or plan.
-            DeviceLost, DeviceFault: the GPU failed, or has no room for the second largest profile either.
+            ConfigError: the GPU has no room for the second largest profile either.
+            DeviceLost, DeviceFault: the GPU failed.
         """
         self._library, self._driver = library, driver
         self.cache, self.key, self.engine = _find_or_build(bundle, library, driver.device())
@@ -61,7 +62,6 @@ class TensorRt:
         photos = next(
             Row(t.name, np.dtype(t.dtype), tuple(t.shape[1:])) for t in self.engine.tensors if t.mode == "input"
         )
-
         new_context = context_maker(self._library, plan)
 
         def compute(stream: int, addresses: Mapping[str, int]) -> Enqueue:
@@ -87,7 +87,8 @@ def context_maker(library: Library, plan: Any) -> Callable[[], Any]:
 
 
 def open_backend(bundle: Bundle, name: str) -> TensorRt:
-    """`tensorrt` or `tensorrt_rtx` on the first GPU; raises ConfigError where either is missing, else as `TensorRt`."""
+    """`tensorrt` or `tensorrt_rtx` on the first GPU that CUDA_VISIBLE_DEVICES leaves; raises ConfigError where the
+    library or the GPU is missing, else as `TensorRt`."""
     library = load_library(name)
     driver = open_driver()
     try:
@@ -101,21 +102,23 @@ def open_profiles(profiles: Profiles, attempt: Callable[[Profiles], T]) -> T:
     """`attempt(profiles)`; where memory runs out, once more without the largest profile.
 
     Raises:
-        DeviceFault: that did not fit either, or there is only one profile.
+        ConfigError: that did not fit either, or there is only one profile.
     """
     try:
         return attempt(profiles)
     except OutOfDeviceMemory as error:
         smaller = profiles.smaller()
         if smaller is None:
-            raise DeviceFault(f"the GPU has no room for {profiles.largest} photos ({error}); {_ROOM}") from None
+            raise ConfigError(f"engine: the GPU has no room for {profiles.largest} photos ({error}); {_ROOM}") from None
         _log.warning(
             "no room for %d photos on the GPU (%s); going on with %d", profiles.largest, error, smaller.largest
         )
     try:
         return attempt(smaller)
     except OutOfDeviceMemory as error:
-        raise DeviceFault(f"the GPU has no room for {smaller.largest} photos either ({error}); {_ROOM}") from None
+        raise ConfigError(
+            f"engine: the GPU has no room for {smaller.largest} photos either ({error}); {_ROOM}"
+        ) from None
 
 
 _ROOM = "end what else runs there, or build the engine for smaller batches: groknet engine build BUNDLE --batch 1,4"
