@@ -41,7 +41,7 @@ class TensorRt:
             DeviceLost, DeviceFault: the GPU failed.
         """
         self._library, self._driver = library, driver
-        self.cache, self.key, self.engine = _find_or_build(bundle, library, driver.device())
+        self.cache, self.key, self.engine = find_or_build(bundle, library, driver.device())
         self._runtime = library.module.Runtime(library.log)
         plan = self._runtime.deserialize_cuda_engine(self.cache.read(self.engine))
         if plan is None:
@@ -124,7 +124,7 @@ def open_profiles(profiles: Profiles, attempt: Callable[[Profiles], T]) -> T:
 _ROOM = "end what else runs there, or build the engine for smaller batches: groknet engine build BUNDLE --batch 1,4"
 
 
-def _find_or_build(bundle: Bundle, library: Library, device: Device) -> tuple[EngineCache, str, EngineManifest]:
+def find_or_build(bundle: Bundle, library: Library, device: Device) -> tuple[EngineCache, str, EngineManifest]:
     """An engine that travels with the bundle, else one of this machine's cache, else a new one there."""
     beside = EngineCache(bundle.folder / FOLDER)
     found = beside.choose(library, device, bundle)
