@@ -28,14 +28,14 @@ import psutil  # type: ignore[import-untyped]
 from kafka.admin import KafkaAdminClient  # type: ignore[import-untyped]
 from PIL import Image
 
+from benchmarks.servers import make_topics, new_keyspace
 from deploy.local import Services
 from schemas.events import ImageRef, ListingEvent, encode_event
 from schemas.manifest import load_manifest
-from schemas.topics import UPLOADED, topics_for
+from schemas.topics import UPLOADED
 from training.studio import TEST_IDENTITIES, make_product, render
-from workers.stores.cassandra import migrate, open_session, parse_cassandra_url, read_migrations
 from workers.streams import build_stream
-from workers.streams.base import StreamAdmin, TopicSpec
+from workers.streams.base import StreamAdmin
 from workers.tagger import GROUP
 
 ROOT = Path(__file__).parents[1]
@@ -130,7 +130,7 @@ def slowed(services: Services) -> Iterator[None]:
 
 def measure(services: Services, bundle: Path, folder: Path, phases: Phases) -> dict[str, Any]:
     """Run the three phases; what was seen in each, and how far memory rose over its usual level."""
-    environment = _prepare(services, bundle, phases)
+    environment = _prepare(services, bundle, folder, phases)
     command = [sys.executable, "-m", "groknet", "run", "tagger", "--home", str(folder), "--bundle", str(bundle)]
     with (folder / "tagger.log").open("wb") as log:
         tagger = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=log, stderr=log)
@@ -169,19 +169,10 @@ def measure(services: Services, bundle: Path, folder: Path, phases: Phases) -> d
     }
 
 
-def _prepare(services: Services, bundle: Path, phases: Phases) -> dict[str, str]:
-    nodes = ",".join(f"{host}:{services.cassandra_port}" for host in services.contact_points)
-    store_url = f"cassandra://{nodes}/bench_{time.time_ns()}"
-    settings = parse_cassandra_url(store_url)
-    session = open_session(settings)
-    migrate(session, settings, read_migrations(ROOT / "deploy" / "cql"))
-    session.cluster.shutdown()
-    stream_url = f"kafka://{services.bootstrap}"
+def _prepare(services: Services, bundle: Path, folder: Path, phases: Phases) -> dict[str, str]:
+    store_url, stream_url = new_keyspace(services, folder).url, f"kafka://{services.bootstrap}"
     stream = build_stream(stream_url, "backpressure")
-    admin = stream.admin()
-    topics = topics_for(load_manifest(bundle).epoch)
-    admin.ensure_topics([TopicSpec(t.name, t.partitions, t.cleanup == "compact", t.retention_ms) for t in topics])
-    admin.close()
+    make_topics(stream, load_manifest(bundle).epoch)
     photos, producer = _photos(phases.side), stream.producer()
     name = time.time_ns()
     for i in range(phases.events):

@@ -32,17 +32,17 @@ import numpy.typing as npt
 from PIL import Image
 
 from benchmarks import bare_clients
+from benchmarks.servers import Keyspace, make_topics, new_keyspace
 from deploy.local import Services
 from engines.pixels import decode_photo
 from engines.recognition import Predictions, RecognitionEngine, build_engine
 from schemas.events import ImageRef, ListingEvent, encode_event
 from schemas.manifest import Manifest
-from schemas.topics import UPLOADED, hash_topic, topics_for
+from schemas.topics import UPLOADED, hash_topic
 from training.studio import TEST_IDENTITIES, make_product, render
 from workers.intake import Intake, IntakeSettings
 from workers.serving import Health
 from workers.stores import Store, build_store
-from workers.stores.cassandra import migrate, open_session, parse_cassandra_url, read_migrations
 from workers.streams import Stream, build_stream
 from workers.streams.base import StreamAdmin, TopicSpec
 from workers.tagger import GROUP, TaggerSettings, build_tagger
@@ -57,7 +57,6 @@ SETTINGS = TaggerSettings(
     batch_size=BATCH, prepare_threads=16, settle_threads=48, max_in_flight_events=512, commit_interval_s=0.5
 )
 READS = (2, 1)  # of a tagger, per event of a new listing, before it writes and after
-MIGRATIONS = Path(__file__).parents[1] / "deploy" / "cql"
 
 
 class FixedCost:
@@ -89,7 +88,7 @@ class Bench:
     services: Services
     stream: Stream
     store: Store
-    store_url: str
+    keyspace: Keyspace
     engine: FixedCost
     home: Path
 
@@ -149,7 +148,6 @@ class Bench:
 
     def bare(self, name: str, keys: list[bytes], photo: bytes, reads: tuple[int, int]) -> tuple[float, float]:
         """Seconds of the clock and of the processor an event of the clients alone, for copies of these events."""
-        settings = parse_cassandra_url(self.store_url)
         admin = self.stream.admin()
         admin.ensure_topics([TopicSpec(f"bench.{name}", 8), TopicSpec(f"bench.{name}.hashes", 8, compacted=True)])
         wanted = set(keys)
@@ -157,8 +155,8 @@ class Bench:
         messages = {key: record for key, record in messages.items() if key in wanted}
         admin.close()
         self.send(f"bench.{name}", keys, photo)
-        session = bare_clients.connect(settings.servers[0])
-        rows = bare_clients.copy_rows(session, settings.keyspace, {key.decode() for key in keys})
+        session = bare_clients.connect(self.keyspace.node)
+        rows = bare_clients.copy_rows(session, self.keyspace.name, {key.decode() for key in keys})
         copied = bare_clients.Copied(rows, messages)
         try:
             return bare_clients.run(
@@ -167,7 +165,7 @@ class Bench:
                 topic=f"bench.{name}",
                 hash_topic=f"bench.{name}.hashes",
                 session=session,
-                keyspace=settings.keyspace,
+                keyspace=self.keyspace.name,
                 reads=reads,
             )
         finally:
@@ -240,17 +238,9 @@ def photo_bytes() -> bytes:
 def measure(bundle: str, events: int, repeats: int, folder: Path, services: Services) -> dict[str, Any]:
     """All of it; medians of `repeats` rounds, the three taken in turn."""
     engine, photo = FixedCost(build_engine(bundle)), photo_bytes()
-    nodes = ",".join(f"{host}:{services.cassandra_port}" for host in services.contact_points)
-    store_url = f"cassandra://{nodes}/bench_{time.time_ns()}"
-    session = open_session(parse_cassandra_url(store_url))
-    migrate(session, parse_cassandra_url(store_url), read_migrations(MIGRATIONS))
-    session.cluster.shutdown()
-    stream = build_stream(f"kafka://{services.bootstrap}", "bench")
-    admin = stream.admin()
-    topics = topics_for(engine.manifest.epoch)
-    admin.ensure_topics([TopicSpec(t.name, t.partitions, t.cleanup == "compact", t.retention_ms) for t in topics])
-    admin.close()
-    bench = Bench(services, stream, build_store(store_url), store_url, engine, folder)
+    keyspace, stream = new_keyspace(services, folder), build_stream(f"kafka://{services.bootstrap}", "bench")
+    make_topics(stream, engine.manifest.epoch)
+    bench = Bench(services, stream, build_store(keyspace.url), keyspace, engine, folder)
     bench.send(UPLOADED, listing_keys("warm", max(200, events // 5)), photo)
     bench.tag(SETTINGS)
     rounds: dict[str, list[tuple[float, float]]] = {"tagger": [], "clients": [], "clients, same reads": []}
