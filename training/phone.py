@@ -150,6 +150,7 @@ def run_ncnn(folder: Path, phone: Phone, bundle: Bundle) -> dict[str, NDArray[An
         raise ConfigError("ncnn is not installed; pip install 'groknet[phone,train]'") from None
     rows: dict[str, list[NDArray[Any]]] = {name: [] for name in phone.outputs}
     net = ncnn.Net()
+    net.opt.num_threads = 1  # its threads spin while they wait, which costs more on busy cores than they gain
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = net.opt.use_bf16_storage = False
     if net.load_param(str(folder / PARAM_FILE)) or net.load_model(str(folder / WEIGHTS_FILE)):
         raise BundleRefused(f"{PARAM_FILE}: ncnn cannot load it; convert again")

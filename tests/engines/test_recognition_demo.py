@@ -16,7 +16,7 @@ DEMO = Path(__file__).parents[2] / "training" / "bundles" / "demo"
 
 @pytest.mark.parametrize("backend", ["openvino", "torch"])
 def test_parity_photos_give_what_was_exported(backend: str) -> None:
-    build_engine(DEMO, backend).close()
+    build_engine(DEMO, backend, threads=1).close()
 
 
 def test_int8_calibrated_on_studio_photos_passes_the_gate(tmp_path: Path) -> None:
@@ -24,6 +24,6 @@ def test_int8_calibrated_on_studio_photos_passes_the_gate(tmp_path: Path) -> Non
     shape = (size.width, size.height)
     photos = [render(make_product(i), 0, "natural", size=shape).pixels for i in TRAIN_IDENTITIES[:16]]
     write_bundle(DEMO, tmp_path / "int8", "int8", np.stack(photos))
-    build_engine(tmp_path / "int8", "openvino").close()
+    build_engine(tmp_path / "int8", "openvino", threads=1).close()
     small = (tmp_path / "int8" / "model.onnx").stat().st_size
     assert small < 16e6  # 49 convolutions in bytes; the heads, 11 MB of it, stay in float
