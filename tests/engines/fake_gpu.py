@@ -63,8 +63,9 @@ class FakeDriver:
     def device(self) -> Device:
         return Device(name="fake", capability="sm90")
 
-    def enter(self) -> None:
-        pass
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        yield
 
     def close(self) -> None:
         pass

@@ -18,33 +18,46 @@ pytestmark = pytest.mark.skipif(
 
 SCRIPT = """
 import gc
+import threading
 import numpy as np
 from engines.recognition.tensorrt.cuda import OutOfDeviceMemory, open_driver
 
 driver = open_driver()
 print(type(driver).__name__, driver.device().name, driver.device().capability)
-first, second, event = driver.stream(), driver.stream(), driver.event()
-address, there, back = driver.allocate(1000), driver.pinned(1000), driver.pinned(1000)
-there[:], back[:] = np.arange(1000) % 251, 255
-driver.copy_in(address, there[:500], first)
-driver.record(event, first)
-driver.wait(second, event)
-driver.copy_out(back[:500], address, second)
-driver.synchronize(event)
-print((back[:500] == there[:500]).all(), (back[500:] == 255).all())
-driver.begin_capture(first)
-driver.launch(driver.end_capture(first), second)
-try:
-    driver.allocate(2 * 10**9)
-except OutOfDeviceMemory as error:
-    print(error)
-try:
-    driver.check()
-except Exception as error:
-    print(type(error).__name__, error)
-driver.release(address)
-del there, back
-gc.collect()
+with driver.current():
+    first, second, event = driver.stream(), driver.stream(), driver.event()
+    address, there, back = driver.allocate(1000), driver.pinned(1000), driver.pinned(1000)
+there[:] = np.arange(1000) % 251
+
+def copy():
+    back[:] = 255
+    with driver.current(), driver.current():
+        driver.copy_in(address, there[:500], first)
+        driver.record(event, first)
+        driver.wait(second, event)
+        driver.copy_out(back[:500], address, second)
+        driver.synchronize(event)
+    print((back[:500] == there[:500]).all(), (back[500:] == 255).all())
+
+thread = threading.Thread(target=copy)
+thread.start()
+thread.join()
+copy()
+with driver.current():
+    if driver.has_graphs:
+        driver.begin_capture(first)
+        driver.launch(driver.end_capture(first), second)
+    try:
+        driver.allocate(2 * 10**9)
+    except OutOfDeviceMemory as error:
+        print(error)
+    try:
+        driver.check()
+    except Exception as error:
+        print(type(error).__name__, error)
+    driver.release(address)
+    del there, back
+    gc.collect()
 driver.close()
 """
 
@@ -71,8 +84,9 @@ def run(libcuda: Path, **variables: str) -> list[str]:
 
 def test_every_call_reaches_the_driver(libcuda: Path) -> None:
     lines = run(libcuda)
-    for ours in ("CudaBindings Stub sm90", "True True", "cuMemAlloc: out of memory"):
-        assert lines.count(ours) == 1
+    assert lines.count("CudaBindings Stub sm90") == 1
+    assert lines.count("True True") == 2  # in a thread that has not met the device, and in the first
+    assert lines.count("cuMemAlloc: out of memory") == 1
     assert not any(line.startswith("Device") for line in lines)
     assert lines.count("stream flags 1") == 2  # beside the default stream, never after it
     assert lines.count("event flags 3") == 1  # waits asleep, takes no time

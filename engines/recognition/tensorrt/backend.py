@@ -53,8 +53,9 @@ class TensorRt:
 
     def close(self) -> None:
         with suppress(DeviceLost):  # then there is nothing to give back
-            self._overlap.close()
-            del self._overlap, self._runtime  # their memory goes before the context that it belongs to
+            with self._driver.current():
+                self._overlap.close()
+                del self._overlap, self._runtime  # their memory goes before the context that it belongs to
             self._driver.close()
 
     def _open(self, plan: Any, profiles: Profiles) -> Overlap:
@@ -92,7 +93,8 @@ def open_backend(bundle: Bundle, name: str) -> TensorRt:
     library = load_library(name)
     driver = open_driver()
     try:
-        return TensorRt(bundle, library, driver)
+        with driver.current():
+            return TensorRt(bundle, library, driver)
     except BaseException:
         driver.close()
         raise

@@ -1,11 +1,12 @@
 """The CUDA driver as this package needs it: a few calls, through cuda-bindings or pycuda, whichever imports.
 
-Handles are plain integers, as both packages and TensorRT take them. Every member may be called from any thread; a
-thread that has not used the device yet calls `enter` first.
+Handles are plain integers, as both packages and TensorRT take them. Every member may be called from any thread, within
+`current`.
 """
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import numpy as np
@@ -54,8 +55,8 @@ class Driver(Protocol):
     def device(self) -> Device:
         """Name and compute capability."""
 
-    def enter(self) -> None:
-        """Make the GPU current for the calling thread; cheap when it is already."""
+    def current(self) -> AbstractContextManager[None]:
+        """The GPU is the calling thread's within the block; blocks may be nested."""
 
     def allocate(self, size: int) -> int:
         """`size` bytes on the device: their address."""

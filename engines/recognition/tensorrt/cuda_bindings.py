@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,6 @@ class CudaBindings:
         self._device = _call("cuDeviceGet", ordinal)
         self._context = _call("cuDevicePrimaryCtxRetain", self._device)
         self._handles: dict[int, Any] = {}
-        self.enter()
 
     def device(self) -> Device:
         name = bytes(_call("cuDeviceGetName", 256, self._device)).split(b"\0")[0].decode()
@@ -39,8 +40,10 @@ class CudaBindings:
         minor = _call("cuDeviceGetAttribute", attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, self._device)
         return Device(name=name, capability=f"sm{major}{minor}")
 
-    def enter(self) -> None:
-        _call("cuCtxSetCurrent", self._context)
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        _call("cuCtxSetCurrent", self._context)  # and it stays: the next block finds it so
+        yield
 
     def allocate(self, size: int) -> int:
         return int(_call("cuMemAlloc", size))

@@ -99,10 +99,10 @@ class Overlap:
         Raises DeviceLost or DeviceFault; after either, every later call raises the same, since what is still enqueued
         cannot be trusted.
         """
-        self._driver.enter()
         held: list[_Slot] = []
         try:
-            return self._run(photos, held)
+            with self._driver.current():
+                return self._run(photos, held)
         except Exception as error:
             self._fault = self._fault or error
             raise
@@ -112,13 +112,13 @@ class Overlap:
 
     def close(self) -> None:
         """Wait until nothing runs, then give all device memory back; `run` afterwards raises. May be called twice."""
-        self._driver.enter()
         mine = [self._free.get() for _ in self._slots]
         self._fault = self._fault or RuntimeError("the engine is closed; build another")
         for slot in mine:
             self._free.put(slot)
-        while self._taken:
-            self._driver.release(self._taken.pop())
+        with self._driver.current():
+            while self._taken:
+                self._driver.release(self._taken.pop())
 
     def _slot(self, compute: Callable[[int, Mapping[str, int]], Enqueue]) -> _Slot:
         driver, stream = self._driver, self._driver.stream()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import pycuda.driver as cuda
 from engines.recognition.tensorrt.cuda import OUT_OF_MEMORY, STICKY, DeviceFault, failure
 from engines.recognition.tensorrt.manifest import Device
 from schemas.errors import ConfigError
+
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, which pycuda has no name for
 
 
 class PyCuda:
@@ -27,16 +30,19 @@ class PyCuda:
             raise ConfigError(f"pycuda: {error}") from None
         self._context = self._device.retain_primary_context()
         self._kept: dict[int, Any] = {}
-        self.enter()
 
     def device(self) -> Device:
         major, minor = self._device.compute_capability()
         return Device(name=self._device.name(), capability=f"sm{major}{minor}")
 
-    def enter(self) -> None:
-        # pycuda keeps a stack a thread; pushing once keeps it one deep
-        if cuda.Context.get_current() is None:
-            self._context.push()
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        # pushed and popped each time: a thread that ends with a context on its stack ends the process
+        _call(self._context.push)
+        try:
+            yield
+        finally:
+            cuda.Context.pop()
 
     def allocate(self, size: int) -> int:
         memory = _call(cuda.mem_alloc, size)
@@ -51,7 +57,7 @@ class PyCuda:
         return array
 
     def stream(self) -> int:
-        stream = _call(cuda.Stream)
+        stream = _call(cuda.Stream, _NON_BLOCKING)
         self._kept[int(stream.handle)] = stream
         return int(stream.handle)
 
@@ -89,9 +95,8 @@ class PyCuda:
         _call(cuda.Context.synchronize)
 
     def close(self) -> None:
-        self._kept.clear()
-        if cuda.Context.get_current() is not None:
-            cuda.Context.pop()
+        with self.current():
+            self._kept.clear()
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:
