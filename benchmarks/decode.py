@@ -30,8 +30,8 @@ SIZE = (1600, 1200)
 NOISE = (0.0, 2.0, 4.0, 7.0)  # standard deviation of a grey level: none, daylight, indoors, night
 PREPROCESS = Preprocess(width=176, height=176)
 WORKERS = 2
-NOTE = """The aim is 3 times Pillow's full decode. A photo with little noise comes close to it, a noisy one does not: its
-file is longer, and a reduced decode saves nothing of undoing the Huffman code. libjpeg-turbo is under
+NOTE = """The aim is 3 times Pillow's full decode. A photo with little noise comes close to it, a noisy one does not:
+its file is longer, and a reduced decode saves nothing of undoing the Huffman code. libjpeg-turbo is under
 every decoder that was tried. simplejpeg at the same scale gives the same values and took 2.8 ms where ours took 3.1,
 guards and header included: behind the same guards it would gain about 5 %, so that it is left out.
 
