@@ -6,6 +6,8 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from engines.recognition import Predictions as EngineOutput
 from schemas.manifest import Manifest
 from schemas.predictions import ImageRow, Prediction, Predictions
@@ -28,6 +30,8 @@ def pool(manifest: Manifest, rows: Sequence[ImageRow]) -> Predictions:
     """
     if not rows:
         return {}
+    if len(rows) == 1:
+        return _own(manifest, rows[0])
     summary: Predictions = {}
     for head in manifest.heads:
         terms: dict[str, list[float]] = defaultdict(list)
@@ -40,3 +44,14 @@ def pool(manifest: Manifest, rows: Sequence[ImageRow]) -> Predictions:
             Prediction(label=label, probability=round(p, _DIGITS), offered=p >= head.threshold) for label, p in best
         ]
     return summary
+
+
+def _own(manifest: Manifest, row: ImageRow) -> Predictions:
+    """One photo is its own summary; most listings have one, and the general way takes four times as long."""
+    return {
+        head.id: [
+            p if p.offered == (p.probability >= head.threshold) else structs.replace(p, offered=not p.offered)
+            for p in row.predictions.get(head.id, ())[: manifest.top_k]
+        ]
+        for head in manifest.heads
+    }

@@ -67,3 +67,11 @@ def test_any_order_of_photos_gives_the_naive_mean(seed: int) -> None:
 
 def test_no_photo_no_predictions() -> None:
     assert pool(manifest(), []) == {}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_photo_pools_as_if_it_were_there_twice(seed: int) -> None:
+    rng = random.Random(seed)
+    one = row("1", {name: round(rng.random(), 4) for name in rng.sample(LABELS, 5)})
+    again = ImageRow(image_id="2", predictions=one.predictions, hash=one.hash)
+    assert pool(manifest(), [one]) == pool(manifest(), [one, again])
