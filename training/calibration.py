@@ -61,10 +61,12 @@ def calibrate_head(scored: Sequence[Scored], head: Head, precision: float) -> He
         return head
     probability = np.concatenate([s.predictions.probabilities for s in filled])
     correct = np.concatenate([s.correct for s in filled])
-    several = slice(None) if head.kind == "multi_label" else slice(1)
-    probability, correct = probability[:, several].ravel(), correct[:, several].ravel()
-    table = isotonic(probability, correct)
-    lowest = threshold(apply(table, probability), correct, precision)
+    fitted = slice(None) if head.kind == "multi_label" else slice(1)
+    table = isotonic(probability[:, fitted].ravel(), correct[:, fitted].ravel())
+    # over all labels that may be offered, not the first alone: else the second would be offered at any probability
+    lowest = threshold(apply(table, probability).ravel(), correct.ravel(), precision)
+    if head.kind == "softmax":
+        lowest = max(lowest, 0.5)  # of labels that exclude each other at most one is more likely than not
     # rounded down: a value that reached the threshold must still reach it as float32
     lowest = float(np.floor(lowest * 1e5) / 1e5) if lowest < 1 else 1.0
     return msgspec.structs.replace(head, calibration=table, threshold=lowest, target_precision=precision)

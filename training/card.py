@@ -36,7 +36,7 @@ def write_card(
     size = f"{manifest.preprocess.width} × {manifest.preprocess.height}, {manifest.preprocess.mode}"
     sections = [
         f"# {manifest.name} ({manifest.model_version})",
-        f"One trunk (EfficientNet-Lite0, {size}), {len(manifest.heads)} heads, a {manifest.embedding.dim}-d embedding,"
+        f"One trunk (EfficientNet-Lite0, {size}), {len(manifest.heads)} heads, a {manifest.embedding.dim}-d embedding, "
         f"a {manifest.hash.bits}-bit hash. Epoch `{manifest.epoch}`, made {manifest.created}.",
         f"Made by `{training.command}`, recipe `{training.recipe}`: {training.seconds / 60:.0f} min of training steps "
         f"on {training.hardware}; training photos: {photos}.",

@@ -79,7 +79,8 @@ def test_calibration_helps_on_photos_it_has_not_seen() -> None:
     raw, correct = fresh.predictions.probabilities[:, 0], fresh.correct[:, 0]
     calibrated = apply(head.calibration, raw)
     assert ece(calibrated, correct) < 0.35 * ece(raw, correct)
-    assert correct[calibrated >= head.threshold].mean() == pytest.approx(0.8, abs=0.04)
+    assert correct[calibrated >= head.threshold].mean() >= 0.76
+    assert head.threshold >= 0.5
 
 
 def test_too_few_photos_leave_a_head_as_it_is() -> None:
