@@ -204,7 +204,7 @@ def main() -> int:
     parser.add_argument("--bundle", type=Path, default=BUNDLE)
     arguments = parser.parse_args()
     bad, began = 0, time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, Services(Path(folder), servers.SETTINGS) as services:
+    with tempfile.TemporaryDirectory() as folder, Services(Path(folder), servers.settings()) as services:
         harness = Harness(services, arguments.bundle, Plan(arguments.listings, arguments.faults))
         for seed in range(arguments.seed, arguments.seed + arguments.schedules):
             outcome = harness.run(seed)

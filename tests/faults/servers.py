@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import random
 import time
+from pathlib import Path
 
 from kafka.admin import ConfigResource, KafkaAdminClient
 
 from deploy.local import Services, ServicesSettings
+from deploy.local.ports import free_ports
 from schemas.topics import DEAD_LETTERS
 from tests.contract import cassandra_keyspace
 
-# A member that was killed is missed after 2 s, not 6: brokers allow no less unless told, and a schedule kills many.
-SETTINGS = ServicesSettings(
-    java_options=("-XX:TieredStopAtLevel=1",), kafka_options={"group.min.session.timeout.ms": "1000"}
-)
 SESSION_S = 2.0
 STORE_TIMEOUT_S = 5  # paused nodes make retries within a schedule's seconds
 GONE_S = 30.0
+
+
+def settings() -> ServicesSettings:
+    """Ports of their own: while a broker is down, other servers that start would take the usual one, and be taken for
+    it. A member that was killed is missed after 2 s, not 6: brokers allow no less unless told."""
+    kafka, cassandra = itertools.islice(free_ports(["127.0.0.1"], Path(f"faults-{os.getpid()}"), ()), 2)
+    return ServicesSettings(
+        kafka_port=kafka,
+        cassandra_port=cassandra,
+        java_options=("-XX:TieredStopAtLevel=1",),
+        kafka_options={"group.min.session.timeout.ms": "1000"},
+    )
 
 
 def stream_url(services: Services) -> str:

@@ -18,7 +18,7 @@ pytestmark = [
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     from tests.faults import schedules, servers  # import kafka-python, which only these tests need
 
-    with Services(tmp_path_factory.mktemp("faults"), servers.SETTINGS) as services:
+    with Services(tmp_path_factory.mktemp("faults"), servers.settings()) as services:
         yield schedules.Harness(services)
 
 
