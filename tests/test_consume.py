@@ -75,6 +75,7 @@ def test_kcat_reads_the_hashes(written: Written) -> None:
         ["sh", "-ec", block("sh")], env=os.environ | place, capture_output=True, text=True, check=True
     )
     last = {message["key"]: message["payload"] for message in map(json.loads, said.stdout.splitlines())}
+    last = {key: last[key] for key in ("one", "two", "gone")}  # of all that the topic holds of other tests
     assert last.pop("gone") is None
     schema, stored = validator("hash_message"), written.rig.store.get(["one", "two"])
     assert last.keys() == stored.keys()
