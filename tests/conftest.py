@@ -23,6 +23,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in chosen]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """GROKNET_REQUIRE_SERVICES=1, for a gate: a test of real services that was skipped fails the run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("GROKNET_REQUIRE_SERVICES") != "1" or reporter is None:
+        return
+    skipped = [report.nodeid for report in reporter.stats.get("skipped", ()) if "services" in report.keywords]
+    if skipped:
+        reporter.write_line(f"required, but not run: {', '.join(skipped)}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """One broker and one node, open to all; GROKNET_SERVICES_HOME=DIR, for quick rounds, takes those that run there."""

@@ -11,12 +11,15 @@ Row = dict[str, str]
 
 
 def read_rows(folder: Path) -> list[Row]:
-    """Rows of `folder/labels.csv`; raises ConfigError when it is absent or has no `path` column."""
+    """Rows of `folder/labels.csv`; raises ConfigError when it is absent, not UTF-8 or has no `path` column."""
     file = Path(folder) / "labels.csv"
     if not file.is_file():
         raise ConfigError(f"data: {file} is not there; a data folder has labels.csv with a `path` column")
-    with file.open(newline="", encoding="utf-8") as text:
-        rows = list(csv.DictReader(text))
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as text:  # spreadsheets write a byte-order mark
+            rows = list(csv.DictReader(text))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"data: {file} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     if not rows or "path" not in rows[0]:
         raise ConfigError(f"data: {file} needs a `path` column and at least one row")
     return rows

@@ -14,9 +14,7 @@ BATCH_WAIT = Histogram(
     "groknet_batch_wait_seconds", "First photo's wait until its batch closed", buckets=_SHORT_BUCKETS
 )
 BATCH_CLOSED = Counter("groknet_batch_closed_total", "Batches by why they closed", ["reason"])
-ENGINE_SECONDS = Histogram(
-    "groknet_engine_seconds", "Inference of a batch", ["engine"], buckets=_SHORT_BUCKETS
-)
+ENGINE_SECONDS = Histogram("groknet_engine_seconds", "Inference of a batch", ["engine"], buckets=_SHORT_BUCKETS)
 ENGINE_ERRORS = Counter("groknet_engine_errors_total", "Failed inferences", ["error"])
 FETCH_BYTES = Counter("groknet_fetch_bytes", "Bytes of photos fetched")
 FETCH_ERRORS = Counter("groknet_fetch_errors_total", "Photos that could not be fetched", ["error"])
@@ -40,10 +38,6 @@ INDEX_VECTORS = Gauge("groknet_index_vectors", "Hashes that a search can find")
 INDEX_TOMBSTONES = Gauge("groknet_index_tombstones", "Dead codes waiting for compaction")
 INDEX_APPLIED = Gauge("groknet_index_applied_timestamp_seconds", "When the index last applied a message")
 INDEX_REFUSED = Counter("groknet_index_refused_total", "Hash messages refused", ["error"])
-SEARCH_SECONDS = Histogram(
-    "groknet_search_seconds", "A search request by step", ["step"], buckets=_SHORT_BUCKETS
-)
-SEARCH_REQUESTS = Counter(
-    "groknet_search_requests_total", "Search requests by route and status", ["route", "status"]
-)
+SEARCH_SECONDS = Histogram("groknet_search_seconds", "A search request by step", ["step"], buckets=_SHORT_BUCKETS)
+SEARCH_REQUESTS = Counter("groknet_search_requests_total", "Search requests by route and status", ["route", "status"])
 MODEL_INFO = Gauge("groknet_model_info", "Always 1; what is loaded", ["version", "engine", "epoch"])

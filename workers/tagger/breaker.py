@@ -7,7 +7,7 @@ from collections import deque
 
 
 class Breaker:
-    """The share of events, among the last `window`, that ended with a dead letter. Thread-safe."""
+    """The share of events, among the last `window`, of which nothing was left but dead letters. Thread-safe."""
 
     def __init__(self, *, share: float, window: int) -> None:
         self._share = share

@@ -165,7 +165,7 @@ class Pipeline:
 
     def _finish(self, job: Job, outcome: str) -> None:
         metrics.EVENTS.labels("tagger", outcome).inc()
-        self.breaker.note(outcome in ("dead", "partial"))
+        self.breaker.note(outcome == "dead")
         metrics.EVENT_AGE.labels("stored").observe(max(0.0, time.time() - job.record.timestamp_ms / 1000))
         metrics.LAST_EVENT.labels("tagger").set_to_current_time()
         job.done(job)

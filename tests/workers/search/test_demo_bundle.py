@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-import pytest
 from PIL import Image
 
 import training
@@ -22,7 +21,6 @@ def _shot(identity: int, view: int) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.skipif(not (BUNDLE / "manifest.json").is_file(), reason="no demo bundle on this disk")
 def test_a_listed_photo_is_found_and_named_in_words(tmp_path):
     with rig(tmp_path, BUNDLE) as made:
         shots = {identity: _shot(identity, 0) for identity in list(DEMO_IDENTITIES)[:PRODUCTS]}
