@@ -39,6 +39,8 @@ from workers.tagger.pooling import image_rows
 
 SIZE = (800, 600)
 WAIT_S = 0.05
+FLUSH_EVERY = 200  # events; a producer holds 64 MB at most
+COMMIT_S = 0.1  # the end of a run is told by its commit, which must not wait for a second
 
 
 def photos(count: int) -> list[bytes]:
@@ -79,6 +81,8 @@ def worker(engine: RecognitionEngine, data: list[bytes], images: int, settings: 
                 images=[ImageRef(image_id="1", data=data[i % len(data)])],
             )
             producer.send(UPLOADED, event.listing_id.encode(), encode_event(event))
+            if i % FLUSH_EVERY == 0:
+                producer.flush(60)
         producer.flush(60)
         ends, stop = admin.end_offsets(UPLOADED), threading.Event()
         tagger = build_tagger(
@@ -154,12 +158,12 @@ def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default="training/bundles/demo", help="bundle folder (default: the demo bundle)")
-    parser.add_argument("--images", type=int, default=480, help="photos a run (default 480)")
+    parser.add_argument("--images", type=int, default=1200, help="photos a run (default 1200)")
     parser.add_argument("--repeats", type=int, default=3, help="pairs of runs; medians are printed (default 3)")
     parser.add_argument("--batch-size", type=int, default=TaggerSettings().batch_size)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
     arguments = parser.parse_args()
-    settings = TaggerSettings(batch_size=arguments.batch_size)
+    settings = TaggerSettings(batch_size=arguments.batch_size, commit_interval_s=COMMIT_S)
     result = measure(arguments.bundle, arguments.images, arguments.repeats, settings)
     if arguments.json:
         sys.stdout.write(json.dumps(result) + "\n")

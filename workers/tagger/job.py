@@ -17,7 +17,7 @@ from workers.streams.base import Record
 
 @dataclass(slots=True)
 class Photo:
-    """One decoded photo that waits for the engine: pixels uint8 [h, w, 3], thumbnail WebP bytes."""
+    """One decoded photo that waits for the engine: pixels uint8 [h, w, 3], thumbnail WebP bytes, empty without one."""
 
     job: Job
     image_id: str
@@ -49,7 +49,8 @@ class Job:
         """Keep a row; True when this was the last photo that was missing."""
         with self._lock:
             self.rows[photo.image_id] = row
-            self.thumbnails[photo.image_id] = photo.thumbnail
+            if photo.thumbnail:
+                self.thumbnails[photo.image_id] = photo.thumbnail
             return self._complete()
 
     def spoil(self, image_id: str, why: Invalid) -> bool:

@@ -6,7 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from engines.pixels import decode_photo
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.pixels import decode, decode_photo
 from schemas.errors import Invalid
 from schemas.events import ImageRef, decode_event
 from schemas.manifest import Preprocess
@@ -47,12 +50,17 @@ class Prepare:
             data = self.intake.fetch(ref)
             fetched = time.monotonic()
             metrics.STAGE_SECONDS.labels("fetch").observe(fetched - started)
-            decoded = decode_photo(data, self.preprocess, thumbnail_side=self.thumbnail_side)
+            pixels, thumbnail = self._decode(data)
             metrics.STAGE_SECONDS.labels("decode").observe(time.monotonic() - fetched)
         except Invalid as why:
             if why.stage == "decode":
                 metrics.DECODE_ERRORS.labels(why.error).inc()
             job.spoil(ref.image_id, why)
             return None
-        thumbnail = decoded.thumbnail if self.thumbnails else b""
-        return Photo(job, ref.image_id, decoded.pixels, thumbnail)
+        return Photo(job, ref.image_id, pixels, thumbnail)
+
+    def _decode(self, data: bytes) -> tuple[NDArray[np.uint8], bytes]:
+        if not self.thumbnails:
+            return decode(data, self.preprocess), b""
+        decoded = decode_photo(data, self.preprocess, thumbnail_side=self.thumbnail_side)
+        return decoded.pixels, decoded.thumbnail

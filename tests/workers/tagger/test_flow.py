@@ -276,3 +276,12 @@ def test_one_bad_seller_among_many_good_ones_stops_nothing(make_rig) -> None:
     rig: Rig = make_rig(dead_letter_window=10)
     rig.process(*(event(f"a/{i}", [jpeg(i) if i % 3 else b"no photo"]) for i in range(60)))
     assert len(rig.dead_letters()) == 20
+
+
+def test_without_thumbnails_the_rows_are_the_same_and_no_picture_is_kept(make_rig) -> None:
+    rig: Rig = make_rig(thumbnails=False)
+    photo = jpeg(1)
+    rig.process(event("a", [photo]))
+    alone = rig.engine.infer(decode_photo(photo, rig.engine.manifest.preprocess).pixels[np.newaxis])
+    assert stored(rig, "a").images[0].hash == alone.hash_hex(0)
+    assert rig.store.thumbnail("a", "0") is None
