@@ -16,6 +16,8 @@ from training.trunk import packaged_lite0
 
 @torch.no_grad()
 def start_from_teacher(network: Network, centres: nn.ParameterDict, corpus: Corpus) -> None:
+    """Start the embedding at the principal axes of the teacher's features, centres at the mean of their photos, and
+    the object head at the packaged classifier's layer."""
     if len(corpus.products) > EMBEDDING:
         weight, bias = principal_axes(corpus.teacher.feature, EMBEDDING)
         network.embed.weight.copy_(weight)
