@@ -31,14 +31,100 @@ class Similar(msgspec.Struct, frozen=True, kw_only=True):
     thumbnail: str
 
 
+Box = tuple[float, float, float, float]
+"""left, top, right, bottom of the subject, as shares (0 to 1) of the upright photo's width and height."""
+
+
+class CategoryShare(msgspec.Struct, frozen=True, kw_only=True):
+    """A category and what speaks for it: `share` of the whole vote, `own` calibrated probability that the photo alone
+    gives it (0 where no head knows it), `neighbours` share of the neighbours' weight; `voters` are their listings."""
+
+    category: str
+    share: float
+    own: float
+    neighbours: float
+    voters: list[str]
+
+
 class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`POST /v1/search`: what the photo shows, and the listings that look like it, nearest first."""
+    """`POST /v1/search`: what the photo shows, and the listings that look like it, nearest first.
+
+    Asked by listing, `listing_id` and `image_ids` say whose photos were compared, `hash` is the first one's, and the
+    predictions are the stored ones. `categories`: the vote, best first; empty where it is off or nobody votes.
+    `reranked`: the order is that of the re-ranking, distances stay what they are.
+    """
 
     model_version: str
     epoch: str
     hash: str
+    listing_id: str | None
+    image_ids: list[str]
+    box: Box | None
     predictions: NamedPredictions
+    categories: list[CategoryShare]
     neighbours: list[Similar]
+    reranked: bool
+    stale: bool
+    took_s: float
+
+
+class SearchByListing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The JSON body of `POST /v1/search` instead of a photo: a stored listing, and which of its photos (else all)."""
+
+    listing_id: str
+    image_id: str | None = None
+
+
+class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
+    """A prediction to offer while listing, and the head that made it."""
+
+    head: str
+    label: str
+    name: str
+    probability: float
+    offered: bool
+
+
+class PredictAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST /v1/predict`: what a seller is offered while listing. Nothing is stored.
+
+    `category`: what the thing is, best first; `attributes`: the best label of each head that describes it;
+    `title_words`: words for the title, best first. Only heads of the photo's kind are there; `predictions` has all.
+    """
+
+    model_version: str
+    epoch: str
+    hash: str
+    box: Box | None
+    category: list[Suggestion]
+    attributes: list[Suggestion]
+    title_words: list[Suggestion]
+    predictions: NamedPredictions
+    took_s: float
+
+
+class SimilarAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/listings/{listing_id}/similar`: other listings that look like any of its photos, nearest first."""
+
+    listing_id: str
+    image_ids: list[str]
+    epoch: str
+    neighbours: list[Similar]
+    reranked: bool
+    stale: bool
+    took_s: float
+
+
+class DuplicatesAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/listings/{listing_id}/duplicates`: other listings with a photo within `radius` bits of one of its own,
+    nearest first. `complete` is false where there are more than were asked for."""
+
+    listing_id: str
+    image_ids: list[str]
+    epoch: str
+    radius: int
+    duplicates: list[Similar]
+    complete: bool
     stale: bool
     took_s: float
 
@@ -79,6 +165,20 @@ class ListingAnswer(msgspec.Struct, frozen=True, kw_only=True):
     images: list[ImageAnswer]
     bad_images: list[BadImage]
     freshness: Freshness
+
+
+class BatchRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The JSON body of `POST /v1/listings:batch`."""
+
+    listing_ids: list[str]
+
+
+class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST /v1/listings:batch`: in the order asked, each once. The index is not asked: `searchable` is null."""
+
+    listings: list[ListingAnswer]
+    removed: list[str]
+    missing: list[str]
 
 
 class RecentListing(msgspec.Struct, frozen=True, kw_only=True):

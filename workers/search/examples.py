@@ -21,26 +21,76 @@ _FRESHNESS: dict[str, Any] = {
     "upload_to_stored_s": 0.44,
     "upload_to_searchable_s": 0.69,
 }
+_ASKED_OF_THE_INDEX = (
+    "uploaded_at",
+    "indexed_at",
+    "searchable",
+    "upload_to_stored_s",
+    "upload_to_searchable_s",
+)
 _HASH = "6d0f" * 16
+
+_NEIGHBOUR: dict[str, Any] = {
+    "listing_id": "shop/mug-17",
+    "image_id": "front",
+    "distance": 11,
+    "title": "Stoneware mug, teal glaze",
+    "category": "kitchen",
+    "tags": ["Mug", "Teal"],
+    "thumbnail": _THUMBNAIL,
+}
+_BOX = [0.1, 0.15, 0.85, 0.95]
 
 SEARCH: dict[str, Any] = {
     "model_version": "2026.11",
     "epoch": "0a1b2c3d4e5f",
     "hash": _HASH,
+    "listing_id": None,
+    "image_ids": [],
+    "box": _BOX,
     "predictions": _PREDICTIONS,
-    "neighbours": [
-        {
-            "listing_id": "shop/mug-17",
-            "image_id": "front",
-            "distance": 11,
-            "title": "Stoneware mug, teal glaze",
-            "category": "kitchen",
-            "tags": ["Mug", "Teal"],
-            "thumbnail": _THUMBNAIL,
-        }
+    "categories": [
+        {"category": "kitchen", "share": 0.91, "own": 0.97, "neighbours": 0.86, "voters": ["shop/mug-17"]},
+        {"category": "decoration", "share": 0.08, "own": 0.0, "neighbours": 0.14, "voters": ["shop/vase-2"]},
     ],
+    "neighbours": [_NEIGHBOUR],
+    "reranked": False,
     "stale": False,
     "took_s": 0.0613,
+}
+SEARCH_BY_LISTING: dict[str, Any] = {"listing_id": "shop/mug-16", "image_id": "front"}
+PREDICT: dict[str, Any] = {
+    "model_version": "2026.11",
+    "epoch": "0a1b2c3d4e5f",
+    "hash": _HASH,
+    "box": None,
+    "category": [
+        {"head": "product_type", "label": "mug", "name": "Mug", "probability": 0.97, "offered": True},
+        {"head": "product_type", "label": "vase", "name": "Vase", "probability": 0.02, "offered": False},
+    ],
+    "attributes": [{"head": "colour", "label": "teal", "name": "Teal", "probability": 0.81, "offered": True}],
+    "title_words": [{"head": "query", "label": "mug", "name": "mug", "probability": 0.93, "offered": True}],
+    "predictions": _PREDICTIONS,
+    "took_s": 0.0402,
+}
+SIMILAR: dict[str, Any] = {
+    "listing_id": "shop/mug-16",
+    "image_ids": ["front", "side"],
+    "epoch": "0a1b2c3d4e5f",
+    "neighbours": [_NEIGHBOUR],
+    "reranked": False,
+    "stale": False,
+    "took_s": 0.0081,
+}
+DUPLICATES: dict[str, Any] = {
+    "listing_id": "shop/mug-16",
+    "image_ids": ["front", "side"],
+    "epoch": "0a1b2c3d4e5f",
+    "radius": 12,
+    "duplicates": [_NEIGHBOUR],
+    "complete": True,
+    "stale": False,
+    "took_s": 0.0079,
 }
 LISTING: dict[str, Any] = {
     "listing_id": "shop/mug-17",
@@ -55,6 +105,14 @@ LISTING: dict[str, Any] = {
     "images": [{"image_id": "front", "hash": _HASH, "predictions": _PREDICTIONS, "thumbnail": _THUMBNAIL}],
     "bad_images": [{"image_id": "back", "stage": "decode", "error": "truncated"}],
     "freshness": _FRESHNESS,
+}
+BATCH_REQUEST: dict[str, Any] = {"listing_ids": ["shop/mug-17", "shop/mug-3", "shop/mug-99"]}
+BATCH: dict[str, Any] = {
+    "listings": [
+        LISTING | {"freshness": _FRESHNESS | dict.fromkeys(_ASKED_OF_THE_INDEX)},
+    ],
+    "removed": ["shop/mug-3"],
+    "missing": ["shop/mug-99"],
 }
 RECENT: dict[str, Any] = {
     "listings": [

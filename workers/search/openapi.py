@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
-from workers.problems import MEDIA_TYPE
 from workers.search import answers, examples
+from workers.search import openapi_parts as parts
+from workers.search.openapi_parts import Document
 from workers.search.settings import SearchSettings
 
-_ANSWERS = (
+_TYPES = (
+    answers.SearchByListing,
     answers.SearchAnswer,
+    answers.PredictAnswer,
     answers.ListingAnswer,
+    answers.SimilarAnswer,
+    answers.DuplicatesAnswer,
+    answers.BatchRequest,
+    answers.BatchAnswer,
     answers.RecentListings,
     answers.ProblemAnswer,
 )
-_REF = "#/components/schemas/{name}"
-_PROBLEMS = {
-    400: "The request cannot be read",
-    404: "Not known",
-    408: "The photo did not arrive in time",
-    410: "The listing was removed",
-    413: "Too many bytes or pixels",
-    415: "Not a JPEG, PNG or WebP photo",
-    422: "A parameter or the photo is at fault; `detail` names it",
-    500: "A fault of ours",
-    503: "Busy, starting, or the index or store is away; come back after `Retry-After` seconds",
-}
-
-Document = dict[str, Any]
 
 
 def describe(settings: SearchSettings) -> Document:
     """The whole document, with this service's own limits."""
-    _, components = msgspec.json.schema_components(_ANSWERS, ref_template=_REF)
+    _, components = msgspec.json.schema_components(_TYPES, ref_template=parts.REF)
+    scheme = {"type": "http", "scheme": "bearer", "description": "Asked for where the service has tokens."}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -43,57 +35,130 @@ def describe(settings: SearchSettings) -> Document:
             "summary": "A photo in; calibrated predictions and the listings that look like it out.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "security": [{}, {"token": []}],
         "paths": {
             "/v1/search": {"post": _search(settings)},
+            "/v1/predict": {"post": _predict(settings)},
             "/v1/listings/{listing_id}": {"get": _listing(settings)},
+            "/v1/listings/{listing_id}/similar": {"get": _similar(settings)},
+            "/v1/listings/{listing_id}/duplicates": {"get": _duplicates(settings)},
+            "/v1/listings:batch": {"post": _batch(settings)},
             "/v1/thumbnail": {"get": _thumbnail()},
             "/v1/recent": {"get": _recent(settings)},
             **_operations(),
         },
-        "components": {"schemas": components},
+        "components": {"schemas": components, "securitySchemes": {"token": scheme}},
     }
 
 
 def _search(settings: SearchSettings) -> Document:
-    photo = {"type": "string", "format": "binary", "maxLength": settings.max_upload_bytes}
-    form = {"type": "object", "required": ["photo"], "properties": {"photo": photo}}
+    by_listing = {"$ref": parts.REF.format(name="SearchByListing")}
     return {
         "operationId": "search",
-        "summary": "Find the listings that look like a photo",
-        "parameters": [_number("k", "Listings wanted", settings.default_k, settings.max_k), _language(settings)],
+        "summary": "Find the listings that look like a photo, or like a listing",
+        "parameters": [
+            parts.number("k", "Listings wanted", settings.default_k, settings.max_k),
+            parts.language(settings),
+            parts.box(),
+            *parts.filters(),
+            parts.flag("vote", "Vote for the category: own prediction and the 20 nearest listings", settings.vote),
+            parts.flag("rerank", "Order by k-reciprocal neighbours instead of by distance", settings.rerank),
+        ],
         "requestBody": {
             "required": True,
-            "description": f"JPEG, PNG or WebP, at most {settings.max_upload_bytes:,} bytes.",
+            "description": f"{parts.photo_limits(settings)} Or a stored listing, as JSON: it is not in its own answer.",
             "content": {
-                "image/jpeg": {"schema": photo},
-                "image/png": {"schema": photo},
-                "image/webp": {"schema": photo},
-                "multipart/form-data": {"schema": form},
+                **parts.photo_contents(settings),
+                "application/json": {"schema": by_listing, "example": examples.SEARCH_BY_LISTING},
             },
         },
         "responses": {
-            "200": _answer("Predictions and neighbours", "SearchAnswer", examples.SEARCH),
-            **_problems(400, 408, 413, 415, 422, 500, 503),
+            "200": parts.answer("Predictions, the vote and neighbours", "SearchAnswer", examples.SEARCH),
+            **parts.problems(400, 404, 408, 409, 410, 413, 415, 422),
+        },
+    }
+
+
+def _predict(settings: SearchSettings) -> Document:
+    return {
+        "operationId": "predict",
+        "summary": "What a photo shows: category, attributes and title words to offer while listing",
+        "parameters": [parts.language(settings), parts.box()],
+        "requestBody": {
+            "required": True,
+            "description": parts.photo_limits(settings),
+            "content": parts.photo_contents(settings),
+        },
+        "responses": {
+            "200": parts.answer("Calibrated predictions", "PredictAnswer", examples.PREDICT),
+            **parts.problems(400, 408, 413, 415, 422),
         },
     }
 
 
 def _listing(settings: SearchSettings) -> Document:
-    listing_id = {
-        "name": "listing_id",
-        "in": "path",
-        "required": True,
-        "description": "May hold slashes, as they are or percent-encoded.",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/-]{1,128}$"},
-        "example": "shop/mug-17",
-    }
     return {
         "operationId": "listing",
         "summary": "What is stored of a listing, and how fresh it is",
-        "parameters": [listing_id, _language(settings)],
+        "parameters": [parts.listing_path(), parts.language(settings)],
         "responses": {
-            "200": _answer("The listing", "ListingAnswer", examples.LISTING),
-            **_problems(404, 410, 422, 500, 503),
+            "200": parts.answer("The listing", "ListingAnswer", examples.LISTING),
+            **parts.problems(404, 410, 422),
+        },
+    }
+
+
+def _similar(settings: SearchSettings) -> Document:
+    return {
+        "operationId": "similar",
+        "summary": "Other listings that look like a listing; the nearest of its photos counts",
+        "parameters": [
+            parts.listing_path(),
+            parts.image_query(),
+            parts.number("k", "Listings wanted", settings.default_k, settings.max_k),
+            parts.language(settings),
+            *parts.filters(),
+            parts.flag("rerank", "Order by k-reciprocal neighbours instead of by distance", settings.rerank),
+        ],
+        "responses": {
+            "200": parts.answer("Listings", "SimilarAnswer", examples.SIMILAR),
+            **parts.problems(404, 409, 410, 422),
+        },
+    }
+
+
+def _duplicates(settings: SearchSettings) -> Document:
+    about = "Bits of 256 that may differ"
+    return {
+        "operationId": "duplicates",
+        "summary": "Other listings that have a photo nearly equal to one of a listing's",
+        "parameters": [
+            parts.listing_path(),
+            parts.image_query(),
+            parts.number("radius", about, settings.duplicate_radius, settings.max_radius, least=0),
+            parts.number("k", "Listings wanted at most", settings.max_k, settings.max_k),
+            parts.language(settings),
+        ],
+        "responses": {
+            "200": parts.answer("Listings", "DuplicatesAnswer", examples.DUPLICATES),
+            **parts.problems(404, 409, 410, 422),
+        },
+    }
+
+
+def _batch(settings: SearchSettings) -> Document:
+    schema = {"$ref": parts.REF.format(name="BatchRequest")}
+    return {
+        "operationId": "batch",
+        "summary": f"Many listings in one read, at most {settings.max_batch}; the index is not asked",
+        "parameters": [parts.language(settings)],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schema, "example": examples.BATCH_REQUEST}},
+        },
+        "responses": {
+            "200": parts.answer("Listings in the order asked", "BatchAnswer", examples.BATCH),
+            **parts.problems(400, 408, 413, 415, 422),
         },
     }
 
@@ -114,7 +179,7 @@ def _thumbnail() -> Document:
         "operationId": "thumbnail",
         "summary": "A small WebP of one photo of a listing",
         "parameters": ids,
-        "responses": {"200": webp, **_problems(404, 422, 500, 503)},
+        "responses": {"200": webp, **parts.problems(404, 422)},
     }
 
 
@@ -122,10 +187,10 @@ def _recent(settings: SearchSettings) -> Document:
     return {
         "operationId": "recent",
         "summary": "The listings that became searchable last, newest first",
-        "parameters": [_number("n", "Listings wanted", 24, settings.max_recent), _language(settings)],
+        "parameters": [parts.number("n", "Listings wanted", 24, settings.max_recent), parts.language(settings)],
         "responses": {
-            "200": _answer("Listings", "RecentListings", examples.RECENT),
-            **_problems(422, 500, 503),
+            "200": parts.answer("Listings", "RecentListings", examples.RECENT),
+            **parts.problems(422),
         },
     }
 
@@ -150,31 +215,3 @@ def _probe(field: str, summary: str, example: Document) -> Document:
     content = {"application/json": {"schema": schema, "example": example}}
     responses = {status: {"description": field, "content": content} for status in ("200", "503")}
     return {"operationId": field, "summary": summary, "responses": responses}
-
-
-def _answer(description: str, name: str, example: Document) -> Document:
-    content = {"schema": {"$ref": _REF.format(name=name)}, "example": example}
-    return {"description": description, "content": {"application/json": content}}
-
-
-def _problems(*statuses: int) -> Document:
-    content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(name="ProblemAnswer")}, "example": examples.PROBLEM}}
-    retry = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
-    return {
-        str(status): {
-            "description": _PROBLEMS[status],
-            "content": content,
-            **({"headers": retry} if status == 503 else {}),
-        }
-        for status in statuses
-    }
-
-
-def _number(name: str, description: str, default: int, most: int) -> Document:
-    schema = {"type": "integer", "minimum": 1, "maximum": most, "default": min(default, most)}
-    return {"name": name, "in": "query", "description": description, "schema": schema}
-
-
-def _language(settings: SearchSettings) -> Document:
-    schema = {"type": "string", "default": settings.language}
-    return {"name": "lang", "in": "query", "description": "Of display names (BCP 47)", "schema": schema}

@@ -33,6 +33,16 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_k: Annotated[int, Meta(ge=1, le=100)] = 100
     """Listings an answer; an indexer gives at most 2,000 photos, 20 for each listing."""
     default_k: Positive = 12
+    vote: bool = True
+    """Categories by vote where the request does not say (`vote=`)."""
+    rerank: bool = False
+    """k-reciprocal re-ranking where the request does not say (`rerank=`)."""
+    duplicate_radius: Annotated[int, Meta(ge=0, le=256)] = 12
+    """Bits of 256 within which two photos count as nearly equal where the request does not say (`radius=`)."""
+    max_radius: Annotated[int, Meta(ge=0, le=256)] = 64
+    """Farther apart nothing is a duplicate: a quarter of the bits differs."""
+    max_batch: Annotated[int, Meta(ge=1, le=1000)] = 200
+    """Listings of one batch read: two screens of a feed, and an answer of about 2 MB."""
     max_recent: Annotated[int, Meta(ge=1, le=1000)] = 64
     language: str = "en"
     """Of display names where the request names none (`lang=`)."""
