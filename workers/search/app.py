@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import logging
-import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from importlib import resources
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,6 +16,7 @@ from engines.recognition import RecognitionEngine
 from schemas.errors import EpochMismatch, Reject, Transient
 from workers import metrics
 from workers.problems import FAULT, HANDLERS, Problem
+from workers.search.assets import page_routes
 from workers.search.handlers import Handlers
 from workers.search.indexers import Indexers
 from workers.search.inference import ENGINE_LABEL, Inference
@@ -77,7 +74,7 @@ def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionE
             Route("/v1/thumbnail", _counted("/v1/thumbnail", handlers.thumbnail)),
             Route("/v1/recent", _counted("/v1/recent", handlers.recent)),
             Route("/openapi.json", _described(describe(settings))),
-            Route("/", _page(settings.max_upload_bytes)),
+            *page_routes(settings.max_upload_bytes),
             *operations_routes(health),
         ],
         exception_handlers=dict(HANDLERS),
@@ -118,29 +115,3 @@ def _described(document: dict[str, object]) -> Endpoint:
         return JSONResponse(document)
 
     return openapi
-
-
-def _page(max_upload_bytes: int) -> Endpoint:
-    """The page, allowed by its own digest to run its one script and nothing else, and to talk to this service alone."""
-    html = resources.files("workers.search").joinpath("page/index.html").read_text("utf-8")
-    html = html.replace('data-max-bytes="10000000"', f'data-max-bytes="{max_upload_bytes}"')
-    script, style = (re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL) for tag in ("script", "style"))
-    policy = (
-        f"default-src 'none'; connect-src 'self'; img-src 'self' blob: data:; script-src {_digests(script)}; "
-        f"style-src {_digests(style)}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-    headers = {
-        "content-security-policy": policy,
-        "x-content-type-options": "nosniff",
-        "referrer-policy": "no-referrer",
-        "cache-control": "no-cache",
-    }
-
-    async def page(_: Request) -> Response:
-        return Response(html, media_type="text/html", headers=headers)
-
-    return page
-
-
-def _digests(parts: list[str]) -> str:
-    return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(p.encode()).digest()).decode()}'" for p in parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from workers.problems import MEDIA_TYPE
 from workers.search import answers, examples
 from workers.search import openapi_parts as parts
 from workers.search.openapi_parts import Document
@@ -203,10 +204,27 @@ def _operations() -> Document:
     }
     return {
         "/": {"get": {"operationId": "page", "summary": "The search page", "responses": html}},
+        "/page/{name}": {"get": _page_part()},
         "/openapi.json": {"get": {"operationId": "openapi", "summary": "This document", "responses": document}},
         "/healthz": {"get": _probe("live", "503: restart this process", examples.HEALTHZ)},
         "/readyz": {"get": _probe("ready", "503: send it nothing yet; `stale` is told apart", examples.READYZ)},
         "/metrics": {"get": {"operationId": "metrics", "summary": "Metrics", "responses": text}},
+    }
+
+
+def _page_part() -> Document:
+    kinds = ("text/css", "text/html", "text/javascript", "image/svg+xml")
+    content = {kind: {"schema": {"type": "string"}} for kind in kinds}
+    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}, "example": "app.js"}
+    problem = {MEDIA_TYPE: {"schema": {"$ref": parts.REF.format(name="ProblemAnswer")}}}
+    return {
+        "operationId": "page_part",
+        "summary": "A script, style sheet or picture of the search page",
+        "parameters": [name],
+        "responses": {
+            "200": {"description": "The part", "content": content},
+            "404": {"description": "No such part", "content": problem},
+        },
     }
 
 

@@ -65,6 +65,8 @@ def test_the_served_document_is_this_one(shop):
         (("get", "/v1/recent"), "/v1/recent", None, 200),
         (("get", "/v1/recent"), "/v1/recent?n=1000", None, 422),
         (("get", "/"), "/", None, 200),
+        (("get", "/page/{name}"), "/page/app.js", None, 200),
+        (("get", "/page/{name}"), "/page/none.js", None, 404),
         (("get", "/openapi.json"), "/openapi.json", None, 200),
         (("get", "/healthz"), "/healthz", None, 200),
         (("get", "/readyz"), "/readyz", None, 200),

@@ -1,0 +1,63 @@
+"""The page: plain HTML, CSS and JavaScript modules as they lie in `page/`, allowed to talk to this service alone."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import resources
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from workers.problems import Problem
+
+_TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
+# blob: is the photo before it is sent, or a thumbnail that had to be asked for with a token.
+_POLICY = (
+    "default-src 'none'; connect-src 'self'; img-src 'self' blob:; script-src 'self'; style-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",  # asked for each time, sent when it has changed: page and service are one version
+}
+
+
+class _Asset:
+    def __init__(self, name: str, data: bytes) -> None:
+        self._data = data
+        self._media_type = _TYPES[name[name.rindex(".") :]]
+        self._headers = {**_HEADERS, "etag": f'"{hashlib.sha256(data).hexdigest()[:32]}"'}
+
+    def answer(self, request: Request) -> Response:
+        if request.headers.get("if-none-match") == self._headers["etag"]:
+            return Response(status_code=304, headers=self._headers)
+        return Response(self._data, media_type=self._media_type, headers=self._headers)
+
+
+def page_routes(max_upload_bytes: int) -> list[Route]:
+    """`/` and `/page/{name}`; the page is told how large a photo may be, so that it need not send a larger one."""
+    folder = resources.files("workers.search").joinpath("page")
+    data = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}
+    told = f'data-max-bytes="{max_upload_bytes}"'.encode()
+    data["index.html"] = data["index.html"].replace(b'data-max-bytes="10000000"', told)
+    assets = {name: _Asset(name, content) for name, content in data.items()}
+
+    async def page(request: Request) -> Response:
+        return assets["index.html"].answer(request)
+
+    async def asset(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in assets:
+            return Problem(404, "no-such-path", f"the page has no part {name[:60]!r}").response()
+        return assets[name].answer(request)
+
+    return [Route("/", page), Route("/page/{name}", asset)]

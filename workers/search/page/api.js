@@ -1,0 +1,104 @@
+// The service, as the page asks it: every answer that is no success becomes a Problem with words for people.
+
+const GONE = "The server cannot be reached. Your photo is kept; the search goes on when it is back.";
+
+export class Problem extends Error {
+  /** `status` 0: the server is gone. `retryAfter`: seconds, or null where coming back does not help. */
+  constructor(message, status = 0, code = "gone", retryAfter = null) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.retryAfter = retryAfter;
+  }
+
+  get gone() { return this.status === 0; }
+  /** The photo itself is at fault: another one is needed. */
+  get ofPhoto() { return [400, 413, 415, 422].includes(this.status); }
+}
+
+let token = null; // kept by this page alone, and gone with it
+
+export const authorise = (given) => { token = given; };
+
+function headers(more = {}) {
+  return token ? { ...more, authorization: `Bearer ${token}` } : more;
+}
+
+function sentence(detail) {
+  const text = detail.replace(/^(photo|body): /, "");
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+}
+
+async function send(url, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(url, { ...options, headers: headers(options.headers) });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(GONE);
+  }
+  if (answer.ok) return answer;
+  let told = {};
+  try { told = await answer.json(); } catch { /* a proxy's page, not ours: the status says what there is to say */ }
+  const detail = told.detail || `The server answered ${answer.status} ${answer.statusText}`;
+  const after = Number(answer.headers.get("retry-after")) || null;
+  throw new Problem(sentence(detail), answer.status, (told.type || "").split(":").pop(), after);
+}
+
+async function ask(url, options) {
+  const answer = await send(url, options);
+  try {
+    return await answer.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(GONE); // the line broke in the middle of an answer
+  }
+}
+
+const listingUrl = (id, rest = "") => `v1/listings/${encodeURIComponent(id)}${rest}`;
+
+/** Search by photo, a File, or by listing, an id. `box`: null or "left,top,right,bottom". */
+export function search({ file, listingId }, { k, box, category, signal }) {
+  const query = new URLSearchParams({ k });
+  if (box) query.set("box", box);
+  if (category) query.set("category", category);
+  const [body, type] = file ? [file, file.type || "application/octet-stream"]
+    : [JSON.stringify({ listing_id: listingId }), "application/json"];
+  return ask(`v1/search?${query}`, { method: "POST", body, headers: { "content-type": type }, signal });
+}
+
+/** What to offer somebody who lists what the photo shows. */
+export function predict(file, box) {
+  const query = box ? `?${new URLSearchParams({ box })}` : "";
+  return ask(`v1/predict${query}`, {
+    method: "POST", body: file, headers: { "content-type": file.type || "application/octet-stream" },
+  });
+}
+
+export const listing = (id) => ask(listingUrl(id));
+export const duplicates = (id) => ask(listingUrl(id, "/duplicates?k=12"));
+export const recent = (n) => ask(`v1/recent?n=${n}`);
+
+/** {ready, stale, waiting_for}; a service that is not ready says so with 503. */
+export async function readiness() {
+  try {
+    return await (await fetch("readyz")).json();
+  } catch {
+    return null;
+  }
+}
+
+/** Put a picture of the service into an <img>; one that needs the token cannot be fetched by the <img> itself. */
+export async function show(img, src) {
+  if (!token) {
+    img.src = src;
+    return;
+  }
+  try {
+    const url = URL.createObjectURL(await (await send(src)).blob());
+    img.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
+    img.src = url;
+  } catch {
+    img.dispatchEvent(new Event("error"));
+  }
+}

@@ -1,0 +1,23 @@
+// The page, put together.
+
+import { $ } from "./dom.js";
+import { Detail } from "./detail.js";
+import { Draft } from "./draft.js";
+import { Finder, MAX_MB } from "./finder.js";
+import { takeIn } from "./intake.js";
+import { Live, watch } from "./live.js";
+
+const detail = new Detail((listing) => finder.listing(listing));
+const open = (listingId) => detail.open(listingId);
+const draft = new Draft(() => ({ file: finder.subject.file, box: finder.frame.box }));
+const finder = new Finder(open, (subject) => draft.changed(subject));
+
+$("limit").textContent = `JPEG, PNG or WebP, up to ${MAX_MB} MB`;
+$("home").addEventListener("click", (event) => {
+  event.preventDefault();
+  finder.leave();
+  $("choose").focus();
+});
+takeIn((file) => finder.photo(file));
+new Live(open);
+watch();

@@ -1,0 +1,86 @@
+// One listing in a dialog: its photos, what they show, how fresh it is, its near-duplicates, and more like it.
+
+import { Problem, duplicates, listing as ask, show } from "./api.js";
+import { picture } from "./cards.js";
+import { $, called, duration, el, plural, words } from "./dom.js";
+import { showNotice } from "./notice.js";
+import { showTags } from "./tags.js";
+import { needsToken } from "./token.js";
+
+function facts(listing) {
+  const { upload_to_stored_s: stored, upload_to_searchable_s: found, searchable } = listing.freshness;
+  const bad = listing.bad_images.length;
+  const rows = [
+    ["Listing", listing.listing_id],
+    ["Category", listing.category && words(listing.category)],
+    ["State", words(listing.state)],
+    ["Stored", duration(stored) && `${duration(stored)} after upload`],
+    ["Searchable", searchable === null ? null : !searchable ? "not yet"
+      : duration(found) ? `${duration(found)} after upload` : "yes"],
+    ["Photos", bad ? `${listing.images.length}, and ${bad} that cannot be used` : String(listing.images.length)],
+  ];
+  return rows.filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
+}
+
+function photo(image, count) {
+  const img = el("img", { alt: `Photo ${image.image_id}${count > 1 ? ` of ${count}` : ""}` });
+  show(img, image.thumbnail);
+  return img;
+}
+
+export class Detail {
+  /** `similar(listing)` looks for more like it. */
+  constructor(similar) {
+    this.similar = similar;
+    this.listing = null;
+    $("detail-close").addEventListener("click", () => $("detail").close());
+    $("detail").addEventListener("click", (event) => { if (event.target === $("detail")) $("detail").close(); });
+    $("detail-similar").addEventListener("click", () => {
+      $("detail").close();
+      this.similar(this.listing);
+    });
+  }
+
+  async open(listingId) {
+    try {
+      this.listing = await ask(listingId);
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      if (error.status === 401) needsToken(() => this.open(listingId));
+      else showNotice(error.message, error.gone ? () => this.open(listingId) : null);
+      return;
+    }
+    const { listing } = this;
+    $("detail-title").textContent = called(listing);
+    $("detail-photos").replaceChildren(...listing.images.map((image) => photo(image, listing.images.length)));
+    $("detail-facts").replaceChildren(...facts(listing));
+    showTags($("detail-tags"), listing.predictions);
+    $("detail-similar").hidden = listing.images.length === 0;
+    $("twins").hidden = true;
+    if (!$("detail").open) $("detail").showModal();
+    $("detail").scrollTop = 0;
+    await this.#twins(listing);
+  }
+
+  /** Near-duplicates are an extra: where they cannot be had, nothing is said of them. */
+  async #twins(listing) {
+    let found;
+    try {
+      found = await duplicates(listing.listing_id);
+    } catch (error) {
+      if (error instanceof Problem) return;
+      throw error;
+    }
+    if (listing !== this.listing || !found.duplicates.length) return;
+    $("twins").hidden = false;
+    $("twins-title").textContent = found.complete ? plural(found.duplicates.length, "near-duplicate")
+      : `More than ${plural(found.duplicates.length, "near-duplicate")}`;
+    $("twins-list").replaceChildren(...found.duplicates.map((twin) => {
+      const label = `${called(twin)}, ${plural(twin.distance, "bit")} apart`;
+      const button = el("button", { class: "voter", type: "button", "aria-label": label, title: called(twin) },
+        picture(twin.thumbnail), el("span", { class: "num" }, plural(twin.distance, "bit")));
+      button.addEventListener("click", () => this.open(twin.listing_id));
+      return el("li", {}, button);
+    }));
+  }
+}

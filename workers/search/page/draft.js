@@ -1,0 +1,58 @@
+// For who sells: category, attributes and words for the title, read off the photo before anything is listed.
+
+import { Problem, predict } from "./api.js";
+import { $, el, percent, say, words } from "./dom.js";
+
+function chips(target, suggestions, text) {
+  $(target).replaceChildren(...suggestions.map((s) => el("li", { class: "chip" }, text(s),
+    el("span", { class: "num" }, percent(s.probability)))));
+  $(target).closest(".draft-row").hidden = suggestions.length === 0;
+}
+
+export class Draft {
+  /** `look()` gives {file, box}: what is looked at now. */
+  constructor(look) {
+    this.look = look;
+    $("draft").addEventListener("toggle", () => { if ($("draft").open) this.#fill(); });
+    $("draft-copy").addEventListener("click", () => this.#copy());
+  }
+
+  /** Another photo, or another part of it: what is shown is no longer true. */
+  changed(subject) {
+    $("draft").hidden = !subject?.file;
+    $("draft").open = false;
+  }
+
+  async #fill() {
+    const { file, box } = this.look();
+    $("draft-text").textContent = "Reading the photo …";
+    $("draft-body").hidden = true;
+    try {
+      const found = await predict(file, box);
+      const sure = found.category.filter((s) => s.offered), described = found.attributes.filter((s) => s.offered);
+      chips("draft-category", (sure.length ? sure : found.category).slice(0, 3), (s) => s.name);
+      chips("draft-attributes", described, (s) => `${words(s.head.split(".").pop())}: ${s.name}`);
+      chips("draft-words", found.title_words.slice(0, 8), (s) => s.name);
+      this.text = [...new Set([...described, ...found.title_words.filter((s) => s.offered), ...sure.slice(0, 1)]
+        .map((s) => s.name.toLowerCase()))].join(" ");
+      $("draft-text").textContent = "What a seller would be offered; nothing is stored.";
+      $("draft-body").hidden = false;
+      $("draft-copy").hidden = !this.text || !navigator.clipboard;
+      say("Suggestions are ready.");
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      $("draft-text").textContent = error.message;
+    }
+  }
+
+  async #copy() {
+    try {
+      await navigator.clipboard.writeText(this.text);
+      say("Copied.");
+      $("draft-copy").textContent = "Copied";
+      setTimeout(() => { $("draft-copy").textContent = "Copy the words"; }, 2000);
+    } catch {
+      say("Copying is not allowed here.");
+    }
+  }
+}

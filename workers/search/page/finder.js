@@ -1,0 +1,169 @@
+// One search: a photo or a listing, the frame, the category asked for; and what came of it.
+
+import { Problem, search, show } from "./api.js";
+import { placeholders, resultCard } from "./cards.js";
+import { $, called, el, percent, plural, say, words } from "./dom.js";
+import { Frame } from "./frame.js";
+import { clearNotice, showNotice } from "./notice.js";
+import { showTags, showVote } from "./tags.js";
+import { needsToken } from "./token.js";
+
+const FIRST = 24, MORE = 24, MOST = 96;
+const RETRIES = 3; // by itself, where the service asks to come back
+
+const MAX_BYTES = Number(document.body.dataset.maxBytes);
+export const MAX_MB = Math.floor(MAX_BYTES / 1e5) / 10;
+
+export class Finder {
+  /** `open(listingId)` shows a listing; `changed(subject)` is called when another photo or listing is looked at. */
+  constructor(open, changed) {
+    this.open = open;
+    this.changed = changed;
+    this.subject = null; // {file} or {listingId}
+    this.k = FIRST;
+    this.category = "";
+    this.asking = null;
+    this.frame = new Frame(() => {
+      this.changed(this.subject);
+      this.#again({ framed: true });
+    });
+    $("more").addEventListener("click", () => this.#more());
+    $("category").addEventListener("change", (event) => {
+      this.category = event.target.value;
+      this.#again();
+    });
+    $("preview").addEventListener("load", () => { $("stage").hidden = false; });
+    $("preview").addEventListener("error", () => { $("stage").hidden = true; });
+  }
+
+  /** Look for what a photo, a File, shows. */
+  photo(file) {
+    if (file.size > MAX_BYTES) {
+      const size = Math.ceil(file.size / 1e5) / 10;
+      showNotice(`This photo is too large: ${size} MB of at most ${MAX_MB} MB. Choose a smaller one.`);
+      return;
+    }
+    if (this.url) URL.revokeObjectURL(this.url);
+    this.url = URL.createObjectURL(file);
+    $("preview").src = this.url;
+    $("preview").alt = "The photo you gave";
+    this.#begin({ file });
+  }
+
+  /** Look for what resembles a stored listing: {listing_id, title, images}. */
+  listing(listing) {
+    show($("preview"), listing.images[0].thumbnail);
+    $("preview").alt = called(listing);
+    this.#begin({ listingId: listing.listing_id });
+    scrollTo({ top: 0 });
+    $("results-title").focus();
+  }
+
+  /** Back to the start. */
+  leave() {
+    this.asking?.abort();
+    this.subject = null;
+    $("work").hidden = true;
+    $("start").hidden = false;
+    clearNotice();
+    this.changed(null);
+  }
+
+  #begin(subject) {
+    this.subject = subject;
+    this.k = FIRST;
+    this.category = "";
+    $("start").hidden = true;
+    $("work").hidden = false;
+    $("work").dataset.subject = subject.file ? "photo" : "listing";
+    this.frame.reset();
+    showVote($("vote"), [], [], this.open);
+    $("tags").replaceChildren();
+    this.#categories([]);
+    this.changed(subject);
+    this.#again();
+  }
+
+  /** Ask anew with what is set; an answer that is no longer wanted is dropped. */
+  async #again({ tries = RETRIES, framed = false } = {}) {
+    this.asking?.abort();
+    const asking = this.asking = new AbortController();
+    clearNotice();
+    this.#busy(true);
+    try {
+      const { k, category } = this, box = this.subject.file ? this.frame.box : null;
+      const found = await search(this.subject, { k, box, category, signal: asking.signal });
+      if (asking === this.asking) this.#found(found, framed);
+    } catch (error) {
+      if (asking !== this.asking || error.name === "AbortError") return;
+      if (!(error instanceof Problem)) throw error;
+      this.#failed(error, tries);
+    } finally {
+      if (asking === this.asking) this.#busy(false);
+    }
+  }
+
+  #found(found, framed) {
+    const { neighbours, categories = [] } = found;
+    showVote($("vote"), categories, neighbours, this.open);
+    showTags($("tags"), found.predictions);
+    this.#grid(neighbours);
+    this.#categories([...categories.map((c) => c.category), ...neighbours.map((n) => n.category)].filter(Boolean));
+    const took = `${Math.round(1000 * found.took_s)} ms`;
+    $("took").textContent = `${plural(neighbours.length, "listing")} in ${took}${found.stale ? " · the index lags behind" : ""}`;
+    const best = categories.length ? ` Looks like ${words(categories[0].category)}, ${percent(categories[0].share)}.` : "";
+    const nearest = neighbours.length ? ` Nearest: ${called(neighbours[0])}.` : "";
+    say(`${framed ? "Frame searched. " : ""}${plural(neighbours.length, "similar listing")}.${best}${nearest}`);
+  }
+
+  #grid(neighbours) {
+    const focused = [...$("grid").children].findIndex((item) => item.contains(document.activeElement));
+    $("grid").replaceChildren(...neighbours.map((neighbour) => resultCard(neighbour, this.open)));
+    if (focused >= 0) $("grid").children[Math.min(focused, neighbours.length - 1)]?.firstChild.focus();
+    $("nothing").hidden = neighbours.length > 0;
+    $("nothing").textContent = this.category
+      ? `No listing of ${words(this.category)} is searchable.` : "No listing is searchable yet.";
+    $("more").hidden = neighbours.length < this.k || this.k >= MOST;
+  }
+
+  #more() {
+    this.k = Math.min(MOST, this.k + MORE);
+    this.#again();
+  }
+
+  #categories(seen) {
+    const names = [...new Set(this.category ? [this.category, ...this.offered || [], ...seen] : seen)].sort();
+    this.offered = names;
+    $("filter").hidden = names.length < 2;
+    $("category").replaceChildren(el("option", { value: "" }, "All categories"),
+      ...names.map((name) => el("option", { value: name, ".selected": name === this.category }, words(name))));
+  }
+
+  #busy(busy) {
+    $("results").setAttribute("aria-busy", String(busy));
+    $("busy").hidden = !busy;
+    if (busy && !$("grid").querySelector(".card")) {
+      $("grid").replaceChildren(...placeholders(8));
+      $("nothing").hidden = true;
+      $("more").hidden = true;
+      $("took").textContent = "";
+    }
+  }
+
+  #failed(problem, tries) {
+    $("grid").querySelector(".ghost")?.parentNode.replaceChildren();
+    if (problem.status === 401) {
+      needsToken(() => this.#again());
+    } else if (problem.ofPhoto && this.subject.file && !this.frame.box) {
+      this.leave();
+      $("grid").replaceChildren();
+      showNotice(problem.message);
+      $("choose").focus();
+    } else if (problem.retryAfter && tries > 0) {
+      const seconds = plural(problem.retryAfter, "second");
+      showNotice(`${problem.message} Trying again in ${seconds}.`, () => this.#again({ tries: tries - 1 }), problem.retryAfter);
+    } else {
+      showNotice(problem.message, () => this.#again());
+    }
+  }
+}

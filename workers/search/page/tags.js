@@ -1,0 +1,65 @@
+// What a photo shows: predictions as bars, and the category with the neighbours that voted for it.
+
+import { picture } from "./cards.js";
+import { BITS, bar, called, el, percent, plural, words } from "./dom.js";
+
+const SHOWN_HEADS = 4, SHOWN_LABELS = 3, SHOWN_VOTERS = 6;
+
+function row({ name, probability, offered }) {
+  return el("li", { class: offered ? "label offered" : "label" },
+    el("span", { class: "label-name" }, name, offered && el("span", { class: "unseen" }, ", offered as a tag")),
+    bar(probability), el("span", { class: "num" }, percent(probability)));
+}
+
+function group(head, labels) {
+  const [kind, name] = head.includes(".") ? head.split(".", 2) : [null, head];
+  return el("div", { class: "head" },
+    el("h3", {}, words(name), kind && el("small", {}, ` ${words(kind).toLowerCase()}`)),
+    el("ul", { class: "labels" }, ...labels.slice(0, SHOWN_LABELS).map(row)));
+}
+
+/** Fill `target` with {head: [{name, probability, offered}]}; heads come surest first, the rest behind a disclosure. */
+export function showTags(target, predictions) {
+  const heads = Object.entries(predictions).filter(([, labels]) => labels.length);
+  const groups = heads.map(([head, labels]) => group(head, labels));
+  const rest = groups.slice(SHOWN_HEADS);
+  target.replaceChildren(...groups.slice(0, SHOWN_HEADS));
+  if (rest.length) {
+    target.append(el("details", { class: "more" },
+      el("summary", {}, plural(rest.length, "more attribute")), el("div", { class: "heads" }, ...rest)));
+  }
+}
+
+function voter(neighbour, open) {
+  const label = `${called(neighbour)}, ${neighbour.distance} of ${BITS} bits differ`;
+  const button = el("button", { class: "voter", type: "button", "aria-label": label, title: called(neighbour) },
+    picture(neighbour.thumbnail), el("span", { class: "num" }, `${neighbour.distance} / ${BITS}`));
+  button.addEventListener("click", () => open(neighbour.listing_id));
+  return el("li", {}, button);
+}
+
+function reason(category, neighbours) {
+  const voted = plural(category.voters.length, "neighbour");
+  const own = category.own > 0 ? `The photo alone says ${percent(category.own)}` : "The photo alone cannot tell";
+  return `${own}; the neighbours say ${percent(category.neighbours)}, ${voted} of ${neighbours} voted for it.`;
+}
+
+/** Fill `target` with the vote: the winner large, why, its rivals; leaves it empty where nobody voted. */
+export function showVote(target, categories, neighbours, open) {
+  target.replaceChildren();
+  if (!categories.length) return;
+  const [winner, ...rivals] = categories;
+  const known = new Map(neighbours.map((neighbour) => [neighbour.listing_id, neighbour]));
+  const voters = winner.voters.map((id) => known.get(id)).filter(Boolean);
+  const count = new Set(categories.flatMap((category) => category.voters)).size;
+  target.append(
+    el("p", { class: "winner" }, el("strong", {}, words(winner.category)),
+      el("span", { class: "num" }, percent(winner.share))),
+    bar(winner.share),
+    el("details", { class: "why", ".open": true },
+      el("summary", {}, "Why?"),
+      el("p", { class: "soft" }, reason(winner, count)),
+      el("ul", { class: "voters" }, ...voters.slice(0, SHOWN_VOTERS).map((neighbour) => voter(neighbour, open))),
+      rivals.length > 0 && el("p", { class: "soft" }, "Also possible: ",
+        rivals.slice(0, 3).map((rival) => `${words(rival.category)} ${percent(rival.share)}`).join(", "))));
+}
