@@ -73,20 +73,20 @@ def export(
     corpus = load_corpus(recipe, data, cache or run / "cache")
     state = new_state(recipe, corpus)
     state.load(run / CHECKPOINT)
-    codec = choose_hash(state.network, corpus, recipe.size)
+    codec = choose_hash(state.best, corpus, recipe.size)
     facts = Training(
         recipe=recipe.name,
         command=command,
         photos={s.spec.name: len(s.index("train", False)) + len(s.index("train", True)) for s in corpus.sets},
         seconds=round(state.seconds, 1),
         hardware=f"{platform.machine()}, {recipe.threads} cores, no GPU, torch {torch.__version__.split('+')[0]}",
-        notes={"steps": float(state.step), "gem_p": round(float(state.network.pool.p.detach()), 3), **codec},
+        notes={"steps": float(state.step), "gem_p": round(float(state.best.pool.p.detach()), 3), **codec},
     )
     labels = extend_taxonomy(taxonomy or load_taxonomy(MARKET), corpus.heads)
     part = bundle.with_name(f"{bundle.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    network = deployable(state.network)
+    network = deployable(state.best)
     manifest = write_raw(recipe, network, corpus.heads, part, taxonomy=labels, facts=facts)
     with TemporaryDirectory() as scratch:
         folders = _folders(recipe, data, Path(scratch))

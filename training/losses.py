@@ -13,12 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def softmax_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy over `logits [n, l]`; `targets int [n]`, negative where the photo has no label for the head."""
+def softmax_loss(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy over `logits [n, l]`; `targets int [n]`, negative where the photo has no label for the head.
+
+    `smoothing` is the share of the target spread evenly over all labels (Szegedy et al. 2016, §7).
+    """
     kept = targets >= 0
     if not bool(kept.any()):
         return logits.sum() * 0.0
-    return F.cross_entropy(logits[kept].float(), targets[kept])
+    return F.cross_entropy(wide(logits[kept]), targets[kept], label_smoothing=smoothing)
 
 
 def multi_label_softmax(logits: Tensor, positives: Tensor) -> Tensor:
@@ -30,8 +33,8 @@ def multi_label_softmax(logits: Tensor, positives: Tensor) -> Tensor:
     kept = k > 0
     if not bool(kept.any()):
         return logits.sum() * 0.0
-    targets = positives[kept].float() / k[kept, None].float()
-    return -(targets * logits[kept].float().log_softmax(1)).sum(1).mean()
+    targets = wide(positives[kept]) / k[kept, None].float()
+    return -(targets * wide(logits[kept]).log_softmax(1)).sum(1).mean()
 
 
 def arcface(embedding: Tensor, centres: Tensor, targets: Tensor, scale: float, margin: float) -> Tensor:
@@ -42,13 +45,32 @@ def arcface(embedding: Tensor, centres: Tensor, targets: Tensor, scale: float, m
     """
     kept = targets >= 0
     if not bool(kept.any()):
-        return embedding.sum() * 0.0
-    cosine = embedding[kept].float() @ F.normalize(centres.float()).T
+        return (embedding.sum() + centres.sum()) * 0.0
+    cosine = wide(embedding[kept]) @ F.normalize(wide(centres)).T
     own = cosine.gather(1, targets[kept, None])
-    sine = (1.0 - own.square()).clamp(min=1e-6).sqrt()  # 1e-6: a finite gradient at cos = ±1
-    shifted = own * math.cos(margin) - sine * math.sin(margin)
-    shifted = torch.where(own > -math.cos(margin), shifted, own - margin * math.sin(margin))
-    return F.cross_entropy(cosine.scatter(1, targets[kept, None], shifted) * scale, targets[kept])
+    return F.cross_entropy(cosine.scatter(1, targets[kept, None], with_margin(own, margin)) * scale, targets[kept])
+
+
+def multi_label_arcface(embedding: Tensor, centres: Tensor, positives: Tensor, scale: float, margin: float) -> Tensor:
+    """ArcFace for photos of several queries (GrokNet, KDD 2020, §3.2): pulled to all their centres at once.
+
+    `embedding [n, d]` unit, `centres [q, d]` any length, `positives` float or bool `[n, q]`; rows without a positive do
+    not count. Our reading: every positive cosine gets the angular margin, then the cross-entropy of all logits against
+    1/k over the k positives. With k = 1 it is `arcface`, with margin 0 `multi_label_softmax` of the scaled cosines.
+    """
+    kept = positives.sum(1) > 0
+    if not bool(kept.any()):
+        return (embedding.sum() + centres.sum()) * 0.0
+    cosine = wide(embedding[kept]) @ F.normalize(wide(centres)).T
+    mine = positives[kept] > 0
+    return multi_label_softmax(torch.where(mine, with_margin(cosine, margin), cosine) * scale, mine)
+
+
+def with_margin(cosine: Tensor, margin: float) -> Tensor:
+    """cos(θ + margin) of cos θ; cos θ − margin · sin margin where θ + margin would pass π."""
+    sine = (1.0 - cosine.square()).clamp(min=1e-6).sqrt()  # 1e-6: a finite gradient at cos = ±1
+    shifted = cosine * math.cos(margin) - sine * math.sin(margin)
+    return torch.where(cosine > -math.cos(margin), shifted, cosine - margin * math.sin(margin))
 
 
 def contrastive(
@@ -62,10 +84,10 @@ def contrastive(
     """
     own = torch.arange(len(first), device=first.device)
     masked = same & ~torch.eye(len(first), dtype=torch.bool, device=first.device)
-    across = first.float() @ second.float().T / temperature
+    across = wide(first) @ wide(second).T / temperature
 
     def one_way(logits: Tensor, mask: Tensor, anchors: Tensor) -> Tensor:
-        old = anchors.float() @ memory.float().T / temperature
+        old = wide(anchors) @ wide(memory).T / temperature
         both = torch.cat([logits.masked_fill(mask, -1e9), old.masked_fill(same_memory, -1e9)], 1)
         return F.cross_entropy(both, own)
 
@@ -75,7 +97,7 @@ def contrastive(
 def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
     """KL divergence of `softmax(logits)` from `softmax(teacher)`, both `[n, l]` (Hinton et al. 2015, temperature 1)."""
     return F.kl_div(
-        logits.float().log_softmax(1), teacher.float().log_softmax(1), reduction="batchmean", log_target=True
+        wide(logits).log_softmax(1), wide(teacher).log_softmax(1), reduction="batchmean", log_target=True
     )
 
 
@@ -84,7 +106,7 @@ def relational(feature: Tensor, teacher: Tensor) -> Tensor:
 
     `feature [n, d]`, `teacher [n, e]` of any length; keeps which photos look alike as the frozen trunk saw it.
     """
-    ours, theirs = F.normalize(feature.float()), F.normalize(teacher.float())
+    ours, theirs = F.normalize(wide(feature)), F.normalize(wide(teacher))
     off = ~torch.eye(len(ours), dtype=torch.bool, device=ours.device)
     return (ours @ ours.T - theirs @ theirs.T)[off].square().mean()
 
@@ -94,4 +116,9 @@ def soft_bits(bits: Tensor) -> Tensor:
 
     24 = 1.5 · 16: a component of a 256-d unit vector is about 1/16, so that tanh works where it bends.
     """
-    return F.normalize(torch.tanh(bits.float() * 24.0))
+    return F.normalize(torch.tanh(wide(bits) * 24.0))
+
+
+def wide(x: Tensor) -> Tensor:
+    """`x` in float32, or as it is where it is float64: half precision is too short for a loss."""
+    return x if x.dtype == torch.float64 else x.float()

@@ -43,8 +43,9 @@ class Outputs(NamedTuple):
 class Network(nn.Module):
     """Trunk, pooling, heads (`sizes`: head id → number of labels), embedding and catalyzer."""
 
-    def __init__(self, trunk: str, sizes: Mapping[str, int], pretrained: bool = True) -> None:
+    def __init__(self, trunk: str, sizes: Mapping[str, int], pretrained: bool = True, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = dropout
         self.trunk = build_trunk(trunk, pretrained)
         self.pool = GeM()
         # module names may not hold dots
@@ -58,7 +59,8 @@ class Network(nn.Module):
     def forward(self, photos: Tensor) -> Outputs:
         """`float [n, 3, h, w]`, RGB, values 0–255."""
         feature = self.pool(self.trunk(photos))
-        logits = {head: self.head(head)(feature) for head in self.head_ids}
+        seen = F.dropout(feature, self.dropout, self.training)
+        logits = {head: self.head(head)(seen) for head in self.head_ids}
         embedding = F.normalize(self.embed(feature))
         return Outputs(feature, logits, embedding, self.catalyzer(embedding))
 

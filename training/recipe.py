@@ -13,17 +13,22 @@ from schemas.manifest import StableId, Strict
 
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
+Reader = Literal["csv", "studio", "folder", "webdataset", "aliproducts", "inshop", "sop", "products10k", "rp2k"]
 
 
 class DataSet(Strict, frozen=True, kw_only=True):
-    """One data set. `reader` `csv`: `<data>/<folder>/labels.csv`; `studio`: rendered, nothing to download.
+    """One data set. `reader` `csv`: `<data>/<folder>/labels.csv`; `studio`: rendered, nothing to download; the others
+    are the layouts of `training/readers`, which know of no `val`: `validation` of what is to be learnt is set aside.
 
-    `share` photos of it are in every batch, and `catalogue` of its iconic pictures. Rows of `splits` are trained on.
+    `share` photos of it are in every batch, and `catalogue` of its iconic pictures. `products_of` names the data set
+    whose product identities these are: a weakly labelled photo of a mug is the same mug.
     """
 
     name: StableId
-    reader: Literal["csv", "studio"] = "csv"
+    reader: Reader = "csv"
     folder: str = ""
+    validation: Annotated[float, Meta(ge=0, lt=0.5)] = 0.05
+    products_of: str = ""
     share: Count
     catalogue: Annotated[int, Meta(ge=0)] = 0
     product: str = ""  # column that is a product identity; empty: each photo is only its own identity
@@ -33,8 +38,9 @@ class DataSet(Strict, frozen=True, kw_only=True):
 
 
 class HeadSpec(Strict, frozen=True, kw_only=True):
-    """One head. `source` `column`: labels of `datasets`' column with at least `min_images` training photos;
-    `queries`: words of titles; `imagenet`: the packaged classifier's classes, distilled from it."""
+    """One head. `source` `column`: labels of `datasets`' column with at least `min_images` training photos, in a
+    multi-label head several of them with `|` between; `queries`: words of titles; `imagenet`: the packaged
+    classifier's classes, distilled from it."""
 
     id: StableId
     column: str
@@ -69,6 +75,9 @@ class Schedule(Strict, frozen=True, kw_only=True):
     small_size: Count = 144
     minutes: float = 0.0  # 0: no bound; otherwise the cosine ends when either steps or minutes are through
     small_share: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # of the softmax heads' targets
+    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # of the feature that the heads see
+    average: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # decay of the weights' running mean, which is what is exported
 
 
 class Recipe(Strict, frozen=True, kw_only=True):
@@ -89,6 +98,9 @@ class Recipe(Strict, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         names = {d.name for d in self.datasets}
+        for spec in self.datasets:
+            if spec.products_of and spec.products_of not in names:
+                raise ValueError(f"datasets[{spec.name}].products_of: no data set {spec.products_of!r} in this recipe")
         for head in self.heads:
             unknown = set(head.datasets) - names
             if unknown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import time
@@ -35,6 +36,7 @@ class State:
     centres: nn.ParameterDict
     optimiser: torch.optim.Optimizer
     memory: Memory
+    average: Network | None = None  # running mean of the network's weights (Polyak & Juditsky 1992)
     step: int = 0
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -44,6 +46,8 @@ class State:
         part = path.with_suffix(".part")
         state = {"network": self.network.state_dict(), "centres": self.centres.state_dict()}
         state["memory"] = self.memory.state_dict()
+        if self.average is not None:
+            state["average"] = self.average.state_dict()
         numbers = {"step": self.step, "seconds": self.seconds, "history": self.history}
         torch.save({**state, "optimiser": self.optimiser.state_dict(), **numbers}, part)
         part.replace(path)
@@ -55,14 +59,29 @@ class State:
         self.centres.load_state_dict(saved["centres"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.memory.load_state_dict(saved["memory"])
+        if self.average is not None:
+            self.average.load_state_dict(saved["average"])
         self.step, self.seconds, self.history = saved["step"], saved["seconds"], saved["history"]
+
+    @property
+    def best(self) -> Network:
+        """The network to export: the running mean where the recipe keeps one."""
+        return self.network if self.average is None else self.average
+
+    @torch.no_grad()
+    def follow(self, decay: float) -> None:
+        """Move the running mean; it follows faster at first, while the weights still move far."""
+        if self.average is not None:
+            share = 1 - min(decay, (1 + self.step) / (10 + self.step))
+            for mean, new in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                mean.lerp_(new, share)
 
 
 def new_state(recipe: Recipe, corpus: Corpus) -> State:
     """A network that starts at what is known: packaged weights, the packaged classifier, the PCA embedding."""
     torch.manual_seed(recipe.seed)
     sizes = {t.spec.id: len(t.values) for t in corpus.heads}
-    network = Network(recipe.trunk, sizes, recipe.pretrained)
+    network = Network(recipe.trunk, sizes, recipe.pretrained, recipe.schedule.dropout)
     products = int(corpus.products.max()) + 1
     centres = nn.ParameterDict(
         {
@@ -81,7 +100,8 @@ def new_state(recipe: Recipe, corpus: Corpus) -> State:
     ]
     optimiser = torch.optim.AdamW(groups, lr=rates.trunk_rate, weight_decay=rates.weight_decay)
     memory = Memory(recipe.metric.memory, network.catalyzer.out_features)
-    return State(network, centres, optimiser, memory)
+    average = copy.deepcopy(network).eval() if rates.average else None
+    return State(network, centres, optimiser, memory, average)
 
 
 def total_loss(
@@ -97,8 +117,10 @@ def total_loss(
             loss = losses.distillation(logits[:n], teacher)
         else:
             target = torch.from_numpy(head.targets[numbers]).repeat(2, *[1] * (head.targets.ndim - 1))
-            multi = head.spec.kind == "multi_label"
-            loss = losses.multi_label_softmax(logits, target) if multi else losses.softmax_loss(logits, target)
+            if head.spec.kind == "multi_label":
+                loss = losses.multi_label_softmax(logits, target)
+            else:
+                loss = losses.softmax_loss(logits, target, recipe.schedule.smoothing)
         parts[name] = loss * head.spec.weight
     products = torch.from_numpy(corpus.products[numbers])
     identity = torch.from_numpy(numbers)
@@ -179,6 +201,7 @@ def train_step(
         group["lr"] = group["rate"] * warm * 0.5 * (1 + math.cos(math.pi * done))
     size = plan.small_size if done < plan.small_share else recipe.size
     generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + state.step)
+    torch.manual_seed(recipe.seed * 1_000_003 + state.step)  # dropout: the same after a resumption
     photos = corpus.pixels(numbers)
     views = [augment(photos, view, size, generator) for view in (WEAK, STRONG)]
     result: Outputs = state.network(torch.cat(views).contiguous(memory_format=torch.channels_last))
@@ -188,5 +211,6 @@ def train_step(
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(state.network.parameters(), 10.0)
     state.optimiser.step()
+    state.follow(plan.average)
     numbers_of = {name: float(part.detach()) for name, part in parts.items()}
     return {"loss": float(loss.detach()), **numbers_of, "p": float(state.network.pool.p.detach())}

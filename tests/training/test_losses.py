@@ -27,6 +27,14 @@ def log_softmax(row: list[float]) -> list[float]:
     return [v - total for v in row]
 
 
+def test_smoothing_spreads_its_share_over_all_labels() -> None:
+    row = [2.0, -1.0, 0.5, 0.0]
+    logs = log_softmax(row)
+    expected = -(0.8 * logs[2] + 0.2 * sum(logs) / 4)
+    loss = losses.softmax_loss(torch.tensor([row]), torch.tensor([2]), smoothing=0.2)
+    assert float(loss) == pytest.approx(expected, abs=1e-6)
+
+
 def test_softmax_skips_photos_without_a_label() -> None:
     logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     targets = torch.tensor([0, -1, 2, -1, 1])

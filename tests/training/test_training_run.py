@@ -19,6 +19,7 @@ from training.corpus import batches, load_corpus
 from training.evaluation import evaluate
 from training.graph import deployable, epoch_of, run_torch
 from training.model import Network
+from training.start import PENALTY, fit_head
 from training.studio import TEST_IDENTITIES, write_dataset
 from training.train import State, new_state, train_step
 
@@ -139,7 +140,46 @@ def test_a_run_that_was_cut_goes_on_bit_for_bit(made: tuple[Path, Manifest], tmp
     steps(resumed, 1)
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, resumed.network.state_dict()[name]), name
+    for name, value in whole.best.state_dict().items():
+        assert torch.equal(value, resumed.best.state_dict()[name]), name
     assert torch.equal(whole.centres["hash"], resumed.centres["hash"])
+
+
+def test_the_exported_weights_are_the_running_mean(made: tuple[Path, Manifest], tmp_path: Path) -> None:
+    recipe = tiny.tiny_recipe()
+    corpus = load_corpus(recipe, tmp_path, made[0].parent / "run" / "cache")
+    state = new_state(recipe, corpus)
+    mean = state.network.embed.weight.detach().clone().double()
+    for step, numbers in zip(range(3), batches(recipe, corpus, 0), strict=False):
+        train_step(recipe, state, corpus, numbers, 0.0)
+        state.step += 1
+        share = 1 - min(0.9, (1 + step) / (10 + step))
+        mean += share * (state.network.embed.weight.detach().double() - mean)
+    assert state.best is not state.network
+    torch.testing.assert_close(state.best.embed.weight.double(), mean, rtol=0, atol=1e-6)
+
+
+def test_heads_start_at_the_optimum_of_the_frozen_feature(made: tuple[Path, Manifest], tmp_path: Path) -> None:
+    recipe = tiny.tiny_recipe()
+    corpus = load_corpus(recipe, tmp_path, made[0].parent / "run" / "cache")
+    target = next(t for t in corpus.heads if t.spec.id == "studio.category")
+    head = torch.nn.Linear(1280, len(target.values))
+    fit_head(head, target, corpus)
+    photos = corpus.sets[0]
+    train = np.concatenate([photos.index("train", False), photos.index("train", True)])
+    feature = torch.from_numpy(corpus.teacher.feature[train].astype(np.float32))
+    labels = torch.from_numpy(target.targets[train])
+
+    def penalised(weight: torch.Tensor) -> float:
+        scaled = weight * (feature.std(0, correction=0) + 1e-3)
+        loss = torch.nn.functional.cross_entropy(feature @ weight.T + head.bias.detach(), labels)
+        return float(loss + PENALTY * scaled.square().sum())
+
+    best = penalised(head.weight.detach())
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(10):  # convex: every step away from the optimum is uphill
+        step = torch.randn(head.weight.shape, generator=generator)
+        assert penalised(head.weight.detach() + step * 0.1) > best
 
 
 def test_the_epoch_follows_the_hash_path_alone() -> None:

@@ -37,7 +37,9 @@ def tiny_recipe(steps: int = 2) -> Recipe:
             HeadSpec(id="query", column="query", source="queries", kind="multi_label", datasets=["studio"]),
         ],
         metric=Metric(memory=16),
-        schedule=Schedule(steps=steps, warmup=1, small_size=32, small_share=0.5),
+        schedule=Schedule(
+            steps=steps, warmup=1, small_size=32, small_share=0.5, smoothing=0.1, dropout=0.2, average=0.9
+        ),
     )
 
 
