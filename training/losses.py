@@ -96,9 +96,7 @@ def contrastive(
 
 def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
     """KL divergence of `softmax(logits)` from `softmax(teacher)`, both `[n, l]` (Hinton et al. 2015, temperature 1)."""
-    return F.kl_div(
-        wide(logits).log_softmax(1), wide(teacher).log_softmax(1), reduction="batchmean", log_target=True
-    )
+    return F.kl_div(wide(logits).log_softmax(1), wide(teacher).log_softmax(1), reduction="batchmean", log_target=True)
 
 
 def relational(feature: Tensor, teacher: Tensor) -> Tensor:
