@@ -18,22 +18,31 @@ _TYPE = "urn:groknet:problem:"
 class Problem(Exception):
     """Raised anywhere inside a request; becomes the answer. `code` is stable, `detail` is for people."""
 
-    def __init__(self, status: int, code: str, detail: str, *, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        retry_after_s: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
         self.detail = detail
         self.retry_after_s = retry_after_s
+        self.headers = dict(headers or {})
 
     def response(self) -> JSONResponse:
-        """The answer itself; 503s tell when to come back."""
+        """The answer itself; 429s and 503s tell when to come back."""
         body = {
             "type": _TYPE + self.code,
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail,
         }
-        headers = {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
+        headers = self.headers | ({} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)})
         return JSONResponse(body, self.status, headers=headers, media_type=MEDIA_TYPE)
 
 

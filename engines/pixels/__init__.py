@@ -5,7 +5,19 @@ bundle's manifest asks for, and as a small WebP thumbnail; every piece of metada
 bounds on bytes and time, are `workers/intake`'s; scaling of values is inside the network's graph.
 """
 
+from engines.pixels.box import Box
 from engines.pixels.decode import DecodedPhoto, decode, decode_photo, thumbnail
 from engines.pixels.limits import PixelLimits
+from engines.pixels.nvimgcodec import JpegDecoder, JpegDecoderName, open_jpeg_decoder
 
-__all__ = ["DecodedPhoto", "PixelLimits", "decode", "decode_photo", "thumbnail"]
+__all__ = [
+    "Box",
+    "DecodedPhoto",
+    "JpegDecoder",
+    "JpegDecoderName",
+    "PixelLimits",
+    "decode",
+    "decode_photo",
+    "open_jpeg_decoder",
+    "thumbnail",
+]

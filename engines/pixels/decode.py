@@ -8,15 +8,19 @@ Pillow frees the interpreter lock while it decodes and resizes.
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from engines.pixels._colour import to_rgb
 from engines.pixels._structure import check_jpeg, check_png
+from engines.pixels.box import Box, cut
 from engines.pixels.limits import PixelLimits
+from engines.pixels.nvimgcodec import JpegDecoder
 from schemas.errors import Invalid
 from schemas.manifest import Preprocess
 
@@ -62,18 +66,31 @@ class DecodedPhoto:
     height: int
 
 
-def decode(data: bytes, preprocess: Preprocess, limits: PixelLimits = _DEFAULT_LIMITS) -> np.ndarray:
-    """Decode one photo to the network's input.
+def decode(
+    data: bytes,
+    preprocess: Preprocess,
+    limits: PixelLimits = _DEFAULT_LIMITS,
+    box: Box | None = None,
+    jpeg: JpegDecoder | None = None,
+) -> np.ndarray:
+    """Decode one photo, or the part of it within `box`, to the network's input.
+
+    Args:
+        box: the subject in the upright photo; its edges are rounded to whole pixels of what was decoded, and it is
+            cut out before the resize, as if the photo had ended there. Without it: the whole photo.
+        jpeg: decodes the JPEGs that it can, behind the same guards; its pixels differ from Pillow's by less than 1 of
+            255 on average and by 8 at most. What it cannot decode, and all else, is Pillow's to decode or refuse.
 
     Returns:
-        uint8 [preprocess.height, preprocess.width, 3], upright sRGB, equal for equal bytes and equal
-        pre-processing whoever asks.
+        uint8 [preprocess.height, preprocess.width, 3], upright sRGB, equal for equal bytes, pre-processing and
+        `jpeg`, whoever asks.
 
     Raises:
         Invalid: stage `decode`; `error` is one of `empty`, `not_an_image`, `format_not_allowed`, `too_many_pixels`,
             `too_many_scans`, `animated`, `truncated`, `corrupt`.
+        RuntimeError: the device of `jpeg` failed; no photo is to blame.
     """
-    upright, _, _ = _upright(data, preprocess, limits)
+    upright, _, _ = _upright(data, preprocess, limits, box, jpeg)
     return _fit(upright, preprocess)
 
 
@@ -82,9 +99,10 @@ def decode_photo(
     preprocess: Preprocess,
     thumbnail_side: int = THUMBNAIL_SIDE,
     limits: PixelLimits = _DEFAULT_LIMITS,
+    jpeg: JpegDecoder | None = None,
 ) -> DecodedPhoto:
     """Decode once, return the same pixels as `decode` and a thumbnail; raises as `decode` does."""
-    upright, width, height = _upright(data, preprocess, limits)
+    upright, width, height = _upright(data, preprocess, limits, jpeg=jpeg)
     return DecodedPhoto(_fit(upright, preprocess), _thumbnail(upright, thumbnail_side), width, height)
 
 
@@ -98,11 +116,18 @@ def thumbnail(data: bytes, side: int = THUMBNAIL_SIDE, limits: PixelLimits = _DE
     return _thumbnail(upright, side)
 
 
-def _upright(data: bytes, preprocess: Preprocess, limits: PixelLimits) -> tuple[Image.Image, int, int]:
-    """The decoded, perhaps reduced, upright RGB photo, and the upright width and height of the original."""
-    image = _open(data, limits)
+def _upright(
+    data: bytes,
+    preprocess: Preprocess,
+    limits: PixelLimits,
+    box: Box | None = None,
+    jpeg: JpegDecoder | None = None,
+) -> tuple[Image.Image, int, int]:
+    """The decoded, perhaps cut and reduced, upright RGB photo, and the upright width and height of the original."""
+    image, ends = _open(data, limits)
     _check_header(image, limits)
     width, height = image.size
+    whole = jpeg.decode(data, width * height) if jpeg is not None and ends and _is_plain(image) else None
     try:
         # PNG may hold its EXIF behind the pixels, and cannot be reduced: load first. JPEG must be drafted first.
         if image.format == "PNG":
@@ -110,9 +135,20 @@ def _upright(data: bytes, preprocess: Preprocess, limits: PixelLimits) -> tuple[
         orientation = _orientation(image)
         turned = orientation in _TURNED
         wanted = (preprocess.width, preprocess.height)
-        image.draft("RGB", wanted[::-1] if turned else wanted)
-        image.load()
+        if box is not None:  # the part has to have the pixels that are wanted, so the whole needs more
+            wanted = (math.ceil(wanted[0] / (box.right - box.left)), math.ceil(wanted[1] / (box.bottom - box.top)))
+        wanted = wanted[::-1] if turned else wanted
         profile = image.info.get("icc_profile")
+        if whole is not None and whole.shape[:2] == (height, width):
+            image = _averaged(Image.fromarray(whole), wanted)
+        else:
+            image.draft("RGB", wanted)
+            if isinstance(image, JpegImageFile):
+                image.decodermaxblock = len(data)  # one read in place of one each 64 KB saves 1 % of a decode
+            image.load()
+            profile = image.info.get("icc_profile", profile)
+        if box is not None:
+            image = cut(image, box.lying(orientation))
         image = _reduced(image, preprocess)
         if orientation in _ORIENTATIONS:
             image = image.transpose(_ORIENTATIONS[orientation])
@@ -122,6 +158,19 @@ def _upright(data: bytes, preprocess: Preprocess, limits: PixelLimits) -> tuple[
     except Exception as error:  # a decoder that fails on these bytes, in whatever way, speaks of these bytes alone
         raise _decoder_error(error) from None
     return (rgb, height, width) if turned else (rgb, width, height)
+
+
+def _is_plain(image: Image.Image) -> bool:
+    """Whether every decoder reads these colours alike: luma and chroma, numbered as JFIF and EXIF have them."""
+    if not isinstance(image, JpegImageFile) or image.mode != "RGB":
+        return False
+    return [layer[0] for layer in image.layer] == [1, 2, 3] and image.info.get("adobe_transform") != 0
+
+
+def _averaged(image: Image.Image, wanted: tuple[int, int]) -> Image.Image:
+    """A whole photo at the scale that `draft` decodes to: the largest of 1, 1/2, 1/4 and 1/8 not below `wanted`."""
+    most = min(image.width // wanted[0], image.height // wanted[1])
+    return image.reduce(min(8, 1 << (most.bit_length() - 1))) if most > 1 else image
 
 
 def _reduced(image: Image.Image, preprocess: Preprocess) -> Image.Image:
@@ -135,12 +184,13 @@ def _reduced(image: Image.Image, preprocess: Preprocess) -> Image.Image:
     return image.reduce(factor)
 
 
-def _open(data: bytes, limits: PixelLimits) -> Image.Image:
-    """Read the header; raises Invalid."""
+def _open(data: bytes, limits: PixelLimits) -> tuple[Image.Image, bool]:
+    """Read the header, and whether it is a JPEG that has its end; raises Invalid."""
+    ends = False
     if not data:
         raise Invalid("decode", "empty", "the photo has no bytes; send it again")
     if data.startswith(b"\xff\xd8\xff"):
-        check_jpeg(data, limits.max_scans)
+        ends = check_jpeg(data, limits.max_scans)
     elif data.startswith(b"\x89PNG"):
         check_png(data)
     elif not (data.startswith(b"RIFF") and data[8:12] == b"WEBP"):
@@ -148,7 +198,7 @@ def _open(data: bytes, limits: PixelLimits) -> Image.Image:
             raise Invalid("decode", "format_not_allowed", "not a JPEG, PNG or WebP photo; convert it to one of them")
         raise Invalid("decode", "not_an_image", "the bytes are not a photo; send JPEG, PNG or WebP")
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(io.BytesIO(data), formats=FORMATS), ends
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Invalid("decode", "too_many_pixels", "too many pixels; send a smaller photo") from None
     except MemoryError:

@@ -12,11 +12,18 @@ from workers.indexer.recent import Recent
 
 
 class NeighboursRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """`POST /v1/neighbours`: the k nearest photos of each hash; their `epoch` keeps two hash spaces apart."""
+    """`POST /v1/neighbours`: the k nearest photos of each hash; their `epoch` keeps two hash spaces apart.
+
+    `radius`: none farther than so many bits of 256. `categories`, `states`: only photos of listings whose seller named
+    one of these categories, and that are in one of these states; null: of any.
+    """
 
     hashes: list[HashHex]
     k: Annotated[int, Meta(ge=1)]
     epoch: Epoch
+    radius: Annotated[int, Meta(ge=0, le=256)] | None = None
+    categories: Annotated[list[str], Meta(min_length=1, max_length=100)] | None = None
+    states: Annotated[list[str], Meta(min_length=1, max_length=100)] | None = None
 
 
 class Neighbour(msgspec.Struct, frozen=True, kw_only=True):

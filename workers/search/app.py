@@ -16,11 +16,14 @@ from engines.recognition import RecognitionEngine
 from schemas.errors import EpochMismatch, Reject, Transient
 from workers import metrics
 from workers.problems import FAULT, HANDLERS, Problem
+from workers.search.admission import PHOTO_COST, READ_COST, Admission
 from workers.search.assets import page_routes
-from workers.search.handlers import Handlers
 from workers.search.indexers import Indexers
 from workers.search.inference import ENGINE_LABEL, Inference
+from workers.search.listings import ListingHandlers
 from workers.search.openapi import describe
+from workers.search.photos import PhotoHandlers
+from workers.search.service import Service
 from workers.search.settings import SearchSettings
 from workers.serving import Health, operations_routes
 from workers.stores import Store
@@ -39,7 +42,8 @@ def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionE
     """
     indexers = Indexers(settings.indexer_urls, settings.indexer_timeout_s, callers=settings.max_waiting)
     inference = Inference(engine, health, max_waiting=settings.max_waiting, timeout_s=settings.answer_timeout_s)
-    handlers = Handlers(settings, store=store, indexers=indexers, inference=inference, health=health)
+    service = Service(settings, store=store, indexers=indexers, inference=inference, health=health)
+    photos, listings, admission = PhotoHandlers(service), ListingHandlers(service), Admission(settings)
     manifest = engine.manifest
     stop = threading.Event()
 
@@ -54,6 +58,10 @@ def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionE
                 health.mark_ready()
             stop.wait(settings.probe_interval_s if health.started else _WARMING_S)
 
+    def route(path: str, endpoint: Endpoint, method: str = "GET", cost: float = READ_COST) -> Route:
+        pattern = path.replace("{listing_id}", "{listing_id:path}")  # an id may hold slashes
+        return Route(pattern, _admitted(path, endpoint, admission, cost), methods=[method])
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         metrics.MODEL_INFO.labels(manifest.model_version, ENGINE_LABEL, manifest.epoch).set(1)
@@ -63,16 +71,20 @@ def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionE
         yield
         stop.set()
         inference.close()
-        handlers.close()
+        service.close()
         prober.join()
         indexers.close()
 
     return Starlette(
         routes=[
-            Route("/v1/search", _counted("/v1/search", handlers.search), methods=["POST"]),
-            Route("/v1/listings/{listing_id:path}", _counted("/v1/listings/{listing_id}", handlers.listing)),
-            Route("/v1/thumbnail", _counted("/v1/thumbnail", handlers.thumbnail)),
-            Route("/v1/recent", _counted("/v1/recent", handlers.recent)),
+            route("/v1/search", photos.search, "POST", PHOTO_COST),
+            route("/v1/predict", photos.predict, "POST", PHOTO_COST),
+            route("/v1/listings:batch", listings.batch, "POST"),
+            route("/v1/listings/{listing_id}/similar", listings.similar),
+            route("/v1/listings/{listing_id}/duplicates", listings.duplicates),
+            route("/v1/listings/{listing_id}", listings.listing),
+            route("/v1/thumbnail", listings.thumbnail),
+            route("/v1/recent", listings.recent),
             Route("/openapi.json", _described(describe(settings))),
             *page_routes(settings.max_upload_bytes),
             *operations_routes(health),
@@ -82,12 +94,13 @@ def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionE
     )
 
 
-def _counted(route: str, endpoint: Endpoint) -> Endpoint:
-    """Turn the errors that steer into problems, and count every answer by route and status."""
+def _admitted(route: str, endpoint: Endpoint, admission: Admission, cost: float) -> Endpoint:
+    """Let in who may come in, turn the errors that steer into problems, count every answer by route and status."""
 
     async def answer(request: Request) -> Response:
         try:
-            response = await endpoint(request)
+            with admission.admit(request, cost):
+                response = await endpoint(request)
         except (Problem, Reject, Transient, EpochMismatch) as error:
             response = _as_problem(error).response()
         except Exception:

@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
 from schemas.manifest import Manifest
 from schemas.predictions import RemovalMarker, StoredListing
 from workers.indexer.recent import Recent
-from workers.indexer.wire import HeldListing, Neighbour
+from workers.indexer.wire import HeldListing, Neighbour, NeighboursRequest
+from workers.search import rerank
 from workers.search.answers import Freshness, RecentListing, Similar
 from workers.search.indexers import Indexers
 from workers.search.naming import Names, thumbnail_path
+from workers.search.params import ANY, Filters
 from workers.stores import Store
 
 MAX_PHOTOS = 20  # of one listing: so many neighbours a listing are enough, whatever they are
+MAX_ASKED = 2_000  # photos of one hash that an indexer gives at most
+SPARE = 5  # listings asked for beyond those wanted: removals are rare and leave the index within a second
+HASH_BITS = 256
 _US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A listing by its nearest photo; `listing` is None while the store does not know what the index holds."""
+
+    photo: Neighbour
+    listing: StoredListing | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is looked for: `count` listings that pass `only`, none of them `without`, none farther than `radius`."""
+
+    count: int
+    without: str | None = None
+    only: Filters = ANY
+    radius: int = HASH_BITS
 
 
 class Finder:
@@ -24,30 +52,68 @@ class Finder:
         self._manifest = manifest
         self._names = names
 
-    def similar(self, hash_hex: str, k: int, language: str) -> list[Similar]:
-        """The k listings nearest to a hash, by their nearest photo; a listing removed meanwhile is left out."""
-        nearest = self._nearest_photos(hash_hex, k)
-        stored = self._store.get([n.listing_id for n in nearest]) if nearest else {}
-        found: list[Similar] = []
-        for photo in nearest:
-            listing = stored.get(photo.listing_id)
-            if isinstance(listing, RemovalMarker):
-                continue
-            found.append(self._similar(photo, listing, language))
-        return found[:k]
-
-    def _nearest_photos(self, hash_hex: str, k: int) -> list[Neighbour]:
-        """One photo a listing, nearest first, k listings and a few to spare for those removed meanwhile."""
-        wanted = k + 5  # removals are rare and leave the index within a second
-        ask = wanted * 2
+    def find(self, hashes: Sequence[str], wanted: Wanted) -> list[Found]:
+        """The listings nearest to any of the hashes, by their nearest photo, nearest first; those removed meanwhile
+        are left out. Asks for more photos as long as there are more and too few listings are wanted ones. The index
+        filters; the store, which is newer, has the last word."""
+        most = MAX_ASKED if wanted.only else min(MAX_ASKED, (wanted.count + 1) * MAX_PHOTOS)
+        ask = min((wanted.count + SPARE) * 2, most)
+        stored: dict[str, StoredListing | RemovalMarker] = {}
         while True:
-            photos = self._indexers.neighbours(hash_hex, ask, self._manifest.epoch)
-            nearest: dict[str, Neighbour] = {}
-            for photo in photos:
+            query = NeighboursRequest(
+                hashes=list(hashes),
+                k=ask,
+                epoch=self._manifest.epoch,
+                radius=wanted.radius if wanted.radius < HASH_BITS else None,
+                categories=sorted(wanted.only.categories) or None,
+                states=sorted(wanted.only.states) or None,
+            )
+            photos = self._indexers.neighbours(query)
+            found = self._chosen(photos, wanted, stored)
+            exhausted = len(photos) < ask or photos[-1].distance > wanted.radius
+            if len(found) >= wanted.count or exhausted or ask >= most:
+                return found[: wanted.count]
+            ask = min(ask * 2, most)
+
+    def _chosen(
+        self, photos: Sequence[Neighbour], wanted: Wanted, stored: dict[str, StoredListing | RemovalMarker]
+    ) -> list[Found]:
+        """One photo a listing, of those that are wanted; `stored` is what was read before and is added to."""
+        nearest: dict[str, Neighbour] = {}
+        for photo in photos:
+            if photo.distance <= wanted.radius and photo.listing_id != wanted.without:
                 nearest.setdefault(photo.listing_id, photo)
-            if len(nearest) >= wanted or len(photos) < ask or ask >= k * MAX_PHOTOS:
-                return list(nearest.values())
-            ask = min(ask * 2, k * MAX_PHOTOS)
+        chosen = list(nearest.values())[: None if wanted.only else wanted.count + SPARE]
+        unread = [photo.listing_id for photo in chosen if photo.listing_id not in stored]
+        if unread:
+            stored.update(self._store.get(unread))
+        found = []
+        for photo in chosen:
+            listing = stored.get(photo.listing_id)
+            if not isinstance(listing, RemovalMarker) and _passes(listing, wanted.only):
+                found.append(Found(photo, listing))
+        return found
+
+    def reranked(self, hashes: Sequence[str], found: Sequence[Found]) -> list[Found]:
+        """In the order of k-reciprocal re-ranking; a listing whose hash the store does not know stays at the end."""
+        coded = [(one, code) for one in found if (code := self._code(one)) is not None]
+        if len(coded) < 2:
+            return list(found)
+        codes = np.frombuffer(b"".join([bytes.fromhex(hashes[0]), *(code for _, code in coded)]), np.uint8)
+        distances = rerank.hamming(codes.reshape(len(coded) + 1, -1))
+        distances[0, 1:] = distances[1:, 0] = [one.photo.distance for one, _ in coded]
+        order = np.argsort(rerank.k_reciprocal(distances), kind="stable")
+        known = {one.photo.listing_id for one, _ in coded}
+        return [coded[i][0] for i in order] + [one for one in found if one.photo.listing_id not in known]
+
+    def _code(self, found: Found) -> bytes | None:
+        if found.listing is None or found.listing.epoch != self._manifest.epoch:
+            return None
+        return next((bytes.fromhex(r.hash) for r in found.listing.images if r.image_id == found.photo.image_id), None)
+
+    def shown(self, found: Sequence[Found], language: str) -> list[Similar]:
+        """As they are answered."""
+        return [self._similar(one.photo, one.listing, language) for one in found]
 
     def _similar(self, photo: Neighbour, listing: StoredListing | None, language: str) -> Similar:
         return Similar(
@@ -79,6 +145,12 @@ class Finder:
             thumbnail=thumbnail_path(listing.listing_id, listing.images[0].image_id),
             freshness=freshness(listing, entry, searchable=True),
         )
+
+
+def _passes(listing: StoredListing | None, only: Filters) -> bool:
+    if not only:
+        return True
+    return listing is not None and only.pass_(listing.event.category, listing.event.state)
 
 
 def freshness(listing: StoredListing, known: Recent | HeldListing | None, *, searchable: bool | None) -> Freshness:

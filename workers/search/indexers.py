@@ -43,16 +43,22 @@ class Indexers:
         self._pool = urllib3.PoolManager(num_pools=max(1, len(urls)), maxsize=callers, retries=False)
         self._threads = ThreadPoolExecutor(max(1, callers * len(urls)), thread_name_prefix="ask-indexer")
 
-    def neighbours(self, hash_hex: str, k: int, epoch: str) -> list[Neighbour]:
-        """The k nearest photos of all indexers, nearest first, ties by listing and image.
+    def neighbours(self, query: NeighboursRequest) -> list[Neighbour]:
+        """The k photos nearest to any of the hashes, of all indexers; each once, at its least distance, nearest first,
+        ties by listing and image.
 
-        Raises Transient when any of them does not answer: a part of the answer would look like the whole;
+        Raises Transient when an indexer does not answer: a part of the answer would look like the whole;
         EpochMismatch when one holds another epoch.
         """
-        body = msgspec.json.encode(NeighboursRequest(hashes=[hash_hex], k=k, epoch=epoch))
-        answers = self._ask_all("POST", "/v1/neighbours", body)
-        found = {n for answer in answers for n in _decode(answer, Neighbours).neighbours[0]}
-        return sorted(found, key=lambda n: (n.distance, n.listing_id, n.image_id))[:k]
+        body = msgspec.json.encode(query)
+        nearest: dict[tuple[str, str], Neighbour] = {}
+        for answer in self._ask_all("POST", "/v1/neighbours", body):
+            for found in _decode(answer, Neighbours).neighbours:
+                for one in found:
+                    key = one.listing_id, one.image_id
+                    if key not in nearest or one.distance < nearest[key].distance:
+                        nearest[key] = one
+        return sorted(nearest.values(), key=lambda n: (n.distance, n.listing_id, n.image_id))[: query.k]
 
     def listing(self, listing_id: str) -> HeldListing | None:
         """What the index holds of a listing; None when no indexer holds it. Raises Transient."""

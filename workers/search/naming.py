@@ -49,6 +49,10 @@ class Names:
         names = dict.fromkeys(self.name(head, label, language) for head, label in offered)
         return list(names)[:MAX_TAGS]
 
+    def relevant(self, predictions: Predictions) -> Predictions:
+        """Those of the heads that the photo is for."""
+        return predictions
+
     def _ranked(self, predictions: Predictions) -> list[tuple[str, list[Prediction]]]:
         """Heads that learned from all kinds of products first, since one that learned from a single kind has an
         opinion on every photo, its own kind or not; within each, those with an offered label, the surest first."""

@@ -24,6 +24,14 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """For the whole body: 10 MB over a slow uplink of 3 Mbit/s."""
     max_waiting: Positive = 32
     """Requests with a photo that are let in; at 40 ms a photo the last one waits 1.3 s. The next gets 503."""
+    max_requests: Positive = 256
+    """Requests under way of all kinds; a read takes milliseconds, so that so many are a jam. The next gets 503."""
+    tokens: list[Annotated[str, Meta(min_length=16, max_length=256)]] = []
+    """Bearer tokens of those who may ask; none: everybody who reaches the port. 16 characters cannot be guessed."""
+    rate_per_s: Annotated[float, Meta(ge=0)] = 0.0
+    """Photos a second of one client, a read counting a tenth; 0: no limit, as fits loopback. Above it: 429."""
+    rate_burst: Annotated[float, Meta(ge=1)] = 20.0
+    """Photos that a client may send at once before the rate binds."""
     decode_threads: Positive = 2
     """Decoding and asking leave the interpreter lock; one a core."""
     answer_timeout_s: Seconds = 15.0
@@ -41,6 +49,17 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Bits of 256 within which two photos count as nearly equal where the request does not say (`radius=`)."""
     max_radius: Annotated[int, Meta(ge=0, le=256)] = 64
     """Farther apart nothing is a duplicate: a quarter of the bits differs."""
+    category_columns: tuple[str, ...] = (
+        "category",
+        "product",
+        "coarse",
+        "department",
+        "label",
+        "articleType",
+        "subCategory",
+        "masterCategory",
+    )
+    """Columns of training data that say what a thing is; every other head of one label describes it."""
     max_batch: Annotated[int, Meta(ge=1, le=1000)] = 200
     """Listings of one batch read: two screens of a feed, and an answer of about 2 MB."""
     max_recent: Annotated[int, Meta(ge=1, le=1000)] = 64

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from schemas.errors import Invalid
 from workers.problems import Problem
+from workers.search.params import media_type
 
 FIELD = "photo"
 _FORM_OVERHEAD = 16_384  # boundaries and part headers around the photo
@@ -27,10 +28,10 @@ async def read_photo(request: Request, max_bytes: int, timeout_s: float) -> byte
 
     Raises Problem: 408 too slow, 413 too large, 415 not a photo's media type, 422 no photo in it.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    form = media_type == "multipart/form-data"
-    if not form and media_type not in ("", "application/octet-stream") and not media_type.startswith("image/"):
-        detail = f"content-type: {media_type} is no photo; send image/jpeg, image/png or image/webp, or a form"
+    kind = media_type(request)
+    form = kind == "multipart/form-data"
+    if not form and kind not in ("", "application/octet-stream") and not kind.startswith("image/"):
+        detail = f"content-type: {kind} is no photo; send image/jpeg, image/png or image/webp, or a form"
         raise Problem(415, "not-a-photo", detail)
     try:
         async with asyncio.timeout(timeout_s):

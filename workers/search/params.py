@@ -1,0 +1,140 @@
+"""Parameters of the query and JSON bodies, read and bounded; each refusal names the field and what would be right."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+
+from engines.pixels import Box
+from workers.problems import Problem
+
+_ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+_MAX_VALUES = 16  # of one filter
+_MAX_VALUE = 256  # characters: what an event's category may have
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Only listings of one of these categories, and in one of these states; empty: any."""
+
+    categories: frozenset[str] = frozenset()
+    states: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.categories or self.states)
+
+    def pass_(self, category: str | None, state: str) -> bool:
+        """Whether a listing of this category and state is wanted."""
+        return (not self.categories or category in self.categories) and (not self.states or state in self.states)
+
+
+ANY = Filters()
+
+
+def bad(detail: str) -> Problem:
+    """422: a parameter is at fault."""
+    return Problem(422, "bad-parameter", detail)
+
+
+def identifier(text: str, field: str) -> str:
+    """A listing's or an image's id."""
+    if not _ID.fullmatch(text):
+        raise bad(f"{field}: 1 to 128 characters of A-Z a-z 0-9 . _ : / - are an id; this is none")
+    return text
+
+
+def optional_identifier(request: Request, field: str) -> str | None:
+    """An id of the query; None where it is not given."""
+    text = request.query_params.get(field)
+    return None if text is None else identifier(text, field)
+
+
+def language(request: Request, default: str) -> str:
+    """`lang`."""
+    chosen = request.query_params.get("lang", default)
+    if not _LANGUAGE.fullmatch(chosen):
+        raise bad("lang: not a language tag; give one like en or zh-Hant")
+    return chosen
+
+
+def number(request: Request, name: str, default: int, most: int, least: int = 1) -> int:
+    """A whole number."""
+    text = request.query_params.get(name, str(min(default, most)))
+    if not (text.isascii() and text.isdigit() and len(text) <= 6 and least <= int(text) <= most):
+        raise bad(f"{name}: {text[:20]!r} is not a whole number from {least} to {most}")
+    return int(text)
+
+
+def flag(request: Request, name: str, default: bool) -> bool:
+    """`true` or `false`."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if text.lower() not in _FLAGS:
+        raise bad(f"{name}: {text[:20]!r} is neither true nor false")
+    return _FLAGS[text.lower()]
+
+
+def box(request: Request) -> Box | None:
+    """`box`: left,top,right,bottom as shares of the upright photo."""
+    text = request.query_params.get("box")
+    if text is None:
+        return None
+    parts = text.split(",")
+    try:
+        edges = [float(part) for part in parts if len(part) <= 32]
+    except ValueError:
+        edges = []
+    if len(edges) != 4 or len(parts) != 4:
+        raise bad("box: give left,top,right,bottom as shares of the photo's sides, like 0.1,0.2,0.9,0.8")
+    try:
+        return Box(*edges)
+    except ValueError as error:
+        raise bad(str(error)) from None
+
+
+def filters(request: Request) -> Filters:
+    """`category` and `state`, each as often as it is given."""
+    found = {}
+    for name in ("category", "state"):
+        values = request.query_params.getlist(name)
+        if len(values) > _MAX_VALUES or any(not 1 <= len(value) <= _MAX_VALUE for value in values):
+            raise bad(f"{name}: at most {_MAX_VALUES} of them, each of 1 to {_MAX_VALUE} characters")
+        found[name] = frozenset(values)
+    return Filters(found["category"], found["state"])
+
+
+async def json_body(request: Request, kind: type[T], max_bytes: int, timeout_s: float) -> T:
+    """The body as `kind`; raises Problem 400, 408, 413, 415 or 422."""
+    if media_type(request) != "application/json":
+        raise Problem(415, "not-json", "content-type: this takes a body of application/json; say so")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise Problem(413, "too-large", f"body: more than {max_bytes:,} bytes; ask for fewer at once")
+    except TimeoutError:
+        raise Problem(408, "too-slow", f"body: not complete within {timeout_s:g} s; send it again") from None
+    except ClientDisconnect:
+        raise Problem(400, "incomplete", "body: the connection ended before it was complete; send it again") from None
+    try:
+        return msgspec.json.decode(bytes(body), type=kind)
+    except msgspec.ValidationError as error:
+        raise Problem(422, "bad-field", str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Problem(400, "bad-json", "body: not JSON; see /openapi.json for its form") from None
+
+
+def media_type(request: Request) -> str:
+    """Of the body, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -1,0 +1,188 @@
+"""`POST /v1/search` and `POST /v1/predict`: a photo (or a stored listing) in, what it shows and its like out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, field
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from engines.pixels import Box, decode
+from schemas.errors import Invalid
+from schemas.predictions import Predictions
+from workers import metrics
+from workers.problems import Problem
+from workers.search import answers, params, vote
+from workers.search.answers import CategoryShare, PredictAnswer, SearchAnswer, SearchByListing
+from workers.search.finder import Found, Wanted
+from workers.search.inference import Recognised
+from workers.search.params import Filters
+from workers.search.service import Service, answered
+from workers.search.suggest import Suggester
+from workers.search.uploads import photo_problem, read_photo
+from workers.search.vote import Ballot, Voting
+
+_MAX_JSON = 4_096  # bytes of a body that names a listing and a photo
+RERANKED = 50  # listings that are re-ranked, the nearest; the paper's k1 of 20 needs some around them
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The parameters of a search."""
+
+    k: int
+    language: str
+    box: Box | None
+    only: Filters
+    vote: bool
+    rerank: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is searched for: one photo just recognised, or photos of a stored listing."""
+
+    hashes: list[str]
+    predictions: Predictions
+    listing_id: str | None = None
+    image_ids: list[str] = field(default_factory=list)
+
+
+class PhotoHandlers:
+    """One an application; `_photos` counts the requests with a photo that are let in (event loop only)."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._settings = service.settings
+        self._voting = Voting(service.manifest)
+        self._suggester = Suggester(service.manifest, service.names, service.settings.category_columns)
+        self._photos = 0
+
+    async def search(self, request: Request) -> Response:
+        """`POST /v1/search`."""
+        began = time.perf_counter()
+        asked = self._asked(request)
+        if params.media_type(request) == "application/json":
+            return await self._by_listing(request, asked, began)
+        with self._let_in():
+            data = await read_photo(request, self._settings.max_upload_bytes, self._settings.upload_timeout_s)
+            async with self._service.in_time():
+                recognised = await self._recognise(data, asked.box)
+                seen = _Seen([recognised.hash], recognised.predictions)
+                found = await self._find(seen, asked)
+        return self._answer(asked, seen, found, began)
+
+    async def predict(self, request: Request) -> Response:
+        """`POST /v1/predict`."""
+        began = time.perf_counter()
+        language, box = params.language(request, self._settings.language), params.box(request)
+        with self._let_in():
+            data = await read_photo(request, self._settings.max_upload_bytes, self._settings.upload_timeout_s)
+            async with self._service.in_time():
+                seen = await self._recognise(data, box)
+        suggestions = self._suggester.suggest(seen.predictions, language)
+        answer = PredictAnswer(
+            model_version=self._service.manifest.model_version,
+            epoch=self._service.manifest.epoch,
+            hash=seen.hash,
+            box=_edges(box),
+            category=suggestions.category,
+            attributes=suggestions.attributes,
+            title_words=suggestions.title_words,
+            predictions=self._service.names.named(seen.predictions, language),
+            took_s=round(time.perf_counter() - began, 4),
+        )
+        return answered(answer)
+
+    def _asked(self, request: Request) -> _Asked:
+        settings = self._settings
+        return _Asked(
+            k=params.number(request, "k", settings.default_k, settings.max_k),
+            language=params.language(request, settings.language),
+            box=params.box(request),
+            only=params.filters(request),
+            vote=params.flag(request, "vote", settings.vote),
+            rerank=params.flag(request, "rerank", settings.rerank),
+        )
+
+    @contextmanager
+    def _let_in(self) -> Iterator[None]:
+        """Around a photo; raises Problem 503 when there are too many."""
+        if self._photos >= self._settings.max_waiting:
+            detail = f"{self._photos} photos are being looked at already; ask again in a second"
+            raise Problem(503, "busy", detail, retry_after_s=1)
+        self._photos += 1
+        try:
+            yield
+        finally:
+            self._photos -= 1
+
+    async def _recognise(self, data: bytes, box: Box | None) -> Recognised:
+        service = self._service
+        preprocess = service.manifest.preprocess
+        try:
+            with metrics.SEARCH_SECONDS.labels("decode").time():
+                pixels = await service.run(service.decoders, lambda: decode(data, preprocess, box=box))
+            with metrics.SEARCH_SECONDS.labels("recognise").time():
+                return await asyncio.wrap_future(service.inference.submit(pixels))
+        except Invalid as error:
+            raise photo_problem(error) from None
+
+    async def _by_listing(self, request: Request, asked: _Asked, began: float) -> Response:
+        if asked.box is not None:
+            raise params.bad("box: a stored listing's photos are compared whole; send the photo itself to cut it")
+        body = await params.json_body(request, SearchByListing, _MAX_JSON, self._settings.upload_timeout_s)
+        listing_id = params.identifier(body.listing_id, "listing_id")
+        image_id = None if body.image_id is None else params.identifier(body.image_id, "image_id")
+        async with self._service.in_time():
+            looked = await self._service.looked(listing_id, image_id)
+            rows = {row.image_id: row.predictions for row in looked.stored.images}
+            predictions = looked.stored.summary.predictions if image_id is None else rows[image_id]
+            seen = _Seen(looked.hashes, predictions, listing_id, looked.image_ids)
+            found = await self._find(seen, asked)
+        return self._answer(asked, seen, found, began)
+
+    async def _find(self, seen: _Seen, asked: _Asked) -> list[Found]:
+        """Enough listings to answer, to vote and to re-rank."""
+        count = max(asked.k, vote.VOTERS if asked.vote else 0, RERANKED if asked.rerank else 0)
+        wanted = Wanted(count, seen.listing_id, asked.only)
+        with metrics.SEARCH_SECONDS.labels("find").time():
+            return await self._service.read(lambda: self._service.finder.find(seen.hashes, wanted))
+
+    def _answer(self, asked: _Asked, seen: _Seen, found: Sequence[Found], began: float) -> Response:
+        service = self._service
+        ordered = service.ordered(seen.hashes, found, asked.k, reranked=asked.rerank)
+        categories = self._vote(seen.predictions, found) if asked.vote and not asked.only.categories else []
+        took_s = time.perf_counter() - began
+        metrics.SEARCH_SECONDS.labels("total").observe(took_s)
+        answer = SearchAnswer(
+            model_version=service.manifest.model_version,
+            epoch=service.manifest.epoch,
+            hash=seen.hashes[0],
+            listing_id=seen.listing_id,
+            image_ids=seen.image_ids,
+            box=_edges(asked.box),
+            predictions=service.names.named(seen.predictions, asked.language),
+            categories=categories,
+            neighbours=service.finder.shown(ordered, asked.language),
+            reranked=asked.rerank,
+            stale=service.health.stale,
+            took_s=round(took_s, 4),
+        )
+        return answered(answer)
+
+    def _vote(self, predictions: Predictions, found: Sequence[Found]) -> list[CategoryShare]:
+        ballots = [
+            Ballot(one.photo.listing_id, one.listing.event.category, one.photo.distance)
+            for one in found[: vote.VOTERS]
+            if one.listing is not None
+        ]
+        return self._voting.count(predictions, ballots)
+
+
+def _edges(box: Box | None) -> answers.Box | None:
+    return None if box is None else astuple(box)

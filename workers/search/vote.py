@@ -1,0 +1,116 @@
+"""The category by vote: what the photo alone says, and what sellers called the listings that look like it.
+
+A neighbour at d bits has the weight exp(-(d - nearest) / SCALE_BITS); a category's *neighbour share* is its part of
+all their weight. *Own* is the calibrated probability of the head whose labels are the shop's categories: the one that
+knows the most of the neighbours' weight, and at least half of it. With it, the share of the vote is
+OWN_WEIGHT · own + (1 - OWN_WEIGHT) · neighbour share, scaled to add up to 1; without it, the neighbour share alone.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from schemas.manifest import Head, Manifest
+from schemas.predictions import Predictions
+from workers.search.answers import CategoryShare
+
+VOTERS = 20  # listings that vote, nearest first
+_KNOWN = 0.5  # of the neighbours' weight: a head that knows less of it is of another kind of category
+_DIGITS = 4
+_SPLIT = re.compile(r"[/>|]")
+_WORDS = re.compile(r"[^\W_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class VoteRule:
+    """How much the photo's own prediction counts (0 to 1), and over how many bits a neighbour's weight falls to 1/e."""
+
+    own_weight: float = 0.5
+    scale_bits: float = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """A listing that looks like the photo, at `distance` bits; without a category it does not vote."""
+
+    listing_id: str
+    category: str | None
+    distance: int
+
+
+RULE = VoteRule()
+
+
+class Voting:
+    """Votes over one bundle's heads. Thread-safe."""
+
+    def __init__(self, manifest: Manifest, rule: VoteRule = RULE) -> None:
+        self._rule = rule
+        self._texts = {head.id: _texts(head) for head in manifest.heads if head.kind == "softmax"}
+
+    def count(self, predictions: Predictions, ballots: Sequence[Ballot]) -> list[CategoryShare]:
+        """Every category that anybody names, best first, ties by name. Empty where no neighbour has a category."""
+        weights = self._weights(ballots)
+        total = sum(weights.values())
+        if not total:
+            return []
+        voters: dict[str, list[str]] = {}
+        shares: dict[str, float] = {}
+        for ballot, weight in weights.items():
+            category = str(ballot.category)
+            voters.setdefault(category, []).append(ballot.listing_id)
+            shares[category] = shares.get(category, 0.0) + weight / total
+        own = self._own(predictions, shares)
+        most = (self._rule.own_weight * sum(own.values()) + 1 - self._rule.own_weight) if own else 1.0
+        mine = self._rule.own_weight if own else 0.0
+        counted = [
+            CategoryShare(
+                category=category,
+                share=round((mine * own.get(category, 0.0) + (1 - mine) * shares.get(category, 0.0)) / most, _DIGITS),
+                own=own.get(category, 0.0),
+                neighbours=round(shares.get(category, 0.0), _DIGITS),
+                voters=voters.get(category, []),
+            )
+            for category in {**shares, **own}
+        ]
+        return sorted(counted, key=lambda one: (-one.share, one.category))
+
+    def _weights(self, ballots: Sequence[Ballot]) -> dict[Ballot, float]:
+        """Of the VOTERS nearest that have a category."""
+        voting = sorted((b for b in ballots if b.category), key=lambda b: (b.distance, b.listing_id))[:VOTERS]
+        return {b: math.exp((voting[0].distance - b.distance) / self._rule.scale_bits) for b in voting}
+
+    def _own(self, predictions: Predictions, shares: Mapping[str, float]) -> dict[str, float]:
+        """Category, as the shop writes it where a neighbour has it, to the probability that the photo alone gives."""
+        best: tuple[float, str] = (0.0, "")
+        for head, texts in self._texts.items():
+            known = sum(share for category, share in shares.items() if _label(category, texts) is not None)
+            if head in predictions and known > best[0] + 1e-9:
+                best = (known, head)
+        if best[0] < _KNOWN:
+            return {}
+        texts = self._texts[best[1]]
+        written = {_label(category, texts): category for category in sorted(shares, key=lambda c: shares[c])}
+        names = {label: text for text, label in reversed(texts.items())}
+        return {written.get(p.label, names[p.label]): p.probability for p in predictions[best[1]] if p.label in names}
+
+
+def _texts(head: Head) -> dict[str, str]:
+    """Plain text → label id; a label's value first, so that it is what names a category no neighbour has."""
+    texts: dict[str, str] = {}
+    for label in head.labels:
+        for text in (label.value, label.display.get("en", label.value)):
+            texts.setdefault(_plain(text), label.id)
+    return texts
+
+
+def _label(category: str, texts: Mapping[str, str]) -> str | None:
+    """The label that a category's whole text names, else its last part (`food / fruit / apple`)."""
+    return texts.get(_plain(category)) or texts.get(_plain(_SPLIT.split(category)[-1]))
+
+
+def _plain(text: str) -> str:
+    return " ".join(_WORDS.findall(text.casefold()))
