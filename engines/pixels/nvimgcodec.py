@@ -61,7 +61,7 @@ class _Asked:
 
 
 class NvImageCodec:
-    """One nvimgcodec decoder. Whoever holds it decodes for all that wait: batches grow with the load, without a wait."""
+    """One nvimgcodec decoder. Whoever holds it decodes for all that wait: batches grow with the load, unwaited for."""
 
     def __init__(self, device: Literal["gpu", "cpu"] = "gpu") -> None:
         """
@@ -88,7 +88,9 @@ class NvImageCodec:
                 backends=[nvimgcodec.Backend(kind) for kind in kinds],
             )
         except RuntimeError as error:
-            raise ConfigError(f"jpeg_decoder: nvimgcodec finds no {device} to decode on ({error}); {_MISSING}") from None
+            raise ConfigError(
+                f"jpeg_decoder: nvimgcodec finds no {device} to decode on ({error}); {_MISSING}"
+            ) from None
         self._params = nvimgcodec.DecodeParams(apply_exif_orientation=False, color_spec=nvimgcodec.SRGB)
         self._waiting: deque[_Asked] = deque()
         self._turn = threading.Lock()

@@ -330,4 +330,14 @@ def test_trailing_bytes_are_ignored() -> None:
 
 
 def test_public_names() -> None:
-    assert engines.pixels.__all__ == ["DecodedPhoto", "PixelLimits", "decode", "decode_photo", "thumbnail"]
+    assert engines.pixels.__all__ == [
+        "Box",
+        "DecodedPhoto",
+        "JpegDecoder",
+        "JpegDecoderName",
+        "PixelLimits",
+        "decode",
+        "decode_photo",
+        "open_jpeg_decoder",
+        "thumbnail",
+    ]

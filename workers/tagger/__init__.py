@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from engines.pixels import open_jpeg_decoder
 from engines.recognition import RecognitionEngine
 from workers import metrics
 from workers.intake import Intake
@@ -61,6 +62,7 @@ def build_tagger(
         thumbnail_side=settings.thumbnail_side,
         thumbnails=settings.thumbnails,
         superseded=lambda job: patiently(partial(effects.superseded, job), settings.in_place_tries),
+        jpeg=open_jpeg_decoder(settings.jpeg_decoder),
     )
     infer = Infer(engine=engine, health=health)
     pipeline = Pipeline(settings, prepare=prepare, infer=infer, effects=effects, failures=failures)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.pixels import decode, decode_photo
+from engines.pixels import JpegDecoder, decode, decode_photo
 from schemas.errors import Invalid
 from schemas.events import ImageRef, decode_event
 from schemas.manifest import Preprocess
@@ -28,6 +28,7 @@ class Prepare:
     thumbnail_side: int
     thumbnails: bool
     superseded: Callable[[Job], bool]
+    jpeg: JpegDecoder | None = None
 
     def __call__(self, job: Job) -> list[Photo] | None:
         """The decoded photos; None when there is nothing to compute. Bad photos are noted in the job.
@@ -61,6 +62,6 @@ class Prepare:
 
     def _decode(self, data: bytes) -> tuple[NDArray[np.uint8], bytes]:
         if not self.thumbnails:
-            return decode(data, self.preprocess), b""
-        decoded = decode_photo(data, self.preprocess, thumbnail_side=self.thumbnail_side)
+            return decode(data, self.preprocess, jpeg=self.jpeg), b""
+        decoded = decode_photo(data, self.preprocess, thumbnail_side=self.thumbnail_side, jpeg=self.jpeg)
         return decoded.pixels, decoded.thumbnail
