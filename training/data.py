@@ -1,7 +1,7 @@
 """Photos of a run: read once, resized once, kept as one uint8 array a data set beside its rows.
 
-The array is memory-mapped: an epoch costs no decoding, only compute. A file that cannot be decoded is counted, named
-and left out, never fatal.
+The array is written photo by photo and memory-mapped: a data set may be larger than the memory, and an epoch costs no
+decoding, only compute. What cannot be read or decoded is counted, named and left out, never fatal.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from engines.pixels import decode
 from schemas.errors import ConfigError, Invalid
 from schemas.manifest import Preprocess
+from training.readers import read, read_photo
 from training.recipe import DataSet, Recipe
 from training.studio import TEST_IDENTITIES, TRAIN_IDENTITIES, make_product, render
-from training.table import Row, is_catalogue, read_rows
+from training.table import Row, box_of, is_catalogue
 
 log = logging.getLogger(__name__)
 Pixels = NDArray[np.uint8]
@@ -34,11 +35,13 @@ ALONE = 64  # fewer jobs than this are done in this process: starting others tak
 
 @dataclass(frozen=True)
 class PhotoSet:
-    """A data set in memory: `pixels uint8 [n, side, side, 3]` (memory-mapped), `rows` of labels.csv in that order."""
+    """A data set: `pixels uint8 [n, side, side, 3]` (memory-mapped), its `rows` in that order, and what was `skipped`:
+    file, line or sample → why."""
 
     spec: DataSet
     pixels: Pixels
     rows: list[Row]
+    skipped: dict[str, str] = field(default_factory=dict)
 
     def index(self, split: str, catalogue: bool) -> NDArray[np.int64]:
         """Positions of the split's natural photos, or of its iconic pictures (a gallery counts as training)."""
@@ -57,16 +60,42 @@ def load(recipe: Recipe, data: Path, cache: Path) -> list[PhotoSet]:
 
 def _load_one(spec: DataSet, size: int, data: Path, cache: Path) -> PhotoSet:
     pixels_file, rows_file = cache / f"{spec.name}.npy", cache / f"{spec.name}.json"
+    skipped_file = cache / f"{spec.name}.skipped.json"
     if not (pixels_file.is_file() and rows_file.is_file()):
-        made = _studio(spec, size) if spec.reader == "studio" else _decoded(data / spec.folder, size)
-        pairs = [pair for pair in made if pair is not None]
-        np.save(pixels_file, np.stack([pixels for pixels, _ in pairs]))
-        rows_file.write_text(json.dumps([row for _, row in pairs]))
-    rows: list[Row] = json.loads(rows_file.read_text())
+        skipped: dict[str, str] = {}
+        made = _studio(spec, size) if spec.reader == "studio" else _decoded(spec, data / spec.folder, size, skipped)
+        rows = _write_pixels(pixels_file, made, size)
+        if not rows:
+            raise ConfigError(f"datasets[{spec.name}]: not one photo could be decoded; see the log for the reasons")
+        skipped_file.write_text(json.dumps(skipped, indent=1, sort_keys=True))
+        rows_file.write_text(json.dumps(rows))
+    rows = json.loads(rows_file.read_text())
     pixels = np.load(pixels_file, mmap_mode="r")
     if pixels.shape[:2] != (len(rows), size):
         raise ConfigError(f"cache {pixels_file}: made for another recipe; remove it or give another --out")
-    return PhotoSet(spec, pixels, rows)
+    return PhotoSet(spec, pixels, rows, json.loads(skipped_file.read_text()) if skipped_file.is_file() else {})
+
+
+def _write_pixels(path: Path, made: Iterable[tuple[Pixels, Row]], size: int) -> list[Row]:
+    """Write the photos one after another as `np.save` would write them all; returns their rows.
+
+    The header comes again at the end, with the count: numpy pads it so that a longer count fits in its place.
+    """
+    rows: list[Row] = []
+    header = {"descr": "|u1", "fortran_order": False}
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {**header, "shape": (0, size, size, 3)})
+        begin = file.tell()
+        for pixels, row in made:
+            file.write(pixels.tobytes())
+            rows.append(row)
+        file.seek(0)
+        np.lib.format.write_array_header_1_0(file, {**header, "shape": (len(rows), size, size, 3)})
+        if file.tell() != begin:
+            raise RuntimeError(f"{path}: numpy wrote a header of another length; the cache would be wrong")
+    part.replace(path)
+    return rows
 
 
 def squash(size: int) -> Preprocess:
@@ -74,25 +103,29 @@ def squash(size: int) -> Preprocess:
     return Preprocess(mode="squash", width=size, height=size)
 
 
-def _decoded(folder: Path, size: int) -> Iterator[tuple[Pixels, Row] | None]:
-    rows = read_rows(folder)
-    bad = 0
-    done = _spread(_decode_one, [(folder / r["path"], size) for r in rows])
-    for row, pixels in zip(rows, done, strict=True):
-        if pixels is None:
-            bad += 1
-            log.warning("skipped %s: cannot be decoded", row["path"])
-            continue
-        yield pixels, row
-    log.info("%s: %d photos, %d skipped", folder.name, len(rows) - bad, bad)
+def _decoded(spec: DataSet, folder: Path, size: int, skipped: dict[str, str]) -> Iterator[tuple[Pixels, Row]]:
+    found = read(spec.reader, folder, spec.validation)
+    skipped |= found.skipped
+    done = _spread(_decode_one, [(folder, row, size) for row in found.rows])
+    for row, pixels in zip(found.rows, done, strict=True):
+        if isinstance(pixels, str):
+            skipped[row["path"]] = pixels
+        else:
+            yield pixels, row
+    for name, reason in skipped.items():
+        log.warning("skipped %s: %s", name, reason)
+    log.info("%s: %d photos, %d skipped", spec.name, len(found.rows) + len(found.skipped) - len(skipped), len(skipped))
 
 
-def _decode_one(job: tuple[Path, int]) -> Pixels | None:
-    path, size = job
+def _decode_one(job: tuple[Path, Row, int]) -> Pixels | str:
+    """The photo, or why there is none."""
+    folder, row, size = job
     try:
-        return decode(path.read_bytes(), squash(size))
-    except (Invalid, OSError):
-        return None
+        return decode(read_photo(folder, row["path"]), squash(size), box=box_of(row))
+    except Invalid as error:
+        return f"cannot be decoded: {error.error}"
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
 
 
 def studio_jobs(spec: DataSet) -> list[tuple[int, int, str, str]]:

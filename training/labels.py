@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from schemas.errors import ConfigError
 from training.data import PhotoSet
 from training.queries import query_words
-from training.recipe import HeadSpec, Recipe
-from training.table import Row
+from training.recipe import DataSet, HeadSpec, Recipe
+from training.table import Row, multiple
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,17 @@ def _carried(head: HeadSpec, row: Row | None) -> frozenset[str]:
     if head.source == "queries":
         return query_words(row)
     value = row.get(head.column, "")
-    return frozenset([value] if value and value != "NA" else [])
+    labels = multiple(value) if head.kind == "multi_label" else [value]
+    return frozenset(labels) - {"", "NA"}
 
 
 def product_ids(sets: list[PhotoSet]) -> NDArray[np.int64]:
     """`int64 [n]` over all photos: product identity among the training products of the whole run, −1 for none."""
-    keys = [
-        f"{s.spec.name}/{r[s.spec.product]}" if s.spec.product and r["split"] in ("train", "gallery") else ""
-        for s in sets
-        for r in s.rows
-    ]
+    keys = [_identity(s.spec, r) for s in sets for r in s.rows]
     place = {k: i for i, k in enumerate(sorted(set(keys) - {""}))}
     return np.array([place.get(k, -1) for k in keys], np.int64)
+
+
+def _identity(spec: DataSet, row: Row) -> str:
+    product = row.get(spec.product, "") if spec.product and row["split"] in ("train", "gallery") else ""
+    return product and f"{spec.products_of or spec.name}/{product}"

@@ -1,11 +1,12 @@
-"""labels.csv: a folder's photos, one row each, `path` relative to the folder."""
+"""labels.csv: a folder's photos, one row each, `path` relative to the folder, perhaps the part of it in `box`."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
 
-from schemas.errors import ConfigError
+from engines.pixels import Box
+from schemas.errors import ConfigError, Invalid
 
 Row = dict[str, str]
 
@@ -28,3 +29,23 @@ def read_rows(folder: Path) -> list[Row]:
 def is_catalogue(row: Row) -> bool:
     """Whether a row is a clean catalogue picture rather than somebody's photo."""
     return row.get("domain") in ("iconic", "gallery") or row.get("split") == "gallery"
+
+
+def box_of(row: Row) -> Box | None:
+    """Column `box`: left, top, right, bottom as shares of the upright photo, blanks between; without it all of it.
+
+    Raises Invalid (stage `decode`, error `bad_box`) when it is something else.
+    """
+    text = row.get("box", "").split()
+    if not text:
+        return None
+    try:
+        left, top, right, bottom = map(float, text)
+        return Box(left=left, top=top, right=right, bottom=bottom)
+    except ValueError as error:
+        raise Invalid("decode", "bad_box", f"box {row['box']!r}: {error}; four shares of 0 to 1") from None
+
+
+def multiple(value: str) -> list[str]:
+    """Labels of one cell of a multi-label column: `red|round` is two."""
+    return [label for label in value.split("|") if label]

@@ -16,7 +16,7 @@ from schemas.manifest import Head, Manifest
 from training.evaluation import metrics
 from training.evaluation.folder import Predicted, Progress, predict
 from training.queries import QUERY_COLUMN, query_words
-from training.table import Row, is_catalogue, read_rows
+from training.table import Row, is_catalogue, multiple, read_rows
 
 Report = dict[str, dict[str, dict[str, float]]]
 
@@ -142,7 +142,8 @@ def score(predicted: Predicted, column: str, head: Head) -> Scored:
 def _truth(row: Row, column: str, head: Head) -> list[str]:
     if head.column == QUERY_COLUMN and column not in row:
         return sorted(query_words(row))
-    return [row[column]] if row.get(column) else []
+    value = row.get(column) or ""
+    return multiple(value) if head.kind == "multi_label" else [value] if value else []
 
 
 def figures(scored: Scored) -> dict[str, float]:

@@ -15,7 +15,8 @@ from engines.pixels import decode
 from engines.recognition import Predictions, RecognitionEngine
 from schemas.errors import ConfigError, Invalid
 from schemas.manifest import Manifest, Preprocess
-from training.table import Row
+from training.readers import read_photo
+from training.table import Row, box_of
 
 log = logging.getLogger(__name__)
 BATCH = 16
@@ -46,7 +47,7 @@ def predict(
     with ThreadPoolExecutor(2) as pool:
         for start in range(0, len(rows), batch):
             some = rows[start : start + batch]
-            pixels = list(pool.map(lambda row: _decode(folder / row["path"], preprocess), some))
+            pixels = list(pool.map(lambda row: _decode(folder, row, preprocess), some))
             good = [(row, photo) for row, photo in zip(some, pixels, strict=True) if photo is not None]
             skipped += [row["path"] for row, photo in zip(some, pixels, strict=True) if photo is None]
             if good:
@@ -61,8 +62,8 @@ def predict(
     return Predicted(engine.manifest, kept, Predictions.concat(parts), skipped)
 
 
-def _decode(path: Path, preprocess: Preprocess) -> NDArray[np.uint8] | None:
+def _decode(folder: Path, row: Row, preprocess: Preprocess) -> NDArray[np.uint8] | None:
     try:
-        return decode(path.read_bytes(), preprocess)
+        return decode(read_photo(folder, row["path"]), preprocess, box=box_of(row))
     except (Invalid, OSError):
         return None

@@ -1,0 +1,48 @@
+"""Which readers there are, by the name that a recipe gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from schemas.errors import ConfigError
+from training.readers.aliproducts import read_aliproducts
+from training.readers.csv_table import read_csv
+from training.readers.found import Found
+from training.readers.inshop import read_inshop
+from training.readers.products10k import read_products10k
+from training.readers.rp2k import read_rp2k
+from training.readers.sop import read_sop
+from training.readers.tree import read_tree
+from training.readers.webdataset import read_webdataset
+
+Reader = Callable[[Path, float], Found]
+"""(folder, share of the training photos or products to set aside as `val` where the layout has none) → rows."""
+
+READERS: Mapping[str, Reader] = {
+    "csv": read_csv,
+    "folder": read_tree,
+    "webdataset": read_webdataset,
+    "aliproducts": read_aliproducts,
+    "inshop": read_inshop,
+    "sop": read_sop,
+    "products10k": read_products10k,
+    "rp2k": read_rp2k,
+}
+
+
+def read(reader: str, folder: Path, validation: float = 0.05) -> Found:
+    """Rows of `folder` in the layout that `reader` names.
+
+    Raises:
+        ConfigError: no such reader, the folder is not of that layout, or not one photo is named in it.
+    """
+    if reader not in READERS:
+        raise ConfigError(f"reader {reader!r}: there are {', '.join(sorted(READERS))}")
+    if not folder.is_dir():
+        raise ConfigError(f"data: {folder} is no folder; name the one with the data set")
+    found = READERS[reader](folder, validation)
+    if not found.rows:
+        reasons = "; ".join(f"{name}: {why}" for name, why in list(found.skipped.items())[:3])
+        raise ConfigError(f"data: {folder} has no photo in the layout {reader!r}{reasons and f' ({reasons})'}")
+    return found
