@@ -41,9 +41,10 @@ from training.evaluation.evaluate import Report, Scored, figures, head_columns, 
 from training.graph import deployable, epoch_of, run_torch, write_graph
 from training.labels import Targets
 from training.model import Network
+from training.readers import read
 from training.recipe import Recipe
 from training.studio import TEST_IDENTITIES, TRAIN_IDENTITIES, make_product, render, write_dataset
-from training.table import is_catalogue, read_rows
+from training.table import is_catalogue
 from training.taxonomy import extend_taxonomy
 from training.train import CHECKPOINT, new_state
 
@@ -90,9 +91,9 @@ def export(
     manifest = write_raw(recipe, network, corpus.heads, part, taxonomy=labels, facts=facts)
     with TemporaryDirectory() as scratch:
         folders = _folders(recipe, data, Path(scratch))
-        validation = {name: _predicted(part, folder, "val") for name, folder in folders.items()}
+        validation = _predicted(part, recipe, folders, "val")
         manifest = _calibrated(part, manifest, recipe, corpus, validation)
-        tests = {name: _predicted(part, folder, "test") for name, folder in folders.items()}
+        tests = _predicted(part, recipe, folders, "test")
     measured: dict[str, Report] = {n: report(p, head_columns(p.manifest, p.rows, {})) for n, p in tests.items()}
     write_card(part / CARD_FILE, manifest, measured, _agreement(corpus, tests, manifest))
     manifest = _sealed(part, manifest)
@@ -176,10 +177,16 @@ def _folders(recipe: Recipe, data: Path, scratch: Path) -> dict[str, Path]:
     return folders
 
 
-def _predicted(bundle: Path, folder: Path, split: str) -> Predicted:
-    chosen = folder if folder.is_dir() else folder.with_name(f"{folder.name}-{split}")
+def _predicted(bundle: Path, recipe: Recipe, folders: Mapping[str, Path], split: str) -> dict[str, Predicted]:
+    """Predictions for the split of every data set that has photos of it: weakly labelled ones are all for training."""
     engine = build_engine(bundle)
-    predicted = predict(engine, chosen, select(read_rows(chosen), split))
+    predicted = {}
+    for spec in recipe.datasets:
+        folder = folders[spec.name]
+        chosen = folder if folder.is_dir() else folder.with_name(f"{folder.name}-{split}")
+        rows = read("csv" if spec.reader == "studio" else spec.reader, chosen, spec.validation).rows
+        if any(row.get("split", split) == split and not is_catalogue(row) for row in rows):
+            predicted[spec.name] = predict(engine, chosen, select(rows, split))
     engine.close()
     return predicted
 
@@ -194,7 +201,7 @@ def _calibrated(
         if head.column == IMAGENET:
             scored = list(object_scored(corpus, validation, head).values())
         else:
-            scored = [score(validation[name], head.column, head) for name in head.datasets]
+            scored = [score(validation[name], head.column, head) for name in head.datasets if name in validation]
         heads.append(calibrate_head(scored, head, recipe.target_precision))
     calibrated = msgspec.structs.replace(manifest, heads=heads)
     write_manifest(part, calibrated)
@@ -205,7 +212,7 @@ def object_scored(corpus: Corpus, predicted: Mapping[str, Predicted], head: Head
     """The `object` head beside the packaged classifier's first class, by data set of real photos."""
     result = {}
     for first, photos in zip(corpus.starts, corpus.sets, strict=True):
-        if photos.spec.reader == "studio":
+        if photos.spec.reader == "studio" or photos.spec.name not in predicted:
             continue
         theirs = {row["path"]: int(corpus.teacher.logits[first + i].argmax()) for i, row in enumerate(photos.rows)}
         mine = predicted[photos.spec.name]
