@@ -1,101 +1,77 @@
-"""The live index: one writer at a time, readers that never wait."""
+"""The live index: one writer at a time, readers that never wait, merges beside both."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from engines.similarity._flat import BITS
+from engines.similarity._listings import Listings
+from engines.similarity._merge import Merge
+from engines.similarity._parts import Sealed
 from engines.similarity._snapshot import Contents, read_snapshot, write_snapshot
-from engines.similarity._view import ALIVE, Codes, Owner, View, seal
-from engines.similarity.types import CODE_BYTES, IndexedListing, IndexStats, Neighbour
+from engines.similarity.types import CODE_BYTES, IndexedListing, IndexLimits, IndexStats, Neighbour, Where
 from schemas.errors import ConfigError, EpochMismatch
 from schemas.hashes import HashMessage
 
-_Scalar = TypeVar("_Scalar", bound=np.generic)
-_MAX_GENERATION = int(ALIVE) - 1  # `died` is 32 bits wide: 4 bytes a code; a compaction starts it again
-
-
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    event_time: int
-    model_version: str
-    state: str
-    category: str | None
-    rows: tuple[int, ...]
+_log = logging.getLogger(__name__)
+_MAX_GENERATION = 2**31  # of 32 bits; a merge of all parts starts it again
+_MIDDLE = 8  # tails that the middle part takes before it is merged into the main one,
+_MIDDLE_SHARE = 32  # or this share of the main part, where that is more
+_BACKLOG = 8  # tails' worth of codes at which a writer waits for the merge under way
 
 
 class HashIndex:
-    """Codes of one epoch under (listing, image), exact.
+    """Codes of one epoch under (listing, image).
 
     Every method may be called from any thread. Changes, and `get`, queue for one lock; `search`, `stats` and `len` take
     none, each sees one consistent state, and a change is visible to every search that starts after it returned.
 
-    A new code goes to a small part that grows (searched by plain arithmetic); when that holds `max_pending` codes it
-    is merged into the sealed FAISS part, which copies 32 bytes a code. FAISS has no cheap removal, so a dead code
-    stays, passed over by searches, until `max_tombstones` of them are compacted away, which renumbers all codes.
+    A new code goes to a tail (searched by plain arithmetic). A tail of `max_pending` codes is frozen, and a merge makes
+    one sealed part of it and the middle part, or of it and all sealed parts when the middle one has grown or too many
+    codes are dead; searches read frozen tail and old parts until the new part takes their place. A part below
+    `exact_below` codes is searched exactly, a larger one by inverted lists. Dead codes are passed over by searches.
     """
 
-    def __init__(
-        self,
-        epoch: str,
-        *,
-        threads: int = 1,
-        max_pending: int = 8192,
-        max_tombstones: int = 100_000,
-        max_removed: int = 1_000_000,
-    ) -> None:
-        """An empty index.
-
-        Args:
-            epoch: whose hashes it holds; all others are refused.
-            threads: of FAISS for one search. It shares out the hashes of a search, so that one hash gains nothing
-                from a second thread, and on busy cores waits for it (p99 of 1 million codes: 6 ms with 1, 200 with 2).
-            max_pending: codes in the growing part: 8192 cost a search about 0.1 ms.
-            max_tombstones: dead codes before a compaction; it also runs once a quarter of all codes are dead.
-            max_removed: listings whose removal is remembered, so that an older event cannot bring them back
-                (about 150 bytes each); beyond, the removals of the oldest event times are forgotten.
-
-        Raises:
-            ConfigError: a number is below 1, or FAISS is not installed.
-        """
-        limits = {"threads": threads, "max_pending": max_pending, "max_tombstones": max_tombstones}
-        for name, value in (limits | {"max_removed": max_removed}).items():
-            if value < 1:
-                raise ConfigError(f"{name}: {value} is below 1")
+    def __init__(self, epoch: str, limits: IndexLimits | None = None) -> None:
+        """An empty index of `epoch`, which refuses all other epochs. Raises ConfigError when FAISS is not installed."""
         try:
             import faiss
         except ModuleNotFoundError:
             raise ConfigError("index: faiss is not installed; pip install 'groknet[cpu]'") from None
         self._set_threads = faiss.omp_set_num_threads
         self._epoch = epoch
-        self._threads = threads
-        self._max_pending = max_pending
-        self._max_tombstones = max_tombstones
-        self._max_removed = max_removed
+        self._limits = limits or IndexLimits()
         self._lock = threading.Lock()
-        self._listings: dict[str, _Listing] = {}
+        self._merged = threading.Condition(self._lock)
+        self._listings = Listings()
         self._removed: dict[str, int] = {}
-        self._view = self._fresh_view(np.empty((0, CODE_BYTES), np.uint8), [])
+        self._merge: Merge | None = None
+        self._fault: Exception | None = None
 
     @property
     def epoch(self) -> str:
         return self._epoch
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the sealed parts: codes, ids, marks; a multi-index hash as far as it can be told."""
+        return sum(part.nbytes for part in self._listings.view.sealed)
+
     def __len__(self) -> int:
         """Codes that a search can find."""
-        return self.stats().vectors
+        return self._listings.view.vectors
 
     def stats(self) -> IndexStats:
         """Sizes, for metrics."""
-        view = self._view
-        pending, vectors = view.count - view.base, view.count - view.dead
-        return IndexStats(vectors, len(self._listings), view.dead, pending, len(self._removed))
+        view = self._listings.view
+        return IndexStats(view.vectors, view.listings, view.rows - view.vectors, view.pending, len(self._removed))
 
     def require_epoch(self, epoch: str) -> None:
         """Raise EpochMismatch unless it is the index's own."""
@@ -114,21 +90,14 @@ class HashIndex:
         """
         self.require_epoch(message.epoch)
         codes = np.frombuffer(bytes.fromhex("".join(image.hash for image in message.images)), np.uint8)
-        codes = codes.reshape(-1, CODE_BYTES)
-        owners = [(message.listing_id, image.image_id) for image in message.images]
         with self._lock:
-            held = self._listings.get(message.listing_id)
+            self._ready_for_change()
             if message.event_time <= self._removed.get(message.listing_id, 0):
                 return False
+            held = self._listings.find(message.listing_id)
             if held is not None and message.event_time < held.event_time:
                 return False
-            if held is not None and self._same(held, owners, codes):  # a replay must not leave tombstones
-                rows = held.rows
-            else:
-                rows = self._replace(held.rows if held else (), owners, codes)
-            self._listings[message.listing_id] = _Listing(
-                message.event_time, message.model_version, message.state, message.category, rows
-            )
+            self._listings.put(held, message, codes.reshape(-1, CODE_BYTES))
             self._removed.pop(message.listing_id, None)
             self._tidy()
         return True
@@ -140,14 +109,14 @@ class HashIndex:
             False when the index has something newer; then nothing changes.
         """
         with self._lock:
-            held = self._listings.get(listing_id)
+            self._ready_for_change()
+            held = self._listings.find(listing_id)
             if event_time < (held.event_time if held else self._removed.get(listing_id, 0)):
                 return False
             if held is not None:
-                self._replace(held.rows, [], np.empty((0, CODE_BYTES), np.uint8))
-                del self._listings[listing_id]
+                self._listings.drop(held)
             self._removed[listing_id] = event_time
-            if len(self._removed) > self._max_removed:
+            if len(self._removed) > self._limits.max_removed:
                 self._forget_oldest()
             self._tidy()
         return True
@@ -155,167 +124,160 @@ class HashIndex:
     def get(self, listing_id: str) -> IndexedListing | None:
         """What the index holds of a listing, or None."""
         with self._lock:
-            held, view = self._listings.get(listing_id), self._view
-        if held is None:
-            return None
-        images = {view.owners[row][1]: view.code(row) for row in held.rows}
-        return IndexedListing(listing_id, held.event_time, held.model_version, held.state, held.category, images)
+            held = self._listings.find(listing_id)
+            return None if held is None else self._listings.show(held)
 
-    def search(self, hashes: npt.NDArray[np.uint8], k: int, *, epoch: str) -> list[list[Neighbour]]:
+    def search(
+        self,
+        hashes: npt.NDArray[np.uint8],
+        k: int,
+        *,
+        epoch: str,
+        where: Where | None = None,
+        radius: int | None = None,
+    ) -> list[list[Neighbour]]:
         """The k nearest photos of each hash, nearest first, equal distances by listing id and image id.
 
         Args:
             hashes: uint8 [n, 32] of `epoch`.
             k: at least 1; fewer neighbours come back when the index holds fewer.
             epoch: of the hashes.
+            where: only photos of listings that it admits.
+            radius: none farther than so many bits, 0 to 256.
 
         Raises:
             EpochMismatch: the hashes are of another epoch than the index.
-            ValueError: wrong dtype or shape, or k below 1.
+            ValueError: wrong dtype or shape, k below 1, or a radius out of bounds.
         """
         self.require_epoch(epoch)
         if hashes.dtype != np.uint8 or hashes.ndim != 2 or hashes.shape[1] != CODE_BYTES:
             raise ValueError(f"hashes: {hashes.dtype} {list(hashes.shape)}, not uint8 [n, {CODE_BYTES}]")
         if k < 1:
             raise ValueError(f"k: {k} is below 1")
-        self._set_threads(self._threads)  # OpenMP keeps the number for each calling thread
-        return self._view.search(np.ascontiguousarray(hashes), k)
+        if radius is not None and not 0 <= radius <= BITS:
+            raise ValueError(f"radius: {radius} is not 0 to {BITS}")
+        self._set_threads(self._limits.threads)  # OpenMP keeps the number for each calling thread
+        listings = self._listings
+        return listings.view.search(np.ascontiguousarray(hashes), k, listings.profiles, where, radius)
 
     def compact(self) -> None:
-        """Drop all dead codes and merge the growing part now; searches go on meanwhile."""
+        """Merge everything into one part without dead codes before returning; searches go on meanwhile."""
         with self._lock:
-            self._compact()
+            self._ready_for_change(0)
+            self._begin(whole=True)
+            self._finish_here()
 
-    def snapshot(self, path: Path, offsets: Mapping[str, int]) -> None:
-        """Write the index and `offsets`, the next offset of each partition, into one file, atomically and durably.
-
-        The offsets belong to what was applied before this call: call it from the thread that applies. Changes wait
-        while the state is gathered, not while it is written.
-        """
+    def settle(self) -> None:
+        """Return once no merge is under way."""
         with self._lock:
-            view, listings, removed = self._view, dict(self._listings), dict(self._removed)
-        rows = np.array([row for held in listings.values() for row in held.rows], np.int64)
-        contents = Contents(
-            epoch=self._epoch,
-            offsets=dict(offsets),
-            codes=view.codes()[rows],
-            image_ids=[view.owners[row][1] for row in rows.tolist()],
-            counts=[len(held.rows) for held in listings.values()],
-            listing_ids=list(listings),
-            event_times=[held.event_time for held in listings.values()],
-            model_versions=[held.model_version for held in listings.values()],
-            states=[held.state for held in listings.values()],
-            categories=[held.category for held in listings.values()],
-            removed=removed,
-        )
-        write_snapshot(Path(path), contents)
+            self._ready_for_change(0)
 
-    @classmethod
-    def restore(
-        cls,
-        path: Path,
-        epoch: str,
-        *,
-        threads: int = 1,
-        max_pending: int = 8192,
-        max_tombstones: int = 100_000,
-        max_removed: int = 1_000_000,
-    ) -> tuple[HashIndex, dict[str, int]]:
-        """The index of a snapshot and its offsets; the limits are those of the constructor.
+    # merging: the caller holds the lock ------------------------------------------------------------------------
 
-        Raises:
-            FileNotFoundError: there is no snapshot.
-            EpochMismatch: it is of another epoch.
-            SnapshotRefused: it is damaged or of another format; rebuild from the topic.
-        """
-        index = cls(
-            epoch,
-            threads=threads,
-            max_pending=max_pending,
-            max_tombstones=max_tombstones,
-            max_removed=max_removed,
-        )
-        contents = read_snapshot(Path(path))
-        index.require_epoch(contents.epoch)
-        index._fill(contents)
-        return index, contents.offsets
-
-    def _fill(self, contents: Contents) -> None:
-        owners: list[Owner] = []
-        for i, listing_id in enumerate(contents.listing_ids):
-            first = len(owners)
-            owners.extend((listing_id, image) for image in contents.image_ids[first : first + contents.counts[i]])
-            self._listings[listing_id] = _Listing(
-                contents.event_times[i],
-                contents.model_versions[i],
-                contents.states[i],
-                contents.categories[i],
-                tuple(range(first, len(owners))),
-            )
-        self._removed = contents.removed
-        self._view = self._fresh_view(contents.codes, owners)
-
-    def _same(self, held: _Listing, owners: list[Owner], codes: Codes) -> bool:
-        view = self._view
-        return [view.owners[row] for row in held.rows] == owners and all(
-            view.code(row) == bytes(code) for row, code in zip(held.rows, codes, strict=True)
-        )
-
-    def _replace(self, dead: tuple[int, ...], owners: list[Owner], codes: Codes) -> tuple[int, ...]:
-        """Kill rows and add others in one step for readers; returns the new rows. The caller holds the lock."""
-        view = self._view
-        generation, count = view.generation + 1, view.count + len(owners)
-        died, tail = _room(view.died, count), _room(view.tail, count - view.base)
-        tail[view.count - view.base : count - view.base] = codes
-        died[view.count : count] = ALIVE
-        died[list(dead)] = generation
-        view.owners.extend(owners)
-        self._view = View(view.merged, tail, count, died, view.owners, generation, view.dead + len(dead))
-        return tuple(range(view.count, count))
+    def _ready_for_change(self, backlog: int | None = None) -> None:
+        """Wait while a merge is under way and the tails hold more codes than `backlog`; raise what a merge raised."""
+        bound = _BACKLOG * self._limits.max_pending if backlog is None else backlog
+        while self._merge is not None and (backlog == 0 or self._listings.view.pending > bound):
+            self._merged.wait()
+        if self._fault is not None:
+            raise RuntimeError("the index could not be merged; start it again") from self._fault
 
     def _tidy(self) -> None:
-        """Merge or compact when a bound is passed. The caller holds the lock."""
-        view = self._view
-        pending = view.count - view.base
-        too_dead = view.dead > self._max_tombstones or view.dead > max(self._max_pending, view.count // 4)
-        if too_dead or view.generation >= _MAX_GENERATION:
-            self._compact()
-        elif pending > self._max_pending:
-            merged = seal(view.codes())
-            tail = np.empty((0, CODE_BYTES), np.uint8)
-            self._view = View(merged, tail, view.count, view.died, view.owners, view.generation, view.dead)
+        """Begin a merge when a bound is passed."""
+        if self._merge is not None:
+            return
+        view, limits = self._listings.view, self._limits
+        dead = view.rows - view.vectors
+        whole = dead > limits.max_tombstones or dead > max(limits.max_pending, view.rows // 4)
+        whole |= view.generation >= _MAX_GENERATION
+        if not whole and view.pending <= limits.max_pending:
+            return
+        self._begin(whole=whole)
+        if limits.background:
+            threading.Thread(target=self._finish_beside, name="index-merge", daemon=True).start()
+        else:
+            self._finish_here()
 
-    def _compact(self) -> None:
-        """Renumber the living rows. The caller holds the lock."""
-        view = self._view
-        living = np.flatnonzero(view.died[: view.count] > view.generation)
-        new_row = dict(zip(living.tolist(), range(len(living)), strict=True))
-        self._listings = {
-            listing_id: _Listing(
-                held.event_time,
-                held.model_version,
-                held.state,
-                held.category,
-                tuple(new_row[row] for row in held.rows),
-            )
-            for listing_id, held in self._listings.items()
-        }
-        self._view = self._fresh_view(view.codes()[living], [view.owners[row] for row in living.tolist()])
+    def _begin(self, *, whole: bool) -> None:
+        self._merge = self._listings.freeze(self._parts_to_merge(whole))
 
-    def _fresh_view(self, codes: Codes, owners: list[Owner]) -> View:
-        died = np.full(len(owners), ALIVE, np.uint32)
-        return View(seal(codes), np.empty((0, CODE_BYTES), np.uint8), len(owners), died, owners, 0, 0)
+    def _parts_to_merge(self, whole: bool) -> tuple[Sealed, ...]:
+        """The middle part, or all of them: there are two at most, the larger one is the main part."""
+        parts = sorted(self._listings.view.sealed, key=lambda part: -len(part.codes))
+        if whole or len(parts) == 0:
+            return tuple(parts)
+        main, *middle = parts
+        size = self._listings.view.pending + sum(len(part.codes) for part in middle)
+        bound = max(_MIDDLE * self._limits.max_pending, len(main.codes) // _MIDDLE_SHARE)
+        return tuple(parts) if size > bound else tuple(middle)
+
+    def _finish_here(self) -> None:
+        if self._merge is not None:
+            self._take(self._merge.run(self._limits))
+
+    def _finish_beside(self) -> None:
+        merge = self._merge
+        if merge is None:
+            return
+        self._set_threads(1)
+        try:
+            part = merge.run(self._limits)
+        except Exception as error:
+            _log.exception("the index could not be merged")
+            with self._lock:
+                self._fault, self._merge = error, None
+                self._merged.notify_all()
+            return
+        with self._lock:
+            self._take(part)
+
+    def _take(self, part: Sealed) -> None:
+        if self._merge is None:
+            raise RuntimeError("no merge is under way")
+        self._listings.take(self._merge, part)
+        self._merge = None
+        self._merged.notify_all()
 
     def _forget_oldest(self) -> None:
         """Drop a tenth of the remembered removals, the oldest event times first."""
         kept = sorted(self._removed.items(), key=lambda item: item[1])[len(self._removed) // 10 + 1 :]
         self._removed = dict(kept)
 
+    # snapshots -------------------------------------------------------------------------------------------------
 
-def _room(array: npt.NDArray[_Scalar], rows: int) -> npt.NDArray[_Scalar]:
-    """`array` if it has that many rows, else a copy with twice the room; readers keep the old one."""
-    if rows <= len(array):
-        return array
-    grown = np.empty((max(rows, 2 * len(array), 1024), *array.shape[1:]), array.dtype)
-    grown[: len(array)] = array
-    return grown
+    def snapshot(self, path: Path, offsets: Mapping[str, int]) -> None:
+        """Write the index and `offsets`, the next offset of each partition, atomically and durably.
+
+        `path` names the offsets, the new codes and the files of the sealed parts beside it; a part is written once.
+        The offsets belong to what was applied before this call: call it from the thread that applies. Changes wait
+        while the state is gathered, not while it is written.
+        """
+        with self._lock:
+            view, listings = self._listings.view, self._listings.fresh()
+            removed, profiles = dict(self._removed), self._listings.profiles.all()
+        contents = Contents(
+            epoch=self._epoch,
+            offsets=dict(offsets),
+            profiles=profiles,
+            removed=removed,
+            listings=listings,
+            sealed=list(view.sealed),
+            generation=view.generation,
+        )
+        write_snapshot(Path(path), contents)
+
+    @classmethod
+    def restore(cls, path: Path, epoch: str, limits: IndexLimits | None = None) -> tuple[HashIndex, dict[str, int]]:
+        """The index of a snapshot and its offsets.
+
+        Raises:
+            FileNotFoundError: there is no snapshot.
+            EpochMismatch: it is of another epoch.
+            SnapshotRefused: it is damaged or of another format; rebuild from the topic.
+        """
+        index = cls(epoch, limits)
+        contents = read_snapshot(Path(path), replace(index._limits))
+        index.require_epoch(contents.epoch)
+        index._removed = contents.removed
+        index._listings.fill(contents.profiles, contents.sealed, contents.listings)
+        return index, contents.offsets

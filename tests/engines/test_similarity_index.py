@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import engines.similarity
-from engines.similarity import HashIndex, IndexStats, Neighbour, SnapshotRefused
+from engines.similarity import HashIndex, IndexLimits, IndexStats, Neighbour, SnapshotRefused
+from engines.similarity._parts import Asked, Found, Sealed
 from schemas.errors import ConfigError, EpochMismatch
 from schemas.hashes import HashMessage, ImageHash
 
@@ -36,6 +37,11 @@ def message(
         category=category,
         images=hashes,
     )
+
+
+def limits(**given: int) -> IndexLimits:
+    """Merges happen inside the change that asks for them, so that a test knows when."""
+    return IndexLimits(background=False, **given)
 
 
 def query(*codes: bytes) -> np.ndarray:
@@ -84,8 +90,8 @@ class Walk:
     def __init__(self, seed: int, folder: Path) -> None:
         self.rng = random.Random(seed)
         self.path = folder / "index.npz"
-        self.limits = {"max_pending": 23, "max_tombstones": 40, "threads": 1}
-        self.index = HashIndex(EPOCH, **self.limits)
+        self.limits = limits(max_pending=23, max_tombstones=40)
+        self.index = HashIndex(EPOCH, self.limits)
         self.twin = Twin()
         self.centres = [self.rng.randbytes(32) for _ in range(6)]
         self.saved: tuple[Twin, dict[str, int]] | None = None
@@ -142,7 +148,7 @@ class Walk:
         """As after a crash: what came since the snapshot is gone, and comes again from the stream in real life."""
         if self.saved:
             self.twin.listings, self.twin.removed = dict(self.saved[0].listings), dict(self.saved[0].removed)
-            self.index, offsets = HashIndex.restore(self.path, EPOCH, **self.limits)
+            self.index, offsets = HashIndex.restore(self.path, EPOCH, self.limits)
             assert offsets == self.saved[1]
 
     def step(self) -> None:
@@ -161,19 +167,18 @@ def test_equals_brute_force_at_every_step(
     seed: int, spare: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With nothing to spare, a first pass often falls short, so that the later passes are walked as well."""
-    monkeypatch.setattr("engines.similarity._view._SPARE", spare)
-    monkeypatch.setattr("engines.similarity._view._ESCALATION", 2)
+    monkeypatch.setattr("engines.similarity._parts._SPARE", spare)
+    monkeypatch.setattr("engines.similarity._parts._ESCALATION", 2)
     Walk(seed, tmp_path).run(2500)
 
 
 def test_the_walk_catches_a_skipped_tombstone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oracle itself: an index whose dead codes stay visible must not pass."""
-    from engines.similarity import _view
 
-    def all_of_them(self: _view.View, distances: np.ndarray, rows: np.ndarray, tail: _view._Found) -> _view._Found:
-        return _view._Found(np.concatenate([distances, tail.distances]), np.concatenate([rows, tail.rows]))
+    def all_of_them(_: Sealed, distances: np.ndarray, rows: np.ndarray, __: Asked) -> Found:
+        return Found(distances, rows)
 
-    monkeypatch.setattr(_view.View, "_living", all_of_them)
+    monkeypatch.setattr(Sealed, "_living", all_of_them)
     with pytest.raises(AssertionError):
         Walk(1, tmp_path).run(2500)
 
@@ -203,8 +208,8 @@ def test_many_equal_codes_come_in_order_of_ids(sealed: bool) -> None:
 
 
 def test_the_dead_near_a_query_do_not_hide_the_living(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.similarity._view._SPARE", 0)
-    index = HashIndex(EPOCH, max_pending=100)
+    monkeypatch.setattr("engines.similarity._parts._SPARE", 0)
+    index = HashIndex(EPOCH, limits(max_pending=100))
     near, far = bytes(32), b"\xff" * 32
     for n in range(400):
         index.apply(message(f"near{n}", 1, {"i": near}))
@@ -222,8 +227,8 @@ def test_the_dead_near_a_query_do_not_hide_the_living(monkeypatch: pytest.Monkey
 
 
 def test_when_all_the_nearest_are_dead_the_search_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.similarity._view._SPARE", 0)
-    index = HashIndex(EPOCH, max_pending=200)
+    monkeypatch.setattr("engines.similarity._parts._SPARE", 0)
+    index = HashIndex(EPOCH, limits(max_pending=200))
     for n in range(100):
         index.apply(message(f"near{n}", 1, {"i": bytes(32)}))
     for n in range(150):
@@ -238,7 +243,7 @@ def test_when_all_the_nearest_are_dead_the_search_goes_on(monkeypatch: pytest.Mo
 
 def test_bounds_trigger_merge_and_compaction() -> None:
     rng = random.Random(0)
-    index = HashIndex(EPOCH, max_pending=10, max_tombstones=1000)
+    index = HashIndex(EPOCH, limits(max_pending=10, max_tombstones=1000))
     for n in range(11):
         index.apply(message(f"L{n}", 1, {"i": rng.randbytes(32)}))
     assert index.stats() == IndexStats(vectors=11, listings=11, tombstones=0, pending=0, removed=0)
@@ -265,7 +270,7 @@ def test_older_events_and_removals_of_unknown_listings() -> None:
 
 
 def test_removals_beyond_the_bound_forget_the_oldest() -> None:
-    index = HashIndex(EPOCH, max_removed=20)
+    index = HashIndex(EPOCH, limits(max_removed=20))
     for n in range(21):
         index.remove(f"L{n}", 100 + n)
     assert index.stats().removed == 18
@@ -295,7 +300,7 @@ def test_refuses_what_it_cannot_search() -> None:
     with pytest.raises(ValueError, match="k: 0"):
         index.search(query(bytes(32)), 0, epoch=EPOCH)
     with pytest.raises(ConfigError, match="max_pending"):
-        HashIndex(EPOCH, max_pending=0)
+        HashIndex(EPOCH, limits(max_pending=0))
 
 
 def test_a_crash_while_writing_leaves_the_old_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,7 +347,7 @@ def _flip(data: bytes, at: int) -> bytes:
 
 def test_readers_always_see_a_listing_whole() -> None:
     """While one thread replaces a listing's photos, another must find all of the old ones or all of the new."""
-    index = HashIndex(EPOCH, max_pending=50, max_tombstones=60, threads=1)
+    index = HashIndex(EPOCH, limits(max_pending=50, max_tombstones=60, threads=1))
     index.apply(message("a", 1, {f"v1-{n}": bytes(32) for n in range(3)}))
     stop, torn = threading.Event(), []
 
@@ -364,5 +369,5 @@ def test_readers_always_see_a_listing_whole() -> None:
 
 
 def test_public_names() -> None:
-    names = ["HashIndex", "IndexStats", "IndexedListing", "Neighbour", "SnapshotRefused"]
+    names = ["HashIndex", "IndexLimits", "IndexStats", "IndexedListing", "Neighbour", "SnapshotRefused", "Where"]
     assert engines.similarity.__all__ == names

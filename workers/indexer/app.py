@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from engines.similarity import HashIndex
+from engines.similarity import HashIndex, Where
 from schemas.errors import EpochMismatch
 from schemas.hashes import HASH_BYTES
 from workers import metrics
@@ -21,6 +21,7 @@ from workers.indexer.settings import IndexerSettings
 from workers.indexer.wire import (
     HeldImage,
     HeldListing,
+    IndexAnswer,
     Neighbour,
     Neighbours,
     NeighboursRequest,
@@ -40,6 +41,7 @@ def build_app(
     recent: RecentListings,
     epoch: str,
     health: Health,
+    partitions: Callable[[], list[int]],
 ) -> Starlette:
     """The application; `index` gives the index of the moment, which a re-read replaces."""
 
@@ -54,7 +56,9 @@ def build_app(
         hashes = np.frombuffer(bytes.fromhex("".join(query.hashes)), np.uint8).reshape(-1, HASH_BYTES)
         try:
             with metrics.STAGE_SECONDS.labels("neighbours").time():
-                found = await run_in_threadpool(index().search, hashes, query.k, epoch=query.epoch)
+                found = await run_in_threadpool(
+                    index().search, hashes, query.k, epoch=query.epoch, where=_where(query), radius=query.radius
+                )
         except EpochMismatch as error:
             raise Problem(409, "epoch-mismatch", str(error)) from None
         answer = [
@@ -86,8 +90,23 @@ def build_app(
             raise Problem(422, "bad-parameter", "n: not a whole number from 1 to 9999")
         return _json(RecentAnswer(recent=recent.newest(int(text))))
 
+    async def about(_: Request) -> Response:
+        stats = index().stats()
+        answer = IndexAnswer(
+            epoch=epoch,
+            partitions=partitions(),
+            ready=health.ready,
+            stale=health.stale,
+            listings=stats.listings,
+            vectors=stats.vectors,
+            tombstones=stats.tombstones,
+            pending=stats.pending,
+        )
+        return _json(answer)
+
     return Starlette(
         routes=[
+            Route("/v1/index", about),
             Route("/v1/neighbours", neighbours, methods=["POST"]),
             Route("/v1/listings/{listing_id:path}", listing),
             Route("/v1/recent", newest),
@@ -95,6 +114,14 @@ def build_app(
         ],
         exception_handlers=dict(HANDLERS),
     )
+
+
+def _where(query: NeighboursRequest) -> Where | None:
+    """The filter of a request; the index learns category and state of a listing from its hash message."""
+    if query.categories is None and query.states is None:
+        return None
+    categories = None if query.categories is None else frozenset(query.categories)
+    return Where(categories, None if query.states is None else frozenset(query.states))
 
 
 async def _body(request: Request) -> bytes:

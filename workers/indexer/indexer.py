@@ -15,7 +15,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 
 from engines.similarity import HashIndex
-from schemas.errors import Transient
+from schemas.errors import ConfigError, Transient
 from schemas.topics import hash_topic, topics_for
 from workers import metrics
 from workers.indexer.app import build_app
@@ -42,12 +42,8 @@ class Indexer:
         self._health = health
         health.stale_after_s = settings.stale_after_s
         health.waiting_for = "the index to be read"
-        self._snapshots = Snapshots(
-            home,
-            epoch,
-            max_age_s=settings.snapshot_max_age_s,
-            max_tombstones=settings.max_tombstones,
-        )
+        self._owned = settings.owned()
+        self._snapshots = Snapshots(home, epoch, max_age_s=settings.snapshot_max_age_s, limits=settings.limits())
         self._recent = RecentListings(settings.recent)
         self._index: HashIndex = self._snapshots.empty()
         self._updates = Updates(self._recent, epoch=epoch, max_hashes=settings.max_listing_hashes)
@@ -56,7 +52,12 @@ class Indexer:
         self._saved_at = time.monotonic()
         self._live = False
         self.app: Starlette = build_app(
-            settings, index=lambda: self._index, recent=self._recent, epoch=epoch, health=health
+            settings,
+            index=lambda: self._index,
+            recent=self._recent,
+            epoch=epoch,
+            health=health,
+            partitions=lambda: sorted(partition.number for partition in self._offsets),
         )
 
     def run(self, stop: threading.Event) -> None:
@@ -77,12 +78,25 @@ class Indexer:
                 compacted = topic.cleanup == "compact"
                 admin.ensure_topics([TopicSpec(topic.name, topic.partitions, compacted, topic.retention_ms)])
 
+    def _ends(self, admin: StreamAdmin) -> dict[Partition, int]:
+        """The ends of the partitions that this indexer holds."""
+        ends = admin.end_offsets(self._topic)
+        missing = (self._owned or frozenset()) - {partition.number for partition in ends}
+        if missing:
+            text = f"indexer.partitions: {self._topic} has {len(ends)} partitions, none of them {min(missing)}"
+            raise ConfigError(f"{text}; correct the setting")
+        return {p: end for p, end in ends.items() if self._owned is None or p.number in self._owned}
+
     def _load(self, admin: StreamAdmin) -> None:
-        self._offsets = dict.fromkeys(admin.end_offsets(self._topic), 0)
+        self._offsets = dict.fromkeys(self._ends(admin), 0)
         loaded = self._snapshots.load()
         if loaded is None:
             return
-        self._index, offsets = loaded
+        index, offsets = loaded
+        if not set(offsets) <= {partition.number for partition in self._offsets}:
+            _log.warning("the snapshot holds partitions that are another indexer's now: the topic is read anew")
+            return
+        self._index = index
         for partition in self._offsets:
             self._offsets[partition] = offsets.get(partition.number, 0)
         for entry in reversed(self._snapshots.recent()):
@@ -113,13 +127,16 @@ class Indexer:
 
     def _catch_up(self, admin: StreamAdmin, stop: threading.Event) -> bool:
         """Apply everything up to the end of the topic as of now; False when stopped before. Raises Transient."""
-        ends = admin.end_offsets(self._topic)
+        ends = self._ends(admin)
         if any(end < self._offsets.get(partition, 0) for partition, end in ends.items()):
             self._begin_anew(ends)
         if all(self._offsets.get(partition, 0) >= end for partition, end in ends.items()):
             return True
-        start = {partition: self._offsets.get(partition, 0) for partition in ends}
+        start = admin.end_offsets(self._topic) if self._owned is not None else {}  # of the others, nothing is read
+        start |= {partition: self._offsets.get(partition, 0) for partition in ends}
         for n, record in enumerate(admin.read(self._topic, start), 1):
+            if record.partition not in ends:
+                continue
             self._updates.apply(self._index, record, live=self._live)
             self._offsets[record.partition] = record.next_offset
             if n % _HOUSEKEEPING_RECORDS == 0:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
+
+from engines.similarity import IndexLimits
 
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -28,10 +31,50 @@ class IndexerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_listing_hashes: Positive = 20
     """Hashes a message; an event has at most 20 images, so that a longer message is refused."""
     max_tombstones: Positive = 100_000
-    """Dead codes before they are compacted away; 3.2 MB, and few beside the codes of a large index."""
+    """Dead codes before they are merged away; 3.2 MB, and few beside the codes of a large index."""
+    max_pending: Positive = 8_192
+    """New codes that a search compares one by one, before they are merged: 0.1 ms."""
+    exact_below: Positive = 1_000_000
+    """Hashes from which on the index reads inverted lists instead of every hash (docs/benchmarks/index.md)."""
+    multihash_from: Positive = 250_000
+    """Hashes from which on an exact index has a multi-index hash for near duplicates beside it."""
+    probes: Annotated[int, Meta(ge=0)] = 0
+    """Inverted lists that a search reads; 0: a thirty-second of them, at least 32."""
+    gpu: bool = False
+    """Search exact parts on the first GPU; needs the extra [gpu] in place of [cpu]."""
+    partitions: str = ""
+    """Of the hash topic that this indexer holds, as `0-3` or `0,2,5-7`; empty: all. Several indexers, each with a home
+    and partitions of its own, hold an index together: give the search service all their addresses."""
     max_k: Positive = 2_000
     """Neighbours a hash: 100 listings of 20 photos each, what the search service asks for at most."""
     max_query_hashes: Positive = 64
     """Hashes a request: three events' photos; a request stays under 50 ms at a million hashes."""
     recent: Annotated[int, Meta(ge=1, le=1000)] = 64
     """Listings that it remembers as applied last, for the live strip of the page."""
+
+    def __post_init__(self) -> None:
+        self.owned()
+
+    def owned(self) -> frozenset[int] | None:
+        """The partitions of `partitions`, None for all; raises ValueError where it cannot be read."""
+        if not self.partitions.strip():
+            return None
+        found: set[int] = set()
+        for part in self.partitions.split(","):
+            match = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", part, re.ASCII)
+            first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+            if last < first:
+                raise ValueError(f"partitions: {part.strip()!r} is no range; write 0-3, or 0,2,5-7")
+            found.update(range(first, last + 1))
+        return frozenset(found)
+
+    def limits(self) -> IndexLimits:
+        """What of it bounds the index."""
+        return IndexLimits(
+            max_pending=self.max_pending,
+            max_tombstones=self.max_tombstones,
+            exact_below=self.exact_below,
+            multihash_from=self.multihash_from,
+            probes=self.probes,
+            gpu=self.gpu,
+        )

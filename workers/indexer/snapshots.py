@@ -1,5 +1,5 @@
-"""Snapshots: `HOME/index/<epoch>.snapshot` holds the index and the offsets it stands at, in one file that appears whole
-or not at all. The live strip lies beside it, in a file that may be lost without harm."""
+"""Snapshots: `HOME/index/<epoch>.snapshot` holds the offsets that the index stands at, what is new in it and the names
+of the files of its sealed parts beside it, and appears whole or not at all. The live strip may be lost without harm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from engines.similarity import HashIndex, SnapshotRefused
+from engines.similarity import HashIndex, IndexLimits, SnapshotRefused
 from schemas.errors import EpochMismatch
 from workers.indexer.recent import Recent
 
@@ -20,16 +20,16 @@ _log = logging.getLogger(__name__)
 class Snapshots:
     """The snapshot of one epoch's index. One thread calls it."""
 
-    def __init__(self, home: Path, epoch: str, *, max_age_s: float, max_tombstones: int) -> None:
+    def __init__(self, home: Path, epoch: str, *, max_age_s: float, limits: IndexLimits) -> None:
         self._path = home / "index" / f"{epoch}.snapshot"
         self._strip = home / "index" / f"{epoch}.recent.json"
         self._epoch = epoch
         self._max_age_s = max_age_s
-        self._max_tombstones = max_tombstones
+        self._limits = limits
 
     def empty(self) -> HashIndex:
         """An index with nothing in it."""
-        return HashIndex(self._epoch, max_tombstones=self._max_tombstones)
+        return HashIndex(self._epoch, self._limits)
 
     def load(self) -> tuple[HashIndex, dict[int, int]] | None:
         """The index and its next offset by partition number.
@@ -42,7 +42,7 @@ class Snapshots:
             if age_s > self._max_age_s:
                 _log.warning("%s is %.0f h old: the topic is read from its beginning", self._path, age_s / 3600)
                 return None
-            index, offsets = HashIndex.restore(self._path, self._epoch, max_tombstones=self._max_tombstones)
+            index, offsets = HashIndex.restore(self._path, self._epoch, self._limits)
             return index, {int(number): offset for number, offset in offsets.items()}
         except FileNotFoundError:
             return None

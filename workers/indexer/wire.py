@@ -58,6 +58,20 @@ class HeldListing(msgspec.Struct, frozen=True, kw_only=True):
     indexed_at: int | None = None
 
 
+class IndexAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/index`: the epoch and partitions that an indexer holds, whether it has read them to their end once
+    (`ready`) and still keeps up (`stale` when not), and its sizes; it answers before it is ready."""
+
+    epoch: Epoch
+    partitions: list[int]
+    ready: bool
+    stale: bool
+    listings: int
+    vectors: int
+    tombstones: int
+    pending: int
+
+
 class RecentAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """`GET /v1/recent`: listings that became searchable last, newest first."""
 

@@ -15,15 +15,14 @@ import msgspec
 import urllib3
 
 from schemas.errors import EpochMismatch, Transient
-from workers.indexer.wire import HeldListing, Neighbour, Neighbours, NeighboursRequest, RecentAnswer
+from schemas.topics import HASHES_PREFIX, TOPICS
+from workers.indexer.wire import HeldListing, IndexAnswer, Neighbour, Neighbours, NeighboursRequest, RecentAnswer
 
 _STAGE = "index"
 T = TypeVar("T")
 
 
-class _Readiness(msgspec.Struct, frozen=True):
-    ready: bool
-    stale: bool
+_PARTITIONS = next(topic.partitions for topic in TOPICS if topic.name.startswith(HASHES_PREFIX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +77,11 @@ class Indexers:
         if not self._urls:
             return IndexState("an indexer: search.indexer_urls is empty; give its address", stale=False)
         try:
-            answers = self._ask_all("GET", "/readyz", None, check=False)
-            told = [_decode(answer, _Readiness) for answer in answers]
+            answers = self._ask_all("GET", "/v1/index", None)
+            told = [_decode(answer, IndexAnswer) for answer in answers]
         except Transient as error:
             return IndexState(error.message, stale=True)
-        ready = all(one.ready for one in told)
-        return IndexState("" if ready else "the index, which is still being read", any(one.stale for one in told))
+        return IndexState(_missing(told), any(one.stale for one in told))
 
     def close(self) -> None:
         """Release the connections. Idempotent."""
@@ -112,6 +110,20 @@ class Indexers:
         except urllib3.exceptions.HTTPError as error:
             text = f"an indexer cannot be reached ({type(error).__name__}); start it, or correct search.indexer_urls"
             raise Transient(_STAGE, "unreachable", text) from None
+
+
+def _missing(told: Sequence[IndexAnswer]) -> str:
+    """What keeps these indexers from answering together, in words; empty when nothing does."""
+    if not all(one.ready for one in told):
+        return "the index, which is still being read"
+    epochs = sorted({one.epoch for one in told})
+    if len(epochs) > 1:
+        return f"indexers of one epoch: search.indexer_urls names some of {' and some of '.join(epochs)}"
+    unheld = set(range(_PARTITIONS)) - {number for one in told for number in one.partitions}
+    if unheld:
+        numbers = ", ".join(map(str, sorted(unheld)))
+        return f"an indexer of partition {numbers}: none of search.indexer_urls has it (indexer.partitions)"
+    return ""
 
 
 def _decode(answer: urllib3.BaseHTTPResponse, kind: type[T]) -> T:

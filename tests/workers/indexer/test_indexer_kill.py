@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import urllib3
 
+from engines.similarity import IndexLimits
 from tests.workers.indexer.hash_topic import EPOCH, Naive, Publisher, message, random_hash, stream_at
 from workers.indexer.snapshots import Snapshots
 
@@ -113,7 +114,7 @@ def test_the_comparison_catches_offsets_that_run_ahead_of_the_snapshot(tmp_path,
     indexer.ready()
     assert indexer.photos() == naive.nearest("0" * 64, 2000)
     assert indexer.end(signal.SIGTERM) == 0
-    snapshots = Snapshots(tmp_path, EPOCH, max_age_s=1e6, max_tombstones=1000)
+    snapshots = Snapshots(tmp_path, EPOCH, max_age_s=1e6, limits=IndexLimits())
     loaded = snapshots.load()
     assert loaded is not None
     index, offsets = loaded
@@ -136,6 +137,6 @@ def test_a_snapshot_that_was_cut_off_leaves_the_one_before(tmp_path, spawn):
     indexer.ready()
     indexer.end(signal.SIGTERM)
     (tmp_path / "index" / f"{EPOCH}.snapshot.tmp").write_bytes(os.urandom(100))
-    loaded = Snapshots(tmp_path, EPOCH, max_age_s=1e6, max_tombstones=1000).load()
+    loaded = Snapshots(tmp_path, EPOCH, max_age_s=1e6, limits=IndexLimits()).load()
     assert loaded is not None
     assert len(loaded[0]) == 1

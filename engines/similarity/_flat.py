@@ -1,0 +1,96 @@
+"""Codes of a sealed part that every search reads whole: exact. A FAISS flat index, on a GPU where asked for, and from
+`IndexLimits.multihash_from` codes on a multi-index hash beside it, which finds near duplicates without reading all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.similarity.types import CODE_BYTES, IndexLimits
+from schemas.errors import ConfigError
+
+Codes = npt.NDArray[np.uint8]
+Found = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]
+BITS = 8 * CODE_BYTES
+TABLES = 16  # of the multi-index hash, of 16 bits each: Norouzi, Punjani, Fleet, CVPR 2012
+FLIPS = 1
+SURE_BITS = TABLES * (FLIPS + 1) - 1
+"""Two codes that differ in so many bits at most agree, but for one bit, in at least one of the 16 pieces of 16 bits."""
+
+
+class FlatCodes:
+    """Rows in order; immutable once it is built."""
+
+    def __init__(self, codes: Codes, limits: IndexLimits) -> None:
+        """Take uint8 [n, 32]; with many codes it takes 3 µs a code, without the interpreter's lock."""
+        import faiss
+
+        self._flat: Any = faiss.IndexBinaryFlat(BITS)
+        self._hashed: Any = None
+        multi_hash: Any = faiss.IndexBinaryMultiHash
+        codes = np.ascontiguousarray(codes)
+        if len(codes) >= limits.multihash_from:
+            self._hashed = multi_hash(self._flat, TABLES, BITS // TABLES)
+            self._hashed.own_fields = False
+            self._hashed.nflip = FLIPS
+            self._hashed.add(codes)  # fills the flat index as well
+        elif len(codes):
+            self._flat.add(codes)
+        self._gpu = _on_gpu(self._flat) if limits.gpu and len(codes) else None
+
+    def __len__(self) -> int:
+        return int(self._flat.ntotal)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the codes, and of the multi-index hash as far as it tells: a row number a code and table."""
+        return len(self) * (CODE_BYTES + (TABLES * _id_bits(len(self)) // 8 if self._hashed else 0))
+
+    @property
+    def near(self) -> int:
+        """Bits within which `within` is as sure as reading all and quicker; 0 without a multi-index hash."""
+        return SURE_BITS if self._hashed else 0
+
+    def search(self, hashes: Codes, n: int) -> Found:
+        """The n nearest rows of each hash, nearest first: distances [q, n], rows [q, n]."""
+        distances, rows = (self._gpu or self._flat).search(hashes, n)
+        return distances, rows
+
+    def within(self, code: Codes, bits: int) -> Found:
+        """Every row at most so many bits from one hash [1, 32], in no order."""
+        index = self._hashed if self._hashed and bits <= SURE_BITS else self._flat
+        _, distances, rows = index.range_search(code, bits + 1)  # FAISS takes what is below
+        return distances.astype(np.int32), rows
+
+    def take(self, rows: npt.NDArray[Any]) -> Codes:
+        """uint8 [n, 32]."""
+        return np.asarray(self._all()[rows])
+
+    def _all(self) -> Codes:
+        """Every row without a copy; valid while the index lives."""
+        import faiss
+
+        if not len(self):
+            return np.empty((0, CODE_BYTES), np.uint8)
+        flat = faiss.rev_swig_ptr(self._flat.xb.data(), len(self) * CODE_BYTES)
+        return np.asarray(flat, np.uint8).reshape(-1, CODE_BYTES)
+
+    def arrays(self) -> dict[str, list[npt.NDArray[Any]]]:
+        """What a snapshot keeps, each in pieces."""
+        return {"codes": [self._all()]}
+
+
+def _id_bits(count: int) -> int:
+    return max(1, (count - 1).bit_length())
+
+
+def _on_gpu(flat: Any) -> Any:
+    """A copy on the first GPU; raises ConfigError where FAISS has none to use."""
+    import faiss
+
+    if not hasattr(faiss, "GpuIndexBinaryFlat") or faiss.get_num_gpus() < 1:
+        text = "indexer.gpu: this FAISS finds no GPU; pip install 'groknet[gpu]' in place of [cpu], or set it to false"
+        raise ConfigError(text)
+    return faiss.GpuIndexBinaryFlat(faiss.StandardGpuResources(), flat)
