@@ -29,7 +29,7 @@ def augment(photos: Tensor, view: View, size: int, generator: torch.Generator) -
     n = len(photos)
 
     def draw(low: float, high: float) -> Tensor:
-        return torch.rand(n, generator=generator) * (high - low) + low
+        return (torch.rand(n, generator=generator) * (high - low) + low).to(photos.device)
 
     x = photos.permute(0, 3, 1, 2).float()
     side = draw(view.least_area, 1.0).sqrt()
@@ -37,7 +37,7 @@ def augment(photos: Tensor, view: View, size: int, generator: torch.Generator) -
     wide, high = (side * stretch).clamp(max=1.0), (side / stretch).clamp(max=1.0)
     turn = draw(-view.degrees, view.degrees) * (math.pi / 180)
     flip = (draw(0.0, 1.0) < 0.5).float() * 2 - 1
-    theta = torch.zeros(n, 2, 3)
+    theta = torch.zeros(n, 2, 3, device=photos.device)
     theta[:, 0, 0], theta[:, 0, 1] = wide * turn.cos() * flip, -high * turn.sin()
     theta[:, 1, 0], theta[:, 1, 1] = wide * turn.sin() * flip, high * turn.cos()
     theta[:, 0, 2], theta[:, 1, 2] = draw(-1, 1) * (1 - wide), draw(-1, 1) * (1 - high)

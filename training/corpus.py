@@ -14,7 +14,7 @@ from torch import Tensor
 from training.data import PhotoSet, load
 from training.labels import Targets, build_labels, product_ids
 from training.recipe import DataSet, Recipe
-from training.teacher import Teacher, teach
+from training.teacher import Teacher, no_teacher, teach
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,14 @@ class Corpus:
 def load_corpus(recipe: Recipe, data: Path, cache: Path) -> Corpus:
     """Read, label and let the teacher look; everything slow is kept in `cache`."""
     sets = load(recipe, data, cache)
-    teacher = teach(sets, recipe.size, cache)
+    teacher = teach(sets, recipe.size, cache) if recipe.needs_teacher else no_teacher(sets)
     centre = torch.from_numpy(teacher.feature.mean(0, dtype=np.float64).astype(np.float32))
     return Corpus(sets, build_labels(recipe, sets), product_ids(sets), teacher, centre)
 
 
-def batches(recipe: Recipe, corpus: Corpus, start: int) -> Iterator[NDArray[np.int64]]:
-    """Endless batches of photo numbers, a fixed share of each data set; `start` skips what was done before."""
+def batches(recipe: Recipe, corpus: Corpus, start: int, rank: int = 0, ranks: int = 1) -> Iterator[NDArray[np.int64]]:
+    """Endless batches of photo numbers, a fixed share of each data set; `start` skips what was done before. Of several
+    ranks each takes every so-manieth batch, so that `ranks` batches together are one step."""
     streams: list[tuple[NDArray[np.int64], int, int]] = []
     for seed, (first, photos) in enumerate(zip(corpus.starts, corpus.sets, strict=True)):
         spec: DataSet = photos.spec
@@ -61,10 +62,10 @@ def batches(recipe: Recipe, corpus: Corpus, start: int) -> Iterator[NDArray[np.i
             index = photos.index("train", catalogue)
             if share and len(index):
                 streams.append((index + first, share, recipe.seed * 1000 + seed * 2 + int(catalogue)))
-    step = start
+    step = start * ranks + rank
     while True:
         yield np.concatenate([_slice(index, share, seed, step) for index, share, seed in streams])
-        step += 1
+        step += ranks
 
 
 def _slice(index: NDArray[np.int64], share: int, seed: int, step: int) -> NDArray[np.int64]:

@@ -8,14 +8,18 @@ is scaled by that rank's part of all photos that count (`fair`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+Made = TypeVar("Made")
+PATIENCE = timedelta(hours=12)  # the others wait while the first rank decodes the photos
 
 
 @dataclass(frozen=True)
@@ -33,19 +37,22 @@ class Ranks:
 
 
 @contextmanager
-def ranks(device: str = "cpu") -> Iterator[Ranks]:
+def ranks(device: str = "auto") -> Iterator[Ranks]:
     """The process group that torchrun set up, or this process alone; left again at the end.
 
-    `device` `cpu` or `cuda`; on `cuda` each process takes the GPU of its local rank and talks through NCCL, else Gloo.
+    `device` `auto`, `cpu` or `cuda`; on `cuda`, which `auto` is where there is a GPU, each process takes the GPU of its
+    local rank and talks through NCCL, else Gloo.
     """
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    place = torch.device("cuda", local) if device == "cuda" else torch.device("cpu")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    place = torch.device(device)
     if device == "cuda":
+        place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(place)
     if not dist.is_torchelastic_launched():
         yield Ranks(device=place)
         return
-    dist.init_process_group("nccl" if device == "cuda" else "gloo")
+    dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), place)
     finally:
@@ -67,6 +74,26 @@ class _Gather(torch.autograd.Function):
         return total.narrow(0, dist.get_rank() * ctx.rows, ctx.rows)
 
 
+def agree(value: float) -> float:
+    """The first rank's value, on every rank: clocks differ."""
+    if not dist.is_initialized():
+        return value
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    shared = torch.tensor([value], dtype=torch.float64, device=device)
+    dist.broadcast(shared, 0)
+    return float(shared)
+
+
+def first_first(work: Callable[[], Made]) -> Made:
+    """`work` on the first rank, then on the others, which find what it left in the cache."""
+    if dist.is_initialized() and dist.get_rank() > 0:
+        dist.barrier()
+    made = work()
+    if dist.is_initialized() and dist.get_rank() == 0:
+        dist.barrier()
+    return made
+
+
 def _rows(x: Tensor) -> Tensor:
     parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, x.detach().contiguous())
@@ -86,13 +113,14 @@ def gather(x: Tensor) -> Tensor:
     return gathered
 
 
-def fair(counts: Tensor) -> Tensor:
+def fair(counts: Tensor) -> Tensor | None:
     """`counts float [k]` photos that count in each of k means here → factors `[k]`: own count / mean count of a rank.
+    None without a process group: nothing is to be scaled.
 
     A mean over this rank's photos times its factor, averaged over ranks, is the mean over all ranks' photos.
     """
     if not dist.is_initialized():
-        return torch.ones_like(counts)
+        return None
     total = counts.clone()
     dist.all_reduce(total)
     return counts * dist.get_world_size() / total.clamp(min=1)

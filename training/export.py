@@ -43,10 +43,10 @@ from training.labels import Targets
 from training.model import Network
 from training.readers import read
 from training.recipe import Recipe
+from training.state import CHECKPOINT, new_state
 from training.studio import TEST_IDENTITIES, TRAIN_IDENTITIES, make_product, render, write_dataset
 from training.table import is_catalogue
 from training.taxonomy import extend_taxonomy
-from training.train import CHECKPOINT, new_state
 
 PARITY_PHOTOS = 6
 IMAGENET = "imagenet"  # the column name of heads that are distilled from the packaged classifier

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
@@ -70,8 +71,15 @@ def _carried(head: HeadSpec, row: Row | None) -> frozenset[str]:
     if head.source == "queries":
         return query_words(row)
     value = row.get(head.column, "")
+    if head.source == "partition":
+        return frozenset([_part(head, value)] if value else [])
     labels = multiple(value) if head.kind == "multi_label" else [value]
     return frozenset(labels) - {"", "NA"}
+
+
+def _part(head: HeadSpec, value: str) -> str:
+    digest = hashlib.blake2b(f"{head.id}/{value}".encode(), digest_size=8).digest()
+    return f"part-{int.from_bytes(digest, 'big') % head.parts}"
 
 
 def product_ids(sets: list[PhotoSet]) -> NDArray[np.int64]:

@@ -11,10 +11,11 @@ from training.model import EMBEDDING
 class Memory:
     """The last `size` weak views: photo number, product, embedding and softened hash, for the contrastive term."""
 
-    def __init__(self, size: int, bits: int) -> None:
-        self.numbers = torch.full((size,), -1, dtype=torch.int64)
-        self.products = torch.full((size,), -1, dtype=torch.int64)
-        self.codes = {"embedding": torch.zeros(size, EMBEDDING), "hash": torch.zeros(size, bits)}
+    def __init__(self, size: int, bits: int, device: torch.device | None = None) -> None:
+        self.numbers = torch.full((size,), -1, dtype=torch.int64, device=device)
+        self.products = torch.full((size,), -1, dtype=torch.int64, device=device)
+        widths = {"embedding": EMBEDDING, "hash": bits}
+        self.codes = {name: torch.zeros(size, width, device=device) for name, width in widths.items()}
         self.place = 0
 
     def same(self, numbers: Tensor, products: Tensor) -> Tensor:
@@ -26,7 +27,7 @@ class Memory:
 
     def add(self, numbers: Tensor, products: Tensor, codes: dict[str, Tensor]) -> None:
         """Overwrite the oldest entries."""
-        at = (torch.arange(len(numbers)) + self.place) % len(self.numbers)
+        at = (torch.arange(len(numbers), device=numbers.device) + self.place) % len(self.numbers)
         self.numbers[at], self.products[at] = numbers, products
         for name, code in codes.items():
             self.codes[name][at] = code.detach().float()
@@ -38,5 +39,7 @@ class Memory:
 
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
         """The reverse of `state_dict`."""
-        self.numbers, self.products, self.place = saved["numbers"], saved["products"], int(saved["place"])
-        self.codes = {name: saved[name] for name in self.codes}
+        device = self.numbers.device
+        self.numbers, self.products = saved["numbers"].to(device), saved["products"].to(device)
+        self.codes = {name: saved[name].to(device) for name in self.codes}
+        self.place = int(saved["place"])

@@ -7,14 +7,11 @@ a zero that still carries a gradient path. Photos with a negative id belong to n
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
+from training.loss_specs import StandardPairs
 from training.losses import wide
-
-Standard = Literal["multi_similarity", "circle", "supervised_contrastive", "triplet_margin"]
 
 
 def pairwise_double_margin(
@@ -67,7 +64,7 @@ def spreading(code: Tensor) -> Tensor:
     return -_length(x - x[nearest]).clamp(min=1e-4).log().mean()  # 1e-4: two equal rows cost 9.2, not infinity
 
 
-def standard_pairs(name: Standard, embedding: Tensor, products: Tensor) -> Tensor:
+def standard_pairs(name: StandardPairs, embedding: Tensor, products: Tensor) -> Tensor:
     """A standard pair loss as pytorch-metric-learning has it, with its defaults.
 
     `embedding [n, d]` unit, `products int [n]`. multi_similarity: Wang et al. 2019; circle: Sun et al. 2020;

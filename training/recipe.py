@@ -10,6 +10,8 @@ from msgspec import Meta
 
 from schemas.errors import ConfigError
 from schemas.manifest import StableId, Strict
+from training.lines import line_of
+from training.loss_specs import LossSpec, MultiLabelArcFace, Spreading
 
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
@@ -40,19 +42,23 @@ class DataSet(Strict, frozen=True, kw_only=True):
 class HeadSpec(Strict, frozen=True, kw_only=True):
     """One head. `source` `column`: labels of `datasets`' column with at least `min_images` training photos, in a
     multi-label head several of them with `|` between; `queries`: words of titles; `imagenet`: the packaged
-    classifier's classes, distilled from it."""
+    classifier's classes, distilled from it; `partition`: the column's values dealt into `parts` by their digest, a deal
+    of its own for every id. `repeat` makes that many heads of one, `ID-00`, `ID-01` …"""
 
     id: StableId
     column: str
     datasets: list[str] = msgspec.field(default_factory=list)
     kind: Literal["softmax", "multi_label"] = "softmax"
-    source: Literal["column", "queries", "imagenet"] = "column"
+    source: Literal["column", "queries", "imagenet", "partition"] = "column"
     min_images: Count = 1
     weight: Positive = 1.0
+    parts: Annotated[int, Meta(ge=2)] = 4
+    repeat: Annotated[int, Meta(ge=1, le=1000)] = 1
 
 
 class Metric(Strict, frozen=True, kw_only=True):
-    """The losses of the embedding and, times `hash`, of the softened hash."""
+    """The losses of the embedding and, times `hash`, of the softened hash; 0 leaves a term out. `relational` needs the
+    packaged classifier as its teacher, `contrastive` two views of a photo. Others are declared in `[[losses]]`."""
 
     arcface: float = 1.0
     scale: Positive = 32.0
@@ -65,9 +71,15 @@ class Metric(Strict, frozen=True, kw_only=True):
 
 
 class Schedule(Strict, frozen=True, kw_only=True):
-    """AdamW, linear warm-up, cosine to zero; `small_share` of the steps run at `small_size` pixels first."""
+    """Linear warm-up, cosine to zero; `small_share` of the steps run at `small_size` pixels first. `precision`
+    `bfloat16` computes the network's products in half the bits: fast on GPUs since Ampere and CPUs with AMX, slow
+    elsewhere; losses and weights stay float32."""
 
     steps: Count
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9  # of SGD
+    precision: Literal["float32", "bfloat16"] = "float32"
+    views: Literal[1, 2] = 2  # of every photo in a batch: a weak one and, second, a strong one
     warmup: Annotated[int, Meta(ge=0)] = 50
     trunk_rate: Positive = 2e-4
     head_rate: Positive = 1e-3
@@ -75,13 +87,25 @@ class Schedule(Strict, frozen=True, kw_only=True):
     small_size: Count = 144
     minutes: float = 0.0  # 0: no bound; otherwise the cosine ends when either steps or minutes are through
     small_share: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    record_every: Count = 10  # steps between two records of all losses
     smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # of the softmax heads' targets
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # of the feature that the heads see
     average: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # decay of the weights' running mean, which is what is exported
 
 
+class Weighting(Strict, frozen=True, kw_only=True):
+    """Factors of the losses. `trend`: of every head but `main`, by how hard it still is on validation photos, looked at
+    every so many steps (`every`) on up to `photos` of them and kept within 1 / `limit` and `limit`."""
+
+    rule: Literal["fixed", "trend"] = "fixed"
+    main: list[str] = msgspec.field(default_factory=list)
+    every: Count = 200
+    photos: Count = 512
+    limit: Annotated[float, Meta(ge=1)] = 3.0
+
+
 class Recipe(Strict, frozen=True, kw_only=True):
-    """A whole run."""
+    """A whole run. `device` `auto` is the GPU where there is one."""
 
     name: StableId
     trunk: str = "efficientnet_lite0"
@@ -92,26 +116,78 @@ class Recipe(Strict, frozen=True, kw_only=True):
     threads: Count = 2
     datasets: list[DataSet]
     heads: list[HeadSpec]
+    losses: list[LossSpec] = msgspec.field(default_factory=list)
     metric: Metric = Metric()
+    weighting: Weighting = Weighting()
     schedule: Schedule
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     target_precision: Annotated[float, Meta(ge=0, le=1)] = 0.9
 
     def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "heads", [one for head in self.heads for one in _repeated(head)])
         names = {d.name for d in self.datasets}
         for spec in self.datasets:
             if spec.products_of and spec.products_of not in names:
                 raise ValueError(f"datasets[{spec.name}].products_of: no data set {spec.products_of!r} in this recipe")
-        for head in self.heads:
-            unknown = set(head.datasets) - names
-            if unknown:
-                raise ValueError(f"heads[{head.id}].datasets: no data set {sorted(unknown)[0]!r} in this recipe")
+        for group, members in (("heads", self.heads), ("losses", self.losses)):
+            for member in members:
+                unknown = set(member.datasets) - names
+                if unknown:
+                    what = f"{group}[{member.id}].datasets"
+                    raise ValueError(f"{what}: no data set {sorted(unknown)[0]!r} in this recipe")
         if self.cache_size < self.size:
             raise ValueError("cache_size: must be at least size, or training never sees the detail it serves")
+        if self.metric.contrastive and self.schedule.views < 2:
+            raise ValueError("metric.contrastive: needs schedule.views = 2, or set it to 0")
+        self._check_losses()
+
+    @property
+    def starts_from_teacher(self) -> bool:
+        """Whether the network starts at the packaged weights, its heads and embedding at what these tell apart."""
+        return self.trunk == "efficientnet_lite0" and self.pretrained
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether anything is learnt from, or started at, the frozen packaged trunk."""
+        distilled = any(head.source == "imagenet" for head in self.heads)
+        return distilled or self.starts_from_teacher or self.metric.relational != 0
+
+    def _check_losses(self) -> None:
+        """Ids are unique; what a loss or the weighting refers to is there."""
+        taken: set[str] = set()
+        for group, members in (("heads", self.heads), ("losses", self.losses)):
+            for member in members:
+                if member.id in taken:
+                    raise ValueError(f"{group}[{member.id}].id: taken by another head or loss; give each its own")
+                taken.add(member.id)
+        for loss in self.losses:
+            if isinstance(loss, MultiLabelArcFace):
+                head = next((h for h in self.heads if h.id == loss.head), None)
+                if head is None or head.kind != "multi_label":
+                    raise ValueError(f"losses[{loss.id}].head: {loss.head!r} is no multi-label head of this recipe")
+            elif not isinstance(loss, Spreading) and not any(d.product for d in self.datasets):
+                raise ValueError(f"losses[{loss.id}].kind: no data set names a product column to learn from")
+        known = {f"head.{head.id}" for head in self.heads}
+        for main in self.weighting.main:
+            if main not in known:
+                raise ValueError(f"weighting.main: {main!r} is not `head.` and the id of a head")
+
+
+def _repeated(head: HeadSpec) -> list[HeadSpec]:
+    """The heads that `repeat` asks for."""
+    if head.repeat == 1:
+        return [head]
+    return [msgspec.structs.replace(head, id=f"{head.id}-{i:02d}", repeat=1) for i in range(head.repeat)]
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe; raises ConfigError naming the file and the key."""
+    """Read a recipe; raises ConfigError naming the file, the line to change and the key."""
     try:
-        return msgspec.toml.decode(Path(path).read_bytes(), type=Recipe)
-    except (msgspec.DecodeError, OSError) as error:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"recipe {path}: {error}") from None
+    try:
+        return msgspec.toml.decode(text, type=Recipe)
+    except msgspec.DecodeError as error:
+        line = line_of(text, str(error))
+        raise ConfigError(f"recipe {path}{f', line {line}' if line else ''}: {error}") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -19,10 +21,12 @@ PENALTY = 1e-2  # of 1e-3 and 1e-2 the better on the validation photos of most h
 
 
 @torch.no_grad()
-def start_from_teacher(network: Network, centres: nn.ParameterDict, corpus: Corpus) -> None:
+def start_from_teacher(network: Network, centres: nn.ParameterDict, corpus: Corpus, spaces: Mapping[str, str]) -> None:
     """Start the embedding at the principal axes of the teacher's features, centres at the mean of their photos, the
     object head at the packaged classifier's layer, and the other heads at what they can tell from the frozen trunk:
-    heads that start at random bend the trunk out of shape in the first steps (Kumar et al. 2022)."""
+    heads that start at random bend the trunk out of shape in the first steps (Kumar et al. 2022).
+
+    `spaces`: key in `centres` of every loss with product centres → `embedding` or `hash`."""
     if len(corpus.products) > EMBEDDING:
         weight, bias = principal_axes(corpus.teacher.feature, EMBEDDING)
         network.embed.weight.copy_(weight)
@@ -32,11 +36,9 @@ def start_from_teacher(network: Network, centres: nn.ParameterDict, corpus: Corp
     embedding = F.normalize(F.linear(feature, network.embed.weight, network.embed.bias))
     product = torch.from_numpy(corpus.products[known])
     # a product's centre starts at the mean of its photos, not at random: the first steps harm the trunk less
-    for name, code in (
-        ("embedding", embedding),
-        ("hash", losses.soft_bits(F.linear(embedding, network.catalyzer.weight))),
-    ):
-        centres[name].zero_().index_add_(0, product, code)
+    codes = {"embedding": embedding, "hash": losses.soft_bits(F.linear(embedding, network.catalyzer.weight))}
+    for name, space in spaces.items():
+        centres[name].zero_().index_add_(0, product, codes[space])
         centres[name].copy_(F.normalize(centres[name]))
     for target in corpus.heads:
         if target.spec.source == "imagenet":

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from training import pairs
-from training.pairs import Standard
+from training.loss_specs import StandardPairs
 
 torch.set_num_threads(1)
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
-STANDARD: tuple[Standard, ...] = ("multi_similarity", "circle", "supervised_contrastive", "triplet_margin")
+STANDARD: tuple[StandardPairs, ...] = ("multi_similarity", "circle", "supervised_contrastive", "triplet_margin")
 PRODUCTS = torch.tensor([0, 0, 1, -1, 1, 1, 2, -1])
 
 
@@ -183,7 +183,7 @@ def test_triplet_margin_by_hand() -> None:
 
 @pytest.mark.parametrize("name", STANDARD)
 @pytest.mark.parametrize("cosine", [1.0, -1.0])
-def test_standard_gradients_are_finite_at_the_ends(name: Standard, cosine: float) -> None:
+def test_standard_gradients_are_finite_at_the_ends(name: StandardPairs, cosine: float) -> None:
     x = torch.tensor([[1.0, 0.0], [cosine, 0.0], [0.0, 1.0], [0.0, cosine]], requires_grad=True)
     pairs.standard_pairs(name, x, torch.tensor([0, 0, 1, 1])).backward()
     assert x.grad is not None

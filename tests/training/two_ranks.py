@@ -52,7 +52,8 @@ class Tiny(nn.Module):
 
 def averaged(value: Tensor, counted: Tensor) -> Tensor:
     """A mean over this rank's counted photos as its part of the mean over all ranks' photos."""
-    return value * fair(counted.sum()[None].double())[0]
+    factors = fair(counted.sum()[None].double())
+    return value if factors is None else value * factors[0]
 
 
 def contrastive(first: Tensor, batch: Batch, tiny: Tiny) -> Tensor:
