@@ -7,9 +7,7 @@ resident memory, what it commits and who is in the group, in each of the three p
 
 from __future__ import annotations
 
-import argparse
 import io
-import json
 import os
 import platform
 import signal
@@ -28,6 +26,7 @@ import psutil  # type: ignore[import-untyped]
 from kafka.admin import KafkaAdminClient  # type: ignore[import-untyped]
 from PIL import Image
 
+from benchmarks.report import parser, write_result
 from benchmarks.servers import make_topics, new_keyspace
 from deploy.local import Services
 from schemas.events import ImageRef, ListingEvent, encode_event
@@ -196,20 +195,14 @@ def _photos(side: tuple[int, int]) -> list[bytes]:
 
 def main() -> None:
     """Parse, start the servers, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", type=Path, default=ROOT / "training/bundles/demo")
-    parser.add_argument("--slow-s", type=float, default=Phases().slow_s, help="seconds of slowness (default 60)")
-    parser.add_argument("--events", type=int, default=Phases().events, help="backlog (default 4000)")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
-    arguments = parser.parse_args()
+    options = parser(__doc__, tells="result", bundle=True)
+    options.add_argument("--slow-s", type=float, default=Phases().slow_s, help="seconds of slowness (default 60)")
+    options.add_argument("--events", type=int, default=Phases().events, help="backlog (default 4000)")
+    arguments = options.parse_args()
     phases = Phases(slow_s=arguments.slow_s, events=arguments.events)
     with tempfile.TemporaryDirectory() as folder, Services(Path(folder) / "services") as services:
         result = measure(services, arguments.bundle, Path(folder), phases)
-    if arguments.json:
-        sys.stdout.write(json.dumps(result) + "\n")
-        return
-    for key, value in result.items():
-        sys.stdout.write(f"{key:22} {value}\n")
+    write_result(result, arguments.json)
 
 
 if __name__ == "__main__":

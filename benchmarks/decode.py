@@ -6,22 +6,19 @@ Pillow's full decode and resize, on one core, in processor time. Then threads ag
 
 from __future__ import annotations
 
-import argparse
 import io
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context, shared_memory
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.report import page, table, versions
+from benchmarks.report import page, parser, table, versions, write_page
 from engines.pixels import decode
 from schemas.manifest import Preprocess
 from training.studio import TEST_IDENTITIES, make_product, render
@@ -157,19 +154,13 @@ def measure(count: int, repeats: int) -> str:
 
 def main() -> None:
     """Parse, measure, print or write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=int, default=8, help="different photos a table row (default 8)")
-    parser.add_argument("--repeats", type=int, default=7, help="rounds; medians are shown (default 7)")
-    parser.add_argument("--out", type=Path, help="write the page there instead of printing it")
-    options = parser.parse_args()
+    options_of = parser(__doc__, tells="page", repeats=7)
+    options_of.add_argument("--photos", type=int, default=8, help="different photos a table row (default 8)")
+    options = options_of.parse_args()
     command = f"python -m benchmarks.decode --photos {options.photos} --repeats {options.repeats}"
     body = measure(options.photos, options.repeats)
     text = page("Decoding 1600 × 1200 JPEGs to 176 × 176", command, versions("pillow", "numpy"), body)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text)
-    else:
-        sys.stdout.write(text)
+    write_page(text, options.out)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.report import page, table, versions
+from benchmarks.report import page, parser, table, versions, write_page
 from engines.pixels import decode
 from engines.recognition import Bundle, load_bundle
 from engines.recognition.engine import Backend, open_backend
@@ -188,16 +187,13 @@ def recall(folders: dict[Precision, Path], data: Path) -> str:
 
 def main() -> None:
     """Parse, measure, print or write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", type=Path, default=Path("training/bundles/demo"), help="default: the demo bundle")
-    parser.add_argument("--data", type=Path, help="folder with labels.csv: Recall@1, and photos to calibrate on")
-    parser.add_argument("--threads", type=int, default=2, help="of each back end (default 2)")
-    parser.add_argument("--repeats", type=int, default=7, help="rounds; medians are shown (default 7)")
-    parser.add_argument("--photos", type=int, default=32, help="photos to compare on (default 32)")
-    parser.add_argument("--calibration", type=int, default=48, help="photos to calibrate INT8 on (default 48)")
-    parser.add_argument("--no-resnext", action="store_true", help="leave out the large network")
-    parser.add_argument("--out", type=Path, help="write the page there instead of printing it")
-    options = parser.parse_args()
+    options_of = parser(__doc__, tells="page", bundle=True, repeats=7)
+    options_of.add_argument("--data", type=Path, help="folder with labels.csv: Recall@1, and photos to calibrate on")
+    options_of.add_argument("--threads", type=int, default=2, help="of each back end (default 2)")
+    options_of.add_argument("--photos", type=int, default=32, help="photos to compare on (default 32)")
+    options_of.add_argument("--calibration", type=int, default=48, help="photos to calibrate INT8 on (default 48)")
+    options_of.add_argument("--no-resnext", action="store_true", help="leave out the large network")
+    options = options_of.parse_args()
     parts = []
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
@@ -211,11 +207,7 @@ def main() -> None:
     command = f"python -m benchmarks.engines --threads {options.threads}{' --data PHOTOS' if options.data else ''}"
     packages = versions("onnxruntime", "openvino", "torch", "numpy")
     text = page("Engines without a GPU", command, packages, "\n\n".join([NOTE, *parts]))
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text)
-    else:
-        sys.stdout.write(text)
+    write_page(text, options.out)
 
 
 if __name__ == "__main__":

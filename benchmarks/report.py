@@ -1,13 +1,61 @@
-"""What every measurement says of itself: the command, the day, the machine."""
+"""What all measurements share: their options, and what each says of itself: the command, the day, the machine."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import platform
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any, Literal
+
+DEMO = Path(__file__).parents[1] / "training" / "bundles" / "demo"
+
+
+def parser(
+    doc: str | None, *, tells: Literal["page", "result"], bundle: bool = False, repeats: int = 0
+) -> argparse.ArgumentParser:
+    """The options that every benchmark has, under its module's docstring.
+
+    Args:
+        doc: `__doc__` of the benchmark.
+        tells: `page` adds `--out` for `write_page`, `result` adds `--json` for `write_result`.
+        bundle: adds `--bundle`, a path, the demo's unless given.
+        repeats: where above 0, adds `--repeats` with that default.
+    """
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if bundle:
+        made.add_argument("--bundle", type=Path, default=DEMO, help="bundle folder (default: the demo bundle)")
+    if repeats:
+        made.add_argument("--repeats", type=int, default=repeats, help=f"rounds; medians are told (default {repeats})")
+    if tells == "page":
+        made.add_argument("--out", type=Path, help="write the page there instead of printing it")
+    else:
+        made.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    return made
+
+
+def write_page(text: str, out: Path | None) -> None:
+    """To the file, whose folder is made, or to stdout."""
+    if out is None:
+        sys.stdout.write(text)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, encoding="utf-8")
+
+
+def write_result(result: Mapping[str, Any], as_json: bool) -> None:
+    """One JSON object, or a line a figure; a table of figures takes a line each behind its name."""
+    if as_json:
+        sys.stdout.write(json.dumps(result) + "\n")
+        return
+    for name, value in result.items():
+        lines = value.items() if isinstance(value, dict) else [("", value)]
+        sys.stdout.writelines(f"{f'{name} {key}'.strip():60} {figure}\n" for key, figure in lines)
 
 
 def machine() -> str:

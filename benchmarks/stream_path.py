@@ -8,15 +8,12 @@ cells, send the same hash messages; once with nothing else, once with as many re
 
 from __future__ import annotations
 
-import argparse
 import cProfile
 import io
-import json
 import os
 import platform
 import pstats
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -32,6 +29,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from benchmarks import bare_clients
+from benchmarks.report import parser, write_result
 from benchmarks.servers import Keyspace, make_topics, new_keyspace
 from deploy.local import Services
 from engines.pixels import decode_photo
@@ -235,7 +233,7 @@ def photo_bytes() -> bytes:
     return buffer.getvalue()
 
 
-def measure(bundle: str, events: int, repeats: int, folder: Path, services: Services) -> dict[str, Any]:
+def measure(bundle: Path, events: int, repeats: int, folder: Path, services: Services) -> dict[str, Any]:
     """All of it; medians of `repeats` rounds, the three taken in turn."""
     engine, photo = FixedCost(build_engine(bundle)), photo_bytes()
     keyspace, stream = new_keyspace(services, folder), build_stream(f"kafka://{services.bootstrap}", "bench")
@@ -281,20 +279,12 @@ def _report(
 
 def main() -> None:
     """Parse, start the servers, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="training/bundles/demo", help="bundle folder (default: the demo bundle)")
-    parser.add_argument("--events", type=int, default=4000, help="events a run (default 4000)")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds; medians are printed (default 3)")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
-    arguments = parser.parse_args()
+    options = parser(__doc__, tells="result", bundle=True, repeats=3)
+    options.add_argument("--events", type=int, default=4000, help="events a run (default 4000)")
+    arguments = options.parse_args()
     with tempfile.TemporaryDirectory() as folder, Services(Path(folder) / "services") as services:
         result = measure(arguments.bundle, arguments.events, arguments.repeats, Path(folder), services)
-    if arguments.json:
-        sys.stdout.write(json.dumps(result) + "\n")
-        return
-    for name, value in result.items():
-        lines = value.items() if isinstance(value, dict) else [("", value)]
-        sys.stdout.writelines(f"{name:34} {key:60} {number}\n" for key, number in lines)
+    write_result(result, arguments.json)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,10 @@ that costs the rest is named by its processor time, each stage run alone on the 
 
 from __future__ import annotations
 
-import argparse
 import io
-import json
 import os
 import platform
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -24,6 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.report import parser, write_result
 from engines.pixels import decode_photo
 from engines.recognition import RecognitionEngine, build_engine
 from schemas.events import ImageRef, ListingEvent, encode_event
@@ -130,7 +128,7 @@ def stages(engine: RecognitionEngine, data: list[bytes], batch_size: int) -> dic
     }
 
 
-def measure(bundle: str, images: int, repeats: int, settings: TaggerSettings) -> dict[str, Any]:
+def measure(bundle: Path, images: int, repeats: int, settings: TaggerSettings) -> dict[str, Any]:
     """The whole comparison; medians of `repeats` pairs taken in turn."""
     engine = build_engine(bundle)
     size = min(settings.batch_size, engine.max_batch)
@@ -156,20 +154,12 @@ def measure(bundle: str, images: int, repeats: int, settings: TaggerSettings) ->
 
 def main() -> None:
     """Parse, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="training/bundles/demo", help="bundle folder (default: the demo bundle)")
-    parser.add_argument("--images", type=int, default=1200, help="photos a run (default 1200)")
-    parser.add_argument("--repeats", type=int, default=3, help="pairs of runs; medians are printed (default 3)")
-    parser.add_argument("--batch-size", type=int, default=TaggerSettings().batch_size)
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
-    arguments = parser.parse_args()
+    options = parser(__doc__, tells="result", bundle=True, repeats=3)
+    options.add_argument("--images", type=int, default=1200, help="photos a run (default 1200)")
+    options.add_argument("--batch-size", type=int, default=TaggerSettings().batch_size)
+    arguments = options.parse_args()
     settings = TaggerSettings(batch_size=arguments.batch_size, commit_interval_s=COMMIT_S)
-    result = measure(arguments.bundle, arguments.images, arguments.repeats, settings)
-    if arguments.json:
-        sys.stdout.write(json.dumps(result) + "\n")
-        return
-    for name, value in result.items():
-        sys.stdout.write(f"{name:28} {value}\n")
+    write_result(measure(arguments.bundle, arguments.images, arguments.repeats, settings), arguments.json)
 
 
 if __name__ == "__main__":
