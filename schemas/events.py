@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from functools import cached_property
 from typing import Annotated, Literal
 
 import msgspec
@@ -47,7 +48,7 @@ class ImageRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise ValueError(f"images[{self.image_id}].data: at most {MAX_INLINE_BYTES} bytes inline; use a url")
 
 
-class ListingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ListingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     """The whole state of a listing at `event_time`. `removed` carries no images. Unknown fields are ignored."""
 
     event_id: Annotated[str, Meta(min_length=1, max_length=128)]
@@ -75,7 +76,7 @@ class ListingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     def removed(self) -> bool:
         return self.type == "removed"
 
-    @property
+    @cached_property  # an event is compared many times, and inline photos are up to 700 KB
     def digest(self) -> str:
         """Hex digest of the state that the event carries; who sent it, and under which id, does not count."""
         state = (self.type, self.category, self.title, self.state)

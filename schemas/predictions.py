@@ -7,6 +7,8 @@ The mean is linear, so that a summary over one photo is that photo's row.
 
 from __future__ import annotations
 
+import hashlib
+from functools import cached_property
 from typing import Annotated, Literal
 
 import msgspec
@@ -54,7 +56,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     bad_images: list[BadImage]
 
 
-class StoredListing(msgspec.Struct, frozen=True, kw_only=True):
+class StoredListing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A listing in the store under one model version; one event's effects, written together."""
 
     listing_id: ListingId
@@ -65,6 +67,12 @@ class StoredListing(msgspec.Struct, frozen=True, kw_only=True):
     summary: Summary
     images: list[ImageRow]
     stored_at: Annotated[int, Meta(description="UTC microseconds when it was first written; not part of the state")]
+
+    @cached_property
+    def run(self) -> str:
+        """16 hex digits of what this run of the model made of the event: two runs of a model may differ in a bit."""
+        content = (self.epoch, self.summary, self.images)
+        return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:16]
 
 
 class RemovalMarker(msgspec.Struct, frozen=True, kw_only=True):

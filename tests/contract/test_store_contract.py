@@ -13,6 +13,7 @@ from schemas.events import ImageRef, ListingEvent
 from schemas.predictions import BadImage, ImageRow, Prediction, RemovalMarker, StoredListing, Summary
 from tests.contract.backends import StoreBackend, start
 from workers.stores import Store
+from workers.stores.base import Change, Latest, Put, Removal, Run
 
 _WRITE = """
 import sys
@@ -89,6 +90,10 @@ def apply(store: Store, item: ListingEvent, model_version: str = "m1") -> None:
         store.remove(item)
     else:
         store.write(*effects(item, model_version))
+
+
+def change(item: ListingEvent) -> Change:
+    return Removal(item) if item.removed else Put(*effects(item))
 
 
 def timeless(listing: StoredListing | RemovalMarker) -> StoredListing | RemovalMarker:
@@ -282,6 +287,50 @@ def test_many_are_read_at_once_and_scanned_in_order(store_backend: StoreBackend)
     assert [listing.listing_id for listing in store.scan()] == ids
     assert {k: timeless(v) for k, v in store.get(ids).items()} == {i: effects(event(i, 1))[0] for i in ids}
     assert set(store.latest(ids)) == set(ids)
+    store.close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_changes_made_together_end_where_they_do_one_by_one(store_backend: StoreBackend, seed: int) -> None:
+    rng = random.Random(seed)
+    events = random_events(rng, 80)
+    events += events[::3]
+    store = store_backend.build()
+    at = 0
+    while at < len(events):
+        some = events[at : at + rng.randrange(1, 30)]
+        at += len(some)
+        outcomes = store.apply([change(item) for item in some])
+        newest = {
+            name: max(e.order for e in events[:at] if e.listing_id == name) for name in {e.listing_id for e in some}
+        }
+        for item, outcome in zip(some, outcomes, strict=True):
+            assert isinstance(outcome, Latest)
+            assert item.order <= outcome.order <= newest[item.listing_id]
+            assert outcome.removed == outcome.order[1]
+        assert {name: latest.order for name, latest in store.latest(sorted(newest)).items()} == newest
+    assert dump(store, "abc") == naive(events)
+    assert store.apply([]) == []
+    store.close()
+
+
+def test_latest_names_the_run_that_is_stored(store_backend: StoreBackend) -> None:
+    store = store_backend.build()
+    now = event("l", 5, ["a", "b"])
+    worse, better = effects(now, bad=["a"]), effects(now)
+    other = effects(now, "m2", bad=["a", "b"])
+    first = store.write(*worse)
+    assert first.runs == {"m1": Run("partial", worse[0].run)}
+    assert store.write(*other).runs == {**first.runs, "m2": Run("dead", other[0].run)}
+    after = store.write(*better)
+    assert after.runs["m1"] == Run("complete", better[0].run)
+    assert store.latest(["l"]) == {"l": after}
+    again = msgspec.structs.replace(better[0], summary=msgspec.structs.replace(better[0].summary, predictions={}))
+    assert again.run != better[0].run
+    assert store.write(again, {}) == after  # as good: what is there stays, and is named
+    for version, run in after.runs.items():
+        assert store.get(["l"], version)["l"].run == run.name
+    assert store.remove(event("l", 6, ())).runs == {}
     store.close()
 
 

@@ -7,13 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import urllib3
 
 ROOT = Path(__file__).parents[2]
-START_S = 60.0
+START_S = 60.0 * float(os.environ.get("GROKNET_FAULTS_SLOWNESS", "1"))
 
 
 class Cluster:
@@ -32,6 +33,7 @@ class Cluster:
         self._bundle = bundle
         self._tagger_script = tagger_script
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._lock = threading.RLock()  # one thread kills while another starts again what has ended
         self._log = (home / "cluster.log").open("ab")
 
     def start(self, worker: str) -> None:
@@ -45,19 +47,21 @@ class Cluster:
         command = [sys.executable, *module, "run", kind, "--home", str(home), "--bundle", str(self._bundle)]
         if kind == "search":
             command += ["--port", "0"]
-        self._processes[worker] = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | self._environment, stdout=self._log, stderr=self._log
-        )
+        with self._lock:
+            self._processes[worker] = subprocess.Popen(
+                command, cwd=ROOT, env=os.environ | self._environment, stdout=self._log, stderr=self._log
+            )
 
     def _home_of(self, worker: str) -> Path:
         return self.home / worker if "-" in worker else self.home
 
     def kill(self, worker: str) -> None:
         """Kill -9 and start again."""
-        process = self._processes[worker]
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        self.start(worker)
+        with self._lock:
+            process = self._processes[worker]
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            self.start(worker)
 
     def term(self, worker: str) -> None:
         """SIGTERM, which drains, and start again."""
@@ -66,23 +70,28 @@ class Cluster:
 
     def leave(self, worker: str) -> None:
         """SIGTERM, for good. One that ends by itself meanwhile, of a fault that was made on purpose, may say so."""
-        process = self._processes.pop(worker)
+        with self._lock:
+            process = self._processes.pop(worker)
         process.terminate()
         process.wait(timeout=60)
 
     def revive(self) -> list[str]:
         """Start again, as a supervisor would, what ended by itself; returns the names."""
-        ended = [worker for worker, process in self._processes.items() if process.poll() is not None]
-        for worker in ended:
-            self.start(worker)
+        with self._lock:
+            ended = [worker for worker, process in self._processes.items() if process.poll() is not None]
+            for worker in ended:
+                self.start(worker)
         return ended
 
-    def url(self, worker: str) -> str:
-        """Where a worker answers; waits until the process that runs now is ready."""
+    def url(self, worker: str, *, revive: bool = False) -> str:
+        """Where a worker answers; waits until the process that runs now is ready. `revive`: one that ends by itself,
+        as while a server is away, is started again."""
         deadline = time.monotonic() + START_S
         path = self._home_of(worker) / "run" / f"{worker.partition('-')[0]}.json"
         while time.monotonic() < deadline:
-            if self._processes[worker].poll() is not None:
+            if revive:
+                self.revive()
+            elif self._processes[worker].poll() is not None:
                 raise AssertionError(f"{worker} ended by itself: {self.tail()}")
             try:
                 said = json.loads(path.read_text())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from groknet.cli import main
 from schemas.topics import RETRY_DELAYS_S
 
-# The last one is longer than a node needs to come back on busy cores: after it a retry is given up for good.
-RETRY_DELAYS_S.update(zip(RETRY_DELAYS_S, (2.0, 20.0), strict=True))
+# With three times some 9 s in place, longer than a node needs to come back: after that a retry is given up for good.
+_SLOWNESS = float(os.environ.get("GROKNET_FAULTS_SLOWNESS", "1"))
+RETRY_DELAYS_S.update(zip(RETRY_DELAYS_S, (1.0, 6.0 * _SLOWNESS), strict=True))
 
 if __name__ == "__main__":
     main()

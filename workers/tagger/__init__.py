@@ -7,7 +7,6 @@ network runs `engines`', where rows and messages go `workers.stores`' and `worke
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -23,7 +22,6 @@ from workers.tagger.effects import Effects
 from workers.tagger.failures import Failures
 from workers.tagger.infer import Infer
 from workers.tagger.journal import Journal
-from workers.tagger.patience import patiently
 from workers.tagger.pipeline import Pipeline
 from workers.tagger.prepare import Prepare
 from workers.tagger.settings import TaggerSettings
@@ -61,7 +59,6 @@ def build_tagger(
         preprocess=manifest.preprocess,
         thumbnail_side=settings.thumbnail_side,
         thumbnails=settings.thumbnails,
-        superseded=lambda job: patiently(partial(effects.superseded, job), settings.in_place_tries),
         jpeg=open_jpeg_decoder(settings.jpeg_decoder),
     )
     infer = Infer(engine=engine, health=health)

@@ -1,35 +1,56 @@
-"""The effects of one event, in their order: rows → hash message → dead letters → all acknowledged.
+"""The effects of settled events, many events at a time, each in its order: rows → hash message → dead letters.
 
 Older never undoes newer. The store decides by event order in one step. The hash topic keeps the last *offset*, so
-what is published is what the store holds, as it said when it took the rows or as it is read; after publishing it is
-read once more, and when it has become newer by then, that is published again, until both agree.
+what is published is what the store holds, as it said when it took the rows or as it is read; after publishing the
+store is asked once more what is newest, and where that is no longer what was published, it is published again, until
+both agree. Each step is one call for all events of a batch; an event that fails harms no other.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from schemas.envelope import cloud_event_headers
+from schemas.errors import Invalid, Reject, Transient
 from schemas.events import ListingEvent
 from schemas.hashes import EVENT_TIME_HEADER, HASH_TYPE, HashMessage, ImageHash, encode_hashes
 from schemas.manifest import Manifest
 from schemas.predictions import RemovalMarker, Status, StoredListing, Summary
 from schemas.topics import PREDICTIONS, hash_topic
 from workers import metrics
-from workers.stores.base import Store
+from workers.stores.base import Change, Latest, Put, Removal, Store
 from workers.streams.base import Delivery, Producer, Record
 from workers.tagger.failures import Failures
 from workers.tagger.job import Job
 from workers.tagger.pooling import pool
 
 SOURCE = "/groknet/tagger"
+_GONE_FROM_STORE = metrics.REMOVAL_SECONDS.labels("store")
+
+State = StoredListing | RemovalMarker
+Failure = Invalid | Transient
+
+
+@dataclass(slots=True)
+class _Case:
+    """A job on its way through its effects."""
+
+    job: Job
+    state: State | None = None
+    """What the store is known to hold, and is to be published."""
+    published: bytes | None = None
+    failure: Failure | None = None
+
+    @property
+    def listing_id(self) -> str:
+        return self.job.listing.listing_id
 
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What a settled event does to the world."""
+    """What settled events do to the world."""
 
     store: Store
     producer: Producer
@@ -39,45 +60,57 @@ class Effects:
     encode_listing: Callable[[StoredListing], bytes] | None = None
     """Set to publish what is stored on `listings.predictions` as well."""
 
-    def settle(self, job: Job) -> None:
-        """All effects of a decoded event; returns when they are durable. Raises Transient."""
+    def settle(self, jobs: Sequence[Job]) -> list[Failure | None]:
+        """All effects of decoded events; returns when they are durable: None for each, or why they are not, all of
+        which may then be done again. Raises ConfigError."""
+        cases = [_Case(job) for job in jobs]
+        self._write([case for case in cases if not case.job.superseded])
+        self._publish([case for case in cases if case.failure is None])
+        self._send_letters([case for case in cases if case.failure is None and not case.job.superseded])
+        return [case.failure for case in cases]
+
+    def superseded(self, jobs: Sequence[Job]) -> list[bool]:
+        """Of which of these events nothing is left to be computed: the store has something newer, or this very event
+        under this model with every photo good. What the store holds is then to be published once more, since an
+        earlier life may have died between its write and its publishing, or before it looked again."""
+        newest = self.store.latest([job.listing.listing_id for job in jobs])
+        return [self._outdone(job.listing, newest.get(job.listing.listing_id)) for job in jobs]
+
+    def _outdone(self, event: ListingEvent, newest: Latest | None) -> bool:
+        if newest is None or newest.order < event.order:
+            return False
+        run = newest.runs.get(self.manifest.model_version)
+        return newest.order > event.order or event.removed or (run is not None and run.status == "complete")
+
+    # rows -----------------------------------------------------------------------------------------------------
+
+    def _write(self, cases: Sequence[_Case]) -> None:
+        """Store rows and removals. What is newest afterwards need not be read where it is what was written."""
+        if not cases:
+            return
+        changes = [self._change(case.job) for case in cases]
+        metrics.STORE_IN_FLIGHT.inc(len(changes))
+        try:
+            with metrics.STORE_WRITE_SECONDS.time():
+                outcomes = self.store.apply(changes)
+        finally:
+            metrics.STORE_IN_FLIGHT.dec(len(changes))
+        for case, change, outcome in zip(cases, changes, outcomes, strict=True):
+            if not isinstance(outcome, Latest):
+                case.failure = outcome
+                continue
+            if isinstance(change, Removal):
+                _GONE_FROM_STORE.observe(max(0.0, time.time() - change.event.event_time / 1e6))
+            state = _state_of(change)
+            # On the topic of predictions `stored_at` counts, which only the store knows.
+            if self._names(outcome, state) and self.encode_listing is None:
+                case.state = state
+
+    def _change(self, job: Job) -> Change:
         event = job.listing
-        written = None
         if event.removed:
-            self._remove(event)
-        else:
-            written = self._write(job)
-        self._publish(event.listing_id, job.record, written)
-        letters = [
-            self.failures.dead_letter(
-                job.record, why, attempt=job.attempt, listing_id=event.listing_id, image_id=image_id
-            )
-            for image_id, why in job.bad.items()
-        ]
-        self._wait(letters)
-
-    def superseded(self, job: Job) -> bool:
-        """True when nothing is left to be computed for this event: the store has something newer, or this very event
-        under this model with every photo good. What the store holds is then published once more, since an earlier
-        life may have died between its write and its publishing, or before it looked again."""
-        event = job.listing
-        latest = self.store.latest([event.listing_id]).get(event.listing_id)
-        if latest is None or latest.order < event.order:
-            return False
-        if latest.order == event.order and not event.removed and not self._complete(event):
-            return False
-        self._publish(event.listing_id, job.record)
-        return True
-
-    def _complete(self, event: ListingEvent) -> bool:
-        stored = self.store.get([event.listing_id], self.manifest.model_version).get(event.listing_id)
-        if not isinstance(stored, StoredListing) or stored.event.order != event.order:
-            return False
-        return stored.summary.status == "complete"
-
-    def _write(self, job: Job) -> StoredListing | None:
-        """Store the event's rows; returns them when they are what is newest, so that they need not be read."""
-        event, rows = job.listing, job.images_in_order()
+            return Removal(event)
+        rows = job.images_in_order()
         status: Status = "dead" if not rows else "partial" if job.bad else "complete"
         listing = StoredListing(
             listing_id=event.listing_id,
@@ -89,42 +122,74 @@ class Effects:
             images=rows,
             stored_at=0,
         )
-        with metrics.STORE_IN_FLIGHT.track_inprogress(), metrics.STORE_WRITE_SECONDS.time():
-            latest = self.store.write(listing, job.thumbnails)
-        return listing if latest.order == event.order else None
+        return Put(listing, job.thumbnails)
 
-    def _remove(self, event: ListingEvent) -> None:
-        with metrics.STORE_IN_FLIGHT.track_inprogress():
-            self.store.remove(event)
-        metrics.REMOVAL_SECONDS.labels("store").observe(max(0.0, time.time() - event.event_time / 1e6))
+    # hash messages --------------------------------------------------------------------------------------------
 
-    def _publish(self, listing_id: str, cause: Record, written: StoredListing | None = None) -> None:
-        """Publish what the store holds, and again while it has become newer meanwhile.
+    def _publish(self, cases: list[_Case]) -> None:
+        """Publish what the store holds, and again while it has become newer meanwhile."""
+        while cases:
+            self._read([case for case in cases if case.state is None])
+            cases = [case for case in cases if case.state is not None and case.failure is None]
+            self._deliver(cases, self._send_state)
+            cases = self._outdated([case for case in cases if case.failure is None])
 
-        `written` spares the first reading. Another run of the same event may have been kept in its place; the last
-        reading tells. On the topic of predictions `stored_at` counts, which only the store knows.
-        """
-        published = None
-        if written is not None and self.encode_listing is None:
-            self._wait(self._send(written, cause))
-            published = hash_message(written)
-        while True:
-            state = self.store.get([listing_id], self.manifest.model_version).get(listing_id)
-            if state is None:
+    def _read(self, cases: Sequence[_Case]) -> None:
+        """What the store holds, where that is not what was published last. A case without a state is done: what is
+        newest is not under this model yet, and will be published by who writes it."""
+        if not cases:
+            return
+        try:
+            states = self.store.get([case.listing_id for case in cases], self.manifest.model_version)
+        except Transient as why:
+            if why.error == "torn_listing" and len(cases) > 1:  # which the others are not
+                for case in cases:
+                    self._read([case])
                 return
-            message = self._message(state)
-            if message == published:
-                return
-            self._wait(self._send(state, cause))
-            published = message
+            _fail(cases, why)
+            return
+        for case in cases:
+            state = states.get(case.listing_id)
+            if state is not None and self._message(state) != case.published:
+                case.state = state
 
-    def _message(self, state: StoredListing | RemovalMarker) -> bytes:
+    def _outdated(self, cases: Sequence[_Case]) -> list[_Case]:
+        """Those for which the store has something else than what was published."""
+        if not cases:
+            return []
+        try:
+            newest = self.store.latest([case.listing_id for case in cases])
+        except Transient as why:
+            _fail(cases, why)
+            return []
+        left = []
+        for case in cases:
+            assert case.state is not None
+            if not self._names(newest.get(case.listing_id), case.state):
+                case.published, case.state = self._message(case.state), None
+                left.append(case)
+        return left
+
+    def _names(self, newest: Latest | None, state: State) -> bool:
+        """Whether this is what is newest, down to the run of the model."""
+        if newest is None:
+            return False
+        if isinstance(state, RemovalMarker):
+            return newest.removed and newest.order[0] == state.event_time
+        run = newest.runs.get(state.model_version)
+        return newest.order == state.event.order and run is not None and run.name == state.run
+
+    def _message(self, state: State) -> bytes:
         """What tells two states apart on the topics that are published."""
         if isinstance(state, RemovalMarker):
             return b"removed %d" % state.event_time
         return hash_message(state) if self.encode_listing is None else self.encode_listing(state)
 
-    def _send(self, state: StoredListing | RemovalMarker, cause: Record) -> list[Delivery]:
+    def _send_state(self, case: _Case) -> list[Delivery]:
+        assert case.state is not None
+        return self._send(case.state, case.job.record)
+
+    def _send(self, state: State, cause: Record) -> list[Delivery]:
         topic, key = hash_topic(self.manifest.epoch), state.listing_id
         headers = cloud_event_headers(type_=HASH_TYPE, source=SOURCE, key=key, time_us=cause.timestamp_ms * 1000)
         headers = (*headers, (EVENT_TIME_HEADER, str(state.event_time).encode()))
@@ -135,12 +200,40 @@ class Effects:
             sent.append(self.producer.send(PREDICTIONS, key.encode(), value, headers))
         return sent
 
-    def _wait(self, deliveries: list[Delivery]) -> None:
-        for delivery in deliveries:
-            delivery.wait(self.timeout_s)
+    # dead letters ---------------------------------------------------------------------------------------------
+
+    def _send_letters(self, cases: Sequence[_Case]) -> None:
+        self._deliver([case for case in cases if case.job.bad], self._letters)
+
+    def _letters(self, case: _Case) -> list[Delivery]:
+        job = case.job
+        return [
+            self.failures.dead_letter(
+                job.record, why, attempt=job.attempt, listing_id=case.listing_id, image_id=image_id
+            )
+            for image_id, why in job.bad.items()
+        ]
+
+    def _deliver(self, cases: Sequence[_Case], send: Callable[[_Case], list[Delivery]]) -> None:
+        """Send for each, then wait until all is durable."""
+        sent: list[tuple[_Case, list[Delivery]]] = []
+        for case in cases:
+            try:
+                sent.append((case, send(case)))
+            except (Invalid, Transient) as why:
+                case.failure = why
+            except Reject as full:
+                case.failure = Transient("stream", "buffer_full", str(full))
+        deadline = time.monotonic() + self.timeout_s
+        for case, deliveries in sent:
+            try:
+                for delivery in deliveries:
+                    delivery.wait(max(0.0, deadline - time.monotonic()))
+            except Transient as why:
+                case.failure = why
 
 
-def hash_message(listing: StoredListing | RemovalMarker) -> bytes:
+def hash_message(listing: State) -> bytes:
     """The hash message of what is stored; a listing without a good photo has no hashes and leaves the index."""
     if isinstance(listing, RemovalMarker):
         raise TypeError("a removed listing is a tombstone: it has no hash message")
@@ -155,3 +248,15 @@ def hash_message(listing: StoredListing | RemovalMarker) -> bytes:
             images=[ImageHash(image_id=row.image_id, hash=row.hash) for row in listing.images],
         )
     )
+
+
+def _state_of(change: Change) -> State:
+    """What the store holds once it has taken a change."""
+    if isinstance(change, Put):
+        return change.listing
+    return RemovalMarker(listing_id=change.event.listing_id, event_time=change.event.event_time)
+
+
+def _fail(cases: Sequence[_Case], why: Failure) -> None:
+    for case in cases:
+        case.failure = why

@@ -31,8 +31,10 @@ class Job:
 
     record: Record
     attempt: int
-    done: Callable[[Job], None]
+    done: Callable[[], None]
     event: ListingEvent | None = None
+    superseded: bool = False
+    """Nothing is left to be computed: what the store holds is published once more."""
     rows: dict[str, ImageRow] = field(default_factory=dict)
     thumbnails: dict[str, bytes] = field(default_factory=dict)
     bad: dict[str, Invalid] = field(default_factory=dict)

@@ -40,20 +40,21 @@ class Journal:
         """How many lives of this worker ended with this record in hand; above 0 it is a suspect and runs alone."""
         return self._attempts[record_key(record)]
 
-    def start(self, record: Record) -> None:
-        """Write down that the record is about to be touched."""
-        key = record_key(record)
+    def start(self, *records: Record) -> None:
+        """Write down that these records are about to be touched."""
+        keys = [record_key(record) for record in records]
         with self._lock:
-            self._open[key] += 1
-            self._append(f"+{key}\n")
+            self._open.update(keys)
+            self._append("".join(f"+{key}\n" for key in keys))
 
-    def finish(self, record: Record) -> None:
-        """Its effects are durable, or it was handed back."""
-        key = record_key(record)
+    def finish(self, *records: Record) -> None:
+        """Their effects are durable, or they were handed back."""
+        keys = [record_key(record) for record in records]
         with self._lock:
-            self._open.pop(key, None)
-            self._attempts.pop(key, None)
-            self._append(f"-{key}\n")
+            for key in keys:
+                self._open.pop(key, None)
+                self._attempts.pop(key, None)
+            self._append("".join(f"-{key}\n" for key in keys))
             if os.fstat(self._fd).st_size > _MAX_BYTES:
                 self._rewrite()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from schemas.errors import Reject, Transient
@@ -13,17 +13,23 @@ T = TypeVar("T")
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
 
 
+def waits(tries: int) -> Iterator[float]:
+    """Seconds to wait before each try but the first, growing and jittered: workers that failed together must not
+    return together."""
+    for attempt in range(tries - 1):
+        yield min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**attempt) * random.uniform(0.5, 1.0)
+
+
 def patiently(action: Callable[[], T], tries: int) -> T:
-    """Do it, and again with growing, jittered waits while it fails in a way that may pass.
+    """Do it, and again after each of `waits` while it fails in a way that may pass.
 
     Raises Transient after the last try; a full buffer (Reject) that never emptied becomes one too.
     """
-    for attempt in range(tries - 1):
+    for wait_s in waits(tries):
         try:
             return action()
         except (Transient, Reject):
-            wait = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**attempt)
-            time.sleep(wait * random.uniform(0.5, 1.0))  # jitter: workers that failed together must not return together
+            time.sleep(wait_s)
     try:
         return action()
     except Reject as full:

@@ -1,4 +1,4 @@
-"""The stages and the bounded queues between them. The polling thread hands jobs in and is told when they are done.
+"""The stages and what is handed on between them, several events at a time.
 
 submit ─▶ prepare (threads) ─▶ batcher ─▶ engine (one thread) ─▶ settle (threads) ─▶ job.done
 """
@@ -6,26 +6,34 @@ submit ─▶ prepare (threads) ─▶ batcher ─▶ engine (one thread) ─▶
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from schemas.errors import Invalid, Reject, Transient
+from schemas.events import decode_event
 from schemas.predictions import ImageRow
 from workers import metrics
+from workers.streams.base import Delivery
 from workers.tagger.batcher import Batcher
 from workers.tagger.breaker import Breaker
 from workers.tagger.effects import Effects
 from workers.tagger.failures import Failures
+from workers.tagger.handover import Handover
 from workers.tagger.infer import Infer
 from workers.tagger.job import Job, Photo
-from workers.tagger.patience import patiently
+from workers.tagger.patience import patiently, waits
 from workers.tagger.prepare import Prepare
 from workers.tagger.settings import TaggerSettings
 
 _log = logging.getLogger(__name__)
+_LOOK_UP_EVENTS = 32  # looked up in the store in one request
+_AGE = metrics.EVENT_AGE.labels("stored")
+_LAST = metrics.LAST_EVENT.labels("tagger")
+_PREPARE, _SETTLE = metrics.STAGE_SECONDS.labels("prepare"), metrics.STAGE_SECONDS.labels("settle")
+_TO_PREPARE, _TO_SETTLE = metrics.QUEUE_DEPTH.labels("prepare"), metrics.QUEUE_DEPTH.labels("settle")
 
 
 class Pipeline:
@@ -38,9 +46,9 @@ class Pipeline:
         self._prepare, self._infer, self._effects, self._failures = prepare, infer, effects, failures
         size = min(settings.batch_size, infer.engine.max_batch)
         self._batcher: Batcher[Photo] = Batcher(size=size, wait_s=settings.batch_wait_ms / 1000, capacity=4 * size)
-        bound = settings.max_in_flight_events
-        self._to_prepare: queue.Queue[Job | None] = queue.Queue(maxsize=bound + settings.prepare_threads)
-        self._to_settle: queue.Queue[Job | None] = queue.Queue(maxsize=bound + settings.settle_threads)
+        self._to_prepare: Handover[Job] = Handover(most=_LOOK_UP_EVENTS, shares=settings.prepare_threads)
+        self._to_settle: Handover[Job] = Handover(most=settings.settle_events)
+        self._on_done: Callable[[Sequence[Job]], None] = _each_done
         self._changed = threading.Condition()
         self._in_flight = 0
         self.fault: BaseException | None = None
@@ -51,8 +59,14 @@ class Pipeline:
             *(self._thread(f"settle-{i}", self._settle_loop) for i in range(settings.settle_threads)),
         ]
 
-    def start(self) -> None:
-        """Start the stages."""
+    def start(self, before_done: Callable[[Sequence[Job]], None]) -> None:
+        """Start the stages. `before_done` hears of jobs whose effects are durable, before each job's own `done`."""
+
+        def on_done(jobs: Sequence[Job]) -> None:
+            before_done(jobs)
+            _each_done(jobs)
+
+        self._on_done = on_done
         for thread in self._threads:
             thread.start()
 
@@ -61,14 +75,14 @@ class Pipeline:
         """Events handed in and not yet done."""
         return self._in_flight
 
-    def submit(self, job: Job) -> None:
-        """Take an event on. Raises Reject at the bound: keep it and wait."""
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Take events on. Raises Reject above the bound: keep them and wait."""
         with self._changed:
-            if self._in_flight >= self._settings.max_in_flight_events:
+            if self._in_flight + len(jobs) > self._settings.max_in_flight_events:
                 raise Reject(f"{self._in_flight} events in flight; the bound is tagger.max_in_flight_events")
-            self._in_flight += 1
-        self._to_prepare.put(job)
-        metrics.QUEUE_DEPTH.labels("prepare").set(self._to_prepare.qsize())
+            self._in_flight += len(jobs)
+        self._to_prepare.put(jobs)
+        _TO_PREPARE.set(len(self._to_prepare))
 
     def wait_for_change(self, timeout_s: float) -> None:
         """Return when an event is done, a fault came up, or the time is over."""
@@ -79,98 +93,126 @@ class Pipeline:
         """End the threads. With a fault, or with events still in flight, they are left to end with the process."""
         if self.fault is not None or self._in_flight:
             return
-        for _ in range(self._settings.prepare_threads):
-            self._to_prepare.put(None)
+        self._to_prepare.end()
         self._batcher.end()
-        for _ in range(self._settings.settle_threads):
-            self._to_settle.put(None)
+        self._to_settle.end()
         for thread in self._threads:
             thread.join()
 
     # stages ---------------------------------------------------------------------------------------------------
 
     def _prepare_loop(self) -> None:
-        while (job := self._to_prepare.get()) is not None:
-            with metrics.STAGE_SECONDS.labels("prepare").time():
-                photos = self._prepared(job)
-            for photo in photos:
-                self._batcher.put(photo)
+        while jobs := self._to_prepare.take():
+            for job in self._to_compute(jobs):
+                with _PREPARE.time():
+                    photos = self._photos(job)
+                for photo in photos:
+                    self._batcher.put(photo)
 
-    def _prepared(self, job: Job) -> list[Photo]:
+    def _to_compute(self, jobs: Sequence[Job]) -> list[Job]:
+        """Those of some events that have photos to be computed; what the store has already goes on, and so does what
+        cannot be used at all."""
+        decoded = [job for job in jobs if self._decoded(job)]
+        try:
+            look = partial(self._effects.superseded, decoded)
+            known = patiently(look, self._settings.in_place_tries) if decoded else []
+        except Transient as why:
+            for job in decoded:
+                self._deliver(job, "retried", partial(self._retry, job, why))
+            return []
+        for job, superseded in zip(decoded, known, strict=True):
+            job.superseded = superseded
+        self._to_settle.put(job for job in decoded if job.superseded or job.listing.removed)
+        return [job for job in decoded if not (job.superseded or job.listing.removed)]
+
+    def _decoded(self, job: Job) -> bool:
+        try:
+            job.event = decode_event(job.record.value)
+        except Invalid as why:
+            self._deliver(job, "dead", partial(self._dead, job, why))
+            return False
+        return True
+
+    def _photos(self, job: Job) -> list[Photo]:
         """Photos for the engine; an event that has none goes on, or ends, here."""
         try:
             photos = self._prepare(job)
-        except Invalid as why:
-            self._deliver(job, "dead", partial(self._dead, job, why))
-            return []
         except Transient as why:
             self._deliver(job, "retried", partial(self._retry, job, why))
             return []
-        if photos is None:
-            self._finish(job, "superseded")
-        elif not photos:
-            self._to_settle.put(job)
-        return photos or []
+        if not photos:
+            self._to_settle.put([job])
+        return photos
 
     def _engine_loop(self) -> None:
         while True:
             batch, _reason = self._batcher.take()
             if not batch:
                 return
+            complete = []
             for photo, outcome in self._infer(batch):
                 if isinstance(outcome, ImageRow):
-                    complete = photo.job.good(photo, outcome)
+                    last = photo.job.good(photo, outcome)
                 else:
-                    complete = photo.job.spoil(photo.image_id, outcome)
-                if complete:
-                    self._to_settle.put(photo.job)
-            metrics.QUEUE_DEPTH.labels("settle").set(self._to_settle.qsize())
+                    last = photo.job.spoil(photo.image_id, outcome)
+                if last:
+                    complete.append(photo.job)
+            self._to_settle.put(complete)
+            _TO_SETTLE.set(len(self._to_settle))
 
     def _settle_loop(self) -> None:
-        while (job := self._to_settle.get()) is not None:
-            with metrics.STAGE_SECONDS.labels("settle").time():
-                self._settle(job)
+        while jobs := self._to_settle.take():
+            with _SETTLE.time():
+                self._settle(jobs)
 
-    def _settle(self, job: Job) -> None:
-        try:
-            patiently(partial(self._effects.settle, job), self._settings.in_place_tries)
-        except Transient as why:
-            self._deliver(job, "retried", partial(self._retry, job, why))
-            return
-        if job.listing.removed:
-            outcome = "removed"
-        elif job.bad:
-            outcome = "partial" if job.rows else "dead"
-        else:
-            outcome = "stored"
-        self._finish(job, outcome)
+    def _settle(self, jobs: Sequence[Job]) -> None:
+        """All effects of some events. Those that fail are tried again in place; the others do not wait for them."""
+        pauses = waits(self._settings.in_place_tries)
+        while jobs:
+            outcomes = list(zip(jobs, self._effects.settle(jobs), strict=True))
+            self._finish([(job, _outcome(job)) for job, why in outcomes if why is None])
+            for job, why in outcomes:
+                if isinstance(why, Invalid):
+                    self._deliver(job, "dead", partial(self._dead, job, why))
+            again = [(job, why) for job, why in outcomes if isinstance(why, Transient)]
+            pause_s = next(pauses, None)
+            if pause_s is None:
+                for job, why in again:
+                    self._deliver(job, "retried", partial(self._retry, job, why))
+                return
+            jobs = [job for job, _ in again]
+            if jobs:
+                time.sleep(pause_s)
 
     # endings --------------------------------------------------------------------------------------------------
 
-    def _dead(self, job: Job, why: Invalid) -> None:
+    def _dead(self, job: Job, why: Invalid) -> Delivery:
         listing_id = None if job.event is None else job.event.listing_id
-        letter = self._failures.dead_letter(job.record, why, attempt=job.attempt, listing_id=listing_id)
-        letter.wait(self._settings.delivery_timeout_s)
+        return self._failures.dead_letter(job.record, why, attempt=job.attempt, listing_id=listing_id)
 
-    def _retry(self, job: Job, why: Transient) -> None:
+    def _retry(self, job: Job, why: Transient) -> Delivery:
         _log.info("retry: %s: %s", why.stage, why.message)
         listing_id = None if job.event is None else job.event.listing_id
-        sent = self._failures.retry(job.record, why, attempt=job.attempt, listing_id=listing_id)
-        sent.wait(self._settings.delivery_timeout_s)
+        return self._failures.retry(job.record, why, attempt=job.attempt, listing_id=listing_id)
 
-    def _deliver(self, job: Job, outcome: str, send: Callable[[], None]) -> None:
+    def _deliver(self, job: Job, outcome: str, send: Callable[[], Delivery]) -> None:
         """A dead letter or a retry that cannot be written is a fault: the offset stays, the process ends."""
-        patiently(send, self._settings.in_place_tries)
-        self._finish(job, outcome)
+        patiently(lambda: send().wait(self._settings.delivery_timeout_s), self._settings.in_place_tries)
+        self._finish([(job, outcome)])
 
-    def _finish(self, job: Job, outcome: str) -> None:
-        metrics.EVENTS.labels("tagger", outcome).inc()
-        self.breaker.note(outcome == "dead")
-        metrics.EVENT_AGE.labels("stored").observe(max(0.0, time.time() - job.record.timestamp_ms / 1000))
-        metrics.LAST_EVENT.labels("tagger").set_to_current_time()
-        job.done(job)
+    def _finish(self, done: Sequence[tuple[Job, str]]) -> None:
+        if not done:
+            return
+        now = time.time()
+        for outcome, count in Counter(outcome for _, outcome in done).items():
+            metrics.EVENTS.labels("tagger", outcome).inc(count)
+        for job, outcome in done:
+            self.breaker.note(outcome == "dead")
+            _AGE.observe(max(0.0, now - job.record.timestamp_ms / 1000))
+        _LAST.set(now)
+        self._on_done([job for job, _ in done])
         with self._changed:
-            self._in_flight -= 1
+            self._in_flight -= len(done)
             self._changed.notify_all()
 
     def _thread(self, name: str, loop: Callable[[], None]) -> threading.Thread:
@@ -184,3 +226,19 @@ class Pipeline:
                     self._changed.notify_all()
 
         return threading.Thread(target=guarded, name=name, daemon=True)
+
+
+def _outcome(job: Job) -> str:
+    """What became of a job whose effects are durable."""
+    if job.superseded:
+        return "superseded"
+    if job.listing.removed:
+        return "removed"
+    if job.bad:
+        return "partial" if job.rows else "dead"
+    return "stored"
+
+
+def _each_done(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        job.done()

@@ -1,9 +1,8 @@
-"""The first stage: event bytes → checked event → fetched and decoded photos."""
+"""An event's photos: fetched and decoded."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +10,13 @@ from numpy.typing import NDArray
 
 from engines.pixels import JpegDecoder, decode, decode_photo
 from schemas.errors import Invalid
-from schemas.events import ImageRef, decode_event
+from schemas.events import ImageRef
 from schemas.manifest import Preprocess
 from workers import metrics
 from workers.intake import Intake
 from workers.tagger.job import Job, Photo
+
+_FETCH, _DECODE = metrics.STAGE_SECONDS.labels("fetch"), metrics.STAGE_SECONDS.labels("decode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +28,13 @@ class Prepare:
     preprocess: Preprocess
     thumbnail_side: int
     thumbnails: bool
-    superseded: Callable[[Job], bool]
     jpeg: JpegDecoder | None = None
 
-    def __call__(self, job: Job) -> list[Photo] | None:
-        """The decoded photos; None when there is nothing to compute. Bad photos are noted in the job.
-
-        Raises:
-            InvalidEvent: the event cannot be used.
-            Transient: a photo could not be fetched now.
-        """
-        job.event = decode_event(job.record.value)
-        if self.superseded(job):
-            return None
-        if job.event.removed:  # photos that it still names are not needed, and must not hold a removal up
+    def __call__(self, job: Job) -> list[Photo]:
+        """The decoded photos; bad ones are noted in the job. Raises Transient when one could not be fetched now."""
+        if job.listing.removed:  # photos that it still names are not needed, and must not hold a removal up
             return []
-        photos = [self._photo(job, ref) for ref in job.event.images]
+        photos = [self._photo(job, ref) for ref in job.listing.images]
         return [photo for photo in photos if photo is not None]
 
     def _photo(self, job: Job, ref: ImageRef) -> Photo | None:
@@ -50,9 +42,9 @@ class Prepare:
             started = time.monotonic()
             data = self.intake.fetch(ref)
             fetched = time.monotonic()
-            metrics.STAGE_SECONDS.labels("fetch").observe(fetched - started)
+            _FETCH.observe(fetched - started)
             pixels, thumbnail = self._decode(data)
-            metrics.STAGE_SECONDS.labels("decode").observe(time.monotonic() - fetched)
+            _DECODE.observe(time.monotonic() - fetched)
         except Invalid as why:
             if why.stage == "decode":
                 metrics.DECODE_ERRORS.labels(why.error).inc()

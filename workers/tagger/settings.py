@@ -29,8 +29,10 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """`nvimgcodec` decodes JPEGs on the GPU, where nvidia-nvimgcodec and nvidia-nvjpeg are installed: pixels within 8
     of 255 of Pillow's, the same files refused. It takes the larger part of a decode off the cores; the resize stays
     theirs. `prepare_threads` of 32 then give it batches."""
-    settle_threads: Positive = 4
-    """Writing and publishing wait for others; four hide one another's waits."""
+    settle_threads: Positive = 2
+    """Each writes and publishes all that is ready at once; while one waits for servers, another takes the next."""
+    settle_events: Positive = 64
+    """Events that are written and published together at most; beyond some dozens nothing is saved any more."""
     max_in_flight_events: Positive = 64
     """Events between poll and commit; times 20 photos of 100 KB it bounds memory near 130 MB at worst."""
     max_commit_gap: Positive = 10_000

@@ -10,8 +10,9 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from schemas.errors import GroknetError, Invalid, TooManyDeadLetters, Transient
 from schemas.topics import source_topics
@@ -65,7 +66,7 @@ class Tagger:
         Raises:
             TooManyDeadLetters: after a drain, so that nobody's crash is counted.
         """
-        self._pipeline.start()
+        self._pipeline.start(self._durable)
         try:
             self._health.mark_started()
             while not stop.is_set() and not self._pipeline.breaker.tripped:
@@ -137,39 +138,42 @@ class Tagger:
         if self._solo and self._pipeline.in_flight:
             return
         self._solo = False
+        room = self._settings.max_in_flight_events - self._pipeline.in_flight
         waiting: deque[Record] = deque()
-        while self._held and self._pipeline.in_flight < self._settings.max_in_flight_events:
+        jobs: list[Job] = []
+        while self._held and len(jobs) < room:
             record = self._held.popleft()
             if self._parked(record):
                 waiting.append(record)
                 continue
-            suspect = self._journal.attempts(record) > 0
-            if suspect and self._pipeline.in_flight:
+            crashes = self._journal.attempts(record)
+            if crashes and (jobs or self._pipeline.in_flight):
                 self._held.appendleft(record)
                 break
-            self._submit(record)
-            if suspect:
+            jobs += self._jobs(record, crashes)
+            if crashes:
                 self._solo = True
                 break
         self._held.extendleft(reversed(waiting))
+        if jobs:
+            self._journal.start(*(job.record for job in jobs))
+            self._pipeline.submit(jobs)
 
-    def _submit(self, record: Record) -> None:
-        """In offset order within a partition, so that the unbroken run of finished ones can be told."""
+    def _jobs(self, record: Record, crashes: int) -> list[Job]:
+        """The job of a record; none where it is given up. Called in offset order within a partition, so that the
+        unbroken run of finished ones can be told."""
         offsets = self._offsets.of(record.partition)
-        ticket = offsets.take(record)
-        crashes = self._journal.attempts(record)
-
-        def done(job: Job) -> None:
-            self._journal.finish(job.record)
-            offsets.finish(ticket)
-
-        job = Job(record=record, attempt=attempt_of(record) + crashes, done=done)
+        done = partial(offsets.finish, offsets.take(record))
         if crashes >= self._settings.max_attempts:
             self._give_up(record, crashes)
-            done(job)
-            return
-        self._journal.start(record)
-        self._pipeline.submit(job)
+            self._journal.finish(record)
+            done()
+            return []
+        return [Job(record=record, attempt=attempt_of(record) + crashes, done=done)]
+
+    def _durable(self, jobs: Sequence[Job]) -> None:
+        """In the pipeline's threads, before their offsets are finished."""
+        self._journal.finish(*(job.record for job in jobs))
 
     def _give_up(self, record: Record, crashes: int) -> None:
         why = Invalid(

@@ -21,9 +21,11 @@ them. No lock, no lightweight transaction and no earlier read is needed for the 
   the outcome: what it would have cleared is not served, and goes with the listing's next event.
 - *A write that timed out* is on some replicas or none. The caller is told Transient and writes it again.
 - *Replays*: each write looks first and does nothing where the store has something newer or as good. The look must not
-  mistake what only one replica has for done, so that every read of a listing reads its whole partition, unpaged, at a
-  quorum: blocking read repair then brings all that was seen, not only a head, to a quorum before the read returns. A
-  head whose rows are missing all the same is read again, then Transient; half a listing is never served.
+  mistake what only one replica has for done. So it reads heads alone, many at a time, only to learn that nothing is
+  there or something older, on which nothing is built; where a head names the same event or a newer one, the listing's
+  whole partition is read, unpaged, at a quorum, as every read that serves a listing does: blocking read repair then
+  brings all that was seen, not only a head, to a quorum before the read returns. A head whose rows are missing all
+  the same is read again, then Transient; half a listing is never served.
 - *What a write returns* is what its look found, joined with itself. Whatever newer came in between look and join is of
   a call under way at the same time, and may as well have come right after this one.
 

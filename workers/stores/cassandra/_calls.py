@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from cassandra.cluster import Session  # type: ignore[import-untyped]
@@ -17,23 +17,39 @@ Row = tuple[Any, ...]
 _GRACE_S = 1.0  # beyond the driver's own timer, which is asked to end a request first
 
 
-class _Request:
-    """One request under way. Its methods are called by the driver's thread, once, and wait for nothing.
+class _Group:
+    """Requests that are waited for together: as many answers wake their thread once."""
 
-    A bare lock, since three futures a listing cost more than all else that this room does.
-    """
+    __slots__ = ("_left", "_lock", "ended")
 
-    __slots__ = ("_free", "ended", "error", "rows")
-
-    def __init__(self, free: threading.Semaphore) -> None:
-        self._free = free
-        self.ended = threading.Lock()
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self._lock = threading.Lock()
+        self.ended = threading.Lock()  # a bare lock: it is taken once, and given back by the last answer
         self.ended.acquire()
+
+    def one(self) -> None:
+        with self._lock:
+            self._left -= 1
+            last = not self._left
+        if last:
+            self.ended.release()
+
+
+class _Request:
+    """One request under way. Its methods are called by the driver's thread, once, and wait for nothing."""
+
+    __slots__ = ("_free", "_group", "ended", "error", "rows")
+
+    def __init__(self, free: threading.Semaphore, group: _Group) -> None:
+        self._free = free
+        self._group = group
+        self.ended = False
         self.rows: list[Row] = []
         self.error: BaseException | None = None
 
     def done(self, rows: Any) -> None:
-        self.rows = list(rows or ())
+        self.rows = list(rows) if rows else []
         self._end()
 
     def failed(self, error: BaseException) -> None:
@@ -41,8 +57,9 @@ class _Request:
         self._end()
 
     def _end(self) -> None:
+        self.ended = True
         self._free.release()
-        self.ended.release()
+        self._group.one()
 
 
 class Calls:
@@ -59,17 +76,32 @@ class Calls:
 
     def run(self, statement: Any, deadline: float, doing: str) -> list[Row]:
         """Run one statement and return its rows. Raises ConfigError or Transient."""
-        return self._result(self._start(statement, deadline, doing), deadline, doing)
+        return self.run_all([statement], deadline, doing)[0]
 
     def run_all(self, statements: Iterable[Any], deadline: float, doing: str) -> list[list[Row]]:
         """Run statements side by side; their rows in the same order. Raises ConfigError or Transient."""
-        requests = [self._start(statement, deadline, doing) for statement in statements]
-        return [self._result(request, deadline, doing) for request in requests]
+        found = []
+        for outcome in self.outcomes(list(statements), deadline, doing):
+            if isinstance(outcome, Transient):
+                raise outcome
+            found.append(outcome)
+        return found
 
-    def _start(self, statement: Any, deadline: float, doing: str) -> _Request:
-        if not self._free.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise self._late(doing, "waiting for its turn")
-        request = _Request(self._free)
+    def outcomes(self, statements: Sequence[Any], deadline: float, doing: str) -> list[list[Row] | Transient]:
+        """Run statements side by side; in their order the rows of each, or why there are none. Raises ConfigError."""
+        group = _Group(len(statements))
+        requests = [self._start(statement, group, deadline, doing) for statement in statements]
+        if requests:
+            group.ended.acquire(timeout=max(0.0, deadline - time.monotonic()) + _GRACE_S)
+        return [self._outcome(request, doing) for request in requests]
+
+    def _start(self, statement: Any, group: _Group, deadline: float, doing: str) -> _Request | Transient:
+        if not self._free.acquire(blocking=False) and not self._free.acquire(
+            timeout=max(0.0, deadline - time.monotonic())
+        ):
+            group.one()
+            return self._late(doing, "waiting for its turn")
+        request = _Request(self._free, group)
         try:
             response = self._session.execute_async(statement, timeout=max(0.01, deadline - time.monotonic()))
         except BaseException:
@@ -78,14 +110,20 @@ class Calls:
         response.add_callbacks(request.done, request.failed)
         return request
 
-    def _result(self, request: _Request, deadline: float, doing: str) -> list[Row]:
-        if not request.ended.acquire(timeout=max(0.0, deadline - time.monotonic()) + _GRACE_S):
-            raise self._late(doing, "waiting for its answer")
+    def _outcome(self, request: _Request | Transient, doing: str) -> list[Row] | Transient:
+        if isinstance(request, Transient):
+            return request
+        if not request.ended:
+            return self._late(doing, "waiting for its answer")
         if request.error is None:
             return request.rows
-        if isinstance(request.error, DRIVER_ERRORS):
-            raise meaning(request.error, self._settings, doing) from request.error
-        raise request.error
+        if not isinstance(request.error, DRIVER_ERRORS):
+            raise request.error
+        meant = meaning(request.error, self._settings, doing)
+        meant.__cause__ = request.error
+        if isinstance(meant, Transient):
+            return meant
+        raise meant
 
     def _late(self, doing: str, where: str) -> Transient:
         text = f"{doing}: Cassandra at {self._settings.places}: {self._settings.timeout_s:g} s passed {where}"

@@ -14,10 +14,11 @@ import msgspec
 
 from schemas.events import ListingEvent
 from schemas.predictions import BadImage, ImageRow, Prediction, Status, StoredListing
-from workers.stores.base import Latest, Order
+from workers.stores.base import Latest, Order, Run
 
 _LIVE, _REMOVED = "live:", "removed:"  # r > l: at equal times a removal wins
-_RANK = {"complete": 2, "partial": 1, "dead": 0}
+_RANK: dict[Status, int] = {"complete": 2, "partial": 1, "dead": 0}
+_STATUS = {str(rank): status for status, rank in _RANK.items()}
 _BAD_DIGITS = 99  # minus the bad photos, which are at most 20: fewer is larger
 _TIME_DIGITS = 19  # of the largest event time
 _KEY_CHARS = _TIME_DIGITS + 1 + 32
@@ -75,7 +76,8 @@ class Head(msgspec.Struct, frozen=True):
     @property
     def latest(self) -> Latest:
         """As the port has it."""
-        return Latest(self.order, self.order[1], frozenset(self.versions))
+        runs = {version: run_of(cell.rank) for version, cell in self.versions.items()}
+        return Latest(self.order, self.order[1], runs)
 
     @property
     def stored_last(self) -> str | None:
@@ -108,8 +110,13 @@ def key_of(order: Order) -> str:
 def rank_of(listing: StoredListing, key: str) -> str:
     """Decides between runs of events of one microsecond: digest, status, fewer bad photos, which, content."""
     bad = listing.summary.bad_images
-    content = (listing.epoch, listing.summary, listing.images)
-    return f"{key}.{_RANK[listing.summary.status]}{_BAD_DIGITS - len(bad)}{_short(bad)}{_short(content)}"
+    named = _short(bad) if bad else _NO_BAD
+    return f"{key}.{_RANK[listing.summary.status]}{_BAD_DIGITS - len(bad)}{named}{listing.run}"
+
+
+def run_of(rank: str) -> Run:
+    """The run that a rank stands for."""
+    return Run(_STATUS[rank[_KEY_CHARS + 1]], rank[GOODNESS_CHARS:])
 
 
 def bodies_of(listing: StoredListing, rank: str) -> list[tuple[str, str]]:
@@ -144,3 +151,6 @@ def text(value: object) -> str:
 
 def _short(value: object) -> str:
     return hashlib.sha256(encode(value)).hexdigest()[:16]
+
+
+_NO_BAD = _short([])

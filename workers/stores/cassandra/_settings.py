@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import ssl
-from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import Meta
 
 from schemas.errors import ConfigError
+from workers.servers import read_options, read_password, read_servers, tls_context
 
+_KEY = "store.url"
 _SHAPE = "cassandra://HOST:PORT,HOST:PORT/KEYSPACE?option=value"
-_SERVER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s\[\]:/@]+)(?::(?P<port>\d{1,5}))?")
 _KEYSPACE = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _DEFAULT_PORT = 9042
 _FROM_PLACE = {"servers", "keyspace", "user", "password"}
@@ -62,25 +62,13 @@ class CassandraSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     def secret(self) -> str:
         """The password; raises ConfigError when its file cannot be read."""
-        if not self.password_file:
-            return self.password
-        try:
-            return Path(self.password_file).read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"store.url: password_file {self.password_file} cannot be read: {error}") from None
+        return read_password(self.password_file, _KEY) if self.password_file else self.password
 
     def tls_context(self) -> ssl.SSLContext | None:
         """Trust and certificate where `tls` is set; raises ConfigError when a file cannot be used."""
         if not self.tls:
             return None
-        try:
-            context = ssl.create_default_context(cafile=self.ca_file or None)
-            if self.cert_file:
-                context.load_cert_chain(self.cert_file, self.key_file or None)
-        except (OSError, ssl.SSLError) as error:
-            files = ", ".join(name for name in (self.ca_file, self.cert_file, self.key_file) if name)
-            raise ConfigError(f"store.url: {files}: {error}; ca_file, cert_file and key_file are PEM files") from None
-        return context
+        return tls_context(_KEY, ca_file=self.ca_file, cert_file=self.cert_file, key_file=self.key_file)
 
 
 def parse_cassandra_url(url: str) -> CassandraSettings:
@@ -97,14 +85,9 @@ def parse_cassandra_url(url: str) -> CassandraSettings:
         raise ConfigError(
             f"store.url: {keyspace!r} is no keyspace (lower-case letters, digits and _, at most 48); write {_SHAPE}"
         )
-    options = parse_qsl(query, keep_blank_values=True)
-    names = [name for name, _ in options]
-    for name in names:
-        if names.count(name) > 1 or name in _FROM_PLACE:
-            raise ConfigError(f"store.url: option {name!r} is given twice or not an option; options: {_known()}")
     given = {
-        **dict(options),
-        "servers": _servers(servers),
+        **read_options(query, _KEY, known=_known(), never=_FROM_PLACE),
+        "servers": [(host.strip("[]"), port) for host, port in _servers(servers)],
         "keyspace": keyspace,
         "user": unquote(user),
         "password": unquote(password),
@@ -122,14 +105,7 @@ def _known() -> str:
 
 
 def _servers(text: str) -> tuple[tuple[str, int], ...]:
-    found = []
-    for place in text.split(","):
-        match = _SERVER.fullmatch(place.strip())
-        port = int(match["port"] or _DEFAULT_PORT) if match else 0
-        if match is None or not 0 < port < 65536:
-            raise ConfigError(f"store.url: {place!r} is not HOST:PORT; write {_SHAPE}")
-        found.append((match["host"].strip("[]"), port))
-    return tuple(found)
+    return read_servers(text, _KEY, default_port=_DEFAULT_PORT, shape=_SHAPE)
 
 
 def _check(settings: CassandraSettings) -> None:

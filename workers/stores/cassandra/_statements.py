@@ -17,6 +17,8 @@ _HEAD = "listing_id = ? AND model_version = '' AND image_id = ''"
 _TEXTS = {
     "rows": "SELECT model_version, image_id, event_time, newest, versions, event, body"
     " FROM {ks}.listings WHERE listing_id = ?",
+    "heads": "SELECT listing_id, event_time, newest, versions FROM {ks}.listings"
+    " WHERE listing_id IN ? AND model_version = '' AND image_id = ''",
     "photo": "SELECT photo FROM {ks}.thumbnails WHERE listing_id = ? AND image_id = ?",
     "ids": "SELECT DISTINCT listing_id, token(listing_id) FROM {ks}.listings"
     " WHERE token(listing_id) > ? AND token(listing_id) <= ? LIMIT ?",

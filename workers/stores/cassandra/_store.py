@@ -2,93 +2,64 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cassandra.cluster import Session  # type: ignore[import-untyped]
-from cassandra.query import UNSET_VALUE, BatchStatement, BatchType  # type: ignore[import-untyped]
 
-from schemas.errors import Transient
-from schemas.events import ListingEvent
+from schemas.errors import Invalid, Transient
 from schemas.predictions import RemovalMarker, StoredListing, Summary
-from workers.stores.base import Latest, Order
+from workers.stores.base import Change, Latest, OneByOne
 from workers.stores.cassandra import _cells as cells
 from workers.stores.cassandra._calls import Calls, Row
+from workers.stores.cassandra._changes import Plan, Planner
 from workers.stores.cassandra._scan import SortedIds
 from workers.stores.cassandra._schema import check_schema
 from workers.stores.cassandra._settings import CassandraSettings
 from workers.stores.cassandra._statements import Statements
 
 _PAGE_LISTINGS = 256
+_HEADS = 32  # in one request, which costs the client as much as one head alone; a node reads them side by side
+_LOOKING = "reading what is newest"
 _READS = 3  # of a listing whose rows are not those that its head names; a healthy quorum never needs the second
 
 
-class CassandraStore:
+class CassandraStore(OneByOne):
     """Port `Store` over Apache Cassandra; any number of processes may have it open."""
 
     def __init__(self, session: Session, settings: CassandraSettings) -> None:
         """Take over a session of `open_session`. Raises ConfigError when keyspace, table or schema version is wrong."""
         check_schema(session, settings)
         self._session = session
-        self._max_bytes = settings.max_listing_bytes
         self._statements = Statements(session, settings)
+        self._planner = Planner(self._statements, settings.max_listing_bytes)
         self._calls = Calls(session, settings)
 
-    def write(self, listing: StoredListing, thumbnails: Mapping[str, bytes]) -> Latest:
-        """See the port. The same event under the same model version again changes nothing unless it did better
-        this time (status, then fewer bad images: a replay of dead letters); `stored_at` stays the first one.
-
-        Raises:
-            ValueError: a removal, a listing that is not that of its event, or an empty model version.
-            Transient: perhaps nothing was written; writing it again is harmless.
-        """
-        event, deadline = listing.event, self._deadline()
-        if event.removed or (listing.listing_id, listing.event_time) != (event.listing_id, event.event_time):
-            raise ValueError(f"listing {listing.listing_id}: listing_id and event_time must be those of its live event")
-        if not listing.model_version:
-            raise ValueError(f"listing {listing.listing_id}: model_version must not be empty")
-        key, order = listing.listing_id, event.order
-        rank = cells.rank_of(listing, cells.key_of(order))
-        before = self._look(key, deadline)
-        if before and before.order > order:
-            return before.latest
-        same = before is not None and before.order == order
-        known = before.versions.get(listing.model_version) if before and same else None
-        photos = self._photos(key, order, thumbnails)
-        if before and known and _as_good(known.rank, rank):
-            self._join(photos, deadline, "write")  # the look has made sure of all else
-            return before.latest
-        now = time.time_ns() // 1000
-        stored_at = known.stored_at if known else listing.stored_at or now
-        version = cells.VersionCell(rank=rank, stored_at=stored_at, written_at=now)
-        self._join([*self._live(listing, version, event_is_there=same), *photos], deadline, "write")
-        if before and not same:
-            self._join(self._older(key, order), deadline, "write")
-        versions = set(before.versions) if before and same else set()
-        return Latest(order, False, frozenset(versions | {listing.model_version}))
-
-    def remove(self, event: ListingEvent) -> Latest:
-        """See the port; raises ValueError unless the event is a removal."""
-        if not event.removed:
-            raise ValueError(f"listing {event.listing_id}: remove needs an event of type 'removed'")
-        order, deadline = event.order, self._deadline()
-        before = self._look(event.listing_id, deadline)
-        if before and before.order > order:
-            return before.latest
-        self._join(self._gone(event), deadline, "remove")
-        return Latest(order, True)
+    def apply(self, changes: Sequence[Change]) -> list[Latest | Invalid | Transient]:
+        """See the port. One read of some heads together, a write of each change, and where it replaced something, a
+        second write that clears the older away."""
+        deadline = self._deadline()
+        try:
+            before = self._before(changes, deadline)
+        except Transient as why:
+            return [why] * len(changes)
+        outcomes: list[Latest | Invalid | Transient | None] = [None] * len(changes)
+        plans: list[Plan] = []
+        for i, change in enumerate(changes):
+            head = before.get(change.event.listing_id)
+            if isinstance(head, Transient):
+                outcomes[i] = head
+            plans.append(self._planner.plan(change, None if isinstance(head, Transient) else head))
+        for step in ([plan.join for plan in plans], [plan.clear for plan in plans]):
+            parts = [[] if failure else part for part, failure in zip(step, outcomes, strict=True)]
+            for i, failure in enumerate(self._join(parts, deadline)):
+                outcomes[i] = outcomes[i] or failure
+        return [failure or plan.latest for plan, failure in zip(plans, outcomes, strict=True)]
 
     def latest(self, listing_ids: Sequence[str]) -> dict[str, Latest]:
-        """See the port."""
-        found: dict[str, Latest] = {}
-        for ids in _pages(listing_ids):
-            asked = (self._statements.bind("rows", listing_id) for listing_id in ids)
-            for listing_id, rows in zip(ids, self._calls.run_all(asked, self._deadline(), "latest"), strict=True):
-                head = _head(rows)
-                if head is not None:
-                    found[listing_id] = head.latest
-        return found
+        """See the port: heads alone, some in one request."""
+        heads = self._heads(listing_ids, self._deadline())
+        return {listing_id: head.latest for listing_id, head in heads.items()}
 
     def get(
         self, listing_ids: Sequence[str], model_version: str | None = None
@@ -119,53 +90,47 @@ class CassandraStore:
         """See the port; what is under way elsewhere ends with Transient."""
         self._session.cluster.shutdown()
 
-    def _live(self, listing: StoredListing, version: cells.VersionCell, *, event_is_there: bool) -> list[Any]:
-        """What joins one run of a live event to what is there."""
-        bind, key, order, model = self._statements.bind, listing.listing_id, listing.event.order, listing.model_version
-        at, newest = order[0], cells.newest_cell(order)
-        event = UNSET_VALUE if event_is_there else cells.text(cells.EventCell(cells.key_of(order), listing.event))
-        head = bind("put_head", at, at, newest, event, model, cells.text(version), key)
-        bodies = cells.bodies_of(listing, version.rank)
-        return [head, *(bind("put_row", key, model, image_id, body, at) for image_id, body in bodies)]
+    def _before(self, changes: Sequence[Change], deadline: float) -> dict[str, cells.Head | Transient | None]:
+        """What is newest of the listings of changes. Where that is the change's event or a newer one, it is read
+        again with all that belongs to it, so that read repair brings all of it to a quorum."""
+        heads = self._heads([change.event.listing_id for change in changes], deadline)
+        known = {
+            change.event.listing_id
+            for change in changes
+            if (head := heads.get(change.event.listing_id)) and head.order >= change.event.order
+        }
+        ids = sorted(known)
+        asked = [self._statements.bind("rows", listing_id) for listing_id in ids]
+        answers = self._calls.outcomes(asked, deadline, _LOOKING)
+        whole = zip(ids, answers, strict=True)
+        return {**heads, **{i: rows if isinstance(rows, Transient) else _head(rows) for i, rows in whole}}
 
-    def _photos(self, key: str, order: Order, thumbnails: Mapping[str, bytes]) -> list[Any]:
-        mark = cells.key_of(order)
-        bind = self._statements.bind
-        return [bind("put_photo", key, image_id, (mark, webp), order[0]) for image_id, webp in thumbnails.items()]
+    def _heads(self, listing_ids: Sequence[str], deadline: float) -> dict[str, cells.Head]:
+        """The heads of listings, without their rows."""
+        ids = list(dict.fromkeys(listing_ids))
+        asked = [self._statements.bind("heads", ids[start : start + _HEADS]) for start in range(0, len(ids), _HEADS)]
+        answers = self._calls.run_all(asked, deadline, _LOOKING)
+        return {
+            listing_id: cells.read_head(event_time, newest, versions)
+            for rows in answers
+            for listing_id, event_time, newest, versions in rows
+            if newest is not None
+        }
 
-    def _older(self, key: str, order: Order) -> list[Any]:
-        """What clears away all that is older than an event which a quorum has."""
-        bind, before = self._statements.bind, order[0] - 1
-        return [bind("clear", before, key), bind("clear_photos", before, key)]
-
-    def _gone(self, event: ListingEvent) -> list[Any]:
-        """What joins a removal to what is there: all up to and including its time goes, the head stays as marker."""
-        bind, key, order = self._statements.bind, event.listing_id, event.order
-        at = order[0]
-        return [
-            bind("clear_rows", at, key),
-            bind("clear_event", at, key),
-            bind("put_marker", at, at, cells.newest_cell(order), key),
-            bind("clear_photos", at, key),
-        ]
-
-    def _join(self, parts: list[Any], deadline: float, doing: str) -> None:
-        """Apply statements of one partition key as one mutation; acknowledged by a quorum when this returns."""
-        if not parts:
-            return
-        size = sum(len(value) for part in parts for value in part.values if isinstance(value, bytes))
-        if size > self._max_bytes:
-            text = f"{doing}: a listing of {size} bytes; at most {self._max_bytes}: give photos by url, or raise"
-            raise Transient("store", "listing_too_large", f"{text} store.url's max_listing_bytes")
-        batch = BatchStatement(BatchType.UNLOGGED)
-        batch.is_idempotent = True
-        for part in parts:
-            batch.add(part)
-        self._calls.run(batch, deadline, doing)
-
-    def _look(self, listing_id: str, deadline: float) -> cells.Head | None:
-        """What is newest, read with all that belongs to it, so that read repair brings all of it to a quorum."""
-        return _head(self._calls.run(self._statements.bind("rows", listing_id), deadline, "reading what is newest"))
+    def _join(self, parts: Sequence[list[Any]], deadline: float) -> list[Invalid | Transient | None]:
+        """Apply each list of statements, which are of one partition key, as one mutation; a quorum has acknowledged it
+        where None comes back. An empty list is nothing to do."""
+        failures: list[Invalid | Transient | None] = [None] * len(parts)
+        batches: dict[int, Any] = {}
+        for i, statements in enumerate(parts):
+            try:
+                if statements:
+                    batches[i] = self._planner.batch(statements)
+            except Invalid as why:
+                failures[i] = why
+        for i, outcome in zip(batches, self._calls.outcomes(list(batches.values()), deadline, "write"), strict=True):
+            failures[i] = outcome if isinstance(outcome, Transient) else None
+        return failures
 
     def _page(self, ids: Sequence[str], model_version: str | None) -> list[StoredListing | RemovalMarker]:
         """Listings of some ids that are there, in their order."""
@@ -195,10 +160,6 @@ class CassandraStore:
         if self._session.is_shutdown:
             raise ValueError("the store is closed")
         return self._calls.deadline()
-
-
-def _as_good(present: str, offered: str) -> bool:
-    return present[: cells.GOODNESS_CHARS] >= offered[: cells.GOODNESS_CHARS]
 
 
 def _head(rows: list[Row]) -> cells.Head | None:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import queue
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from schemas.events import ListingEvent
+from schemas.errors import Invalid, Transient
 from schemas.predictions import RemovalMarker, StoredListing
 from workers.sqlite import connect, transaction, transient
-from workers.stores.base import Latest
-from workers.stores.embedded._tables import SCHEMA, put_listing, put_removal, read_latest, read_listing
+from workers.stores.base import Change, Latest, OneByOne
+from workers.stores.embedded._tables import SCHEMA, put_change, read_latest, read_listing
 from workers.stores.embedded._writer import GroupWriter
 
 _PAGE_LISTINGS = 256
 _IDLE_READERS = 8  # connections kept between reads; more are opened when more threads read, and closed after
 
 
-class EmbeddedStore:
+class EmbeddedStore(OneByOne):
     """Port `Store` over one SQLite file; several processes may have it open."""
 
     def __init__(self, path: Path) -> None:
@@ -31,26 +31,12 @@ class EmbeddedStore:
         self._writer = GroupWriter(path)
         self._writer.run(_create)
 
-    def write(self, listing: StoredListing, thumbnails: Mapping[str, bytes]) -> Latest:
-        """See the port. The same event under the same model version again changes nothing unless it did better
-        this time (status, then fewer bad images: a replay of dead letters); `stored_at` stays the first one.
-
-        Raises:
-            ValueError: a removal, or a listing that is not that of its event.
-            Transient: nothing was written.
-        """
-        event = listing.event
-        if event.removed or (listing.listing_id, listing.event_time) != (event.listing_id, event.event_time):
-            raise ValueError(f"listing {listing.listing_id}: listing_id and event_time must be those of its live event")
-        order, pictures = event.order, dict(thumbnails)
-        return self._writer.run(lambda db: put_listing(db, listing, order, pictures))
-
-    def remove(self, event: ListingEvent) -> Latest:
-        """See the port; raises ValueError unless the event is a removal."""
-        if not event.removed:
-            raise ValueError(f"listing {event.listing_id}: remove needs an event of type 'removed'")
-        order = event.order
-        return self._writer.run(lambda db: put_removal(db, event, order))
+    def apply(self, changes: Sequence[Change]) -> list[Latest | Invalid | Transient]:
+        """See the port; all of them in one transaction, so that they fail together."""
+        try:
+            return list(self._writer.run(lambda db: [put_change(db, change) for change in changes]))
+        except Transient as why:
+            return [why] * len(changes)
 
     def latest(self, listing_ids: Sequence[str]) -> dict[str, Latest]:
         """See the port."""

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 import msgspec
 
 from schemas.events import ListingEvent
-from schemas.predictions import SUMMARY_IMAGE_ID, ImageRow, RemovalMarker, StoredListing, Summary
-from workers.stores.base import Latest, Order
+from schemas.predictions import SUMMARY_IMAGE_ID, ImageRow, RemovalMarker, Status, StoredListing, Summary
+from workers.stores.base import Change, Latest, Order, Removal, Run
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS latest (
@@ -35,14 +35,28 @@ _RANK = {"complete": 2, "partial": 1, "dead": 0}
 
 
 class _SummaryRow(msgspec.Struct, frozen=True):
-    """Body of the row with `image_id = ''`: what the photos' rows share."""
+    """Body of the row with `image_id = ''`: what the photos' rows share. `run` as `StoredListing` has it; empty in
+    files that were written before it was kept."""
 
     epoch: str
     stored_at: int
     summary: Summary
+    run: str = ""
+
+
+class _StatusAlone(msgspec.Struct, frozen=True):
+    status: Status
+
+
+class _RunAlone(msgspec.Struct, frozen=True):
+    """Of the same body what tells runs apart; the predictions are skipped, not decoded."""
+
+    summary: _StatusAlone
+    run: str = ""
 
 
 _summary_decoder = msgspec.msgpack.Decoder(_SummaryRow)
+_run_decoder = msgspec.msgpack.Decoder(_RunAlone)
 _image_decoder = msgspec.msgpack.Decoder(ImageRow)
 _event_decoder = msgspec.msgpack.Decoder(ListingEvent)
 _encode = msgspec.msgpack.encode
@@ -53,16 +67,24 @@ def read_latest(db: sqlite3.Connection, listing_id: str) -> Latest | None:
     row = db.execute("SELECT event_time, removed, digest FROM latest WHERE listing_id = ?", (listing_id,)).fetchone()
     if row is None:
         return None
-    versions = db.execute(
-        "SELECT model_version FROM rows WHERE listing_id = ? AND image_id = ?", (listing_id, SUMMARY_IMAGE_ID)
+    summaries = db.execute(
+        "SELECT model_version, body FROM rows WHERE listing_id = ? AND image_id = ?", (listing_id, SUMMARY_IMAGE_ID)
     )
-    return Latest((row[0], bool(row[1]), row[2]), bool(row[1]), frozenset(version for (version,) in versions))
+    bodies = {version: _run_decoder.decode(body) for version, body in summaries}
+    runs = {version: Run(body.summary.status, body.run) for version, body in bodies.items()}
+    return Latest((row[0], bool(row[1]), row[2]), bool(row[1]), runs)
 
 
-def put_listing(
-    db: sqlite3.Connection, listing: StoredListing, order: Order, thumbnails: Mapping[str, bytes]
-) -> Latest:
+def put_change(db: sqlite3.Connection, change: Change) -> Latest:
+    """Make one change, unless there is something newer or as good; returns what is newest afterwards."""
+    if isinstance(change, Removal):
+        return put_removal(db, change.event)
+    return put_listing(db, change.listing, change.thumbnails)
+
+
+def put_listing(db: sqlite3.Connection, listing: StoredListing, thumbnails: Mapping[str, bytes]) -> Latest:
     """Store one event's effects unless there is something newer, or as good already."""
+    order = listing.event.order
     newest = read_latest(db, listing.listing_id)
     if newest is None or newest.order < order:
         _clear(db, listing.listing_id)
@@ -85,8 +107,9 @@ def put_listing(
     return after
 
 
-def put_removal(db: sqlite3.Connection, event: ListingEvent, order: Order) -> Latest:
+def put_removal(db: sqlite3.Connection, event: ListingEvent) -> Latest:
     """Replace everything of a listing by a marker unless there is something newer."""
+    order = event.order
     newest = read_latest(db, event.listing_id)
     if newest is not None and newest.order >= order:
         return newest
@@ -150,7 +173,7 @@ def _set_latest(db: sqlite3.Connection, event: ListingEvent, order: Order) -> No
 def _insert_rows(db: sqlite3.Connection, listing: StoredListing) -> None:
     key = (listing.listing_id, listing.model_version)
     stored_at = listing.stored_at or time.time_ns() // 1000
-    shared = _SummaryRow(listing.epoch, stored_at, listing.summary)
+    shared = _SummaryRow(listing.epoch, stored_at, listing.summary, listing.run)
     bodies = [(SUMMARY_IMAGE_ID, _encode(shared)), *((image.image_id, _encode(image)) for image in listing.images)]
     db.execute("DELETE FROM rows WHERE listing_id = ? AND model_version = ?", key)
     db.executemany(

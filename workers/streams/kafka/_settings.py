@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 import ssl
-from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import Meta
 
 from schemas.errors import ConfigError
+from workers.servers import read_options, read_password, read_servers, tls_context
 
 Security = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
-_SERVER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s\[\]:/@]+)(?::(?P<port>\d{1,5}))?")
+_KEY = "stream.url"
+_SHAPE = "kafka://HOST:PORT,HOST:PORT?option=value"
 _DEFAULT_PORT = 9092
 _SECRET = re.compile(r"(?i)([?&][^=&]*password=)[^&]*")
 
@@ -60,14 +61,7 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def tls_context(self) -> ssl.SSLContext:
         """Trust and certificate for TLS; raises ConfigError when a file cannot be used."""
-        try:
-            context = ssl.create_default_context(cafile=self.ca_file or None)
-            if self.cert_file:
-                context.load_cert_chain(self.cert_file, self.key_file or None)
-        except (OSError, ssl.SSLError) as error:
-            files = ", ".join(name for name in (self.ca_file, self.cert_file, self.key_file) if name)
-            raise ConfigError(f"stream.url: {files}: {error}; ca_file, cert_file and key_file are PEM files") from None
-        return context
+        return tls_context(_KEY, ca_file=self.ca_file, cert_file=self.cert_file, key_file=self.key_file)
 
     def client_options(self) -> dict[str, Any]:
         """Options of kafka-python that every client of this cluster shares. Raises ConfigError as `tls_context`."""
@@ -81,12 +75,7 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return options
 
     def _secret(self) -> str:
-        if not self.password_file:
-            return self.password
-        try:
-            return Path(self.password_file).read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"stream.url: password_file {self.password_file} cannot be read: {error}") from None
+        return read_password(self.password_file, _KEY) if self.password_file else self.password
 
 
 def parse_kafka_url(url: str) -> KafkaSettings:
@@ -97,15 +86,9 @@ def parse_kafka_url(url: str) -> KafkaSettings:
     """
     rest = url.removeprefix("kafka://")
     places, _, query = rest.partition("?")
-    options = parse_qsl(query, keep_blank_values=True)
-    names = [name for name, _ in options]
-    for name in names:
-        if names.count(name) > 1 or name == "servers":
-            raise ConfigError(f"stream.url: option {name!r} is given twice or not an option; options: {_known()}")
+    options = read_options(query, _KEY, known=_known(), never={"servers"})
     try:
-        settings = msgspec.convert(
-            {**dict(options), "servers": _servers(places.rstrip("/"))}, KafkaSettings, strict=False
-        )
+        settings = msgspec.convert({**options, "servers": _servers(places.rstrip("/"))}, KafkaSettings, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(f"stream.url: {error}; options: {_known()}") from None
     _check(settings)
@@ -126,14 +109,8 @@ def _servers(places: str) -> tuple[str, ...]:
         raise ConfigError(
             "stream.url: user and password go into options: kafka://HOST:PORT?user=NAME&password_file=PATH"
         )
-    found = []
-    for place in unquote(places).split(","):
-        match = _SERVER.fullmatch(place.strip())
-        port = int(match["port"] or _DEFAULT_PORT) if match else 0
-        if match is None or not 0 < port < 65536:
-            raise ConfigError(f"stream.url: {place!r} is not HOST:PORT; write kafka://HOST:PORT,HOST:PORT?option=value")
-        found.append(f"{match['host']}:{port}")
-    return tuple(found)
+    found = read_servers(unquote(places), _KEY, default_port=_DEFAULT_PORT, shape=_SHAPE)
+    return tuple(f"{host}:{port}" for host, port in found)
 
 
 def _check(settings: KafkaSettings) -> None:

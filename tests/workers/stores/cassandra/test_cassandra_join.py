@@ -9,11 +9,12 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from schemas.errors import Transient
+from schemas.errors import Invalid, Transient
 from schemas.events import ListingEvent
 from schemas.predictions import RemovalMarker, StoredListing
 from tests.contract.cassandra_keyspace import run_cql
 from tests.contract.test_store_contract import dump, effects, event, naive, random_events, timeless
+from workers.stores.base import Latest, Put
 from workers.stores.cassandra import CassandraStore
 from workers.stores.cassandra import _cells as cells
 
@@ -31,16 +32,20 @@ def blind(
 ) -> None:
     """Write or remove as a writer would whose look was stale: whatever the store has; without `clears` it dies before
     its second step."""
+    planner = store._planner
     if item.removed:
-        store._join(store._gone(item), store._deadline(), "remove")
+        join(store, planner._gone(item))
         return
     listing, thumbnails = effects(item, model, bad)
     version = cells.VersionCell(cells.rank_of(listing, cells.key_of(item.order)), stored_at=7, written_at=written_at)
-    parts = store._live(listing, version, event_is_there=False)
-    parts += store._photos(item.listing_id, item.order, thumbnails)
-    store._join(parts, store._deadline(), "write")
+    parts = planner._live(listing, version, event_is_there=False)
+    join(store, parts + planner._photos(item.listing_id, item.order, thumbnails))
     if clears:
-        store._join(store._older(item.listing_id, item.order), store._deadline(), "write")
+        join(store, planner._older(item.listing_id, item.order))
+
+
+def join(store: CassandraStore, parts: list) -> None:
+    assert store._join([parts], store._deadline()) == [None]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -188,9 +193,13 @@ def test_half_a_listing_is_never_served(store: CassandraStore, url: str) -> None
 
 def test_a_listing_too_large_for_one_mutation_is_refused_before_it_is_sent(store: CassandraStore) -> None:
     listing, _ = effects(event("l", 5, ["a"]))
-    with pytest.raises(Transient, match="max_listing_bytes") as caught:
+    with pytest.raises(Invalid, match="max_listing_bytes") as caught:
         store.write(listing, {"a": bytes(5_000_000)})
     assert caught.value.error == "listing_too_large"
     assert store.get(["l"]) == {}
+    other, thumbnails = effects(event("m", 5, ["a"]))
+    outcomes = store.apply([Put(listing, {"a": bytes(5_000_000)}), Put(other, thumbnails)])
+    assert [type(outcome) for outcome in outcomes] == [Invalid, Latest]
+    assert timeless(store.get(["l", "m"])["m"]) == other
     store.write(listing, {"a": bytes(3_000_000)})  # well above what Cassandra allows a batch of several partitions
     assert store.thumbnail("l", "a") == bytes(3_000_000)

@@ -1,0 +1,60 @@
+"""What came of schedules, as a line and as JSON."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from tests.faults.oracle import Verdict
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One schedule. `findings`: some of what was lost, wrong or extra, in words; `error`: why it has no verdict."""
+
+    seed: int
+    seconds: float
+    lost: int
+    wrong: int
+    extra: int
+    faults: list[str]
+    findings: list[str]
+    error: str = ""
+
+    @classmethod
+    def of(cls, seed: int, verdict: Verdict, faults: list[str], seconds: float, error: str = "") -> Outcome:
+        """Count what a verdict found."""
+        kinds = [verdict.lost, verdict.wrong, verdict.extra]
+        findings = [text for kind in kinds for text in kind[:_SHOWN]]
+        lost, wrong, extra = (len(kind) for kind in kinds)
+        return cls(seed, round(seconds, 1), lost, wrong, extra, list(faults), findings, error)
+
+    @property
+    def clean(self) -> bool:
+        """Nothing was lost, wrong or extra, and the schedule came to its end."""
+        return not (self.error or self.lost or self.wrong or self.extra)
+
+    def __str__(self) -> str:
+        counts = f"{self.lost} lost, {self.wrong} wrong, {self.extra} extra"
+        line = f"seed {self.seed}: {self.seconds:.1f} s, {counts} ({', '.join(self.faults)})"
+        return "\n  ".join([line, *self.findings, *([self.error] if self.error else [])])
+
+
+def summary(outcomes: Sequence[Outcome], seconds: float) -> dict[str, object]:
+    """All of them in one object that JSON can hold."""
+    took = [outcome.seconds for outcome in outcomes] or [0.0]
+    return {
+        "schedules": len(outcomes),
+        "clean": sum(outcome.clean for outcome in outcomes),
+        "lost": sum(outcome.lost for outcome in outcomes),
+        "wrong": sum(outcome.wrong for outcome in outcomes),
+        "extra": sum(outcome.extra for outcome in outcomes),
+        "errors": sum(bool(outcome.error) for outcome in outcomes),
+        "seconds": round(seconds, 1),
+        "seconds_a_schedule": {"median": round(statistics.median(took), 1), "max": max(took)},
+        "unclean": [asdict(outcome) for outcome in outcomes if not outcome.clean],
+        "seeds": {str(outcome.seed): outcome.seconds for outcome in outcomes},
+    }

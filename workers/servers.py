@@ -1,0 +1,64 @@
+"""What the URLs of real back ends share: addresses, options, a password in a file, trust and certificate for TLS."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Collection
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from schemas.errors import ConfigError
+
+_SERVER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s\[\]:/@]+)(?::(?P<port>\d{1,5}))?")
+
+
+def read_servers(text: str, key: str, *, default_port: int, shape: str) -> tuple[tuple[str, int], ...]:
+    """Host and port of each of `HOST:PORT,HOST:PORT`; an IPv6 address keeps its brackets.
+
+    Raises:
+        ConfigError: `key` (the setting that held the URL) has another form than `shape`.
+    """
+    found = []
+    for place in text.split(","):
+        match = _SERVER.fullmatch(place.strip())
+        port = int(match["port"] or default_port) if match else 0
+        if match is None or not 0 < port < 65536:
+            raise ConfigError(f"{key}: {place!r} is not HOST:PORT; write {shape}")
+        found.append((match["host"], port))
+    return tuple(found)
+
+
+def read_options(query: str, key: str, *, known: str, never: Collection[str]) -> dict[str, str]:
+    """The options after `?`. `never`: fields of the settings that are not options; `known`: those that are, in words.
+
+    Raises:
+        ConfigError: an option is given twice, or is not one.
+    """
+    options = parse_qsl(query, keep_blank_values=True)
+    names = [name for name, _ in options]
+    for name in names:
+        if names.count(name) > 1 or name in never:
+            raise ConfigError(f"{key}: option {name!r} is given twice or not an option; options: {known}")
+    return dict(options)
+
+
+def read_password(file: str, key: str) -> str:
+    """The first line of a password file; raises ConfigError when it cannot be read."""
+    try:
+        return Path(file).read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{key}: password_file {file} cannot be read: {error}") from None
+
+
+def tls_context(key: str, *, ca_file: str, cert_file: str, key_file: str) -> ssl.SSLContext:
+    """Trust and certificate from PEM files; no `ca_file`: the system's authorities. Raises ConfigError when one cannot
+    be used."""
+    try:
+        context = ssl.create_default_context(cafile=ca_file or None)
+        if cert_file:
+            context.load_cert_chain(cert_file, key_file or None)
+    except (OSError, ssl.SSLError) as error:
+        files = ", ".join(name for name in (ca_file, cert_file, key_file) if name)
+        raise ConfigError(f"{key}: {files}: {error}; ca_file, cert_file and key_file are PEM files") from None
+    return context
