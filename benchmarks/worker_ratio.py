@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.report import parser, write_result
-from engines.pixels import decode_photo
+from engines.pixels import JpegDecoder, decode_photo
 from engines.recognition import RecognitionEngine, build_engine
 from schemas.events import ImageRef, ListingEvent, encode_event
 from schemas.topics import UPLOADED, topics_for
@@ -110,8 +110,10 @@ def _cpu_ms(action: Callable[[], object], images: int) -> float:
     return (time.process_time() - started) * 1000 / images
 
 
-def stages(engine: RecognitionEngine, data: list[bytes], batch_size: int) -> dict[str, float]:
-    """Processor milliseconds an image of each stage, run alone."""
+def stages(
+    engine: RecognitionEngine, data: list[bytes], batch_size: int, jpeg: JpegDecoder | None = None
+) -> dict[str, float]:
+    """Processor milliseconds an image of each stage, run alone; JPEGs decoded by `jpeg`, Pillow unless given."""
     preprocess, n = engine.manifest.preprocess, len(data)
     batch = np.stack([decode_photo(one, preprocess).pixels for one in data[:batch_size]])
     output = engine.infer(batch)
@@ -123,7 +125,7 @@ def stages(engine: RecognitionEngine, data: list[bytes], batch_size: int) -> dic
 
     return {
         "engine": _cpu_ms(infer, 4 * len(batch)),
-        "decode, resize and thumbnail": _cpu_ms(lambda: [decode_photo(one, preprocess) for one in data], n),
+        "decode, resize and thumbnail": _cpu_ms(lambda: [decode_photo(one, preprocess, jpeg=jpeg) for one in data], n),
         "rows from predictions": _cpu_ms(lambda: image_rows(engine.manifest, ids, output), len(batch)),
     }
 

@@ -11,7 +11,7 @@ import io
 import os
 import threading
 from collections import deque
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,8 @@ from PIL import Image
 
 from schemas.errors import ConfigError
 
-JPEG_DECODERS = ("pillow", "nvimgcodec")
 JpegDecoderName = Literal["pillow", "nvimgcodec"]
+JPEG_DECODERS: tuple[JpegDecoderName, ...] = get_args(JpegDecoderName)
 
 _BATCH_PHOTOS = 64  # H100 and H200 have seven engines; nine photos each hide the launch
 _BATCH_PIXELS = 64_000_000  # 192 MB on the GPU and as much here: one photo at the limit, or 133 of 800 x 600
