@@ -38,6 +38,7 @@ def build_app(asked: Sequence[str]) -> App:
     app.command(
         _group("engine", "Engines: made for a back end and a precision, described, checked, measured.", _ENGINE, asked)
     )
+    app.command(_group("data", "Data sets: what a folder holds, and labels that nobody had to write.", _DATA, asked))
     _add(app, _COMMANDS, asked[:1])
     return app
 
@@ -67,6 +68,14 @@ _DLQ = {
     "list": ("groknet.commands.dlq:list_letters", "One line a dead letter."),
     "show": ("groknet.commands.dlq:show", "One dead letter with all its headers and its value."),
     "replay": ("groknet.commands.dlq:replay", "Send dead letters again, each once."),
+}
+_DATA = {
+    "check": ("groknet.commands.data:check", "Read a folder as training would: splits, labels, what is skipped."),
+    "weak-labels": ("groknet.commands.data:weak_labels", "Photos without labels: the product that they look like."),
+    "query-pairs": (
+        "groknet.commands.data:query_pairs",
+        "A log of searches, clicks, messages: photos with queries.",
+    ),
 }
 _ENGINE = {
     "build": ("groknet.commands.engine:build", "Make an engine of a bundle, ahead of time."),
@@ -144,7 +153,7 @@ def _explain(error: Exception) -> tuple[str, Exit]:
 
 def _unknown(word: str) -> str:
     """What cyclopts would say itself, had it not to import every command to name the nearest."""
-    groups = {"run": _RUN, "dlq": _DLQ, "engine": _ENGINE}
+    groups = {"run": _RUN, "dlq": _DLQ, "data": _DATA, "engine": _ENGINE}
     known = (*_COMMANDS, *groups, *(f"{group} {name}" for group, names in groups.items() for name in names))
     close = get_close_matches(word, known, n=1)
     meant = f"did you mean {close[0]}? " if close else ""

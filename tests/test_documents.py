@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from groknet.cli import _COMMANDS, _DLQ, _RUN
+from groknet.cli import _COMMANDS, _DATA, _DLQ, _ENGINE, _RUN
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
@@ -36,9 +36,9 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=ids)
 def test_commands_that_are_spelled_out_are_there(document: Path) -> None:
-    groups = {"run": _RUN, "dlq": _DLQ}
+    groups = {"run": _RUN, "dlq": _DLQ, "data": _DATA, "engine": _ENGINE}
     for command, more in re.findall(
-        r"(?:^|`)groknet ([a-z]+)(?: ([a-z]+))?", document.read_text("utf-8"), re.MULTILINE
+        r"(?:^|`)groknet ([a-z-]+)(?: ([a-z-]+))?", document.read_text("utf-8"), re.MULTILINE
     ):
         assert command in {*_COMMANDS, *groups}, command
         assert command not in groups or not more or more in groups[command], f"{command} {more}"
