@@ -135,10 +135,11 @@ class Http:
     """A small client for a worker's HTTP on loopback; a connection a request, which there costs a quarter of a
     millisecond, so that nothing is left half open when a worker is restarted."""
 
-    def __init__(self, url: str, timeout_s: float = 10.0) -> None:
+    def __init__(self, url: str, timeout_s: float = 10.0, token: str | None = None) -> None:
         parts = urlsplit(url)
         self._address = parts.hostname or "127.0.0.1", parts.port
         self._timeout_s = timeout_s
+        self._headers = {"authorization": f"Bearer {token}"} if token else {}
 
     def request(
         self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
@@ -146,7 +147,8 @@ class Http:
         """Status and decoded JSON (None when the answer is none); raises OSError when nobody answers."""
         connection = HTTPConnection(*self._address, timeout=self._timeout_s)
         try:
-            connection.request(method, path, body, {"content-type": content_type} if content_type else {})
+            headers = self._headers | ({"content-type": content_type} if content_type else {})
+            connection.request(method, path, body, headers)
             answer = connection.getresponse()
             status, data = answer.status, answer.read()
         except HTTPException as error:

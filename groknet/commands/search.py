@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.table import Table
 
+from groknet.config import load_config
 from groknet.exits import CommandError, Exit
 from groknet.home import Home, find_home
 from groknet.options import HomeOption, JsonOption
@@ -61,7 +62,8 @@ def ask_service(home: Home, data: bytes, media_type: str, k: int) -> Any:
     if running is None:
         raise CommandError(f"no search service runs on {home.root}; {remedy}", Exit.NOT_RUNNING)
     try:
-        status, answer = Http(running.url, _TIMEOUT_S).request("POST", f"/v1/search?k={k}", data, media_type)
+        service = Http(running.url, _TIMEOUT_S, next(iter(load_config(home).config.search.tokens), None))
+        status, answer = service.request("POST", f"/v1/search?k={k}", data, media_type)
     except OSError as error:
         text = f"the search service does not answer on {running.url} ({error}); {remedy}"
         raise CommandError(text, Exit.NOT_RUNNING) from None

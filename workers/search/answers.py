@@ -8,7 +8,8 @@ from schemas.predictions import BadImage, Status
 
 
 class NamedPrediction(msgspec.Struct, frozen=True, kw_only=True):
-    """A label with its display name and calibrated probability; `offered` where the operating threshold is reached."""
+    """A label with its display name and calibrated probability; `offered` where it reaches the operating threshold of a
+    head that the photo is for: one that learned from another kind of product offers nothing."""
 
     label: str
     name: str

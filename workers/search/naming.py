@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from urllib.parse import urlencode
 
 from schemas.manifest import Label, Manifest
 from schemas.predictions import Prediction, Predictions
 from workers.search.answers import NamedPrediction, NamedPredictions
+from workers.search.kinds import Kinds
 
 MAX_TAGS = 4
 
@@ -16,7 +18,7 @@ class Names:
 
     def __init__(self, manifest: Manifest) -> None:
         self._labels = {(head.id, label.id): label for head in manifest.heads for label in head.labels}
-        self._one_kind = {head.id for head in manifest.heads if len(head.datasets) == 1}
+        self._kinds = Kinds(manifest)
 
     def name(self, head: str, label: str, language: str) -> str:
         """In `language`, else its base language, else English, else the text of the training data."""
@@ -29,38 +31,45 @@ class Names:
         return known.value
 
     def named(self, predictions: Predictions, language: str) -> NamedPredictions:
-        """Every prediction with its name; the order of heads is that of `_ranked`, labels keep theirs."""
+        """Every prediction with its name; the order of heads is that of `_ranked`, labels keep theirs.
+
+        `offered` is left of it only for heads that the photo is for (`Kinds`).
+        """
+        shown = self._kinds.shown(predictions)
         return {
             head: [
                 NamedPrediction(
                     label=p.label,
                     name=self.name(head, p.label, language),
                     probability=p.probability,
-                    offered=p.offered,
+                    offered=p.offered and head in shown,
                 )
                 for p in best
             ]
-            for head, best in self._ranked(predictions)
+            for head, best in self._ranked(predictions, shown)
         }
 
     def tags(self, predictions: Predictions, language: str) -> list[str]:
-        """Names of the best label of each head where it is offered, at most MAX_TAGS, in the order of `_ranked`."""
-        offered = [(head, best[0].label) for head, best in self._ranked(predictions) if best and best[0].offered]
+        """Names of the best label of each head that the photo is for, where it is offered, at most MAX_TAGS, in the
+        order of `_ranked`."""
+        ranked = self._ranked(self.relevant(predictions), self._kinds.shown(predictions))
+        offered = [(head, best[0].label) for head, best in ranked if best and best[0].offered]
         names = dict.fromkeys(self.name(head, label, language) for head, label in offered)
         return list(names)[:MAX_TAGS]
 
     def relevant(self, predictions: Predictions) -> Predictions:
-        """Those of the heads that the photo is for."""
-        return predictions
+        """Those of the heads that the photo is for (`Kinds`)."""
+        shown = self._kinds.shown(predictions)
+        return {head: best for head, best in predictions.items() if head in shown}
 
-    def _ranked(self, predictions: Predictions) -> list[tuple[str, list[Prediction]]]:
-        """Heads that learned from all kinds of products first, since one that learned from a single kind has an
-        opinion on every photo, its own kind or not; within each, those with an offered label, the surest first."""
+    def _ranked(self, predictions: Predictions, shown: Collection[str]) -> list[tuple[str, list[Prediction]]]:
+        """Heads that the photo is for first, of them those that learned from all kinds of products; within each, those
+        with an offered label, the surest first."""
 
-        def rank(item: tuple[str, list[Prediction]]) -> tuple[bool, bool, float, str]:
+        def rank(item: tuple[str, list[Prediction]]) -> tuple[bool, bool, bool, float, str]:
             head, best = item
             top = best[0] if best else Prediction(label="", probability=0.0)
-            return head in self._one_kind, not top.offered, -top.probability, head
+            return head not in shown, self._kinds.of_one(head), not top.offered, -top.probability, head
 
         return sorted(predictions.items(), key=rank)
 

@@ -43,8 +43,7 @@ def k_reciprocal(distances: Distances, rule: RerankRule = RULE) -> NDArray[np.fl
         float64 [n - 1] within 0 and 1, (1 - own) · Jaccard distance of the encodings + own · the distance as a share
         of the query's farthest. Ties of the input are ranked by their place.
     """
-    scaled = distances / np.maximum(distances.max(axis=0), 1.0)
-    scaled = scaled.T.astype(np.float64)
+    scaled = (distances.astype(np.float64) / np.maximum(distances.max(axis=0), 1.0)).T
     order = np.argsort(scaled, axis=1, kind="stable")
     encoded = _encode(scaled, order, rule.k1)
     if rule.k2 > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from schemas.manifest import Manifest
@@ -51,7 +51,7 @@ class Suggester:
             else:
                 attributes += made[:1]
         return Suggestions(
-            category=sorted(category, key=_rank)[:MAX_CATEGORIES],
+            category=_distinct(sorted(category, key=_rank))[:MAX_CATEGORIES],
             attributes=sorted(attributes, key=_rank),
             title_words=sorted(words, key=_rank)[:MAX_WORDS],
         )
@@ -59,3 +59,11 @@ class Suggester:
 
 def _rank(suggestion: Suggestion) -> tuple[bool, float]:
     return not suggestion.offered, -suggestion.probability
+
+
+def _distinct(suggestions: Iterable[Suggestion]) -> list[Suggestion]:
+    """The first of each name: several heads may call a thing the same."""
+    names: dict[str, Suggestion] = {}
+    for one in suggestions:
+        names.setdefault(one.name.casefold(), one)
+    return list(names.values())

@@ -49,7 +49,9 @@ class Voting:
 
     def __init__(self, manifest: Manifest, rule: VoteRule = RULE) -> None:
         self._rule = rule
-        self._texts = {head.id: _texts(head) for head in manifest.heads if head.kind == "softmax"}
+        choosing = [head for head in manifest.heads if head.kind == "softmax"]
+        self._texts = {head.id: _texts(head) for head in choosing}
+        self._values = {head.id: {label.id: label.value for label in head.labels} for head in choosing}
 
     def count(self, predictions: Predictions, ballots: Sequence[Ballot]) -> list[CategoryShare]:
         """Every category that anybody names, best first, ties by name. Empty where no neighbour has a category."""
@@ -94,12 +96,12 @@ class Voting:
             return {}
         texts = self._texts[best[1]]
         written = {_label(category, texts): category for category in sorted(shares, key=lambda c: shares[c])}
-        names = {label: text for text, label in reversed(texts.items())}
-        return {written.get(p.label, names[p.label]): p.probability for p in predictions[best[1]] if p.label in names}
+        values = self._values[best[1]]  # a label of another model's may be unknown
+        return {written.get(p.label, values[p.label]): p.probability for p in predictions[best[1]] if p.label in values}
 
 
 def _texts(head: Head) -> dict[str, str]:
-    """Plain text → label id; a label's value first, so that it is what names a category no neighbour has."""
+    """Plain text of a label's value and of its English name → its id."""
     texts: dict[str, str] = {}
     for label in head.labels:
         for text in (label.value, label.display.get("en", label.value)):

@@ -1,0 +1,187 @@
+"""Search by listing, similar, duplicates, batch: against brute force over the hashes that the rig knows."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.workers.indexer.running import until
+from tests.workers.search.rig import HTTP, Rig, photo, rig
+
+
+def post(shop: Rig, path: str, body: Any, content_type: str = "application/json") -> tuple[int, Any]:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    answer = HTTP.request("POST", shop.server.url + path, body=data, headers={"content-type": content_type})
+    return answer.status, json.loads(answer.data)
+
+
+def nearest(shop: Rig, listing_id: str, image_ids: list[str]) -> list[tuple[int, str, str]]:
+    """Other listings by their photo that is nearest to any of these photos."""
+    mine = [int(shop.hashes[listing_id, image_id], 16) for image_id in image_ids]
+    best: dict[str, tuple[int, str, str]] = {}
+    for (listing, image), code in shop.hashes.items():
+        if listing != listing_id:
+            found = (min((int(code, 16) ^ one).bit_count() for one in mine), listing, image)
+            best[listing] = min(best.get(listing, found), found)
+    return sorted(best.values())
+
+
+def triples(found: list[dict[str, Any]]) -> list[tuple[int, str, str]]:
+    return [(n["distance"], n["listing_id"], n["image_id"]) for n in found]
+
+
+@pytest.mark.parametrize("k", [1, 7, 100])
+def test_similar_listings_are_the_nearest_to_any_photo(shop, k):
+    status, answer = shop.get(f"/v1/listings/shop/8/similar?k={k}")
+    assert (status, answer["image_ids"]) == (200, ["p/0", "p/1", "p/2"])
+    assert triples(answer["neighbours"]) == nearest(shop, "shop/8", answer["image_ids"])[:k]
+    assert answer["epoch"] == shop.engine.manifest.epoch
+    one = shop.get(f"/v1/listings/shop%2F8/similar?k={k}&image_id=p/1")[1]
+    assert triples(one["neighbours"]) == nearest(shop, "shop/8", ["p/1"])[:k]
+
+
+def test_search_by_listing_gives_the_same_and_what_is_stored(shop):
+    status, answer = post(shop, "/v1/search?k=9", {"listing_id": "shop/8"})
+    assert status == 200
+    assert triples(answer["neighbours"]) == nearest(shop, "shop/8", ["p/0", "p/1", "p/2"])[:9]
+    assert (answer["listing_id"], answer["hash"]) == ("shop/8", shop.hashes["shop/8", "p/0"])
+    assert answer["predictions"] == shop.get("/v1/listings/shop/8")[1]["predictions"]
+    one = post(shop, "/v1/search", {"listing_id": "shop/8", "image_id": "p/2"})[1]
+    assert (one["image_ids"], one["hash"]) == (["p/2"], shop.hashes["shop/8", "p/2"])
+
+
+@pytest.mark.parametrize("radius", [0, 12, 40, 64])
+def test_duplicates_are_all_within_the_radius_and_no_other(shop, radius):
+    for listing in ("shop/8", "shop/3"):
+        status, answer = shop.get(f"/v1/listings/{listing}/duplicates?radius={radius}")
+        assert (status, answer["complete"], answer["radius"]) == (200, True, radius)
+        everything = nearest(shop, listing, answer["image_ids"])
+        assert triples(answer["duplicates"]) == [one for one in everything if one[0] <= radius]
+        if len(answer["duplicates"]) > 1:
+            fewer = shop.get(f"/v1/listings/{listing}/duplicates?radius={radius}&k=1")[1]
+            assert (fewer["complete"], fewer["duplicates"]) == (False, answer["duplicates"][:1])
+
+
+def test_a_copy_under_another_name_is_a_duplicate(tmp_path):
+    with rig(tmp_path) as made:
+        shots = {f"p{j}": photo(j, format_="PNG") for j in range(4)}
+        made.add("first", shots)
+        made.add("second", {"q": shots["p2"]}, title="Copied", category="things")
+        made.add("other", {"p": photo(99)})
+        made.indexed(6)
+        answer = made.get("/v1/listings/first/duplicates?radius=0")[1]
+        found = answer["duplicates"][0]
+        assert (found["listing_id"], found["image_id"], found["distance"]) == ("second", "q", 0)
+        assert (found["title"], found["category"]) == ("Copied", "things")
+        made.remove("second", 5, publish=False)
+        gone = made.get("/v1/listings/first/duplicates?radius=0")[1]["duplicates"]
+        assert "second" not in {one["listing_id"] for one in gone}
+
+
+def test_what_cannot_be_compared_says_why(tmp_path):
+    with rig(tmp_path) as made:
+        made.add("one", {"p": photo(1)})
+        made.add("two", {"p": photo(2)})
+        made.indexed(2)
+        for path in ("similar", "duplicates"):
+            assert made.get(f"/v1/listings/none/{path}")[1]["type"].endswith(":no-such-listing")
+            assert made.get(f"/v1/listings/one/{path}?image_id=q")[1]["type"].endswith(":no-such-photo")
+            assert made.get(f"/v1/listings/one/{path}?k=0")[0] == 422
+        assert made.get("/v1/listings/one/duplicates?radius=65")[0] == 422
+        assert made.get("/v1/listings/one/similar?rerank=perhaps")[1]["detail"].startswith("rerank")
+        made.remove("two", 5)
+        assert made.get("/v1/listings/two/similar")[0] == 410
+        stored = made.store.get(["one"])["one"]
+        later = msgspec.structs.replace(stored.event, event_time=stored.event_time + 9)
+        other = msgspec.structs.replace(
+            stored, model_version="next", epoch="ffffffffffff", event=later, event_time=later.event_time
+        )
+        made.store.write(other, {})
+        status, answer = made.get("/v1/listings/one/similar")
+        assert (status, answer["type"]) == (409, "urn:groknet:problem:other-epoch")
+
+
+def test_a_body_that_is_none_is_refused_with_field_and_remedy(shop):
+    for body, content_type, status, word in [
+        (b"{", "application/json", 400, "JSON"),
+        (b'"shop/8"', "application/json", 422, "object"),
+        ({"listing": "shop/8"}, "application/json", 422, "listing"),
+        ({"listing_id": "a b"}, "application/json", 422, "listing_id"),
+        ({"listing_id": "shop/8", "image_id": ""}, "application/json", 422, "image_id"),
+        (b" " * 5000, "application/json", 413, "bytes"),
+    ]:
+        got, answer = post(shop, "/v1/search", body, content_type)
+        assert got == status, answer
+        assert word in answer["detail"]
+    assert post(shop, "/v1/search?box=0,0,1,1", {"listing_id": "shop/8"})[0] == 422
+    for body, content_type, status in [
+        ({"listing_ids": []}, "application/json", 422),
+        ({"listing_ids": [f"l{i}" for i in range(201)]}, "application/json", 422),
+        ({"listing_ids": ["a b"]}, "application/json", 422),
+        (b"{}", "text/plain", 415),
+        (b" " * 40_000, "application/json", 413),
+    ]:
+        assert post(shop, "/v1/listings:batch", body, content_type)[0] == status
+
+
+def test_a_batch_reads_each_once_in_the_order_asked(tmp_path):
+    with rig(tmp_path) as made:
+        for i in range(6):
+            made.add(f"l{i}", {"p": photo(i)}, title=f"Thing {i}")
+        made.remove("l4", 5)
+        made.indexed(5)
+        status, answer = post(made, "/v1/listings:batch", {"listing_ids": ["l5", "none", "l4", "l0", "l5"]})
+        assert status == 200
+        assert [one["listing_id"] for one in answer["listings"]] == ["l5", "l0"]
+        assert (answer["removed"], answer["missing"]) == (["l4"], ["none"])
+        alone = made.get("/v1/listings/l5")[1]
+        assert {**alone, "freshness": None} == {**answer["listings"][0], "freshness": None}
+        assert answer["listings"][0]["freshness"]["stored_at"] == alone["freshness"]["stored_at"]
+        assert answer["listings"][0]["freshness"]["searchable"] is None
+
+
+def test_a_listing_whose_id_ends_like_a_route_is_read_by_batch(tmp_path):
+    with rig(tmp_path) as made:
+        made.add("one/similar", {"p": photo(1)})
+        made.indexed(1)
+        assert made.get("/v1/listings/one/similar")[0] == 404
+        answer = post(made, "/v1/listings:batch", {"listing_ids": ["one/similar"]})[1]
+        assert [one["listing_id"] for one in answer["listings"]] == ["one/similar"]
+
+
+def test_filters_leave_only_what_was_asked_for(tmp_path):
+    with rig(tmp_path) as made:
+        for i in range(40):
+            made.add(f"l{i}", {"p": photo(i)}, category=f"c{i % 4}", state="sold" if i % 5 == 0 else "active")
+        made.indexed(40)
+
+        def wanted(categories: set[str], states: set[str]) -> set[str]:
+            return {
+                f"l{i}"
+                for i in range(40)
+                if (not categories or f"c{i % 4}" in categories)
+                and (not states or ("sold" if i % 5 == 0 else "active") in states)
+            }
+
+        for query, expected in [
+            ("category=c1", wanted({"c1"}, set())),
+            ("category=c1&category=c2", wanted({"c1", "c2"}, set())),
+            ("state=sold", wanted(set(), {"sold"})),
+            ("category=c3&state=active", wanted({"c3"}, {"active"})),
+            ("category=none", set()),
+        ]:
+            answer = made.search(photo(7), f"?k=100&{query}")[1]
+            ids = [n["listing_id"] for n in answer["neighbours"]]
+            assert set(ids) == expected
+            distances = [n["distance"] for n in answer["neighbours"]]
+            assert distances == sorted(distances)
+            assert made.search(photo(7), f"?k=2&{query}")[1]["neighbours"] == answer["neighbours"][:2]
+            similar = made.get(f"/v1/listings/l7/similar?k=100&{query}")[1]["neighbours"]
+            assert {n["listing_id"] for n in similar} == expected - {"l7"}
+        assert made.search(photo(7), "?category=")[0] == 422
+        made.add("l1", {"p": photo(1)}, time_=9, category="moved")
+        until(lambda: made.get("/v1/listings/l1")[1]["freshness"]["searchable"])
+        assert "l1" not in {n["listing_id"] for n in made.search(photo(7), "?k=100&category=c1")[1]["neighbours"]}
