@@ -6,6 +6,7 @@ compiling gains nothing. Convolutions are channels-last. A half bundle computes 
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -19,8 +20,12 @@ from torch import Tensor, nn
 
 from engines.recognition.bundle import Bundle
 from engines.recognition.precision.folding import fold
+from engines.recognition.tensorrt.cuda import failure
 from engines.recognition.torch_ops import OPERATORS
-from schemas.errors import BundleRefused
+from schemas.errors import BundleRefused, ConfigError
+
+_log = logging.getLogger(__name__)
+_UNKNOWN = 999  # CUDA's own code for it, which lasts
 
 
 class Graph(nn.Module):
@@ -70,7 +75,10 @@ class Graph(nn.Module):
 
 
 class Torch:
-    """The graph on the GPU where there is one, else on the CPU. One batch at a time on a device."""
+    """The graph on the GPU where there is one, else on the CPU. One batch at a time on a device.
+
+    Out of the GPU's memory, batches go in parts of half that size from then on; a second time is an error.
+    """
 
     def __init__(self, bundle: Bundle, threads: int | None) -> None:
         if threads is not None:
@@ -86,11 +94,41 @@ class Torch:
         run: Callable[[Tensor], tuple[Tensor, ...]] = graph
         self._run = torch.compile(run, dynamic=True) if self._device.type == "cuda" else run
         self._lock = threading.Lock()
+        self._part = 0  # most photos at once; 0: as many as come
 
     def run(self, photos: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.generic]]:
+        """See `Backend.run`; raises ConfigError without room for a part, DeviceLost or DeviceFault where it failed."""
         with self._lock, torch.inference_mode():
-            values = self._run(torch.from_numpy(photos).to(self._device))
-            return {name: value.cpu().numpy() for name, value in zip(self._outputs, values, strict=True)}
+            while True:
+                try:
+                    return self._in_parts(photos)
+                except torch.OutOfMemoryError as error:
+                    self._part = smaller_part(len(photos), self._part, error)  # raises the second time
+                except torch.AcceleratorError as error:
+                    code = int(getattr(error, "error_code", _UNKNOWN))
+                    raise failure("torch", code, str(error).partition("\n")[0]) from None
+
+    def _in_parts(self, photos: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.generic]]:
+        size = self._part or len(photos)
+        parts = []
+        for start in range(0, len(photos), size):
+            values = self._run(torch.from_numpy(photos[start : start + size]).to(self._device))
+            parts.append([value.cpu().numpy() for value in values])
+        joined = parts[0] if len(parts) == 1 else [np.concatenate(rows) for rows in zip(*parts, strict=True)]
+        return dict(zip(self._outputs, joined, strict=True))
 
     def close(self) -> None:
         del self._run
+
+
+def smaller_part(photos: int, part: int, error: Exception) -> int:
+    """Half of what was too much, once; raises ConfigError where parts were halved before, or one photo is too much."""
+    text = str(error).partition("\n")[0]
+    if part or photos == 1:
+        raise ConfigError(
+            f"engine: the GPU has no room for {part or photos} photos ({text}); end what else runs there, or set "
+            "engine.max_batch lower"
+        ) from None
+    half = -(-photos // 2)
+    _log.warning("no room for %d photos on the GPU (%s); going on with %d", photos, text, half)
+    return half

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engines.recognition import RecognitionEngine
-from schemas.errors import Invalid
+from schemas.errors import DeviceLost, Invalid
 from schemas.predictions import ImageRow
 from workers import metrics
 from workers.serving import Health
@@ -32,11 +32,14 @@ class Infer:
     def __call__(self, photos: list[Photo]) -> Iterable[tuple[Photo, Outcome]]:
         """An outcome for each photo.
 
-        Raises whatever the engine raised when its own parity photos fail as well: then the fault is the engine's
-        or the device's, and no photo may be blamed for it.
+        Raises DeviceLost at once, and whatever else the engine raised when its own parity photos fail as well: then
+        the fault is the engine's or the device's, and no photo may be blamed for it.
         """
         try:
             rows = self._run(photos)
+        except DeviceLost as error:  # no photo can be found by it
+            metrics.ENGINE_ERRORS.labels(type(error).__name__).inc()
+            raise
         except Exception as error:
             metrics.ENGINE_ERRORS.labels(type(error).__name__).inc()
             _log.warning("a batch of %d failed (%s); looking for the photo", len(photos), error)

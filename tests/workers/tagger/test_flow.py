@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -11,14 +12,15 @@ import numpy as np
 import pytest
 
 from engines.pixels import decode_photo
+from engines.recognition.tensorrt.cuda import failure as cuda_failure
 from schemas.dead_letters import parse_dead_letter
 from schemas.envelope import header
-from schemas.errors import TooManyDeadLetters, Transient
+from schemas.errors import DeviceLost, TooManyDeadLetters, Transient
 from schemas.hashes import EVENT_TIME_HEADER, decode_hashes
 from schemas.predictions import RemovalMarker, StoredListing
 from schemas.topics import DEAD_LETTERS, UPLOADED, hash_topic
 from tests.workers.tagger.rig import Rig, event, jpeg, removal
-from workers.intake import IntakeSettings
+from workers.intake import IntakeSettings, Uploads
 from workers.tagger.journal import Journal
 
 
@@ -68,6 +70,19 @@ def test_an_update_drops_the_photo_it_drops_and_an_older_event_undoes_nothing(ri
     assert stored(rig, "a").event_time == 20
     assert decode_hashes(rig.hashes()["a"] or b"").event_time == 20
     assert rig.store.thumbnail("a", "1") is None
+
+
+def test_copies_that_no_event_names_any_more_are_dropped(make_rig, tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "uploads")
+    rig: Rig = make_rig(intake=IntakeSettings(allowed_roots=(str(tmp_path / "uploads"),)))
+    first, second = uploads.put("a", jpeg(1), ".jpg"), uploads.put("a", jpeg(2), ".jpg")
+    os.utime(first, (100, 100))
+    rig.process(event("a", [first.as_uri()], time_us=90 * 10**6))
+    assert first.exists()
+    rig.process(event("a", [second.as_uri()], time_us=110 * 10**6, type="updated"))
+    assert [copy.exists() for copy in (first, second)] == [False, True]
+    rig.process(removal("a", time.time_ns() // 1000))
+    assert not second.exists()
 
 
 def test_a_removal_leaves_a_marker_a_tombstone_and_no_way_back_for_older_events(rig: Rig) -> None:
@@ -166,6 +181,24 @@ def test_a_sick_engine_ends_the_process_and_blames_no_photo(rig: Rig) -> None:
     with rig.tagger() as failure:  # another life finishes them
         rig.wait(failure)
     assert len(dump(rig)) == 5
+
+
+def test_a_lost_device_ends_the_process_with_its_own_words(rig: Rig) -> None:
+    """The CUDA error that lasts is what is raised, at the first batch; nothing is blamed, nothing lost."""
+    rig.send(*(event(f"a/{i}", [jpeg(i)]) for i in range(5)))
+    engine = Moody(rig, jpeg(99))
+    tagger = rig.build(engine=engine)
+    calls = []
+
+    def lose(photos: np.ndarray) -> None:
+        calls.append(len(photos))
+        raise cuda_failure("cuEventSynchronize", 700, "an illegal memory access was encountered")
+
+    engine.infer = lose
+    with pytest.raises(DeviceLost, match=r"GPU is lost to this process.*illegal memory access.*a new one starts clean"):
+        tagger.run(threading.Event())
+    assert len(calls) == 1
+    assert (rig.dead_letters(), rig.lag()) == ([], 5)
 
 
 class Deaf:
