@@ -24,10 +24,14 @@ from schemas.topics import UPLOADED
 _MIN_PYTHON = (3, 11)
 _LOW_DISK_BYTES = 1_000_000_000  # about 10,000 listings with photos inside their events
 _REQUIREMENT = re.compile(r"""(?P<name>[A-Za-z0-9._-]+)[^;]*(?:;.*extra == ["'](?P<extra>[\w-]+)["'])?""")
+_CONDITION = re.compile(r"""(sys_platform|platform_machine)\s*==\s*["'](\w+)["']""")
 _OPTIONAL = {
     "cpu": "to run workers on a CPU",
     "gpu": "to run workers on an NVIDIA GPU",
+    "rtx": "to build TensorRT for RTX engines, here or for another machine",
+    "openvino": "for engine.backend openvino, the fastest on a CPU",
     "train": "to train",
+    "phone": "to export for phones; needs [train] too",
     "kafka": "to stream through Kafka",
     "cassandra": "to store in Cassandra",
     "services": "to start both on this machine",
@@ -73,28 +77,37 @@ def _python() -> Check:
 def _packages() -> Iterator[Check]:
     """The core, and every extra that runs something: all of it there, or what is missing."""
     wanted: dict[str, list[str]] = {"": [], **{extra: [] for extra in _OPTIONAL}}
+    elsewhere: dict[str, list[str]] = {}  # published for other platforms only
     for line in requires("groknet") or []:
         if match := _REQUIREMENT.match(line):
-            wanted.get(match["extra"] or "", []).append(match["name"])
-    for extra, names in wanted.items():
-        there = {name: found for name in names if (found := _version(name))}
-        missing = [name for name in names if name not in there]
-        what = f"packages [{extra}]" if extra else "packages"
-        if not names:
-            detail = "this installation is older than its sources and does not know the extra"
-            yield Check(check=what, state="note", detail=detail, remedy=f"pip install 'groknet[{extra}]'")
-            continue
-        if not missing:
-            detail = ", ".join(f"{name} {found}" for name, found in there.items())
-            yield Check(check=what, state="ok", detail=detail)
-            continue
-        purpose = f" ({_OPTIONAL[extra]})" if extra else ""
-        yield Check(
-            check=what,
-            state="note" if extra else "failed",
-            detail=f"missing: {', '.join(missing)}{purpose}",
-            remedy=f"pip install 'groknet[{extra}]'" if extra else "pip install groknet",
-        )
+            group = wanted if _is_for_here(line) else elsewhere
+            group.setdefault(match["extra"] or "", []).append(match["name"])
+    for extra in ("", *_OPTIONAL):
+        yield _extra(extra, wanted[extra], elsewhere.get(extra, []))
+
+
+def _extra(extra: str, names: list[str], elsewhere: list[str]) -> Check:
+    what = f"packages [{extra}]" if extra else "packages"
+    remedy = f"pip install 'groknet[{extra}]'" if extra else "pip install groknet"
+    there = {name: found for name in names if (found := _version(name))}
+    missing = [name for name in names if name not in there]
+    if elsewhere:
+        detail = f"not published for {sys.platform} on {platform.machine()}: {', '.join(elsewhere)}"
+        return Check(check=what, state="note", detail=detail)
+    if not names:
+        detail = "this installation is older than its sources and does not know the extra"
+        return Check(check=what, state="note", detail=detail, remedy=remedy)
+    if not missing:
+        return Check(check=what, state="ok", detail=", ".join(f"{name} {found}" for name, found in there.items()))
+    purpose = f" ({_OPTIONAL[extra]})" if extra else ""
+    detail = f"missing: {', '.join(missing)}{purpose}"
+    return Check(check=what, state="note" if extra else "failed", detail=detail, remedy=remedy)
+
+
+def _is_for_here(requirement: str) -> bool:
+    """Whether the platform that a requirement names, if any, is this one."""
+    here = {"sys_platform": sys.platform, "platform_machine": platform.machine()}
+    return all(here[name] == value for name, value in _CONDITION.findall(requirement))
 
 
 def _version(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""A bundle for phones: `python -m training.phone BUNDLE --out FOLDER`, an ncnn network beside the labels it speaks of.
+"""A bundle for phones, `groknet export BUNDLE --out FOLDER --phone`: an ncnn network and the labels it speaks of.
 
 ncnn computes one photo at a time in float, without bytes or bit packing, so the graph is cut: in go float
 `[3, height, width]` of values 0–255, out come every head's probabilities, the embedding and the 256 hash logits; an
@@ -8,10 +8,8 @@ gives the bundle's parity outputs.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -167,23 +165,3 @@ def run_ncnn(folder: Path, phone: Phone, bundle: Bundle) -> dict[str, NDArray[An
     hashed = bundle.manifest.hash.output
     found[hashed] = np.packbits(found[hashed] > 0, axis=1)
     return found
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Parse, export, say what was made. Exit codes: 0 done, 2 refused."""
-    parser = argparse.ArgumentParser(prog="python -m training.phone", description=__doc__)
-    parser.add_argument("bundle", type=Path, help="a float bundle's folder")
-    parser.add_argument("--out", type=Path, required=True, help="the folder to make")
-    options = parser.parse_args(arguments)
-    try:
-        phone = export_phone(options.bundle, options.out)
-    except (ConfigError, BundleRefused) as error:
-        print(error, file=sys.stderr)
-        return 2
-    size = sum(path.stat().st_size for path in options.out.iterdir()) / 1e6
-    print(f"{options.out}: {phone.model_version} for ncnn, {size:.1f} MB, parity kept")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

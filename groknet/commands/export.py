@@ -1,4 +1,4 @@
-"""`groknet export`: a bundle from a training checkpoint."""
+"""`groknet export`: a bundle from a training checkpoint, and a folder for phones from a bundle."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ from schemas.manifest import MANIFEST_FILE
 
 
 def export(
-    run: Annotated[Path, Parameter(help="Folder of the training run, with its checkpoint.")],
+    run: Annotated[Path, Parameter(help="Folder of the training run, with its checkpoint; with --phone, of a bundle.")],
     /,
     out: Annotated[Path, Parameter(help="Folder of the bundle; an older bundle there is replaced.")],
     *,
+    phone: Annotated[
+        bool, Parameter(negative=(), help="Convert a bundle in FP32 to ncnn; --out is then a new folder.")
+    ] = False,
     recipe: Annotated[Path | None, Parameter(help="Else the one that the run was trained by.")] = None,
     data: Annotated[Path | None, Parameter(help="Folder with the data sets; else the run's.")] = None,
     taxonomy: Annotated[Path | None, Parameter(help="Taxonomy file, whose ids stay; else the packaged one.")] = None,
@@ -31,7 +34,14 @@ def export(
     vectors and a card with the accuracy measured on test photos, and open the result as an engine does.
 
     Needs groknet[train], and the data that the run was trained on.
+
+    With --phone: `groknet export BUNDLE --out FOLDER --phone` writes model.ncnn.param, model.ncnn.bin, the manifest
+    with the labels, and phone.json, which says what goes in and comes out; refused unless ncnn gives the bundle's
+    parity outputs. Needs groknet[phone,train], and no data.
     """
+    if phone:
+        given = {"--recipe": recipe, "--data": data, "--taxonomy": taxonomy, "--cache": cache}
+        return _phone(run, out, [name for name, value in given.items() if value is not None], json)
     if not run.is_dir():
         raise CommandError(f"{run}: no such run", Exit.NOT_FOUND)
     known = recall(run)
@@ -64,4 +74,22 @@ def export(
         json_line({"bundle": str(out), "model_version": manifest.model_version, "epoch": manifest.epoch})
     else:
         note(f"bundle {out}: model {manifest.model_version}, epoch {manifest.epoch}")
+    return Exit.OK
+
+
+def _phone(bundle: Path, out: Path, unused: list[str], json: bool) -> Exit:
+    if unused:
+        raise CommandError(f"{', '.join(unused)}: not with --phone, which converts a bundle as it is", Exit.USAGE)
+    if not bundle.is_dir():
+        raise CommandError(f"{bundle}: no such bundle", Exit.NOT_FOUND)
+    if not (bundle / MANIFEST_FILE).is_file():
+        raise CommandError(f"{bundle} is no bundle; export the run first, then its bundle with --phone", Exit.USAGE)
+    from training.phone import export_phone
+
+    made = export_phone(bundle, out)
+    size = sum(path.stat().st_size for path in out.iterdir())
+    if json:
+        json_line({"folder": str(out), "model_version": made.model_version, "epoch": made.epoch, "bytes": size})
+    else:
+        note(f"{out}: {made.model_version} for ncnn, {size / 1e6:.1f} MB, parity kept")
     return Exit.OK

@@ -2,19 +2,23 @@ from __future__ import annotations
 
 import json
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from groknet.cli import _COMMANDS, _DLQ, _RUN
+from groknet.cli import _COMMANDS, _DATA, _DLQ, _ENGINE, _RUN
 from groknet.exits import MEANING, Exit
 from tests.groknet.conftest import Call
 
+ROOT = Path(__file__).parents[2]
 EVERY = [
     [],
-    *([name] for name in (*_COMMANDS, "run", "dlq")),
+    *([name] for name in (*_COMMANDS, "run", "dlq", "data", "engine")),
     *(["run", name] for name in _RUN),
     *(["dlq", name] for name in _DLQ),
+    *(["data", name] for name in _DATA),
+    *(["engine", name] for name in _ENGINE),
 ]
 
 
@@ -145,6 +149,23 @@ def test_the_doctor_does_not_call_an_unknown_extra_installed(
         "note",
         "pip install 'groknet[kafka]'",
     )
+
+
+def test_the_doctor_knows_every_extra_that_runs_something(
+    groknet: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of pyproject.toml but `dev`, each with its remedy; what is for another platform is no failure here."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    lines = [f'none-{extra} ; extra == "{extra}"' for extra in extras]
+    lines.append('tensorrt_rtx>=1.7 ; (sys_platform == "plan9" and platform_machine == "x86_64") and extra == "rtx"')
+    monkeypatch.setattr("groknet.checks.requires", lambda _: ["numpy>=2", *lines])
+    found = {line["check"]: line for line in groknet("doctor", "--home", tmp_path, "--json").lines}
+    for extra in extras.keys() - {"dev", "rtx"}:
+        check = found[f"packages [{extra}]"]
+        assert (check["state"], check["remedy"]) == ("note", f"pip install 'groknet[{extra}]'")
+        assert f"none-{extra} (" in check["detail"]
+    assert (found["packages [rtx]"]["state"], found["packages [rtx]"]["remedy"]) == ("note", "")
+    assert "not published for" in found["packages [rtx]"]["detail"]
 
 
 def test_a_fault_of_ours_is_a_sentence_too(groknet: Call, tmp_path: Path) -> None:
