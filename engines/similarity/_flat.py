@@ -29,13 +29,12 @@ class FlatCodes:
 
         self._flat: Any = faiss.IndexBinaryFlat(BITS)
         self._hashed: Any = None
-        multi_hash: Any = faiss.IndexBinaryMultiHash
         codes = np.ascontiguousarray(codes)
         if len(codes) >= limits.multihash_from:
-            self._hashed = multi_hash(self._flat, TABLES, BITS // TABLES)
-            self._hashed.own_fields = False
+            self._hashed = faiss.IndexBinaryMultiHash(BITS, TABLES, BITS // TABLES)
             self._hashed.nflip = FLIPS
-            self._hashed.add(codes)  # fills the flat index as well
+            self._hashed.add(codes)
+            self._flat = self._hashed.storage  # of the same codes, and it goes when the other does
         elif len(codes):
             self._flat.add(codes)
         self._gpu = _on_gpu(self._flat) if limits.gpu and len(codes) else None
@@ -86,11 +85,18 @@ def _id_bits(count: int) -> int:
     return max(1, (count - 1).bit_length())
 
 
-def _on_gpu(flat: Any) -> Any:
-    """A copy on the first GPU; raises ConfigError where FAISS has none to use."""
+def require_gpu() -> None:
+    """Raise ConfigError where FAISS has no GPU to use."""
     import faiss
 
     if not hasattr(faiss, "GpuIndexBinaryFlat") or faiss.get_num_gpus() < 1:
         text = "indexer.gpu: this FAISS finds no GPU; pip install 'groknet[gpu]' in place of [cpu], or set it to false"
         raise ConfigError(text)
-    return faiss.GpuIndexBinaryFlat(faiss.StandardGpuResources(), flat)
+
+
+def _on_gpu(flat: Any) -> Any:
+    """A copy on the first GPU."""
+    import faiss
+
+    gpu: Any = faiss  # the CPU's package has no such names
+    return gpu.GpuIndexBinaryFlat(gpu.StandardGpuResources(), flat)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engines.similarity._flat import BITS
+from engines.similarity._flat import BITS, require_gpu
 from engines.similarity._listings import Listings
 from engines.similarity._merge import Merge
 from engines.similarity._parts import Sealed
@@ -40,7 +40,8 @@ class HashIndex:
     """
 
     def __init__(self, epoch: str, limits: IndexLimits | None = None) -> None:
-        """An empty index of `epoch`, which refuses all other epochs. Raises ConfigError when FAISS is not installed."""
+        """An empty index of `epoch`, which refuses all other epochs. Raises ConfigError when FAISS is not installed,
+        or finds no GPU that the limits ask for."""
         try:
             import faiss
         except ModuleNotFoundError:
@@ -48,6 +49,8 @@ class HashIndex:
         self._set_threads = faiss.omp_set_num_threads
         self._epoch = epoch
         self._limits = limits or IndexLimits()
+        if self._limits.gpu:
+            require_gpu()
         self._lock = threading.Lock()
         self._merged = threading.Condition(self._lock)
         self._listings = Listings()
@@ -126,6 +129,11 @@ class HashIndex:
         with self._lock:
             held = self._listings.find(listing_id)
             return None if held is None else self._listings.show(held)
+
+    def removed_at(self, listing_id: str) -> int | None:
+        """Event time (UTC microseconds) of the removal of a listing that is not there; None where none is known."""
+        with self._lock:
+            return self._removed.get(listing_id)
 
     def search(
         self,
@@ -213,6 +221,7 @@ class HashIndex:
 
     def _finish_here(self) -> None:
         if self._merge is not None:
+            self._set_threads(self._limits.threads)
             self._take(self._merge.run(self._limits))
 
     def _finish_beside(self) -> None:
