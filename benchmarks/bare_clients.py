@@ -18,7 +18,6 @@ from kafka import KafkaConsumer, KafkaProducer  # type: ignore[import-untyped]
 from workers.streams.base import Record
 
 _TABLES = ("listings", "thumbnails")
-_READ = "SELECT * FROM {}.listings WHERE listing_id = ?"
 _POLL_RECORDS = 128  # also the writes in flight, as our store's bound
 
 
@@ -48,26 +47,17 @@ def copy_rows(session: Any, keyspace: str, ids: set[str]) -> dict[str, list[tupl
 
 
 def run(
-    copied: Copied, *, bootstrap: str, topic: str, hash_topic: str, session: Any, keyspace: str, reads: tuple[int, int]
+    copied: Copied, *, bootstrap: str, topic: str, hash_topic: str, session: Any, keyspace: str
 ) -> tuple[float, float]:
-    """Seconds of the clock and of the processor for each event of `topic`.
-
-    `reads`: how often each listing is read before it is written, and after.
-    """
+    """Seconds of the clock and of the processor for each event of `topic`."""
     inserts = {table: _insert(session, keyspace, table) for table in _TABLES}
-    read = session.prepare(_READ.format(keyspace))
     consumer, producer = _clients(bootstrap, topic)
     done, clock, cpu = 0, 0.0, 0.0
     try:
         for records in _polled(consumer, len(copied.messages)):
             if not done:
                 clock, cpu = time.perf_counter(), time.process_time()
-            ids = [record.key.decode() for record in records]
-            for _ in range(reads[0]):
-                _all(session, [read.bind((listing_id,)) for listing_id in ids])
-            _all(session, [_batch(inserts, copied.rows[listing_id]) for listing_id in ids])
-            for _ in range(reads[1]):
-                _all(session, [read.bind((listing_id,)) for listing_id in ids])
+            _all(session, [_batch(inserts, copied.rows[record.key.decode()]) for record in records])
             for record in records:
                 message = copied.messages[record.key]
                 producer.send(hash_topic, value=message.value, key=message.key, headers=list(message.headers))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from groknet.exits import CommandError, Exit
+from workers.intake.uploads import FOLDER as UPLOADS
 
 HOME_VARIABLE = "GROKNET_HOME"
 DEFAULT_HOME = "groknet-home"
@@ -47,7 +48,7 @@ class Home:
     @property
     def uploads(self) -> Path:
         """Copies of photos too large to travel inside an event; always an allowed root for fetching."""
-        return self.root / "uploads"
+        return self.root / UPLOADS
 
     def make(self) -> Home:
         """Create the folder; raises CommandError when that cannot be done."""

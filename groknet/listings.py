@@ -1,8 +1,8 @@
 """Photos and folders as listing events: the same folder sent twice makes the same events.
 
 A photo travels by `file://` when it lies under an allowed root of `[intake]`, inside the event when it is small
-enough, and else by `file://` from a copy in HOME/uploads, which every worker of this home may read. Copies carry the
-listing in their name, so that removing the listing can remove them.
+enough, and else by `file://` from a copy in HOME/uploads, which every worker of this home may read. A listing's copies
+lie in a folder of their own, where a newer event drops those that it does not name.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from groknet.exits import CommandError, Exit
 from schemas.events import MAX_INLINE_BYTES, ImageRef, ListingEvent
+from workers.intake import Uploads
 
 IMAGE_SUFFIXES = frozenset(
     [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"]
@@ -109,30 +110,16 @@ def photo_event(photo: Photo, uploads: Path, roots: Sequence[Path]) -> ListingEv
         listing_id=photo.listing_id,
         event_time=event_time,
         type="created",
-        images=[_reference(photo, data, digest, uploads, roots)],
+        images=[_reference(photo, data, uploads, roots)],
         producer=PRODUCER,
     )
 
 
-def _reference(photo: Photo, data: bytes, digest: str, uploads: Path, roots: Sequence[Path]) -> ImageRef:
+def _reference(photo: Photo, data: bytes, uploads: Path, roots: Sequence[Path]) -> ImageRef:
     path = photo.path.resolve()
     if any(path.is_relative_to(root.resolve()) for root in roots):
         return ImageRef(image_id="1", url=path.as_uri())
     if len(data) <= MAX_INLINE_BYTES:
         return ImageRef(image_id="1", data=data)
-    copy = uploads / f"{_upload_prefix(photo.listing_id)}{digest[:32]}{path.suffix.lower()}"
-    if not copy.exists():
-        part = copy.with_suffix(f".{os.getpid()}.part")
-        part.write_bytes(data)
-        part.replace(copy)
+    copy = Uploads(uploads).put(photo.listing_id, data, path.suffix.lower())
     return ImageRef(image_id="1", url=copy.resolve().as_uri())
-
-
-def drop_uploads(listing: str, uploads: Path) -> None:
-    """Delete the copies that `submit` made for a listing."""
-    for copy in uploads.glob(f"{_upload_prefix(listing)}*"):
-        copy.unlink(missing_ok=True)
-
-
-def _upload_prefix(listing: str) -> str:
-    return hashlib.sha256(listing.encode()).hexdigest()[:16] + "-"

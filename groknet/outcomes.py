@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -40,22 +40,33 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     searchable_s: float | None = None
 
 
+class Indexed(NamedTuple):
+    """Event times of a listing, UTC microseconds; 0 for none."""
+
+    held: int
+    """The newest that a search can find."""
+    removed: int
+    """Of the removal that an index has carried out. One that holds nothing may just not have come so far."""
+
+
 class IndexView:
     """The indexers' view of a listing, over their HTTP."""
 
     def __init__(self, urls: Callable[[], list[str]]) -> None:
         self._urls = urls
 
-    def event_time(self, listing_id: str) -> int:
-        """The newest event time that an index has of it, 0 when none has it; raises OSError when one is silent."""
-        newest = 0
+    def of(self, listing_id: str) -> Indexed:
+        """What they have seen of it; raises OSError when one is silent."""
+        held = removed = 0
         for url in self._urls():
             status, body = Http(url).request("GET", f"/v1/listings/{quote(listing_id, safe='')}")
             if status == 200:
-                newest = max(newest, int(body["event_time"]))
-            elif status != 404:
+                held = max(held, int(body["event_time"]))
+            elif status == 404:
+                removed = max(removed, int((body or {}).get("removed_at") or 0))
+            else:
                 raise ConnectionError(f"{url} answered {status}")
-        return newest
+        return Indexed(held, removed)
 
 
 def indexer_urls(home: Home, configured: Iterable[str]) -> list[str]:
@@ -209,9 +220,10 @@ class Tracker:
 
     def _read_index(self) -> Iterable[Outcome]:
         for listing_id, entry in list(islice(self._stored.items(), _ROUND)):
-            indexed = self._index.event_time(listing_id)
+            indexed = self._index.of(listing_id)
             event_time, removed, _ = entry.order
-            if (indexed == 0) if removed else (indexed >= event_time):
+            gone = indexed.held == 0 and indexed.removed >= event_time
+            if (gone or indexed.held > event_time) if removed else (indexed.held >= event_time):
                 del self._stored[listing_id]
                 seconds = round(time.monotonic() - entry.sent, 3)
                 status: Status = "removed" if removed else "partial" if entry.partial else "searchable"

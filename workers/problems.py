@@ -26,13 +26,16 @@ class Problem(Exception):
         *,
         retry_after_s: int | None = None,
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
+        """`members`: further fields of the body, for programs."""
         super().__init__(detail)
         self.status = status
         self.code = code
         self.detail = detail
         self.retry_after_s = retry_after_s
         self.headers = dict(headers or {})
+        self.members = dict(members or {})
 
     def response(self) -> JSONResponse:
         """The answer itself; 429s and 503s tell when to come back."""
@@ -41,7 +44,7 @@ class Problem(Exception):
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail,
-        }
+        } | self.members
         headers = self.headers | ({} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)})
         return JSONResponse(body, self.status, headers=headers, media_type=MEDIA_TYPE)
 

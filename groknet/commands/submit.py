@@ -15,12 +15,13 @@ from rich.progress import Progress, TaskID
 from groknet.config import Loaded, load_config
 from groknet.exits import CommandError, Exit
 from groknet.home import find_home
-from groknet.listings import EVENT_SUFFIXES, drop_uploads, find_photos, photo_event
+from groknet.listings import EVENT_SUFFIXES, find_photos, photo_event
 from groknet.options import GIVE_UP_S, GiveUpOption, HomeOption, JsonOption
 from groknet.outcomes import IndexView, Outcome, Tracker, indexer_urls
 from groknet.ports import open_store, open_stream
 from groknet.sending import Outgoing, Sender, outgoing, read_events
 from groknet.terminal import json_line, note, progress
+from workers.intake import Uploads
 
 STDIN = "-"
 
@@ -124,7 +125,7 @@ def send_all(
             sent += 1
             _advance(bar, sending)
             if item.event is not None and item.event.removed:
-                drop_uploads(item.event.listing_id, loaded.home.uploads)
+                Uploads(loaded.home.uploads).tidy([item.event])
             if tracker is None:
                 settle(Outcome(listing_id=item.listing_id, status="sent" if item.event else "dead"))
                 continue

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from groknet.exits import CommandError
-from groknet.listings import drop_uploads, find_photos, listing_id, photo_event
-from schemas.events import MAX_INLINE_BYTES
+from groknet.listings import find_photos, listing_id, photo_event
+from schemas.events import MAX_INLINE_BYTES, ImageRef, ListingEvent
 from tests.groknet.conftest import write_photo
+from workers.intake import Uploads
 
 ALLOWED = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 
@@ -85,5 +87,30 @@ def test_a_large_photo_travels_as_a_copy_that_its_removal_deletes(tmp_path: Path
     large, other = (photo_event(p, uploads, []) for p in find_photos([tmp_path]))
     copies = [Path(str(event.images[0].url).removeprefix("file://")) for event in (large, other)]
     assert [copy.read_bytes() for copy in copies] == [data, data]
-    drop_uploads("large", uploads)
+    assert photo_event(find_photos([tmp_path / "large.jpg"])[0], uploads, []) == large  # the same photo: one copy
+    gone = ListingEvent(event_id="e", listing_id="large", event_time=time.time_ns() // 1000 + 1, type="removed")
+    Uploads(uploads).tidy([gone])
     assert [copy.exists() for copy in copies] == [False, True]
+
+
+def test_a_changed_photo_leaves_one_copy_once_its_event_is_through(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path)
+    first, second = uploads.put("a", b"first", ".jpg"), uploads.put("a", b"second", ".jpg")
+    other = uploads.put("b", b"first", ".jpg")
+    for copy, at_s in ((first, 100), (second, 200), (other, 100)):
+        os.utime(copy, (at_s, at_s))
+
+    def event(copy: Path, at_s: int) -> ListingEvent:
+        image = ImageRef(image_id="1", url=copy.resolve().as_uri())
+        return ListingEvent(event_id="e", listing_id="a", event_time=at_s * 10**6, type="updated", images=[image])
+
+    uploads.tidy([event(first, 90)])  # the copy for the newer event, which is not here yet, stays
+    assert [copy.exists() for copy in (first, second, other)] == [True, True, True]
+    uploads.tidy([event(second, 190)])
+    assert [copy.exists() for copy in (first, second, other)] == [False, True, True]
+    assert uploads.put("a", b"second", ".jpg") == second
+    assert second.stat().st_mtime > 200  # needed again, as of now
+    uploads.tidy([event(other, 10**10)])
+    assert not second.parent.exists()
+    assert other.exists()
+    Uploads(tmp_path / "nowhere").tidy([event(other, 1)])

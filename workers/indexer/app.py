@@ -71,7 +71,9 @@ def build_app(
         listing_id = request.path_params["listing_id"]
         held = await run_in_threadpool(index().get, listing_id)
         if held is None or not held.images:
-            raise Problem(404, "not-indexed", f"listing_id: the index holds nothing of {listing_id[:128]}")
+            detail = f"listing_id: the index holds nothing of {listing_id[:128]}"
+            removed_at = await run_in_threadpool(index().removed_at, listing_id)
+            raise Problem(404, "not-indexed", detail, members={"removed_at": removed_at} if removed_at else None)
         known = recent.get(listing_id)
         if known is not None and known.event_time != held.event_time:
             known = None

@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from workers.intake.fetch import Intake
 from workers.intake.settings import IntakeSettings
+from workers.intake.uploads import Uploads
 
-__all__ = ["Intake", "IntakeSettings"]
+__all__ = ["Intake", "IntakeSettings", "Uploads"]

@@ -14,7 +14,8 @@ import msgspec
 from engines.pixels import open_jpeg_decoder
 from engines.recognition import RecognitionEngine
 from workers import metrics
-from workers.intake import Intake
+from workers.intake import Intake, Uploads
+from workers.intake.uploads import FOLDER as UPLOADS
 from workers.serving import Health
 from workers.stores.base import Store
 from workers.streams.base import Stream
@@ -53,6 +54,7 @@ def build_tagger(
         manifest=manifest,
         timeout_s=settings.delivery_timeout_s,
         encode_listing=msgspec.json.Encoder().encode if settings.publish_predictions else None,
+        uploads=Uploads(home / UPLOADS),
     )
     prepare = Prepare(
         intake=intake,

@@ -20,6 +20,7 @@ from schemas.manifest import Manifest
 from schemas.predictions import RemovalMarker, Status, StoredListing, Summary
 from schemas.topics import PREDICTIONS, hash_topic
 from workers import metrics
+from workers.intake import Uploads
 from workers.stores.base import Change, Latest, Put, Removal, Store
 from workers.streams.base import Delivery, Producer, Record
 from workers.tagger.failures import Failures
@@ -59,6 +60,8 @@ class Effects:
     timeout_s: float
     encode_listing: Callable[[StoredListing], bytes] | None = None
     """Set to publish what is stored on `listings.predictions` as well."""
+    uploads: Uploads | None = None
+    """Set to drop copies of photos that no event names any more."""
 
     def settle(self, jobs: Sequence[Job]) -> list[Failure | None]:
         """All effects of decoded events; returns when they are durable: None for each, or why they are not, all of
@@ -67,6 +70,8 @@ class Effects:
         self._write([case for case in cases if not case.job.superseded])
         self._publish([case for case in cases if case.failure is None])
         self._send_letters([case for case in cases if case.failure is None and not case.job.superseded])
+        if self.uploads is not None:
+            self.uploads.tidy(case.job.listing for case in cases if case.failure is None)
         return [case.failure for case in cases]
 
     def superseded(self, jobs: Sequence[Job]) -> list[bool]:

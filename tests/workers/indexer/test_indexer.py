@@ -64,6 +64,9 @@ def test_an_empty_message_and_a_tombstone_leave_nothing_and_an_older_message_cha
         until(lambda: indexer.get("/v1/listings/last")[0] == 200)
         until(lambda: indexer.get("/v1/listings/emptied")[0] == 404)
         until(lambda: indexer.get("/v1/listings/removed")[0] == 404)
+        # what was removed is told from what has not come yet
+        assert indexer.get("/v1/listings/removed")[1]["removed_at"] == BASE_US + 20
+        assert "removed_at" not in indexer.get("/v1/listings/unknown")[1]
         found = indexer.ask(hashes=["0" * 64])[1]["neighbours"][0]
         assert [(n["listing_id"], n["image_id"], n["distance"]) for n in found] == [
             ("kept", "a", 0),
