@@ -50,6 +50,8 @@ _COMMANDS = {
     "search": ("groknet.commands.search:search", "Find the photos that look like a photo."),
     "remove": ("groknet.commands.remove:remove", "Remove listings from store and index."),
     "train": ("groknet.commands.train:train", "Train a bundle by a recipe."),
+    "backfill": ("groknet.commands.backfill:backfill", "Tag what is stored again, into the index of another bundle."),
+    "epoch": ("groknet.commands.epoch:app", "Hash spaces: how much each covers, changing over and back."),
     "evaluate": ("groknet.commands.evaluate:evaluate", "Score a bundle on a folder of labelled photos."),
     "export": (
         "groknet.commands.export:export",

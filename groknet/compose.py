@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
+import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -11,20 +15,26 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from engines.recognition import RecognitionEngine, build_engine
-from groknet.config import Loaded
-from groknet.outcomes import indexer_urls
+from groknet.config import Loaded, load_config
+from groknet.epochs import beside_name, every_indexer
 from groknet.ports import make_epoch_topics, open_store, open_stream
 from groknet.process import Process, worker_process
-from groknet.services import usual_port
+from groknet.services import Lock, usual_port
+from schemas.errors import GroknetError
 from schemas.manifest import load_manifest
 from workers.indexer import build_indexer
 from workers.intake import Intake
 from workers.search import build_search
+from workers.search.switchboard import Switchboard
 from workers.serving import GRACE_S, Health, Server, operations_routes, serve
+from workers.stores import Store
 from workers.tagger import build_tagger
 
 _log = logging.getLogger(__name__)
 _DRAIN_MARGIN_S = 5.0  # beyond a worker's own budget, before the process is ended hard
+_LOOK_S = 1.0  # between two looks at the epoch that a home is on
+_AGAIN_S = 10.0  # after a change of the epoch that failed
+_SWITCH_S = 0.001  # a search waits so long, not Python's 5 ms, for a merge or a writer to hand over the interpreter
 INDEXER_DRAIN_S = 25.0  # a last snapshot of a million hashes takes seconds
 
 
@@ -50,16 +60,41 @@ def run_tagger(loaded: Loaded, port: int | None) -> None:
             home=loaded.home.root,
             health=health,
         )
+        if loaded.follows:
+            threading.Thread(target=_end_on_change, args=(process, loaded), name="epoch-watch", daemon=True).start()
         tagger.run(process.stop)
 
 
-def run_indexer(loaded: Loaded, port: int | None) -> None:
-    """Be the indexer of a home until told to stop; returns after its last snapshot."""
+def _end_on_change(process: Process, loaded: Loaded) -> None:
+    """Drain once the home is on another epoch, so that this worker is started anew with its bundle."""
+    while not process.stop.wait(_LOOK_S):
+        if _bundle_in_force(loaded) != loaded.config.engine.bundle:
+            _log.info("the home is on another epoch now: draining, to be started with its bundle")
+            process.stop.set()
+
+
+def _bundle_in_force(loaded: Loaded) -> str:
+    """The bundle that a worker should have; the present one while the file cannot be read."""
+    try:
+        return load_config(loaded.home).config.engine.bundle
+    except GroknetError as error:
+        _log.warning("%s", error)
+        return loaded.config.engine.bundle
+
+
+def run_indexer(loaded: Loaded, port: int | None, *, beside: bool = False) -> None:
+    """Be the indexer of a home, or of one of its other epochs `beside` it, until told to stop; returns after its last
+    snapshot."""
     settings = loaded.config.indexer
-    with worker_process(loaded.home, "indexer", INDEXER_DRAIN_S + _DRAIN_MARGIN_S) as process, ExitStack() as stack:
+    epoch = load_manifest(Path(loaded.config.engine.bundle)).epoch
+    name = beside_name(epoch) if beside else "indexer"
+    budget = INDEXER_DRAIN_S + _DRAIN_MARGIN_S
+    with worker_process(loaded.home, "indexer", budget, name) as process, ExitStack() as stack:
+        sys.setswitchinterval(_SWITCH_S)
+        # Two processes would write one snapshot; one that is ending has its last one to write.
+        stack.callback(Lock(loaded.home, f"index-{epoch}", budget).release)
         health = Health(stale_after_s=settings.stale_after_s)
         stream = stack.enter_context(open_stream(loaded, "indexer"))
-        epoch = load_manifest(Path(loaded.config.engine.bundle)).epoch
         make_epoch_topics(stream, epoch)
         indexer = build_indexer(settings, stream=stream, epoch=epoch, home=loaded.home.root, health=health)
         _serve(process, stack, indexer.app, settings.host, settings.port if port is None else port)
@@ -70,33 +105,83 @@ def run_search(loaded: Loaded, port: int | None) -> None:
     """Be the search service of a home until told to stop."""
     settings = loaded.config.search
     with worker_process(loaded.home, "search", GRACE_S + _DRAIN_MARGIN_S) as process, ExitStack() as stack:
-        health = Health()
         store = stack.enter_context(open_store(loaded))
-        engine = _engine(loaded, stack)
-        urls = _find_indexers(process, settings.indexer_urls)
+        first = _SearchLife.begin(loaded, process, store)
         if process.stop.is_set():
             return
-        settings = msgspec.structs.replace(settings, indexer_urls=urls)
-        app = build_search(settings, store=store, engine=engine, health=health)
-        server = _serve(process, stack, app, settings.host, settings.port if port is None else port)
+        searches = [first]
+
+        @stack.callback
+        def close_engine() -> None:
+            searches[-1].engine.close()
+
+        board = Switchboard(first.app, first.health)
+        server = _serve(process, stack, board, settings.host, settings.port if port is None else port)
+        look = 0.0
         while not process.stop.wait(0.2):
-            if health.failure is not None:
-                raise health.failure
+            if board.health.failure is not None:
+                raise board.health.failure
             if not server.running:
                 raise RuntimeError("the HTTP server has ended; its reason is logged above")
+            if loaded.follows and time.monotonic() >= look:
+                changed = _change_over(board, searches[-1], process, store)
+                look = time.monotonic() + (_LOOK_S if changed is searches[-1] else _AGAIN_S)
+                searches[-1] = changed or searches[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class _SearchLife:
+    """A search service on one bundle."""
+
+    loaded: Loaded
+    app: Starlette
+    engine: RecognitionEngine
+    health: Health
+
+    @classmethod
+    def begin(cls, loaded: Loaded, process: Process, store: Store) -> _SearchLife:
+        """Load the bundle, find the indexers; nothing runs yet."""
+        section, health = loaded.config.engine, Health()
+        engine = build_engine(Path(section.bundle), section.backend, section.threads, section.max_batch)
+        urls = _find_indexers(process, loaded.config.search.indexer_urls)
+        settings = msgspec.structs.replace(loaded.config.search, indexer_urls=urls)
+        return cls(loaded, build_search(settings, store=store, engine=engine, health=health), engine, health)
+
+
+def _change_over(board: Switchboard, present: _SearchLife, process: Process, store: Store) -> _SearchLife | None:
+    """Follow the home's epoch: what is in force afterwards, or None when that could not be done."""
+    loaded = present.loaded
+    bundle = _bundle_in_force(loaded)
+    if bundle == loaded.config.engine.bundle:
+        return present
+    _log.info("changing over to %s", bundle)
+    try:
+        life = _SearchLife.begin(load_config(loaded.home), process, store)
+    except GroknetError as error:
+        _log.error("no change of the epoch: %s", error)
+        return None
+
+    def wanted() -> bool:
+        return not process.stop.is_set() and board.health.failure is None and _bundle_in_force(loaded) == bundle
+
+    if not board.change(life.app, life.health, wanted=wanted):
+        life.engine.close()
+        return None
+    present.engine.close()
+    _log.info("search is on epoch %s now", life.engine.manifest.epoch)
+    return life
 
 
 def _find_indexers(process: Process, configured: list[str]) -> list[str]:
     """The configured indexers, else this home's, once it has said where it answers; empty when told to stop first."""
     told = False
     while not process.stop.is_set():
-        try:
-            return indexer_urls(process.home, configured)
-        except ConnectionError:
-            if not told:
-                _log.info("waiting for the indexer of this home; start it, or give search.indexer_urls")
-                told = True
-            process.stop.wait(0.1)
+        if urls := every_indexer(process.home, configured):
+            return urls
+        if not told:
+            _log.info("waiting for the indexer of this home; start it, or give search.indexer_urls")
+            told = True
+        process.stop.wait(0.1)
     return []
 
 
@@ -109,7 +194,7 @@ def _engine(loaded: Loaded, stack: ExitStack) -> RecognitionEngine:
 
 def _serve(process: Process, stack: ExitStack, app: ASGIApp, host: str, port: int) -> Server:
     """Serve and announce; a free port is this worker's usual one."""
-    server = serve(app, host, usual_port(process.home, process.worker, host, port))
+    server = serve(app, host, usual_port(process.home, process.name, host, port))
     stack.callback(server.stop)
     process.announce(server.host, server.port)
     return server

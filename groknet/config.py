@@ -19,8 +19,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from groknet.epochs import written_epochs
 from groknet.home import Home
 from schemas.errors import ConfigError
+from workers.backfill.settings import BackfillSettings
 from workers.indexer.settings import IndexerSettings
 from workers.intake import IntakeSettings
 from workers.search.settings import SearchSettings
@@ -65,6 +67,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tagger: TaggerSettings = TaggerSettings()
     indexer: IndexerSettings = IndexerSettings()
     search: SearchSettings = SearchSettings()
+    backfill: BackfillSettings = BackfillSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,10 @@ class Loaded:
     config: Config
     home: Home
     origin: Mapping[str, str] = field(default_factory=dict)
+    configured: str = ""
+    """The bundle of command line or configuration; `engine.bundle` is another one after a change of the epoch."""
+    follows: bool = True
+    """Whether workers change over with the home's epoch: not where the command line names a bundle."""
 
 
 def load_config(home: Home, environ: Mapping[str, str] = os.environ, *, bundle: Path | None = None) -> Loaded:
@@ -90,7 +97,12 @@ def load_config(home: Home, environ: Mapping[str, str] = os.environ, *, bundle: 
     _convert(from_file, strict=True, where=str(home.config_file))
     config = _convert(_overlay(from_file, from_env), strict=False, where="environment over " + home.config_file.name)
     origin = dict.fromkeys(_leaves(from_file), "file") | dict.fromkeys(_leaves(from_env), "environment")
-    return Loaded(_complete(config, home, bundle), home, origin)
+    config = _complete(config, home, bundle)
+    configured = config.engine.bundle
+    epochs = written_epochs(home) if bundle is None else None
+    if epochs is not None and epochs.configured == configured:
+        config = msgspec.structs.replace(config, engine=msgspec.structs.replace(config.engine, bundle=epochs.bundle))
+    return Loaded(config, home, origin, configured, bundle is None)
 
 
 def demo_bundle() -> Path:

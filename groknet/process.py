@@ -35,27 +35,30 @@ class Process:
     home: Home
     worker: Worker
     stop: threading.Event
+    name: str
+    """Of this instance: the worker's, but for an indexer that runs beside another one."""
 
     def announce(self, host: str, port: int) -> None:
         """Tell the command line where this worker's HTTP answers."""
-        write_running(self.home, self.worker, Running(pid=os.getpid(), host=host, port=port))
-        logging.getLogger("groknet").info("%s answers on http://%s:%d", self.worker, host, port)
+        write_running(self.home, self.name, Running(pid=os.getpid(), host=host, port=port))
+        logging.getLogger("groknet").info("%s answers on http://%s:%d", self.name, host, port)
 
 
 @contextmanager
-def worker_process(home: Home, worker: Worker, drain_budget_s: float) -> Iterator[Process]:
-    """Be `worker` of `home`; raises CommandError when another process is."""
+def worker_process(home: Home, worker: Worker, drain_budget_s: float, name: str = "") -> Iterator[Process]:
+    """Be `worker` of `home`, under a name of its own or the worker's; raises CommandError when another process is."""
+    name = name or worker
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
     supervised = bool(os.environ.get(SUPERVISED))
     stop = threading.Event()
     _install_signals(stop, drain_budget_s, supervised)
     if supervised:
         threading.Thread(target=_watch_supervisor, args=(stop,), name="supervisor-watch", daemon=True).start()
-    lock = Lock(home, worker, LOCK_PATIENCE_S if supervised else 0.0)
+    lock = Lock(home, name, LOCK_PATIENCE_S if supervised else 0.0)
     try:
-        yield Process(home, worker, stop)
+        yield Process(home, worker, stop, name)
     finally:
-        forget_running(home, worker)
+        forget_running(home, name)
         lock.release()
 
 

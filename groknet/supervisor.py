@@ -40,6 +40,13 @@ class Spec:
 
     worker: Worker
     arguments: Sequence[str]
+    beside: str = ""
+    """The name of an instance that runs beside another one of its worker; else empty."""
+
+    @property
+    def name(self) -> str:
+        """What it announces itself as, and its log is called."""
+        return self.beside or self.worker
 
 
 class Child:
@@ -60,7 +67,7 @@ class Child:
         self._pause_s = _FIRST_PAUSE_S
         self._pump: threading.Thread | None = None
         self._log = RotatingFileHandler(
-            home.logs / f"{spec.worker}.log", maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8"
+            home.logs / f"{spec.name}.log", maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8"
         )
 
     def start(self) -> None:
@@ -87,7 +94,7 @@ class Child:
 
     def running(self) -> Running | None:
         """What this very process has announced; None before it has."""
-        announced = read_running(self.home, self.spec.worker)
+        announced = read_running(self.home, self.spec.name)
         return announced if self.process and announced and announced.pid == self.process.pid else None
 
     def ended(self) -> int | None:
@@ -136,6 +143,11 @@ class Supervisor:
         self._home = home
         self._say = say
 
+    def also(self, specs: Sequence[Spec]) -> None:
+        """Keep these running as well, where they are not yet."""
+        known = {child.spec.name for child in self.children}
+        self.children += [Child(spec, self._home) for spec in specs if spec.name not in known]
+
     @property
     def ready(self) -> bool:
         """True while every worker is."""
@@ -153,7 +165,7 @@ class Supervisor:
                 self._look(child)
 
     def _on_end(self, child: Child, code: int) -> None:
-        name, last = child.spec.worker, child.last_lines[-1] if child.last_lines else ""
+        name, last = child.spec.name, child.last_lines[-1] if child.last_lines else ""
         if code == Exit.USAGE:
             raise CommandError(f"{name}: {last}", Exit.USAGE)
         child.failures = 0 if child.ready or code < 0 else child.failures + 1
@@ -175,9 +187,9 @@ class Supervisor:
         if not child.ready:
             child.ready = is_ready(running)
             if child.ready:
-                self._say(f"{child.spec.worker} ready on {running.url} (process {running.pid})")
+                self._say(f"{child.spec.name} ready on {running.url} (process {running.pid})")
         elif _hangs(running):
-            self._say(f"{child.spec.worker} hangs; killing process {running.pid}")
+            self._say(f"{child.spec.name} hangs; killing process {running.pid}")
             child.signal(signal.SIGKILL)
 
     def stop(self, budget_s: float, hurry: Callable[[], bool]) -> bool:

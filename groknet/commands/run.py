@@ -12,8 +12,9 @@ from cyclopts import Parameter
 
 from engines.recognition import load_bundle
 from groknet.config import Loaded, load_config
+from groknet.epochs import beside_name, written_epochs
 from groknet.exits import Exit
-from groknet.home import find_home
+from groknet.home import Home, find_home
 from groknet.options import BundleOption, HomeOption
 from groknet.services import SUPERVISOR, Lock, Running, forget_running, usual_port, write_running
 from groknet.supervisor import Spec, Supervisor
@@ -23,6 +24,7 @@ PortOption = Annotated[
     int | None, Parameter(name="--port", help="HTTP port, 0: any free one; else the configured one.")
 ]
 _TICK_S = 0.05
+_LOOK_S = 1.0  # between two looks for an epoch that a back-fill has added
 STOP_BUDGET_S = 30.0  # the workers' own budgets, 25 s and a margin of 5 s, after which they end themselves
 
 
@@ -34,11 +36,22 @@ def tagger(*, home: HomeOption = None, bundle: BundleOption = None, port: PortOp
     return Exit.OK
 
 
-def indexer(*, home: HomeOption = None, bundle: BundleOption = None, port: PortOption = None) -> Exit:
-    """Run one indexer: hashes in, nearest hashes out, over HTTP on loopback."""
+def indexer(
+    *,
+    home: HomeOption = None,
+    bundle: BundleOption = None,
+    port: PortOption = None,
+    beside: Annotated[
+        bool, Parameter(negative=(), help="Run beside the home's indexer, for the epoch of another --bundle.")
+    ] = False,
+) -> Exit:
+    """Run one indexer: hashes in, nearest hashes out, over HTTP on loopback.
+
+    `indexer.partitions` gives it a part of the topic; several, each with a home of its own, hold an index together.
+    """
     from groknet.compose import run_indexer
 
-    run_indexer(load_config(find_home(home).make(), bundle=bundle), port)
+    run_indexer(load_config(find_home(home).make(), bundle=bundle), port, beside=beside)
     return Exit.OK
 
 
@@ -67,7 +80,11 @@ def run_all(*, home: HomeOption = None, bundle: BundleOption = None, port: PortO
     try:
         write_running(place, SUPERVISOR, Running(pid=os.getpid(), host=page.host, port=page.port))
         told = False
+        look = 0.0
         while not stops:
+            if loaded.follows and time.monotonic() >= look:
+                supervisor.also(beside_specs(place, loaded.config.engine.bundle))
+                look = time.monotonic() + _LOOK_S
             supervisor.tick()
             if supervisor.ready and not told:
                 told = True
@@ -97,12 +114,28 @@ def _count_signals() -> list[int]:
 def specs(loaded: Loaded, port: int | None) -> list[Spec]:
     """The three workers of a home; the page's port is chosen here, so that it can be told before it answers."""
     config, root = loaded.config, str(loaded.home.root)
-    common = ["--home", root, "--bundle", config.engine.bundle]
+    common = ["--home", root]
+    bundle = ["--bundle", config.engine.bundle]
+    fixed = [] if loaded.follows else bundle  # the others change over with the home's epoch
     page = usual_port(loaded.home, "search", config.search.host, config.search.port if port is None else port)
     return [
-        Spec("tagger", ["run", "tagger", *common]),
-        Spec("indexer", ["run", "indexer", *common]),
-        Spec("search", ["run", "search", *common, "--port", str(page)]),
+        Spec("tagger", ["run", "tagger", *common, *fixed]),
+        Spec("indexer", ["run", "indexer", *common, *bundle]),
+        Spec("search", ["run", "search", *common, *fixed, "--port", str(page)]),
+    ]
+
+
+def beside_specs(home: Home, first: str) -> list[Spec]:
+    """An indexer for each epoch of a home but that of its `first` bundle, which the home's own indexer holds."""
+    epochs = written_epochs(home)
+    others = {} if epochs is None else {epoch: path for epoch, path in epochs.bundles.items() if path != first}
+    return [
+        Spec(
+            "indexer",
+            ["run", "indexer", "--home", str(home.root), "--bundle", path, "--beside"],
+            beside_name(epoch),
+        )
+        for epoch, path in others.items()
     ]
 
 

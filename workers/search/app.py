@@ -40,7 +40,9 @@ def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionE
     `health` is ready once the engine is warm and every indexer is; `health.failed` is set when the engine breaks.
     Store and engine stay the caller's to close, after the server has stopped.
     """
-    indexers = Indexers(settings.indexer_urls, settings.indexer_timeout_s, callers=settings.max_waiting)
+    indexers = Indexers(
+        settings.indexer_urls, settings.indexer_timeout_s, callers=settings.max_waiting, epoch=engine.manifest.epoch
+    )
     inference = Inference(engine, health, max_waiting=settings.max_waiting, timeout_s=settings.answer_timeout_s)
     service = Service(settings, store=store, indexers=indexers, inference=inference, health=health)
     photos, listings, admission = PhotoHandlers(service), ListingHandlers(service), Admission(settings)

@@ -1,6 +1,7 @@
 """The indexers, asked together: each holds a part of the index, and an answer needs every part.
 
-Parts may overlap: what two of them hold counts once.
+Parts may overlap: what two of them hold counts once. Of all addresses, those that hold the epoch asked for are asked,
+so that the indexers of two epochs may be named side by side.
 """
 
 from __future__ import annotations
@@ -36,8 +37,10 @@ class IndexState:
 class Indexers:
     """A pool of connections to every indexer. Thread-safe."""
 
-    def __init__(self, urls: Sequence[str], timeout_s: float, callers: int) -> None:
+    def __init__(self, urls: Sequence[str], timeout_s: float, callers: int, epoch: str) -> None:
         self._urls = [url.rstrip("/") for url in urls]
+        self._epoch = epoch
+        self._epochs: dict[str, str] = {}  # by address, as they last said
         self._timeout = urllib3.Timeout(connect=1.0, total=timeout_s)  # loopback or one data centre: 1 s is plenty
         self._pool = urllib3.PoolManager(num_pools=max(1, len(urls)), maxsize=callers, retries=False)
         self._threads = ThreadPoolExecutor(max(1, callers * len(urls)), thread_name_prefix="ask-indexer")
@@ -76,32 +79,51 @@ class Indexers:
         """Whether a search can be answered now; never raises."""
         if not self._urls:
             return IndexState("an indexer: search.indexer_urls is empty; give its address", stale=False)
-        try:
-            answers = self._ask_all("GET", "/v1/index", None)
-            told = [_decode(answer, IndexAnswer) for answer in answers]
-        except Transient as error:
-            return IndexState(error.message, stale=True)
-        return IndexState(_missing(told), any(one.stale for one in told))
+        told, faults = self._look()
+        silent = next((why for url, why in faults.items() if self._epochs.get(url) == self._epoch), None)
+        missing = _missing(told, self._epoch)
+        if silent is None and missing and faults:  # whose epoch is not known: they may hold what is missing
+            silent = next(iter(faults.values()))
+        if silent is not None:
+            return IndexState(silent.message, stale=True)
+        return IndexState(missing, any(one.stale for one in told))
+
+    def _look(self) -> tuple[list[IndexAnswer], dict[str, Transient]]:
+        """Ask every address what it holds: the answers of this epoch, and why others are silent."""
+        told, faults = [], {}
+        asked = {url: self._threads.submit(self._ask, "GET", url + "/v1/index", None) for url in self._urls}
+        for url, future in asked.items():
+            try:
+                answer = _decode(_checked(future.result()), IndexAnswer)
+            except Transient as why:
+                faults[url] = why
+                continue
+            self._epochs[url] = answer.epoch
+            if answer.epoch == self._epoch:
+                told.append(answer)
+        return told, faults
+
+    def _of_this_epoch(self) -> list[str]:
+        """Addresses that hold this epoch; raises EpochMismatch when none does, Transient when none can say."""
+        if not any(epoch == self._epoch for epoch in self._epochs.values()):
+            told, faults = self._look()
+            if not told and faults:
+                raise next(iter(faults.values()))
+        mine = [url for url in self._urls if self._epochs.get(url) == self._epoch]
+        if not mine:
+            raise EpochMismatch(f"{_missing([], self._epoch)}; give engine and index the same bundle")
+        return mine
 
     def close(self) -> None:
         """Release the connections. Idempotent."""
         self._threads.shutdown(cancel_futures=True)
         self._pool.clear()
 
-    def _ask_all(
-        self, method: str, path: str, body: bytes | None, *, check: bool = True
-    ) -> list[urllib3.BaseHTTPResponse]:
+    def _ask_all(self, method: str, path: str, body: bytes | None) -> list[urllib3.BaseHTTPResponse]:
         if not self._urls:
             raise Transient(_STAGE, "no_indexer", "search.indexer_urls is empty; give the address of an indexer")
-        asked = [self._threads.submit(self._ask, method, url + path, body) for url in self._urls]
-        answers = [future.result() for future in asked]
-        for answer in answers if check else []:
-            if answer.status == 409:
-                raise EpochMismatch("the index is of another epoch than the engine; give both the same bundle")
-            if answer.status not in (200, 404):
-                text = f"an indexer answered {answer.status}; it is starting or overloaded, ask again"
-                raise Transient(_STAGE, f"http_{answer.status}", text)
-        return answers
+        asked = [self._threads.submit(self._ask, method, url + path, body) for url in self._of_this_epoch()]
+        return [_checked(future.result()) for future in asked]
 
     def _ask(self, method: str, url: str, body: bytes | None) -> urllib3.BaseHTTPResponse:
         headers = {"content-type": "application/json"}
@@ -112,13 +134,21 @@ class Indexers:
             raise Transient(_STAGE, "unreachable", text) from None
 
 
-def _missing(told: Sequence[IndexAnswer]) -> str:
-    """What keeps these indexers from answering together, in words; empty when nothing does."""
+def _checked(answer: urllib3.BaseHTTPResponse) -> urllib3.BaseHTTPResponse:
+    if answer.status == 409:
+        raise EpochMismatch("the index is of another epoch than the engine; give both the same bundle")
+    if answer.status not in (200, 404):
+        text = f"an indexer answered {answer.status}; it is starting or overloaded, ask again"
+        raise Transient(_STAGE, f"http_{answer.status}", text)
+    return answer
+
+
+def _missing(told: Sequence[IndexAnswer], epoch: str) -> str:
+    """What keeps the indexers of an epoch from answering together, in words; empty when nothing does."""
+    if not told:
+        return f"an indexer of epoch {epoch}: search.indexer_urls names none"
     if not all(one.ready for one in told):
         return "the index, which is still being read"
-    epochs = sorted({one.epoch for one in told})
-    if len(epochs) > 1:
-        return f"indexers of one epoch: search.indexer_urls names some of {' and some of '.join(epochs)}"
     unheld = set(range(_PARTITIONS)) - {number for one in told for number in one.partitions}
     if unheld:
         numbers = ", ".join(map(str, sorted(unheld)))

@@ -24,7 +24,7 @@ def _ask(indexers: Indexers, code: str, k: int) -> list[dict[str, object]]:
 
 
 def _both(urls: list[str]) -> Indexers:
-    return Indexers(urls, 10, callers=2)
+    return Indexers(urls, 10, callers=2, epoch=EPOCH)
 
 
 def test_two_halves_answer_like_the_whole_and_a_gap_is_named(tmp_path):

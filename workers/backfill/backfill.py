@@ -1,0 +1,229 @@
+"""The back-fill's loop: lacking listings → photos → engine → rows and hash messages, some listings at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+
+from engines.recognition import RecognitionEngine
+from schemas.errors import Invalid, Transient
+from schemas.events import ListingEvent
+from schemas.predictions import ImageRow, RemovalMarker
+from workers.backfill.coverage import State, held_by, lacking
+from workers.backfill.settings import BackfillSettings
+from workers.intake import Intake
+from workers.serving import Health
+from workers.stores import Store
+from workers.streams import Partition, Producer, Record, Stream
+from workers.tagger.effects import Effects, _Case
+from workers.tagger.failures import Failures
+from workers.tagger.infer import Infer
+from workers.tagger.job import Job, Photo
+from workers.tagger.patience import patiently
+from workers.tagger.prepare import Prepare
+
+_log = logging.getLogger(__name__)
+_NOWHERE = Partition("backfill", 0)
+
+
+class _NoLetters(Effects):
+    """A tagger's effects, but for dead letters: those of the live event were written when it was tagged."""
+
+    def _send_letters(self, cases: Sequence[_Case]) -> None:
+        for case in cases:
+            if case.job.bad:
+                _log.info("%s: without %s", case.listing_id, ", ".join(case.job.bad))
+
+
+@dataclass(slots=True)
+class Progress:
+    """Listings so far; `lost`: none of their photos can be had any more, or was decoded; `failed`: for now."""
+
+    total: int
+    done: int = 0
+    removed: int = 0
+    lost: int = 0
+    failed: int = 0
+    named: list[str] = field(default_factory=list)
+    """The first hundred that are lost or failed, with why."""
+
+    @property
+    def seen(self) -> int:
+        """Listings that were tried."""
+        return self.done + self.removed + self.lost + self.failed
+
+    def note(self, listing_id: str, why: str) -> None:
+        """Name one that did not succeed."""
+        if len(self.named) < 100:
+            self.named.append(f"{listing_id}: {why}")
+
+
+class Backfill:
+    """One run; built by `build_backfill`. Store and stream may be in use by live workers meanwhile: what is older than
+    what they wrote is refused by the store, and what they removed is removed here too."""
+
+    def __init__(
+        self,
+        settings: BackfillSettings,
+        *,
+        store: Store,
+        stream: Stream,
+        epoch: str,
+        effects: Effects,
+        prepare: Prepare,
+        infer: Infer,
+        producer: Producer,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._stream = stream
+        self._epoch = epoch
+        self._effects = effects
+        self._prepare = prepare
+        self._infer = infer
+        self._producer = producer
+
+    def run(self, stop: threading.Event, tell: Callable[[Progress], None]) -> Progress:
+        """Do what is lacking as of now, until it is done or `stop`; `tell` hears after every few listings.
+
+        Raises:
+            Transient: store or stream stay out of reach; run it again, it goes on where it was.
+        """
+        admin = self._stream.admin()
+        try:
+            held = held_by(admin, self._epoch)
+        finally:
+            admin.close()
+        progress = Progress(total=sum(1 for _ in lacking(self._store, held)))
+        tell(progress)
+        work, began = lacking(self._store, held), time.monotonic()
+        try:
+            with ThreadPoolExecutor(self._settings.fetch_threads, thread_name_prefix="backfill-fetch") as threads:
+                while not stop.is_set() and (some := list(islice(work, self._settings.listings_at_once))):
+                    self._tag(some, progress, threads)
+                    tell(progress)
+                    self._wait(progress.seen, began, stop)
+        finally:
+            self._producer.close()
+        return progress
+
+    def _wait(self, seen: int, began: float, stop: threading.Event) -> None:
+        rate = self._settings.listings_per_s
+        if rate:
+            stop.wait(max(0.0, began + seen / rate - time.monotonic()))
+
+    def _tag(self, states: Sequence[State], progress: Progress, threads: ThreadPoolExecutor) -> None:
+        jobs = [_job(state) for state in states]
+        ready: list[Job] = []
+        photos: list[Photo] = []
+        for job, outcome in zip(jobs, threads.map(self._photos, jobs), strict=True):
+            if isinstance(outcome, Transient):
+                progress.failed += 1
+                progress.note(job.listing.listing_id, outcome.message)
+                continue
+            ready.append(job)
+            photos += outcome
+        for photo, row in self._rows(photos):
+            if isinstance(row, ImageRow):
+                photo.job.good(photo, row)
+            else:
+                photo.job.spoil(photo.image_id, row)
+        settled = []
+        for job in ready:
+            if not job.rows and not job.superseded:
+                progress.lost += 1
+                progress.note(job.listing.listing_id, next(why.message for why in job.bad.values()))
+            else:
+                settled.append(job)
+        self._settle(settled, progress)
+
+    def _photos(self, job: Job) -> list[Photo] | Transient:
+        if job.superseded:
+            return []
+        try:
+            return self._prepare(job)
+        except Transient as why:
+            return why
+
+    def _rows(self, photos: list[Photo]) -> Iterator[tuple[Photo, ImageRow | Invalid]]:
+        most = self._infer.engine.max_batch
+        for first in range(0, len(photos), most):
+            yield from self._infer(photos[first : first + most])
+
+    def _settle(self, jobs: Sequence[Job], progress: Progress) -> None:
+        """Write and publish; what store or broker refuse for now is tried again, then ends the run."""
+        left = list(jobs)
+
+        def settle() -> None:
+            outcomes = self._effects.settle(left)
+            again: list[Job] = []
+            fault: Transient | None = None
+            for job, outcome in zip(left.copy(), outcomes, strict=True):
+                if isinstance(outcome, Transient):
+                    again.append(job)
+                    fault = outcome
+                elif outcome is not None:
+                    progress.lost += 1
+                    progress.note(job.listing.listing_id, outcome.message)
+                elif job.superseded:
+                    progress.removed += 1
+                else:
+                    progress.done += 1
+            left[:] = again
+            if fault is not None:
+                raise fault
+
+        if left:
+            patiently(settle, self._settings.in_place_tries)
+
+
+def _job(state: State) -> Job:
+    """A stored listing as an event that was just polled; a removal is only to be published."""
+    removed = isinstance(state, RemovalMarker)
+    if isinstance(state, RemovalMarker):
+        event = ListingEvent(
+            event_id="backfill", listing_id=state.listing_id, event_time=state.event_time, type="removed"
+        )
+    else:
+        event = state.event
+    # Time stamped now: an index takes the age of what it reads from it, and this was not uploaded back then.
+    record = Record(_NOWHERE, 0, time.time_ns() // 1_000_000, event.listing_id.encode(), None)
+    return Job(record=record, attempt=1, done=_nothing, event=event, superseded=removed)
+
+
+def _nothing() -> None:
+    return None
+
+
+def build_backfill(
+    settings: BackfillSettings, *, stream: Stream, store: Store, engine: RecognitionEngine, intake: Intake
+) -> Backfill:
+    """Wire one run into the topic of the engine's epoch, which must be there; the engine is warmed up."""
+    engine.warm_up()
+    manifest = engine.manifest
+    producer = stream.producer()
+    effects = _NoLetters(
+        store=store,
+        producer=producer,
+        failures=Failures(producer, group="backfill", model_version=manifest.model_version),
+        manifest=manifest,
+        timeout_s=settings.delivery_timeout_s,
+    )
+    prepare = Prepare(
+        intake=intake, preprocess=manifest.preprocess, thumbnail_side=settings.thumbnail_side, thumbnails=True
+    )
+    return Backfill(
+        settings,
+        store=store,
+        stream=stream,
+        epoch=manifest.epoch,
+        effects=effects,
+        prepare=prepare,
+        infer=Infer(engine=engine, health=Health()),
+        producer=producer,
+    )

@@ -1,0 +1,84 @@
+"""How much of the store an epoch holds: its compacted topic beside a scan of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from schemas.envelope import header
+from schemas.errors import InvalidEvent
+from schemas.hashes import EVENT_TIME_HEADER, decode_hashes
+from schemas.predictions import RemovalMarker, StoredListing
+from schemas.topics import hash_topic
+from workers.stores import Store
+from workers.streams import StreamAdmin
+
+State = StoredListing | RemovalMarker
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Listings: `wanted`, in the store with a good photo; `covered`, of these in the epoch's topic at least as new;
+    `gone`, removed from the store, but not from the topic."""
+
+    wanted: int
+    covered: int
+    gone: int
+
+    @property
+    def share(self) -> float:
+        """0 to 1; a removed listing that is still there counts against it. Of an empty store, all is covered."""
+        listings = self.wanted + self.gone
+        return self.covered / listings if listings else 1.0
+
+
+def held_by(admin: StreamAdmin, epoch: str) -> dict[str, int]:
+    """Every listing that an epoch's topic has hashes of, with the event time of its newest message: what an index that
+    reads the topic holds. A message that an index refuses does not count."""
+    held: dict[str, int] = {}
+    removed: dict[str, int] = {}
+    topic = hash_topic(epoch)
+    if topic not in admin.topics():
+        return held
+    for record in admin.read(topic):
+        listing_id = (record.key or b"").decode("ascii", "replace")
+        if record.value is None:
+            text = header(record.headers, EVENT_TIME_HEADER) or ""
+            event_time = int(text) if text.isascii() and text.isdigit() and len(text) <= 19 else 0
+            if event_time >= max(held.get(listing_id, 1), removed.get(listing_id, 0)):
+                held.pop(listing_id, None)
+                removed[listing_id] = event_time
+            continue
+        try:
+            message = decode_hashes(record.value)
+        except InvalidEvent:
+            continue
+        known = max(held.get(listing_id, 0), removed.get(listing_id, 0) + 1)
+        if (message.epoch, message.listing_id) == (epoch, listing_id) and message.event_time >= known:
+            held[listing_id] = message.event_time
+            removed.pop(listing_id, None)
+    return held
+
+
+def lacking(store: Store, held: dict[str, int]) -> Iterator[State]:
+    """What a back-fill has to do, in the order of listing ids: listings that the topic lacks or has an older state of,
+    and removals that it has not seen."""
+    for state in store.scan():
+        if isinstance(state, RemovalMarker):
+            if state.listing_id in held:
+                yield state
+        elif held.get(state.listing_id, 0) < state.event_time:
+            yield state
+
+
+def measure(store: Store, admin: StreamAdmin, epoch: str) -> Coverage:
+    """Read the whole topic and the whole store; a listing whose photos were all bad cannot be found: not wanted."""
+    held = held_by(admin, epoch)
+    wanted = covered = gone = 0
+    for state in store.scan():
+        if isinstance(state, RemovalMarker):
+            gone += state.listing_id in held
+        elif state.images:
+            wanted += 1
+            covered += held.get(state.listing_id, 0) >= state.event_time
+    return Coverage(wanted, covered, gone)
