@@ -7,6 +7,7 @@ from pathlib import Path
 
 from schemas.manifest import Manifest
 from training.evaluation.evaluate import Report
+from training.evaluation.scoring import Figures
 
 Measured = Mapping[str, Report]
 
@@ -27,9 +28,7 @@ LIMITS = """\
 - The hash was measured on products of known kinds; for kinds far from these expect less than the figures above."""
 
 
-def write_card(
-    path: Path, manifest: Manifest, measured: Measured, agreement: Mapping[str, Mapping[str, float]]
-) -> None:
+def write_card(path: Path, manifest: Manifest, measured: Measured, agreement: Mapping[str, Figures]) -> None:
     """Write the card of `manifest` with the reports by data set, and the object head's agreement by data set."""
     training = manifest.training
     photos = ", ".join(f"{name} {count:,}" for name, count in training.photos.items())
@@ -53,36 +52,45 @@ def write_card(
 def _heads(measured: Measured) -> str:
     lines = [
         "Test photos were never trained on. `macro` is the mean of per-class recall, ECE has 15 equal-mass bins of",
-        "the top-1 probability. `query` counts a prediction as right where it is one of the photo's words; its macro",
-        "is the mean over words of how many of their photos have them among the five best.",
+        "the top-1 probability; *by chance* is what exactly true probabilities would give with so many photos.",
+        "`offered` is the share of photos whose first label reaches the operating threshold, `precision` the share of",
+        "right ones among all labels that do. `query`, words of titles, counts a prediction as right where it is one",
+        "of the photo's words; its macro is the mean over words of how many of their photos have them among the five",
+        "best, its ECE is over all five, and its mAP over words is that of a search among stored predictions.",
         "",
-        "| data | column | photos | top-1 | top-5 | macro | ECE | outside the head |",
-        "|---|---|--:|--:|--:|--:|--:|--:|",
+        "| data | column | photos | top-1 | top-5 | macro | mAP | ECE | by chance | offered | precision | outside |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
+    names = ("top1", "top5", "macro", "map", "ece", "ece_floor", "offered", "precision")
     for name, report in measured.items():
-        for column, f in report["heads"].items():
-            shares = " | ".join(f"{f[key]:.3f}" for key in ("top1", "top5", "macro", "ece"))
+        for column, f in (report["heads"] | report["queries"]).items():
+            shares = " | ".join(_share(f.get(key)) for key in names)
             lines.append(f"| {name} | {column} | {f['n']:.0f} | {shares} | {f['outside']:.0f} |")
     return "\n".join(lines)
 
 
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
 def _retrieval(measured: Measured) -> str:
-    lines = ["| data | by | photos | R@1 | R@5 | R@10 |", "|---|---|--:|--:|--:|--:|"]
+    lines = ["| data | by | photos | R@1 | R@5 | R@10 | mAP |", "|---|---|--:|--:|--:|--:|--:|"]
     for name, report in measured.items():
         for by, f in report["retrieval"].items():
-            shares = " | ".join(f"{f[f'recall_at_{k}']:.3f}" for k in (1, 5, 10))
+            shares = " | ".join(_share(f[key]) for key in ("recall_at_1", "recall_at_5", "recall_at_10", "map"))
             lines.append(f"| {name} | {by} | {f['n']:.0f} | {shares} |")
     return "\n".join(lines)
 
 
-def _agreement(agreement: Mapping[str, Mapping[str, float]]) -> str:
+def _agreement(agreement: Mapping[str, Figures]) -> str:
     lines = [
         "Same first class of 1,000 on test photos: agreement, not accuracy. The head's probabilities are calibrated as",
         "the probability of that agreement.",
         "",
-        "| data | photos | agreement | among five | ECE |",
-        "|---|--:|--:|--:|--:|",
+        "| data | photos | agreement | among five | ECE | by chance |",
+        "|---|--:|--:|--:|--:|--:|",
     ]
     for name, f in agreement.items():
-        lines.append(f"| {name} | {f['n']:.0f} | {f['top1']:.3f} | {f['top5']:.3f} | {f['ece']:.3f} |")
+        shares = " | ".join(_share(f[key]) for key in ("top1", "top5", "ece", "ece_floor"))
+        lines.append(f"| {name} | {f['n']:.0f} | {shares} |")
     return "\n".join(lines)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from groknet.exits import Exit
+from tests.engines.tiny_bundle import HEADS, write_tiny_bundle
 from tests.groknet.conftest import Call, write_photo
 
 
@@ -55,3 +58,62 @@ def test_what_cannot_be_scored_is_named(groknet: Call, bundle: Path, data: Path,
     answer = groknet("evaluate", bundle, "--data", data, "--json", *options)
     assert (answer.code, answer.out) == (Exit.USAGE, "")
     assert said in answer.err
+
+
+def table(folder: Path, **columns: list[str]) -> None:
+    """labels.csv of the six photos alone, with `columns`."""
+    rows = [{"path": f"natural/{i}.jpg", **{name: column[i] for name, column in columns.items()}} for i in range(6)]
+    with (folder / "labels.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_photos_that_are_missing_or_unreadable_are_counted(groknet: Call, bundle: Path, data: Path) -> None:
+    (data / "natural/1.jpg").unlink()
+    (data / "natural/2.jpg").write_text("not a photo")
+    answer = groknet("evaluate", bundle, "--data", data, "--json")
+    assert answer.json["photos"] == {"listed": 12, "read": 10, "missing": 1, "unreadable": 1}
+    assert "1 missing, 1 unreadable" in groknet("evaluate", bundle, "--data", data).err
+
+
+def test_a_head_whose_labels_are_all_outside_is_there(groknet: Call, bundle: Path, data: Path) -> None:
+    table(data, colour=["mauve"] * 6)
+    found = groknet("evaluate", bundle, "--data", data, "--json").json["heads"]["colour"]
+    assert (found["n"], found["outside"]) == (0, 6)
+    assert {found[name] for name in ("top1", "top5", "macro", "ece", "precision")} == {None}
+    assert groknet("evaluate", bundle, "--data", data).code == Exit.OK
+
+
+def test_several_labels_in_a_cell_have_a_mean_average_precision(groknet: Call, bundle: Path, data: Path) -> None:
+    table(data, words=["old|soft", "old", "new", "cosy|new", "soft", "unknown"])
+    report = groknet("evaluate", bundle, "--data", data, "--json").json
+    assert 0 < report["heads"]["words"]["map"] <= 1
+    assert (report["heads"]["words"]["n"], report["heads"]["words"]["outside"]) == (5, 1)
+    assert (report["retrieval"], report["bits"]) == ({}, {})
+
+
+def test_words_of_titles_are_no_column(groknet: Call, data: Path, tmp_path: Path) -> None:
+    queries = msgspec.structs.replace(HEADS[1], column="query")
+    write_tiny_bundle(tmp_path / "bundle", heads=[HEADS[0], queries])
+    table(data, title=["old cosy chair"] * 6)
+    report = groknet("evaluate", tmp_path / "bundle", "--data", data, "--json").json
+    assert report["heads"] == {}
+    assert report["queries"]["query"]["n"] == 6
+
+
+def test_the_html_report_needs_nothing_beside_it(groknet: Call, bundle: Path, data: Path) -> None:
+    text = (data / "labels.csv").read_text()
+    (data / "labels.csv").write_text(text.replace("p3", "<i>p3</i>"))
+    html = data / "report.html"
+    answer = groknet("evaluate", bundle, "--data", data, "--json", "--html", html)
+    assert answer.code == Exit.OK, answer.err
+    page = html.read_text(encoding="utf-8")
+    assert page.count("<svg") == 2  # reliability of the one column, recall by bits
+    wrong = round(answer.json["heads"]["colour"]["n"] * (1 - answer.json["heads"]["colour"]["top1"]))
+    lost = round(6 * (1 - answer.json["retrieval"]["hash"]["recall_at_1"]))
+    assert page.count("data:image/webp;base64,") == wrong + 3 * lost
+    assert re.findall(r'(?:src|href)="(?!data:)', page) == []
+    assert "<script" not in page
+    assert "<i>" not in page
+    assert groknet("evaluate", bundle, "--data", data, "--html", data / "no" / "x.html").code == Exit.NOT_FOUND

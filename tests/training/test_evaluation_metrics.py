@@ -76,3 +76,40 @@ def test_a_tie_is_worth_its_share_not_a_hit() -> None:
     found = metrics.recall(distance, np.arange(2000) % 50, np.arange(50))
     assert found["recall_at_1"] == pytest.approx(1 / 50)
     assert found["recall_at_10"] == pytest.approx(10 / 50)
+
+
+def test_mean_average_precision_against_loops() -> None:
+    rng = np.random.default_rng(3)
+    distance = rng.permutation(20 * 15).reshape(20, 15)  # no ties
+    gallery_ids = rng.permutation(np.arange(15) % 5)
+    query_ids = rng.integers(0, 5, 20)
+    values = []
+    for i in range(20):
+        ranked = [gallery_ids[j] == query_ids[i] for j in np.argsort(distance[i])]
+        values.append(np.mean([sum(ranked[: k + 1]) / (k + 1) for k in range(15) if ranked[k]]))
+    assert metrics.mean_average_precision(distance, query_ids, gallery_ids) == pytest.approx(np.mean(values))
+
+
+def test_average_precision_of_sets_by_hand() -> None:
+    labels = np.array([[0, 1], [1, 0], [0, 2]])
+    probability = np.array([[0.9, 0.2], [0.8, 0.6], [0.7, 0.1]])
+    positives = np.array([[1, 0, 0], [1, 0, 1], [0, 0, 0]], bool)
+    # label 0: photos 0 (right), 2 (wrong), 1 (right): (1 + 2/3) / 2; label 2: its only photo has it not among the two
+    found = metrics.average_precision_of_sets(labels, probability, positives)
+    assert found == pytest.approx(((1 + 2 / 3) / 2 + 0) / 2)
+
+
+def test_bins_hold_every_prediction_once() -> None:
+    rng = np.random.default_rng(4)
+    probability = rng.random(100)
+    bins = metrics.reliability(probability, probability > 0.5)
+    assert [one.count for one in bins] == [7] * 10 + [6] * 5
+    assert [one.said for one in bins] == sorted(one.said for one in bins)
+    assert sum(one.count * one.said for one in bins) == pytest.approx(probability.sum())
+
+
+@pytest.mark.parametrize(("n", "p"), [(60, 0.5), (1500, 0.5), (1500, 0.9)])
+def test_the_floor_is_what_chance_gives(n: int, p: float) -> None:
+    # of equal probabilities a bin of n / 15 is off by a binomial error, its mean size sqrt(2 / pi) of its deviation
+    expected = np.sqrt(2 / np.pi * p * (1 - p) * 15 / n)
+    assert metrics.ece_floor(np.full(n, p)) == pytest.approx(expected, rel=0.12)

@@ -74,15 +74,17 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_evaluate_gives_the_promised_form(made: tuple[Path, Manifest], shop: Path) -> None:
     found = evaluate(made[0], shop)
-    assert set(found) == {"heads", "retrieval"}
+    assert found["photos"] == {"listed": 18, "read": 18, "missing": 0, "unreadable": 0}
     for figures in found["heads"].values():
-        assert set(figures) == {"n", "top1", "top5", "macro", "ece", "outside"}
+        assert {"n", "top1", "top5", "macro", "ece", "outside"} <= set(figures)
     for by in ("float", "hash"):
-        assert set(found["retrieval"][by]) == {"n", "recall_at_1", "recall_at_5", "recall_at_10"}
+        assert {"n", "recall_at_1", "recall_at_5", "recall_at_10", "map"} == set(found["retrieval"][by])
         assert found["retrieval"][by]["n"] == 12
         assert found["retrieval"][by]["recall_at_10"] == 1  # 6 pictures in all
+    assert "query" not in found["heads"]
+    assert found["queries"]["query"]["map"] is not None
     category = found["heads"]["category"]
-    assert category["n"] + category["outside"] == 12
+    assert (category["n"] or 0) + (category["outside"] or 0) == 12
     json.dumps(found)
 
 
@@ -114,6 +116,7 @@ def test_products_never_seen_are_retrieval_only(made: tuple[Path, Manifest], sho
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
     found = evaluate(made[0], folder)
     assert found["heads"] == {}
+    assert found["queries"]["query"]["n"] == 0
     assert found["retrieval"]["hash"]["n"] == 12
 
 

@@ -6,40 +6,35 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
-import numpy as np
-from numpy.typing import NDArray
-
-from engines.recognition import HeadPredictions, build_engine
+from engines.recognition import build_engine
 from schemas.errors import ConfigError
 from schemas.manifest import Head, Manifest
-from training.evaluation import metrics
-from training.evaluation.folder import Predicted, Progress, predict
+from training.evaluation.folder import MISSING, Predicted, Progress, predict
+from training.evaluation.scoring import Figures, Neighbours, Scored, by_bits, figures, neighbours, retrieval, score
 from training.queries import QUERY_COLUMN, query_words
-from training.table import Row, is_catalogue, multiple, read_rows
+from training.table import Row, is_catalogue, read_rows
 
-Report = dict[str, dict[str, dict[str, float]]]
+
+class Report(TypedDict):
+    """What was measured, as `groknet evaluate --json` prints it."""
+
+    photos: dict[str, int]
+    heads: dict[str, Figures]
+    queries: dict[str, Figures]
+    retrieval: dict[str, Figures]
+    bits: dict[str, Figures]
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A head's predictions beside the truth, for the rows whose label the head has. `positives` for multi-label."""
+class Measured:
+    """A report, and what it was made of: predictions, each head's beside the truth by column, neighbours."""
 
-    head: Head
-    predictions: HeadPredictions
-    targets: NDArray[np.int64]
-    positives: NDArray[np.bool_] | None
-    outside: int
-
-    @property
-    def correct(self) -> NDArray[np.bool_]:
-        """bool [n, k]: whether each of the k predictions is right."""
-        labels = self.predictions.labels.astype(np.int64)
-        if self.positives is not None:
-            right: NDArray[np.bool_] = np.take_along_axis(self.positives, labels, axis=1)
-        else:
-            right = labels == self.targets[:, None]
-        return right
+    report: Report
+    predicted: Predicted
+    scored: dict[str, Scored]
+    neighbours: Neighbours | None
 
 
 def evaluate(
@@ -52,6 +47,32 @@ def evaluate(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
+    """The report of `measure`, which says what its arguments are and what it raises.
+
+    Returns:
+        `photos`: `{"listed", "read", "missing", "unreadable"}`, rows of the split and of catalogue pictures; what is
+        missing or unreadable is in no other figure.
+        `heads`: column of labels.csv → `{"n", "top1", "top5", "macro", "ece", "ece_floor", "offered", "precision",
+        "outside"}`, see `scoring.figures`. `outside` counts photos whose labels the head does not have: they are left
+        out of its score. Where nothing is left, `n` is 0 and the figures are None.
+        `queries`: the same for heads that learned from words of titles, which are no column; with `map`.
+        `retrieval`: `float` and `hash` → `{"n", "recall_at_1", "recall_at_5", "recall_at_10", "map"}`, and `bits`:
+        recall by the first so many bits of the hash. Both are empty without catalogue pictures and photos of their
+        products.
+    """
+    return measure(bundle, data, split, columns=columns, backend=backend, threads=threads, progress=progress).report
+
+
+def measure(
+    bundle: Path,
+    data: Path,
+    split: str = "test",
+    *,
+    columns: Mapping[str, str] | None = None,
+    backend: str = "onnxruntime",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Measured:
     """Measure a bundle on `data/labels.csv`.
 
     Args:
@@ -61,12 +82,6 @@ def evaluate(
             `-`, `_` and `.` count as equal in the id.
         progress: called with photos done and photos in all.
 
-    Returns:
-        `{"heads": {column: {"n", "top1", "top5", "macro", "ece", "outside"}}, "retrieval": {"float" | "hash":
-        {"n", "recall_at_1", "recall_at_5", "recall_at_10"}}}`. `outside` counts labels that the head does not have:
-        they are left out of its score. A head without one scorable row, and retrieval without both catalogue
-        pictures and photos of their products, are absent.
-
     Raises:
         BundleRefused, ConfigError: the bundle or the folder cannot be used; the message says what to do.
     """
@@ -75,7 +90,7 @@ def evaluate(
     mapping = head_columns(engine.manifest, rows, columns or {})
     predicted = predict(engine, data, rows, progress)
     engine.close()
-    return report(predicted, mapping)
+    return measured(predicted, mapping)
 
 
 def select(rows: Sequence[Row], split: str) -> list[Row]:
@@ -109,69 +124,23 @@ def _plain(head_id: str) -> str:
     return re.sub(r"[._-]", "_", head_id.lower())
 
 
-def report(predicted: Predicted, mapping: Mapping[str, Head]) -> Report:
-    """The figures of predictions that are there already."""
-    heads = {}
-    for column, head in mapping.items():
-        scored = score(predicted, column, head)
-        if len(scored.targets):
-            heads[column] = figures(scored)
-    return {"heads": heads, "retrieval": retrieval(predicted)}
-
-
-def score(predicted: Predicted, column: str, head: Head) -> Scored:
-    """Predictions and truth of one head for the natural photos."""
-    place = {label.value: label.index for label in head.labels}
-    photos = [i for i, row in enumerate(predicted.rows) if not is_catalogue(row)]
-    truth = [_truth(predicted.rows[i], column, head) for i in photos]
-    known = [[place[v] for v in values if v in place] for values in truth]
-    kept = [n for n, labels in enumerate(known) if labels]
-    outside = sum(1 for values, labels in zip(truth, known, strict=True) if values and not labels)
-    at = np.array([photos[n] for n in kept], np.int64)
-    mine = predicted.predictions.heads[head.id]
-    positives = None
-    if head.kind == "multi_label":
-        positives = np.zeros((len(kept), len(head.labels)), np.bool_)
-        for row, n in enumerate(kept):
-            positives[row, known[n]] = True
-    targets = np.array([known[n][0] for n in kept], np.int64)
-    chosen = HeadPredictions(mine.labels[at], mine.probabilities[at], mine.offered[at])
-    return Scored(head, chosen, targets, positives, outside)
-
-
-def _truth(row: Row, column: str, head: Head) -> list[str]:
-    if head.column == QUERY_COLUMN and column not in row:
-        return sorted(query_words(row))
-    value = row.get(column) or ""
-    return multiple(value) if head.kind == "multi_label" else [value] if value else []
-
-
-def figures(scored: Scored) -> dict[str, float]:
-    """top1, top5, macro and ece of one head."""
-    labels = scored.predictions.labels
-    if scored.positives is not None:
-        values = metrics.accuracy_of_sets(labels, scored.positives)
-    else:
-        values = metrics.accuracy(labels, scored.targets)
-    error = metrics.ece(scored.predictions.probabilities[:, 0], scored.correct[:, 0])
-    return {"n": len(scored.targets), **values, "ece": error, "outside": scored.outside}
-
-
-def retrieval(predicted: Predicted, identity: str = "product") -> dict[str, dict[str, float]]:
-    """Photo → catalogue picture, for photos whose product has one; empty where there are none."""
-    ids: dict[str, int] = {}
-    numbers = np.array([ids.setdefault(row.get(identity, ""), len(ids)) for row in predicted.rows], np.int64)
-    catalogue = np.array([is_catalogue(row) and bool(row.get(identity)) for row in predicted.rows], np.bool_)
-    photos = ~np.array([is_catalogue(row) for row in predicted.rows]) & np.isin(numbers, numbers[catalogue])
-    if not photos.any():
-        return {}
-    codes, vectors = predicted.predictions.hash, predicted.predictions.embedding
-    distances = {
-        "float": metrics.cosine_distance(vectors[photos], vectors[catalogue]),
-        "hash": metrics.hamming(codes[photos], codes[catalogue]),
+def measured(predicted: Predicted, mapping: Mapping[str, Head]) -> Measured:
+    """The figures of predictions that are there already; `mapping` as `head_columns` gives it."""
+    scored = {column: score(predicted, column, head) for column, head in mapping.items()}
+    values = {column: figures(one) for column, one in scored.items()}
+    there = frozenset(predicted.rows[0])
+    found = neighbours(predicted)
+    missing = sum(reason == MISSING for _, reason in predicted.skipped)
+    report: Report = {
+        "photos": {
+            "listed": len(predicted.rows) + len(predicted.skipped),
+            "read": len(predicted.rows),
+            "missing": missing,
+            "unreadable": len(predicted.skipped) - missing,
+        },
+        "heads": {column: value for column, value in values.items() if column in there},
+        "queries": {column: value for column, value in values.items() if column not in there},
+        "retrieval": retrieval(found) if found else {},
+        "bits": by_bits(predicted, found) if found else {},
     }
-    count = {"n": int(photos.sum())}
-    return {
-        name: {**count, **metrics.recall(distance, numbers[photos], numbers[catalogue])}
-        for name, distance in distances.items()
-    }
+    return Measured(report, predicted, scored, found)

@@ -20,17 +20,19 @@ from training.table import Row, box_of
 
 log = logging.getLogger(__name__)
 BATCH = 16
+MISSING = "missing"
 Progress = Callable[[int, int], None]  # photos done, photos in all
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What the engine said about the rows that could be decoded; `skipped` names the others."""
+    """What the engine said about the rows that could be decoded; `skipped` the others' paths, each with the reason:
+    `missing`, or what the decoder found."""
 
     manifest: Manifest
     rows: list[Row]
     predictions: Predictions
-    skipped: list[str]
+    skipped: list[tuple[str, str]]
 
 
 def predict(
@@ -42,14 +44,14 @@ def predict(
     """
     preprocess, batch = engine.manifest.preprocess, min(BATCH, engine.max_batch)
     kept: list[Row] = []
-    skipped: list[str] = []
+    skipped: list[tuple[str, str]] = []
     parts: list[Predictions] = []
     with ThreadPoolExecutor(2) as pool:
         for start in range(0, len(rows), batch):
             some = rows[start : start + batch]
             pixels = list(pool.map(lambda row: _decode(folder, row, preprocess), some))
-            good = [(row, photo) for row, photo in zip(some, pixels, strict=True) if photo is not None]
-            skipped += [row["path"] for row, photo in zip(some, pixels, strict=True) if photo is None]
+            skipped += [(r["path"], photo) for r, photo in zip(some, pixels, strict=True) if isinstance(photo, str)]
+            good = [(row, photo) for row, photo in zip(some, pixels, strict=True) if not isinstance(photo, str)]
             if good:
                 kept += [row for row, _ in good]
                 parts.append(engine.infer(np.stack([photo for _, photo in good])))
@@ -57,13 +59,18 @@ def predict(
                 progress(start + len(some), len(rows))
     if not parts:
         raise ConfigError(f"data: no photo of {folder} could be decoded; column `path` is relative to the folder")
-    for path in skipped:
-        log.warning("skipped %s: cannot be decoded", path)
+    for path, reason in skipped:
+        log.warning("skipped %s: %s", path, reason)
     return Predicted(engine.manifest, kept, Predictions.concat(parts), skipped)
 
 
-def _decode(folder: Path, row: Row, preprocess: Preprocess) -> NDArray[np.uint8] | None:
+def _decode(folder: Path, row: Row, preprocess: Preprocess) -> NDArray[np.uint8] | str:
+    """The photo, or why there is none."""
     try:
         return decode(read_photo(folder, row["path"]), preprocess, box=box_of(row))
-    except (Invalid, OSError):
-        return None
+    except FileNotFoundError:
+        return MISSING
+    except Invalid as error:
+        return error.error
+    except OSError as error:
+        return error.strerror or str(error)
