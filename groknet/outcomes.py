@@ -16,9 +16,10 @@ from urllib.parse import quote
 
 import msgspec
 
+from groknet.epochs import epoch_of, every_indexer, written_epochs
 from groknet.home import Home
 from groknet.sending import Outgoing
-from groknet.services import Http, read_running
+from groknet.services import Http
 from schemas.dead_letters import parse_dead_letter
 from schemas.errors import Transient
 from schemas.predictions import RemovalMarker, StoredListing
@@ -70,11 +71,12 @@ class IndexView:
 
 
 def indexer_urls(home: Home, configured: Iterable[str]) -> list[str]:
-    """The configured indexers, else the one that runs on this home; raises ConnectionError without either."""
-    urls = list(configured)
-    running = None if urls else read_running(home, "indexer")
-    if running is not None:
-        return [running.url]
+    """The configured indexers, else those that run on this home; of several epochs those of the one in force. Raises
+    ConnectionError without any."""
+    urls = every_indexer(home, configured)
+    epochs = written_epochs(home)
+    if epochs is not None and len(urls) > 1:
+        urls = [url for url in urls if epoch_of(url) == epochs.active]
     if not urls:
         raise ConnectionError("no indexer runs on this home")
     return urls
