@@ -180,7 +180,8 @@ def recall(folders: dict[Precision, Path], data: Path) -> str:
     for name, precision in CASES[:4]:
         retrieval = evaluate(folders[precision], data, backend=name)["retrieval"]
         by_hash, by_float = retrieval["hash"], retrieval["float"]
-        cells = [f"{100 * side['recall_at_1']:.2f} %" for side in (by_hash, by_float)]
+        shares = (by_hash["recall_at_1"], by_float["recall_at_1"])
+        cells = ["–" if share is None else f"{100 * share:.2f} %" for share in shares]
         found.append([name, precision, f"{by_hash['n']:.0f}", *cells])
     return table(["back end", "precision", "photos", "Recall@1 by hash", "Recall@1 by embedding"], found)
 

@@ -127,22 +127,18 @@ def _upright(
     image, ends = _open(data, limits)
     _check_header(image, limits)
     width, height = image.size
-    whole = jpeg.decode(data, width * height) if jpeg is not None and ends and _is_plain(image) else None
+    there = _elsewhere(data, image, preprocess, box, jpeg) if jpeg is not None and ends else None
     try:
         # PNG may hold its EXIF behind the pixels, and cannot be reduced: load first. JPEG must be drafted first.
         if image.format == "PNG":
             image.load()
         orientation = _orientation(image)
         turned = orientation in _TURNED
-        wanted = (preprocess.width, preprocess.height)
-        if box is not None:  # the part has to have the pixels that are wanted, so the whole needs more
-            wanted = (math.ceil(wanted[0] / (box.right - box.left)), math.ceil(wanted[1] / (box.bottom - box.top)))
-        wanted = wanted[::-1] if turned else wanted
         profile = image.info.get("icc_profile")
-        if whole is not None and whole.shape[:2] == (height, width):
-            image = _averaged(Image.fromarray(whole), wanted)
+        if there is not None:
+            image = Image.fromarray(there)
         else:
-            image.draft("RGB", wanted)
+            image.draft("RGB", _wanted(preprocess, box, turned))
             if isinstance(image, JpegImageFile):
                 image.decodermaxblock = len(data)  # one read in place of one each 64 KB saves 1 % of a decode
             image.load()
@@ -160,17 +156,30 @@ def _upright(
     return (rgb, height, width) if turned else (rgb, width, height)
 
 
-def _is_plain(image: Image.Image) -> bool:
-    """Whether every decoder reads these colours alike: luma and chroma, numbered as JFIF and EXIF have them."""
-    if not isinstance(image, JpegImageFile) or image.mode != "RGB":
-        return False
-    return [layer[0] for layer in image.layer] == [1, 2, 3] and image.info.get("adobe_transform") != 0
+def _wanted(preprocess: Preprocess, box: Box | None, turned: bool) -> tuple[int, int]:
+    """Width and height that the photo as it lies in the file must not be decoded below."""
+    width, height = preprocess.width, preprocess.height
+    if box is not None:  # the part has to have the pixels that are wanted, so the whole needs more
+        width, height = math.ceil(width / (box.right - box.left)), math.ceil(height / (box.bottom - box.top))
+    return (height, width) if turned else (width, height)
 
 
-def _averaged(image: Image.Image, wanted: tuple[int, int]) -> Image.Image:
-    """A whole photo at the scale that `draft` decodes to: the largest of 1, 1/2, 1/4 and 1/8 not below `wanted`."""
+def _elsewhere(
+    data: bytes, image: Image.Image, preprocess: Preprocess, box: Box | None, jpeg: JpegDecoder
+) -> np.ndarray | None:
+    """The photo decoded by `jpeg`, at the scale that `draft` chooses: the largest of 1, 1/2, 1/4 and 1/8 that is not
+    below what is wanted. None where that is Pillow's to do: all but luma and chroma, numbered as JFIF and EXIF have
+    them, which every decoder reads alike; and what `jpeg` cannot decode."""
+    if not isinstance(image, JpegImageFile) or image.mode != "RGB" or image.info.get("adobe_transform") == 0:
+        return None
+    if [layer[0] for layer in image.layer] != [1, 2, 3]:
+        return None
+    wanted = _wanted(preprocess, box, _orientation(image) in _TURNED)
     most = min(image.width // wanted[0], image.height // wanted[1])
-    return image.reduce(min(8, 1 << (most.bit_length() - 1))) if most > 1 else image
+    scale = min(8, 1 << (most.bit_length() - 1)) if most else 1
+    pixels = jpeg.decode(data, image.size, scale)
+    expected = (-(-image.height // scale), -(-image.width // scale), 3)
+    return pixels if pixels is not None and pixels.shape == expected else None
 
 
 def _reduced(image: Image.Image, preprocess: Preprocess) -> Image.Image:

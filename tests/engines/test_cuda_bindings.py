@@ -72,9 +72,29 @@ def libcuda(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(libcuda: Path, **variables: str) -> list[str]:
+AVERAGE = """
+import numpy as np
+from PIL import Image
+from engines.pixels._average import Average
+from engines.recognition.tensorrt.cuda_bindings import CudaBindings
+
+average = Average(CudaBindings(0))
+random = np.random.default_rng(0)
+for sizes in ([(64, 48, 4)], [(7, 5, 2), (600, 800, 2), (1, 1, 8), (33, 100, 8), (50, 31, 1)], [(9, 9, 4)] * 3):
+    photos, expected = [], []
+    for height, width, scale in sizes:
+        rows = random.integers(0, 256, (height, 3 * width + 20), np.uint8)  # further apart than they are long
+        photo = np.lib.stride_tricks.as_strided(rows, (height, width, 3), (rows.strides[0], 3, 1))
+        photos.append((photo.__array_interface__ | {"kept": rows}, scale))
+        expected.append(np.asarray(Image.fromarray(np.ascontiguousarray(photo)).reduce(scale)))
+    for found, wanted in zip(average.bring(photos), expected, strict=True):
+        print("apart", np.abs(found.astype(int) - wanted).max(), found.shape == wanted.shape)
+"""
+
+
+def run(libcuda: Path, script: str = SCRIPT, **variables: str) -> list[str]:
     environment = os.environ | {"LD_LIBRARY_PATH": str(libcuda)} | variables
-    command = [sys.executable, "-c", SCRIPT]
+    command = [sys.executable, "-c", script]
     done = subprocess.run(
         command, env=environment, cwd=HERE.parents[1], capture_output=True, text=True, check=False, timeout=60
     )
@@ -100,3 +120,12 @@ def test_an_error_that_lasts_is_a_lost_device(libcuda: Path) -> None:
     assert len(told) == 1
     assert "cuCtxSynchronize: an illegal memory access was encountered (CUDA 700)" in told[0]
     assert any(line.startswith("DeviceFault") for line in run(libcuda, STUB_FAIL="1"))
+
+
+def test_photos_are_averaged_as_pillow_does(libcuda: Path) -> None:
+    """Compiled by NVRTC for a real GPU, then run by its twin on the host: several photos a batch, rows with a pitch,
+    edges that are left over."""
+    pytest.importorskip("cuda.bindings.nvrtc")
+    told = [line for line in run(libcuda, AVERAGE) if line.startswith("apart")]
+    assert len(told) == 9
+    assert set(told) <= {"apart 0 True", "apart 1 True"}

@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchmarks.decode import photo
 from engines.pixels import decode, decode_photo, open_jpeg_decoder
-from engines.pixels.nvimgcodec import NvImageCodec
+from engines.pixels.nvimgcodec import MAX_APART, NvImageCodec
 from schemas.errors import ConfigError, Invalid
 from schemas.manifest import Preprocess
 from training.studio import TEST_IDENTITIES
@@ -23,7 +23,7 @@ pytest.importorskip("nvidia.nvimgcodec", reason="nvidia-nvimgcodec is not publis
 
 GPU = Path("/dev/nvidiactl").exists()
 SIZE = Preprocess(width=176, height=176)
-MEAN, LARGEST = 1.0, 8  # of 255: the bound that `engines.pixels.decode` states
+MEAN, LARGEST = 1.0, MAX_APART  # of 255: the bound that `engines.pixels.decode` states
 
 
 @pytest.fixture(scope="module", params=["cpu", "gpu"] if GPU else ["cpu"])
@@ -38,9 +38,9 @@ class Watched:
         self._inner = inner
         self.asked = self.given = 0
 
-    def decode(self, data: bytes, pixels: int) -> np.ndarray | None:
+    def decode(self, data: bytes, size: tuple[int, int], scale: int) -> np.ndarray | None:
         self.asked += 1
-        found = self._inner.decode(data, pixels)
+        found = self._inner.decode(data, size, scale)
         self.given += found is not None
         return found
 
@@ -87,6 +87,30 @@ def test_upright_with_thumbnail_and_size(codec: NvImageCodec, orientation: int) 
     assert Image.open(io.BytesIO(ours.thumbnail)).size == Image.open(io.BytesIO(theirs.thumbnail)).size
 
 
+@pytest.mark.parametrize("size", [(1408, 1408), (1600, 1200), (709, 711), (353, 352), (351, 900)])
+def test_scales_are_those_of_a_draft(codec: NvImageCodec, size: tuple[int, int]) -> None:
+    """The photo comes back as large as Pillow would have decoded it, at every scale and with edges that are left."""
+    data = photo(TEST_IDENTITIES[3], 0.0, size)
+    given: list[tuple[int, ...]] = []
+
+    class Shapes:
+        def decode(self, data: bytes, size: tuple[int, int], scale: int) -> np.ndarray | None:
+            found = codec.decode(data, size, scale)
+            given.append(() if found is None else found.shape)
+            return found
+
+    decode(data, SIZE, jpeg=Shapes())
+    image = Image.open(io.BytesIO(data))
+    image.draft("RGB", (SIZE.width, SIZE.height))
+    assert given == [(image.height, image.width, 3)]
+
+
+def test_a_device_whose_pixels_are_others_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NvImageCodec, "decode", lambda self, data, size, scale: np.zeros((32, 32, 3), np.uint8))
+    with pytest.raises(ConfigError, match=r"pixels are up to \d+ from Pillow's"):
+        NvImageCodec("cpu")
+
+
 def test_many_threads_get_their_own_photos(codec: NvImageCodec) -> None:
     data = [photo(identity, 2.0, (400, 300)) for identity in TEST_IDENTITIES[:6]] * 6
     with ThreadPoolExecutor(12) as pool:
@@ -125,7 +149,7 @@ def test_what_it_cannot_decode_is_pillows_to_judge(codec: NvImageCodec, caplog: 
     short = whole[: len(whole) * 2 // 3].rstrip(b"\xff") + b"\xff\xd9"
     with caplog.at_level(logging.ERROR):
         assert decode(short, SIZE, jpeg=codec).shape == (176, 176, 3)
-    assert codec.decode(b"no JPEG", 1) is None
+    assert codec.decode(b"no JPEG", (1, 1), 1) is None
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])

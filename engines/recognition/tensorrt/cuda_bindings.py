@@ -91,6 +91,25 @@ class CudaBindings:
     def launch(self, graph: int, stream: int) -> None:
         _call("cuGraphLaunch", self._handles[graph], self._handles[stream])
 
+    def kernel(self, source: str, name: str) -> Any:
+        """The function `name` of CUDA C, compiled by NVRTC for this device; raises ConfigError where that cannot be."""
+        try:
+            from cuda.bindings import nvrtc
+
+            program = _checked(nvrtc.nvrtcCreateProgram(source.encode(), f"{name}.cu".encode(), 0, [], []))
+            options = [f"--gpu-architecture=compute_{self.device().capability[2:]}".encode()]
+            _checked(nvrtc.nvrtcCompileProgram(program, len(options), options))
+            compiled = b" " * _checked(nvrtc.nvrtcGetPTXSize(program))
+            _checked(nvrtc.nvrtcGetPTX(program, compiled))
+        except (ImportError, RuntimeError) as error:  # RuntimeError: its library is not there, too
+            text = str(error).partition("\n")[0]
+            raise ConfigError(f"NVRTC cannot compile {name} ({text}); pip install 'groknet[gpu]'") from None
+        return _call("cuModuleGetFunction", _call("cuModuleLoadData", compiled), name.encode())
+
+    def start(self, kernel: Any, grid: tuple[int, int], block: tuple[int, int], arguments: Any, stream: int) -> None:
+        """Enqueue a kernel over a plane of blocks; `arguments`: their values, and their ctypes in the same order."""
+        _call("cuLaunchKernel", kernel, *grid, 1, *block, 1, 0, self._handles[stream], arguments, 0)
+
     def check(self) -> None:
         _call("cuCtxSynchronize")
 
@@ -102,6 +121,13 @@ class CudaBindings:
         """A handle's number, with the object kept for as long as the driver is."""
         self._handles[int(handle)] = handle
         return int(handle)
+
+
+def _checked(results: tuple[Any, ...]) -> Any:
+    """What an NVRTC call returns behind its result code; raises RuntimeError with the code's name."""
+    if int(results[0]) != 0:
+        raise RuntimeError(results[0].name)
+    return results[1] if len(results) > 1 else None
 
 
 def _call(name: str, *arguments: Any) -> Any:
