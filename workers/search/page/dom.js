@@ -45,9 +45,9 @@ export function words(id) {
 
 /** A probability in whole percent; never a flat 100 or 0, which no prediction is. */
 export function percent(probability) {
-  if (probability >= 0.995) return "> 99 %";
-  if (probability < 0.005) return "< 1 %";
-  return `${Math.round(100 * probability)} %`;
+  if (probability >= 0.995) return "> 99\u00a0%";
+  if (probability < 0.005) return "< 1\u00a0%";
+  return `${Math.round(100 * probability)}\u00a0%`;
 }
 
 /** A duration for people; null where it is not known. */

@@ -110,7 +110,8 @@ export class Finder {
     this.#grid(neighbours);
     this.#categories([...categories.map((c) => c.category), ...neighbours.map((n) => n.category)].filter(Boolean));
     const took = `${Math.round(1000 * found.took_s)} ms`;
-    $("took").textContent = `${plural(neighbours.length, "listing")} in ${took}${found.stale ? " · the index lags behind" : ""}`;
+    $("jump").textContent = `See ${plural(neighbours.length, "similar listing")}`;
+    $("took").textContent = `${plural(neighbours.length, "listing")} in ${took}, nearest first${found.stale ? " · the index lags behind" : ""}`;
     const best = categories.length ? ` Looks like ${words(categories[0].category)}, ${percent(categories[0].share)}.` : "";
     const nearest = neighbours.length ? ` Nearest: ${called(neighbours[0])}.` : "";
     say(`${framed ? "Frame searched. " : ""}${plural(neighbours.length, "similar listing")}.${best}${nearest}`);

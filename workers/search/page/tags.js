@@ -3,7 +3,8 @@
 import { picture } from "./cards.js";
 import { BITS, bar, called, el, percent, plural, words } from "./dom.js";
 
-const SHOWN_HEADS = 4, SHOWN_LABELS = 3, SHOWN_VOTERS = 6;
+const SHOWN_LABELS = 3, SHOWN_VOTERS = 6;
+const LEAST_SHARE = 0.01; // of the vote: below it a rival is noise
 
 function row({ name, probability, offered }) {
   return el("li", { class: offered ? "label offered" : "label" },
@@ -22,8 +23,9 @@ function group(head, labels) {
 export function showTags(target, predictions) {
   const heads = Object.entries(predictions).filter(([, labels]) => labels.length);
   const groups = heads.map(([head, labels]) => group(head, labels));
-  const rest = groups.slice(SHOWN_HEADS);
-  target.replaceChildren(...groups.slice(0, SHOWN_HEADS));
+  const shown = matchMedia("(max-width: 900px)").matches ? 2 : 4; // on a phone the results come below
+  const rest = groups.slice(shown);
+  target.replaceChildren(...groups.slice(0, shown));
   if (rest.length) {
     target.append(el("details", { class: "more" },
       el("summary", {}, plural(rest.length, "more attribute")), el("div", { class: "heads" }, ...rest)));
@@ -48,7 +50,7 @@ function reason(category, neighbours) {
 export function showVote(target, categories, neighbours, open) {
   target.replaceChildren();
   if (!categories.length) return;
-  const [winner, ...rivals] = categories;
+  const [winner, ...others] = categories, rivals = others.filter((other) => other.share >= LEAST_SHARE);
   const known = new Map(neighbours.map((neighbour) => [neighbour.listing_id, neighbour]));
   const voters = winner.voters.map((id) => known.get(id)).filter(Boolean);
   const count = new Set(categories.flatMap((category) => category.voters)).size;
