@@ -86,9 +86,9 @@ def weak_labels(
 
     Every box of a photo (the whole photo where there is none) is embedded and compared with the training and catalogue
     photos of the labelled data. Photos that are byte for byte a labelled one are dropped, so that no test photo comes
-    back as training. What the threshold lets through is measured on the labelled validation photos: `covered` is the
-    share of them that is near enough, `right` the share of these that got their own product. Below .95 choose a
-    smaller threshold: training believes what it is told.
+    back as training. What this and other thresholds let through is measured on the labelled validation photos:
+    `covered` is the share of them that is near enough, `right` the share of these that got their own product. Where
+    right is below .95 choose a smaller threshold: training believes what it is told.
 
     The table has the common columns (path, box, split, domain, the product and what the product decides) and where each
     label came from: source, weak_from (the labelled photo), weak_distance, weak_threshold, weak_model. Train on it
@@ -96,7 +96,8 @@ def weak_labels(
 
     [[datasets]] name = "weak", folder = "…", product = "product", products_of = "grocery", share = 4
 
-    --json writes {"counts": {…}, "distance": quantiles, "validation": {"photos", "covered", "right"}, "skipped": {…}}.
+    --json writes {"counts": {…}, "distance": quantiles, "validation": [{"threshold", "photos", "covered", "right"}],
+    "skipped": {…}}.
     """
     _folder("bundle", bundle)
     _folder("--labelled", labelled)
@@ -124,7 +125,12 @@ def weak_labels(
         return Exit.OK
     _counts("photos", report.counts)
     _counts("nearest distance", report.quantiles)
-    _counts("validation", report.validation)
+    judged = Table("threshold", "photos", "covered", "right", box=None)
+    for entry in report.validation:
+        right = f"{entry['right']:.3f}" if "right" in entry else ""
+        judged.add_row(f"{entry['threshold']:g}", str(entry["photos"]), f"{entry['covered']:.3f}", right)
+    if report.validation:
+        stdout().print(judged)
     _skipped(report.skipped)
     note(f"table {out}: {report.counts['added']} rows")
     return Exit.OK

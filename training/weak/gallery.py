@@ -16,6 +16,7 @@ from training.weak.embed import COMPARED, Floats, Seen, chunks, embed, nearest, 
 from training.weak.tables import SOURCE
 
 PROVENANCE = (SOURCE, "weak_from", "weak_distance", "weak_threshold", "weak_model")
+LADDER = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # thresholds that are judged beside the chosen one, to choose the next by
 _OWN = frozenset({"path", "split", "domain", "box", *PROVENANCE})  # of one photo, not of its product
 
 
@@ -72,20 +73,24 @@ def determined(rows: Sequence[Row], product: str) -> list[str]:
 
 def judge(
     engine: RecognitionEngine, folder: Path, rows: Sequence[Row], gallery: Gallery, threshold: float
-) -> dict[str, float]:
-    """On validation photos: `photos` looked at, share `covered` by the threshold, and of these the share `right`.
+) -> list[dict[str, float]]:
+    """What thresholds let through, on the validation photos: an entry each for `threshold` and those of LADDER, rising.
 
+    `photos` looked at, the share of them `covered` (nearer than `threshold`) and the share of these that is `right`.
     Photos of products that the gallery lacks count too: unlabelled photos will mostly be of such. Empty without any.
     """
     own = [row for row in rows if row["split"] == "val" and row.get(gallery.product)]
-    near = right = total = 0
-    for seen, source, distance in gallery.match(embed(engine, folder, own)):
-        total += 1
-        near += distance < threshold
-        right += distance < threshold and source[gallery.product] == seen.row[gallery.product]
-    if not total:
-        return {}
-    return {"photos": total, "covered": round(near / total, 4), **({"right": round(right / near, 4)} if near else {})}
+    judged = [
+        (distance, source[gallery.product] == seen.row[gallery.product])
+        for seen, source, distance in gallery.match(embed(engine, folder, own))
+    ]
+    return [_judged(judged, limit) for limit in sorted({*LADDER, threshold})] if judged else []
+
+
+def _judged(judged: Sequence[tuple[float, bool]], limit: float) -> dict[str, float]:
+    near = [right for distance, right in judged if distance < limit]
+    entry = {"threshold": limit, "photos": len(judged), "covered": round(len(near) / len(judged), 4)}
+    return entry | ({"right": round(sum(near) / len(near), 4)} if near else {})
 
 
 def _learnt(row: Row) -> bool:

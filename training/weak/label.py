@@ -48,7 +48,7 @@ class WeakReport:
     counts: dict[str, int]
     skipped: dict[str, str]
     quantiles: dict[str, float]
-    validation: dict[str, float]
+    validation: list[dict[str, float]]
 
 
 def label_photos(
