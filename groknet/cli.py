@@ -38,6 +38,7 @@ def build_app(asked: Sequence[str]) -> App:
     app.command(
         _group("engine", "Engines: made for a back end and a precision, described, checked, measured.", _ENGINE, asked)
     )
+    app.command(_group("bundle", "Bundles: described, checked, compared.", _BUNDLE, asked))
     app.command(_group("data", "Data sets: what a folder holds, and labels that nobody had to write.", _DATA, asked))
     _add(app, _COMMANDS, asked[:1])
     return app
@@ -85,6 +86,11 @@ _DATA = {
         "groknet.commands.data:query_pairs",
         "A log of searches, clicks, messages: photos with queries.",
     ),
+}
+_BUNDLE = {
+    "inspect": ("groknet.commands.bundle:inspect", "What a bundle holds: heads, labels, thresholds, files."),
+    "verify": ("groknet.commands.bundle:verify", "Checksums and parity photos, as a worker would at its start."),
+    "diff": ("groknet.commands.bundle:diff", "What changes for its users when another takes its place."),
 }
 _ENGINE = {
     "build": ("groknet.commands.engine:build", "Make an engine of a bundle, ahead of time."),
@@ -162,7 +168,7 @@ def _explain(error: Exception) -> tuple[str, Exit]:
 
 def _unknown(word: str) -> str:
     """What cyclopts would say itself, had it not to import every command to name the nearest."""
-    groups = {"run": _RUN, "dlq": _DLQ, "data": _DATA, "engine": _ENGINE}
+    groups = {"run": _RUN, "dlq": _DLQ, "bundle": _BUNDLE, "data": _DATA, "engine": _ENGINE}
     known = (*_COMMANDS, *groups, *(f"{group} {name}" for group, names in groups.items() for name in names))
     close = get_close_matches(word, known, n=1)
     meant = f"did you mean {close[0]}? " if close else ""

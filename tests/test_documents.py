@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from groknet.cli import _COMMANDS, _DATA, _DLQ, _ENGINE, _RUN
+from groknet.cli import _BUNDLE, _COMMANDS, _DATA, _DLQ, _ENGINE, _RUN
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
@@ -36,7 +36,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=ids)
 def test_commands_that_are_spelled_out_are_there(document: Path) -> None:
-    groups = {"run": _RUN, "dlq": _DLQ, "data": _DATA, "engine": _ENGINE}
+    groups = {"run": _RUN, "dlq": _DLQ, "bundle": _BUNDLE, "data": _DATA, "engine": _ENGINE}
     for command, more in re.findall(
         r"(?:^|`)groknet ([a-z-]+)(?: ([a-z-]+))?", document.read_text("utf-8"), re.MULTILINE
     ):

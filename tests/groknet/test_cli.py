@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from groknet.cli import _COMMANDS, _DATA, _DLQ, _ENGINE, _RUN
+from groknet.cli import _BUNDLE, _COMMANDS, _DATA, _DLQ, _ENGINE, _RUN
 from groknet.exits import MEANING, Exit
 from tests.groknet.conftest import Call
 
@@ -17,6 +17,7 @@ EVERY = [
     *([name] for name in (*_COMMANDS, "run", "dlq", "data", "engine")),
     *(["run", name] for name in _RUN),
     *(["dlq", name] for name in _DLQ),
+    *(["bundle", name] for name in _BUNDLE),
     *(["data", name] for name in _DATA),
     *(["engine", name] for name in _ENGINE),
 ]

@@ -23,8 +23,8 @@ class Report(TypedDict):
     photos: dict[str, int]
     heads: dict[str, Figures]
     queries: dict[str, Figures]
-    retrieval: dict[str, Figures]
-    bits: dict[str, Figures]
+    retrieval: dict[str, dict[str, float]]
+    bits: dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)

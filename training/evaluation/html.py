@@ -19,9 +19,11 @@ from schemas.errors import Invalid
 from training.evaluation import metrics
 from training.evaluation.evaluate import Measured
 from training.evaluation.plots import recall_plot, reliability_plot
-from training.evaluation.scoring import Figures, Neighbours, Scored
+from training.evaluation.scoring import Neighbours, Scored
 from training.readers import read_photo
 from training.table import Row
+
+Rows = Mapping[str, Mapping[str, float | None]]  # a line of figures a name
 
 SIDE = 112  # pixels of a picture's long side
 PAIRS = 10  # confusions of a head
@@ -52,7 +54,8 @@ def write_html(path: Path, found: Measured, data: Path, split: str) -> None:
     It holds small pictures of the worst errors, as they were measured on: who may see the photos may see it.
     """
     manifest, report = found.predicted.manifest, found.report
-    photos, parts = report["photos"], {"heads": report["heads"], "queries": report["queries"]}
+    photos = report["photos"]
+    parts: dict[str, Rows] = {"heads": report["heads"], "queries": report["queries"]}
     parts |= {"retrieval": report["retrieval"], "bits": report["bits"]}
     sections = [
         f"<h1>{escape(manifest.name)}</h1><p>Model <b>{escape(manifest.model_version)}</b>, epoch {manifest.epoch}, "
@@ -80,7 +83,7 @@ def write_html(path: Path, found: Measured, data: Path, split: str) -> None:
     part.replace(path)
 
 
-def _table(title: str, rows: Mapping[str, Figures]) -> str:
+def _table(title: str, rows: Rows) -> str:
     names = list(dict.fromkeys(name for figures in rows.values() for name in figures))
     head = "".join(f"<th>{name}</th>" for name in (title, *names))
     lines = [
@@ -159,7 +162,7 @@ def _retrieval(found: Measured, near: Neighbours, data: Path) -> str:
     bits = {
         int(name): value for name, figures in report["bits"].items() if (value := figures["recall_at_1"]) is not None
     }
-    plot = recall_plot(bits, report["retrieval"]["float"]["recall_at_1"] or 0.0, "Recall at 1 by bits of the hash")
+    plot = recall_plot(bits, report["retrieval"]["float"]["recall_at_1"], "Recall at 1 by bits of the hash")
     order = metrics.nearest(near.by_hash)[:, 0]
     lost = near.catalogue_ids[order] != near.photo_ids
     own = np.where(near.catalogue_ids[None, :] == near.photo_ids[:, None], near.by_hash, np.iinfo(np.int32).max)

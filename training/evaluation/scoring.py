@@ -143,7 +143,7 @@ def neighbours(predicted: Predicted, identity: str = IDENTITY) -> Neighbours | N
     )
 
 
-def retrieval(found: Neighbours) -> dict[str, Figures]:
+def retrieval(found: Neighbours) -> dict[str, dict[str, float]]:
     """`float` and `hash`: Recall@1/5/10 and mean average precision."""
     distances = {"float": found.by_float, "hash": found.by_hash}
     ids = (found.photo_ids, found.catalogue_ids)
@@ -157,12 +157,12 @@ def retrieval(found: Neighbours) -> dict[str, Figures]:
     }
 
 
-def by_bits(predicted: Predicted, found: Neighbours) -> dict[str, Figures]:
+def by_bits(predicted: Predicted, found: Neighbours) -> dict[str, dict[str, float]]:
     """Recall@1/5/10 by the first bits of the hash alone, by their number."""
     codes = predicted.predictions.hash
-    result: dict[str, Figures] = {}
+    result: dict[str, dict[str, float]] = {}
     for bits in PREFIXES:
         photos, catalogue = codes[found.photos, : bits // 8], codes[found.catalogue, : bits // 8]
         distance = metrics.hamming(photos, catalogue)
-        result[str(bits)] = {**metrics.recall(distance, found.photo_ids, found.catalogue_ids)}
+        result[str(bits)] = metrics.recall(distance, found.photo_ids, found.catalogue_ids)
     return result
