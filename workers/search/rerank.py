@@ -30,7 +30,8 @@ RULE = RerankRule()
 
 def hamming(codes: NDArray[np.uint8]) -> Distances:
     """Bits that differ between every two of the packed codes uint8 [n, bytes]: float32 [n, n]."""
-    return np.bitwise_count(codes[:, None] ^ codes[None]).sum(2, dtype=np.int32).astype(np.float32)
+    bits: Distances = np.bitwise_count(codes[:, None] ^ codes[None]).sum(2, dtype=np.int32).astype(np.float32)
+    return bits
 
 
 def k_reciprocal(distances: Distances, rule: RerankRule = RULE) -> NDArray[np.float64]:

@@ -2,8 +2,9 @@
 
 A neighbour at d bits has the weight exp(-(d - nearest) / SCALE_BITS); a category's *neighbour share* is its part of
 all their weight. *Own* is the calibrated probability of the head whose labels are the shop's categories: the one that
-knows the most of the neighbours' weight, and at least half of it. With it, the share of the vote is
-OWN_WEIGHT · own + (1 - OWN_WEIGHT) · neighbour share, scaled to add up to 1; without it, the neighbour share alone.
+knows the most of the neighbours' weight, and at least half of it; of equals the one with the fewest labels. With it,
+the share of the vote is OWN_WEIGHT · own + (1 - OWN_WEIGHT) · neighbour share, scaled to add up to 1; without it, the
+neighbour share alone. Equal shares stay in the order of the head, which calibration may have made equal.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Voting:
         self._values = {head.id: {label.id: label.value for label in head.labels} for head in choosing}
 
     def count(self, predictions: Predictions, ballots: Sequence[Ballot]) -> list[CategoryShare]:
-        """Every category that anybody names, best first, ties by name. Empty where no neighbour has a category."""
+        """Every category that anybody names, best first. Empty where no neighbour has a category."""
         weights = self._weights(ballots)
         total = sum(weights.values())
         if not total:
@@ -78,7 +79,8 @@ class Voting:
             )
             for category in {**shares, **own}
         ]
-        return sorted(counted, key=lambda one: (-one.share, one.category))
+        place = {category: i for i, category in enumerate(own)}
+        return sorted(counted, key=lambda one: (-one.share, place.get(one.category, len(place)), one.category))
 
     def _weights(self, ballots: Sequence[Ballot]) -> dict[Ballot, float]:
         """Of the VOTERS nearest that have a category."""
@@ -87,17 +89,18 @@ class Voting:
 
     def _own(self, predictions: Predictions, shares: Mapping[str, float]) -> dict[str, float]:
         """Category, as the shop writes it where a neighbour has it, to the probability that the photo alone gives."""
-        best: tuple[float, str] = (0.0, "")
+        best: tuple[float, int, str] = (0.0, 0, "")
         for head, texts in self._texts.items():
             known = sum(share for category, share in shares.items() if _label(category, texts) is not None)
-            if head in predictions and known > best[0] + 1e-9:
-                best = (known, head)
-        if best[0] < _KNOWN:
+            if head in predictions:
+                best = max(best, (round(known, _DIGITS), -len(texts), head))
+        known, _, head = best
+        if known < _KNOWN:
             return {}
-        texts = self._texts[best[1]]
+        texts = self._texts[head]
         written = {_label(category, texts): category for category in sorted(shares, key=lambda c: shares[c])}
-        values = self._values[best[1]]  # a label of another model's may be unknown
-        return {written.get(p.label, values[p.label]): p.probability for p in predictions[best[1]] if p.label in values}
+        values = self._values[head]  # a label of another model's may be unknown
+        return {written.get(p.label, values[p.label]): p.probability for p in predictions[head] if p.label in values}
 
 
 def _texts(head: Head) -> dict[str, str]:

@@ -144,7 +144,8 @@ def rig(home: Path, bundle: Path | None = None, **settings: Any) -> Iterator[Rig
 
 @contextmanager
 def served(made: Rig, **settings: Any) -> Iterator[Rig]:
-    """The service alone, over what the rig has."""
+    """The service alone, over what the rig has, in the place of the one before."""
+    before = {name: value for name, value in vars(made).items() if name in {"server", "health"}}
     urls = [made.indexer.server.url]
     chosen = SearchSettings(**({"port": 0, "indexer_urls": urls, "probe_interval_s": 0.05} | settings))
     made.health = Health()
@@ -154,3 +155,4 @@ def served(made: Rig, **settings: Any) -> Iterator[Rig]:
         yield made
     finally:
         made.server.stop()
+        vars(made).update(before)

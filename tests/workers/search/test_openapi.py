@@ -10,7 +10,7 @@ import pytest
 from starlette.routing import Route
 
 from tests.workers.indexer.running import Running
-from tests.workers.search.rig import HTTP, Rig, photo
+from tests.workers.search.rig import HTTP, Rig, photo, served
 from workers.search import SearchSettings, build_search
 from workers.search.openapi import describe
 from workers.serving import Health
@@ -30,7 +30,7 @@ def _check(method: str, path: str, status: int, headers: Any, body: bytes) -> No
     assert media_type in content
     if media_type.endswith("json"):
         jsonschema.validate(json.loads(body), _schema(content[media_type]["schema"]))
-    if status == 503 and path.startswith("/v1/"):
+    if status in (429, 503) and path.startswith("/v1/"):
         assert int(headers["retry-after"]) >= 1
 
 
@@ -56,6 +56,22 @@ def test_the_served_document_is_this_one(shop):
         (("post", "/v1/search"), "/v1/search?k=3", b"no photo", 415),
         (("post", "/v1/search"), "/v1/search?k=0", photo(1), 422),
         (("post", "/v1/search"), "/v1/search", b"\0" * 10_000_001, 413),
+        (("post", "/v1/search"), "/v1/search?box=0.1,0.2,0.9,1&rerank=true", photo(1), 200),
+        (("post", "/v1/search"), "/v1/search?box=0", photo(1), 422),
+        (("post", "/v1/search"), "/v1/search?category=things&state=active", b'{"listing_id": "shop/2"}', 200),
+        (("post", "/v1/search"), "/v1/search", b'{"listing_id": "none"}', 404),
+        (("post", "/v1/search"), "/v1/search", b"{", 400),
+        (("post", "/v1/predict"), "/v1/predict", photo(1), 200),
+        (("post", "/v1/predict"), "/v1/predict?box=0,0,0.5,0.5", photo(1), 200),
+        (("post", "/v1/predict"), "/v1/predict", b"no photo", 415),
+        (("get", "/v1/listings/{listing_id}/similar"), "/v1/listings/shop/2/similar?k=3", None, 200),
+        (("get", "/v1/listings/{listing_id}/similar"), "/v1/listings/none/similar", None, 404),
+        (("get", "/v1/listings/{listing_id}/similar"), "/v1/listings/shop/2/similar?k=0", None, 422),
+        (("get", "/v1/listings/{listing_id}/duplicates"), "/v1/listings/shop/2/duplicates?radius=64", None, 200),
+        (("get", "/v1/listings/{listing_id}/duplicates"), "/v1/listings/shop/2/duplicates?radius=999", None, 422),
+        (("post", "/v1/listings:batch"), "/v1/listings:batch", b'{"listing_ids": ["shop/2", "none"]}', 200),
+        (("post", "/v1/listings:batch"), "/v1/listings:batch", b'{"listing_ids": []}', 422),
+        (("post", "/v1/listings:batch"), "/v1/listings:batch", b"{", 400),
         (("get", "/v1/listings/{listing_id}"), "/v1/listings/shop/2", None, 200),
         (("get", "/v1/listings/{listing_id}"), "/v1/listings/none", None, 404),
         (("get", "/v1/listings/{listing_id}"), "/v1/listings/a%20b", None, 422),
@@ -75,7 +91,8 @@ def test_the_served_document_is_this_one(shop):
 )
 def test_answers_are_as_described(shop: Rig, route, url, body, status):
     method, path = route
-    headers = {"content-type": "image/jpeg"} if body else {}
+    json_body = body is not None and body.startswith(b"{")
+    headers = {"content-type": "application/json" if json_body else "image/jpeg"} if body else {}
     answer = HTTP.request(method.upper(), shop.server.url + url, body=body, headers=headers)
     assert answer.status == status
     _check(method, path, answer.status, answer.headers, answer.data)
@@ -86,12 +103,26 @@ def test_every_example_fits_its_schema():
     for item in DOCUMENT["paths"].values():
         for operation in item.values():
             assert operation["summary"]
-            for response in operation["responses"].values():
-                for content in response.get("content", {}).values():
+            for part in (*operation["responses"].values(), operation.get("requestBody", {})):
+                for content in part.get("content", {}).values():
                     if "example" in content:
                         jsonschema.validate(content["example"], _schema(content["schema"]))
                         examples += 1
     assert examples >= 20
+
+
+def test_every_route_says_what_a_stranger_and_a_hasty_client_get(shop):
+    paths = [(path, method) for path, item in DOCUMENT["paths"].items() for method in item if path.startswith("/v1/")]
+    assert len(paths) == 8
+    for limits, status in (({"tokens": ["only-for-those-who-know-it"]}, 401), ({"rate_per_s": 1e-6}, 429)):
+        with served(shop, rate_burst=1.0, **limits):
+            for _ in range(11):
+                HTTP.request("GET", shop.server.url + "/v1/recent")
+            for path, method in paths:
+                url = shop.server.url + path.replace("{listing_id}", "shop/2")
+                answer = HTTP.request(method.upper(), url)
+                assert answer.status == status, path
+                _check(method, path, status, answer.headers, answer.data)
 
 
 def test_a_schema_that_does_not_fit_is_noticed(shop):

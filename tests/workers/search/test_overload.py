@@ -182,7 +182,8 @@ def test_an_index_of_another_epoch_is_refused(gated, tmp_path):
 
     made.engine = Other(gate.inner)
     with served(made):
-        until(lambda: made.health.ready)
+        until(lambda: "ffffffffffff" in made.health.waiting_for)
+        assert made.get("/readyz")[0] == 503
         status, answer = made.search(photo(1))
         assert (status, answer["type"]) == (503, "urn:groknet:problem:epoch-mismatch")
 

@@ -1,0 +1,202 @@
+"""What the vote, the re-ranking and the rule of kinds do: `python -m benchmarks.search_quality --data FOLDER`.
+
+The shop's listings are the catalogue pictures of grocery products, or in-store photos of them; the queries are photos
+of the test split. Weights are chosen on photos of the validation split. Nothing here goes over HTTP: that the service
+answers the same is tests/workers/search/test_catalogue.py's to prove.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.report import page, table, versions
+from engines.recognition import RecognitionEngine, build_engine
+from groknet.config import demo_bundle
+from schemas.manifest import Manifest
+from schemas.predictions import Predictions
+from training.evaluation import predict
+from training.table import Row, is_catalogue, read_rows
+from workers.search import rerank
+from workers.search.kinds import Kinds
+from workers.search.photos import RERANKED
+from workers.search.vote import RULE, Ballot, VoteRule, Voting
+
+WEIGHTS = (0.0, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0)
+SCALES = (4.0, 8.0, 12.0, 18.0, 27.0)
+KS = (1, 5, 10)
+KINDS = {"grocery": {"grocery"}, "fashion": {"fashion", "clothing"}, "clothing": {"fashion", "clothing"}}
+NOTE = """*own*: the best label of the head for that column. *neighbours*: the vote of the twenty nearest listings
+alone. *vote*: both, as the service counts them. Listings carry the column's text as their category."""
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Photos with what the engine says of them."""
+
+    rows: list[Row]
+    predictions: list[Predictions]
+    codes: NDArray[np.uint8]
+
+
+def recognised(engine: RecognitionEngine, folder: Path, rows: Sequence[Row]) -> Photos:
+    """All of the rows through the engine."""
+    found = predict(engine, folder, rows)
+    said = [found.predictions.row(i, engine.manifest) for i in range(len(found.rows))]
+    return Photos(found.rows, said, found.predictions.hash)
+
+
+def nearest(query: NDArray[np.uint8], listings: Photos, count: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """The places of the `count` nearest listings, nearest first, ties by place, and their distances."""
+    distance = np.bitwise_count(listings.codes ^ query).sum(1, dtype=np.int64)
+    order = np.argsort(distance, kind="stable")[:count]
+    return order, distance[order]
+
+
+def recall(queries: Photos, listings: Photos, *, reranked: bool) -> dict[int, float]:
+    """Share of queries with their product among the first k listings."""
+    hits = dict.fromkeys(KS, 0)
+    for row, code in zip(queries.rows, queries.codes, strict=True):
+        order, _ = nearest(code, listings, RERANKED)
+        if reranked:
+            distances = rerank.hamming(np.concatenate([code[None], listings.codes[order]]))
+            order = order[np.argsort(rerank.k_reciprocal(distances), kind="stable")]
+        for k in KS:
+            hits[k] += row["product"] in {listings.rows[i]["product"] for i in order[:k]}
+    return {k: hit / len(queries.rows) for k, hit in hits.items()}
+
+
+def ballots(queries: Photos, listings: Photos, column: str) -> list[list[Ballot]]:
+    """For each query the listings that would vote."""
+    found = []
+    for code in queries.codes:
+        order, distances = nearest(code, listings, 20)
+        found.append(
+            [Ballot(f"{i:06}", listings.rows[i][column], int(d)) for i, d in zip(order, distances, strict=True)]
+        )
+    return found
+
+
+def accuracy(voting: Voting, queries: Photos, votes: Sequence[list[Ballot]], column: str) -> float:
+    """Share of queries whose best category is right."""
+    best = [voting.count(said, cast)[0].category for said, cast in zip(queries.predictions, votes, strict=True)]
+    return float(np.mean([a == row[column] for a, row in zip(best, queries.rows, strict=True)]))
+
+
+def fitted(manifest: Manifest, cases: Iterable[tuple[Photos, Sequence[list[Ballot]], str]]) -> tuple[VoteRule, float]:
+    """The rule that is right most often, over all cases; the smaller weight and scale of equals."""
+    given = list(cases)
+    rules = [VoteRule(own_weight=w, scale_bits=s) for w in WEIGHTS for s in SCALES]
+    scores = [np.mean([accuracy(Voting(manifest, rule), *case) for case in given]) for rule in rules]
+    at = int(np.argmax(scores))
+    return rules[at], float(scores[at])
+
+
+def own(queries: Photos, head: str, column: str, manifest: Manifest) -> float:
+    """Top-1 of the head alone."""
+    values = {label.id: label.value for label in manifest.head(head).labels}
+    return float(
+        np.mean([values[p[head][0].label] == r[column] for p, r in zip(queries.predictions, queries.rows, strict=True)])
+    )
+
+
+def vote_and_rerank(engine: RecognitionEngine, folder: Path, cap: int) -> str:
+    """Grocery photos among catalogue pictures, and among in-store photos."""
+    rows = read_rows(folder)
+    of = {split: [r for r in rows if not is_catalogue(r) and r["split"] == split] for split in ("train", "val", "test")}
+    catalogue = recognised(engine, folder, [row for row in rows if is_catalogue(row)])
+    photos = {split: recognised(engine, folder, _some(chosen, cap)) for split, chosen in of.items()}
+    shops = {"catalogue pictures": catalogue, "in-store photos": photos["train"]}
+    manifest = engine.manifest
+    cases = [
+        (photos["val"], ballots(photos["val"], listings, column), column)
+        for listings in shops.values()
+        for column in ("product", "coarse")
+    ]
+    best, score = fitted(manifest, cases)
+    votes, ranks = [], []
+    for shop, listings in shops.items():
+        for column in ("product", "coarse"):
+            cast = ballots(photos["test"], listings, column)
+
+            def share(rule: VoteRule, cast: Sequence[list[Ballot]] = cast, column: str = column) -> str:
+                return f"{accuracy(Voting(manifest, rule), photos['test'], cast, column):.3f}"
+
+            alone = own(photos["test"], f"grocery.{column}", column, manifest)
+            near = VoteRule(own_weight=0.0, scale_bits=RULE.scale_bits)
+            votes.append([shop, len(listings.rows), column, f"{alone:.3f}", share(near), share(RULE), share(best)])
+        for name, on in (("by distance", False), ("k-reciprocal", True)):
+            found = recall(photos["test"], listings, reranked=on)
+            ranks.append([shop, len(listings.rows), name, *(f"{found[k]:.3f}" for k in KS)])
+    chosen = f"own weight {best.own_weight:g}, scale {best.scale_bits:g} bits"
+    ours = f"own weight {RULE.own_weight:g}, scale {RULE.scale_bits:g} bits"
+    header = ["listings", "of them", "category", "own", "neighbours", f"vote ({ours})", "vote (best on validation)"]
+    return "\n\n".join(
+        [
+            f"## Category by vote\n{len(photos['test'].rows)} test photos, share whose best category is right. {NOTE}",
+            table(header, votes),
+            f"On {len(photos['val'].rows)} validation photos the best rule is {chosen} (mean {score:.3f}).",
+            "## Order of the listings\nShare of the same photos with their product among the first.",
+            table(["listings", "of them", "order", *(f"R@{k}" for k in KS)], ranks),
+        ]
+    )
+
+
+def kinds(engine: RecognitionEngine, data: Path, cap: int) -> str:
+    """What heads of other kinds of product offer, before and after the rule."""
+    manifest = engine.manifest
+    of = {head.id: head.datasets[0] for head in manifest.heads if len(head.datasets) == 1}
+    rule, rows = Kinds(manifest), []
+    for name, right in KINDS.items():
+        chosen = [r for r in read_rows(data / name) if not is_catalogue(r) and r["split"] == "test"]
+        photos = recognised(engine, data / name, _some(chosen, cap))
+        wrong, kept, silenced = [], 0, 0
+        for said in photos.predictions:
+            shown = rule.shown(said)
+            wrong += [head in shown for head, kind in of.items() if said[head][0].offered and kind not in right]
+            kept += any(kind == name and head in shown for head, kind in of.items())
+            silenced += not any(head in shown for head in of)
+        n = len(photos.predictions)
+        rows.append(
+            [name, n, f"{len(wrong) / n:.2f}", f"{sum(wrong) / n:.2f}", f"{kept / n:.3f}", f"{silenced / n:.3f}"]
+        )
+    header = ["photos of", "photos", "wrong offers a photo", "with the rule", "own kind listened to", "no kind at all"]
+    about = "Best labels that heads of another kind of product offer (fashion and clothing count as one kind)."
+    return f"## Kinds of product\n{about}\n\n{table(header, rows)}"
+
+
+def _some(rows: Sequence[Row], cap: int) -> list[Row]:
+    return list(rows) if len(rows) <= cap else random.Random(0).sample(list(rows), cap)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print the page, or write it where --page says."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.search_quality", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with grocery/, fashion/ and clothing/")
+    parser.add_argument("--bundle", type=Path, default=demo_bundle(), help="default: the demo bundle")
+    parser.add_argument("--photos", type=int, default=100_000, help="at most so many of each split")
+    parser.add_argument("--page", type=Path, help="write a Markdown page")
+    options = parser.parse_args(arguments)
+    engine = build_engine(options.bundle)
+    parts: list[Callable[[], str]] = [
+        lambda: vote_and_rerank(engine, options.data / "grocery", options.photos),
+        lambda: kinds(engine, options.data, options.photos),
+    ]
+    body = f"Bundle {engine.manifest.model_version}.\n\n" + "\n\n".join(part() for part in parts)
+    engine.close()
+    command = "python -m benchmarks.search_quality --data DATA"
+    text = page("Search: vote, re-ranking, kinds", command, versions("numpy", "onnxruntime"), body)
+    if options.page:
+        options.page.write_text(text)
+    sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    main()
