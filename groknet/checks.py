@@ -60,6 +60,7 @@ def all_checks(home: Home, bundle: Path | None) -> Iterator[Check]:
     yield Check(check="configuration", state="ok", detail=str(source))
     yield _home(home)
     yield _bundle(loaded)
+    yield _jpegs(loaded)
     yield _port(loaded, "stream", loaded.config.stream.url, _ask_stream)
     yield _port(loaded, "store", loaded.config.store.url, _ask_store)
     for name in WORKERS:
@@ -146,6 +147,20 @@ def _bundle(loaded: Loaded) -> Check:
         remedy = "give another bundle with --bundle, or make it again with `groknet export`"
         return Check(check="bundle", state="failed", detail=str(error), remedy=remedy)
     return Check(check="bundle", state="ok", detail=f"{what}; checksums and parity vectors match")
+
+
+def _jpegs(loaded: Loaded) -> Check:
+    """Whether the tagger's JPEG decoder can be opened here; it decodes a known photo as it opens."""
+    name = loaded.config.tagger.jpeg_decoder
+    try:
+        from engines.pixels import open_jpeg_decoder
+
+        open_jpeg_decoder(name)
+    except GroknetError as error:
+        return Check(
+            check="jpeg decoder", state="failed", detail=str(error), remedy="set tagger.jpeg_decoder to pillow"
+        )
+    return Check(check="jpeg decoder", state="ok", detail=name)
 
 
 def _port(loaded: Loaded, name: str, url: str, ask: Callable[[Loaded], str]) -> Check:

@@ -169,6 +169,17 @@ def test_the_doctor_knows_every_extra_that_runs_something(
     assert "not published for" in found["packages [rtx]"]["detail"]
 
 
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU here")
+def test_the_doctor_tries_the_jpeg_decoder(groknet: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROKNET__TAGGER__JPEG_DECODER", "nvimgcodec")
+    answer = groknet("doctor", "--home", tmp_path, "--json")
+    found = {line["check"]: line for line in answer.lines}["jpeg decoder"]
+    assert (answer.code, found["state"]) == (Exit.FAILED, "failed")
+    assert found["detail"].startswith("jpeg_decoder: nvimgcodec")
+    monkeypatch.setenv("GROKNET__TAGGER__JPEG_DECODER", "jpegtran")
+    assert "jpeg_decoder" in groknet("config", "--home", tmp_path).err
+
+
 def test_a_fault_of_ours_is_a_sentence_too(groknet: Call, tmp_path: Path) -> None:
     (tmp_path / "store.db").mkdir()
     answer = groknet("show", "--home", tmp_path, "x")
