@@ -1,0 +1,108 @@
+"""Hashes like those of a catalogue, as many as one likes: what `benchmarks.index` fills its indexes with.
+
+A photo is a point in a space of few dimensions: a kind (mugs, say), a product of that kind, a photo of that product,
+each a Gaussian step smaller than the one before, the last of varying length. Its hash says on which side of 256 random
+planes it lies, which is what a hash layer does to an embedding. Few dimensions make far photos differ in widely varying
+numbers of bits, the three steps make near ones near. `FITTED` was chosen so that distances of 5,000 hashes agree with
+`REAL`, those of 5,000 photos of three catalogues by the demo bundle; the benchmark prints both.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.report import DEMO
+from engines.pixels import decode
+from engines.recognition import build_engine
+from schemas.errors import Invalid
+
+Codes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+_CHUNK = 1 << 17
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+RANKS = (1, 10, 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Steps are standard deviations, the first (kinds among one another) being 1."""
+
+    dimensions: int
+    kinds: int
+    product_step: float
+    photo_step: float
+    spread: float
+    """Of the logarithm of a photo's own step."""
+    photos_a_product: float
+    """Mean of a geometric distribution."""
+
+
+FITTED = Shape(dimensions=24, kinds=120, product_step=0.45, photo_step=0.25, spread=0.6, photos_a_product=8)
+
+REAL: dict[str, tuple[int, ...]] = {}
+
+
+class Generator:
+    """Deterministic by seed. Photos and queries come from the same products."""
+
+    def __init__(self, shape: Shape, photos: int, seed: int = 0) -> None:
+        self._shape = shape
+        rng = np.random.default_rng(seed)
+        self._planes = rng.standard_normal((shape.dimensions, 256), np.float32)
+        kinds = rng.standard_normal((shape.kinds, shape.dimensions), np.float32)
+        count = max(1, round(photos / shape.photos_a_product))
+        kind = rng.integers(0, shape.kinds, count)
+        steps = rng.standard_normal((count, shape.dimensions), np.float32)
+        self._products = kinds[kind] + np.float32(shape.product_step) * steps
+        weights = rng.geometric(1 / shape.photos_a_product, count).astype(np.float64)
+        self._weights = np.cumsum(weights) / weights.sum()
+
+    def codes(self, count: int, seed: int) -> Codes:
+        """uint8 [count, 32], photos of random products."""
+        rng = np.random.default_rng(seed)
+        return np.concatenate([*self._chunks(count, rng)])
+
+    def _chunks(self, count: int, rng: np.random.Generator) -> Iterator[Codes]:
+        for first in range(0, count, _CHUNK):
+            n = min(_CHUNK, count - first)
+            product = self._weights.searchsorted(rng.random(n))
+            step = self._shape.photo_step * np.exp(self._shape.spread * rng.standard_normal((n, 1), np.float32))
+            noise = rng.standard_normal((n, self._shape.dimensions), np.float32)
+            points = self._products[product] + step.astype(np.float32) * noise
+            yield np.packbits(points @ self._planes > 0, axis=1)
+
+
+def distances(codes: Codes, seed: int = 0) -> dict[str, tuple[int, ...]]:
+    """Quantiles of the distance of two random photos, and of a photo to its 1st, 10th and 100th neighbour."""
+    rng = np.random.default_rng(seed)
+    asked = codes[rng.choice(len(codes), min(1000, len(codes)), replace=False)]
+    found = np.bitwise_count(asked[:, None].view(np.uint64) ^ codes[None].view(np.uint64)).sum(2, dtype=np.int16)
+    found.sort(axis=1)
+    rows = {"two photos": found[:, 1:]} | {f"neighbour {rank}": found[:, rank] for rank in RANKS}
+    return {name: tuple(int(q) for q in np.quantile(row, QUANTILES)) for name, row in rows.items()}
+
+
+def real_hashes(data: Path, count: int, bundle: Path = DEMO) -> Codes:
+    """Hashes uint8 [count, 32] of photos under a folder, evenly drawn of all; some seconds a thousand."""
+    files = sorted(path for path in data.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    chosen = np.random.default_rng(0).choice(len(files), min(count, len(files)), replace=False)
+    engine = build_engine(bundle, threads=os.cpu_count())
+    codes, batch = [], []
+    try:
+        for i in sorted(chosen.tolist()):
+            try:
+                batch.append(decode(files[i].read_bytes(), engine.manifest.preprocess))
+            except Invalid:
+                continue
+            if len(batch) == 8:
+                codes.append(engine.infer(np.stack(batch)).hash)
+                batch = []
+    finally:
+        engine.close()
+    return np.concatenate(codes)

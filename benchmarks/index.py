@@ -1,0 +1,340 @@
+"""The live index at a size, while it is updated: latencies, recall, bytes, pauses, restart; beside others.
+
+`python -m benchmarks.index --codes 1000000 --data FOLDER --out docs/benchmarks/index.md` makes the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.hash_generator import FITTED, QUANTILES, REAL, Codes, Generator, distances, real_hashes
+from benchmarks.index_rivals import rivals
+from benchmarks.report import page, parser, table, versions, write_page
+from engines.similarity import HashIndex, IndexLimits, Where
+from engines.similarity._directory import Directory, Entry, build_directory
+from engines.similarity._flat import FlatCodes
+from engines.similarity._ivf import learn
+from engines.similarity._parts import ALIVE, Sealed
+from engines.similarity._profiles import Profile
+from schemas.hashes import HashMessage, ImageHash
+
+EPOCH = "0123456789ab"
+K = 10
+UPDATES_A_S = 500  # listings, of 1 to 5 photos
+PHOTOS = 3  # of a listing, in the mean
+QUERIES = 500
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Measured:
+    """One index under updates: seconds of each search and update, and what else was seen."""
+
+    name: str
+    searches: list[float] = field(default_factory=list)
+    updates: list[float] = field(default_factory=list)
+    late: float = 0.0
+    merges: int = 0
+    recall: float = 0.0
+    bytes_a_code: float = 0.0
+    resident: float = 0.0
+    restart_s: float = 0.0
+    snapshot_s: float = 0.0
+
+
+def listings(count: int, rng: np.random.Generator) -> list[Entry]:
+    """Listings of 1 to 5 photos, `count` photos in all."""
+    sizes = rng.integers(1, 2 * PHOTOS, count)
+    ends = np.cumsum(sizes)
+    sizes = sizes[: int(ends.searchsorted(count)) + 1]
+    sizes[-1] -= max(0, int(sizes.sum()) - count)
+    names = tuple(str(i) for i in range(2 * PHOTOS))
+    return [Entry(f"shop/{n:08d}", 1, n % 4, names[:size]) for n, size in enumerate(sizes.tolist()) if size]
+
+
+def filled(codes: Codes, directory: Directory, limits: IndexLimits) -> HashIndex:
+    """An index whose main part holds these codes; built as a merge would build it."""
+    held = learn(codes, limits) if len(codes) >= limits.exact_below else FlatCodes(codes, limits)
+    index = HashIndex(EPOCH, limits)
+    profiles = [Profile("m1", state, category) for state in ("active", "sold") for category in ("mug", "cup")]
+    part = Sealed(directory, held, np.full(len(directory), ALIVE, np.uint32))
+    index._listings.fill(profiles, [part], [])
+    return index
+
+
+class Updates(threading.Thread):
+    """A writer that keeps to its pace: new listings, changed and removed ones, a third of each kind."""
+
+    def __init__(self, index: HashIndex, codes: Codes, known: int, measured: Measured) -> None:
+        super().__init__(daemon=True)
+        self._index, self._codes, self._known, self._measured = index, codes, known, measured
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        rng, began, at = np.random.default_rng(5), time.perf_counter(), 0
+        while not self.stop.is_set():
+            for _ in range(10):
+                kind, one = int(rng.integers(3)), int(rng.integers(self._known))
+                name = f"new/{at}" if kind == 0 else f"shop/{one:08d}"
+                message = self._message(name, at + 2, rng)
+                start = time.perf_counter()
+                if kind == 2:
+                    self._index.remove(name, at + 2)
+                else:
+                    self._index.apply(message)
+                self._measured.updates.append(time.perf_counter() - start)
+                at += 1
+            ahead = began + at / UPDATES_A_S - time.perf_counter()
+            self._measured.late = max(self._measured.late, -ahead)
+            time.sleep(max(0.0, ahead))
+
+    def _message(self, name: str, at: int, rng: np.random.Generator) -> HashMessage:
+        rows = rng.integers(len(self._codes), size=int(rng.integers(1, 2 * PHOTOS)))
+        images = [ImageHash(image_id=str(i), hash=self._codes[row].tobytes().hex()) for i, row in enumerate(rows)]
+        return HashMessage(
+            listing_id=name,
+            event_time=at,
+            epoch=EPOCH,
+            model_version="m1",
+            state="active",
+            category="mug",
+            images=images,
+        )
+
+
+def under_updates(index: HashIndex, name: str, world: World, known: int) -> Measured:
+    """Search one hash after another while a writer keeps its pace; at least one merge of all parts falls into it."""
+    measured = Measured(name)
+    before = index._listings.view.sealed
+    writer = Updates(index, world.fresh, known, measured)
+    writer.start()
+    asked, seconds = world.asked, world.seconds
+    began, n, whole = time.perf_counter(), 0, False
+    while (spent := time.perf_counter() - began) < seconds:
+        if spent > seconds / 3 and not whole:
+            whole = _begin_whole(index)
+        start = time.perf_counter()
+        index.search(asked[n % len(asked)][None], K, epoch=EPOCH)
+        measured.searches.append(time.perf_counter() - start)
+        n += 1
+        now = index._listings.view.sealed
+        measured.merges += now != before
+        before = now
+    writer.stop.set()
+    writer.join()
+    index.settle()
+    return measured
+
+
+def _begin_whole(index: HashIndex) -> bool:
+    """Begin a merge of all parts as the index itself would; False while another one is under way."""
+    with index._lock:
+        if index._merge is not None:
+            return False
+        index._begin(whole=True)
+    threading.Thread(target=index._finish_beside, daemon=True).start()
+    return True
+
+
+def recall(found: Callable[[Codes, int], npt.NDArray[np.int64]], asked: Codes, truth: npt.NDArray[np.int64]) -> float:
+    """Share of the k found that are no farther than the true k-th neighbour."""
+    hits = 0
+    for code, farthest in zip(asked, truth, strict=True):
+        answer = found(code[None], K)
+        hits += int(((answer >= 0) & (answer <= farthest)).sum())
+    return hits / (K * len(asked))
+
+
+def exact(codes: Codes, asked: Codes) -> npt.NDArray[np.int64]:
+    """Distance of the true k-th neighbour of each."""
+    import faiss
+
+    flat = faiss.IndexBinaryFlat(256)
+    flat.add(codes)
+    return np.asarray(flat.search(asked, K)[0][:, -1], np.int64)
+
+
+def living(index: HashIndex) -> Codes:
+    """Every code that a search can find."""
+    view = index._listings.view
+    parts = []
+    for part in view.sealed:
+        rows = np.arange(len(part.codes))
+        parts.append(part.codes.take(rows[part.died[part.directory.slots_of(rows)] > view.generation]))
+    for tail in view.tails:
+        parts.append(tail.codes[: tail.count][tail.died[: tail.count] > view.generation])
+    return np.concatenate(parts)
+
+
+def ours(codes: Codes, directory: Directory, limits: IndexLimits, name: str, world: World) -> Measured:
+    """Build, update, search, compare, write, read back."""
+    resident = _resident()
+    index = filled(codes, directory, limits)
+    resident = _resident() - resident
+    measured = under_updates(index, name, world, len(directory))
+    measured.resident = resident / len(codes) + directory.nbytes / len(codes)  # the columns were there before
+
+    measured.recall = recall(
+        partial(_distances, index), world.asked[:QUERIES], exact(living(index), world.asked[:QUERIES])
+    )
+    measured.bytes_a_code = index.nbytes / sum(len(part.codes) for part in index._listings.view.sealed)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "s"
+        index.snapshot(path, {})
+        index.remove("shop/00000000", 2**40)
+        start = time.perf_counter()
+        index.snapshot(path, {})
+        measured.snapshot_s = time.perf_counter() - start
+        size = len(index)
+        del index
+        start = time.perf_counter()
+        restored, _ = HashIndex.restore(path, EPOCH, limits)
+        restored.search(world.asked[:1], K, epoch=EPOCH)
+        measured.restart_s = time.perf_counter() - start
+        if len(restored) != size:
+            raise RuntimeError("the snapshot lost codes")
+    return measured
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What all are asked, and what arrives."""
+
+    asked: Codes
+    fresh: Codes
+    seconds: float
+
+
+def _distances(index: HashIndex, code: Codes, k: int) -> npt.NDArray[np.int64]:
+    return np.array([n.distance for n in index.search(code, k, epoch=EPOCH)[0]], np.int64)
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def _ms(seconds: list[float] | Floats, quantile: float) -> str:
+    return f"{1000 * float(np.quantile(seconds, quantile)):.2f}"
+
+
+def _timed(search: Callable[[], object], times: int) -> Floats:
+    spent = []
+    for _ in range(times):
+        start = time.perf_counter()
+        search()
+        spent.append(time.perf_counter() - start)
+    return np.array(spent)
+
+
+def thresholds(codes: Codes, asked: Codes) -> str:
+    """Median milliseconds of one search by the kind of the part, at growing sizes."""
+    rows = []
+    sizes = [n for n in (10_000, 100_000, 250_000, 500_000, 1_000_000) if n <= len(codes)]
+    for n in sizes:
+        flat = FlatCodes(codes[:n], IndexLimits(multihash_from=10**9))
+        hashed = FlatCodes(codes[:n], IndexLimits(multihash_from=1))
+        lists = learn(codes[:n], IndexLimits())
+        cells = []
+        for search in _searches(flat, hashed, lists):
+            spent = [float(np.median(_timed(lambda s=search, q=q: s(q), 3))) for q in asked[:50, None]]  # type: ignore[misc]
+            cells.append(f"{1000 * float(np.median(spent)):.2f}")
+        rows.append([f"{n:,}", *cells])
+    return table(["codes", "exact, 10", "lists, 10", "exact, radius 12", "multi-hash, radius 12"], rows)
+
+
+def _searches(flat: FlatCodes, hashed: FlatCodes, lists: object) -> Iterator[Callable[[Codes], object]]:
+    yield lambda code: flat.search(code, 84)
+    yield lambda code: lists.search(code, 84)  # type: ignore[attr-defined]
+    yield lambda code: flat.within(code, 12)
+    yield lambda code: hashed.within(code, 12)
+
+
+def filters(codes: Codes, directory: Directory, asked: Codes) -> str:
+    """Milliseconds of a search with a filter that admits a half and none of the listings."""
+    index = filled(codes, directory, IndexLimits(exact_below=1))
+    rows = []
+    for text, where in (("none", None), ("half", Where(frozenset({"mug"}))), ("nothing", Where(frozenset({"hat"})))):
+        spent = _timed(lambda w=where: index.search(asked[:1], K, epoch=EPOCH, where=w), 50)  # type: ignore[misc]
+        rows.append([text, _ms(spent, 0.5), f"{1000 * spent.max():.2f}"])
+    return table(["filter admits", "median ms", "slowest ms (the first)"], rows)
+
+
+def likeness(real: dict[str, tuple[int, ...]], made: dict[str, tuple[int, ...]]) -> str:
+    """Quantiles of distances, real beside generated."""
+    rows = []
+    for name, generated in made.items():
+        rows.append([name, "real", *real[name]])
+        rows.append(["", "generated", *generated])
+    return table(["bits between", "", *(f"{q:.0%}" for q in QUANTILES)], rows)
+
+
+def body(options: argparse.Namespace) -> str:
+    """The page below its head."""
+    real = distances(real_hashes(options.data, 5000)) if options.data else REAL
+    small = Generator(FITTED, 5000).codes(5000, 1)
+    rng = np.random.default_rng(0)
+    generator = Generator(FITTED, options.codes)
+    codes = generator.codes(options.codes, 2)
+    world = World(generator.codes(2000, 3), generator.codes(100_000, 4), options.seconds)
+    directory, _ = build_directory(listings(options.codes, rng))
+    kinds = [("lists", IndexLimits(exact_below=1))]
+    if options.codes <= 2_000_000:
+        kinds.insert(0, ("exact", IndexLimits(exact_below=10**9, multihash_from=10**9)))
+    rows, lists = [], 2 ** max(1, round(np.log2(options.codes) / 2))
+    for name, limits in kinds:
+        m = ours(codes, directory, limits, name, world)
+        during = [_ms(m.searches, 0.5), _ms(m.searches, 0.99), f"{1000 * max(m.searches):.1f}"]
+        pauses = f"{1000 * max(m.updates):.1f}"
+        cost = [f"{m.bytes_a_code:.1f}", f"{m.resident:.0f}"]
+        times = [f"{m.snapshot_s:.2f}", f"{m.restart_s:.2f}"]
+        rows.append([f"GrokNet, {name}", *during, f"{m.recall:.3f}", *cost, pauses, m.merges, *times])
+    head = ["index", "p50 ms", "p99 ms", "longest ms", "R@10", "bytes a code", "resident", "longest update ms"]
+    others, truth = [], exact(codes, world.asked[:QUERIES])
+    for rival in rivals(codes, lists, max(32, lists // 32)):
+        spent = [float(_timed(lambda q=q, r=rival: r.search(q, K), 1)[0]) for q in world.asked[:, None]]  # type: ignore[misc]
+        found = recall(rival.search, world.asked[:QUERIES], truth)
+        quick = [_ms(spent, 0.5), _ms(spent, 0.99), f"{1000 * max(spent):.1f}", f"{found:.3f}"]
+        others.append([rival.name, *quick, f"{rival.bytes_a_code:.1f}", f"{rival.build_s:.1f}", rival.note])
+        del rival
+    parts = [
+        f"## {options.codes:,} codes, {UPDATES_A_S} updates a second, {options.seconds:g} s",
+        table([*head, "merges", "snapshot s", "restart s"], rows),
+        "The same codes in others, built once, asked by one thread, with no updates:",
+        table(["index", "p50 ms", "p99 ms", "longest ms", "R@10", "bytes a code", "built in s", ""], others),
+        "## Sizes at which the kind changes (median ms of one search)",
+        thresholds(codes, world.asked),
+        "## Filters, on inverted lists",
+        filters(codes, directory, world.asked),
+        "## The generator beside real hashes (5,000 each)",
+        likeness(real, distances(small)),
+    ]
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    """Measure, and write the page."""
+    options_of = parser(__doc__, tells="page")
+    options_of.add_argument("--codes", type=int, default=1_000_000)
+    options_of.add_argument("--seconds", type=float, default=20.0, help="of searching under updates, each kind")
+    options_of.add_argument("--data", type=Path, help="folder of photos whose hashes are compared with the generator's")
+    options = options_of.parse_args()
+    sys.setswitchinterval(0.001)  # as an indexer's process does
+    command = f"python -m benchmarks.index --codes {options.codes} --seconds {options.seconds:g}"
+    if options.data:
+        command += " --data FOLDER"
+    write_page(page("The live index", command, versions("faiss-cpu", "usearch", "numpy"), body(options)), options.out)
+
+
+if __name__ == "__main__":
+    main()
