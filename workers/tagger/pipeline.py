@@ -106,8 +106,7 @@ class Pipeline:
             for job in self._to_compute(jobs):
                 with _PREPARE.time():
                     photos = self._photos(job)
-                for photo in photos:
-                    self._batcher.put(photo)
+                self._batcher.put(*photos)
 
     def _to_compute(self, jobs: Sequence[Job]) -> list[Job]:
         """Those of some events that have photos to be computed; what the store has already goes on, and so does what

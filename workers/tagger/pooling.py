@@ -18,8 +18,8 @@ _DIGITS = 4  # as the rows
 def image_rows(manifest: Manifest, image_ids: Sequence[str], output: EngineOutput) -> list[ImageRow]:
     """One row a photo of a batch; `image_ids` in the order of the batch."""
     return [
-        ImageRow(image_id=image_id, predictions=output.row(i, manifest), hash=output.hash_hex(i))
-        for i, image_id in enumerate(image_ids)
+        ImageRow(image_id=image_id, predictions=predictions, hash=output.hash_hex(i))
+        for i, (image_id, predictions) in enumerate(zip(image_ids, output.rows(manifest), strict=True))
     ]
 
 
@@ -47,7 +47,10 @@ def pool(manifest: Manifest, rows: Sequence[ImageRow]) -> Predictions:
 
 
 def _own(manifest: Manifest, row: ImageRow) -> Predictions:
-    """One photo is its own summary; most listings have one, and the general way takes four times as long."""
+    """One photo is its own summary, and the very same object where nothing is to be changed: most listings have one,
+    and the general way takes four times as long."""
+    if _is_summary(manifest, row):
+        return row.predictions
     return {
         head.id: [
             p if p.offered == (p.probability >= head.threshold) else structs.replace(p, offered=not p.offered)
@@ -55,3 +58,17 @@ def _own(manifest: Manifest, row: ImageRow) -> Predictions:
         ]
         for head in manifest.heads
     }
+
+
+def _is_summary(manifest: Manifest, row: ImageRow) -> bool:
+    """Whether a row is as its summary would be; only what lies between a threshold and its rounding is not."""
+    if len(row.predictions) != len(manifest.heads):
+        return False
+    for head in manifest.heads:
+        best, threshold = row.predictions.get(head.id), head.threshold
+        if best is None or len(best) > manifest.top_k:
+            return False
+        for p in best:
+            if p.offered != (p.probability >= threshold):
+                return False
+    return True

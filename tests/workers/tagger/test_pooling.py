@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
+from engines.recognition import HeadPredictions, Predictions
 from schemas.manifest import Head, Label, Manifest, Preprocess, Training
 from schemas.predictions import ImageRow, Prediction
 from workers.tagger.pooling import pool
@@ -33,6 +35,22 @@ def row(image_id: str, probabilities: dict[str, float]) -> ImageRow:
     best = sorted(probabilities.items(), key=lambda item: -item[1])
     predictions = {"h": [Prediction(label=name, probability=p) for name, p in best]}
     return ImageRow(image_id=image_id, predictions=predictions, hash="0" * 64)
+
+
+@pytest.mark.parametrize("count", [0, 1, 50])
+def test_rows_of_a_batch_are_those_of_each_photo(count: int) -> None:
+    rng = np.random.default_rng(1)
+    probabilities = np.sort(rng.random((count, 3), np.float32))[:, ::-1].copy()
+    probabilities[::7] = np.float32([0.96875, 0.03125, 0.00005])  # ties of the fifth digit
+    head = HeadPredictions(
+        np.argsort(rng.random((count, len(LABELS))))[:, :3].astype(np.int32), probabilities, probabilities >= 0.5
+    )
+    output = Predictions({"h": head}, np.zeros((count, 4), np.float32), rng.integers(0, 256, (count, 32), np.uint8))
+    rows = output.rows(manifest())
+    assert rows == [output.row(i, manifest()) for i in range(count)]
+    assert [repr(p.probability) for row in rows for p in row["h"]] == [
+        repr(p.probability) for i in range(count) for p in output.row(i, manifest())["h"]
+    ]
 
 
 def test_one_photo_is_its_own_summary() -> None:

@@ -61,6 +61,25 @@ class ImageBody(msgspec.Struct, frozen=True):
     hash: str
 
 
+class _SummaryText(msgspec.Struct, frozen=True):
+    """`SummaryBody` with predictions that are JSON already."""
+
+    rank: str
+    epoch: str
+    status: Status
+    predictions: msgspec.Raw
+    bad_images: list[BadImage]
+    image_ids: list[str]
+
+
+class _ImageText(msgspec.Struct, frozen=True):
+    """`ImageBody` with predictions that are JSON already."""
+
+    rank: str
+    predictions: msgspec.Raw
+    hash: str
+
+
 decode_event = msgspec.json.Decoder(EventCell).decode
 decode_version = msgspec.json.Decoder(VersionCell).decode
 decode_summary = msgspec.json.Decoder(SummaryBody).decode
@@ -121,15 +140,19 @@ def run_of(rank: str) -> Run:
 
 def bodies_of(listing: StoredListing, rank: str) -> list[tuple[str, str]]:
     """(image_id, body) of the summary row and of each photo's."""
-    summary = SummaryBody(
+    pooled, encoded = listing.encoded
+    summary = _SummaryText(
         rank=rank,
         epoch=listing.epoch,
         status=listing.summary.status,
-        predictions=listing.summary.predictions,
+        predictions=msgspec.Raw(pooled),
         bad_images=listing.summary.bad_images,
         image_ids=[row.image_id for row in listing.images],
     )
-    photos = [(row.image_id, ImageBody(rank, row.predictions, row.hash)) for row in listing.images]
+    photos = [
+        (row.image_id, _ImageText(rank, msgspec.Raw(predictions), row.hash))
+        for row, predictions in zip(listing.images, encoded, strict=True)
+    ]
     return [("", text(summary)), *((image_id, text(body)) for image_id, body in photos)]
 
 
