@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -20,6 +20,11 @@ JsonOption = Annotated[
 BundleOption = Annotated[
     Path | None,
     Parameter(name="--bundle", help="Folder of a bundle; else engine.bundle, else the demo bundle."),
+]
+Reader = Literal["csv", "folder", "webdataset", "aliproducts", "inshop", "sop", "products10k", "rp2k"]
+ReaderOption = Annotated[
+    Reader,
+    Parameter(name="--reader", help="Layout of the labelled folder; csv is labels.csv beside the photos."),
 ]
 GiveUpOption = Annotated[
     float,

@@ -5,17 +5,15 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.table import Table
 
 from groknet.exits import CommandError, Exit
-from groknet.options import JsonOption
+from groknet.options import JsonOption, ReaderOption
 from groknet.terminal import json_line, note, progress, stdout
 
-Reader = Literal["csv", "folder", "webdataset", "aliproducts", "inshop", "sop", "products10k", "rp2k"]
-ReaderOption = Annotated[Reader, Parameter(help="Layout of the labelled folder; csv is labels.csv beside the photos.")]
 _NAMED = 10  # skipped files that a person is shown; --json names them all
 
 

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from groknet.exits import CommandError, Exit
-from groknet.options import JsonOption
+from groknet.options import JsonOption, ReaderOption
 from groknet.terminal import json_line, note, progress, stdout
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ def evaluate(
     bundle: Annotated[Path, Parameter(help="Folder of the bundle.")],
     /,
     *,
-    data: Annotated[Path, Parameter(help="Folder with labels.csv and the photos that it names.")],
+    data: Annotated[Path, Parameter(help="Folder of a data set: labels.csv and the photos that it names.")],
+    reader: ReaderOption = "csv",
     split: Annotated[str, Parameter(help="Photos of this split; catalogue pictures always.")] = "test",
     column: Annotated[
         list[str] | None,
@@ -57,6 +58,7 @@ def evaluate(
             data,
             split,
             columns=_columns(column or []),
+            reader=reader,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if html is not None:

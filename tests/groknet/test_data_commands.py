@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from groknet.commands.data import Reader
 from groknet.exits import Exit
+from groknet.options import Reader
 from tests.groknet.conftest import Call, write_photo
 from training.readers import READERS
 

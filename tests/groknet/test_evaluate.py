@@ -117,3 +117,16 @@ def test_the_html_report_needs_nothing_beside_it(groknet: Call, bundle: Path, da
     assert "<script" not in page
     assert "<i>" not in page
     assert groknet("evaluate", bundle, "--data", data, "--html", data / "no" / "x.html").code == Exit.NOT_FOUND
+
+
+def test_another_layout_is_scored_by_its_reader(groknet: Call, bundle: Path, tmp_path: Path) -> None:
+    lines = ["4", "image_name item_id evaluation_status"]
+    for item in range(2):
+        for number, status in enumerate(("query", "gallery")):
+            write_photo(tmp_path / f"img/WOMEN/Dresses/id_{item}/{number}_1_front.jpg", item)
+            lines.append(f"img/WOMEN/Dresses/id_{item}/{number}_1_front.jpg id_{item} {status}")
+    (tmp_path / "list_eval_partition.txt").write_text("\n".join(lines))
+    answer = groknet("evaluate", bundle, "--data", tmp_path, "--reader", "inshop", "--json")
+    assert answer.code == Exit.OK, answer.err
+    assert answer.json["retrieval"]["float"]["n"] == 2
+    assert answer.json["retrieval"]["float"]["recall_at_1"] == 1.0

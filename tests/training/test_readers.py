@@ -16,6 +16,7 @@ from PIL import Image
 
 from schemas.errors import ConfigError
 from training.data import load, squash
+from training.evaluation.evaluate import select
 from training.readers import READERS, read, read_photo
 from training.recipe import DataSet, Recipe, Schedule
 from training.recipe import Reader as ReaderName
@@ -343,3 +344,16 @@ def test_a_box_is_what_training_sees(tmp_path: Path) -> None:
     assert [float(p.mean()) for p in photos.pixels[:2]] == [0.0, 255.0]
     assert 100 < float(photos.pixels[2].mean()) < 155
     assert photos.skipped == {"a.png": "cannot be decoded: bad_box"}
+
+
+def test_a_catalogue_of_another_held_out_split_is_no_gallery() -> None:
+    def row(split: str, domain: str) -> Row:
+        return {"path": f"{split}-{domain}", "split": split, "domain": domain}
+
+    rows = [row(s, d) for s in ("train", "val", "test") for d in ("natural", "gallery")] + [row("gallery", "iconic")]
+    assert [r["path"] for r in select(rows, "test")] == [
+        "train-gallery",
+        "test-natural",
+        "test-gallery",
+        "gallery-iconic",
+    ]

@@ -14,7 +14,8 @@ from schemas.manifest import Head, Manifest
 from training.evaluation.folder import MISSING, Predicted, Progress, predict
 from training.evaluation.scoring import Figures, Neighbours, Scored, by_bits, figures, neighbours, retrieval, score
 from training.queries import QUERY_COLUMN, query_words
-from training.table import Row, is_catalogue, read_rows
+from training.readers import read
+from training.table import Row, is_catalogue
 
 
 class Report(TypedDict):
@@ -43,6 +44,7 @@ def evaluate(
     split: str = "test",
     *,
     columns: Mapping[str, str] | None = None,
+    reader: str = "csv",
     backend: str = "onnxruntime",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -60,7 +62,10 @@ def evaluate(
         recall by the first so many bits of the hash. Both are empty without catalogue pictures and photos of their
         products.
     """
-    return measure(bundle, data, split, columns=columns, backend=backend, threads=threads, progress=progress).report
+    found = measure(
+        bundle, data, split, columns=columns, reader=reader, backend=backend, threads=threads, progress=progress
+    )
+    return found.report
 
 
 def measure(
@@ -69,23 +74,25 @@ def measure(
     split: str = "test",
     *,
     columns: Mapping[str, str] | None = None,
+    reader: str = "csv",
     backend: str = "onnxruntime",
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Measured:
-    """Measure a bundle on `data/labels.csv`.
+    """Measure a bundle on a folder of labelled photos.
 
     Args:
         bundle: the bundle's folder; it is verified before it is used.
-        data: a folder with labels.csv; rows of `split` are scored (all rows where there is no split column).
+        data: the folder; rows of `split` are scored (all rows where there is no split column).
         columns: column of labels.csv → head id, where the column's name is not the one that the head learned from.
             `-`, `_` and `.` count as equal in the id.
+        reader: the folder's layout, a name of `training/readers`; `csv` is labels.csv beside the photos.
         progress: called with photos done and photos in all.
 
     Raises:
         BundleRefused, ConfigError: the bundle or the folder cannot be used; the message says what to do.
     """
-    rows = select(read_rows(data), split)
+    rows = select(read(reader, data).rows, split)
     engine = build_engine(bundle, backend=backend, threads=threads)
     mapping = head_columns(engine.manifest, rows, columns or {})
     predicted = predict(engine, data, rows, progress)
@@ -94,11 +101,17 @@ def measure(
 
 
 def select(rows: Sequence[Row], split: str) -> list[Row]:
-    """Photos of the split and every catalogue picture; raises ConfigError when no photo is left."""
-    kept = [row for row in rows if is_catalogue(row) or row.get("split", split) == split]
+    """Photos of the split, and catalogue pictures but those of another held-out split, whose products are other ones;
+    raises ConfigError when no photo is left."""
+    foreign = {"val", "test"} - {split}
+    kept = [
+        row
+        for row in rows
+        if row.get("split", split) == split or (is_catalogue(row) and row.get("split") not in foreign)
+    ]
     if all(is_catalogue(row) for row in kept):
         there = sorted({row.get("split", "") for row in rows})
-        raise ConfigError(f"split: no photo has {split!r}; labels.csv has {', '.join(there)}")
+        raise ConfigError(f"split: no photo has {split!r}; the data have {', '.join(there)}")
     return kept
 
 
