@@ -18,6 +18,7 @@ from schemas.events import ImageRef, ListingEvent
 from schemas.manifest import Head, Manifest
 from schemas.predictions import Predictions, StoredListing
 from training.studio import DEMO_IDENTITIES, Product, make_product, render
+from workers.search.kinds import Kinds
 
 SIZE = (400, 300)  # what a page shows; an 800 x 600 render has no more detail and takes twice as long
 _QUALITY = 85
@@ -105,6 +106,7 @@ def describe(manifest: Manifest, entry: StoredListing, outcome: Outcome, place: 
     """A listing in three lines at most: times, then the best label of as many heads as fit.
 
     Heads whose label would be offered come first, in bold; then the studio's, if it drew the photo; then the surest.
+    A head that learned from another kind of product offers nothing.
     """
     text = Text()
     text.append(f"{place} ", style="dim")
@@ -119,10 +121,12 @@ def describe(manifest: Manifest, entry: StoredListing, outcome: Outcome, place: 
         if head.id in entry.summary.predictions
     }
     studio = entry.event.producer == PRODUCER
+    shown = Kinds(manifest).shown(entry.summary.predictions)
+    offered = {head for head, prediction in best.items() if prediction.offered and head in shown}
 
     def rank(head: Head) -> tuple[bool, bool, float]:
         prediction = best[head.id]
-        return not prediction.offered, not (studio and head.datasets == ["studio"]), -prediction.probability
+        return head.id not in offered, not (studio and head.datasets == ["studio"]), -prediction.probability
 
     line = 0
     heads = sorted((head for head in manifest.heads if head.id in best), key=rank)
@@ -136,7 +140,7 @@ def describe(manifest: Manifest, entry: StoredListing, outcome: Outcome, place: 
             line = 0
         else:
             text.append(" · ", "dim")
-        text.append(words, "bold" if prediction.offered else "dim")
+        text.append(words, "bold" if head.id in offered else "dim")
         line += len(words) + 3
     return text
 

@@ -97,6 +97,7 @@ def test_what_is_wrong_in_the_environment_is_named(home: Home, environ: dict[str
         ("url", "sqlite:////a/b.db", "sqlite:////a/b.db"),
         ("urls", ["http://a:1", "http://u:hunter2@b"], ["http://a:1", "http://u:***@b"]),
         ("api_token", "hunter2", "***"),
+        ("tokens", ["hunter2-hunter2-hunter2"], ["***"]),
         ("port", 8080, 8080),
     ],
 )

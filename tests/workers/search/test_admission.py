@@ -7,6 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from groknet.commands.search import ask_service
+from groknet.exits import CommandError
+from groknet.home import Home
+from groknet.services import Running, write_running
 from tests.workers.indexer.running import until
 from tests.workers.search.rig import HTTP, photo, rig, served
 from workers.search import SearchSettings
@@ -88,6 +92,18 @@ def test_with_tokens_nothing_of_v1_is_told_to_strangers(made):
                 assert headers["www-authenticate"].startswith("Bearer")
             assert ask(made, path, body, authorization=f"bearer {TOKEN}")[0] == 200
         assert ask(made, "/")[0] == ask(made, "/readyz")[0] == ask(made, "/openapi.json")[0] == 200
+
+
+def test_the_command_line_sends_the_token_of_its_home(made, tmp_path):
+    home = Home(tmp_path).make()
+    home.config_file.write_text(f'[search]\ntokens = ["{TOKEN}"]\n')
+    with served(made, tokens=[TOKEN]):
+        until(lambda: made.health.ready)
+        write_running(home, "search", Running(pid=1, host=made.server.host, port=made.server.port))
+        assert [n["listing_id"] for n in ask_service(home, photo(1), "image/jpeg", k=1)["neighbours"]] == ["one"]
+        home.config_file.write_text("")
+        with pytest.raises(CommandError, match="401"):
+            ask_service(home, photo(1), "image/jpeg", k=1)
 
 
 def test_each_token_has_a_rate_of_its_own(made):

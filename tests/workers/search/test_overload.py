@@ -91,11 +91,16 @@ def test_a_full_queue_answers_503_and_the_others_are_answered(gated):
 
 def test_photos_that_wait_share_batches(gated):
     made, gate = gated
+
+    def predict(data: bytes) -> tuple[int, Any]:
+        answer = HTTP.request("POST", made.server.url + "/v1/predict", body=data)
+        return answer.status, json.loads(answer.data)
+
     with served(made), ThreadPoolExecutor(8) as clients:
         until(lambda: made.health.ready)
         gate.open.clear()
         gate.batches.clear()
-        asked = [clients.submit(made.search, photo(i)) for i in range(8)]
+        asked = [clients.submit(made.search if i % 2 else predict, photo(i)) for i in range(8)]
         until(lambda: counted("groknet_queue_depth", queue="search") >= 4)
         gate.open.set()
         hashes = [future.result()[1]["hash"] for future in asked]
