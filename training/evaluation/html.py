@@ -191,7 +191,7 @@ def _picture(data: Path, row: Row, caption: str) -> str:
     """A small picture, inline; of a photo that is gone since, the caption alone. `caption` is HTML."""
     try:
         small = base64.b64encode(thumbnail(read_photo(data, row["path"]), SIDE)).decode()
-        image = f'<img alt="" loading="lazy" src="data:image/webp;base64,{small}">'
+        image = f'<img alt="" src="data:image/webp;base64,{small}">'
     except (Invalid, OSError):
         image = ""
     path = escape(row["path"], quote=True)
