@@ -12,6 +12,7 @@ from workers.search.naming import Names
 
 MAX_CATEGORIES = 5
 MAX_WORDS = 8
+LEAST = 0.05  # probability: what is right less than once in twenty times is no help
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Suggester:
             made = [
                 Suggestion(head=head, label=p.label, name=p.name, probability=p.probability, offered=p.offered)
                 for p in best
+                if p.offered or p.probability >= LEAST
             ]
             if head in self._words:
                 words += made

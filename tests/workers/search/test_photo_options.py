@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.workers.search.rig import HTTP, Rig, photo
 from workers.search.rerank import hamming, k_reciprocal
+from workers.search.suggest import LEAST
 from workers.search.vote import Ballot, Voting
 
 
@@ -68,7 +69,7 @@ def test_predictions_alone_are_those_of_a_search(shop):
     assert status == 200
     assert (answer["predictions"], answer["hash"]) == (found["predictions"], found["hash"])
     assert [one["head"] for one in answer["attributes"]] == ["colour"]
-    words = {p["label"]: p["probability"] for p in answer["predictions"]["words"]}
+    words = {p["label"]: p["probability"] for p in answer["predictions"]["words"] if p["probability"] >= LEAST}
     assert {one["label"]: one["probability"] for one in answer["title_words"]} == words
     assert answer["category"] == []
     for status, body in ((415, b"no photo"), (422, b""), (413, b"\0" * 10_000_001)):
