@@ -37,7 +37,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """One broker and one node, open to all; GROKNET_SERVICES_HOME=DIR, for quick rounds, takes those that run there."""
+    """One broker and one node, open to all. GROKNET_SERVICES_HOME=DIR, for quick rounds, takes those that run there;
+    GROKNET_SERVICES_BROKERS=3 and GROKNET_SERVICES_NODES=3 start three of a kind (4 GB of memory for both), on which
+    topics and keyspaces have three copies."""
     home = os.environ.get("GROKNET_SERVICES_HOME")
     if home:
         yield Services(Path(home))
@@ -45,7 +47,9 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     folder = tmp_path_factory.mktemp("services")
     # 9092 would go to another run while a test restarts the broker
     port = next(free_ports(["127.0.0.1"], folder / "clients", ()))
-    with Services(folder, ServicesSettings(kafka_port=port, java_options=QUICK_JAVA)) as running:
+    brokers, nodes = (int(os.environ.get(f"GROKNET_SERVICES_{kind}", "1")) for kind in ("BROKERS", "NODES"))
+    settings = ServicesSettings(brokers=brokers, nodes=nodes, kafka_port=port, java_options=QUICK_JAVA)
+    with Services(folder, settings) as running:
         yield running
 
 

@@ -11,6 +11,7 @@ from kafka.admin import ConfigResource, KafkaAdminClient
 
 from deploy.local import Services, ServicesSettings
 from deploy.local.ports import free_ports
+from schemas.errors import Transient
 from schemas.topics import DEAD_LETTERS
 from tests.contract import cassandra_keyspace
 
@@ -41,8 +42,15 @@ def stream_url(services: Services) -> str:
 
 def fresh_store_url(services: Services) -> str:
     """A keyspace of its own, with its tables."""
-    url = cassandra_keyspace.fresh_url(services)
-    cassandra_keyspace.make(url)
+    deadline = time.monotonic() + GONE_S
+    while True:
+        url = cassandra_keyspace.fresh_url(services)
+        try:
+            cassandra_keyspace.make(url)
+            break
+        except Transient:  # a node that has just started, on busy cores
+            if time.monotonic() > deadline:
+                raise
     return url.replace("timeout_s=30", f"timeout_s={STORE_TIMEOUT_S}")
 
 

@@ -15,7 +15,8 @@ from engines.pixels import decode_photo
 from engines.recognition.tensorrt.cuda import failure as cuda_failure
 from schemas.dead_letters import parse_dead_letter
 from schemas.envelope import header
-from schemas.errors import DeviceLost, TooManyDeadLetters, Transient
+from schemas.errors import DeviceLost, Invalid, TooManyDeadLetters, Transient
+from schemas.events import ListingEvent
 from schemas.hashes import EVENT_TIME_HEADER, decode_hashes
 from schemas.predictions import RemovalMarker, StoredListing
 from schemas.topics import DEAD_LETTERS, UPLOADED, hash_topic
@@ -232,6 +233,80 @@ def test_a_dead_letter_that_cannot_be_written_means_no_commit(make_rig) -> None:
     assert rig.dead_letters() == []
     rig.process()
     assert len(rig.dead_letters()) == 1
+
+
+class Narrow:
+    """The rig's store, but one listing is too large for it, and another fails now and then."""
+
+    def __init__(self, rig: Rig, failures: int) -> None:
+        self._store = rig.store
+        self.failures = failures
+
+    def __getattr__(self, name: str):
+        return getattr(self._store, name)
+
+    def apply(self, changes):
+        return [self._outcome(change) for change in changes]
+
+    def _outcome(self, change):
+        if change.event.listing_id == "large":
+            return Invalid("store", "listing_too_large", "at most so many bytes")
+        if change.event.listing_id == "unlucky" and self.failures:
+            self.failures -= 1
+            return Transient("store", "write_timeout", "too few copies")
+        return self._store.apply([change])[0]
+
+
+def test_a_listing_that_the_store_can_never_take_is_a_dead_letter_at_once_and_harms_no_other(rig: Rig) -> None:
+    events = [event(name, [jpeg(i)]) for i, name in enumerate(["a", "large", "b", "unlucky", "c"])]
+    rig.send(*events)
+    narrow = Narrow(rig, failures=3)
+    with rig.tagger(store=narrow) as failure:
+        rig.wait(failure)
+    assert narrow.failures == 0
+    (letter,) = [parse_dead_letter(record.headers) for record in rig.dead_letters()]
+    assert (letter.listing_id, letter.stage, letter.error, letter.attempt) == ("large", "store", "listing_too_large", 1)
+    assert {state.listing_id for state in rig.store.scan()} == {"a", "b", "unlucky", "c"} == set(rig.hashes())
+    assert not list(rig.admin.read("listings.uploaded.retry.30s"))
+
+
+def test_only_what_still_fails_after_all_tries_is_retried_later(make_rig) -> None:
+    rig: Rig = make_rig(in_place_tries=2)
+    rig.send(*(event(name, [jpeg(i)]) for i, name in enumerate(["a", "unlucky", "b"])))
+    with rig.tagger(store=Narrow(rig, failures=2)) as failure:
+        deadline = time.monotonic() + 30
+        while not (retries := list(rig.admin.read("listings.uploaded.retry.30s"))) or len(dump(rig)) < 2:
+            assert not failure
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert [record.key for record in retries] == [b"unlucky"]
+    assert {state.listing_id for state in rig.store.scan()} == {"a", "b"}
+
+
+class Late:
+    """The rig's store; when it is asked what is newest for the second time, something newer has just been written."""
+
+    def __init__(self, rig: Rig, newer: ListingEvent) -> None:
+        self._rig, self._newer, self._asked = rig, newer, 0
+
+    def __getattr__(self, name: str):
+        return getattr(self._rig.store, name)
+
+    def latest(self, listing_ids):
+        self._asked += 1
+        if self._asked == 2:  # the first is the look before anything is computed, this one follows the publishing
+            self._rig.store.remove(self._newer)
+        return self._rig.store.latest(listing_ids)
+
+
+def test_what_became_newer_while_an_event_was_published_is_published_after_it(rig: Rig) -> None:
+    rig.send(event("a", [jpeg(1)], time_us=10))
+    with rig.tagger(store=Late(rig, removal("a", 20))) as failure:
+        rig.wait(failure)
+    assert rig.store.get(["a"])["a"] == RemovalMarker(listing_id="a", event_time=20)
+    records = [record for record in rig.admin.read(hash_topic(rig.epoch)) if record.key == b"a"]
+    assert [header(record.headers, EVENT_TIME_HEADER) for record in records] == ["10", "20"]
+    assert records[-1].value is None
 
 
 @pytest.mark.parametrize("number", [b"soon", b"-1", b"\xff", b"9" * 5_000, b"9" * 400])
