@@ -81,6 +81,7 @@ _DLQ = {
 }
 _DATA = {
     "check": ("groknet.commands.data:check", "Read a folder as training would: splits, labels, what is skipped."),
+    "pack": ("groknet.commands.data:pack", "A data set of any layout as tar shards, to carry it elsewhere."),
     "weak-labels": ("groknet.commands.data:weak_labels", "Photos without labels: the product that they look like."),
     "query-pairs": (
         "groknet.commands.data:query_pairs",

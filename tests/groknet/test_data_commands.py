@@ -43,6 +43,25 @@ def test_check_counts_and_names(groknet: Call, tree: Path) -> None:
     assert groknet("data", "check", tree / "nowhere").code == Exit.NOT_FOUND
 
 
+def test_pack(groknet: Call, tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "shards"
+    answer = groknet("data", "pack", tree, "--reader", "folder", "--out", out, "--per-shard", "2", "--json")
+    assert answer.code == Exit.OK, answer.err
+    assert answer.json["skipped"] == {"train/stray.jpg": "lies in no class folder"}
+    assert (answer.json["shards"], answer.json["photos"]) == (4, 5)
+    assert groknet("data", "check", out, "--reader", "webdataset", "--json").json["photos"] == {
+        "test": 1,
+        "train": 3,
+        "val": 1,
+    }
+    again = groknet("data", "pack", tree, "--reader", "folder", "--out", out)
+    assert again.code == Exit.USAGE
+    assert "shards already" in again.err
+    assert groknet("data", "pack", tree, "--reader", "folder", "--out", out, "--per-shard", "0").code == Exit.USAGE
+    told = groknet("data", "pack", tree, "--reader", "folder", "--out", tmp_path / "more")
+    assert "5 photos in 3 shards" in told.err
+
+
 def test_weak_labels(groknet: Call, bundle: Path, tmp_path: Path) -> None:
     rows = ["path,split,product"]
     for product in range(3):

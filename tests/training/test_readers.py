@@ -17,7 +17,7 @@ from PIL import Image
 from schemas.errors import ConfigError
 from training.data import load, squash
 from training.evaluation.evaluate import select
-from training.readers import READERS, read, read_photo
+from training.readers import READERS, read, read_photo, write_shards
 from training.recipe import DataSet, Recipe, Schedule
 from training.recipe import Reader as ReaderName
 from training.table import Row, read_rows
@@ -357,3 +357,26 @@ def test_a_catalogue_of_another_held_out_split_is_no_gallery() -> None:
         "test-gallery",
         "gallery-iconic",
     ]
+
+
+def test_packed_is_the_same_data_set(tmp_path: Path) -> None:
+    put(tmp_path / "d", "a.JPG", "b/c.png", "d.jpg")
+    (tmp_path / "d/labels.csv").write_text(
+        "path,split,domain,box,title\na.JPG,gallery,iconic,,Röd\nb/c.png,train,natural,0 0 .5 1,\n"
+        "d.jpg,train,natural,,x|y\ngone.jpg,train,natural,,\n"
+    )
+    rows = read("csv", tmp_path / "d").rows
+    packed = write_shards(tmp_path / "d", rows, tmp_path / "shards", per_shard=1)
+    assert [shard.name for shard in packed.shards] == ["gallery-000000.tar", "train-000000.tar", "train-000001.tar"]
+    assert (packed.photos, list(packed.skipped)) == (3, ["gone.jpg"])
+    back = read("webdataset", tmp_path / "shards", validation=0.0)
+    assert back.skipped == {}
+    assert back.rows == [
+        {**row, "path": f"{shard.name}/000000.{kind}", "origin": row["path"]}
+        for row, shard, kind in zip(rows, packed.shards, ("jpg", "png", "jpg"), strict=False)
+    ]
+    for row in back.rows:
+        assert read_photo(tmp_path / "shards", row["path"]) == (tmp_path / "d" / row["origin"]).read_bytes()
+    write_shards(tmp_path / "d", rows, tmp_path / "again", per_shard=1)
+    for shard in packed.shards:
+        assert shard.read_bytes() == (tmp_path / "again" / shard.name).read_bytes()
