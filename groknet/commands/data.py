@@ -74,7 +74,9 @@ def pack(
     """Pack a data set of any layout into plain tar shards, to carry it to another machine.
 
     Photos stay byte for byte; their columns lie beside them as json, with `origin`, the path that they had. In a
-    recipe: [[datasets]] reader = "webdataset", folder = "…". --json writes {"shards", "photos", "skipped": {name: reason}}.
+    recipe: [[datasets]] reader = "webdataset", folder = "…".
+
+    --json writes {"shards", "photos", "skipped": {name: reason}}.
     """
     _folder("folder", folder)
     from training.readers import read, write_shards
