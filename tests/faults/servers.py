@@ -17,8 +17,8 @@ from tests.contract import cassandra_keyspace
 
 SLOWNESS = float(os.environ.get("GROKNET_FAULTS_SLOWNESS", "1"))
 """Stretches what is waited for at most, for a machine that is busy with other things; what is done stays the same."""
-SESSION_S = 2.0
-STORE_TIMEOUT_S = 5  # paused nodes make retries within a schedule's seconds
+SESSION_S = 2.0 * SLOWNESS
+STORE_TIMEOUT_S = 5 * SLOWNESS  # paused nodes make retries within a schedule's seconds
 GONE_S = 30.0 * SLOWNESS
 
 
@@ -51,7 +51,7 @@ def fresh_store_url(services: Services) -> str:
         except Transient:  # a node that has just started, on busy cores
             if time.monotonic() > deadline:
                 raise
-    return url.replace("timeout_s=30", f"timeout_s={STORE_TIMEOUT_S}")
+    return url.replace("timeout_s=30", f"timeout_s={STORE_TIMEOUT_S:g}")
 
 
 def remove_topics(services: Services) -> None:

@@ -48,11 +48,11 @@ class Town:
         self.services = services
         self.schedules = 0
         self._events: list[ListingEvent] = []
-        self._home = Path(tempfile.mkdtemp(prefix="groknet-faults-"))
         self._store_url, stream_url = servers.fresh_store_url(services), servers.stream_url(services)
         self._stream, self._store = build_stream(stream_url, "faults"), build_store(self._store_url)
         make_epoch_topics(self._stream, load_manifest(bundle).epoch)
         self._producer, self._admin = self._stream.producer(), self._stream.admin()
+        self._home = Path(tempfile.mkdtemp(prefix="groknet-faults-"))
         environment = ENVIRONMENT | {"GROKNET__STREAM__URL": stream_url, "GROKNET__STORE__URL": self._store_url}
         self.cluster = Cluster(self._home, bundle=bundle, tagger_script=RETRIES, environment=environment)
         for worker in WORKERS:
