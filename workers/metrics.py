@@ -19,7 +19,9 @@ ENGINE_ERRORS = Counter("groknet_engine_errors_total", "Failed inferences", ["er
 FETCH_BYTES = Counter("groknet_fetch_bytes", "Bytes of photos fetched")
 FETCH_ERRORS = Counter("groknet_fetch_errors_total", "Photos that could not be fetched", ["error"])
 DECODE_ERRORS = Counter("groknet_decode_errors_total", "Photos that could not be decoded", ["error"])
-STORE_WRITE_SECONDS = Histogram("groknet_store_write_seconds", "A listing's write", buckets=_SHORT_BUCKETS)
+STORE_WRITE_SECONDS = Histogram(
+    "groknet_store_write_seconds", "A write of listings that are ready together", buckets=_SHORT_BUCKETS
+)
 STORE_IN_FLIGHT = Gauge("groknet_store_in_flight", "Writes under way")
 COMMIT_GAP = Gauge("groknet_commit_gap_offsets", "Largest distance from commit to the newest record in hand")
 PAUSED_PARTITIONS = Gauge("groknet_paused_partitions", "Partitions paused for backpressure or for a due time")
