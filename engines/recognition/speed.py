@@ -23,7 +23,7 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure(engine: RecognitionEngine, batch: int, *, seconds: float = 3.0, callers: int = 1) -> Speed:
-    """Run batches of noise for about `seconds`, after one that is not counted. Blocks.
+    """Run batches of noise for about `seconds`, one a caller at least, after one that is not counted. Blocks.
 
     Two callers keep a GPU's copies and compute going at once; one shows the latency. Raises what `infer` raises.
     """
@@ -36,10 +36,12 @@ def measure(engine: RecognitionEngine, batch: int, *, seconds: float = 3.0, call
 
     def call() -> None:
         try:
-            while time.perf_counter() - began < seconds:
+            going = True
+            while going:  # once at least, however late a thread is let in
                 start = time.perf_counter()
                 engine.infer(photos)
                 times.append(time.perf_counter() - start)
+                going = time.perf_counter() - began < seconds
         except Exception as error:  # told to the caller below, who would see nothing of a thread's
             faults.append(error)
 

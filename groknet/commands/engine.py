@@ -43,6 +43,8 @@ def build(
     _there("bundle", bundle)
     if photos is not None:
         _there("--photos", photos)
+    if target is not None and backend not in _GPU_BACKENDS:
+        raise CommandError(f"--target: {backend} compiles for no GPU; leave it out", Exit.USAGE)
     from engines.recognition.tensorrt.profiles import Profiles
     from groknet.engines import build_folder, describe
 

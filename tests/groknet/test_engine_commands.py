@@ -96,6 +96,39 @@ def test_int8_for_the_cpu_is_calibrated_on_a_folder(groknet: Call, bundle: Path,
     assert "is there already" in groknet(*build, "--photos", photos).err
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "torch", pytest.param("tensorrt_rtx", marks=ON_RTX)])
+def test_every_back_end_in_every_precision(
+    groknet: Call, bundle: Path, photos: Path, backend: str, precision: str
+) -> None:
+    """Built, opened and past its gate; torch has no quantised operators and says so, a plan needs a GPU to run."""
+    out = photos.parent / "engine"
+    answer = groknet(
+        "engine", "build", bundle, "--backend", backend, "--precision", precision, "--photos", photos, "--out", out
+    )
+    if (backend, precision) == ("torch", "int8"):
+        assert (answer.code, "the torch back end has no DequantizeLinear" in answer.err) == (Exit.USAGE, True)
+        assert not out.exists()
+        return
+    assert answer.code == Exit.OK, answer.err
+    told = groknet("engine", "inspect", out, "--json").json
+    assert told["precision"] == precision
+    assert [plan["precision"] for plan in told["engines"].values()] == [precision] * (backend == "tensorrt_rtx")
+    verified = groknet("engine", "verify", out, "--backend", "onnxruntime" if backend == "tensorrt_rtx" else backend)
+    assert verified.code == Exit.OK, verified.err
+
+
+@ON_RTX
+def test_a_target_is_compiled_for_or_refused(groknet: Call, bundle: Path, tmp_path: Path) -> None:
+    build = ("engine", "build", bundle, "--out", tmp_path / "engine", "--json")
+    hopper = groknet(*build, "--backend", "tensorrt_rtx", "--target", "sm90")
+    assert (hopper.code, "--target: tensorrt_rtx builds for portable" in hopper.err) == (Exit.USAGE, True)
+    none = groknet(*build, "--backend", "openvino", "--target", "sm89")
+    assert (none.code, "--target: openvino compiles for no GPU" in none.err) == (Exit.USAGE, True)
+    ada = groknet(*build, "--backend", "tensorrt_rtx", "--target", "sm89")
+    assert [plan["target"] for plan in ada.json["engines"].values()] == ["sm89"]
+
+
 def test_bench_measures_each_size(groknet: Call, bundle: Path) -> None:
     answer = groknet("engine", "bench", bundle, "--batch", "1,3", "--seconds", "0.1", "--callers", "2", "--json")
     assert answer.code == Exit.OK, answer.err
