@@ -1,4 +1,5 @@
-"""Which hash layer goes into the bundle: the one trained with the network, or ITQ, whichever keeps more neighbours."""
+"""Which hash layer goes into the bundle: the one trained with the network, ITQ, or a catalyzer fitted to spread the
+embeddings, whichever keeps more neighbours of validation photos."""
 
 from __future__ import annotations
 
@@ -7,11 +8,13 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from training.corpus import Corpus
 from training.evaluation.metrics import cosine_distance, hamming, recall
 from training.hashing import Floats, bit_statistics, itq, pack
-from training.model import BITS, Network
+from training.model import BITS, EMBEDDING, Network
+from training.spread import fit_catalyzer
 from training.teacher import resized
 
 FIT_PHOTOS = 4000
@@ -31,33 +34,44 @@ def embed(network: Network, corpus: Corpus, numbers: NDArray[np.int64], size: in
 def choose_hash(network: Network, corpus: Corpus, size: int, seed: int = 0) -> dict[str, float | str]:
     """Put the better layer into `network.catalyzer`; returns what was measured on the validation photos.
 
-    ITQ is fitted to training photos. The judge is Recall@1 of validation photos → catalogue pictures, averaged over
-    the data sets that have both: products seen in training (their other photos) and, in the studio, never seen ones.
+    ITQ and the catalyzer are fitted to training photos. The judge is Recall@1 of validation photos → catalogue
+    pictures, averaged over the data sets that have both: products seen in training (their other photos) and, in the
+    studio, never seen ones.
     """
     rng = np.random.default_rng(seed)
     pool = np.concatenate(
         [first + s.index("train", False) for first, s in zip(corpus.starts, corpus.sets, strict=True)]
     )
     fit = embed(network, corpus, rng.permutation(pool)[:FIT_PHOTOS], size)
-    layers = {"trained": (network.catalyzer.weight.detach().numpy(), network.catalyzer.bias.detach().numpy())}
+    layers = {"trained": network.catalyzer}
     if len(fit) > 2 * BITS:
-        layers["itq"] = itq(fit, BITS)
+        layers["itq"] = _linear(*itq(fit, BITS))
+        layers["catalyzer"] = fit_catalyzer(fit, BITS, seed=seed)
     facts: dict[str, float | str] = {}
     recalls: dict[str, list[float]] = {"float": [], **{name: [] for name in layers}}
     for photos, gallery, ids, gallery_ids in _validation(network, corpus, size):
         recalls["float"].append(recall(cosine_distance(photos, gallery), ids, gallery_ids)["recall_at_1"])
-        for name, (weight, bias) in layers.items():
-            codes, theirs = pack(photos @ weight.T + bias), pack(gallery @ weight.T + bias)
+        for name, layer in layers.items():
+            codes, theirs = _codes(layer, photos), _codes(layer, gallery)
             recalls[name].append(recall(hamming(codes, theirs), ids, gallery_ids)["recall_at_1"])
     means = {name: float(np.mean(values)) if values else 0.0 for name, values in recalls.items()}
     chosen = max(layers, key=lambda name: means[name])
-    weight, bias = layers[chosen]
-    with torch.no_grad():
-        network.catalyzer.weight.copy_(torch.from_numpy(weight))
-        network.catalyzer.bias.copy_(torch.from_numpy(bias))
+    network.catalyzer = layers[chosen]
     facts["hash"] = chosen
     facts |= {f"validation_recall_at_1_{name}": round(value, 4) for name, value in means.items()}
-    return facts | {k: round(v, 4) for k, v in bit_statistics(pack(fit @ weight.T + bias)).items()}
+    return facts | {k: round(v, 4) for k, v in bit_statistics(_codes(layers[chosen], fit)).items()}
+
+
+def _linear(weight: Floats, bias: Floats) -> nn.Linear:
+    layer = nn.Linear(EMBEDDING, BITS)
+    layer.weight.data, layer.bias.data = torch.from_numpy(weight), torch.from_numpy(bias)
+    return layer
+
+
+@torch.inference_mode()
+def _codes(layer: nn.Linear, embedding: Floats) -> NDArray[np.uint8]:
+    logits: torch.Tensor = layer(torch.from_numpy(embedding))
+    return pack(logits.numpy())
 
 
 Neighbours = tuple[Floats, Floats, NDArray[np.int64], NDArray[np.int64]]

@@ -28,10 +28,10 @@ def train(
         raise CommandError(f"{recipe}: no such recipe", Exit.NOT_FOUND)
     if not data.is_dir():
         raise CommandError(f"--data {data}: no such folder", Exit.NOT_FOUND)
-    from training.recipe import load_recipe
+    from training.check import load_checked
     from training.train import train as run
 
-    loaded = load_recipe(recipe)
+    loaded = load_checked(recipe, data)
     remember(out, Run(data=str(data.absolute()), cache=str((cache or out / "cache").absolute())), recipe)
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
