@@ -202,7 +202,8 @@ def word_tables(found: Points, head: Head, words: Words) -> dict[str, Calibratio
     """By label id, a table for every label of a multi-label head.
 
     A photo with k labels was taught 1 / k for each, so that a raw probability says nothing by itself: a curve is over
-    its log odds less those of the label's usual value, around the curve of the labels of the same data set.
+    its log odds less those of the label's usual value, around the curve of the labels of the same data set, whose
+    predictions together then straighten what no logistic curve follows.
     """
     usual = log_odds(np.minimum(words.usual, 0.95))
     odds = log_odds(found.probability) - usual[found.label]
@@ -211,10 +212,15 @@ def word_tables(found: Points, head: Head, words: Words) -> dict[str, Calibratio
     for source in np.unique(words.source):
         ours = words.source[found.label] == source
         curve = fit_curve(odds[ours], found.correct[ours], found.weight[ours], every, SOURCE_SPREAD)
+        curves, said = {}, np.empty(len(odds))
         for i in np.flatnonzero(words.source == source):
             mine = found.label == i
-            own = fit_curve(odds[mine], found.correct[mine], found.weight[mine], curve, WORD_SPREAD)
-            tables[head.labels[i].id] = _table(GRID, own(log_odds(GRID) - usual[i]))
+            curves[i] = fit_curve(odds[mine], found.correct[mine], found.weight[mine], curve, WORD_SPREAD)
+            said[mine] = curves[i](odds[mine])
+        ready = Points(said[ours], found.correct[ours], found.label[ours], found.weight[ours])
+        shape = head_table(ready, Curve()) if ours.any() else None  # of many words together, no logistic curve
+        for i, own in curves.items():
+            tables[head.labels[i].id] = _table(GRID, apply(shape, own(log_odds(GRID) - usual[i])))
     return tables
 
 
