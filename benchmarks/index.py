@@ -300,6 +300,12 @@ def body(options: argparse.Namespace) -> str:
         times = [f"{m.snapshot_s:.2f}", f"{m.restart_s:.2f}"]
         rows.append([f"GrokNet, {name}", *during, f"{m.recall:.3f}", *cost, pauses, m.merges, *times])
     head = ["index", "p50 ms", "p99 ms", "longest ms", "R@10", "bytes a code", "resident", "longest update ms"]
+    first = [
+        f"## {options.codes:,} codes, {UPDATES_A_S} updates a second, {options.seconds:g} s",
+        table([*head, "merges", "snapshot s", "restart s"], rows),
+    ]
+    if options.alone:
+        return "\n\n".join(first)
     others, truth = [], exact(codes, world.asked[:QUERIES])
     for rival in rivals(codes, lists, max(32, lists // 32)):
         spent = [float(_timed(lambda q=q, r=rival: r.search(q, K), 1)[0]) for q in world.asked[:, None]]  # type: ignore[misc]
@@ -308,8 +314,7 @@ def body(options: argparse.Namespace) -> str:
         others.append([rival.name, *quick, f"{rival.bytes_a_code:.1f}", f"{rival.build_s:.1f}", rival.note])
         del rival
     parts = [
-        f"## {options.codes:,} codes, {UPDATES_A_S} updates a second, {options.seconds:g} s",
-        table([*head, "merges", "snapshot s", "restart s"], rows),
+        *first,
         "The same codes in others, built once, asked by one thread, with no updates:",
         table(["index", "p50 ms", "p99 ms", "longest ms", "R@10", "bytes a code", "built in s", ""], others),
         "## Sizes at which the kind changes (median ms of one search)",
@@ -327,10 +332,13 @@ def main() -> None:
     options_of = parser(__doc__, tells="page")
     options_of.add_argument("--codes", type=int, default=1_000_000)
     options_of.add_argument("--seconds", type=float, default=20.0, help="of searching under updates, each kind")
+    options_of.add_argument("--alone", action="store_true", help="the live index alone, nothing beside it")
     options_of.add_argument("--data", type=Path, help="folder of photos whose hashes are compared with the generator's")
     options = options_of.parse_args()
     sys.setswitchinterval(0.001)  # as an indexer's process does
     command = f"python -m benchmarks.index --codes {options.codes} --seconds {options.seconds:g}"
+    if options.alone:
+        command += " --alone"
     if options.data:
         command += " --data FOLDER"
     write_page(page("The live index", command, versions("faiss-cpu", "usearch", "numpy"), body(options)), options.out)

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from engines.recognition import RecognitionEngine, build_engine
 from groknet.config import Loaded, load_config
-from groknet.epochs import beside_name, every_indexer
+from groknet.epochs import beside_name, epoch_of, every_indexer
 from groknet.ports import make_epoch_topics, open_store, open_stream
 from groknet.process import Process, worker_process
 from groknet.services import Lock, usual_port
@@ -143,7 +143,7 @@ class _SearchLife:
         """Load the bundle, find the indexers; nothing runs yet."""
         section, health = loaded.config.engine, Health()
         engine = build_engine(Path(section.bundle), section.backend, section.threads, section.max_batch)
-        urls = _find_indexers(process, loaded.config.search.indexer_urls)
+        urls = _find_indexers(process, loaded.config.search.indexer_urls, engine.manifest.epoch)
         settings = msgspec.structs.replace(loaded.config.search, indexer_urls=urls)
         return cls(loaded, build_search(settings, store=store, engine=engine, health=health), engine, health)
 
@@ -172,14 +172,15 @@ def _change_over(board: Switchboard, present: _SearchLife, process: Process, sto
     return life
 
 
-def _find_indexers(process: Process, configured: list[str]) -> list[str]:
-    """The configured indexers, else this home's, once it has said where it answers; empty when told to stop first."""
+def _find_indexers(process: Process, configured: list[str], epoch: str) -> list[str]:
+    """The configured indexers, else this home's, once one of this epoch answers; empty when told to stop first."""
     told = False
     while not process.stop.is_set():
-        if urls := every_indexer(process.home, configured):
+        urls = every_indexer(process.home, configured)
+        if configured or any(epoch_of(url) == epoch for url in urls):
             return urls
         if not told:
-            _log.info("waiting for the indexer of this home; start it, or give search.indexer_urls")
+            _log.info("waiting for an indexer of epoch %s on this home; start it, or give search.indexer_urls", epoch)
             told = True
         process.stop.wait(0.1)
     return []

@@ -79,6 +79,16 @@ def with_epoch(epochs: Epochs, epoch: str, bundle: str) -> Epochs:
     return msgspec.structs.replace(epochs, bundles={**epochs.bundles, epoch: bundle})
 
 
+def without_epoch(epochs: Epochs, epoch: str) -> Epochs:
+    """One epoch less; raises CommandError for the one in force."""
+    epochs.named(epoch)
+    if epoch == epochs.active:
+        raise CommandError(f"epoch {epoch} is in force; switch to another one first", Exit.USAGE)
+    bundles = {one: bundle for one, bundle in epochs.bundles.items() if one != epoch}
+    previous = None if epochs.previous == epoch else epochs.previous
+    return msgspec.structs.replace(epochs, bundles=bundles, previous=previous)
+
+
 def switched(epochs: Epochs, epoch: str) -> Epochs:
     """On `epoch`, and the way back remembered."""
     epochs.named(epoch)

@@ -56,6 +56,8 @@ class Child:
         self.spec = spec
         self.home = home
         self.ready = False
+        self.leaving = False
+        """Told to end, and not to be started again."""
         self.restarts = 0
         self.failures = 0
         """Ends with an exit code of its own choice, in a row, before it was ready."""
@@ -143,20 +145,28 @@ class Supervisor:
         self._home = home
         self._say = say
 
-    def also(self, specs: Sequence[Spec]) -> None:
-        """Keep these running as well, where they are not yet."""
+    def beside(self, specs: Sequence[Spec]) -> None:
+        """Keep these, and no others, running beside the workers."""
         known = {child.spec.name for child in self.children}
         self.children += [Child(spec, self._home) for spec in specs if spec.name not in known]
+        wanted = {spec.name for spec in specs}
+        for child in self.children:
+            child.leaving = bool(child.spec.beside) and child.spec.name not in wanted
+            if child.leaving:
+                child.signal(signal.SIGTERM)
 
     @property
     def ready(self) -> bool:
         """True while every worker is."""
-        return all(child.ready for child in self.children)
+        return all(child.ready for child in self.children if not child.spec.beside)
 
     def tick(self) -> None:
         """Start what is due, notice what has ended, become ready or hangs; raises CommandError to give up."""
-        for child in self.children:
-            if child.process is None:
+        for child in self.children.copy():
+            if child.leaving and (child.process is None or child.ended() is not None):
+                child.close()
+                self.children.remove(child)
+            elif child.process is None:
                 if time.monotonic() >= child.due:
                     child.start()
             elif (code := child.ended()) is not None:
@@ -166,10 +176,11 @@ class Supervisor:
 
     def _on_end(self, child: Child, code: int) -> None:
         name, last = child.spec.name, child.last_lines[-1] if child.last_lines else ""
-        if code == Exit.USAGE:
+        alone = not child.spec.beside  # what runs beside the workers must not take them with it
+        if alone and code == Exit.USAGE:
             raise CommandError(f"{name}: {last}", Exit.USAGE)
         child.failures = 0 if child.ready or code < 0 else child.failures + 1
-        if child.failures >= _TRIES_BEFORE_READY:
+        if alone and child.failures >= _TRIES_BEFORE_READY:
             log = self._home.logs / f"{name}.log"
             raise CommandError(f"{name} failed {child.failures} times before it was ready: {last} (see {log})")
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -258,9 +258,13 @@ class HashIndex:
         """Write the index and `offsets`, the next offset of each partition, atomically and durably.
 
         `path` names the offsets, the new codes and the files of the sealed parts beside it; a part is written once.
-        The offsets belong to what was applied before this call: call it from the thread that applies. Changes wait
-        while the state is gathered, not while it is written.
+        The offsets belong to what was applied before this call: call it from the thread that applies.
         """
+        self.gathered(offsets)(Path(path))
+
+    def gathered(self, offsets: Mapping[str, int]) -> Callable[[Path], None]:
+        """What `snapshot` would write, as of now, to be written by any one thread at its leisure. Changes wait while
+        it is gathered, which takes milliseconds; a large new part takes seconds to be written."""
         with self._lock:
             view, listings = self._listings.view, self._listings.fresh()
             removed, profiles = dict(self._removed), self._listings.profiles.all()
@@ -273,7 +277,7 @@ class HashIndex:
             sealed=list(view.sealed),
             generation=view.generation,
         )
-        write_snapshot(Path(path), contents)
+        return partial(write_snapshot, contents=contents)
 
     @classmethod
     def restore(cls, path: Path, epoch: str, limits: IndexLimits | None = None) -> tuple[HashIndex, dict[str, int]]:
@@ -285,7 +289,7 @@ class HashIndex:
             SnapshotRefused: it is damaged or of another format; rebuild from the topic.
         """
         index = cls(epoch, limits)
-        contents = read_snapshot(Path(path), replace(index._limits))
+        contents = read_snapshot(Path(path), index._limits)
         index.require_epoch(contents.epoch)
         index._removed = contents.removed
         index._listings.fill(contents.profiles, contents.sealed, contents.listings)

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter, validators
 from rich.table import Table
 
 from groknet.config import Loaded, load_config
-from groknet.epochs import Epochs, every_indexer, read_epochs, switched, write_epochs
+from groknet.epochs import Epochs, every_indexer, read_epochs, switched, without_epoch, write_epochs
 from groknet.exits import CommandError, Exit
 from groknet.home import find_home
 from groknet.options import HomeOption, JsonOption
@@ -89,6 +89,18 @@ def back(*, home: HomeOption = None) -> Exit:
     if epochs.previous is None:
         raise CommandError("no epoch was in force before this one", Exit.NOT_FOUND)
     return _switch(loaded, epochs, epochs.previous, 0.0)
+
+
+@app.command
+def forget(
+    epoch: Annotated[str, Parameter(help="An epoch that is not in force.")], /, *, home: HomeOption = None
+) -> Exit:
+    """Leave an epoch alone from now on: `groknet run all` ends its index. Its topic and snapshot stay as they are, so
+    that `groknet backfill --bundle` brings it back."""
+    loaded, epochs = _opened(home)
+    write_epochs(loaded.home, without_epoch(epochs, epoch))
+    print(f"epoch {epoch} is forgotten")
+    return Exit.OK
 
 
 def _opened(home: HomeOption) -> tuple[Loaded, Epochs]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from cyclopts import Parameter
 from engines.recognition import load_bundle
 from groknet.config import Loaded, load_config
 from groknet.epochs import beside_name, written_epochs
-from groknet.exits import Exit
+from groknet.exits import CommandError, Exit
 from groknet.home import Home, find_home
 from groknet.options import BundleOption, HomeOption
 from groknet.services import SUPERVISOR, Lock, Running, forget_running, usual_port, write_running
@@ -83,7 +84,8 @@ def run_all(*, home: HomeOption = None, bundle: BundleOption = None, port: PortO
         look = 0.0
         while not stops:
             if loaded.follows and time.monotonic() >= look:
-                supervisor.also(beside_specs(place, loaded.config.engine.bundle))
+                with suppress(CommandError):  # a file that cannot be read ends no worker; the next start says so
+                    supervisor.beside(beside_specs(place, loaded.config.engine.bundle))
                 look = time.monotonic() + _LOOK_S
             supervisor.tick()
             if supervisor.ready and not told:

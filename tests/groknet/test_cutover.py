@@ -15,7 +15,11 @@ from typing import Any
 import pytest
 import urllib3
 
+from groknet.config import load_config
+from groknet.epochs import Epochs, write_epochs
 from groknet.exits import Exit
+from groknet.home import Home
+from groknet.supervisor import Spec, Supervisor
 from tests.engines.tiny_bundle import tiny_graph, write_tiny_bundle
 from tests.groknet.conftest import Call, Cluster, write_photo
 
@@ -134,6 +138,13 @@ def test_a_new_model_takes_over_and_gives_back_while_photos_are_searched(
         later = asker.epochs[before:]
         assert later == sorted(later, key=[NEW, OLD].index)
     assert asker.failures == []
+    assert groknet("epoch", "forget", OLD, "--home", home).code == Exit.USAGE, "it is in force"
+    beside = running.pid(f"indexer-{NEW}")
+    assert groknet("epoch", "forget", NEW, "--home", home).code == Exit.OK
+    deadline = time.monotonic() + PATIENCE_S
+    while Path(f"/proc/{beside}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     found = groknet("search", "--home", home, "--json", "-k", 20, photo).json
     assert "shop/8" not in {n["listing_id"] for n in found}, (
         "removed from the store: not shown, whatever the index holds"
@@ -142,10 +153,6 @@ def test_a_new_model_takes_over_and_gives_back_while_photos_are_searched(
 
 
 def test_a_bundle_named_by_hand_overrules_the_file(groknet: Call, home: Path, tmp_path: Path) -> None:
-    from groknet.config import load_config
-    from groknet.epochs import Epochs, write_epochs
-    from groknet.home import Home
-
     place = Home(home)
     old, new = str(home / "old"), str(tmp_path / "new")
     write_epochs(place, Epochs(configured=old, active=NEW, previous=OLD, bundles={OLD: old, NEW: new}))
@@ -157,3 +164,21 @@ def test_a_bundle_named_by_hand_overrules_the_file(groknet: Call, home: Path, tm
     answer = groknet("epoch", "status", "--home", home)
     assert answer.code == Exit.USAGE
     assert "epochs.json" in answer.err
+
+
+def test_what_runs_beside_the_workers_takes_none_of_them_with_it(tmp_path: Path) -> None:
+    said: list[str] = []
+    supervisor = Supervisor(Home(tmp_path).make(), [], said.append)
+    supervisor.beside([Spec("indexer", ["show"], "indexer-x")])  # a usage error, which ends the others for good
+    (child,) = supervisor.children
+    deadline = time.monotonic() + PATIENCE_S
+    while child.restarts < 2:
+        assert time.monotonic() < deadline
+        supervisor.tick()
+        time.sleep(0.02)
+    assert said[0].startswith("indexer-x ended (exit code 2)")
+    supervisor.beside([])
+    while supervisor.children:
+        assert time.monotonic() < deadline
+        supervisor.tick()
+        time.sleep(0.02)

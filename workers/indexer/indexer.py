@@ -50,6 +50,7 @@ class Indexer:
         self._offsets: dict[Partition, int] = {}
         self._saved: dict[Partition, int] = {}
         self._saved_at = time.monotonic()
+        self._saving: threading.Thread | None = None
         self._live = False
         self.app: Starlette = build_app(
             settings,
@@ -68,7 +69,7 @@ class Indexer:
             self._load(admin)
             self._health.mark_started()
             self._follow(admin, stop)
-            self._save()
+            self._save(beside=False)
         finally:
             admin.close()
 
@@ -165,23 +166,37 @@ class Indexer:
         metrics.INDEX_TOMBSTONES.set(stats.tombstones)
 
     def _save_if_due(self) -> None:
-        if time.monotonic() - self._saved_at >= self._settings.snapshot_interval_s:
-            self._save()
+        saving = self._saving is not None and self._saving.is_alive()
+        if not saving and time.monotonic() - self._saved_at >= self._settings.snapshot_interval_s:
+            self._save(beside=True)
 
-    def _save(self) -> None:
-        """Take a snapshot; without anything new only once a quarter of its useful age has passed."""
+    def _save(self, *, beside: bool) -> None:
+        """Take a snapshot; without anything new only once a quarter of its useful age has passed. `beside`: it is
+        written by a thread while the topic is followed; else it is written on return."""
+        if self._saving is not None:
+            self._saving.join()
         age_s = time.monotonic() - self._saved_at
         if self._offsets == self._saved and age_s < self._settings.snapshot_max_age_s / 4:
             return
         self._saved_at = time.monotonic()
         offsets = {partition.number: offset for partition, offset in self._offsets.items()}
-        try:
-            with metrics.STAGE_SECONDS.labels("snapshot").time():
-                self._snapshots.save(self._index, offsets, self._recent.newest(self._settings.recent))
-        except OSError as error:
-            _log.error("no snapshot (%s): free the disk; a restart reads on from the one before", error)
+        write = self._snapshots.gathered(self._index, offsets, self._recent.newest(self._settings.recent))
+        saved = dict(self._offsets)
+
+        def save() -> None:
+            try:
+                with metrics.STAGE_SECONDS.labels("snapshot").time():
+                    write()
+            except OSError as error:
+                _log.error("no snapshot (%s): free the disk; a restart reads on from the one before", error)
+                return
+            self._saved = saved
+
+        if not beside:
+            save()
             return
-        self._saved = dict(self._offsets)
+        self._saving = threading.Thread(target=save, name="index-snapshot", daemon=True)
+        self._saving.start()
 
 
 def build_indexer(settings: IndexerSettings, *, stream: Stream, epoch: str, home: Path, health: Health) -> Indexer:

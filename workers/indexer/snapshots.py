@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class Snapshots:
-    """The snapshot of one epoch's index. One thread calls it."""
+    """The snapshot of one epoch's index."""
 
     def __init__(self, home: Path, epoch: str, *, max_age_s: float, limits: IndexLimits) -> None:
         self._path = home / "index" / f"{epoch}.snapshot"
@@ -52,10 +52,20 @@ class Snapshots:
 
     def save(self, index: HashIndex, offsets: Mapping[int, int], recent: list[Recent]) -> None:
         """Replace the snapshot, durably; raises OSError (a full disk, say) and then leaves the one before."""
-        index.snapshot(self._path, {str(number): offset for number, offset in offsets.items()})
-        beside = self._strip.with_suffix(".tmp")
-        beside.write_bytes(msgspec.json.encode(recent))
-        beside.replace(self._strip)
+        self.gathered(index, offsets, recent)()
+
+    def gathered(self, index: HashIndex, offsets: Mapping[int, int], recent: list[Recent]) -> Callable[[], None]:
+        """What `save` would write as of now, to be written by another thread, one at a time."""
+        write = index.gathered({str(number): offset for number, offset in offsets.items()})
+        strip = msgspec.json.encode(recent)
+
+        def save() -> None:
+            write(self._path)
+            beside = self._strip.with_suffix(".tmp")
+            beside.write_bytes(strip)
+            beside.replace(self._strip)
+
+        return save
 
     def recent(self) -> list[Recent]:
         """The live strip as of the last snapshot, newest first; empty when it cannot be read."""

@@ -105,7 +105,7 @@ class Indexers:
 
     def _of_this_epoch(self) -> list[str]:
         """Addresses that hold this epoch; raises EpochMismatch when none does, Transient when none can say."""
-        if not any(epoch == self._epoch for epoch in self._epochs.values()):
+        if self._epoch not in list(self._epochs.values()):
             told, faults = self._look()
             if not told and faults:
                 raise next(iter(faults.values()))
