@@ -67,10 +67,11 @@ def test_a_search_survives_a_server_that_goes_and_comes_back(visit, shop: Rig):
         _give(v, photo(8, 160))
         assert "cannot be reached" in v.notice()
         assert v.page.is_visible("#notice-again")
-        assert v.page.locator("#grid .card").count() == 24, "what was found stays"
+        assert v.page.locator("#grid li").count() == 0, "what another photo found is not shown beside this one"
         with served(other, port=port):
             back = v.searched(lambda: None)
             assert back.status == 200
+            assert v.page.locator("#grid .card").count() == 24
             assert v.page.is_hidden("#notice")
             v.page.wait_for_selector("#status[data-state=ready]")
 

@@ -79,6 +79,7 @@ export class Finder {
     this.frame.reset();
     showVote($("vote"), [], [], this.open);
     $("tags").replaceChildren();
+    $("grid").replaceChildren();
     this.#categories([]);
     this.changed(subject);
     this.#again();
@@ -110,7 +111,7 @@ export class Finder {
     this.#grid(neighbours);
     this.#categories([...categories.map((c) => c.category), ...neighbours.map((n) => n.category)].filter(Boolean));
     const took = `${Math.round(1000 * found.took_s)} ms`;
-    $("jump").textContent = `See ${plural(neighbours.length, "similar listing")}`;
+    $("jump").textContent = `See ${neighbours.length} similar`;
     $("took").textContent = `${plural(neighbours.length, "listing")} in ${took}, nearest first${found.stale ? " · the index lags behind" : ""}`;
     const best = categories.length ? ` Looks like ${words(categories[0].category)}, ${percent(categories[0].share)}.` : "";
     const nearest = neighbours.length ? ` Nearest: ${called(neighbours[0])}.` : "";
