@@ -53,7 +53,7 @@ PARITY_PHOTOS = 6
 IMAGENET = "imagenet"  # the column name of heads that are distilled from the packaged classifier
 # The studio's photos cost nothing but their drawing, so more products are drawn than a run held out. A calibration
 # error of 0.03 is told from none with about 2,000 photos, and different products say more than more photos of one.
-DRAWN = 5  # products for each that the run held out
+DRAWN = 2  # products for each that the run held out
 STUDIO_VIEWS = {"val": 2, "test": 3}
 
 
