@@ -1,4 +1,5 @@
-"""One rank of the two-process test: `python two_ranks.py RANK SIZE FOLDER` writes the gradient of every loss.
+"""One rank of the two-process test: `python two_ranks.py RANK SIZE FOLDER` writes the gradient of every loss, and of
+the trainer's whole objective on the small corpus in `FOLDER/cache`.
 
 Also imported by the test, which computes the same gradients in one process with the whole batch.
 """
@@ -9,12 +10,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from training import losses, pairs
+from training.corpus import load_corpus
 from training.distributed import fair, gather
+from training.loss_specs import ArcFace, MultiLabelArcFace, Pairwise, Spreading, Standard
+from training.objective import batch_of, total_loss
+from training.recipe import DataSet, HeadSpec, Metric, Recipe, Schedule
+from training.state import new_state
+from training.teacher import resized
 
 PHOTOS, WIDTH, PRODUCTS = 12, 5, 4
 Loss = Callable[[Tensor, Tensor, "Batch"], Tensor]
@@ -108,10 +116,63 @@ def gradients(rank: int, size: int) -> dict[str, Tensor]:
     return out
 
 
+def small_recipe() -> Recipe:
+    """Every kind of loss on six studio products."""
+    studio = DataSet(
+        name="studio", reader="studio", product="product", share=4, catalogue=2, identities=6, views=2, held_out=2
+    )
+    heads = [
+        HeadSpec(id="studio.category", column="category", datasets=["studio"]),
+        HeadSpec(id="studio.deal", column="product", source="partition", datasets=["studio"], parts=2, repeat=2),
+        HeadSpec(id="object", column="imagenet", source="imagenet"),
+        HeadSpec(id="query", column="query", source="queries", kind="multi_label", datasets=["studio"]),
+    ]
+    declared = [
+        ArcFace(id="product.arcface"),
+        MultiLabelArcFace(id="query.arcface", head="query", on="hash"),
+        Pairwise(id="product.pairs", negative_weight=3.0),
+        Spreading(id="spread", on="hash"),
+        Standard(id="product.standard", name="multi_similarity"),
+    ]
+    return Recipe(
+        name="ranks",
+        pretrained=False,
+        size=48,
+        cache_size=64,
+        threads=1,
+        datasets=[studio],
+        heads=heads,
+        losses=declared,
+        metric=Metric(memory=32),
+        schedule=Schedule(steps=2, warmup=1, small_size=32),
+    )
+
+
+def objective(rank: int, size: int, cache: Path) -> dict[str, Tensor]:
+    """Gradients of the trainer's objective by parameter, after a first batch that fills the memory."""
+    recipe = small_recipe()
+    corpus = load_corpus(recipe, cache, cache)
+    state = new_state(recipe, corpus)
+    state.network.eval()  # no dropout
+    model: nn.Module = nn.parallel.DistributedDataParallel(state.model) if size > 1 else state.model
+    pool = np.arange(len(corpus.products))[::2]  # some of the validation's, which have no product
+    for step in range(2):
+        everyone = pool[step * 8 : step * 8 + 8]
+        numbers = everyone[rank * 8 // size : (rank + 1) * 8 // size]
+        photos = resized(corpus.pixels(numbers).numpy(), 48)
+        out = model(torch.cat([photos, photos.flip(3)]))
+        parts = total_loss(recipe, state, corpus, batch_of(corpus, numbers, out))
+        state.optimiser.zero_grad()
+        torch.stack(list(parts.values())).sum().backward()
+    named = [*state.network.named_parameters(), *state.centres.named_parameters()]
+    return {name: p.grad.clone() for name, p in named if p.grad is not None}
+
+
 def main(rank: int, size: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder / 'meet'}", rank=rank, world_size=size)
     torch.save(gradients(rank, size), folder / f"{rank}.pt")
+    torch.save(objective(rank, size, folder / "cache"), folder / f"objective-{rank}.pt")
     dist.destroy_process_group()
 
 
