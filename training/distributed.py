@@ -69,7 +69,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].contiguous()
+        total = gradients[0].clone(memory_format=torch.contiguous_format)  # autograd may share the one it gave
         dist.all_reduce(total)
         return total.narrow(0, dist.get_rank() * ctx.rows, ctx.rows)
 
