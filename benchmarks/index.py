@@ -291,6 +291,7 @@ def body(options: argparse.Namespace) -> str:
     kinds = [("lists", IndexLimits(exact_below=1))]
     if options.codes <= 2_000_000:
         kinds.insert(0, ("exact", IndexLimits(exact_below=10**9, multihash_from=10**9)))
+    exact(codes[:100], world.asked[:1])  # FAISS is loaded before memory is looked at
     rows, lists = [], 2 ** max(1, round(np.log2(options.codes) / 2))
     for name, limits in kinds:
         m = ours(codes, directory, limits, name, world)
