@@ -27,7 +27,7 @@ share = 4
 catalogue = 2
 identities = 6
 views = 2
-held_out = 4
+held_out = 2
 [[heads]]
 id = "studio.colour"
 column = "colour"

@@ -17,8 +17,10 @@ from schemas.manifest import Manifest, load_manifest
 from schemas.taxonomy import Taxonomy
 from training.corpus import batches, load_corpus
 from training.evaluation import evaluate
+from training.export import words_of
 from training.graph import deployable, epoch_of, run_torch
 from training.model import Network
+from training.queries import query_words
 from training.start import PENALTY, fit_head
 from training.studio import TEST_IDENTITIES, write_dataset
 from training.train import State, new_state, train_step
@@ -63,6 +65,20 @@ def test_the_card_has_every_scored_head(made: tuple[Path, Manifest]) -> None:
     card = (made[0] / "card.md").read_text()
     for text in ("| studio | category |", "| studio | query |", "| studio | hash |", made[1].epoch):
         assert text in card
+
+
+def test_what_words_were_taught_against_loops(made: tuple[Path, Manifest], tmp_path: Path) -> None:
+    corpus = load_corpus(tiny.tiny_recipe(), tmp_path, made[0].parent / "run" / "cache")
+    (targets,) = [one for one in corpus.heads if one.spec.id == "query"]
+    taught: dict[str, list[float]] = {word: [] for word in targets.values}
+    for row in corpus.sets[0].rows:
+        words = query_words(row) & set(targets.values)
+        if row["split"] in ("train", "gallery"):
+            for word in words:
+                taught[word].append(1 / len(words))
+    found = words_of(corpus, targets)
+    assert found.usual == pytest.approx([np.mean(taught[word]) for word in targets.values])
+    assert set(found.source.tolist()) == {0}
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def tiny_recipe(steps: int = 2) -> Recipe:
                 catalogue=2,
                 identities=6,
                 views=2,
-                held_out=4,
+                held_out=2,
             )
         ],
         heads=[
