@@ -52,7 +52,7 @@ from training.taxonomy import extend_taxonomy
 PARITY_PHOTOS = 6
 IMAGENET = "imagenet"  # the column name of heads that are distilled from the packaged classifier
 # The studio's photos cost nothing but their drawing, so more products are drawn than a run held out. A calibration
-# error of 0.04 is told from none with about 1,500 photos; for a fit different products say more than more photos of one.
+# error of 0.04 is told from none with about 1,500 photos; a fit learns more from other products than from more photos.
 DRAWN = 2  # products for each that the run held out
 STUDIO_VIEWS = {"val": 2, "test": 6}
 
