@@ -281,7 +281,7 @@ def likeness(real: dict[str, tuple[int, ...]], made: dict[str, tuple[int, ...]])
 
 def body(options: argparse.Namespace) -> str:
     """The page below its head."""
-    real = distances(real_hashes(options.data, 5000)) if options.data else REAL
+    real: dict[str, tuple[int, ...]] = distances(real_hashes(options.data, 5000)) if options.data else dict(REAL)
     small = Generator(FITTED, 5000).codes(5000, 1)
     rng = np.random.default_rng(0)
     generator = Generator(FITTED, options.codes)
