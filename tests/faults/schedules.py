@@ -67,10 +67,14 @@ class Harness:
             town = self._in_town()
             schedule.run(town)
             verdict = town.judge(self._engine, self._truth)
+            if not verdict.clean or town.schedules >= SCHEDULES_A_TOWN:
+                self._leave_town()
         except Exception as why:
-            error = f"{type(why).__name__}: {why}"
-        if error or not verdict.clean or (self._town and self._town.schedules >= SCHEDULES_A_TOWN):
-            self._leave_town()
+            error = _words(why)
+            try:
+                self._leave_town()
+            except Exception as then:
+                error += f"; leaving: {_words(then)}"
         return Outcome.of(seed, verdict, schedule.steps, time.monotonic() - began, error)
 
     def _in_town(self) -> Town:
@@ -86,6 +90,10 @@ class Harness:
         if town is not None:
             self._services.up()
             town.close()
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def run(seeds: range, listings: int, faults: int, bundle: Path, say: Callable[[str], None]) -> list[Outcome]:

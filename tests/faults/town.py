@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from deploy.local import Services
@@ -105,12 +106,13 @@ class Town:
 
     def close(self) -> None:
         """End the workers; topics and keyspace go."""
-        self.cluster.stop()
-        self._producer.close()
-        self._admin.close()
-        self._store.close()
-        cassandra_keyspace.drop(self._store_url)
-        shutil.rmtree(self._home, ignore_errors=True)
+        with ExitStack() as stack:  # whatever one of them says, the others are closed
+            stack.callback(shutil.rmtree, self._home, ignore_errors=True)
+            stack.callback(cassandra_keyspace.drop, self._store_url)
+            stack.callback(self._store.close)
+            stack.callback(self._admin.close)
+            stack.callback(self._producer.close)
+            stack.callback(self.cluster.stop)
 
 
 def _committed(admin: StreamAdmin, topic: str) -> bool:
