@@ -155,7 +155,7 @@ def test_the_doctor_does_not_call_an_unknown_extra_installed(
 def test_the_doctor_knows_every_extra_that_runs_something(
     groknet: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those of pyproject.toml but `dev` and `bench`, each with its remedy; what is for another platform is no failure here."""
+    """Those of pyproject.toml but `dev` and `bench`, each with its remedy; another platform's is no failure."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     lines = [f'none-{extra} ; extra == "{extra}"' for extra in extras]
     lines.append('tensorrt_rtx>=1.7 ; (sys_platform == "plan9" and platform_machine == "x86_64") and extra == "rtx"')

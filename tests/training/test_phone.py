@@ -53,9 +53,9 @@ def test_altered_weights_and_swapped_blobs_are_refused(exported: tuple[Path, Pho
 
 def test_the_cut_graph_takes_planes_and_gives_logits() -> None:
     bundle = load_bundle(DEMO)
-    graph = cut(onnx.load(bundle.model_path), bundle).graph
+    graph, size = cut(onnx.load(bundle.model_path), bundle).graph, bundle.manifest.preprocess
     (taken,) = graph.input
-    assert [d.dim_value for d in taken.type.tensor_type.shape.dim] == [1, 3, 176, 176]
+    assert [d.dim_value for d in taken.type.tensor_type.shape.dim] == [1, 3, size.height, size.width]
     assert [v.type.tensor_type.shape.dim[1].dim_value for v in graph.output][-2:] == [400, 256]
     assert not {"Cast", "Greater", "Transpose"} & {node.op_type for node in graph.node}
 
