@@ -27,10 +27,14 @@ _WORDS = re.compile(r"[^\W_]+")
 
 @dataclass(frozen=True, slots=True)
 class VoteRule:
-    """How much the photo's own prediction counts (0 to 1), and over how many bits a neighbour's weight falls to 1/e."""
+    """How much the photo's own prediction counts (0 to 1), and over how many bits a neighbour's weight falls to 1/e.
 
-    own_weight: float = 0.5
-    scale_bits: float = 12.0
+    Chosen on validation photos (benchmarks/search_quality.py): right more often by 0.2 to 0.9 points than the best head
+    alone, on test photos among catalogue pictures and among in-store photos.
+    """
+
+    own_weight: float = 0.8
+    scale_bits: float = 4.0
 
 
 @dataclass(frozen=True, slots=True)
