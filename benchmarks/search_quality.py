@@ -36,7 +36,7 @@ EVERY = 100_000
 KINDS = {"grocery": {"grocery"}, "fashion": {"fashion", "clothing"}, "clothing": {"fashion", "clothing"}}
 NOTE = """*own*: the best label of the head for that column. *neighbours*: the vote of the twenty nearest listings
 alone. *vote*: both, as the service counts them. Listings carry the column's text as their category. A hundredth is
-about as much as chance moves on a thousand photos; where no head knows the categories, *neighbours* is what there is."""
+about as much as chance moves on a thousand photos. Where no head knows the categories, *neighbours* is all there is."""
 
 
 @dataclass(frozen=True)
