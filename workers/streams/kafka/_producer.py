@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 from kafka import KafkaProducer as Client  # type: ignore[import-untyped]
@@ -17,6 +18,7 @@ from workers.streams.kafka._topics import TopicFacts, require_topics
 _BUFFER_RECORDS = 20_000  # beyond it send raises Reject: as the embedded log, seconds of work
 _BUFFER_BYTES = 64 * 1024 * 1024
 _DELIVERY_TIMEOUT_S = 60.0  # then a record has failed for good; a broker that is killed is replaced well within
+_STUCK_S = _DELIVERY_TIMEOUT_S + 15.0  # no record may take longer to succeed or fail; a client whose records do is done
 _CLOSE_TIMEOUT_S = _DELIVERY_TIMEOUT_S + 5.0
 _OPTIONS = {
     "acks": "all",
@@ -65,6 +67,7 @@ class KafkaProducer:
         self._buffered_bytes = 0
         self._failure: BaseException | None = None  # the first since the last flush
         self._broken = False
+        self._ended_at = time.monotonic()  # when a record last succeeded or failed, or the first one was sent
         self._releases: list[threading.Thread] = []
         self._closed = False
         self._client = self._open()
@@ -124,8 +127,11 @@ class KafkaProducer:
                 raise Reject(
                     f"stream: {self._buffered} records ({self._buffered_bytes} bytes) wait for brokers; slow down"
                 )
-            if self._broken:
+            now = time.monotonic()
+            self._ended_at = self._ended_at if self._buffered else now
+            if self._broken or now - self._ended_at > _STUCK_S:
                 self._replace()
+                self._ended_at = now
             self._buffered += 1
             self._buffered_bytes += size
             return self._client
@@ -145,8 +151,10 @@ class KafkaProducer:
     def _failed(self, client: Any, size: int, error: BaseException) -> None:
         with self._lock:
             self._failure = self._failure or error
-            # kafka-python fails every later record after an error that is not to be retried: start over.
-            if client is self._client and not isinstance(error, errors.RetriableError):
+            # kafka-python fails every later record after an error that is not to be retried, and once a record's time
+            # is over may neither send nor fail what comes to that partition: start over.
+            lasting = isinstance(error, errors.KafkaTimeoutError) or not isinstance(error, errors.RetriableError)
+            if client is self._client and lasting:
                 self._broken = True
         self._settle(size)
 
@@ -154,6 +162,7 @@ class KafkaProducer:
         with self._lock:
             self._buffered -= 1
             self._buffered_bytes -= size
+            self._ended_at = time.monotonic()
 
     def _look_up(self, topic: str) -> TopicFacts:
         facts = require_topics(self._settings, [topic])[topic]

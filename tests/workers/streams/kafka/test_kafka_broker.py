@@ -239,6 +239,46 @@ def test_a_killed_broker_comes_back_and_its_members_go_on(
     producer.close()
 
 
+def test_a_broker_that_is_away_longer_than_a_record_may_take_is_used_again(
+    backend: StreamBackend, stream: Stream, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kafka-python 3.0.12 forgets what it was about to send when an older record's time is over."""
+    from workers.streams.kafka import _producer
+
+    limit_s = 11.0  # no less than a request may take
+    monkeypatch.setitem(_producer._OPTIONS, "delivery_timeout_ms", int(limit_s * 1000))
+    topic, producer = backend.topic(partitions=2), stream.producer()
+    sent = [producer.send(topic, b"%d" % n, b"before") for n in range(100)]
+    services.kill("kafka-1")
+    failures: list[Transient] = []
+    deadline = time.monotonic() + 2 * limit_s
+    while time.monotonic() < deadline:
+        try:
+            sent.append(producer.send(topic, b"%d" % len(sent), b"without"))
+        except Transient as why:  # a new client finds no broker
+            failures.append(why)
+        time.sleep(0.05)
+    services.start("kafka-1")
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            for delivery in [producer.send(topic, b"%d" % n, b"after") for n in range(100)]:
+                delivery.wait(30)
+            break
+        except Transient:
+            assert time.monotonic() < deadline
+    for delivery in sent:  # each is told one or the other
+        try:
+            delivery.wait(30)
+        except Transient as why:
+            failures.append(why)
+    assert "delivery_failed" in {why.error for why in failures}
+    assert "delivery_timeout" not in {why.error for why in failures}
+    with pytest.raises(Transient, match="send again later"):
+        producer.close()
+    assert len(read(stream, topic)) >= 200
+
+
 def test_the_listener_runs_in_the_polling_thread_and_its_error_comes_out_of_poll(
     backend: StreamBackend, stream: Stream
 ) -> None:
