@@ -31,10 +31,10 @@ SMALL = (800, 600)
 NOISE = (0.0, 2.0, 4.0, 7.0)  # standard deviation of a grey level: none, daylight, indoors, night
 PREPROCESS = Preprocess(width=176, height=176)
 WORKERS = 2
-NOTE = """The aim is 3 times Pillow's full decode. A photo with little noise reaches it, a noisy one does not:
-its file is longer, and a reduced decode saves nothing of undoing the Huffman code. libjpeg-turbo is under
-every decoder that was tried: simplejpeg at the same scale gives the same values, and behind the same guards
-would gain 2 %, so that it is left out."""
+NOTE = """The aim is 3 times Pillow's full decode. A photo with little noise comes close to it, a noisy one does not:
+its file is longer, and a reduced decode saves nothing of undoing the Huffman code. Four fifths of a decode are
+libjpeg-turbo's at the reduced scale, and most of the rest is the resize. libjpeg-turbo is under every decoder that
+was tried: simplejpeg at the same scale gives the same values, and behind the same guards gains nothing."""
 POOLS = """Decode workers stay threads. Four fifths of a decode are spent in libjpeg and in the resize, both without the
 interpreter lock, so that two processes that write into slots of shared memory gain little over two threads on two
 cores; on many cores the lock is what would bind, and there another worker is another process on the same stream.
