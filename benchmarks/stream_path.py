@@ -50,7 +50,14 @@ PHOTO = (96, 72)  # small: fetching and decoding are measured elsewhere
 BATCH = 32
 ENGINE_S = 1e-4  # a photo
 GPU_IMAGES_PER_S = 10_000
-SETTINGS = TaggerSettings(batch_size=BATCH, prepare_threads=2, max_in_flight_events=512, commit_interval_s=0.5)
+SETTINGS = TaggerSettings(
+    batch_size=BATCH,
+    prepare_threads=2,
+    settle_threads=1,
+    settle_events=128,
+    max_in_flight_events=512,
+    commit_interval_s=0.5,
+)
 
 
 class FixedCost:
@@ -246,32 +253,35 @@ def measure(bundle: Path, events: int, repeats: int, folder: Path, services: Ser
     bench.send(UPLOADED, listing_keys("warm", max(200, events // 5)), photo)
     bench.tag(SETTINGS)
     rounds: dict[str, list[tuple[float, float]]] = {"tagger": [], "clients": []}
+    decode: list[float] = []
     for i in range(repeats):
         keys = listing_keys(f"round-{i}", events)
         bench.send(UPLOADED, keys, photo)
         rounds["tagger"].append(bench.tag(SETTINGS)[:2])
         rounds["clients"].append(bench.bare(f"bare-{i}", keys, photo))
+        decode.append(_cpu_us(lambda: decode_photo(photo, engine.manifest.preprocess), 300))
     bench.send(UPLOADED, listing_keys("profiled", events // 2), photo)
     profile = bench.tag(SETTINGS, profile=True)[2]
     bench.store.close()
-    return _report(rounds, events, engine, photo) | profile
+    return _report(rounds, decode, events, engine, photo) | profile
 
 
 def _report(
-    rounds: dict[str, list[tuple[float, float]]], events: int, engine: FixedCost, photo: bytes
+    rounds: dict[str, list[tuple[float, float]]], decode: list[float], events: int, engine: FixedCost, photo: bytes
 ) -> dict[str, Any]:
     per_s = {name: round(statistics.median(1 / clock for clock, _ in r)) for name, r in rounds.items()}
     cpu = {name: round(statistics.median(cpu_s * 1e6 for _, cpu_s in r)) for name, r in rounds.items()}
-    decode = round(_cpu_us(lambda: decode_photo(photo, engine.manifest.preprocess), 200))
     answer = engine.infer(np.empty((1, 1, 1, 3), np.uint8))
     rows = round(_cpu_us(lambda: image_rows(engine.manifest, ["1"], answer), 500))
-    beyond = {name: cpu["tagger"] - decode - cpu[name] for name in list(cpu)[1:]}
+    each = zip(rounds["tagger"], decode, rounds["clients"], strict=True)
+    beyond = [round(tagger[1] * 1e6 - decoding - clients[1] * 1e6) for tagger, decoding, clients in each]
     return {
         "events_per_s": per_s,
         "cpu_us_per_event": cpu,
-        "cpu_us_decode_and_thumbnail": decode,
+        "cpu_us_decode_and_thumbnail": round(statistics.median(decode)),
         "cpu_us_rows_from_predictions": rows,
-        "cpu_us_beyond_clients_and_decode": beyond,
+        "cpu_us_beyond_clients_and_decode": round(statistics.median(beyond)),
+        "cpu_us_beyond_by_round": beyond,
         "feeders_for_10000_images_per_s": -(-GPU_IMAGES_PER_S // per_s["tagger"]),
         "events": events,
         "event_bytes": len(photo) * 4 // 3,
