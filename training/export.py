@@ -44,6 +44,7 @@ from training.labels import Targets
 from training.model import Network
 from training.readers import read
 from training.recipe import Recipe
+from training.refit import refit_heads
 from training.state import CHECKPOINT, new_state
 from training.studio import TEST_IDENTITIES, TRAIN_IDENTITIES, make_product, render, write_dataset
 from training.table import is_catalogue
@@ -80,6 +81,7 @@ def export(
     state = new_state(recipe, corpus)
     state.load(run / CHECKPOINT)
     codec = choose_hash(state.best, corpus, recipe.size)
+    codec["heads fitted again"] = ", ".join(refit_heads(state.best, corpus, recipe, data)) or "none"
     facts = Training(
         recipe=recipe.name,
         command=command,

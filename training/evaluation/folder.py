@@ -49,7 +49,7 @@ def predict(
     with ThreadPoolExecutor(2) as pool:
         for start in range(0, len(rows), batch):
             some = rows[start : start + batch]
-            pixels = list(pool.map(lambda row: _decode(folder, row, preprocess), some))
+            pixels = list(pool.map(lambda row: decode_row(folder, row, preprocess), some))
             skipped += [(r["path"], photo) for r, photo in zip(some, pixels, strict=True) if isinstance(photo, str)]
             good = [(row, photo) for row, photo in zip(some, pixels, strict=True) if not isinstance(photo, str)]
             if good:
@@ -64,7 +64,7 @@ def predict(
     return Predicted(engine.manifest, kept, Predictions.concat(parts), skipped)
 
 
-def _decode(folder: Path, row: Row, preprocess: Preprocess) -> NDArray[np.uint8] | str:
+def decode_row(folder: Path, row: Row, preprocess: Preprocess) -> NDArray[np.uint8] | str:
     """The photo, or why there is none."""
     try:
         return decode(read_photo(folder, row["path"]), preprocess, box=box_of(row))
