@@ -75,7 +75,7 @@ class IndexLimits:
     multihash_from: int = 250_000
     """Codes of an exact part from which on it has a multi-index hash for near duplicates beside it."""
     probes: int = 0
-    """Lists that a search reads of a part in inverted lists; 0: a thirty-second of them, at least 32."""
+    """Lists that a search reads of a part in inverted lists; 0: a sixteenth of them, at least 32."""
     background: bool = True
     """Merge in a thread beside the writer; else the change that passes a bound merges before it returns."""
     gpu: bool = False

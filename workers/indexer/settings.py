@@ -39,7 +39,7 @@ class IndexerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     multihash_from: Positive = 250_000
     """Hashes from which on an exact index has a multi-index hash for near duplicates beside it."""
     probes: Annotated[int, Meta(ge=0)] = 0
-    """Inverted lists that a search reads; 0: a thirty-second of them, at least 32."""
+    """Inverted lists that a search reads; 0: a sixteenth of them, at least 32."""
     gpu: bool = False
     """Search exact parts on the first GPU; needs the extra [gpu] in place of [cpu]."""
     partitions: str = ""
