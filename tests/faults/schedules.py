@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -118,6 +119,7 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=FAULTS, help="faults a schedule")
     parser.add_argument("--bundle", type=Path, default=BUNDLE)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # workers and servers must not outlive this process
     began = time.monotonic()
 
     def say(line: str) -> None:
