@@ -30,7 +30,7 @@ class FlatCodes:
         self._flat: Any = faiss.IndexBinaryFlat(BITS)
         self._hashed: Any = None
         codes = np.ascontiguousarray(codes)
-        if len(codes) >= limits.multihash_from:
+        if 0 < limits.multihash_from <= len(codes):
             self._hashed = faiss.IndexBinaryMultiHash(BITS, TABLES, BITS // TABLES)
             self._hashed.nflip = FLIPS
             self._hashed.add(codes)

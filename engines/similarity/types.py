@@ -72,8 +72,9 @@ class IndexLimits:
     beyond, the removals of the oldest event times are forgotten."""
     exact_below: int = 1_000_000
     """Codes of a part from which on it is kept in inverted lists: exact search reads every code."""
-    multihash_from: int = 250_000
-    """Codes of an exact part from which on it has a multi-index hash for near duplicates beside it."""
+    multihash_from: int = 0
+    """Codes of an exact part from which on it has a multi-index hash for near duplicates beside it; 0: never. Hashes
+    of a catalogue crowd into few buckets: at a million it took 5.8 ms, reading all 1.0 (docs/benchmarks/index.md)."""
     probes: int = 0
     """Lists that a search reads of a part in inverted lists; 0: a sixteenth of them, at least 32."""
     background: bool = True
@@ -84,5 +85,5 @@ class IndexLimits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value < 1 and field.name not in ("probes", "background", "gpu"):
+            if value < (field.name not in ("multihash_from", "probes", "background", "gpu")):
                 raise ConfigError(f"{field.name}: {value} is below 1")

@@ -36,8 +36,9 @@ class IndexerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """New codes that a search compares one by one, before they are merged: 0.1 ms."""
     exact_below: Positive = 1_000_000
     """Hashes from which on the index reads inverted lists instead of every hash (docs/benchmarks/index.md)."""
-    multihash_from: Positive = 250_000
-    """Hashes from which on an exact index has a multi-index hash for near duplicates beside it."""
+    multihash_from: Annotated[int, Meta(ge=0)] = 0
+    """Hashes from which on an exact index has a multi-index hash for near duplicates beside it; 0: never. It is slower
+    than reading all where hashes crowd as those of a catalogue do (docs/benchmarks/index.md)."""
     probes: Annotated[int, Meta(ge=0)] = 0
     """Inverted lists that a search reads; 0: a sixteenth of them, at least 32."""
     gpu: bool = False
