@@ -24,6 +24,7 @@ from training.recipe import Recipe
 PULLS = (0.03, 0.1, 0.3)  # strengths of the pull towards the trained head, on standardised features
 STEPS = 40
 BATCH = 32
+SIMPLE = ("softmax", "column")  # kind and source of the heads that are fitted again
 
 
 def refit_heads(network: Network, corpus: Corpus, recipe: Recipe, data: Path) -> list[str]:
@@ -48,7 +49,6 @@ def refit_heads(network: Network, corpus: Corpus, recipe: Recipe, data: Path) ->
     return changed
 
 
-SIMPLE = ("softmax", "column")
 Labelled = tuple[Tensor, Tensor]  # features [n, f], labels [n], negative where there is none
 
 
