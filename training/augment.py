@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.recipe import View
 
-@dataclass(frozen=True)
-class View:
-    """How far a view may stray: least share of the area, most degrees of turn, strength of light changes."""
-
-    least_area: float
-    degrees: float
-    light: float
-
-
-# A weak view looks like what is served; the strong one is its partner in the contrastive term.
-WEAK = View(least_area=0.75, degrees=4.0, light=0.08)
-STRONG = View(least_area=0.35, degrees=15.0, light=0.25)
+_ERASED = (0.02, 0.2)  # least and largest share of the area (Zhong et al. 2020 have 0.4 for the largest)
+_DRAWS = 14  # random numbers a photo, drawn on the processor: equal seeds give equal views on every device
 
 
 def augment(photos: Tensor, view: View, size: int, generator: torch.Generator) -> Tensor:
     """`uint8 [n, h, w, 3]` → `float [n, 3, size, size]`, values 0–255, channels last in memory."""
     n = len(photos)
+    draws = iter(torch.rand(_DRAWS, n, generator=generator).to(photos.device))
 
     def draw(low: float, high: float) -> Tensor:
-        return (torch.rand(n, generator=generator) * (high - low) + low).to(photos.device)
+        drawn: Tensor = next(draws)
+        return drawn * (high - low) + low
 
     x = photos.permute(0, 3, 1, 2).float()
     side = draw(view.least_area, 1.0).sqrt()
     stretch = draw(-0.15, 0.15).exp()
     wide, high = (side * stretch).clamp(max=1.0), (side / stretch).clamp(max=1.0)
     turn = draw(-view.degrees, view.degrees) * (math.pi / 180)
-    flip = (draw(0.0, 1.0) < 0.5).float() * 2 - 1
+    flip = (draw(0.0, 1.0) < view.flip).float() * -2 + 1
     theta = torch.zeros(n, 2, 3, device=photos.device)
     theta[:, 0, 0], theta[:, 0, 1] = wide * turn.cos() * flip, -high * turn.sin()
     theta[:, 1, 0], theta[:, 1, 1] = wide * turn.sin() * flip, high * turn.cos()
@@ -50,4 +42,14 @@ def augment(photos: Tensor, view: View, size: int, generator: torch.Generator) -
     bright = draw(1 - view.light, 1 + view.light).view(n, 1, 1, 1)
     x = grey + (x - grey) * colour
     x = ((x - mean) * contrast + mean) * bright
+    if view.erase:
+        area, shape = draw(*_ERASED), draw(-0.7, 0.7).exp()
+        across, down = (area * shape).sqrt(), (area / shape).sqrt()
+        left, top = draw(0.0, 1.0) * (1 - across), draw(0.0, 1.0) * (1 - down)
+        # of the photos not chosen a box of no width is erased
+        right, bottom = left + across * (draw(0.0, 1.0) < view.erase), top + down
+        at = (torch.arange(size, device=x.device) + 0.5) / size
+        rows = (at >= top[:, None]) & (at < bottom[:, None])
+        columns = (at >= left[:, None]) & (at < right[:, None])
+        x = torch.where(rows[:, None, :, None] & columns[:, None, None, :], mean, x)
     return x.clamp_(0, 255).contiguous(memory_format=torch.channels_last)

@@ -24,8 +24,9 @@ FIT_PHOTOS = 4000
 def embed(network: Network, corpus: Corpus, numbers: NDArray[np.int64], size: int) -> Floats:
     """Embeddings `[n, 400]` of the numbered photos as they will be served: whole, without augmentation."""
     network.eval()
+    device = network.embed.weight.device
     parts = [
-        network(resized(corpus.pixels(some).numpy(), size)).embedding
+        network(resized(corpus.pixels(some).numpy(), size, device)).embedding.cpu()
         for some in np.array_split(numbers, max(1, len(numbers) // 64))
     ]
     return torch.cat(parts).float().numpy()
@@ -56,7 +57,7 @@ def choose_hash(network: Network, corpus: Corpus, size: int, seed: int = 0) -> d
             recalls[name].append(recall(hamming(codes, theirs), ids, gallery_ids)["recall_at_1"])
     means = {name: float(np.mean(values)) if values else 0.0 for name, values in recalls.items()}
     chosen = max(layers, key=lambda name: means[name])
-    network.catalyzer = layers[chosen]
+    network.catalyzer = layers[chosen].to(network.embed.weight.device)
     facts["hash"] = chosen
     facts |= {f"validation_recall_at_1_{name}": round(value, 4) for name, value in means.items()}
     return facts | {k: round(v, 4) for k, v in bit_statistics(_codes(layers[chosen], fit)).items()}
@@ -70,8 +71,8 @@ def _linear(weight: Floats, bias: Floats) -> nn.Linear:
 
 @torch.inference_mode()
 def _codes(layer: nn.Linear, embedding: Floats) -> NDArray[np.uint8]:
-    logits: torch.Tensor = layer(torch.from_numpy(embedding))
-    return pack(logits.numpy())
+    logits: torch.Tensor = layer(torch.from_numpy(embedding).to(layer.weight.device))
+    return pack(logits.cpu().numpy())
 
 
 Neighbours = tuple[Floats, Floats, NDArray[np.int64], NDArray[np.int64]]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from schemas.errors import ConfigError
 from training.lines import line_of
+from training.lite import LITE
 from training.recipe import DataSet, Recipe, load_recipe
 from training.table import read_rows
 
@@ -27,7 +28,7 @@ def load_checked(path: Path, data: Path) -> Recipe:
 
 
 def _check_trunk(recipe: Recipe) -> None:
-    if recipe.trunk != "efficientnet_lite0":
+    if recipe.trunk not in LITE:
         import timm
 
         if not timm.is_model(recipe.trunk):
@@ -45,7 +46,8 @@ def check_data(recipe: Recipe, data: Path) -> None:
             raise ConfigError(f"datasets[{spec.name}].folder: {data / spec.folder} is not there")
         if spec.reader == "csv":
             columns[spec.name] = _columns(spec, data)
-            _ask(f"datasets[{spec.name}].product", spec.product, spec.name, columns)
+            for what in ("product", "leave_out"):
+                _ask(f"datasets[{spec.name}].{what}", getattr(spec, what), spec.name, columns)
     for head in recipe.heads:
         for name in head.datasets:
             _ask(

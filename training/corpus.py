@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +26,55 @@ class Corpus:
     products: NDArray[np.int64]
     teacher: Teacher
     centre: Tensor  # mean of the teacher's feature: all positive, so that raw cosines are all near 1
+    _members: dict[tuple[str, ...], NDArray[np.bool_]] = field(default_factory=dict, repr=False, compare=False)
+    _placed: dict[tuple[int, torch.device], Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def starts(self) -> list[int]:
         """Number of each data set's first photo."""
         return [0, *np.cumsum([len(s.rows) for s in self.sets]).tolist()[:-1]]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many labels every head has."""
+        return {target.spec.id: len(target.values) for target in self.heads}
+
+    @property
+    def learnt(self) -> NDArray[np.int64]:
+        """Numbers of the photos that are trained on, catalogue pictures included."""
+        parts = [
+            first + photos.index("train", kind)
+            for first, photos in zip(self.starts, self.sets, strict=True)
+            for kind in (False, True)
+        ]
+        return np.sort(np.concatenate(parts))
+
+    def members(self, datasets: tuple[str, ...]) -> NDArray[np.bool_]:
+        """`bool [n]` over all photos: which are of these data sets; the same array every time."""
+        if datasets not in self._members:
+            chosen = [np.full(len(s.rows), s.spec.name in datasets) for s in self.sets]
+            self._members[datasets] = np.concatenate(chosen)
+        return self._members[datasets]
+
+    def placed(self, values: NDArray[np.generic], device: torch.device) -> Tensor:
+        """An array of this corpus as a tensor on `device`; it travels once, not with every batch."""
+        key = id(values), device
+        if key not in self._placed:
+            self._placed[key] = torch.from_numpy(values).to(device)
+        return self._placed[key]
+
+    def photos(self, numbers: NDArray[np.int64], device: torch.device) -> Tensor:
+        """`pixels` on `device`. A GPU keeps all photos, if they take less than half of what is free in its memory."""
+        if device.type != "cuda":
+            return self.pixels(numbers).to(device)
+        whole = self._placed.get((0, device))
+        if whole is None:
+            size = sum(s.pixels.nbytes for s in self.sets)
+            if 2 * size > torch.cuda.mem_get_info(device)[0]:
+                return self.pixels(numbers).to(device)
+            whole = torch.cat([torch.from_numpy(np.array(s.pixels)).to(device) for s in self.sets])
+            self._placed[0, device] = whole
+        return whole[torch.from_numpy(numbers).to(device)]
 
     def pixels(self, numbers: NDArray[np.int64]) -> Tensor:
         """`uint8 [n, side, side, 3]` of the numbered photos, in that order."""
@@ -44,12 +88,16 @@ class Corpus:
         return torch.from_numpy(out)
 
 
-def load_corpus(recipe: Recipe, data: Path, cache: Path) -> Corpus:
-    """Read, label and let the teacher look; everything slow is kept in `cache`."""
+def load_corpus(recipe: Recipe, data: Path, cache: Path, device: torch.device | None = None) -> Corpus:
+    """Read, label and let the teacher look (on `device`); everything slow is kept in `cache`."""
     sets = load(recipe, data, cache)
-    teacher = teach(sets, recipe.size, cache) if recipe.needs_teacher else no_teacher(sets)
-    centre = torch.from_numpy(teacher.feature.mean(0, dtype=np.float64).astype(np.float32))
-    return Corpus(sets, build_labels(recipe, sets), product_ids(sets), teacher, centre)
+    if recipe.needs_teacher:
+        teacher = teach(sets, recipe.size, cache, recipe.teacher_trunk, device or torch.device("cpu"))
+    else:
+        teacher = no_teacher(sets)
+    corpus = Corpus(sets, build_labels(recipe, sets), product_ids(sets), teacher, torch.empty(0))
+    mean = teacher.feature[corpus.learnt].mean(0, dtype=np.float64)
+    return replace(corpus, centre=torch.from_numpy(mean.astype(np.float32)))
 
 
 def batches(recipe: Recipe, corpus: Corpus, start: int, rank: int = 0, ranks: int = 1) -> Iterator[NDArray[np.int64]]:

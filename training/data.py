@@ -69,11 +69,26 @@ def _load_one(spec: DataSet, size: int, data: Path, cache: Path) -> PhotoSet:
             raise ConfigError(f"datasets[{spec.name}]: not one photo could be decoded; see the log for the reasons")
         skipped_file.write_text(json.dumps(skipped, indent=1, sort_keys=True))
         rows_file.write_text(json.dumps(rows))
-    rows = json.loads(rows_file.read_text())
+    rows = [_left_out(spec, row) for row in json.loads(rows_file.read_text())]
     pixels = np.load(pixels_file, mmap_mode="r")
     if pixels.shape[:2] != (len(rows), size):
         raise ConfigError(f"cache {pixels_file}: made for another recipe; remove it or give another --out")
     return PhotoSet(spec, pixels, rows, json.loads(skipped_file.read_text()) if skipped_file.is_file() else {})
+
+
+LEFT_OUT = "left-out"  # the split of what a recipe keeps from training: such photos are of no other split
+
+
+def _left_out(spec: DataSet, row: Row) -> Row:
+    """The row, out of training and validation if the recipe leaves its product out; test photos stay what they are."""
+    if not spec.leave_out or row["split"] == "test":
+        return row
+    try:
+        number = int(row.get(spec.leave_out, ""))
+    except ValueError:
+        text = f"{row.get(spec.leave_out)!r} of photo {row.get('path', '')} is no whole number"
+        raise ConfigError(f"datasets[{spec.name}].leave_out: {text}") from None
+    return row if number % spec.leave_out_every else row | {"split": LEFT_OUT}
 
 
 def _write_pixels(path: Path, made: Iterable[tuple[Pixels, Row]], size: int) -> list[Row]:

@@ -113,14 +113,16 @@ def gather(x: Tensor) -> Tensor:
     return gathered
 
 
-def fair(counts: Tensor) -> Tensor | None:
+def several() -> bool:
+    """Whether there is a process group."""
+    return dist.is_initialized()
+
+
+def fair(counts: Tensor) -> Tensor:
     """`counts float [k]` photos that count in each of k means here → factors `[k]`: own count / mean count of a rank.
-    None without a process group: nothing is to be scaled.
 
     A mean over this rank's photos times its factor, averaged over ranks, is the mean over all ranks' photos.
     """
-    if not dist.is_initialized():
-        return None
     total = counts.clone()
     dist.all_reduce(total)
     return counts * dist.get_world_size() / total.clamp(min=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,7 +12,6 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 import onnxruntime as ort
-import torch
 from numpy.typing import NDArray
 
 from engines.recognition import HeadPredictions, build_engine
@@ -45,7 +43,7 @@ from training.model import Network
 from training.readers import read
 from training.recipe import Recipe
 from training.refit import refit_heads
-from training.state import CHECKPOINT, new_state
+from training.state import CHECKPOINT, load_network
 from training.studio import TEST_IDENTITIES, TRAIN_IDENTITIES, make_product, render, write_dataset
 from training.table import is_catalogue
 from training.taxonomy import extend_taxonomy
@@ -78,23 +76,22 @@ def export(
         BundleRefused: the graph does not compute what torch does.
     """
     corpus = load_corpus(recipe, data, cache or run / "cache")
-    state = new_state(recipe, corpus)
-    state.load(run / CHECKPOINT)
-    codec = choose_hash(state.best, corpus, recipe.size)
-    codec["heads fitted again"] = ", ".join(refit_heads(state.best, corpus, recipe, data)) or "none"
+    network, saved = load_network(run / CHECKPOINT, recipe, corpus.sizes)
+    codec = choose_hash(network, corpus, recipe.size)
+    codec["heads fitted again"] = ", ".join(refit_heads(network, corpus, recipe, data)) or "none"
     facts = Training(
         recipe=recipe.name,
         command=command,
         photos={s.spec.name: len(s.index("train", False)) + len(s.index("train", True)) for s in corpus.sets},
-        seconds=round(state.seconds, 1),
-        hardware=f"{platform.machine()}, {recipe.threads} cores, no GPU, torch {torch.__version__.split('+')[0]}",
-        notes={"steps": float(state.step), "gem_p": round(float(state.best.pool.p.detach()), 3), **codec},
+        seconds=round(saved["seconds"], 1),
+        hardware=saved.get("hardware", "unknown"),
+        notes={"steps": float(saved["step"]), "gem_p": round(float(network.pool.p.detach()), 3), **codec},
     )
     labels = extend_taxonomy(taxonomy or load_taxonomy(MARKET), corpus.heads)
     part = bundle.with_name(f"{bundle.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    network = deployable(state.best)
+    network = deployable(network)
     manifest = write_raw(recipe, network, corpus.heads, part, taxonomy=labels, facts=facts)
     with TemporaryDirectory() as scratch:
         folders = _folders(recipe, data, Path(scratch))

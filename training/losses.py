@@ -18,10 +18,7 @@ def softmax_loss(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Ten
 
     `smoothing` is the share of the target spread evenly over all labels (Szegedy et al. 2016, §7).
     """
-    kept = targets >= 0
-    if not bool(kept.any()):
-        return logits.sum() * 0.0
-    return F.cross_entropy(wide(logits[kept]), targets[kept], label_smoothing=smoothing)
+    return _mean_cross_entropy(logits, targets, smoothing)
 
 
 def multi_label_softmax(logits: Tensor, positives: Tensor) -> Tensor:
@@ -30,11 +27,8 @@ def multi_label_softmax(logits: Tensor, positives: Tensor) -> Tensor:
     `positives` float or bool `[n, l]`; rows without a positive do not count.
     """
     k = positives.sum(1)
-    kept = k > 0
-    if not bool(kept.any()):
-        return logits.sum() * 0.0
-    targets = wide(positives[kept]) / k[kept, None].float()
-    return -(targets * wide(logits[kept]).log_softmax(1)).sum(1).mean()
+    targets = wide(positives) / k.clamp(min=1)[:, None]
+    return -(targets * wide(logits).log_softmax(1)).sum() / (k > 0).sum().clamp(min=1)
 
 
 def arcface(embedding: Tensor, centres: Tensor, targets: Tensor, scale: float, margin: float) -> Tensor:
@@ -43,12 +37,10 @@ def arcface(embedding: Tensor, centres: Tensor, targets: Tensor, scale: float, m
     `embedding [n, d]` unit, `centres [p, d]` any length, `targets int [n]`, negative where there is no product. Where
     θ + margin would pass π the loss goes on linearly, cos θ − margin · sin margin, so that it never rewards distance.
     """
-    kept = targets >= 0
-    if not bool(kept.any()):
-        return (embedding.sum() + centres.sum()) * 0.0
-    cosine = wide(embedding[kept]) @ F.normalize(wide(centres)).T
-    own = cosine.gather(1, targets[kept, None])
-    return F.cross_entropy(cosine.scatter(1, targets[kept, None], with_margin(own, margin)) * scale, targets[kept])
+    cosine = wide(embedding) @ F.normalize(wide(centres)).T
+    place = targets.clamp(min=0)[:, None]
+    own = with_margin(cosine.gather(1, place), margin)
+    return _mean_cross_entropy(cosine.scatter(1, place, own) * scale, targets)
 
 
 def multi_label_arcface(embedding: Tensor, centres: Tensor, positives: Tensor, scale: float, margin: float) -> Tensor:
@@ -58,12 +50,23 @@ def multi_label_arcface(embedding: Tensor, centres: Tensor, positives: Tensor, s
     not count. Our reading: every positive cosine gets the angular margin, then the cross-entropy of all logits against
     1/k over the k positives. With k = 1 it is `arcface`, with margin 0 `multi_label_softmax` of the scaled cosines.
     """
-    kept = positives.sum(1) > 0
-    if not bool(kept.any()):
-        return (embedding.sum() + centres.sum()) * 0.0
-    cosine = wide(embedding[kept]) @ F.normalize(wide(centres)).T
-    mine = positives[kept] > 0
+    cosine = wide(embedding) @ F.normalize(wide(centres)).T
+    mine = positives > 0
     return multi_label_softmax(torch.where(mine, with_margin(cosine, margin), cosine) * scale, mine)
+
+
+def _mean_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Mean over the rows whose target is not negative; 0 where there is none. Nothing here asks the device for a
+    number, which would make a GPU wait at every loss."""
+    kept = targets >= 0
+    total = F.cross_entropy(
+        wide(logits),
+        torch.where(kept, targets, -1),
+        ignore_index=-1,
+        label_smoothing=smoothing,
+        reduction="sum",
+    )
+    return total / kept.sum().clamp(min=1)
 
 
 def with_margin(cosine: Tensor, margin: float) -> Tensor:
@@ -94,9 +97,13 @@ def contrastive(
     return (one_way(across, masked, first) + one_way(across.T, masked.T, second)) / 2
 
 
-def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
-    """KL divergence of `softmax(logits)` from `softmax(teacher)`, both `[n, l]` (Hinton et al. 2015, temperature 1)."""
-    return F.kl_div(wide(logits).log_softmax(1), wide(teacher).log_softmax(1), reduction="batchmean", log_target=True)
+def distillation(logits: Tensor, teacher: Tensor, temperature: float = 1.0, counted: Tensor | None = None) -> Tensor:
+    """KL divergence of `softmax(logits / T)` from `softmax(teacher / T)`, both `[n, l]`, times T² (Hinton et al. 2015),
+    the mean over the rows that `counted bool [n]` marks, or over all; 0 where it marks none."""
+    ours, theirs = ((wide(x) / temperature).log_softmax(1) for x in (logits, teacher))
+    rows = F.kl_div(ours, theirs, reduction="none", log_target=True).sum(1)
+    kept = torch.ones_like(rows, dtype=torch.bool) if counted is None else counted
+    return torch.where(kept, rows, 0.0).sum() / kept.sum().clamp(min=1) * temperature**2
 
 
 def relational(feature: Tensor, teacher: Tensor) -> Tensor:

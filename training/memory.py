@@ -27,11 +27,12 @@ class Memory:
 
     def add(self, numbers: Tensor, products: Tensor, codes: dict[str, Tensor]) -> None:
         """Overwrite the oldest entries."""
-        at = (torch.arange(len(numbers), device=numbers.device) + self.place) % len(self.numbers)
+        size = len(self.numbers)
+        at = (torch.arange(len(numbers), device=numbers.device) + self.place) % size
         self.numbers[at], self.products[at] = numbers, products
         for name, code in codes.items():
             self.codes[name][at] = code.detach().float()
-        self.place = int(at[-1]) + 1
+        self.place = (self.place + len(numbers) - 1) % size + 1
 
     def state_dict(self) -> dict[str, Tensor]:
         """Tensors for a checkpoint."""

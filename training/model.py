@@ -7,7 +7,8 @@ hash is a small layer behind the embedding (the *catalyzer*) whose signs are the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, cast
+from contextlib import nullcontext
+from typing import Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,9 +23,9 @@ BITS = 256
 class GeM(nn.Module):
     """Generalised mean over the map, `(mean x^p)^(1/p)` with a learned p, always in float32 (FP16 overflows)."""
 
-    def __init__(self, p: float = 2.0) -> None:
+    def __init__(self, p: float = 2.0, learnt: bool = True) -> None:
         super().__init__()
-        self.p = nn.Parameter(torch.tensor(p))
+        self.p = nn.Parameter(torch.tensor(p), requires_grad=learnt)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[n, c, h, w]` → `[n, c]`."""
@@ -43,11 +44,19 @@ class Outputs(NamedTuple):
 class Network(nn.Module):
     """Trunk, pooling, heads (`sizes`: head id → number of labels), embedding and catalyzer."""
 
-    def __init__(self, trunk: str, sizes: Mapping[str, int], pretrained: bool = True, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        trunk: str,
+        sizes: Mapping[str, int],
+        pretrained: bool = True,
+        dropout: float = 0.0,
+        pooling: Literal["gem", "average"] = "gem",
+    ) -> None:
         super().__init__()
         self.dropout = dropout
+        self.bfloat16_trunk = False  # the trunk, nine tenths of the work, in bfloat16; heads and embedding stay float32
         self.trunk = build_trunk(trunk, pretrained)
-        self.pool = GeM()
+        self.pool = GeM() if pooling == "gem" else GeM(1.0, learnt=False)  # p = 1 is the average
         # module names may not hold dots
         self.heads = nn.ModuleDict({_key(k): nn.Linear(self.trunk.features, n) for k, n in sizes.items()})
         self.head_ids = list(sizes)
@@ -58,7 +67,9 @@ class Network(nn.Module):
 
     def forward(self, photos: Tensor) -> Outputs:
         """`float [n, 3, h, w]`, RGB, values 0–255."""
-        feature = self.pool(self.trunk(photos))
+        with torch.autocast(photos.device.type, torch.bfloat16) if self.bfloat16_trunk else nullcontext():
+            maps = self.trunk(photos)
+        feature = self.pool(maps)
         seen = F.dropout(feature, self.dropout, self.training)
         logits = {head: self.head(head)(seen) for head in self.head_ids}
         embedding = F.normalize(self.embed(feature))

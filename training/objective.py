@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -12,11 +13,12 @@ from torch import Tensor
 
 from training import losses, pairs
 from training.corpus import Corpus
-from training.distributed import fair, gather
+from training.distributed import fair, gather, several
 from training.loss_specs import ArcFace, LossSpec, MultiLabelArcFace, Pairwise, Spreading, Standard
 from training.model import Outputs
 from training.recipe import Recipe
 from training.state import State, centre_key
+from training.tutor import tutor_terms
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,15 @@ class Term:
 
 @dataclass(frozen=True)
 class Batch:
-    """What is known of a batch, on the device of the outputs: photo `numbers [n]`, `products int [n]` (−1: none), and
-    the outputs of its weak views, then of its strong ones, in the same order."""
+    """What is known of a batch, on the device of the outputs: photo `numbers int [n]`, `products int [n]` (−1: none),
+    and the outputs of its weak views, then of its strong ones, in the same order; the same of a tutor, if any."""
 
-    numbers: NDArray[np.int64]
+    corpus: Corpus
+    numbers: Tensor
     products: Tensor
     views: int
     out: Outputs
+    tutor: Outputs | None = None
 
     @property
     def device(self) -> torch.device:
@@ -44,36 +48,43 @@ class Batch:
         return self.out.feature.device
 
     def put(self, values: NDArray[np.generic]) -> Tensor:
-        """An array's rows of this batch, as a tensor beside the outputs."""
-        rows = values[self.numbers]
-        return torch.from_numpy(rows.astype(np.float32) if rows.dtype == np.float16 else rows).to(self.device)
+        """Rows of this batch of one of the corpus's arrays, as a tensor beside the outputs."""
+        rows = self.corpus.placed(values, self.device)[self.numbers]
+        return rows.float() if rows.dtype == torch.float16 else rows
+
+    def of(self, datasets: Sequence[str]) -> Tensor:
+        """`bool [n]`: which photos are of these data sets."""
+        return self.put(self.corpus.members(tuple(datasets)))
 
 
-def batch_of(corpus: Corpus, numbers: NDArray[np.int64], out: Outputs) -> Batch:
+def batch_of(corpus: Corpus, numbers: NDArray[np.int64], out: Outputs, tutor: Outputs | None = None) -> Batch:
     """The batch of these photos and the network's outputs for all their views."""
-    products = torch.from_numpy(corpus.products[numbers]).to(out.feature.device)
-    return Batch(numbers, products, len(out.feature) // len(numbers), out)
+    index = torch.from_numpy(numbers).to(out.feature.device)
+    products = corpus.placed(corpus.products, out.feature.device)[index]
+    return Batch(corpus, index, products, len(out.feature) // len(numbers), out, tutor)
 
 
 def total_loss(recipe: Recipe, state: State, corpus: Corpus, batch: Batch) -> dict[str, Tensor]:
     """Weighted losses by name, each averaged as one process with the whole batch would average it."""
     terms = head_terms(recipe, corpus, batch) | _metric_terms(recipe, state, corpus, batch)
+    terms |= {name: Term(value) for name, value in tutor_terms(recipe, batch).items()}
     terms |= {spec.id: _declared(spec, state, corpus, batch) for spec in recipe.losses}
+    if not several():
+        return {name: term.value for name, term in terms.items()}
     whole = torch.ones((), device=batch.device)
     factors = fair(torch.stack([whole if t.counted is None else t.counted.float() for t in terms.values()]))
-    if factors is None:
-        return {name: term.value for name, term in terms.items()}
     return {name: term.value * factor for (name, term), factor in zip(terms.items(), factors, strict=True)}
 
 
 def head_terms(recipe: Recipe, corpus: Corpus, batch: Batch) -> dict[str, Term]:
-    """The heads' losses, named `head.ID`."""
+    """The heads' losses, named `head.ID`; beside a tutor, labels count as the recipe says."""
     terms, n = {}, len(batch.numbers)
+    labels = 1.0 if batch.tutor is None else recipe.distillation.labels
     for head in corpus.heads:
         logits = batch.out.logits[head.spec.id]
         if head.spec.source == "imagenet":
             loss = losses.distillation(logits[:n], batch.put(corpus.teacher.logits))
-            counted = torch.tensor(n, device=batch.device)
+            counted = torch.ones((), device=batch.device) * n
         else:
             target = batch.put(head.targets).repeat(batch.views, *[1] * (head.targets.ndim - 1))
             if head.spec.kind == "multi_label":
@@ -81,6 +92,7 @@ def head_terms(recipe: Recipe, corpus: Corpus, batch: Batch) -> dict[str, Term]:
             else:
                 loss = losses.softmax_loss(logits, target, recipe.schedule.smoothing)
                 counted = (target >= 0).sum()
+            loss = loss * labels
         terms[f"head.{head.spec.id}"] = Term(loss * head.spec.weight, counted)
     return terms
 
@@ -89,7 +101,7 @@ def _metric_terms(recipe: Recipe, state: State, corpus: Corpus, batch: Batch) ->
     """ArcFace and the contrastive term on the embedding and on the softened hash, and the relational term."""
     metric, n, out = recipe.metric, len(batch.numbers), batch.out
     terms: dict[str, Term] = {}
-    products, identity = gather(batch.products), gather(torch.from_numpy(batch.numbers).to(batch.device))
+    products, identity = gather(batch.products), gather(batch.numbers)
     same = (products[:, None] == products[None]) & (products[:, None] >= 0) | (identity[:, None] == identity[None])
     old = state.memory.same(identity, products)
     codes = {"embedding": out.embedding, "hash": losses.soft_bits(out.bits)}
@@ -112,7 +124,7 @@ def _metric_terms(recipe: Recipe, state: State, corpus: Corpus, batch: Batch) ->
     if weak:
         state.memory.add(identity, products, weak)
     if metric.relational:
-        centre = corpus.centre.to(batch.device)
+        centre = corpus.centre.to(batch.device, non_blocking=True)
         feature = gather(batch.put(corpus.teacher.feature) - centre)
         terms["relational"] = Term(losses.relational(gather(out.feature[:n] - centre), feature) * metric.relational)
     return terms
@@ -120,7 +132,7 @@ def _metric_terms(recipe: Recipe, state: State, corpus: Corpus, batch: Batch) ->
 
 def _declared(spec: LossSpec, state: State, corpus: Corpus, batch: Batch) -> Term:
     """One of the recipe's `[[losses]]`."""
-    seen = torch.from_numpy(_of_datasets(spec, corpus, batch.numbers)).to(batch.device)
+    seen = batch.of(spec.datasets or [s.spec.name for s in corpus.sets])
     code = batch.out.embedding if spec.on == "embedding" else losses.soft_bits(batch.out.bits)
     ids = torch.where(seen, batch.products, -1).repeat(batch.views)
     match spec:
@@ -150,11 +162,3 @@ def _declared(spec: LossSpec, state: State, corpus: Corpus, batch: Batch) -> Ter
         case _:
             assert_never(spec)
     return Term(loss * spec.weight)
-
-
-def _of_datasets(spec: LossSpec, corpus: Corpus, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """`bool [n]`: which photos a loss sees."""
-    if not spec.datasets:
-        return np.ones(len(numbers), np.bool_)
-    chosen = np.array([s.spec.name in spec.datasets for s in corpus.sets])
-    return chosen[np.searchsorted(np.array(corpus.starts), numbers, side="right") - 1]

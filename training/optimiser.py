@@ -18,10 +18,12 @@ def build_optimiser(
 
     GrokNet: SGD, momentum 0.9, weight decay 1e-4, rate 0.0144 for 4,416 photos a batch (linear in the batch).
     """
-    groups = [{"params": list(trunk), "rate": plan.trunk_rate}, {"params": list(rest), "rate": plan.head_rate}]
+    parts = [list(trunk), list(rest)]
+    groups = [{"params": p, "rate": r} for p, r in zip(parts, (plan.trunk_rate, plan.head_rate), strict=True)]
     if plan.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=plan.trunk_rate, momentum=plan.momentum, weight_decay=plan.weight_decay)
-    return torch.optim.AdamW(groups, lr=plan.trunk_rate, weight_decay=plan.weight_decay)
+    on_gpu = parts[1][0].is_cuda
+    return torch.optim.AdamW(groups, lr=plan.trunk_rate, weight_decay=plan.weight_decay, fused=on_gpu)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, plan: Schedule, step: int, done: float) -> float:

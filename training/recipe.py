@@ -11,6 +11,7 @@ from msgspec import Meta
 from schemas.errors import ConfigError
 from schemas.manifest import StableId, Strict
 from training.lines import line_of
+from training.lite import LITE
 from training.loss_specs import LossSpec, MultiLabelArcFace, Spreading
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -36,6 +37,8 @@ class DataSet(Strict, frozen=True, kw_only=True):
     product: str = ""  # column that is a product identity; empty: each photo is only its own identity
     identities: Count = 500  # studio: products, each seen in `views` photos and one iconic picture
     views: Count = 5
+    leave_out: str = ""  # column of whole numbers: what it divides by `leave_out_every` is not trained on at all
+    leave_out_every: Annotated[int, Meta(ge=2)] = 5
     held_out: Count = 60  # studio: products of each of val and test, 3 photos and one iconic picture each
 
 
@@ -56,6 +59,26 @@ class HeadSpec(Strict, frozen=True, kw_only=True):
     repeat: Annotated[int, Meta(ge=1, le=1000)] = 1
 
 
+class View(Strict, frozen=True, kw_only=True):
+    """How far a view of a photo may stray: least share of its area, most degrees of turn, strength of light changes,
+    and how likely it is flipped, and to lose a box to its mean colour (random erasing, Zhong et al. 2020). Hue is left
+    alone, as colour is a label."""
+
+    least_area: Annotated[float, Meta(gt=0, le=1)] = 0.75
+    degrees: Annotated[float, Meta(ge=0, le=180)] = 4.0
+    light: Annotated[float, Meta(ge=0, lt=1)] = 0.08
+    flip: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    erase: Annotated[float, Meta(ge=0, le=1)] = 0.0
+
+
+class Augment(Strict, frozen=True, kw_only=True):
+    """The two views of a photo: a weak one that looks like what is served, and a strong one, its partner in the
+    contrastive term."""
+
+    weak: View = View()
+    strong: View = View(least_area=0.35, degrees=15.0, light=0.25)
+
+
 class Metric(Strict, frozen=True, kw_only=True):
     """The losses of the embedding and, times `hash`, of the softened hash; 0 leaves a term out. `relational` needs the
     packaged classifier as its teacher, `contrastive` two views of a photo. Others are declared in `[[losses]]`."""
@@ -72,13 +95,13 @@ class Metric(Strict, frozen=True, kw_only=True):
 
 class Schedule(Strict, frozen=True, kw_only=True):
     """Linear warm-up, cosine to zero; `small_share` of the steps run at `small_size` pixels first. `precision`
-    `bfloat16` computes the network's products in half the bits: fast on GPUs since Ampere and CPUs with AMX, slow
-    elsewhere; losses and weights stay float32."""
+    `bfloat16` computes the trunk in half the bits: fast on GPUs since Ampere and CPUs with AMX, slow elsewhere; heads,
+    losses and weights stay float32. `auto` is `bfloat16` on a GPU."""
 
     steps: Count
     optimiser: Literal["adamw", "sgd"] = "adamw"
     momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9  # of SGD
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
     views: Literal[1, 2] = 2  # of every photo in a batch: a weak one and, second, a strong one
     warmup: Annotated[int, Meta(ge=0)] = 50
     trunk_rate: Positive = 2e-4
@@ -91,6 +114,22 @@ class Schedule(Strict, frozen=True, kw_only=True):
     smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # of the softmax heads' targets
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # of the feature that the heads see
     average: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # decay of the weights' running mean, which is what is exported
+
+
+class Distillation(Strict, frozen=True, kw_only=True):
+    """What a student takes from a tutor: this recipe with another trunk, `trunk`, trained first (`groknet train
+    --as-tutor`, then `--tutor RUN`). Without one nothing of this counts.
+
+    Both see the same views (Beyer et al. 2022). `heads` weighs the KL divergence of every head at `temperature`,
+    `embedding` the difference of the cosine matrices of the two embeddings, and `labels` what is left of the heads'
+    losses on labels."""
+
+    trunk: str = "efficientnet_lite2"
+    steps: int = 0  # of the tutor; 0: as many as the recipe's
+    heads: Annotated[float, Meta(ge=0)] = 1.0
+    temperature: Positive = 1.5
+    embedding: Annotated[float, Meta(ge=0)] = 20.0
+    labels: Annotated[float, Meta(ge=0)] = 0.5
 
 
 class Weighting(Strict, frozen=True, kw_only=True):
@@ -119,6 +158,9 @@ class Recipe(Strict, frozen=True, kw_only=True):
     losses: list[LossSpec] = msgspec.field(default_factory=list)
     metric: Metric = Metric()
     weighting: Weighting = Weighting()
+    distillation: Distillation = Distillation()
+    augment: Augment = Augment()
+    pooling: Literal["gem", "average"] = "gem"
     schedule: Schedule
     device: Literal["auto", "cpu", "cuda"] = "auto"
     target_precision: Annotated[float, Meta(ge=0, le=1)] = 0.9
@@ -144,7 +186,17 @@ class Recipe(Strict, frozen=True, kw_only=True):
     @property
     def starts_from_teacher(self) -> bool:
         """Whether the network starts at the packaged weights, its heads and embedding at what these tell apart."""
-        return self.trunk == "efficientnet_lite0" and self.pretrained
+        return self.trunk in LITE and self.pretrained
+
+    @property
+    def teacher_trunk(self) -> str:
+        """The packaged Lite trunk that is asked: the run's own where it is one."""
+        return self.trunk if self.trunk in LITE else "efficientnet_lite0"
+
+    def as_tutor(self) -> Recipe:
+        """The recipe of its tutor: the same with another trunk."""
+        plan = msgspec.structs.replace(self.schedule, steps=self.distillation.steps or self.schedule.steps)
+        return msgspec.structs.replace(self, name=f"{self.name}-tutor", trunk=self.distillation.trunk, schedule=plan)
 
     @property
     def needs_teacher(self) -> bool:

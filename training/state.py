@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import copy
+import os
+import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +18,7 @@ from training.loss_specs import ArcFace, MultiLabelArcFace
 from training.memory import Memory
 from training.model import EMBEDDING, Network, Outputs
 from training.optimiser import build_optimiser
-from training.recipe import Recipe
+from training.recipe import Recipe, Schedule
 from training.start import start_from_teacher
 from training.weights import TaskWeights
 
@@ -46,9 +50,11 @@ class State:
     model: nn.Module
     average: Network | None = None  # running mean of the network's weights (Polyak & Juditsky 1992)
     weights: TaskWeights = field(default_factory=TaskWeights)
+    tutor: nn.Module | None = None
     step: int = 0
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+    hardware: str = ""
 
     def save(self, path: Path) -> None:
         """Write beside and rename, so that a kill leaves the old checkpoint."""
@@ -58,7 +64,7 @@ class State:
         if self.average is not None:
             state["average"] = self.average.state_dict()
         numbers = {"step": self.step, "seconds": self.seconds, "history": self.history}
-        numbers["weights"] = self.weights.state_dict()
+        numbers["weights"], numbers["hardware"] = self.weights.state_dict(), self.hardware
         torch.save({**state, "optimiser": self.optimiser.state_dict(), **numbers}, part)
         part.replace(path)
 
@@ -85,28 +91,52 @@ class State:
         """Move the running mean; it follows faster at first, while the weights still move far."""
         if self.average is not None:
             share = 1 - min(decay, (1 + self.step) / (10 + self.step))
-            for mean, new in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                mean.lerp_(new, share)
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), share)
 
 
 def new_state(recipe: Recipe, corpus: Corpus, device: torch.device = CPU) -> State:
     """A network that starts at what is known: packaged weights, the packaged classifier, the PCA embedding."""
     torch.manual_seed(recipe.seed)
-    sizes = {t.spec.id: len(t.values) for t in corpus.heads}
-    network = Network(recipe.trunk, sizes, recipe.pretrained, recipe.schedule.dropout)
+    network = Network(recipe.trunk, corpus.sizes, recipe.pretrained, recipe.schedule.dropout, recipe.pooling)
     centres = _centres(recipe, corpus, {"embedding": EMBEDDING, "hash": network.catalyzer.out_features})
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.bfloat16_trunk = half_precision(recipe.schedule, device)
+    centres.to(device)
     if recipe.starts_from_teacher:
         spaces = {spec.id: spec.on for spec in recipe.losses if isinstance(spec, ArcFace)}
         spaces = {centre_key(name): space for name, space in spaces.items()}
-        start_from_teacher(network, centres, corpus, {n: n for n in ("embedding", "hash") if n in centres} | spaces)
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    centres.to(device)
+        spaces |= {n: n for n in ("embedding", "hash") if n in centres}
+        start_from_teacher(network, centres, corpus, spaces, recipe.trunk)
     rest = [p for n, p in network.named_parameters() if not n.startswith("trunk.")] + list(centres.values())
     optimiser = build_optimiser(recipe.schedule, network.trunk.parameters(), rest)
     memory = Memory(recipe.metric.memory, network.catalyzer.out_features, device)
     average = copy.deepcopy(network).eval() if recipe.schedule.average else None
     weights = TaskWeights(frozenset(recipe.weighting.main), recipe.weighting.limit)
-    return State(network, centres, optimiser, memory, Learner(network, centres), average, weights)
+    state = State(network, centres, optimiser, memory, Learner(network, centres), average, weights)
+    state.hardware = hardware_of(device)
+    return state
+
+
+def half_precision(plan: Schedule, device: torch.device) -> bool:
+    """Whether the trunk computes in bfloat16."""
+    return plan.precision == "bfloat16" or (plan.precision == "auto" and device.type == "cuda")
+
+
+def hardware_of(device: torch.device) -> str:
+    """What a run computes on, for its card."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else "no GPU"
+    return f"{platform.machine()}, {os.cpu_count()} cores, {gpu}, torch {torch.__version__.split('+')[0]}"
+
+
+def load_network(checkpoint: Path, recipe: Recipe, sizes: Mapping[str, int]) -> tuple[Network, dict[str, Any]]:
+    """The network that a run of `recipe` with these heads would export, in evaluation, and what its checkpoint holds.
+
+    Raises RuntimeError where the checkpoint is of another network.
+    """
+    saved: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    network = Network(recipe.trunk, sizes, pretrained=False, pooling=recipe.pooling)
+    network.load_state_dict(saved.get("average") or saved["network"])
+    return network.eval(), saved
 
 
 def _centres(recipe: Recipe, corpus: Corpus, width: dict[str, int]) -> nn.ParameterDict:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.data import PhotoSet, Pixels
-from training.trunk import EfficientNetLite0, packaged_lite0
+from training.trunk import EfficientNetLite, packaged
 
 Half = NDArray[np.float16]
 
@@ -25,22 +25,22 @@ class Teacher:
     feature: Half
 
 
-def resized(pixels: Pixels, size: int) -> Tensor:
-    """`uint8 [n, h, w, 3]` → `float [n, 3, size, size]`, antialiased, whole numbers as the decoder would give."""
-    x = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float()
+def resized(pixels: Pixels, size: int, device: torch.device | None = None) -> Tensor:
+    """`uint8 [n, h, w, 3]` → `float [n, 3, size, size]` on `device`, antialiased, in whole numbers like a decoder's."""
+    x = torch.from_numpy(np.array(pixels)).to(device).permute(0, 3, 1, 2).float()
     if x.shape[-1] != size:
         x = F.interpolate(x, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
         x = x.round().clamp(0, 255)
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def teach(sets: list[PhotoSet], size: int, cache: Path) -> Teacher:
-    """The teacher's outputs for every photo, from `cache` where they are there already."""
+def teach(sets: list[PhotoSet], size: int, cache: Path, trunk: str, device: torch.device) -> Teacher:
+    """What the packaged Lite `trunk` says of every photo, from `cache` where it is there already."""
     parts = []
     for photos in sets:
-        file = cache / f"{photos.spec.name}_teacher.npz"
+        file = cache / f"{photos.spec.name}_{trunk}_{size}_teacher.npz"
         if not file.is_file():
-            logits, gem = _run(photos.pixels, size)
+            logits, gem = _run(photos.pixels, size, trunk, device)
             np.savez(file, logits=logits, gem=gem)
         parts.append(np.load(file))
     return Teacher(np.concatenate([p["logits"] for p in parts]), np.concatenate([p["gem"] for p in parts]))
@@ -53,16 +53,17 @@ def no_teacher(sets: list[PhotoSet]) -> Teacher:
 
 
 @torch.inference_mode()
-def _run(pixels: Pixels, size: int) -> tuple[Half, Half]:
-    state = packaged_lite0()
-    trunk = EfficientNetLite0()
+def _run(pixels: Pixels, size: int, name: str, device: torch.device) -> tuple[Half, Half]:
+    state = packaged(name)
+    layer = state["fc.weight"].T.to(device), state["fc.bias"].to(device)
+    trunk = EfficientNetLite(name)
     trunk.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc.")})
-    trunk.eval().to(memory_format=torch.channels_last)
+    trunk.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     logits, gem = [], []
     for start in range(0, len(pixels), 64):
-        x = trunk(resized(pixels[start : start + 64], size))
-        logits.append((x.mean((2, 3)) @ state["fc.weight"].T + state["fc.bias"]).half().numpy())
-        gem.append(x.clamp(min=1e-4).square().mean((2, 3)).sqrt().half().numpy())
+        x = trunk(resized(pixels[start : start + 64], size, device))
+        logits.append((x.mean((2, 3)) @ layer[0] + layer[1]).half().cpu().numpy())
+        gem.append(x.clamp(min=1e-4).square().mean((2, 3)).sqrt().half().cpu().numpy())
     return np.concatenate(logits), np.concatenate(gem)
 
 

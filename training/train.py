@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import Progress, TextColumn
-from torch import nn
+from torch import Tensor, nn
 
 from schemas.errors import ConfigError
-from training.augment import STRONG, WEAK, augment
+from training.augment import augment
 from training.corpus import Corpus, batches, load_corpus
 from training.distributed import Ranks, agree, first_first, ranks
 from training.objective import batch_of, head_terms, total_loss
@@ -27,16 +27,26 @@ from training.recipe import Recipe
 from training.record import Record
 from training.state import CHECKPOINT, State, new_state
 from training.teacher import resized
+from training.tutor import load_tutor
 
 log = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 240.0
 ALONE = Ranks()
 
 
-def train(recipe: Recipe, data: Path, out: Path, resume: bool = False, cache: Path | None = None) -> Path:
+def train(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    cache: Path | None = None,
+    tutor: Path | None = None,
+) -> Path:
     """Train and return the checkpoint's path (`out/checkpoint.pt`).
 
-    `data` holds the folders that the recipe names; `cache` (default `out/cache`) keeps decoded photos.
+    `data` holds the folders that the recipe names; `cache` (default `out/cache`) keeps decoded photos; `tutor` is the
+    run of `recipe.as_tutor()`, finished, to learn from.
     Deterministic from the recipe's seed on one machine, except where `schedule.minutes` cuts the run short.
 
     Raises:
@@ -45,8 +55,10 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False, cache: Pa
     torch.set_num_threads(recipe.threads)
     out.mkdir(parents=True, exist_ok=True)
     with ranks(recipe.device) as group:
-        corpus = first_first(lambda: load_corpus(recipe, data, cache or out / "cache"))
+        corpus = first_first(lambda: load_corpus(recipe, data, cache or out / "cache", group.device))
         state = new_state(recipe, corpus, group.device)
+        if tutor is not None:
+            state.tutor = load_tutor(tutor / CHECKPOINT, recipe.as_tutor(), corpus.sizes, group.device)
         _check_teacher(recipe, state, corpus)
         if group.size > 1:
             state.model = nn.parallel.DistributedDataParallel(state.model, broadcast_buffers=False)
@@ -79,13 +91,14 @@ def _run(recipe: Recipe, state: State, corpus: Corpus, out: Path, group: Ranks) 
             values = train_step(recipe, state, corpus, numbers, done, group)
             state.seconds += time.monotonic() - begun
             state.step += 1
-            note = f"step {state.step} loss {values['loss']:.2f}"
-            bar.update(task, completed=done, note=note)
             if state.step % recipe.schedule.record_every == 0:
-                state.history.append({"step": state.step, "seconds": state.seconds, **values})
+                said = {name: float(value) for name, value in values.items()}  # asking a GPU makes it wait
+                note = f"step {state.step} loss {said['loss']:.2f}"
+                bar.update(task, completed=done, note=note)
+                state.history.append({"step": state.step, "seconds": state.seconds, **said})
                 if record:
-                    log.info("%s %.0f s %s", note, state.seconds, {k: round(v, 2) for k, v in values.items()})
-                    record.add("train", values, state.step)
+                    log.info("%s %.0f s %s", note, state.seconds, {k: round(v, 2) for k, v in said.items()})
+                    record.add("train", said, state.step)
                     record.add("weight", state.weights.factors(), state.step)
                     record.add("rate", rates(state), state.step)
             if group.first and time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -108,19 +121,22 @@ def train_step(  # noqa: PLR0917 (what a step is made of)
     numbers: NDArray[np.int64],
     done: float,
     group: Ranks = ALONE,
-) -> dict[str, float]:
-    """One optimiser step on one batch; returns the losses as numbers, each times the recipe's weight."""
+) -> dict[str, Tensor]:
+    """One optimiser step on one batch; returns the losses as scalars, each times the recipe's weight."""
     plan = recipe.schedule
     set_rate(state.optimiser, plan, state.step, done)
     size = plan.small_size if done < plan.small_share else recipe.size
     seed = recipe.seed * 1_000_003 + state.step * group.size + group.rank
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # dropout: the same after a resumption
-    photos = corpus.pixels(numbers).to(group.device)
-    views = [augment(photos, view, size, generator) for view in (WEAK, STRONG)[: plan.views]]
-    with torch.autocast(group.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
-        result = state.model(torch.cat(views).contiguous(memory_format=torch.channels_last))
-    parts = total_loss(recipe, state, corpus, batch_of(corpus, numbers, result))
+    photos = corpus.photos(numbers, group.device)
+    kinds = (recipe.augment.weak, recipe.augment.strong)[: plan.views]
+    views = torch.cat([augment(photos, view, size, generator) for view in kinds])
+    views = views.contiguous(memory_format=torch.channels_last)
+    result = state.model(views)
+    with torch.no_grad():
+        said = state.tutor(views) if state.tutor is not None else None
+    parts = total_loss(recipe, state, corpus, batch_of(corpus, numbers, result, said))
     factors = state.weights.factors()
     loss = torch.stack([part * factors.get(name, 1.0) for name, part in parts.items()]).sum()
     if group.size > 1:  # every parameter takes part in the exchange of gradients, used by a loss or not
@@ -130,8 +146,7 @@ def train_step(  # noqa: PLR0917 (what a step is made of)
     nn.utils.clip_grad_norm_(state.network.parameters(), 10.0)
     state.optimiser.step()
     state.follow(plan.average)
-    numbers_of = {name: float(part.detach()) for name, part in parts.items()}
-    return {"loss": float(loss.detach()), **numbers_of, "p": float(state.network.pool.p.detach())}
+    return {name: part.detach() for name, part in {"loss": loss, **parts, "p": state.network.pool.p}.items()}
 
 
 @torch.no_grad()
@@ -144,7 +159,7 @@ def validate(recipe: Recipe, state: State, corpus: Corpus, group: Ranks = ALONE)
     state.network.eval()
     for start in range(0, len(chosen), 64):
         numbers = chosen[start : start + 64]
-        out = state.network(resized(corpus.pixels(numbers).numpy(), recipe.size).to(group.device))
+        out = state.network(resized(corpus.pixels(numbers).numpy(), recipe.size, group.device))
         for name, term in head_terms(recipe, corpus, batch_of(corpus, numbers, out)).items():
             counted = int(term.counted) if term.counted is not None else 0
             totals[name] = totals.get(name, 0.0) + float(term.value) * counted

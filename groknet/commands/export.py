@@ -61,8 +61,9 @@ def export(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     command = f"groknet train {recipe.name} --data DATA --out RUN && groknet export RUN --out BUNDLE"
+    loaded = load_recipe(recipe)
     manifest = write_bundle(
-        load_recipe(recipe),
+        loaded.as_tutor() if known and known.tutor else loaded,
         data,
         run,
         out,

@@ -111,7 +111,8 @@ def steps(recipe: Recipe, state: State, corpus: Corpus, count: int) -> list[dict
     for numbers, _ in zip(batches(recipe, corpus, state.step), range(count), strict=False):
         if recipe.weighting.rule == "trend":
             state.weights.observe(validate(recipe, state, corpus))
-        found.append(train_step(recipe, state, corpus, numbers, state.step / 8))
+        values = train_step(recipe, state, corpus, numbers, state.step / 8)
+        found.append({name: float(value) for name, value in values.items()})
         state.step += 1
     return found
 

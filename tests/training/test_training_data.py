@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 
 from schemas.errors import ConfigError
-from training.augment import STRONG, WEAK, augment
+from training.augment import augment
 from training.corpus import batches, load_corpus
 from training.data import PhotoSet, load
 from training.labels import build_labels, imagenet_names, product_ids
 from training.queries import query_words
-from training.recipe import DataSet, HeadSpec, Recipe, Schedule, load_recipe
+from training.recipe import Augment, DataSet, HeadSpec, Recipe, Schedule, View, load_recipe
 
 torch.set_num_threads(1)
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
@@ -50,6 +50,35 @@ def test_splits_and_catalogue() -> None:
     assert shop.index("train", False).tolist() == [0, 1, 2]
     assert shop.index("train", True).tolist() == [3]
     assert shop.index("test", False).tolist() == [4]
+
+
+def test_a_left_out_product_is_in_no_split_but_test(tmp_path: Path) -> None:
+    rows = [("train", 0), ("train", 1), ("val", 5), ("gallery", 10), ("test", 5), ("test", 2), ("gallery", 4)]
+    folder = tmp_path / "shop"
+    (folder / "images").mkdir(parents=True)
+    with (folder / "labels.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "split", "number", "domain"])
+        for i, (split, number) in enumerate(rows):
+            Image.new("RGB", (40, 40), (i, 0, 0)).save(folder / "images" / f"{i}.png")
+            writer.writerow([f"images/{i}.png", split, number, "iconic" if split == "gallery" else "natural"])
+    spec = DataSet(name="shop", folder="shop", share=1, leave_out="number", leave_out_every=5)
+    whole = Recipe(name="r", size=32, cache_size=32, datasets=[spec], heads=[], schedule=Schedule(steps=1))
+    (shop,) = load(whole, tmp_path, tmp_path / "cache")
+    found = {split: shop.index(split, False).tolist() for split in ("train", "val", "test")}
+    assert found == {"train": [1], "val": [], "test": [4, 5]}
+    assert shop.index("train", True).tolist() == [6]
+
+
+def test_a_product_number_that_is_none_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    Image.new("RGB", (40, 40)).save(folder / "a.png")
+    (folder / "labels.csv").write_text("path,split,number\na.png,train,seven\n")
+    spec = DataSet(name="shop", folder="shop", share=1, leave_out="number")
+    whole = Recipe(name="r", size=32, cache_size=32, datasets=[spec], heads=[], schedule=Schedule(steps=1))
+    with pytest.raises(ConfigError, match=r"datasets\[shop\]\.leave_out: 'seven' of photo a\.png"):
+        load(whole, tmp_path, tmp_path / "cache")
 
 
 def test_labels_come_from_training_photos_of_their_own_data_sets() -> None:
@@ -164,19 +193,37 @@ def test_batches_hold_fixed_shares_and_visit_every_photo(tmp_path: Path) -> None
     assert next(batches(plan, corpus, 4)).tolist() == drawn[4]
 
 
-@pytest.mark.parametrize("view", [WEAK, STRONG])
-def test_views_have_their_form_and_come_again_from_their_seed(view: object) -> None:
+@pytest.mark.parametrize("view", [Augment().weak, Augment().strong, View(erase=1.0)])
+def test_views_have_their_form_and_come_again_from_their_seed(view: View) -> None:
     photos = torch.randint(0, 256, (3, 40, 40, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    first = augment(photos, view, 24, torch.Generator().manual_seed(5))  # type: ignore[arg-type]
-    again = augment(photos, view, 24, torch.Generator().manual_seed(5))  # type: ignore[arg-type]
+    first = augment(photos, view, 24, torch.Generator().manual_seed(5))
+    again = augment(photos, view, 24, torch.Generator().manual_seed(5))
     assert first.shape == (3, 3, 24, 24)
     assert torch.equal(first, again)
     assert 0 <= float(first.min()) <= float(first.max()) <= 255
 
 
+def test_erasing_puts_one_box_of_the_mean_colour_into_the_photos_it_chooses() -> None:
+    generator = torch.Generator().manual_seed(2)
+    photos = torch.randint(0, 256, (40, 48, 48, 3), dtype=torch.uint8, generator=generator)
+    still = {"least_area": 1.0, "degrees": 0.0, "light": 0.0, "flip": 0.0}
+    seen = {
+        share: augment(photos, View(**still, erase=share), 48, torch.Generator().manual_seed(7)) for share in (0, 0.5)
+    }
+    changed = (seen[0] != seen[0.5]).any(1)  # [n, h, w]
+    chosen = changed.flatten(1).any(1)
+    assert 10 <= int(chosen.sum()) <= 30
+    for photo, erased, box in zip(seen[0][chosen], seen[0.5][chosen], changed[chosen], strict=True):
+        rows, columns = box.any(1).nonzero().flatten(), box.any(0).nonzero().flatten()
+        top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+        assert 0.01 < (bottom - top) * (right - left) / 48**2 < 0.25
+        inside = erased[:, top:bottom, left:right]
+        assert torch.allclose(inside, photo.mean().expand_as(inside), atol=1e-3)
+
+
 def test_a_grey_photo_stays_grey_in_every_view() -> None:
     photos = torch.full((4, 40, 40, 3), 90, dtype=torch.uint8)
-    views = augment(photos, STRONG, 32, torch.Generator().manual_seed(1))
+    views = augment(photos, Augment().strong, 32, torch.Generator().manual_seed(1))
     assert float((views.amax(1) - views.amin(1)).max()) < 1e-3  # hue is a label, and is left alone
 
 

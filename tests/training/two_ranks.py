@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from training import losses, pairs
 from training.corpus import load_corpus
-from training.distributed import fair, gather
+from training.distributed import fair, gather, several
 from training.loss_specs import ArcFace, MultiLabelArcFace, Pairwise, Spreading, Standard
 from training.objective import batch_of, total_loss
 from training.recipe import DataSet, HeadSpec, Metric, Recipe, Schedule
@@ -60,8 +60,7 @@ class Tiny(nn.Module):
 
 def averaged(value: Tensor, counted: Tensor) -> Tensor:
     """A mean over this rank's counted photos as its part of the mean over all ranks' photos."""
-    factors = fair(counted.sum()[None].double())
-    return value if factors is None else value * factors[0]
+    return value * fair(counted.sum()[None].double())[0] if several() else value
 
 
 def contrastive(first: Tensor, batch: Batch, tiny: Tiny) -> Tensor:

@@ -1,0 +1,90 @@
+"""One trunk for every task against a network of its own for each:
+`python -m benchmarks.one_trunk --data FOLDER --work FOLDER`.
+
+The one is trained by the demo's recipe, cut to a budget; each of the others sees the same photos of its own data set in
+as many steps, for its one head. Both are measured on the same test photos; the interval is a paired bootstrap's.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from benchmarks.report import page, parser, table, training_options, versions, write_page
+from training.recipe import HeadSpec, Metric, Recipe, load_recipe
+from training.trials import (
+    Hits,
+    device_name,
+    device_of,
+    head_hits,
+    look,
+    numbers_of,
+    paired_interval,
+    trained,
+)
+
+RECIPE = Path(__file__).parents[1] / "training" / "recipes" / "demo.toml"
+REAL = ("grocery", "clothing", "fashion")
+
+
+def budget(recipe: Recipe, steps: int, size: int) -> Recipe:
+    """The recipe cut to `steps` at one size, without a bound in minutes."""
+    plan = msgspec.structs.replace(recipe.schedule, steps=steps, minutes=0.0, small_share=0.0)
+    return msgspec.structs.replace(recipe, size=size, schedule=plan)
+
+
+def alone(recipe: Recipe, head: HeadSpec) -> Recipe:
+    """A network for one head: its data set with the same share, no other loss."""
+    sets = [d for d in recipe.datasets if d.name in head.datasets]
+    metric = Metric(arcface=0.0, contrastive=0.0, relational=0.0, hash=0.0)
+    return msgspec.structs.replace(recipe, datasets=sets, heads=[head], metric=metric)
+
+
+def main() -> int:
+    """Train all, compare, write; the exit code."""
+    options = parser(__doc__, tells="page")
+    training_options(options, steps=600, seeds=1)
+    options.add_argument("--size", type=int, default=160, help="pixels a side (default 160)")
+    arguments = options.parse_args()
+    device = device_of(arguments.device)
+    whole = budget(load_recipe(RECIPE), arguments.steps, arguments.size)
+    heads = [h for h in whole.heads if h.kind == "softmax" and h.datasets and set(h.datasets) <= set(REAL)]
+    recipes = {"one": whole} | {head.id: alone(whole, head) for head in heads}
+    found: dict[str, dict[str, list[Hits]]] = {}
+    for name, recipe in recipes.items():
+        for seed in range(arguments.seeds):
+            run = msgspec.structs.replace(recipe, seed=seed + 1)
+            hits = _hits(run, arguments.data, arguments.work, f"one-trunk-{name}-{seed}", device)
+            for task, one in hits.items():
+                found.setdefault(name, {}).setdefault(task, []).append(one)
+    lines = []
+    for head in heads:
+        ours, theirs = (np.concatenate(found[name][head.id]) for name in ("one", head.id))
+        gap, low, high = paired_interval(ours, theirs)
+        figures = f"{100 * ours.mean():.1f}", f"{100 * theirs.mean():.1f}", f"{gap:+.1f}", f"{low:+.1f} … {high:+.1f}"
+        lines.append([head.id, len(ours) // arguments.seeds, *figures])
+    body = (
+        f"{arguments.steps} steps at {arguments.size} pixels, {arguments.seeds} seeds; top-1 of test photos in %.\n\n"
+        + table(("head", "photos", "one trunk", "its own network", "difference, points", "95 % interval"), lines)
+    )
+    command = f"python -m benchmarks.one_trunk --data DATA --steps {arguments.steps} --seeds {arguments.seeds}"
+    text = page("One trunk or one each", command, versions("torch", "numpy"), body, device_name(device))
+    write_page(text, arguments.out)
+    return 0
+
+
+def _hits(recipe: Recipe, data: Path, work: Path, name: str, device: str) -> dict[str, Hits]:
+    network, corpus = trained(recipe, data, work, name, device)
+    hits: dict[str, Hits] = {}
+    for spec in recipe.datasets:
+        if spec.name in REAL:
+            seen = look(network, corpus, numbers_of(corpus, spec.name, "test"), recipe.size)
+            hits |= head_hits(seen, corpus)
+    return hits
+
+
+if __name__ == "__main__":
+    sys.exit(main())
