@@ -34,7 +34,7 @@ from engines.recognition.tensorrt.cuda import open_driver
 from engines.recognition.tensorrt.library import LIBRARIES, load_library
 from engines.recognition.tensorrt.manifest import EngineManifest
 from engines.recognition.tensorrt.profiles import Profiles
-from groknet.engines import build_folder, run_parity
+from groknet.engines import build_folder
 from schemas.errors import BundleRefused, ConfigError, DeviceLost
 
 NO_GPU = 3
@@ -161,7 +161,6 @@ def _built(bundle: Path, folder: Path, backend: str, profiles: Profiles) -> tupl
         return bundle, "–"
     precision = load_bundle(bundle).manifest.precision
     plan = _make(bundle, folder, backend, precision, profiles=profiles)
-    run_parity(folder, backend)
     return folder, "–" if plan is None else f"{plan.plan_bytes / 1e6:.0f}"
 
 
