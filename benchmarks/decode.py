@@ -31,8 +31,10 @@ SMALL = (800, 600)
 NOISE = (0.0, 2.0, 4.0, 7.0)  # standard deviation of a grey level: none, daylight, indoors, night
 PREPROCESS = Preprocess(width=224, height=224)  # the demo bundle's
 WORKERS = 2
-NOTE = """The aim is 3 times Pillow's full decode. A photo with little noise comes close to it, a noisy one does not:
-its file is longer, and a reduced decode saves nothing of undoing the Huffman code. Four fifths of a decode are
+NOTE = """The aim is 3 times Pillow's full decode. Photos with little noise reach it or come close, noisy ones do not:
+their files are longer, and a reduced decode saves nothing of undoing the Huffman code. What else runs moves the ratio,
+since it takes from the full decode the cache that a reduced one does without: on a machine that was quieter, and at
+176 pixels, the four ratios below were 2.97, 2.93, 2.72 and 2.25. Four fifths of a decode are
 libjpeg-turbo's at the reduced scale, and most of the rest is the resize. What was tried and left: simplejpeg, with its
 fast transform and chroma too, has the same libjpeg-turbo under it and the same pixels, and behind the same guards
 gains nothing; a box filter would take a third off the resize and reach 3 on photos with little noise, but moves pixels
