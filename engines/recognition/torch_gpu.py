@@ -19,7 +19,7 @@ from torch import Tensor
 
 from engines.recognition.bundle import Bundle
 from engines.recognition.tensorrt.backend import open_profiles
-from engines.recognition.tensorrt.cuda import Driver, OutOfDeviceMemory, failure, open_driver
+from engines.recognition.tensorrt.cuda import DeviceFault, Driver, OutOfDeviceMemory, failure, open_driver
 from engines.recognition.tensorrt.graph import prepare
 from engines.recognition.tensorrt.overlap import Enqueue, Overlap, Row
 from engines.recognition.tensorrt.profiles import MOST, Profiles
@@ -53,7 +53,10 @@ class Cuda:
     name = "cuda"
 
     def tensor(self, address: int, row: Row, photos: int) -> Tensor:
-        return torch.as_tensor(_Memory(address, row, photos), device=self.name)
+        tensor = torch.as_tensor(_Memory(address, row, photos), device=self.name)
+        if tensor.data_ptr() != address:
+            raise DeviceFault(f"torch: {row.name} was copied where it had to be shared")
+        return tensor
 
     def captured(self, body: Callable[[], None], stream: int) -> Callable[[], None]:
         ours = torch.cuda.ExternalStream(stream)  # type: ignore[no-untyped-call]
