@@ -1,10 +1,11 @@
 """Engine and worker on a GPU: `python -m benchmarks.gpu_engine --out docs/benchmarks/gpu.md`.
 
-Builds the bundle (default: ResNeXt-101 32x4d at 224 pixels, random weights) for the GPU here in every precision,
-runs its parity photos, then measures: the bare engine at several batch sizes with one caller and with two, and, with
-the fastest precision, how much of it is left at the end of a whole tagger fed 800 x 600 JPEGs (see `worker_ratio`),
-decoded on the processor and on the GPU's own decoder, and how many cores each stage would take at the engine's speed.
-The result is Markdown with date, device and command. Without a GPU nothing is written and the exit code is 3.
+Each bundle (default: ResNeXt-101 32x4d at 224 pixels, random weights, in every precision that the back end has) is
+built for the GPU here, runs its parity photos, and is measured: the bare engine at several batch sizes with one caller
+and with two, and, with the fastest bundle, how much of it is left at the end of whole taggers fed 800 x 600 JPEGs (see
+`gpu_workers`), decoded on the processor and on the GPU's own decoder, and how many cores each stage would take at the
+engine's speed. The result is Markdown with date, device and command, written anew after each figure. Without a GPU
+nothing is written and the exit code is 3.
 """
 
 from __future__ import annotations
@@ -12,149 +13,247 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
-
-from benchmarks.report import parser, table, write_page
-from benchmarks.worker_ratio import bare, photos, stages, worker
-from engines.pixels import decode_photo, open_jpeg_decoder
+from benchmarks import gpu_workers
+from benchmarks.report import parser, table, versions, write_page
+from benchmarks.worker_ratio import photos, stages
+from engines.pixels import open_jpeg_decoder
 from engines.pixels.nvimgcodec import JPEG_DECODERS
-from engines.recognition import RecognitionEngine, build_engine
+from engines.recognition import RecognitionEngine, build_engine, load_bundle
 from engines.recognition.precision import Precision
-from engines.recognition.speed import Speed, measure
+from engines.recognition.speed import measure
 from engines.recognition.tensorrt.cuda import open_driver
 from engines.recognition.tensorrt.library import LIBRARIES, load_library
 from engines.recognition.tensorrt.manifest import EngineManifest
 from engines.recognition.tensorrt.profiles import Profiles
-from groknet.engines import build_folder, run_parity
-from schemas.errors import BundleRefused, ConfigError
-from workers.tagger import TaggerSettings
+from groknet.engines import build_folder
+from schemas.errors import BundleRefused, ConfigError, DeviceLost
 
 NO_GPU = 3
-_PARTS = 4  # batches beyond the largest profile go in so many parts, two at a time on the GPU
+_PHOTOS = 64  # different ones
+
+
+class Page:
+    """The result so far."""
+
+    def __init__(self, title: str, out: Path | None) -> None:
+        self._out = out
+        self._lines = [title]
+
+    def add(self, *lines: str) -> None:
+        """Put lines at the end, and the whole into the file."""
+        self._lines += lines
+        if self._out is not None:
+            write_page("\n".join(self._lines) + "\n", self._out)
+        sys.stderr.write("\n".join(lines) + "\n")
+
+    def close(self) -> None:
+        """To stdout where there is no file."""
+        if self._out is None:
+            write_page("\n".join(self._lines) + "\n", None)
 
 
 def main() -> int:
     """Parse, measure, write; the exit code."""
-    options = parser(__doc__, tells="page")
-    options.add_argument("--bundle", type=Path, help="FP32 bundle; else ResNeXt-101 32x4d, made now (needs [train])")
-    options.add_argument("--backend", choices=LIBRARIES, default="tensorrt")
-    options.add_argument("--batch", default="1,8,32,64,128", help="batch sizes, a profile each")
-    options.add_argument("--photos", type=Path, help="folder to calibrate INT8 on; INT8 is left out without it")
-    options.add_argument("--seconds", type=float, default=5.0, help="for each measurement")
-    options.add_argument("--images", type=int, default=20_000, help="photos of one worker run")
-    arguments = options.parse_args()
+    arguments = _options().parse_args()
     try:
         driver = open_driver()
-        library = load_library(arguments.backend)
+        library = load_library(arguments.backend) if arguments.backend in LIBRARIES else None
     except ConfigError as error:
         sys.stderr.write(f"not run: {error}\n")
         return NO_GPU
     device = driver.device()
     driver.close()
+    engine = f"{library.name} {library.version}" if library else versions("torch")
+    page = Page("# Engine and worker on a GPU", arguments.out)
+    page.add(
+        "",
+        f"{datetime.now(UTC):%Y-%m-%d} · {device.name} ({device.capability}, driver {_driver_version()}) · "
+        f"{engine} · {os.cpu_count()} cores",
+        "",
+        f"    python -m benchmarks.gpu_engine {shlex.join(sys.argv[1:])}",
+        "",
+    )
     with tempfile.TemporaryDirectory() as scratch:
-        bundle = arguments.bundle or _reference(Path(scratch) / "reference")
-        text = [
-            "# Engine and worker on a GPU",
-            "",
-            f"{datetime.now(UTC):%Y-%m-%d} · {device.name} ({device.capability}, driver {_driver_version()}) · "
-            f"{library.name} {library.version} · {os.cpu_count()} cores",
-            "",
-            f"    python -m benchmarks.gpu_engine {shlex.join(sys.argv[1:])}",
-            "",
-            *_measured(bundle, Path(scratch), arguments),
-        ]
-    write_page("\n".join(text) + "\n", arguments.out)
+        fastest = _engines(page, Path(scratch), arguments)
+        if fastest is not None and arguments.images:
+            _workers(page, *fastest, arguments)
+    page.close()
     return 0
 
 
-def _measured(bundle: Path, scratch: Path, arguments: argparse.Namespace) -> list[str]:
-    profiles = Profiles.parse(arguments.batch)
-    lines = ["| precision | plan MB | build s | parity | batch | callers | images/s | p50 ms | p99 ms |"]
-    lines.append("|---|---|---|---|---|---|---|---|---|")
-    best: tuple[float, Path] = (0.0, bundle)
+def _options() -> argparse.ArgumentParser:
+    options = parser(__doc__, tells="page")
+    options.add_argument(
+        "--bundle", type=Path, action="append", help="measured as it is; else ResNeXt-101 32x4d, made now ([train])"
+    )
+    options.add_argument("--backend", choices=[*LIBRARIES, "torch"], default="tensorrt")
+    options.add_argument("--batch", default="1,8,32,128", help="batch sizes, a profile each")
+    options.add_argument("--photos", type=Path, help="folder to calibrate INT8 on; INT8 is left out without it")
+    options.add_argument("--jpegs", type=Path, help="folder of the workers' JPEGs; else 64 studio photos")
+    options.add_argument("--seconds", type=float, default=5.0, help="for each measurement")
+    options.add_argument("--images", type=int, default=20_000, help="photos of all workers; 0: no workers")
+    options.add_argument("--worker-batch", type=int, default=64, help="photos a batch of a worker")
+    options.add_argument("--processes", default="8,1", help="workers on the GPU, a process each")
+    return options
+
+
+def _bundles(scratch: Path, arguments: argparse.Namespace) -> Iterator[tuple[str, Path | str]]:
+    """Name and folder of what is to be measured, or why there is none."""
+    for folder in arguments.bundle or []:
+        yield f"{folder.name}, {load_bundle(folder).manifest.precision}", folder
+    if arguments.bundle:
+        return
+    from training.reference import write_reference
+
+    write_reference(scratch / "reference")
     for precision in get_args(Precision):
-        if precision == "int8" and arguments.photos is None:
-            lines.append("| int8 | not run: no --photos to calibrate on | | | | | | | |")
-            continue
-        folder = scratch / precision
-        try:
-            plan = build_folder(
-                bundle,
-                folder,
-                backend=arguments.backend,
-                precision=precision,
-                profiles=profiles,
-                photos=arguments.photos,
-                target=None,
-                progress=lambda _: None,
+        folder = scratch / f"made-{precision}"
+        if precision == "int8" and (arguments.photos is None or arguments.backend == "torch"):
+            yield (
+                precision,
+                "not run: " + ("no --photos to calibrate on" if arguments.photos is None else "not torch's"),
             )
-            run_parity(folder, arguments.backend)
-        except BundleRefused as error:
-            lines.append(f"| {precision} | refused: {error} | | | | | | | |")
             continue
-        speeds = _speeds(folder, arguments.backend, profiles, arguments.seconds)
-        lines.extend(_row(precision, plan, speed) for speed in speeds)
-        best = max(best, (max(speed.images_per_s for speed in speeds), folder))
-    engine = build_engine(best[1], arguments.backend, max_batch=profiles.largest)
-    try:
-        return [*lines, "", *worker_page(engine, best[1].name, arguments.images, photos(max(64, profiles.largest)))]
-    finally:
+        _make(scratch / "reference", folder, "onnxruntime", precision, calibration=arguments.photos)
+        yield precision, folder
+
+
+def _engines(page: Page, scratch: Path, arguments: argparse.Namespace) -> tuple[Path, float] | None:
+    """The table of bare engines; the fastest one's folder and images a second."""
+    profiles = Profiles.parse(arguments.batch)
+    page.add("| bundle | plan MB | start s | parity | batch | callers | images/s | p50 ms | p99 ms |")
+    page.add("|---|---|---|---|---|---|---|---|---|")
+    best: tuple[float, Path] | None = None
+    for name, folder in _bundles(scratch, arguments):
+        if isinstance(folder, str):
+            page.add(f"| {name} | {folder} | | | | | | | |")
+            continue
+        started = time.perf_counter()
+        try:
+            built, size = _built(folder, scratch / f"built-{name.replace(', ', '-')}", arguments.backend, profiles)
+            engine = build_engine(built, arguments.backend, max_batch=profiles.largest)
+        except (BundleRefused, ConfigError) as error:
+            page.add(f"| {name} | refused: {error} | | | | | | | |")
+            continue
+        began = f"{time.perf_counter() - started:.0f}"
+        for batch in profiles.batches:
+            for callers in (1, 2):
+                speed = measure(engine, batch, seconds=arguments.seconds, callers=callers)
+                figures = f"{speed.images_per_s:,.0f} | {speed.latency_ms_p50:.2f} | {speed.latency_ms_p99:.2f}"
+                page.add(f"| {name} | {size} | {began} | passed | {batch} | {callers} | {figures} |")
+                best = max(best or (0.0, built), (speed.images_per_s, built))
         engine.close()
+    return (best[1], best[0]) if best else None
 
 
-def _speeds(folder: Path, backend: str, profiles: Profiles, seconds: float) -> list[Speed]:
-    largest = _PARTS * profiles.largest
-    engine = build_engine(folder, backend, max_batch=largest)
-    try:
-        return [
-            measure(engine, batch, seconds=seconds, callers=callers)
-            for batch in (*profiles.batches, largest)
-            for callers in (1, 2)
-        ]
-    finally:
-        engine.close()
+def _built(bundle: Path, folder: Path, backend: str, profiles: Profiles) -> tuple[Path, str]:
+    """The bundle with a plan beside it, and the plan's size; the bundle as it is for torch."""
+    if backend not in LIBRARIES:
+        return bundle, "–"
+    precision = load_bundle(bundle).manifest.precision
+    plan = _make(bundle, folder, backend, precision, profiles=profiles)
+    return folder, "–" if plan is None else f"{plan.plan_bytes / 1e6:.0f}"
 
 
-def worker_page(engine: RecognitionEngine, name: str, images: int, data: list[bytes], rounds: int = 3) -> list[str]:
-    """The worker's tables for each JPEG decoder: bare engine and worker in turn, medians; then what limits it.
+def _make(
+    bundle: Path,
+    folder: Path,
+    backend: str,
+    precision: Precision,
+    *,
+    profiles: Profiles | None = None,
+    calibration: Path | None = None,
+) -> EngineManifest | None:
+    return build_folder(
+        bundle,
+        folder,
+        backend=backend,
+        precision=precision,
+        profiles=profiles or Profiles(),
+        photos=calibration,
+        target=None,
+        progress=lambda _: None,
+    )
 
-    `data`: JPEGs, as many as a batch at least. A decoder that cannot be had here takes a line that says why.
-    """
-    size, cores = min(len(data), engine.max_batch, 256), os.cpu_count() or 1
-    batch = np.stack([decode_photo(one, engine.manifest.preprocess).pixels for one in data[:size]])
-    rates, costs = [], []
+
+def _workers(page: Page, folder: Path, fastest: float, arguments: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        jpegs = arguments.jpegs or Path(scratch)
+        if arguments.jpegs is None:
+            for i, one in enumerate(photos(_PHOTOS)):
+                (jpegs / f"{i:04}.jpg").write_bytes(one)
+        page.add(*_rates_header(folder.name, arguments.worker_batch))
+        for processes in map(int, arguments.processes.split(",")):
+            fleet = gpu_workers.Fleet(
+                folder=folder,
+                backend=arguments.backend,
+                photos=jpegs,
+                processes=processes,
+                batch=arguments.worker_batch,
+                images=arguments.images // processes,
+            )
+            page.add(*rate_rows(fleet, fastest))
+        engine = build_engine(folder, arguments.backend, max_batch=arguments.worker_batch)
+        try:
+            data = [path.read_bytes() for path in sorted(jpegs.glob("*.jpg"))]
+            page.add(*limits(engine, data, arguments.worker_batch, fastest))
+        finally:
+            engine.close()
+
+
+def _rates_header(name: str, batch: int) -> list[str]:
+    return [
+        "",
+        f"## Worker ÷ bare engine ({name}, batches of {batch}, 800 × 600 JPEGs, {os.cpu_count()} cores)",
+        "",
+        "*All bare* is the bare engines of as many processes at once; the ratio is to the better of it and the fastest "
+        "bare engine above.",
+        "",
+        "| JPEGs by | processes | all bare, images/s | all workers, images/s | ratio |",
+        "|---|---|---|---|---|",
+    ]
+
+
+def rate_rows(fleet: gpu_workers.Fleet, fastest: float) -> list[str]:
+    """The table's rows of one fleet, or why they are none; `fastest`: images a second of the best bare engine."""
+    rates: dict[str, float | str] = {}
+    with gpu_workers.started(fleet) as processes:
+        for run in (*JPEG_DECODERS, "bare"):
+            try:
+                rates[run] = processes.rate()
+            except RuntimeError as error:
+                rates[run] = str(error)
+    alone = rates.pop("bare")
+    told = alone if isinstance(alone, str) else f"{alone:,.0f}"
+    best = max(fastest, alone) if isinstance(alone, float) else fastest
+    return [
+        f"| {decoder} | {fleet.processes} | {told} | "
+        + (f"{rate:,.0f} | {rate / best:.2f} |" if isinstance(rate, float) else f"not run: {rate} | |")
+        for decoder, rate in rates.items()
+    ]
+
+
+def limits(engine: RecognitionEngine, data: list[bytes], batch: int, speed: float) -> list[str]:
+    """What limits a worker: each stage's processor time alone, and the cores that it keeps busy at `speed`."""
+    costs = []
     for decoder in JPEG_DECODERS:
-        settings = TaggerSettings(
-            batch_size=size,
-            jpeg_decoder=decoder,
-            prepare_threads=cores if decoder == "pillow" else max(32, cores),  # those that wait for the GPU cost none
-            max_in_flight_events=8 * size,  # so that batches fill; an event here is a photo
-        )
         try:
             jpeg = open_jpeg_decoder(decoder)
         except ConfigError as error:
-            rates.append([decoder, f"not run: {error}", "", ""])
+            costs.append([decoder, f"not run: {error}", "", ""])
             continue
-        pairs = [(bare(engine, batch, images), worker(engine, data, images, settings)) for _ in range(rounds)]
-        alone, whole = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
-        ratio = statistics.median(w / b for b, w in pairs)
-        rates.append([decoder, f"{alone:,.0f}", f"{whole:,.0f}", f"{ratio:.2f}"])
-        costs += [
-            [decoder, stage, f"{ms:.2f}", f"{ms * alone / 1000:.1f}"]
-            for stage, ms in stages(engine, data, size, jpeg).items()
-        ]
+        for stage, ms in stages(engine, data, batch, jpeg).items():
+            costs.append([decoder, stage, f"{ms:.2f}", f"{ms * speed / 1000:.1f}"])
     return [
-        f"## Worker ÷ bare engine ({name}, batches of {size}, 800 × 600 JPEGs, {cores} cores, one process)",
-        "",
-        table(["JPEGs by", "bare, images/s", "worker, images/s", "ratio"], rates),
         "",
         "What limits it: processor time of each stage alone, and the cores that it would keep busy at the bare "
         "engine's speed. What is beyond the cores of this machine is the limit, and more machines the remedy; what "
@@ -162,19 +261,6 @@ def worker_page(engine: RecognitionEngine, name: str, images: int, data: list[by
         "",
         table(["JPEGs by", "stage", "ms an image", "cores at engine speed"], costs),
     ]
-
-
-def _row(precision: str, plan: EngineManifest | None, speed: Speed) -> str:
-    made = "– | –" if plan is None else f"{plan.plan_bytes / 1e6:.0f} | {plan.build_seconds:.0f}"
-    figures = f"{speed.images_per_s:,.0f} | {speed.latency_ms_p50:.2f} | {speed.latency_ms_p99:.2f}"
-    return f"| {precision} | {made} | passed | {speed.batch} | {speed.callers} | {figures} |"
-
-
-def _reference(folder: Path) -> Path:
-    from training.reference import write_reference
-
-    write_reference(folder)
-    return folder
 
 
 def _driver_version() -> str:
@@ -186,4 +272,7 @@ def _driver_version() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except DeviceLost as lost:
+        sys.exit(f"ended: {lost}")

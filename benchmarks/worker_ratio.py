@@ -60,8 +60,17 @@ def bare(engine: RecognitionEngine, batch: np.ndarray[Any, np.dtype[np.uint8]], 
     return images // len(batch) * len(batch) / (time.perf_counter() - started)
 
 
-def worker(engine: RecognitionEngine, data: list[bytes], images: int, settings: TaggerSettings) -> float:
-    """Images a second of a tagger, from the first poll to the last commit; a listing a photo."""
+def worker(
+    engine: RecognitionEngine,
+    data: list[bytes],
+    images: int,
+    settings: TaggerSettings,
+    ready: Callable[[], object] = lambda: None,
+) -> float:
+    """Images a second of a tagger, from the first poll to the last commit; a listing a photo.
+
+    `ready` is called when the log is filled and the tagger stands, before it starts: it may wait for others.
+    """
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         stream = build_stream(f"sqlite:///{home}/stream.db", "bench")
@@ -93,6 +102,7 @@ def worker(engine: RecognitionEngine, data: list[bytes], images: int, settings: 
             health=Health(),
         )
         thread = threading.Thread(target=tagger.run, args=(stop,))
+        ready()
         started = time.perf_counter()
         thread.start()
         while sum(admin.committed(GROUP, UPLOADED).values()) < sum(ends.values()):

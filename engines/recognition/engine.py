@@ -63,37 +63,43 @@ class Backend(Protocol):
         """Release what the back end holds."""
 
 
-def _onnxruntime(bundle: Bundle, threads: int | None) -> Backend:
+def _onnxruntime(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
     from engines.recognition.onnx_runtime import OnnxRuntime
 
     return OnnxRuntime(bundle, threads)
 
 
-def _openvino(bundle: Bundle, threads: int | None) -> Backend:
+def _openvino(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
     from engines.recognition.openvino import OpenVino
 
     return OpenVino(bundle, threads)
 
 
-def _torch(bundle: Bundle, threads: int | None) -> Backend:
+def _torch(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
+    import torch
+
+    if torch.cuda.is_available():
+        from engines.recognition.torch_gpu import open_gpu
+
+        return open_gpu(bundle, max_batch)
     from engines.recognition.torch_graph import Torch
 
     return Torch(bundle, threads)
 
 
-def _tensorrt(bundle: Bundle, threads: int | None) -> Backend:
+def _tensorrt(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
     from engines.recognition.tensorrt.backend import open_backend
 
     return open_backend(bundle, "tensorrt")
 
 
-def _tensorrt_rtx(bundle: Bundle, threads: int | None) -> Backend:
+def _tensorrt_rtx(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
     from engines.recognition.tensorrt.backend import open_backend
 
     return open_backend(bundle, "tensorrt_rtx")
 
 
-_BUILDERS: dict[str, Callable[[Bundle, int | None], Backend]] = {
+_BUILDERS: dict[str, Callable[[Bundle, int | None, int], Backend]] = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
     "torch": _torch,
@@ -127,19 +133,21 @@ def build_engine(
     if max_batch < 1 or (threads is not None and threads < 1):
         raise ConfigError(f"max_batch, threads: at least 1, not {max_batch} and {threads}")
     bundle = load_bundle(bundle_dir)
-    engine = _Engine(bundle, open_backend(bundle, backend, threads), max_batch)
+    engine = _Engine(bundle, open_backend(bundle, backend, threads, max_batch), max_batch)
     engine.check()
     return engine
 
 
-def open_backend(bundle: Bundle, backend: str, threads: int | None = None) -> Backend:
+def open_backend(
+    bundle: Bundle, backend: str, threads: int | None = None, max_batch: int = DEFAULT_MAX_BATCH
+) -> Backend:
     """The bare back end, for measurements: raw outputs, and neither parity nor what it is given is checked.
 
     Raises BundleRefused and ConfigError as `build_engine` does.
     """
     _check_backend(backend)
     try:
-        return _BUILDERS[backend](bundle, threads)
+        return _BUILDERS[backend](bundle, threads, max_batch)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get(backend, "cpu")
         raise ConfigError(f"backend: {error.name} is not installed; pip install 'groknet[{extra}]'") from None

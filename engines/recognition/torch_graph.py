@@ -1,14 +1,12 @@
-"""The torch back end: a bundle's graph run by torch functions, for GPUs without TensorRT.
+"""A bundle's graph run by torch functions, and the torch back end on a CPU; `torch_gpu` is the one on a GPU.
 
-Imported by `build_engine` only. On a GPU the whole is compiled by `torch.compile`; a CPU runs it as it is, where
-compiling gains nothing. Convolutions are channels-last. A half bundle computes its trunk in bfloat16.
+Imported by `build_engine` only. A CPU runs the graph as it is: compiling gains nothing there. Convolutions are
+channels-last. A half bundle computes its trunk in bfloat16.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,12 +18,8 @@ from torch import Tensor, nn
 
 from engines.recognition.bundle import Bundle
 from engines.recognition.precision.folding import fold
-from engines.recognition.tensorrt.cuda import failure
 from engines.recognition.torch_ops import OPERATORS
-from schemas.errors import BundleRefused, ConfigError
-
-_log = logging.getLogger(__name__)
-_UNKNOWN = 999  # CUDA's own code for it, which lasts
+from schemas.errors import BundleRefused
 
 
 class Graph(nn.Module):
@@ -40,7 +34,7 @@ class Graph(nn.Module):
                 f"model.onnx: the torch back end has no {', '.join(missing)}; take another back end, or a float bundle"
             )
         self._names: dict[str, str] = {}
-        self._small: dict[str, Tensor] = {}  # shapes and axes stay on the host: reading them must not wait for a GPU
+        self._small: dict[str, Any] = {}  # shapes and axes as whole numbers, which neither GPU nor compiler looks up
         for tensor in graph.initializer:
             self._keep(tensor.name, numpy_helper.to_array(tensor))
         self._steps = []
@@ -49,13 +43,13 @@ class Graph(nn.Module):
             if node.op_type == "Constant":
                 self._keep(node.output[0], numpy_helper.to_array(attributes["value"]))
             else:
-                self._steps.append((OPERATORS[node.op_type], list(node.input), node.output[0], attributes))
+                self._steps.append((OPERATORS[node.op_type], list(node.input), list(node.output), attributes))
         self._input, self._outputs = graph.input[0].name, outputs
 
     def _keep(self, name: str, values: npt.NDArray[Any]) -> None:
         tensor = torch.from_numpy(np.array(values))
         if not tensor.is_floating_point():
-            self._small[name] = tensor
+            self._small[name] = tensor.tolist()
             return
         if tensor.dtype == torch.float16:
             tensor = tensor.to(torch.bfloat16)
@@ -69,66 +63,37 @@ class Graph(nn.Module):
         values: dict[str, Any] = {name: getattr(self, key) for name, key in self._names.items()}
         values |= self._small
         values[self._input] = photos
-        for operator, inputs, output, attributes in self._steps:
-            values[output] = operator([values[name] if name else None for name in inputs], attributes)
+        for operator, inputs, outputs, attributes in self._steps:
+            found = operator([values[name] if name else None for name in inputs], attributes)
+            values.update(zip(outputs, found if isinstance(found, tuple) else (found,), strict=True))
         return tuple(values[name] for name in self._outputs)
 
 
 class Torch:
-    """The graph on the GPU where there is one, else on the CPU. One batch at a time on a device.
-
-    Out of the GPU's memory, batches go in parts of half that size from then on; a second time is an error.
-    """
+    """The graph on the cores. One batch at a time: torch takes all of them for it."""
 
     def __init__(self, bundle: Bundle, threads: int | None) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._outputs = list(bundle.outputs)
-        model = onnx.load(bundle.model_path)
-        there = {value.name for value in model.graph.output}
-        for name in self._outputs:
-            if name not in there:
-                raise BundleRefused(f"model.onnx: {name}: no such output; export again")
-        graph = Graph(model, self._outputs).eval().to(self._device)
-        run: Callable[[Tensor], tuple[Tensor, ...]] = graph
-        self._run = torch.compile(run, dynamic=True) if self._device.type == "cuda" else run
+        self._graph = Graph(load_graph(bundle), self._outputs).eval()
         self._lock = threading.Lock()
-        self._part = 0  # most photos at once; 0: as many as come
 
     def run(self, photos: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.generic]]:
-        """See `Backend.run`; raises ConfigError without room for a part, DeviceLost or DeviceFault where it failed."""
+        """See `Backend.run`."""
         with self._lock, torch.inference_mode():
-            while True:
-                try:
-                    return self._in_parts(photos)
-                except torch.OutOfMemoryError as error:
-                    self._part = smaller_part(len(photos), self._part, error)  # raises the second time
-                except torch.AcceleratorError as error:
-                    code = int(getattr(error, "error_code", _UNKNOWN))
-                    raise failure("torch", code, str(error).partition("\n")[0]) from None
-
-    def _in_parts(self, photos: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.generic]]:
-        size = self._part or len(photos)
-        parts = []
-        for start in range(0, len(photos), size):
-            values = self._run(torch.from_numpy(photos[start : start + size]).to(self._device))
-            parts.append([value.cpu().numpy() for value in values])
-        joined = parts[0] if len(parts) == 1 else [np.concatenate(rows) for rows in zip(*parts, strict=True)]
-        return dict(zip(self._outputs, joined, strict=True))
+            values = self._graph(torch.from_numpy(photos))
+        return {name: value.numpy() for name, value in zip(self._outputs, values, strict=True)}
 
     def close(self) -> None:
-        del self._run
+        del self._graph
 
 
-def smaller_part(photos: int, part: int, error: Exception) -> int:
-    """Half of what was too much, once; raises ConfigError where parts were halved before, or one photo is too much."""
-    text = str(error).partition("\n")[0]
-    if part or photos == 1:
-        raise ConfigError(
-            f"engine: the GPU has no room for {part or photos} photos ({text}); end what else runs there, or set "
-            "engine.max_batch lower"
-        ) from None
-    half = -(-photos // 2)
-    _log.warning("no room for %d photos on the GPU (%s); going on with %d", photos, text, half)
-    return half
+def load_graph(bundle: Bundle) -> onnx.ModelProto:
+    """The bundle's graph, which has all the outputs that its manifest names; raises BundleRefused."""
+    model = onnx.load(bundle.model_path)
+    there = {value.name for value in model.graph.output}
+    for name in bundle.outputs:
+        if name not in there:
+            raise BundleRefused(f"model.onnx: {name}: no such output; export again")
+    return model

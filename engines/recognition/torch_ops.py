@@ -12,6 +12,8 @@ from torch import Tensor
 
 Attributes = dict[str, Any]
 Operator = Callable[[Sequence[Any], Attributes], Any]
+"""Inputs and attributes to the output, or to a tuple of as many as the node has. Whole numbers, of constants and of
+`Shape`, are lists of Python's: those are known before a photo is."""
 
 # TensorProto's numbers. Half is computed in bfloat16: as fast on tensor cores, fast on CPUs too, and no overflow.
 DTYPES = {
@@ -28,7 +30,7 @@ DTYPES = {
 def _axes(values: Sequence[Any], attributes: Attributes) -> list[int] | None:
     """Axes as an attribute (before opset 18) or the second input, which is a constant."""
     if len(values) > 1 and values[1] is not None:
-        return [int(axis) for axis in values[1].tolist()]
+        return list(values[1])
     axes: list[int] | None = attributes.get("axes")
     return axes
 
@@ -67,7 +69,7 @@ def _clip(values: Sequence[Any], attributes: Attributes) -> Tensor:
 
 
 def _pad(values: Sequence[Any], attributes: Attributes) -> Tensor:
-    pairs, _ = _pads([int(v) for v in values[1].tolist()], values[0].ndim)
+    pairs, _ = _pads(list(values[1]), values[0].ndim)
     fill = float(values[2]) if len(values) > 2 and values[2] is not None else 0.0
     return F.pad(values[0], pairs, value=fill)
 
@@ -82,15 +84,17 @@ def _max_pool(values: Sequence[Any], attributes: Attributes) -> Tensor:
 def _gemm(values: Sequence[Any], attributes: Attributes) -> Tensor:
     a = values[0].T if attributes.get("transA") else values[0]
     b = values[1].T if attributes.get("transB") else values[1]
-    product: Tensor = attributes.get("alpha", 1.0) * (a @ b)
+    alpha, beta = attributes.get("alpha", 1.0), attributes.get("beta", 1.0)
     bias: Tensor | None = values[2] if len(values) > 2 else None
-    return product if bias is None else product + attributes.get("beta", 1.0) * bias
+    if bias is None:
+        product: Tensor = alpha * (a @ b)
+        return product
+    return torch.addmm(bias, a, b, beta=beta, alpha=alpha)  # one kernel: a bundle may have a hundred heads
 
 
 def _reshape(values: Sequence[Any], attributes: Attributes) -> Tensor:
     x: Tensor = values[0]
-    shape = [int(side) for side in values[1].tolist()]
-    return x.reshape([x.shape[i] if side == 0 else side for i, side in enumerate(shape)])
+    return x.reshape([x.shape[i] if side == 0 else side for i, side in enumerate(values[1])])
 
 
 def _flatten(values: Sequence[Any], attributes: Attributes) -> Tensor:
@@ -125,6 +129,12 @@ def _cast(values: Sequence[Any], attributes: Attributes) -> Tensor:
     return x.to(to)
 
 
+def _top_k(values: Sequence[Any], attributes: Attributes) -> tuple[Tensor, Tensor]:
+    x: Tensor = values[0]
+    best, places = x.topk(values[1][0], attributes.get("axis", -1), bool(attributes.get("largest", 1)))
+    return best, places
+
+
 OPERATORS: dict[str, Operator] = {
     "Add": lambda v, _: v[0] + v[1],
     "Cast": _cast,
@@ -132,7 +142,7 @@ OPERATORS: dict[str, Operator] = {
     "Concat": lambda v, a: torch.cat(list(v), a["axis"]),
     "Conv": _conv,
     "Div": lambda v, _: v[0] / v[1],
-    "Expand": lambda v, _: v[0] * torch.ones(v[1].tolist(), dtype=v[0].dtype, device=v[0].device),
+    "Expand": lambda v, _: v[0] * torch.ones(v[1], dtype=v[0].dtype, device=v[0].device),
     "Flatten": _flatten,
     "Gemm": _gemm,
     "GlobalAveragePool": lambda v, _: v[0].mean((2, 3), keepdim=True),
@@ -151,10 +161,11 @@ OPERATORS: dict[str, Operator] = {
     "ReduceSum": _reduce(_sum),
     "Relu": lambda v, _: v[0].relu(),
     "Reshape": _reshape,
-    "Shape": lambda v, _: torch.tensor(v[0].shape),
+    "Shape": lambda v, _: list(v[0].shape),
     "Sigmoid": lambda v, _: v[0].sigmoid(),
     "Softmax": lambda v, a: v[0].softmax(a.get("axis", -1)),
     "Sqrt": lambda v, _: v[0].sqrt(),
     "Sub": lambda v, _: v[0] - v[1],
+    "TopK": _top_k,
     "Transpose": lambda v, a: v[0].permute(a["perm"]),
 }

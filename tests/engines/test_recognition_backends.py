@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,11 +14,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from tiny_bundle import HEADS, SIZE, seal, tiny_graph
 
-from engines.recognition import build_engine, load_bundle
+from engines.recognition import build_engine
 from engines.recognition.precision import write_bundle
-from engines.recognition.tensorrt.cuda import DeviceFault
-from engines.recognition.torch_graph import Torch
-from schemas.errors import BundleRefused, ConfigError, DeviceLost
+from schemas.errors import BundleRefused, ConfigError
 from schemas.manifest import MODEL_FILE, PARITY_FILE, Parity
 
 OTHERS = ("openvino", "torch")
@@ -92,60 +89,6 @@ def test_torch_computes_a_half_bundle_in_bfloat16_and_names_what_it_has_not(tiny
         build_engine(tmp_path / "int8", "torch", threads=1)
 
 
-class Crowded:
-    """The graph on a device with room for so many photos; counts what it was given."""
-
-    def __init__(self, graph: Callable[[torch.Tensor], object], room: int) -> None:
-        self._graph, self._room = graph, room
-        self.given: list[int] = []
-
-    def __call__(self, photos: torch.Tensor) -> object:
-        self.given.append(len(photos))
-        if len(photos) > self._room:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return self._graph(photos)
-
-
-def test_torch_out_of_memory_halves_batches_once(tiny: Path, caplog: pytest.LogCaptureFixture) -> None:
-    backend = Torch(load_bundle(tiny), threads=1)
-    expected = backend.run(PHOTOS)
-    crowded = Crowded(backend._run, room=(len(PHOTOS) + 1) // 2)
-    backend._run = crowded
-    for _ in range(2):  # and it stays with the half
-        for name, rows in backend.run(PHOTOS).items():
-            np.testing.assert_allclose(rows.astype(float), expected[name].astype(float), atol=1e-5)
-    half = -(-len(PHOTOS) // 2)
-    assert crowded.given == [len(PHOTOS), *[half, len(PHOTOS) - half] * 2]
-    assert f"going on with {half}" in caplog.text
-    crowded._room = 0
-    with pytest.raises(ConfigError, match=rf"no room for {half} photos.*engine\.max_batch lower"):
-        backend.run(PHOTOS)
-
-
-@pytest.mark.parametrize("room", [0, 1])
-def test_torch_out_of_memory_twice_is_loud(tiny: Path, room: int) -> None:
-    backend = Torch(load_bundle(tiny), threads=1)
-    backend._run = Crowded(backend._run, room)
-    with pytest.raises(ConfigError, match="the GPU has no room for"):
-        backend.run(PHOTOS if room else PHOTOS[:1])
-
-
-@pytest.mark.parametrize(("code", "kind"), [(700, DeviceLost), (719, DeviceLost), (None, DeviceLost), (9, DeviceFault)])
-def test_torch_says_whether_the_device_is_lost(tiny: Path, code: int | None, kind: type[Exception]) -> None:
-    """Codes as torch attaches them: 700 and 719 last, 9 (an invalid configuration) does not, none is taken to last."""
-    backend = Torch(load_bundle(tiny), threads=1)
-
-    def fails(_: torch.Tensor) -> None:
-        error = torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nmore lines")
-        if code is not None:
-            error.error_code = code
-        raise error
-
-    backend._run = fails
-    with pytest.raises(kind, match="torch: CUDA error: an illegal memory access was encountered"):
-        backend.run(PHOTOS)
-
-
 @pytest.mark.parametrize(("backend", "extra"), [("openvino", "openvino"), ("torch", "train")])
 def test_a_package_that_is_not_there_is_named_with_the_remedy(
     tiny: Path, backend: str, extra: str, monkeypatch: pytest.MonkeyPatch
@@ -206,7 +149,6 @@ CASES = [
     ("Cast", [], {"to": TensorProto.UINT8, "x": np.abs(X) * 50}),
     ("Cast", [], {"to": TensorProto.INT64}),
     ("Identity", [], {}),
-    ("Shape", [], {}),
 ]
 
 
@@ -216,7 +158,6 @@ CASES = [
 def test_torch_operators_are_those_of_onnx_runtime(
     operator: str, constants: list[np.ndarray], attributes: dict[str, object]
 ) -> None:
-    import torch
 
     from engines.recognition.torch_graph import Graph
 
