@@ -205,7 +205,8 @@ def main() -> None:
             (scratch / "large").mkdir()
             large = network("ResNeXt-101 32x4d, random weights", scratch / "resnext", scratch / "large", options, None)
             parts.append(large)
-    command = f"python -m benchmarks.engines --threads {options.threads}{' --data PHOTOS' if options.data else ''}"
+    command = f"python -m benchmarks.engines --threads {options.threads} --repeats {options.repeats}"
+    command += f" --photos {options.photos}{f' --data PHOTOS/{options.data.name}' if options.data else ''}"
     packages = versions("onnxruntime", "openvino", "torch", "numpy")
     text = page("Engines without a GPU", command, packages, "\n\n".join([NOTE, *parts]))
     write_page(text, options.out)

@@ -80,7 +80,7 @@ def decode(
         box: the subject in the upright photo; its edges are rounded to whole pixels of what was decoded, and it is
             cut out before the resize, as if the photo had ended there. Without it: the whole photo.
         jpeg: decodes the JPEGs that it can, behind the same guards; its pixels differ from Pillow's by less than 1 of
-            255 on average and by 8 at most. What it cannot decode, and all else, is Pillow's to decode or refuse.
+            255 on average and by 24 at most. What it cannot decode, and all else, is Pillow's to decode or refuse.
 
     Returns:
         uint8 [preprocess.height, preprocess.width, 3], upright sRGB, equal for equal bytes, pre-processing and

@@ -28,6 +28,7 @@ JPEG_DECODERS: tuple[JpegDecoderName, ...] = get_args(JpegDecoderName)
 _BATCH_PHOTOS = 64  # H100 and H200 have seven engines; nine photos each hide the launch
 _BATCH_PIXELS = 64_000_000  # 192 MB on the GPU and as much here: one photo at the limit, or 133 of 800 x 600
 MAX_APART = 8  # of 255, from Pillow's pixels: transforms and chroma filters of different libraries round otherwise
+MAX_APART_GPU = 24  # the same of a photo on a GPU's engines, at edges of colour; 15 was the most of 44 on an H100
 _PROBE_SIDE = 64
 _VERBOSITY = "PYNVIMGCODEC_VERBOSITY"
 _MISSING = "pip install 'groknet[gpu]', or set tagger.jpeg_decoder to pillow"

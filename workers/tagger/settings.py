@@ -26,7 +26,7 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     prepare_threads: Positive = 2
     """Fetching and decoding; they leave the interpreter lock while they do, so one a core keeps an engine fed."""
     jpeg_decoder: JpegDecoderName = "pillow"
-    """`nvimgcodec` decodes JPEGs on the GPU, where nvidia-nvimgcodec and nvidia-nvjpeg are installed: pixels within 8
+    """`nvimgcodec` decodes JPEGs on the GPU, where nvidia-nvimgcodec and nvidia-nvjpeg are installed: pixels within 24
     of 255 of Pillow's, the same files refused. It takes the larger part of a decode off the cores; the resize stays
     theirs. `prepare_threads` of 32 then give it batches."""
     settle_threads: Positive = 2
