@@ -6,6 +6,7 @@ of generation g sees what died above g, so that an update, which kills a listing
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -87,6 +88,13 @@ class Sealed:
     """Its file among the snapshot's, once it is written."""
     _gathered: dict[Where, tuple[npt.NDArray[np.int64], Codes] | int] = field(default_factory=dict)
 
+    def bury(self, listing_ids: Iterable[str]) -> None:
+        """Mark those of them that it holds as dead of old, before anybody reads it."""
+        for listing_id in listing_ids:
+            slot = self.directory.find(listing_id)
+            if slot >= 0:
+                self.died[slot] = 0
+
     def code(self, row: int) -> bytes:
         """The 32 bytes of a row."""
         return bytes(self.codes.take(np.array([row]))[0])
@@ -106,7 +114,7 @@ class Sealed:
         """For each hash, living admitted rows among which are its k nearest here and all ties of the k-th."""
         widen = 1
         if asked.where is not None and asked.admitted is not None:
-            own = self._of(asked.where, asked.admitted)
+            own = self.prepare(asked.where, asked.admitted)
             if isinstance(own, tuple):
                 rows, codes = own
                 each = range(len(hashes))
@@ -151,7 +159,12 @@ class Sealed:
             good &= asked.admitted[self.directory.profiles[slots]]
         return Found(distances[good], rows[good])
 
-    def _of(self, where: Where, admitted: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], Codes] | int:
+    @property
+    def filters(self) -> list[Where]:
+        """Those that it knows the answer to."""
+        return list(self._gathered)
+
+    def prepare(self, where: Where, admitted: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], Codes] | int:
         """The rows and codes that a narrow filter admits; of a wide one, how many rows there are to one of them."""
         known = self._gathered.get(where)
         if known is None:

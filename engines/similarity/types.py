@@ -69,7 +69,7 @@ class IndexLimits:
     """Dead codes before all parts are merged; that also happens once a quarter of all codes are dead."""
     max_removed: int = 1_000_000
     """Listings whose removal is remembered, so that an older event cannot bring them back (about 150 bytes each);
-    beyond, the removals of the oldest event times are forgotten."""
+    beyond, those that came first are forgotten."""
     exact_below: int = 1_000_000
     """Codes of a part from which on it is kept in inverted lists: exact search reads every code."""
     multihash_from: int = 0
