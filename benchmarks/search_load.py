@@ -125,7 +125,7 @@ def measured(running: Running, photos: Sequence[bytes], clients: int, seconds: f
             f"{clients} clients for {seconds:.0f} s, after {len(warm.good)} searches to warm up; {LISTINGS} "
             f"listings, photos of 800 x 600. Memory before: {memories[0]:.0f} MB.",
             table(header, rows),
-            f"{FULL_CLIENTS} clients that never pause, of whom {SearchSettings().max_waiting} are let in at a time, for "
+            f"{FULL_CLIENTS} clients that never pause, {SearchSettings().max_waiting} of them let in at a time, for "
             f"{min(20.0, seconds):.0f} s: {full.told()}. The good ones took {percentile(full.good, 0.99)} ms at p99, "
             f"{percentile(full.good, 1.0)} at most; a refusal {percentile(full.refused, 0.5)} ms in the median, "
             f"{percentile(full.refused, 1.0)} at most. Afterwards it is "
