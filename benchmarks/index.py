@@ -342,11 +342,13 @@ def beside(codes: Codes, world: World) -> list[str]:
     """The same codes in others."""
     large = len(codes) > LARGE
     lists = 2 ** max(1, round(np.log2(len(codes)) / 2))
-    asked, truth = world.asked[: QUERIES if large else None], exact(codes, world.asked[:QUERIES])
+    asked = world.asked[: QUERIES // 2 if large else None]
+    few = asked[:QUERIES]
+    truth = exact(codes, few)
     rows = []
     for rival in rivals(codes, lists, max(32, lists // 16), links=not large):
         spent = [float(_timed(lambda q=q, r=rival: r.search(q, K), 1)[0]) for q in asked[:, None]]  # type: ignore[misc]
-        found = recall(rival.search, world.asked[:QUERIES], truth)
+        found = recall(rival.search, few, truth)
         quick = [_ms(spent, 0.5), _ms(spent, 0.99), f"{1000 * max(spent):.1f}", f"{found:.3f}"]
         rows.append([rival.name, *quick, f"{rival.bytes_a_code:.1f}", f"{rival.build_s:.1f}", rival.note])
         print(rows[-1], file=sys.stderr, flush=True)
