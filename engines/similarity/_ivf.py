@@ -65,7 +65,7 @@ class IvfCodes:
         self._lists = len(centres)
         self._ivf = faiss.IndexBinaryIVF(self._quantizer, BITS, self._lists)
         self._ivf.own_fields = False
-        self._ivf.nprobe = min(self._lists, limits.probes or max(32, self._lists // 16))
+        self._ivf.nprobe = min(self._lists, limits.probes or max(128, self._lists // 16))
         self._place = np.empty(rows, np.uint32)
         self._begins = np.zeros(self._lists + 1, np.int64)
 

@@ -76,7 +76,7 @@ class IndexLimits:
     """Codes of an exact part from which on it has a multi-index hash for near duplicates beside it; 0: never. Hashes
     of a catalogue crowd into few buckets: at a million it took 5.8 ms, reading all 1.0 (docs/benchmarks/index.md)."""
     probes: int = 0
-    """Lists that a search reads of a part in inverted lists; 0: a sixteenth of them, at least 32."""
+    """Lists that a search reads of a part in inverted lists; 0: a sixteenth of them, at least 128."""
     background: bool = True
     """Merge in a thread beside the writer; else the change that passes a bound merges before it returns."""
     gpu: bool = False
