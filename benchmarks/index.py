@@ -320,11 +320,10 @@ def body(options: argparse.Namespace) -> str:
     parts = [
         f"## {options.codes:,} codes, {UPDATES_A_S} updates a second, {options.seconds:g} s",
         table(head, rows),
-        "## Filters, on inverted lists",
-        by_filter,
     ]
     if not options.alone:
         parts += beside(codes, world)
+    parts += ["## Filters, on inverted lists", by_filter]
     if not options.alone and options.codes <= LARGE:
         parts += ["## Sizes at which the kind changes (median ms of one search)", thresholds(codes, world.asked)]
     parts += ["## The generator beside real hashes (5,000 each)", likeness(real, distances(small))]

@@ -74,7 +74,7 @@ class IndexLimits:
     """Codes of a part from which on it is kept in inverted lists: exact search reads every code."""
     multihash_from: int = 0
     """Codes of an exact part from which on it has a multi-index hash for near duplicates beside it; 0: never. Hashes
-    of a catalogue crowd into few buckets: at a million it took 5.8 ms, reading all 1.0 (docs/benchmarks/index.md)."""
+    of a catalogue crowd into few buckets: at a million it took 3.9 ms, reading all 1.1 (docs/benchmarks/index.md)."""
     probes: int = 0
     """Lists that a search reads of a part in inverted lists; 0: a sixteenth of them, at least 128."""
     background: bool = True
