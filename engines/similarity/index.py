@@ -29,7 +29,8 @@ _MIDDLE = 8  # tails that the middle part takes before it is merged into the mai
 _MIDDLE_SHARE = 32  # or this share of the main part, where that is more
 _HOLDERS = 3  # of a part that only `_outlive_readers` still knows: its tuple, its loop, the call that counts
 _FEW = 64  # killed while a part was made; to bury one takes 5 µs
-_BACKLOG = 8  # tails' worth of codes at which a writer waits for the merge under way
+_BACKLOG = 8  # tails' worth of codes at which a writer waits for the merge under way,
+_BACKLOG_SHARE = 128  # or this share of all codes: to spread 10 million over new lists took 80 s
 
 
 def _outlive_readers(parts: Sequence[Sealed]) -> None:
@@ -199,7 +200,8 @@ class HashIndex:
 
     def _ready_for_change(self, backlog: int | None = None) -> None:
         """Wait while a merge is under way and the tails hold more codes than `backlog`; raise what a merge raised."""
-        bound = _BACKLOG * self._limits.max_pending if backlog is None else backlog
+        share = self._listings.view.rows // _BACKLOG_SHARE
+        bound = max(_BACKLOG * self._limits.max_pending, share) if backlog is None else backlog
         while self._merge is not None and (backlog == 0 or self._listings.view.pending > bound):
             self._merged.wait()
         if self._fault is not None:
