@@ -26,8 +26,8 @@ class Rival:
     note: str = ""
 
 
-def rivals(codes: Codes, lists: int, probes: int) -> Iterator[Rival]:
-    """One after the other; each may be dropped before the next is built."""
+def rivals(codes: Codes, lists: int, probes: int, *, links: bool) -> Iterator[Rival]:
+    """One after the other; each may be dropped before the next is built. `links`: usearch's graph, too."""
     import faiss
 
     faiss.omp_set_num_threads(1)
@@ -45,7 +45,8 @@ def rivals(codes: Codes, lists: int, probes: int) -> Iterator[Rival]:
     hashed.nflip = 1
     tables = 16 * max(1, (len(codes) - 1).bit_length()) / 8
     yield _faiss("FAISS MultiHash, 16 × 16 bits, 1 flip", hashed, codes, 32 + tables, note="bytes without its buckets")
-    yield _usearch(codes)
+    if links:
+        yield _usearch(codes)
 
 
 def _faiss(name: str, index: Any, codes: Codes, size: float, *, spent: float = 0.0, note: str = "") -> Rival:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import threading
@@ -98,6 +99,7 @@ def run_indexer(loaded: Loaded, port: int | None, *, beside: bool = False) -> No
         make_epoch_topics(stream, epoch)
         indexer = build_indexer(settings, stream=stream, epoch=epoch, home=loaded.home.root, health=health)
         _serve(process, stack, indexer.app, settings.host, settings.port if port is None else port)
+        gc.freeze()  # what is loaded by now stays: to look it all through takes 20 ms, and every search waits
         indexer.run(process.stop)
 
 

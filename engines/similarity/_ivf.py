@@ -6,6 +6,7 @@ alone; they are learned anew once the part holds four times as many codes as the
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from engines.similarity.types import CODE_BYTES, IndexLimits
 _SAMPLE = 40  # codes a list that its centre is learned from; FAISS warns below 39
 _ROUNDS = 6  # of k-means: the share of right neighbours moves by less than .002 afterwards
 _GROWTH = 4
+_BREATH_S = 0.0002  # slept after each list of a merge: it is all short calls, and readers hardly got a word in
 _GONE = np.iinfo(np.uint32).max
 
 
@@ -63,7 +65,7 @@ class IvfCodes:
         self._lists = len(centres)
         self._ivf = faiss.IndexBinaryIVF(self._quantizer, BITS, self._lists)
         self._ivf.own_fields = False
-        self._ivf.nprobe = min(self._lists, limits.probes or max(32, self._lists // 16))
+        self._ivf.nprobe = min(self._lists, limits.probes or max(128, self._lists // 16))
         self._place = np.empty(rows, np.uint32)
         self._begins = np.zeros(self._lists + 1, np.int64)
 
@@ -169,6 +171,7 @@ class IvfCodes:
             new = new_of_old[held]
             stays = new != _GONE
             made._fill(number, np.concatenate([new[stays], rows[mine]]), np.concatenate([old[stays], codes[mine]]))
+            time.sleep(_BREATH_S)
         made._seal()
         return made
 
@@ -218,5 +221,6 @@ def learn(codes: Codes, limits: IndexLimits) -> IvfCodes:
     for number in range(count):
         mine = order[bounds[number] : bounds[number + 1]]
         made._fill(number, mine, codes[mine])
+        time.sleep(_BREATH_S)
     made._seal()
     return made

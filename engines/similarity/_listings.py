@@ -124,6 +124,11 @@ class Listings:
         self.view = replace(view, tails=(tail, _empty_tail()))
         return merge
 
+    def killed(self) -> list[str]:
+        """Who died since the freeze, or since this was last asked, outside of the last tail."""
+        killed, self._killed = self._killed or [], []
+        return killed
+
     def take(self, merge: Merge, part: Sealed) -> None:
         """Put the merged part in the place of what it was made of; who died meanwhile is dead in it too."""
         view = self.view
@@ -132,10 +137,7 @@ class Listings:
         if merge.whole:  # nobody who lives now knows an older generation: begin again, so that it never overflows
             generation = 1
             tail = replace(tail, died=np.where(tail.died == ALIVE, tail.died, np.uint32(0)))
-        for listing_id in self._killed or ():
-            slot = part.directory.find(listing_id)
-            if slot >= 0:
-                part.died[slot] = 0
+        part.bury(self._killed or ())
         self._frozen, self._killed = {}, None
         sealed = (*left, part) if len(part.directory) else left
         self.view = replace(view, sealed=sealed, tails=(tail,), generation=generation)

@@ -6,6 +6,7 @@ of generation g sees what died above g, so that an update, which kills a listing
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -33,6 +34,14 @@ class Asked(NamedTuple):
     k: int
     where: Where | None
     admitted: npt.NDArray[np.bool_] | None
+
+
+class Gathered(NamedTuple):
+    """All that a narrow filter admits of a part: rows, the slots that they belong to, and codes [rows, 32]."""
+
+    rows: npt.NDArray[np.int64]
+    slots: Ints
+    codes: Codes
 
 
 class Found(NamedTuple):
@@ -72,8 +81,8 @@ class Tail:
 
 def distances_to(code: Codes, codes: Codes) -> npt.NDArray[np.int32]:
     """Differing bits between one code [1, 32] and each of [n, 32]."""
-    differing = codes.view(np.uint64) ^ code.view(np.uint64)
-    return np.asarray(np.bitwise_count(differing).sum(axis=1, dtype=np.int32))
+    bits = np.bitwise_count(codes.view(np.uint64) ^ code.view(np.uint64))
+    return np.asarray(np.add(bits[:, 0], bits[:, 1], dtype=np.int32) + bits[:, 2] + bits[:, 3])  # sum(axis=1): 2.5 ×
 
 
 @dataclass(eq=False, slots=True)
@@ -85,7 +94,14 @@ class Sealed:
     died: Ints
     file: str | None = None
     """Its file among the snapshot's, once it is written."""
-    _gathered: dict[Where, tuple[npt.NDArray[np.int64], Codes] | int] = field(default_factory=dict)
+    _gathered: dict[Where, Gathered | int] = field(default_factory=dict)
+
+    def bury(self, listing_ids: Iterable[str]) -> None:
+        """Mark those of them that it holds as dead of old, before anybody reads it."""
+        for listing_id in listing_ids:
+            slot = self.directory.find(listing_id)
+            if slot >= 0:
+                self.died[slot] = 0
 
     def code(self, row: int) -> bytes:
         """The 32 bytes of a row."""
@@ -106,11 +122,11 @@ class Sealed:
         """For each hash, living admitted rows among which are its k nearest here and all ties of the k-th."""
         widen = 1
         if asked.where is not None and asked.admitted is not None:
-            own = self._of(asked.where, asked.admitted)
-            if isinstance(own, tuple):
-                rows, codes = own
-                each = range(len(hashes))
-                return [self._living(distances_to(hashes[i : i + 1], codes), rows, asked) for i in each]
+            own = self.prepare(asked.where, asked.admitted)
+            if isinstance(own, Gathered):
+                good = self.died[own.slots] > asked.generation
+                rows = own.rows[good]
+                return [Found(distances_to(hashes[i : i + 1], own.codes)[good], rows) for i in range(len(hashes))]
             widen = own
         fetch = min(len(self.codes), (2 * asked.k + _SPARE) * widen)
         if not fetch:
@@ -151,7 +167,12 @@ class Sealed:
             good &= asked.admitted[self.directory.profiles[slots]]
         return Found(distances[good], rows[good])
 
-    def _of(self, where: Where, admitted: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], Codes] | int:
+    @property
+    def filters(self) -> list[Where]:
+        """Those that it knows the answer to."""
+        return list(self._gathered)
+
+    def prepare(self, where: Where, admitted: npt.NDArray[np.bool_]) -> Gathered | int:
         """The rows and codes that a narrow filter admits; of a wide one, how many rows there are to one of them."""
         known = self._gathered.get(where)
         if known is None:
@@ -161,7 +182,7 @@ class Sealed:
             total = int(counts.sum())
             if total * _NARROW <= len(self.codes):
                 rows = ranges(first[slots], counts).astype(np.int64)
-                known = rows, self.codes.take(rows)
+                known = Gathered(rows, np.repeat(slots, counts), self.codes.take(rows))
             else:
                 known = -(-len(self.codes) // total)
             kept = list(self._gathered.items())[1 - _FILTERS :]  # a new dictionary: other readers keep theirs

@@ -69,14 +69,14 @@ class IndexLimits:
     """Dead codes before all parts are merged; that also happens once a quarter of all codes are dead."""
     max_removed: int = 1_000_000
     """Listings whose removal is remembered, so that an older event cannot bring them back (about 150 bytes each);
-    beyond, the removals of the oldest event times are forgotten."""
+    beyond, those that came first are forgotten."""
     exact_below: int = 1_000_000
     """Codes of a part from which on it is kept in inverted lists: exact search reads every code."""
     multihash_from: int = 0
     """Codes of an exact part from which on it has a multi-index hash for near duplicates beside it; 0: never. Hashes
-    of a catalogue crowd into few buckets: at a million it took 5.8 ms, reading all 1.0 (docs/benchmarks/index.md)."""
+    of a catalogue crowd into few buckets: at a million it took 3.9 ms, reading all 1.1 (docs/benchmarks/index.md)."""
     probes: int = 0
-    """Lists that a search reads of a part in inverted lists; 0: a sixteenth of them, at least 32."""
+    """Lists that a search reads of a part in inverted lists; 0: a sixteenth of them, at least 128."""
     background: bool = True
     """Merge in a thread beside the writer; else the change that passes a bound merges before it returns."""
     gpu: bool = False

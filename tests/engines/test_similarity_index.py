@@ -271,10 +271,15 @@ def test_older_events_and_removals_of_unknown_listings() -> None:
 
 def test_removals_beyond_the_bound_forget_the_oldest() -> None:
     index = HashIndex(EPOCH, limits(max_removed=20))
-    for n in range(21):
+    for n in range(20):
         index.remove(f"L{n}", 100 + n)
-    assert index.stats().removed == 18
-    assert index.apply(message("L0", 1, {"i": bytes(32)}))  # the price: the oldest is forgotten
+    index.remove("L1", 200)  # again, so that it is not among the oldest any more
+    index.remove("L20", 120)
+    index.remove("L21", 121)
+    assert index.stats().removed == 20
+    for forgotten in ("L0", "L2"):  # the price
+        assert index.apply(message(forgotten, 1, {"i": bytes(32)}))
+    assert not index.apply(message("L1", 1, {"i": bytes(32)}))
     assert not index.apply(message("L20", 1, {"i": bytes(32)}))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from engines.similarity import HashIndex, IndexLimits, SnapshotRefused
 from engines.similarity._directory import Entry, build_directory, join
 from engines.similarity._flat import SURE_BITS, FlatCodes
 from engines.similarity._ivf import IvfCodes
+from engines.similarity.index import _outlive_readers
 from schemas.errors import ConfigError
 from schemas.hashes import HashMessage, ImageHash
 
@@ -128,6 +130,43 @@ def test_merges_beside_a_writer_and_readers_lose_nothing() -> None:
         got = index.get(name)
         assert got is not None
         assert got.images == {"p0": code.to_bytes(32, "big")}
+
+
+def test_who_dies_while_a_part_is_made_is_dead_in_it() -> None:
+    """Most are buried before the part is taken, the last ones as it is."""
+    index = filled(300, random.Random(5))
+    index.compact()
+    with index._lock:
+        index._begin(whole=True)
+    merge = index._merge
+    assert merge is not None
+    part = merge.run(index._limits)
+    for n in range(200):
+        index.remove(f"L{n}", 2)
+    index._catch_up(part)
+    assert np.count_nonzero(part.died == 0) == 200
+    for n in range(200, 220):
+        index.remove(f"L{n}", 2)
+    with index._lock:
+        index._take(part)
+    found = index.search(np.zeros((1, 32), np.uint8), 400, epoch=EPOCH)[0]
+    assert {n.listing_id for n in found} == {f"L{n}" for n in range(220, 300)}
+    assert index.stats().listings == 80
+
+
+def test_a_replaced_part_outlives_its_readers() -> None:
+    """The thread that merged frees it; here a reader has it for half a second longer."""
+    index = filled(50, random.Random(6))
+    index.compact()
+    parts = index._listings.view.sealed
+    read = [parts[0]]
+    index.apply(message("more", 1, 1))
+    index.compact()
+    del parts
+    old, began = tuple(read), time.monotonic()
+    threading.Timer(0.5, read.clear).start()
+    _outlive_readers(old)
+    assert 0.4 < time.monotonic() - began < 5
 
 
 def test_a_part_is_written_once_and_its_file_goes_with_it(tmp_path: Path) -> None:

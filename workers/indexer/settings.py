@@ -40,7 +40,7 @@ class IndexerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Hashes from which on an exact index has a multi-index hash for near duplicates beside it; 0: never. It is slower
     than reading all where hashes crowd as those of a catalogue do (docs/benchmarks/index.md)."""
     probes: Annotated[int, Meta(ge=0)] = 0
-    """Inverted lists that a search reads; 0: a sixteenth of them, at least 32."""
+    """Inverted lists that a search reads; 0: a sixteenth of them, at least 128."""
     gpu: bool = False
     """Search exact parts on the first GPU; needs the extra [gpu] in place of [cpu]."""
     partitions: str = ""

@@ -46,14 +46,34 @@ class Buckets:
         return wait_s
 
 
+class Bound:
+    """At most so many at once. Belongs to the event loop's thread."""
+
+    def __init__(self, most: int, what: str) -> None:
+        """`what`: the words behind their number where another one is refused."""
+        self._most = most
+        self._what = what
+        self._under_way = 0
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Around one of them. Raises Problem 503 when there are as many as may be."""
+        if self._under_way >= self._most:
+            raise Problem(503, "busy", f"{self._under_way} {self._what}; ask again in a second", retry_after_s=1)
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+
 class Admission:
     """One an application; belongs to the event loop's thread."""
 
     def __init__(self, settings: SearchSettings) -> None:
         self._digests = [_digest(token) for token in settings.tokens]
         self._buckets = Buckets(settings.rate_per_s, settings.rate_burst) if settings.rate_per_s else None
-        self._most = settings.max_requests
-        self._under_way = 0
+        self._requests = Bound(settings.max_requests, "requests are under way already")
 
     @contextmanager
     def admit(self, request: Request, cost: float) -> Iterator[None]:
@@ -64,14 +84,8 @@ class Admission:
             if wait_s:
                 detail = f"too many requests of one client; ask again in {math.ceil(wait_s)} s"
                 raise Problem(429, "too-often", detail, retry_after_s=math.ceil(wait_s))
-        if self._under_way >= self._most:
-            detail = f"{self._under_way} requests are under way already; ask again in a second"
-            raise Problem(503, "busy", detail, retry_after_s=1)
-        self._under_way += 1
-        try:
+        with self._requests.held():
             yield
-        finally:
-            self._under_way -= 1
 
     def _client(self, request: Request) -> str:
         if not self._digests:

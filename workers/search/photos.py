@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
 
 from starlette.requests import Request
@@ -15,8 +14,8 @@ from engines.pixels import Box, decode
 from schemas.errors import Invalid
 from schemas.predictions import Predictions
 from workers import metrics
-from workers.problems import Problem
 from workers.search import answers, params, vote
+from workers.search.admission import Bound
 from workers.search.answers import CategoryShare, PredictAnswer, SearchAnswer, SearchByListing
 from workers.search.finder import Found, Wanted
 from workers.search.inference import Recognised
@@ -53,14 +52,14 @@ class _Seen:
 
 
 class PhotoHandlers:
-    """One an application; `_photos` counts the requests with a photo that are let in (event loop only)."""
+    """One an application."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._settings = service.settings
         self._voting = Voting(service.manifest)
         self._suggester = Suggester(service.manifest, service.names, service.settings.category_columns)
-        self._photos = 0
+        self._photos = Bound(service.settings.max_waiting, "photos are being looked at already")
 
     async def search(self, request: Request) -> Response:
         """`POST /v1/search`."""
@@ -68,7 +67,7 @@ class PhotoHandlers:
         asked = self._asked(request)
         if params.media_type(request) == "application/json":
             return await self._by_listing(request, asked, began)
-        with self._let_in():
+        with self._photos.held():
             data = await read_photo(request, self._settings.max_upload_bytes, self._settings.upload_timeout_s)
             async with self._service.in_time():
                 recognised = await self._recognise(data, asked.box)
@@ -80,7 +79,7 @@ class PhotoHandlers:
         """`POST /v1/predict`."""
         began = time.perf_counter()
         language, box = params.language(request, self._settings.language), params.box(request)
-        with self._let_in():
+        with self._photos.held():
             data = await read_photo(request, self._settings.max_upload_bytes, self._settings.upload_timeout_s)
             async with self._service.in_time():
                 seen = await self._recognise(data, box)
@@ -108,18 +107,6 @@ class PhotoHandlers:
             vote=params.flag(request, "vote", settings.vote),
             rerank=params.flag(request, "rerank", settings.rerank),
         )
-
-    @contextmanager
-    def _let_in(self) -> Iterator[None]:
-        """Around a photo; raises Problem 503 when there are too many."""
-        if self._photos >= self._settings.max_waiting:
-            detail = f"{self._photos} photos are being looked at already; ask again in a second"
-            raise Problem(503, "busy", detail, retry_after_s=1)
-        self._photos += 1
-        try:
-            yield
-        finally:
-            self._photos -= 1
 
     async def _recognise(self, data: bytes, box: Box | None) -> Recognised:
         service = self._service

@@ -29,7 +29,7 @@ _WORDS = re.compile(r"[^\W_]+")
 class VoteRule:
     """How much the photo's own prediction counts (0 to 1), and over how many bits a neighbour's weight falls to 1/e.
 
-    Chosen on validation photos (benchmarks/search_quality.py): right more often by 0.2 to 0.9 points than the best head
+    Chosen on validation photos (benchmarks/search_quality.py): right more often by 0.5 to 1.3 points than the best head
     alone, on test photos among catalogue pictures and among in-store photos.
     """
 

@@ -6,7 +6,7 @@ import io
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -127,19 +127,18 @@ def rig(home: Path, bundle: Path | None = None, **settings: Any) -> Iterator[Rig
         bundle = home / "bundle"
         write_tiny_bundle(bundle)
     stream = stream_at(home)
-    engine = build_engine(bundle, threads=1, max_batch=4)
-    epoch = engine.manifest.epoch
-    store = build_store(f"sqlite://{home}/store.db")
-    with Publisher(stream, epoch) as publisher:
-        made = Rig(home, engine, store, publisher)
+    with ExitStack() as stack:  # whatever is raised within: its threads would keep the process alive
+        engine = build_engine(bundle, threads=1, max_batch=4)
+        stack.callback(engine.close)
+        store = stack.enter_context(closing(build_store(f"sqlite://{home}/store.db")))
+        epoch = engine.manifest.epoch
+        made = Rig(home, engine, store, stack.enter_context(Publisher(stream, epoch)))
         made.indexer = Running(stream, home, epoch)
+        stack.callback(made.indexer.stop)
         made.indexer.start()
-        with served(made, **settings):
-            until(lambda: made.health.ready)
-            yield made
-        made.indexer.stop()
-    engine.close()
-    store.close()
+        stack.enter_context(served(made, **settings))
+        until(lambda: made.health.ready)
+        yield made
 
 
 @contextmanager
