@@ -56,6 +56,7 @@ SETTINGS = TaggerSettings(
     prepare_threads=1,
     settle_threads=1,
     settle_events=128,
+    settle_wait_ms=250,
     max_in_flight_events=512,
     commit_interval_s=0.5,
 )
@@ -149,7 +150,8 @@ class Bench:
     def tag(self, settings: TaggerSettings, profile: bool = False) -> Tagged:
         """One run of a tagger over what waits, with a profile where one is asked for.
 
-        It counts from the first commit beyond a fifth of the events: connecting and joining belong to no event.
+        It counts from the first commit beyond a fifth of the events, since connecting and joining belong to no event,
+        to the last with as many left as are in flight: at both ends as much is half done.
         """
         admin, stop = self.stream.admin(), threading.Event()
         done, end = self._committed(admin), sum(admin.end_offsets(UPLOADED).values())
@@ -167,20 +169,21 @@ class Bench:
             health=Health(),
         )
         thread = threading.Thread(target=tagger.run, args=(stop,), name="driver")
-        begun, since = done + total // 5, None
+        begun, full = done + total // 5, end - settings.max_in_flight_events
+        seen: list[tuple[int, _Clocks]] = []
         with clocked(prepare, "decode_photo") as decoding:
             thread.start()
             while done < end:
                 time.sleep(0.5)  # asking for offsets costs this process, too
-                done, now = self._committed(admin), _Clocks.read(decoding())
-                if since is None and done >= begun:
-                    since = (done, now)
+                done = self._committed(admin)
+                if begun <= done <= full:
+                    seen.append((done, _Clocks.read(decoding())))
         threading.setprofile(None)
         stop.set()
         thread.join()
         admin.close()
-        assert since is not None
-        return now.since(since[1], max(1, done - since[0]), summary(profiles, total))
+        (first, before), (last, after) = seen[0], seen[-1]
+        return after.since(before, max(1, last - first), summary(profiles, total))
 
     def _committed(self, admin: StreamAdmin) -> int:
         return sum(admin.committed(GROUP, UPLOADED).values())
@@ -237,7 +240,7 @@ def measure(bundle: Path, events: int, repeats: int, folder: Path, services: Ser
     keyspace, stream = new_keyspace(services, folder), build_stream(f"kafka://{services.bootstrap}", "bench")
     make_topics(stream, engine.manifest.epoch)
     bench = Bench(services, stream, build_store(keyspace.url), keyspace, engine, folder)
-    bench.send(UPLOADED, listing_keys("warm", max(200, events // 5)), photo)
+    bench.send(UPLOADED, listing_keys("warm", 2 * SETTINGS.max_in_flight_events), photo)
     bench.tag(SETTINGS)
     spare_collector()  # as the command of a tagger does; the bare clients have the gain of it, too
     rounds = []
@@ -248,7 +251,7 @@ def measure(bundle: Path, events: int, repeats: int, folder: Path, services: Ser
         bare = {kind: bench.bare(f"{kind}-{i}", keys, photo, kind) for kind in (PLAIN, LOOKING, DECODING)}
         alone = _cpu_us(partial(decode_photo, photo, engine.manifest.preprocess), 300)
         rounds.append(Round(tagged, bare, alone))
-    bench.send(UPLOADED, listing_keys("profiled", events // 2), photo)
+    bench.send(UPLOADED, listing_keys("profiled", events), photo)
     profile = bench.tag(SETTINGS, profile=True).profile
     bench.store.close()
     return {**_report(rounds, events, engine, photo), **profile}
@@ -309,6 +312,8 @@ def main() -> None:
     options = parser(__doc__, tells="result", bundle=True, repeats=3)
     options.add_argument("--events", type=int, default=4000, help="events a run (default 4000)")
     arguments = options.parse_args()
+    if arguments.events < 4 * SETTINGS.max_in_flight_events:
+        options.error(f"--events: at least {4 * SETTINGS.max_in_flight_events}, so that most are counted")
     with tempfile.TemporaryDirectory() as folder, Services(Path(folder) / "services") as services:
         result = measure(arguments.bundle, arguments.events, arguments.repeats, Path(folder), services)
     write_result(result, arguments.json)
