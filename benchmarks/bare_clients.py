@@ -1,24 +1,30 @@
 """kafka-python and cassandra-driver alone: read the same events, write the same cells, send the same messages.
 
-What a program costs that has no thoughts of its own: nothing is decoded, ordered, checked or retried.
+What a program costs that has no thoughts of its own: nothing is decoded, ordered, checked or retried. It may ask for
+the same heads of listings as a tagger has to, three times an event, and do nothing with the answers; and decode.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cassandra.cluster import Cluster  # type: ignore[import-untyped]
-from cassandra.query import BatchStatement, BatchType  # type: ignore[import-untyped]
+from cassandra.query import BatchStatement, BatchType, tuple_factory  # type: ignore[import-untyped]
 from kafka import KafkaConsumer, KafkaProducer  # type: ignore[import-untyped]
 
 from workers.streams.base import Record
 
 _TABLES = ("listings", "thumbnails")
 _POLL_RECORDS = 128  # also the writes in flight, as our store's bound
+_LOOK_UPS, _LOOK_UP_LISTINGS = 3, 32  # of an event, and in one request: as the tagger's
+_HEADS = (
+    "SELECT listing_id, event_time, newest, versions FROM {ks}.listings"
+    " WHERE listing_id IN ? AND model_version = '' AND image_id = ''"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +53,39 @@ def copy_rows(session: Any, keyspace: str, ids: set[str]) -> dict[str, list[tupl
 
 
 def run(
-    copied: Copied, *, bootstrap: str, topic: str, hash_topic: str, session: Any, keyspace: str
+    copied: Copied,
+    *,
+    bootstrap: str,
+    topic: str,
+    hash_topic: str,
+    session: Any,
+    keyspace: str,
+    look_up: bool = False,
+    each: Callable[[], object] | None = None,
 ) -> tuple[float, float]:
-    """Seconds of the clock and of the processor for each event of `topic`."""
+    """Seconds of the clock and of the processor for each event of `topic`; with `look_up`, heads are read as well, and
+    `each` is called for each event."""
     inserts = {table: _insert(session, keyspace, table) for table in _TABLES}
+    heads = session.prepare(_HEADS.format(ks=keyspace))
+    session.row_factory = tuple_factory  # the driver's own makes a class for every answer
     consumer, producer = _clients(bootstrap, topic)
     done, clock, cpu = 0, 0.0, 0.0
     try:
         for records in _polled(consumer, len(copied.messages)):
             if not done:
                 clock, cpu = time.perf_counter(), time.process_time()
+            if each is not None:
+                for _ in records:
+                    each()
             _all(session, [_batch(inserts, copied.rows[record.key.decode()]) for record in records])
             for record in records:
                 message = copied.messages[record.key]
                 producer.send(hash_topic, value=message.value, key=message.key, headers=list(message.headers))
             producer.flush()
+            if look_up:
+                ids = [record.key.decode() for record in records]
+                parts = [ids[i : i + _LOOK_UP_LISTINGS] for i in range(0, len(ids), _LOOK_UP_LISTINGS)]
+                _all(session, [heads.bind([part]) for part in parts] * _LOOK_UPS)
             consumer.commit()
             done += len(records)
         return (time.perf_counter() - clock) / done, (time.process_time() - cpu) / done

@@ -3,7 +3,7 @@
 A tagger runs from real Kafka to real Cassandra with an engine of fixed cost: it was asked once, and answers with that
 for 0.1 ms a photo, which is what a GPU of 10,000 images/s would take. Each event carries one small photo inline.
 In the same run kafka-python and cassandra-driver alone do the same to the same events: read them, write the same
-cells, send the same hash messages, and nothing else.
+cells, send the same hash messages, and nothing else; and once more with the look-ups that the contract asks for.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ import cProfile
 import io
 import os
 import platform
-import pstats
 import statistics
 import tempfile
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -29,6 +27,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from benchmarks import bare_clients
+from benchmarks.clocks import clocked, profiler, summary, thread_seconds
 from benchmarks.report import parser, write_result
 from benchmarks.servers import Keyspace, make_topics, new_keyspace
 from deploy.local import Services
@@ -38,23 +37,26 @@ from schemas.events import ImageRef, ListingEvent, encode_event
 from schemas.manifest import Manifest
 from schemas.topics import UPLOADED, hash_topic
 from training.studio import TEST_IDENTITIES, make_product, render
+from workers.collector import spare_collector
 from workers.intake import Intake, IntakeSettings
 from workers.serving import Health
 from workers.stores import Store, build_store
 from workers.streams import Stream, build_stream
 from workers.streams.base import StreamAdmin, TopicSpec
-from workers.tagger import GROUP, TaggerSettings, build_tagger
+from workers.tagger import GROUP, TaggerSettings, build_tagger, prepare
 from workers.tagger.pooling import image_rows
 
 PHOTO = (96, 72)  # small: fetching and decoding are measured elsewhere
 BATCH = 32
 ENGINE_S = 1e-4  # a photo
 GPU_IMAGES_PER_S = 10_000
+PLAIN, LOOKING, DECODING = "clients", "clients_with_look_ups", "clients_with_look_ups_and_decode"
 SETTINGS = TaggerSettings(
     batch_size=BATCH,
-    prepare_threads=2,
+    prepare_threads=1,
     settle_threads=1,
     settle_events=128,
+    settle_wait_ms=250,
     max_in_flight_events=512,
     commit_interval_s=0.5,
 )
@@ -92,6 +94,37 @@ class FixedCost:
 
 
 @dataclass(frozen=True, slots=True)
+class Tagged:
+    """What an event cost in one run of a tagger, in seconds; `threads` by their names, of the processor."""
+
+    clock_s: float
+    cpu_s: float
+    decode_s: float
+    threads: Mapping[str, float]
+    profile: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Clocks:
+    """All clocks at a moment, in seconds; of the processor but for the first."""
+
+    clock: float
+    cpu: float
+    decode: float
+    threads: Mapping[str, float]
+
+    @classmethod
+    def read(cls, decode_s: float) -> _Clocks:
+        return cls(time.perf_counter(), time.process_time(), decode_s, thread_seconds())
+
+    def since(self, before: _Clocks, events: int, profile: Mapping[str, Any]) -> Tagged:
+        """What passed between the two, by event."""
+        threads = {name: (spent - before.threads.get(name, 0.0)) / events for name, spent in self.threads.items()}
+        clock, cpu, decode = self.clock - before.clock, self.cpu - before.cpu, self.decode - before.decode
+        return Tagged(clock / events, cpu / events, decode / events, threads, profile)
+
+
+@dataclass(frozen=True, slots=True)
 class Bench:
     """Servers, and what is wired to them."""
 
@@ -114,17 +147,18 @@ class Bench:
                 producer.flush(60)
         producer.close()
 
-    def tag(self, settings: TaggerSettings, profile: bool = False) -> tuple[float, float, dict[str, Any]]:
-        """Seconds of the clock and of the processor an event, and a profile where one is asked for.
+    def tag(self, settings: TaggerSettings, profile: bool = False) -> Tagged:
+        """One run of a tagger over what waits, with a profile where one is asked for.
 
-        They count from the first commit beyond a fifth of the events: connecting and joining belong to no event.
+        It counts from the first commit beyond a fifth of the events, since connecting and joining belong to no event,
+        to the last with as many left as are in flight: at both ends as much is half done.
         """
         admin, stop = self.stream.admin(), threading.Event()
         done, end = self._committed(admin), sum(admin.end_offsets(UPLOADED).values())
         total = end - done
         profiles: list[cProfile.Profile] = []
         if profile:
-            threading.setprofile(_profiler(profiles))
+            threading.setprofile(profiler(profiles))
         tagger = build_tagger(
             settings,
             stream=self.stream,
@@ -134,29 +168,27 @@ class Bench:
             home=self.home,
             health=Health(),
         )
-        thread = threading.Thread(target=tagger.run, args=(stop,))
-        thread.start()
-        begun = done + total // 5
-        since = None
-        while True:
-            done, now = self._committed(admin), (time.perf_counter(), time.process_time())
-            if since is None and done >= begun:
-                since = (done, now)
-            if done >= end:
-                break
-            time.sleep(0.5)  # asking for offsets costs this process, too
+        thread = threading.Thread(target=tagger.run, args=(stop,), name="driver")
+        begun, full = done + total // 5, end - settings.max_in_flight_events
+        seen: list[tuple[int, _Clocks]] = []
+        with clocked(prepare, "decode_photo") as decoding:
+            thread.start()
+            while done < end:
+                time.sleep(0.5)  # asking for offsets costs this process, too
+                done = self._committed(admin)
+                if begun <= done <= full:
+                    seen.append((done, _Clocks.read(decoding())))
         threading.setprofile(None)
         stop.set()
         thread.join()
         admin.close()
-        assert since is not None
-        events = max(1, done - since[0])
-        return (now[0] - since[1][0]) / events, (now[1] - since[1][1]) / events, _summary(profiles, total)
+        (first, before), (last, after) = seen[0], seen[-1]
+        return after.since(before, max(1, last - first), summary(profiles, total))
 
     def _committed(self, admin: StreamAdmin) -> int:
         return sum(admin.committed(GROUP, UPLOADED).values())
 
-    def bare(self, name: str, keys: list[bytes], photo: bytes) -> tuple[float, float]:
+    def bare(self, name: str, keys: list[bytes], photo: bytes, kind: str) -> tuple[float, float]:
         """Seconds of the clock and of the processor an event of the clients alone, for copies of these events."""
         admin = self.stream.admin()
         admin.ensure_topics([TopicSpec(f"bench.{name}", 8), TopicSpec(f"bench.{name}.hashes", 8, compacted=True)])
@@ -176,53 +208,11 @@ class Bench:
                 hash_topic=f"bench.{name}.hashes",
                 session=session,
                 keyspace=self.keyspace.name,
+                look_up=kind != PLAIN,
+                each=partial(decode_photo, photo, self.engine.manifest.preprocess) if kind == DECODING else None,
             )
         finally:
             session.cluster.shutdown()
-
-
-def _profiler(profiles: list[cProfile.Profile]) -> Callable[[FrameType, str, Any], None]:
-    def begin(_frame: FrameType, _event: str, _argument: Any) -> None:
-        profile = cProfile.Profile(time.thread_time)
-        profiles.append(profile)
-        profile.enable()  # takes this hook's place in the thread
-
-    return begin
-
-
-def _summary(profiles: list[cProfile.Profile], events: int) -> dict[str, Any]:
-    """Processor time by package, and by function with its calls an event, of all threads."""
-    stats: pstats.Stats | None = None
-    for profile in profiles:
-        if profile.getstats():
-            stats = pstats.Stats(profile) if stats is None else stats.add(profile)
-    if stats is None:
-        return {}
-    packages: Counter[str] = Counter()
-    functions: Counter[str] = Counter()
-    calls: Counter[str] = Counter()
-    for (file, line, name), (_, count, own, _, _) in stats.stats.items():  # type: ignore[attr-defined]
-        function = f"{'/'.join(Path(file).parts[-2:])}:{line} {name}"
-        packages[_package(file, name)] += own
-        functions[function] += own
-        calls[function] += count
-    whole = sum(packages.values())
-    top = functions.most_common(20)
-    return {
-        "percent_by_package": {name: round(100 * own / whole, 1) for name, own in packages.most_common(12)},
-        "percent_by_function": {name: round(100 * own / whole, 1) for name, own in top},
-        "calls_an_event": {name: round(calls[name] / events, 1) for name, _ in top},
-    }
-
-
-def _package(file: str, name: str) -> str:
-    if file == "~":
-        return f"built in: {name}"[:60]
-    parts = Path(file).parts
-    for place in ("site-packages", "python3.11", "python3.12", "python3.13"):
-        if place in parts:
-            return parts[parts.index(place) + 1].removesuffix(".py")
-    return "/".join(parts[-3:-1])
 
 
 def _cpu_us(action: Callable[[], object], times: int) -> float:
@@ -245,49 +235,76 @@ def photo_bytes() -> bytes:
 
 
 def measure(bundle: Path, events: int, repeats: int, folder: Path, services: Services) -> dict[str, Any]:
-    """All of it; medians of `repeats` rounds, the two taken in turn."""
+    """All of it; medians of `repeats` rounds, all taken in turn."""
     engine, photo = FixedCost(build_engine(bundle)), photo_bytes()
     keyspace, stream = new_keyspace(services, folder), build_stream(f"kafka://{services.bootstrap}", "bench")
     make_topics(stream, engine.manifest.epoch)
     bench = Bench(services, stream, build_store(keyspace.url), keyspace, engine, folder)
-    bench.send(UPLOADED, listing_keys("warm", max(200, events // 5)), photo)
+    bench.send(UPLOADED, listing_keys("warm", 2 * SETTINGS.max_in_flight_events), photo)
     bench.tag(SETTINGS)
-    rounds: dict[str, list[tuple[float, float]]] = {"tagger": [], "clients": []}
-    decode: list[float] = []
+    spare_collector()  # as the command of a tagger does; the bare clients have the gain of it, too
+    rounds = []
     for i in range(repeats):
         keys = listing_keys(f"round-{i}", events)
         bench.send(UPLOADED, keys, photo)
-        rounds["tagger"].append(bench.tag(SETTINGS)[:2])
-        rounds["clients"].append(bench.bare(f"bare-{i}", keys, photo))
-        decode.append(_cpu_us(lambda: decode_photo(photo, engine.manifest.preprocess), 300))
-    bench.send(UPLOADED, listing_keys("profiled", events // 2), photo)
-    profile = bench.tag(SETTINGS, profile=True)[2]
+        tagged = bench.tag(SETTINGS)
+        bare = {kind: bench.bare(f"{kind}-{i}", keys, photo, kind) for kind in (PLAIN, LOOKING, DECODING)}
+        alone = _cpu_us(partial(decode_photo, photo, engine.manifest.preprocess), 300)
+        rounds.append(Round(tagged, bare, alone))
+    bench.send(UPLOADED, listing_keys("profiled", events), photo)
+    profile = bench.tag(SETTINGS, profile=True).profile
     bench.store.close()
-    return _report(rounds, decode, events, engine, photo) | profile
+    return {**_report(rounds, events, engine, photo), **profile}
 
 
-def _report(
-    rounds: dict[str, list[tuple[float, float]]], decode: list[float], events: int, engine: FixedCost, photo: bytes
-) -> dict[str, Any]:
-    per_s = {name: round(statistics.median(1 / clock for clock, _ in r)) for name, r in rounds.items()}
-    cpu = {name: round(statistics.median(cpu_s * 1e6 for _, cpu_s in r)) for name, r in rounds.items()}
+@dataclass(frozen=True, slots=True)
+class Round:
+    """The tagger; the bare clients by kind, (clock, processor) seconds an event; decoding alone, µs."""
+
+    tagged: Tagged
+    bare: Mapping[str, tuple[float, float]]
+    decode_us: float
+
+    def beyond_us(self, kind: str) -> int:
+        """Processor time of an event beyond these clients and decoding: as they did it, or as it took alone."""
+        decoded = 0.0 if kind == DECODING else self.decode_us
+        return round((self.tagged.cpu_s - self.bare[kind][1]) * 1e6 - decoded)
+
+
+def _report(rounds: Sequence[Round], events: int, engine: FixedCost, photo: bytes) -> dict[str, Any]:
+    kinds = (PLAIN, LOOKING, DECODING)
+    tagger_per_s = _median(1 / r.tagged.clock_s for r in rounds)
+    threads = sorted({name for r in rounds for name, spent in r.tagged.threads.items() if spent >= 1e-6})
     answer = engine.infer(np.empty((1, 1, 1, 3), np.uint8))
-    rows = round(_cpu_us(lambda: image_rows(engine.manifest, ["1"], answer), 500))
-    each = zip(rounds["tagger"], decode, rounds["clients"], strict=True)
-    beyond = [round(tagger[1] * 1e6 - decoding - clients[1] * 1e6) for tagger, decoding, clients in each]
+    beyond = {kind: [r.beyond_us(kind) for r in rounds] for kind in kinds}
     return {
-        "events_per_s": per_s,
-        "cpu_us_per_event": cpu,
-        "cpu_us_decode_and_thumbnail": round(statistics.median(decode)),
-        "cpu_us_rows_from_predictions": rows,
-        "cpu_us_beyond_clients_and_decode": round(statistics.median(beyond)),
+        "events_per_s": {
+            "tagger": tagger_per_s,
+            **{kind: _median(1 / r.bare[kind][0] for r in rounds) for kind in kinds},
+        },
+        "cpu_us_per_event": {
+            "tagger": _median(r.tagged.cpu_s * 1e6 for r in rounds),
+            **{kind: _median(r.bare[kind][1] * 1e6 for r in rounds) for kind in kinds},
+        },
+        "cpu_us_beyond": {kind: _median(found) for kind, found in beyond.items()},
         "cpu_us_beyond_by_round": beyond,
-        "feeders_for_10000_images_per_s": -(-GPU_IMAGES_PER_S // per_s["tagger"]),
+        "cpu_us_by_thread": {name: _median(r.tagged.threads.get(name, 0.0) * 1e6 for r in rounds) for name in threads},
+        "cpu_us_decode": {
+            "in_the_tagger": _median(r.tagged.decode_s * 1e6 for r in rounds),
+            "alone": _median(r.decode_us for r in rounds),
+        },
+        "cpu_us_rows_from_predictions_alone": round(_cpu_us(lambda: image_rows(engine.manifest, ["1"], answer), 500)),
+        "feeders_for_10000_images_per_s": -(-GPU_IMAGES_PER_S // tagger_per_s),
         "events": events,
         "event_bytes": len(photo) * 4 // 3,
+        "load_1m": round(os.getloadavg()[0], 1),
         "machine": f"{os.cpu_count()} cores shared with both servers, {platform.machine()}, "
         f"Python {platform.python_version()}",
     }
+
+
+def _median(values: Iterable[float]) -> int:
+    return round(statistics.median(values))
 
 
 def main() -> None:
@@ -295,6 +312,8 @@ def main() -> None:
     options = parser(__doc__, tells="result", bundle=True, repeats=3)
     options.add_argument("--events", type=int, default=4000, help="events a run (default 4000)")
     arguments = options.parse_args()
+    if arguments.events < 4 * SETTINGS.max_in_flight_events:
+        options.error(f"--events: at least {4 * SETTINGS.max_in_flight_events}, so that most are counted")
     with tempfile.TemporaryDirectory() as folder, Services(Path(folder) / "services") as services:
         result = measure(arguments.bundle, arguments.events, arguments.repeats, Path(folder), services)
     write_result(result, arguments.json)

@@ -23,6 +23,7 @@ from groknet.process import Process, worker_process
 from groknet.services import Lock, usual_port
 from schemas.errors import GroknetError
 from schemas.manifest import load_manifest
+from workers.collector import spare_collector
 from workers.indexer import build_indexer
 from workers.intake import Intake
 from workers.search import build_search
@@ -63,6 +64,7 @@ def run_tagger(loaded: Loaded, port: int | None) -> None:
         )
         if loaded.follows:
             threading.Thread(target=_end_on_change, args=(process, loaded), name="epoch-watch", daemon=True).start()
+        spare_collector()
         tagger.run(process.stop)
 
 

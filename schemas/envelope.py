@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from datetime import UTC, datetime
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -13,16 +13,15 @@ def cloud_event_headers(
 ) -> Headers:
     """Return ce_* headers, `partitionkey` = the message key; `time_us` is UTC microseconds, now by default."""
     now = datetime.now(UTC) if time_us is None else datetime.fromtimestamp(time_us / 1e6, UTC)
-    fields = {
-        "ce_specversion": "1.0",
-        "ce_id": event_id or str(uuid.uuid4()),
-        "ce_source": source,
-        "ce_type": type_,
-        "ce_time": now.isoformat().replace("+00:00", "Z"),
-        "ce_partitionkey": key,
-        "content-type": "application/json",
-    }
-    return tuple((name, value.encode()) for name, value in fields.items())
+    return (
+        ("ce_specversion", b"1.0"),
+        ("ce_id", (event_id or secrets.token_hex(16)).encode()),
+        ("ce_source", source.encode()),
+        ("ce_type", type_.encode()),
+        ("ce_time", now.isoformat().replace("+00:00", "Z").encode()),
+        ("ce_partitionkey", key.encode()),
+        ("content-type", b"application/json"),
+    )
 
 
 def header(headers: Headers, name: str) -> str | None:

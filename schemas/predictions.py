@@ -21,7 +21,7 @@ SUMMARY_IMAGE_ID = ""
 Status = Literal["complete", "partial", "dead"]
 
 
-class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A label of a head with its calibrated probability; `offered` where it reaches the operating threshold."""
 
     label: str

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import ssl
-from collections.abc import Collection
+import threading
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -62,3 +66,38 @@ def tls_context(key: str, *, ca_file: str, cert_file: str, key_file: str) -> ssl
         files = ", ".join(name for name in (ca_file, cert_file, key_file) if name)
         raise ConfigError(f"{key}: {files}: {error}; ca_file, cert_file and key_file are PEM files") from None
     return context
+
+
+class _Silence:
+    """Loggers that say nothing while somebody connects, by how many do."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._levels: dict[str, int] = {}
+        self._askers: Counter[str] = Counter()
+
+    def begin(self, logger: str) -> None:
+        with self._lock:
+            if not self._askers[logger]:
+                self._levels[logger] = logging.getLogger(logger).level
+                logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
+            self._askers[logger] += 1
+
+    def end(self, logger: str) -> None:
+        with self._lock:
+            self._askers[logger] -= 1
+            if not self._askers[logger]:
+                logging.getLogger(logger).setLevel(self._levels[logger])
+
+
+_silence = _Silence()
+
+
+@contextmanager
+def silenced(logger: str) -> Iterator[None]:
+    """Drop what a client's own logger tells meanwhile: a line for each try, where our error says it once."""
+    _silence.begin(logger)
+    try:
+        yield
+    finally:
+        _silence.end(logger)

@@ -47,7 +47,7 @@ def properties(state: ServicesState, server: Server, settings: ServicesSettings)
     copies, in_sync = (3, 2) if len(brokers) >= 3 else (1, 1)
     voters = [f"{_id(entry)}@{entry.host}:{entry.ports['controller']}" for entry in brokers]
     listeners = [f"{kind.upper()}://{server.host}:{port}" for kind, port in server.ports.items()]
-    replicated = ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
+    states = ("transaction.state.log", "share.coordinator.state.topic")
     return {
         **_COMMON,
         "node.id": str(_id(server)),
@@ -57,8 +57,8 @@ def properties(state: ServicesState, server: Server, settings: ServicesSettings)
         "log.dirs": str(Path(server.folder) / "data"),
         "default.replication.factor": str(copies),
         "min.insync.replicas": str(in_sync),
-        **{f"{topic}.replication.factor": str(copies) for topic in replicated},
-        **{f"{topic}.min.isr": str(in_sync) for topic in replicated},
+        **{f"{topic}.replication.factor": str(copies) for topic in ("offsets.topic", *states)},
+        **{f"{topic}.min.isr": str(in_sync) for topic in states},  # the offsets' is min.insync.replicas
         **_security(state),
         **settings.kafka_options,
     }

@@ -36,7 +36,7 @@ def migrate(
     """
     url = load_config(find_home(home)).config.store.url
     schema = migrate_store(url, _migrations(), removals=removals, say=note)
-    return _say(schema, json, "" if schema and schema.new else "; nothing was to be done")
+    return _say(schema, json, "" if schema and schema.new else "; no migration was new")
 
 
 @app.command

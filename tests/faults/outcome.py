@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from tests.faults.oracle import Verdict
 
@@ -43,11 +45,27 @@ class Outcome:
         return "\n  ".join([line, *self.findings, *([self.error] if self.error else [])])
 
 
-def summary(outcomes: Sequence[Outcome], seconds: float) -> dict[str, object]:
-    """All of them in one object that JSON can hold."""
+def keep_outcome(file: Path | None, outcome: Outcome) -> None:
+    """Append it to a file of results, where there is one."""
+    if file is not None:
+        with file.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(asdict(outcome)) + "\n")
+
+
+def read_outcomes(file: Path | None) -> list[Outcome]:
+    """What a file of results has: the last of each seed, in the order of seeds."""
+    if file is None or not file.exists():
+        return []
+    found = (Outcome(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines())
+    return [outcome for _, outcome in sorted({one.seed: one for one in found}.items())]
+
+
+def summary(outcomes: Sequence[Outcome], seconds: float, missing: int = 0) -> dict[str, object]:
+    """All of them in one object that JSON can hold; `missing`: of how many seeds there is no outcome yet."""
     took = [outcome.seconds for outcome in outcomes] or [0.0]
     return {
         "schedules": len(outcomes),
+        "missing": missing,
         "clean": sum(outcome.clean for outcome in outcomes),
         "lost": sum(outcome.lost for outcome in outcomes),
         "wrong": sum(outcome.wrong for outcome in outcomes),

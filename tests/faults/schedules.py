@@ -5,8 +5,9 @@ broker and the node are killed, restarted and paused, dead letters cannot be wri
 order, and some photos are poison. What is done to a server goes on while the next things happen to the workers.
 Afterwards an oracle compares the table, the compacted topic, the index and the dead letters with what the events say.
 
-A line each schedule, then one JSON object. What a seed does depends on nothing but the seed: a run that was broken
-off goes on with the `--seed` after its last line.
+A line each schedule, then one JSON object, also where it is broken off (Ctrl-C, TERM). What a seed does depends on
+nothing but the seed: with `--results FILE` the same command goes on where it was broken off, and the JSON object at
+the end is of all.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +27,7 @@ from deploy.local import Services
 from engines.recognition import build_engine
 from tests.faults import servers
 from tests.faults.oracle import Truth, Verdict
-from tests.faults.outcome import Outcome, summary
+from tests.faults.outcome import Outcome, keep_outcome, read_outcomes, summary
 from tests.faults.schedule import Schedule
 from tests.faults.town import Town
 from tests.faults.workload import studio_jpegs
@@ -97,39 +98,54 @@ def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def run(seeds: range, listings: int, faults: int, bundle: Path, say: Callable[[str], None]) -> list[Outcome]:
-    """Schedules on servers of their own; `say` hears a line after each."""
-    outcomes = []
+def run(seeds: Sequence[int], listings: int, faults: int, bundle: Path, hear: Callable[[Outcome], None]) -> None:
+    """Schedules on servers of their own; `hear` is told of each."""
+    if not seeds:
+        return
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         services = stack.enter_context(Services(folder, servers.settings()))
         harness = stack.enter_context(Harness(services, bundle, listings=listings, faults=faults))
         for seed in seeds:
-            outcomes.append(harness.run(seed))
-            say(str(outcomes[-1]))
-    return outcomes
+            hear(harness.run(seed))
 
 
-def main() -> int:
-    """Run, print a line each and a JSON object at the end; the exit code is 1 when a schedule found something."""
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1, help="of the first schedule; the next ones count up")
     parser.add_argument("--schedules", type=int, default=20)
     parser.add_argument("--listings", type=int, default=LISTINGS, help="listings a schedule")
     parser.add_argument("--faults", type=int, default=FAULTS, help="faults a schedule")
     parser.add_argument("--bundle", type=Path, default=BUNDLE)
-    arguments = parser.parse_args()
+    parser.add_argument("--results", type=Path, help="append a JSON line a schedule; seeds that have one are not run")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run, print a line each and a JSON object at the end; the exit code is 1 when a schedule found something, 130
+    when it was broken off."""
+    options = _options()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # workers and servers must not outlive this process
-    began = time.monotonic()
+    began, cut = time.monotonic(), False
+    seeds = range(options.seed, options.seed + options.schedules)
+    outcomes = [outcome for outcome in read_outcomes(options.results) if outcome.seed in seeds]
+    done = {outcome.seed for outcome in outcomes}
 
     def say(line: str) -> None:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
-    seeds = range(arguments.seed, arguments.seed + arguments.schedules)
-    outcomes = run(seeds, arguments.listings, arguments.faults, arguments.bundle, say)
-    say(json.dumps(summary(outcomes, time.monotonic() - began)))
-    return int(any(not outcome.clean for outcome in outcomes))
+    def hear(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        keep_outcome(options.results, outcome)
+        say(str(outcome))
+
+    try:
+        run([s for s in seeds if s not in done], options.listings, options.faults, options.bundle, hear)
+    except KeyboardInterrupt:
+        cut = True
+    say(json.dumps(summary(outcomes, time.monotonic() - began, missing=len(seeds) - len(outcomes))))
+    return 130 if cut else int(any(not outcome.clean for outcome in outcomes))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,7 @@ from workers.intake import Intake
 from workers.serving import Health
 from workers.stores import Store
 from workers.streams import Partition, Producer, Record, Stream
-from workers.tagger.effects import Effects, _Case
-from workers.tagger.failures import Failures
+from workers.tagger.effects import Effects
 from workers.tagger.infer import Infer
 from workers.tagger.job import Job, Photo
 from workers.tagger.patience import patiently
@@ -29,15 +28,6 @@ from workers.tagger.prepare import Prepare
 
 _log = logging.getLogger(__name__)
 _NOWHERE = Partition("backfill", 0)
-
-
-class _NoLetters(Effects):
-    """A tagger's effects, but for dead letters: those of the live event were written when it was tagged."""
-
-    def _send_letters(self, cases: Sequence[_Case]) -> None:
-        for case in cases:
-            if case.job.bad:
-                _log.info("%s: without %s", case.listing_id, ", ".join(case.job.bad))
 
 
 @dataclass(slots=True)
@@ -138,8 +128,10 @@ class Backfill:
             if not job.rows and not job.superseded:
                 progress.lost += 1
                 progress.note(job.listing.listing_id, next(why.message for why in job.bad.values()))
-            else:
-                settled.append(job)
+                continue
+            if job.bad:  # they have become dead letters when the event came
+                _log.info("%s: without %s", job.listing.listing_id, ", ".join(job.bad))
+            settled.append(job)
         self._settle(settled, progress)
 
     def _photos(self, job: Job) -> list[Photo] | Transient:
@@ -207,10 +199,10 @@ def build_backfill(
     engine.warm_up()
     manifest = engine.manifest
     producer = stream.producer()
-    effects = _NoLetters(
+    effects = Effects(
         store=store,
         producer=producer,
-        failures=Failures(producer, group="backfill", model_version=manifest.model_version),
+        failures=None,
         manifest=manifest,
         timeout_s=settings.delivery_timeout_s,
     )

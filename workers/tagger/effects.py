@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from schemas.envelope import cloud_event_headers
 from schemas.errors import Invalid, Reject, Transient
@@ -55,7 +56,8 @@ class Effects:
 
     store: Store
     producer: Producer
-    failures: Failures
+    failures: Failures | None
+    """None: bad photos become no dead letters, since they have become some before, as in a back-fill."""
     manifest: Manifest
     timeout_s: float
     encode_listing: Callable[[StoredListing], bytes] | None = None
@@ -69,7 +71,10 @@ class Effects:
         cases = [_Case(job) for job in jobs]
         self._write([case for case in cases if not case.job.superseded])
         self._publish([case for case in cases if case.failure is None])
-        self._send_letters([case for case in cases if case.failure is None and not case.job.superseded])
+        if self.failures is not None:
+            letters = partial(self._letters, self.failures)
+            bad = [case for case in cases if case.failure is None and case.job.bad and not case.job.superseded]
+            self._deliver(bad, letters)
         if self.uploads is not None:
             self.uploads.tidy(case.job.listing for case in cases if case.failure is None)
         return [case.failure for case in cases]
@@ -207,15 +212,10 @@ class Effects:
 
     # dead letters ---------------------------------------------------------------------------------------------
 
-    def _send_letters(self, cases: Sequence[_Case]) -> None:
-        self._deliver([case for case in cases if case.job.bad], self._letters)
-
-    def _letters(self, case: _Case) -> list[Delivery]:
+    def _letters(self, failures: Failures, case: _Case) -> list[Delivery]:
         job = case.job
         return [
-            self.failures.dead_letter(
-                job.record, why, attempt=job.attempt, listing_id=case.listing_id, image_id=image_id
-            )
+            failures.dead_letter(job.record, why, attempt=job.attempt, listing_id=case.listing_id, image_id=image_id)
             for image_id, why in job.bad.items()
         ]
 

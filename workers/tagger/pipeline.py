@@ -47,7 +47,7 @@ class Pipeline:
         size = min(settings.batch_size, infer.engine.max_batch)
         self._batcher: Batcher[Photo] = Batcher(size=size, wait_s=settings.batch_wait_ms / 1000, capacity=4 * size)
         self._to_prepare: Handover[Job] = Handover(most=_LOOK_UP_EVENTS, shares=settings.prepare_threads)
-        self._to_settle: Handover[Job] = Handover(most=settings.settle_events)
+        self._to_settle: Handover[Job] = Handover(most=settings.settle_events, wait_s=settings.settle_wait_ms / 1000)
         self._on_done: Callable[[Sequence[Job]], None] = _each_done
         self._changed = threading.Condition()
         self._in_flight = 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from workers.tagger.handover import Handover
 
 
@@ -26,8 +28,30 @@ def test_after_the_end_what_is_left_is_handed_out_then_nothing_for_ever() -> Non
     assert handover.take() == handover.take() == []
 
 
-def test_many_threads_lose_nothing() -> None:
-    handover: Handover[tuple[int, int]] = Handover(most=5, shares=3)
+def test_a_taker_waits_for_company_until_there_is_enough_of_it() -> None:
+    handover: Handover[int] = Handover(most=4, wait_s=60)
+    taken: list[list[int]] = []
+    taker = threading.Thread(target=lambda: [taken.append(handover.take()) for _ in range(2)])
+    taker.start()
+    for item in range(5):
+        handover.put([item])
+    while len(taken) < 1:
+        taker.join(0.01)
+    assert taken == [[0, 1, 2, 3]]
+    handover.end()  # nobody else will come
+    taker.join()
+    assert taken == [[0, 1, 2, 3], [4]]
+
+
+def test_a_taker_waits_for_company_no_longer_than_it_may() -> None:
+    handover: Handover[int] = Handover(most=4, wait_s=0.01)
+    handover.put([1])
+    assert handover.take() == [1]
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.002])
+def test_many_threads_lose_nothing(wait_s: float) -> None:
+    handover: Handover[tuple[int, int]] = Handover(most=5, shares=3, wait_s=wait_s)
     got: list[list[tuple[int, int]]] = [[], [], []]
 
     def take(mine: list[tuple[int, int]]) -> None:

@@ -49,7 +49,7 @@ class Planner:
 
     def batch(self, parts: list[Any]) -> Any:
         """Statements of one partition key as one mutation. Raises Invalid where Cassandra would refuse its size."""
-        size = sum(len(value) for part in parts for value in part.values if isinstance(value, bytes))
+        size = sum([len(value) for part in parts for value in part.values if isinstance(value, bytes)])
         if size > self._max_bytes:
             text = f"a listing of {size} bytes; at most {self._max_bytes}: give photos by url, or raise"
             raise Invalid("store", "listing_too_large", f"{text} store.url's max_listing_bytes")

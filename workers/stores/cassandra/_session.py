@@ -25,6 +25,7 @@ from cassandra.policies import (  # type: ignore[import-untyped]
 from cassandra.query import tuple_factory  # type: ignore[import-untyped]
 
 from schemas.errors import ConfigError, GroknetError, Transient
+from workers.servers import silenced
 from workers.stores.cassandra._errors import CONNECTING, DRIVER_ERRORS, meaning
 from workers.stores.cassandra._settings import CassandraSettings
 
@@ -87,7 +88,8 @@ def open_session(settings: CassandraSettings) -> Session:
     cluster = None
     try:
         cluster = Cluster(list(settings.servers), **options)
-        return cluster.connect()
+        with silenced("cassandra.cluster"):
+            return cluster.connect()
     except DRIVER_ERRORS as error:
         raise _why(error, settings, _end(cluster)) from None
 

@@ -12,10 +12,11 @@ from kafka import errors  # type: ignore[import-untyped]
 from kafka.net.compat import KafkaNetClient  # type: ignore[import-untyped]
 
 from schemas.errors import ConfigError, GroknetError, Transient
+from workers.servers import silenced
 from workers.streams.kafka._diagnosis import unreachable
 from workers.streams.kafka._settings import KafkaSettings
 
-CONNECT_TIMEOUT_S = 10.0  # leaves time for the diagnosis within fifteen seconds
+CONNECT_TIMEOUT_S = 7.0  # leaves time for a start on busy cores and the diagnosis within fifteen seconds
 REQUEST_TIMEOUT_S = 10.0  # a paused broker is given up within this; leaders change in less
 _SIGN_IN_TIMEOUT_S = 2.0
 _SIGN_IN_TRIES = 3  # a broker that ends hangs up, too, but not three times
@@ -59,7 +60,8 @@ def open_client(kind: Callable[..., Any], settings: KafkaSettings, **options: An
         _sign_in(settings, shared)
     wanted = {**shared, **options, "kafka_client": connections}
     try:
-        return kind(**wanted), opened[0]
+        with silenced("kafka.net"):
+            return kind(**wanted), opened[0]
     except errors.KafkaError as error:
         for connection in opened:
             connection.close()  # its thread would live on

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import chain
 from typing import Any
 
 from kafka import KafkaProducer as Client  # type: ignore[import-untyped]
@@ -75,7 +76,7 @@ class KafkaProducer:
     def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> _Delivery:
         """See the port; also raises Invalid for a record larger than the topic takes, or without key and value."""
         facts = self._topics.get(topic) or self._look_up(topic)
-        size = len(key or b"") + len(value or b"") + sum(len(name) + len(text) for name, text in headers)
+        size = len(key or b"") + len(value or b"") + sum(map(len, chain.from_iterable(headers)))
         _check(topic, facts, key, value, size)
         client = self._admit(size)
         try:

@@ -1,0 +1,99 @@
+"""Whose processor time it was: by thread, from the kernel, and of one function, from the clock of its thread."""
+
+from __future__ import annotations
+
+import cProfile
+import pstats
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
+
+_TASKS = Path("/proc/self/task")
+_NATIVE = "of libraries"  # threads that Python knows nothing of
+
+
+def thread_seconds() -> dict[str, float]:
+    """Processor seconds of this process's threads so far, by name without its number; empty but on Linux."""
+    names = {thread.native_id: thread.name for thread in threading.enumerate()}
+    found: defaultdict[str, float] = defaultdict(float)
+    for task in _TASKS.iterdir() if _TASKS.exists() else ():
+        try:
+            ran_ns = int((task / "schedstat").read_text().split()[0])
+        except OSError:  # it has ended
+            continue
+        name = names.get(int(task.name), _NATIVE)
+        found[name.rstrip("0123456789-")] += ran_ns / 1e9
+    return found
+
+
+@contextmanager
+def clocked(module: ModuleType, function: str) -> Iterator[Callable[[], float]]:
+    """Calls of `module.function` are clocked meanwhile; what is handed out tells their processor seconds so far."""
+    inner, spent = getattr(module, function), [0.0]
+    lock = threading.Lock()
+
+    def outer(*args: Any, **kwargs: Any) -> Any:
+        began = time.thread_time()
+        try:
+            return inner(*args, **kwargs)
+        finally:
+            took = time.thread_time() - began
+            with lock:
+                spent[0] += took
+
+    setattr(module, function, outer)
+    try:
+        yield lambda: spent[0]
+    finally:
+        setattr(module, function, inner)
+
+
+def profiler(profiles: list[cProfile.Profile]) -> Callable[[FrameType, str, Any], None]:
+    """For `threading.setprofile`: each new thread's profile, by its own clock, is put into the list."""
+
+    def begin(_frame: FrameType, _event: str, _argument: Any) -> None:
+        profile = cProfile.Profile(time.thread_time)
+        profiles.append(profile)
+        profile.enable()  # takes this hook's place in the thread
+
+    return begin
+
+
+def summary(profiles: list[cProfile.Profile], events: int) -> dict[str, Any]:
+    """Processor time by package, and by function with its calls an event, of all threads."""
+    stats: pstats.Stats | None = None
+    for profile in profiles:
+        if profile.getstats():
+            stats = pstats.Stats(profile) if stats is None else stats.add(profile)
+    if stats is None:
+        return {}
+    packages: Counter[str] = Counter()
+    functions: Counter[str] = Counter()
+    calls: Counter[str] = Counter()
+    for (file, line, name), (_, count, own, _, _) in stats.stats.items():  # type: ignore[attr-defined]
+        function = f"{'/'.join(Path(file).parts[-2:])}:{line} {name}"
+        packages[_package(file, name)] += own
+        functions[function] += own
+        calls[function] += count
+    whole = sum(packages.values())
+    top = functions.most_common(20)
+    return {
+        "percent_by_package": {name: round(100 * own / whole, 1) for name, own in packages.most_common(12)},
+        "percent_by_function": {name: round(100 * own / whole, 1) for name, own in top},
+        "calls_an_event": {name: round(calls[name] / events, 1) for name, _ in top},
+    }
+
+
+def _package(file: str, name: str) -> str:
+    if file == "~":
+        return f"built in: {name}"[:60]
+    parts = Path(file).parts
+    for place in ("site-packages", "python3.11", "python3.12", "python3.13"):
+        if place in parts:
+            return parts[parts.index(place) + 1].removesuffix(".py")
+    return "/".join(parts[-3:-1])

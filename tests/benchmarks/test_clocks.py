@@ -1,0 +1,50 @@
+"""Processor time goes to the thread and the function that spent it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import ModuleType
+
+import pytest
+
+from benchmarks.clocks import clocked, thread_seconds
+
+
+def spend(seconds: float) -> None:
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+def test_a_function_is_clocked_while_it_is_asked_for_and_no_longer() -> None:
+    module = ModuleType("module")
+    module.work = spend  # type: ignore[attr-defined]
+    with clocked(module, "work") as spent:
+        assert spent() == 0
+        module.work(0.02)
+        spend(0.05)  # not through the module
+        assert 0.02 <= spent() < 0.05
+        with pytest.raises(TypeError):
+            module.work("not a number")
+    assert module.work is spend
+
+
+def test_each_thread_has_its_own_seconds() -> None:
+    before, may_end, has_spent = thread_seconds(), threading.Event(), threading.Barrier(3)
+
+    def work(seconds: float) -> None:
+        spend(seconds)
+        has_spent.wait()
+        may_end.wait()
+
+    threads = [threading.Thread(target=work, args=(0.03,), name=f"busy-{i}") for i in range(2)]
+    for thread in threads:
+        thread.start()
+    has_spent.wait()
+    found = thread_seconds()
+    may_end.set()
+    for thread in threads:
+        thread.join()
+    assert "busy" not in before
+    assert found["busy"] >= 0.06
