@@ -108,7 +108,8 @@ def test_scales_are_those_of_a_draft(codec: NvImageCodec, size: tuple[int, int])
 
 
 def test_a_device_whose_pixels_are_others_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(NvImageCodec, "decode", lambda self, data, size, scale: np.zeros((size[0] // 2, size[1] // 2, 3), np.uint8))
+    black = np.zeros((128, 128, 3), np.uint8)  # as large as half the photo that is tried
+    monkeypatch.setattr(NvImageCodec, "decode", lambda self, data, size, scale: black)
     with pytest.raises(ConfigError, match=r"pixels are up to \d+ from Pillow's"):
         NvImageCodec("cpu")
 
