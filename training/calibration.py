@@ -3,8 +3,8 @@
 A few hundred validation photos, several of one product, tell less than isotonic regression alone would believe: its
 steps follow them and not the next photos. So every table stands on three legs, each carrying where the next lacks data:
 
-1. one logistic curve over log odds (Platt 1999) for all softmax heads of a network, which are overconfident alike;
-2. the head's own curve, the maximum a posteriori around that one with the prior `SPREAD`;
+1. one logistic curve over log odds (Platt 1999) for the softmax heads of a network that were fitted alike;
+2. the head's own curve, the maximum a posteriori around that one, with a prior as wide as such heads differ;
 3. isotonic regression (Zadrozny & Elkan 2002) of the head's photos, which weighs n / (n + `BELIEF`) against the curve.
 
 Where labels exclude each other the first label of every photo is fitted, as the second is right more often the more the
@@ -35,8 +35,9 @@ BELIEF = 700.0  # photos at which isotonic regression counts as much as the curv
 LIKENESS = 0.3  # how alike right and wrong are among photos of one product: m of them count as m / (1 + (m - 1) · this)
 FAINT = 1e-6  # probabilities are kept this far from 0 and 1 before the log
 LEAST_SLOPE = 0.05  # a table must not fall
-# standard deviations of slope and offset, as heads of one network were seen to differ from their shared curve …
-SPREAD = (0.2, 0.1)
+# standard deviations of slope and offset: how far heads may differ from their shared curve, narrowest first …
+SPREADS = ((0.2, 0.1), (0.4, 0.2), (0.6, 0.3), (0.8, 0.4), (1.2, 0.6), (2.0, 1.0))
+FOLDS = 5  # of validation photos, to choose among them
 CLASS_SPREAD = (0.2, 0.3)  # … labels from their head …
 SOURCE_SPREAD = (0.3, 1.0)  # … words of one data set from all words …
 WORD_SPREAD = (0.3, 0.5)  # … and words from the others of their data set
@@ -134,6 +135,40 @@ def _weight(scored: Scored) -> Floats:
     return result
 
 
+class Shared(NamedTuple):
+    """What heads that were fitted alike have in common: their curve, and how far a head's own may be from it."""
+
+    curve: Curve
+    spread: tuple[float, float] = SPREADS[0]
+
+
+def share(heads: Sequence[Points]) -> Shared:
+    """The heads' curve, and the narrowest of `SPREADS` that is as good as the best on photos that were not fitted to:
+    within one standard error of its log loss over folds (Breiman et al. 1984, §3.4.3)."""
+    losses = np.zeros((len(SPREADS), FOLDS))
+    for fold in range(FOLDS):
+        parts = [_parted(found, fold) for found in heads if len(found.label) >= FOLDS]
+        curve = shared_curve([learnt for learnt, _ in parts])
+        for i, spread in enumerate(SPREADS):
+            tables = [head_table(learnt, Shared(curve, spread)) for learnt, _ in parts]
+            losses[i, fold] = sum(_log_loss(table, left) for table, (_, left) in zip(tables, parts, strict=True))
+    more = losses - losses[losses.sum(1).argmin()]
+    error = more.std(1, ddof=1) * np.sqrt(FOLDS)
+    return Shared(shared_curve(heads), SPREADS[int(np.flatnonzero(more.sum(1) <= error)[0])])
+
+
+def _parted(found: Points, fold: int) -> tuple[Points, Points]:
+    """All photos but those of one fold, and that fold; neighbours, which are often of one product, stay together."""
+    left = np.zeros(len(found.label), np.bool_)
+    left[np.array_split(np.arange(len(left)), FOLDS)[fold]] = True
+    return found[~left], found[left]
+
+
+def _log_loss(table: Calibration, found: Points) -> float:
+    said = np.clip(apply(table, found.probability), 1e-3, 1 - 1e-3)  # one photo must not decide
+    return float(-(found.weight * np.log(np.where(found.correct, said, 1 - said))).sum())
+
+
 def shared_curve(heads: Sequence[Points]) -> Curve:
     """One curve for all heads, each photo of each counting as it does in its own."""
     odds = np.concatenate([log_odds(p.probability) for p in heads] or [np.empty(0)])
@@ -176,9 +211,9 @@ def apply_head(head: Head, labels: NDArray[np.integer], probability: NDArray[np.
     return result
 
 
-def head_table(found: Points, around: Curve) -> Calibration:
+def head_table(found: Points, around: Shared) -> Calibration:
     """Isotonic regression and the curve around `around`, mixed by how many photos there are."""
-    own = fit_curve(log_odds(found.probability), found.correct, found.weight, around, SPREAD)
+    own = fit_curve(log_odds(found.probability), found.correct, found.weight, around.curve, around.spread)
     steps = isotonic(found.probability, found.correct, found.weight)
     photos = float(found.weight.sum())
     x = np.union1d(steps.x, GRID)
@@ -218,7 +253,7 @@ def word_tables(found: Points, head: Head, words: Words) -> dict[str, Calibratio
             curves[i] = fit_curve(odds[mine], found.correct[mine], found.weight[mine], curve, WORD_SPREAD)
             said[mine] = curves[i](odds[mine])
         ready = Points(said[ours], found.correct[ours], found.label[ours], found.weight[ours])
-        shape = head_table(ready, Curve()) if ours.any() else None  # of many words together, no logistic curve
+        shape = head_table(ready, Shared(Curve())) if ours.any() else None  # of many words together, no logistic curve
         for i, own in curves.items():
             tables[head.labels[i].id] = _table(GRID, apply(shape, own(log_odds(GRID) - usual[i])))
     return tables
@@ -245,21 +280,21 @@ def calibrate_head(
     scored: Sequence[Scored],
     head: Head,
     precision: float,
-    around: Curve | None = None,
+    around: Shared | None = None,
     words: Words | None = None,
     *,
     by_label: bool = True,
 ) -> Head:
     """The head with its tables and threshold, from raw predictions on the validation photos of its data sets.
 
-    `around` is the curve that its network's heads share, None where there is none to lean on. A multi-label head needs
-    `words` for tables by label; `by_label` False leaves a softmax head's order of labels as the network has it.
+    `around` is what the heads that were fitted alike share, None where there is none to lean on. A multi-label head
+    needs `words` for tables by label; `by_label` False leaves a softmax head's order of labels as the network has it.
     """
     filled = [s for s in scored if len(s.targets)]
     if sum(len(s.targets) for s in filled) < LEAST_PHOTOS:
         return head
     found = points(filled, head)
-    table = head_table(found, around or shared_curve([found]))
+    table = head_table(found, around or Shared(shared_curve([found])))
     if head.kind == "softmax":
         own = class_tables(found, head, table) if by_label else {}
     else:

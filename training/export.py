@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +29,7 @@ from schemas.manifest import (
     write_manifest,
 )
 from schemas.taxonomy import MARKET, Taxonomy, load_taxonomy
-from training.calibration import Words, calibrate_head, points, shared_curve
+from training.calibration import Shared, Words, calibrate_head, points, share
 from training.card import write_card
 from training.catalyzer import choose_hash
 from training.corpus import Corpus, load_corpus
@@ -52,7 +52,7 @@ PARITY_PHOTOS = 6
 IMAGENET = "imagenet"  # the column name of heads that are distilled from the packaged classifier
 # The studio's photos cost nothing but their drawing, so more products are drawn than a run held out. A calibration
 # error of 0.04 is told from none with about 1,500 photos; a fit learns more from other products than from more photos.
-DRAWN = 2  # products for each that the run held out
+DRAWN = {"val": 4, "test": 2}  # products for each that the run held out
 STUDIO_VIEWS = {"val": 2, "test": 6}
 
 
@@ -78,7 +78,8 @@ def export(
     corpus = load_corpus(recipe, data, cache or run / "cache")
     network, saved = load_network(run / CHECKPOINT, recipe, corpus.sizes)
     codec = choose_hash(network, corpus, recipe.size)
-    codec["heads fitted again"] = ", ".join(refit_heads(network, corpus, recipe, data)) or "none"
+    refitted = refit_heads(network, corpus, recipe, data)
+    codec["heads fitted again"] = ", ".join(refitted) or "none"
     facts = Training(
         recipe=recipe.name,
         command=command,
@@ -96,7 +97,7 @@ def export(
     with TemporaryDirectory() as scratch:
         folders = _folders(recipe, data, Path(scratch))
         validation = _predicted(part, recipe, folders, "val")
-        manifest = _calibrated(part, manifest, recipe, corpus, validation)
+        manifest = _calibrated(part, manifest, recipe, corpus, validation=validation, refitted=refitted)
         tests = _predicted(part, recipe, folders, "test")
     reports = {n: measured(p, head_columns(p.manifest, p.rows, {})).report for n, p in tests.items()}
     write_card(part / CARD_FILE, manifest, reports, _agreement(corpus, tests, manifest))
@@ -174,12 +175,15 @@ def _folders(recipe: Recipe, data: Path, scratch: Path) -> dict[str, Path]:
     for spec in recipe.datasets:
         folders[spec.name] = scratch / spec.name if spec.reader == "studio" else data / spec.folder
         if spec.reader == "studio":
-            count = DRAWN * spec.held_out
-            for split, chosen in (("val", TRAIN_IDENTITIES[-count:]), ("test", TEST_IDENTITIES[:count])):
+            count = {split: drawn * spec.held_out for split, drawn in DRAWN.items()}
+            for split, chosen in (
+                ("val", TRAIN_IDENTITIES[-count["val"] :]),
+                ("test", TEST_IDENTITIES[: count["test"]]),
+            ):
                 folder = scratch / f"{spec.name}-{split}"
                 views = STUDIO_VIEWS[split]
                 kind: Literal["val", "test"] = "val" if split == "val" else "test"
-                workers = 1 if count * (views + 1) < ALONE else None
+                workers = 1 if len(chosen) * (views + 1) < ALONE else None
                 write_dataset(folder, chosen, views, workers=workers, progress=False, split=kind)
             folders[spec.name] = scratch / spec.name
     return folders
@@ -200,10 +204,17 @@ def _predicted(bundle: Path, recipe: Recipe, folders: Mapping[str, Path], split:
 
 
 def _calibrated(
-    part: Path, manifest: Manifest, recipe: Recipe, corpus: Corpus, validation: Mapping[str, Predicted]
+    part: Path,
+    manifest: Manifest,
+    recipe: Recipe,
+    corpus: Corpus,
+    *,
+    validation: Mapping[str, Predicted],
+    refitted: Collection[str],
 ) -> Manifest:
     """The manifest with tables and thresholds: each head from the validation photos of its own data sets, the
-    `object` head from its agreement with the packaged classifier."""
+    `object` head from its agreement with the packaged classifier. Heads that were fitted again, without smoothing or a
+    tutor, are more confident than the others, and share a curve of their own."""
     scored = {}
     for head in manifest.heads:
         if head.column == IMAGENET:
@@ -211,12 +222,16 @@ def _calibrated(
         else:
             scored[head.id] = [score(validation[d], head.column, head) for d in head.datasets if d in validation]
     # agreement with a classifier and words of titles follow laws of their own: they neither share nor lean on the curve
-    alike = {head.id for head in manifest.heads if head.kind == "softmax" and head.column != IMAGENET}
-    curve = shared_curve([points(scored[head.id], head) for head in manifest.heads if head.id in alike])
+    alike = [head for head in manifest.heads if head.kind == "softmax" and head.column != IMAGENET]
+    shared: dict[str, Shared] = {}
+    for again in (True, False):
+        group = [head for head in alike if (head.id in refitted) == again]
+        common = share([points(scored[head.id], head) for head in group])
+        shared |= {head.id: common for head in group}
     heads = []
     for head, targets in zip(manifest.heads, corpus.heads, strict=True):
         words = words_of(corpus, targets) if head.kind == "multi_label" else None
-        around = curve if head.id in alike else None
+        around = shared.get(head.id)
         by_label = head.column != IMAGENET  # whose agreement is about the order of the labels
         precision = recipe.target_precision
         heads.append(calibrate_head(scored[head.id], head, precision, around, words, by_label=by_label))

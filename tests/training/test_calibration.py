@@ -13,7 +13,10 @@ from schemas.manifest import Calibration, Head, Label
 from training.calibration import (
     FREE,
     GRID,
+    SPREADS,
     Curve,
+    Points,
+    Shared,
     Words,
     apply,
     apply_head,
@@ -22,6 +25,7 @@ from training.calibration import (
     isotonic,
     log_odds,
     points,
+    share,
     shared_curve,
     threshold,
 )
@@ -136,7 +140,7 @@ def test_calibration_helps_on_photos_it_has_not_seen() -> None:
 
 def test_few_photos_lean_on_the_curve_that_the_heads_share() -> None:
     many = scored(6000, 5)
-    shared = shared_curve([points([many], many.head)])
+    shared = Shared(shared_curve([points([many], many.head)]))
     fresh = scored(3000, 6)
     raw, correct = fresh.predictions.probabilities[:, 0], fresh.correct[:, 0]
     errors = {around: [] for around in (shared, None)}
@@ -145,6 +149,22 @@ def test_few_photos_lean_on_the_curve_that_the_heads_share() -> None:
             head = calibrate_head([scored(60, 100 + seed)], many.head, 0.8, around)
             found.append(ece(apply(head.calibration, raw), correct))
     assert np.mean(errors[shared]) < 0.8 * np.mean(errors[None])
+
+
+def test_heads_that_differ_widely_are_not_held_near_their_shared_curve() -> None:
+    """Points whose truth is a logistic curve of their log odds: all the same one, or one of its own for every head."""
+
+    def head(offset: float, seed: int) -> Points:
+        rng = np.random.default_rng(seed)
+        raw = rng.uniform(0.05, 0.95, 400)
+        right = rng.random(400) < 1 / (1 + np.exp(-(log_odds(raw) + offset)))
+        return Points(raw, right, np.zeros(400, np.int64), np.ones(400))
+
+    alike = share([head(0.5, seed) for seed in range(6)])
+    unlike = share([head(offset, 10 + i) for i, offset in enumerate((-2.5, -1.0, 0.0, 1.0, 2.0, 3.0))])
+    assert alike.spread == SPREADS[0]
+    assert SPREADS.index(unlike.spread) >= 3
+    assert alike.curve.offset == pytest.approx(0.5, abs=0.15)
 
 
 def test_photos_of_one_product_count_as_fewer() -> None:
