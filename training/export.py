@@ -86,7 +86,12 @@ def export(
         photos={s.spec.name: len(s.index("train", False)) + len(s.index("train", True)) for s in corpus.sets},
         seconds=round(saved["seconds"], 1),
         hardware=saved.get("hardware", "unknown"),
-        notes={"steps": float(saved["step"]), "gem_p": round(float(network.pool.p.detach()), 3), **codec},
+        notes={
+            "steps": float(saved["step"]),
+            "tutor": saved.get("tutor") or "none",
+            "gem_p": round(float(network.pool.p.detach()), 3),
+            **codec,
+        },
     )
     labels = extend_taxonomy(taxonomy or load_taxonomy(MARKET), corpus.heads)
     part = bundle.with_name(f"{bundle.name}.part")

@@ -55,6 +55,7 @@ class State:
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     hardware: str = ""
+    taught_by: str = ""  # the tutor, if any, as the card names it
 
     def save(self, path: Path) -> None:
         """Write beside and rename, so that a kill leaves the old checkpoint."""
@@ -65,6 +66,7 @@ class State:
             state["average"] = self.average.state_dict()
         numbers = {"step": self.step, "seconds": self.seconds, "history": self.history}
         numbers["weights"], numbers["hardware"] = self.weights.state_dict(), self.hardware
+        numbers["tutor"] = self.taught_by
         torch.save({**state, "optimiser": self.optimiser.state_dict(), **numbers}, part)
         part.replace(path)
 

@@ -59,6 +59,7 @@ def train(
         state = new_state(recipe, corpus, group.device)
         if tutor is not None:
             state.tutor = load_tutor(tutor / CHECKPOINT, recipe.as_tutor(), corpus.sizes, group.device)
+            state.taught_by = recipe.distillation.trunk
         _check_teacher(recipe, state, corpus)
         if group.size > 1:
             state.model = nn.parallel.DistributedDataParallel(state.model, broadcast_buffers=False)

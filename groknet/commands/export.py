@@ -60,8 +60,9 @@ def export(
     from training.recipe import load_recipe
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    command = f"groknet train {recipe.name} --data DATA --out RUN && groknet export RUN --out BUNDLE"
     loaded = load_recipe(recipe)
+    name = f"{loaded.name}.toml" if recipe.parent == run else recipe.name
+    command = f"groknet train {name} --data DATA --out RUN && groknet export RUN --out BUNDLE"
     manifest = write_bundle(
         loaded.as_tutor() if known and known.tutor else loaded,
         data,
