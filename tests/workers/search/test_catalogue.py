@@ -67,7 +67,7 @@ def check(home: Path, data: Path) -> None:
 @pytest.mark.timeout(300)
 def test_studio_photos_find_their_catalogue_pictures_as_offline(tmp_path):
     data = tmp_path / "data"
-    write_dataset(data, TEST_IDENTITIES[:30], 2, (200, 200), workers=1, progress=False, split="test")
+    write_dataset(data, TEST_IDENTITIES[:60], 2, (200, 200), workers=1, progress=False, split="test")
     check(tmp_path / "home", data)
 
 
