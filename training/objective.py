@@ -67,7 +67,7 @@ def batch_of(corpus: Corpus, numbers: NDArray[np.int64], out: Outputs, tutor: Ou
 def total_loss(recipe: Recipe, state: State, corpus: Corpus, batch: Batch) -> dict[str, Tensor]:
     """Weighted losses by name, each averaged as one process with the whole batch would average it."""
     terms = head_terms(recipe, corpus, batch) | _metric_terms(recipe, state, corpus, batch)
-    terms |= {name: Term(value) for name, value in tutor_terms(recipe, batch).items()}
+    terms |= {name: Term(*term) for name, term in tutor_terms(recipe, batch).items()}
     terms |= {spec.id: _declared(spec, state, corpus, batch) for spec in recipe.losses}
     if not several():
         return {name: term.value for name, term in terms.items()}
@@ -84,7 +84,7 @@ def head_terms(recipe: Recipe, corpus: Corpus, batch: Batch) -> dict[str, Term]:
         logits = batch.out.logits[head.spec.id]
         if head.spec.source == "imagenet":
             loss = losses.distillation(logits[:n], batch.put(corpus.teacher.logits))
-            counted = torch.ones((), device=batch.device) * n
+            counted = torch.full((), n, device=batch.device)
         else:
             target = batch.put(head.targets).repeat(batch.views, *[1] * (head.targets.ndim - 1))
             if head.spec.kind == "multi_label":

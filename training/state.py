@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from schemas.errors import ConfigError
 from training.corpus import Corpus
 from training.loss_specs import ArcFace, MultiLabelArcFace
 from training.memory import Memory
@@ -71,8 +72,11 @@ class State:
         part.replace(path)
 
     def load(self, path: Path) -> None:
-        """Continue where `save` left off."""
+        """Continue where `save` left off. Raises ConfigError where the run was not begun with this tutor, or none."""
         saved = torch.load(path, map_location="cpu", weights_only=True)
+        if saved.get("tutor", "") != self.taught_by:
+            had = f"was begun with the tutor {saved['tutor']}" if saved.get("tutor") else "was begun without a tutor"
+            raise ConfigError(f"--resume: {path} {had}; go on as it was begun, or train anew")
         self.network.load_state_dict(saved["network"])
         self.centres.load_state_dict(saved["centres"])
         self.optimiser.load_state_dict(saved["optimiser"])

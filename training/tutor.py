@@ -41,23 +41,25 @@ def load_tutor(checkpoint: Path, recipe: Recipe, sizes: Mapping[str, int], devic
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def tutor_terms(recipe: Recipe, batch: Batch) -> dict[str, Tensor]:
-    """Weighted losses against the tutor's outputs for the same views, `tutor.HEAD` and `tutor.embedding`.
+def tutor_terms(recipe: Recipe, batch: Batch) -> dict[str, tuple[Tensor, Tensor | None]]:
+    """Weighted losses against the tutor's outputs for the same views, `tutor.HEAD` and `tutor.embedding`, each with the
+    number of this rank's photos that it is a mean over, None for one over all ranks' pairs.
 
     A head counts on the photos of its data sets, labelled or not. A head that is distilled from the packaged classifier
     has its teacher already.
     """
     if batch.tutor is None:
         return {}
-    plan, terms = recipe.distillation, {}
+    plan = recipe.distillation
+    terms: dict[str, tuple[Tensor, Tensor | None]] = {}
     for head in batch.corpus.heads:
         spec = head.spec
         if spec.source != "imagenet" and plan.heads:
             counted = batch.of(spec.datasets).repeat(batch.views)
             ours, theirs = batch.out.logits[spec.id], batch.tutor.logits[spec.id]
             loss = losses.distillation(ours, theirs, plan.temperature, counted)
-            terms[f"tutor.{spec.id}"] = loss * spec.weight * plan.heads
+            terms[f"tutor.{spec.id}"] = loss * spec.weight * plan.heads, counted.sum()
     if plan.embedding:
         alike = losses.relational(gather(batch.out.embedding), gather(batch.tutor.embedding))
-        terms["tutor.embedding"] = alike * plan.embedding
+        terms["tutor.embedding"] = alike * plan.embedding, None
     return terms

@@ -13,10 +13,11 @@ from schemas.errors import ConfigError
 from tests.training.tiny import tiny_recipe
 from training import losses
 from training.corpus import Corpus, batches, load_corpus
+from training.objective import batch_of
 from training.recipe import Distillation, Recipe
 from training.state import CHECKPOINT, new_state
 from training.train import train, train_step
-from training.tutor import load_tutor
+from training.tutor import load_tutor, tutor_terms
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -78,6 +79,24 @@ def test_the_tutor_stays_as_it_is(corpus: Corpus, folder: Path) -> None:
     before = {name: value.clone() for name, value in state.tutor.state_dict().items()}
     train_step(recipe(), state, corpus, next(batches(recipe(), corpus, 0)), 0.0)
     assert all(torch.equal(value, before[name]) for name, value in state.tutor.state_dict().items())
+
+
+def test_a_run_goes_on_with_the_tutor_that_it_was_begun_with(corpus: Corpus, folder: Path, tmp_path: Path) -> None:
+    train(recipe(), folder, tmp_path, cache=folder / "cache", tutor=folder / "tutor")
+    with pytest.raises(ConfigError, match="with the tutor efficientnet_lite0"):
+        train(recipe(), folder, tmp_path, resume=True, cache=folder / "cache")
+    train(recipe(), folder, tmp_path, resume=True, cache=folder / "cache", tutor=folder / "tutor")
+
+
+def test_a_head_counts_the_views_of_its_data_sets_so_that_ranks_can_weigh_them(corpus: Corpus, folder: Path) -> None:
+    state = new_state(recipe(), corpus)
+    tutor = load_tutor(folder / "tutor" / CHECKPOINT, recipe().as_tutor(), corpus.sizes, CPU)
+    numbers = next(batches(recipe(), corpus, 0))
+    views = torch.rand(2 * len(numbers), 3, 48, 48) * 255
+    terms = tutor_terms(recipe(), batch_of(corpus, numbers, state.network(views), tutor(views)))
+    counts = {name: None if counted is None else int(counted) for name, (_, counted) in terms.items()}
+    assert counts.pop("tutor.embedding") is None  # over pairs of all ranks
+    assert set(counts.values()) == {2 * len(numbers)}
 
 
 def test_who_is_no_tutor_of_the_recipe_is_refused(corpus: Corpus, folder: Path, tmp_path: Path) -> None:
