@@ -24,7 +24,9 @@ TRAINING_ONLY = {
 NO_TORCH = ("training/studio", "training/evaluation")
 BACKEND_PACKAGES = {"onnxruntime", "tensorrt", "openvino", "kafka", "cassandra", "torch"}
 PORTS = ("workers/streams", "workers/stores")  # every folder in them is a back end
-TORCH_BACKEND = ("engines/recognition/torch_graph.py", "engines/recognition/torch_ops.py")  # imported when chosen
+TORCH_BACKEND = tuple(
+    f"engines/recognition/torch_{part}.py" for part in ("gpu", "graph", "ops")
+)  # imported when chosen
 ENGINE_BACKENDS = ("onnx_runtime", "openvino", "torch_graph")
 BACKENDS = {f"engines.recognition.{name}": "engines/recognition" for name in ENGINE_BACKENDS} | {
     f"{port.replace('/', '.')}.{folder.name}": port
@@ -73,7 +75,9 @@ def test_a_back_end_is_imported_only_by_the_function_that_chooses_it() -> None:
         top_level = {id(node) for node in tree.body}
         for module, node in imports(tree):
             for backend, room in BACKENDS.items():
-                own = names(path).startswith(backend.replace(".", "/"))
+                own = names(path).startswith(backend.replace(".", "/")) or (
+                    backend.endswith("torch_graph") and names(path) in TORCH_BACKEND
+                )
                 if own or not (module + ".").startswith(backend + "."):
                     continue
                 if id(node) in top_level or not names(path).startswith(room + "/"):

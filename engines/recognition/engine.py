@@ -76,15 +76,9 @@ def _openvino(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
 
 
 def _torch(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
-    import torch
+    from engines.recognition.torch_graph import open_torch
 
-    if torch.cuda.is_available():
-        from engines.recognition.torch_gpu import open_gpu
-
-        return open_gpu(bundle, max_batch)
-    from engines.recognition.torch_graph import Torch
-
-    return Torch(bundle, threads)
+    return open_torch(bundle, threads, max_batch)
 
 
 def _tensorrt(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:

@@ -7,7 +7,7 @@ channels-last. A half bundle computes its trunk in bfloat16.
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from engines.recognition.bundle import Bundle
 from engines.recognition.precision.folding import fold
 from engines.recognition.torch_ops import OPERATORS
 from schemas.errors import BundleRefused
+
+if TYPE_CHECKING:
+    from engines.recognition.torch_gpu import TorchGpu
 
 
 class Graph(nn.Module):
@@ -97,3 +100,12 @@ def load_graph(bundle: Bundle) -> onnx.ModelProto:
         if name not in there:
             raise BundleRefused(f"model.onnx: {name}: no such output; export again")
     return model
+
+
+def open_torch(bundle: Bundle, threads: int | None, max_batch: int) -> Torch | TorchGpu:
+    """On the first GPU where there is one, with profiles up to `max_batch`; else on the cores."""
+    if not torch.cuda.is_available():
+        return Torch(bundle, threads)
+    from engines.recognition.torch_gpu import open_gpu
+
+    return open_gpu(bundle, max_batch)
