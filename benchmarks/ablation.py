@@ -91,7 +91,9 @@ def main() -> int:
             table(("code", "R@1", "±"), hashes),
         ]
     )
-    command = f"python -m benchmarks.ablation --data DATA --steps {arguments.steps} --seeds {arguments.seeds}"
+    command = (
+        f"python -m benchmarks.ablation --data DATA --work WORK --steps {arguments.steps} --seeds {arguments.seeds}"
+    )
     text = page("What each loss adds", command, versions("torch", "numpy"), body, device_name(device))
     write_page(text, arguments.out)
     return 0

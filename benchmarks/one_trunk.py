@@ -70,7 +70,9 @@ def main() -> int:
         f"{arguments.steps} steps at {arguments.size} pixels, {arguments.seeds} seeds; top-1 of test photos in %.\n\n"
         + table(("head", "photos", "one trunk", "its own network", "difference, points", "95 % interval"), lines)
     )
-    command = f"python -m benchmarks.one_trunk --data DATA --steps {arguments.steps} --seeds {arguments.seeds}"
+    command = (
+        f"python -m benchmarks.one_trunk --data DATA --work WORK --steps {arguments.steps} --seeds {arguments.seeds}"
+    )
     text = page("One trunk or one each", command, versions("torch", "numpy"), body, device_name(device))
     write_page(text, arguments.out)
     return 0

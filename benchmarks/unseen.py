@@ -77,7 +77,7 @@ def main() -> int:
             + ".",
         ]
     )
-    command = f"python -m benchmarks.unseen --data DATA --steps {arguments.steps}"
+    command = f"python -m benchmarks.unseen --data DATA --work WORK --steps {arguments.steps}"
     text = page("Products never seen", command, versions("torch", "numpy"), body, device_name(device))
     write_page(text, arguments.out)
     return 0
