@@ -29,8 +29,16 @@ LIMITS = """\
 - The hash was measured on products of known kinds; for kinds far from these expect less than the figures above."""
 
 
-def write_card(path: Path, manifest: Manifest, measured: Measured, agreement: Mapping[str, Figures]) -> None:
-    """Write the card of `manifest` with the reports by data set, and the object head's agreement by data set."""
+def write_card(
+    path: Path,
+    manifest: Manifest,
+    measured: Measured,
+    *,
+    agreement: Mapping[str, Figures],
+    overall: Mapping[str, Figures],
+) -> None:
+    """Write the card of `manifest` with the reports and the object head's agreement by data set, and figures over all
+    data sets by head."""
     training = manifest.training
     photos = ", ".join(f"{name} {count:,}" for name, count in training.photos.items())
     size = f"{manifest.preprocess.width} × {manifest.preprocess.height}, {manifest.preprocess.mode}"
@@ -44,6 +52,7 @@ def write_card(path: Path, manifest: Manifest, measured: Measured, agreement: Ma
         "## Accuracy on the test splits\n" + _heads(measured),
         "## Photo → catalogue picture on the test splits\n" + _retrieval(measured),
         "## Agreement of the object head with the packaged classifier\n" + _agreement(agreement),
+        "## Calibration error by head\n" + _calibration(overall),
         "## How it was made\n" + "\n".join(f"- {key}: {value}" for key, value in training.notes.items()),
         "## Limits\n" + LIMITS,
     ]
@@ -94,4 +103,16 @@ def _agreement(agreement: Mapping[str, Figures]) -> str:
     for name, f in agreement.items():
         shares = " | ".join(_share(f[key]) for key in ("top1", "top5", "ece", "ece_floor"))
         lines.append(f"| {name} | {f['n']:.0f} | {shares} |")
+    return "\n".join(lines)
+
+
+def _calibration(overall: Mapping[str, Figures]) -> str:
+    lines = [
+        "Over the test photos of all data sets of a head.",
+        "",
+        "| head | photos | ECE | by chance |",
+        "|---|--:|--:|--:|",
+    ]
+    for head, f in sorted(overall.items(), key=lambda item: -(item[1]["ece"] or 0.0)):
+        lines.append(f"| {head} | {f['n']:.0f} | {_share(f['ece'])} | {_share(f['ece_floor'])} |")
     return "\n".join(lines)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from engines.recognition import HeadPredictions
+from schemas.manifest import Head, Label
 from training.evaluation import metrics
+from training.evaluation.scoring import Scored, figures, together
 
 
 def test_accuracy_and_macro_by_hand() -> None:
@@ -113,3 +116,29 @@ def test_the_floor_is_what_chance_gives(n: int, p: float) -> None:
     # of equal probabilities a bin of n / 15 is off by a binomial error, its mean size sqrt(2 / pi) of its deviation
     expected = np.sqrt(2 / np.pi * p * (1 - p) * 15 / n)
     assert metrics.ece_floor(np.full(n, p)) == pytest.approx(expected, rel=0.12)
+
+
+def test_one_head_over_two_data_sets_counts_every_photo_once() -> None:
+    rng = np.random.default_rng(2)
+    head = Head(
+        id="kind",
+        kind="softmax",
+        column="kind",
+        datasets=["few", "many"],
+        output="head.kind",
+        labels=[Label(id=str(i), index=i, value=str(i)) for i in range(3)],
+    )
+
+    def part(n: int, outside: int) -> Scored:
+        labels = np.stack([rng.permutation(3) for _ in range(n)])
+        probabilities = np.sort(rng.random((n, 3)), axis=1)[:, ::-1].astype(np.float32)
+        found = HeadPredictions(labels, probabilities, probabilities > 0.5)
+        return Scored(head, found, rng.integers(0, 3, n), None, outside)
+
+    few, many = part(20, 1), part(60, 2)
+    both, alone = figures(together([few, many])), [figures(few), figures(many)]
+    assert (both["n"], both["outside"]) == (80, 3)
+    assert both["top1"] == pytest.approx((20 * alone[0]["top1"] + 60 * alone[1]["top1"]) / 80)
+    said = np.concatenate([one.predictions.probabilities[:, 0] for one in (few, many)])
+    right = np.concatenate([one.predictions.labels[:, 0] == one.targets for one in (few, many)])
+    assert both["ece"] == pytest.approx(ece_twin(said, right, 15), abs=1e-6)

@@ -69,6 +69,20 @@ def score(predicted: Predicted, column: str, head: Head) -> Scored:
     return Scored(head, chosen, targets, positives, outside, products, at)
 
 
+def together(parts: Sequence[Scored]) -> Scored:
+    """One head's photos of several data sets as one; without `products` and `rows`, which are of one data set each."""
+    found = [part.predictions for part in parts]
+    predictions = HeadPredictions(
+        np.concatenate([one.labels for one in found]),
+        np.concatenate([one.probabilities for one in found]),
+        np.concatenate([one.offered for one in found]),
+    )
+    marks = [part.positives for part in parts if part.positives is not None]
+    positives = np.concatenate(marks) if marks else None
+    targets = np.concatenate([part.targets for part in parts])
+    return Scored(parts[0].head, predictions, targets, positives, sum(part.outside for part in parts))
+
+
 def product_numbers(rows: Sequence[Row]) -> NDArray[np.int64] | None:
     """`int64 [n]`, equal for photos of one product; None where no row says. A photo that does not say is alone."""
     if not any(row.get(IDENTITY) for row in rows):
