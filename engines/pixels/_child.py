@@ -18,6 +18,7 @@ _START = (
     "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGTERM, signal.SIG_IGN); "
     "import sys; from engines.pixels.decode_process import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
 )
+_START_TRIES = 3  # one that is killed while it starts says nothing of what it cannot do
 _END_S = 5.0  # after its connection is closed it ends at its next look, at latest behind the photos in hand
 
 
@@ -40,7 +41,7 @@ class Child:
 
     def ask(self, photos: Sequence[bytes], slots: Sequence[int]) -> wire.Answer:
         """Decode photos into slots: an answer for each. Raises Died; RuntimeError where no process can be started."""
-        process, connection = self._running = self._running or self._started()
+        process, connection = self._running = self._running or self._ready()
         try:
             connection.send_bytes(wire.encode(wire.Work(list(photos), list(slots))))
             return wire.decode_answer(connection.recv_bytes())
@@ -60,6 +61,19 @@ class Child:
             process.kill()
             return process.wait()
 
+    def _ready(self) -> tuple[subprocess.Popen[bytes], Connection]:
+        statuses = []
+        for _ in range(_START_TRIES):
+            process, connection = self._started()
+            try:
+                connection.send_bytes(wire.encode(self._setup))
+                connection.recv_bytes()
+                return process, connection
+            except (EOFError, ConnectionError):
+                connection.close()
+                statuses.append(process.wait())
+        raise RuntimeError(f"decode processes ended before they were ready, with status {statuses}")
+
     def _started(self) -> tuple[subprocess.Popen[bytes], Connection]:
         ours, theirs = socket.socketpair()
         with theirs:
@@ -71,12 +85,4 @@ class Child:
                 start_new_session=True,
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # numpy would start one a core, for nothing
             )
-        connection = Connection(ours.detach())
-        try:
-            connection.send_bytes(wire.encode(self._setup))
-            connection.recv_bytes()
-        except (EOFError, ConnectionError):
-            connection.close()
-            status = process.wait()
-            raise RuntimeError(f"a decode process ended before it was ready, with status {status}") from None
-        return process, connection
+        return process, Connection(ours.detach())
