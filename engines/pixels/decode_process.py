@@ -40,8 +40,7 @@ def _decoded(data: bytes, slot: NDArray[np.uint8], setup: wire.Setup) -> wire.De
     began, thumbnail = time.monotonic(), b""
     try:
         if setup.thumbnail_side:
-            photo = decode_photo(data, setup.preprocess, setup.thumbnail_side)
-            slot[:], thumbnail = photo.pixels, photo.thumbnail
+            thumbnail = decode_photo(data, setup.preprocess, setup.thumbnail_side, out=slot).thumbnail
         else:
             slot[:] = decode(data, setup.preprocess)
     except Invalid as why:

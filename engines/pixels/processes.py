@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import LifoQueue
@@ -47,19 +48,19 @@ class DecodeProcesses:
 
     A photo of which a process dies harms no other: those beside it are decoded again one by one, and that of which
     two more processes die is refused. Processes are started when they are needed, take no signal but SIGKILL, and end
-    with this one, however it ends.
+    with this one, however it ends. `slots` is where all pixels lie, uint8 [slots, height, width, 3].
     """
 
     def __init__(self, count: int, preprocess: Preprocess, *, thumbnail_side: int, slots: int) -> None:
         """`thumbnail_side` 0: no thumbnails. `slots`: photos that may be decoded and not given back."""
         setup = wire.Setup(preprocess, thumbnail_side, slots)
         self._memory_fd = wire.shared_bytes(setup)
-        self._pixels = wire.slots_of(self._memory_fd, setup)
+        self.slots = wire.slots_of(self._memory_fd, setup)
         self._children = [Child(setup, self._memory_fd) for _ in range(count)]
         self._idle: LifoQueue[Child] = LifoQueue()
         for child in self._children:
             self._idle.put(child)
-        self._free = list(range(slots))
+        self._free = deque(range(slots))  # the longest free first, so that photos of a batch tend to lie side by side
         self._freed = threading.Condition()
 
     @property
@@ -99,7 +100,7 @@ class DecodeProcesses:
         with self._freed:
             while not self._free:
                 self._freed.wait()
-            return [self._free.pop() for _ in range(min(most, len(self._free)))]
+            return [self._free.popleft() for _ in range(min(most, len(self._free)))]
 
     def _outcomes(self, photos: Sequence[bytes], slots: Sequence[int]) -> list[SlotPhoto | Invalid]:
         try:
@@ -120,7 +121,7 @@ class DecodeProcesses:
         finally:
             self._idle.put(child)
         return [
-            SlotPhoto(slot, self._pixels[slot], one.thumbnail, one.seconds)
+            SlotPhoto(slot, self.slots[slot], one.thumbnail, one.seconds)
             if isinstance(one, wire.Decoded)
             else Invalid(one.stage, one.error, one.message)
             for slot, one in zip(slots, answer, strict=True)

@@ -28,10 +28,10 @@ _MORTAL = f"""
 import os, signal
 from engines.pixels import decode_process
 inner = decode_process.decode_photo
-def decode_photo(data, *rest):
+def decode_photo(data, *rest, **more):
     if data == {POISON!r}:
         os.kill(os.getpid(), signal.SIGSEGV)
-    return inner(data, *rest)
+    return inner(data, *rest, **more)
 decode_process.decode_photo = decode_photo
 """
 

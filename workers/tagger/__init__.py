@@ -56,7 +56,7 @@ def build_tagger(
         uploads=Uploads(home / UPLOADS),
     )
     prepare = build_preparing(settings, intake=intake, engine=engine)
-    infer = Infer(engine=engine, health=health)
+    infer = Infer(engine=engine, health=health, slots=prepare.slots)
     pipeline = Pipeline(settings, prepare=prepare, infer=infer, effects=effects, failures=failures)
     journal = Journal(home / "tagger")
     return Tagger(settings, stream=stream, pipeline=pipeline, failures=failures, journal=journal, health=health)

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engines.pixels import MOST_PHOTOS, DecodeProcesses, SlotPhoto, open_jpeg_decoder
 from engines.recognition import RecognitionEngine
 from schemas.errors import Invalid, Transient
@@ -33,6 +36,10 @@ class Prepared:
 class Preparing(Protocol):
     """The stage, for any number of threads."""
 
+    @property
+    def slots(self) -> NDArray[np.uint8] | None:
+        """Where the pixels of photos with a slot lie, uint8 [slots, h, w, 3]; None where no photo has one."""
+
     def __call__(self, jobs: Sequence[Job]) -> Iterator[Prepared]:
         """All photos of events that are no removals, some at a time. What is yielded must go on before more is asked
         for. None of an event goes on where one of its photos cannot be fetched now."""
@@ -46,6 +53,8 @@ class Preparing(Protocol):
 
 class InThread:
     """Each photo is fetched and decoded by the thread that calls."""
+
+    slots = None
 
     def __init__(self, prepare: Prepare) -> None:
         self._prepare = prepare
@@ -82,6 +91,7 @@ class InProcesses:
         """Photos are handed over once there are `most` of them, or once the first has waited `wait_s` for others."""
         self._intake = intake
         self._processes = processes
+        self.slots = processes.slots
         self._most = most
         self._wait_s = wait_s
 
