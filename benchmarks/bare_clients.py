@@ -105,7 +105,7 @@ def _clients(bootstrap: str, topic: str) -> tuple[Any, Any]:
         metrics_enabled=False,
     )
     producer = KafkaProducer(
-        bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, linger_ms=2, metrics_enabled=False
+        bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, linger_ms=20, metrics_enabled=False
     )
     return consumer, producer
 
