@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cassandra import WriteTimeout  # type: ignore[import-untyped]
 from cassandra.cluster import Cluster  # type: ignore[import-untyped]
 from cassandra.query import BatchStatement, BatchType, tuple_factory  # type: ignore[import-untyped]
 from kafka import KafkaConsumer, KafkaProducer  # type: ignore[import-untyped]
@@ -104,15 +105,18 @@ def _clients(bootstrap: str, topic: str) -> tuple[Any, Any]:
         metrics_enabled=False,
     )
     producer = KafkaProducer(
-        bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, linger_ms=2, metrics_enabled=False
+        bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, linger_ms=20, metrics_enabled=False
     )
     return consumer, producer
 
 
 def _all(session: Any, statements: list[Any]) -> None:
-    """Side by side; returns when each has its answer."""
-    for future in [session.execute_async(statement) for statement in statements]:
-        future.result()
+    """Side by side; returns when each has its answer. On a busy disk one may need a second try, as from a tagger."""
+    for statement, future in [(statement, session.execute_async(statement)) for statement in statements]:
+        try:
+            future.result()
+        except WriteTimeout:
+            session.execute(statement)
 
 
 def _batch(inserts: dict[str, Any], rows: list[tuple[str, Sequence[Any]]]) -> Any:

@@ -10,17 +10,15 @@ import io
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from multiprocessing import get_context, shared_memory
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.report import page, parser, table, versions, write_page
-from engines.pixels import decode
+from engines.pixels import MOST_PHOTOS, DecodeProcesses, SlotPhoto, decode
 from engines.pixels.nvimgcodec import NvImageCodec, averaged
 from schemas.errors import ConfigError
 from schemas.manifest import Preprocess
@@ -39,10 +37,11 @@ libjpeg-turbo's at the reduced scale, and most of the rest is the resize. What w
 fast transform and chroma too, has the same libjpeg-turbo under it and the same pixels, and behind the same guards
 gains nothing; a box filter would take a third off the resize and reach 3 on photos with little noise, but moves pixels
 by 0.9 on average and 53 at most, where the filter that the network was trained with moves 0.3 and 12."""
-POOLS = """Decode workers stay threads. Four fifths of a decode are spent in libjpeg and in the resize, both without the
-interpreter lock, so that two processes that write into slots of shared memory gain little over two threads on two
-cores; on many cores the lock is what would bind, and there another worker is another process on the same stream.
-Pixels are not decoded into the batch but copied there: that takes {copy:.3f} ms of processor time a photo."""
+POOLS = """Threads of a tagger decode unless `tagger.decode_processes` is set. Four fifths of a decode are spent in
+libjpeg and in the resize, both without the interpreter lock, so that on two cores with nothing else to do two threads,
+and two processes that write into slots of shared memory, are alike. On many cores the lock binds threads, and in a
+busy tagger it is taken from everything else: there processes decode. What threads decoded is copied into the batch,
+which takes {copy:.3f} ms of processor time a photo; slots that lie side by side are the batch."""
 DEVICE = """With `tagger.jpeg_decoder = "nvimgcodec"` the GPU undoes the Huffman code and the transform and averages
 the photo down; guards, header and resize are left to the cores. What is left alone, beside the decode by Pillow; and
 how far apart the pixels are when the package's own processor back end decodes. **What a GPU makes of it was not
@@ -103,47 +102,33 @@ def per_core(data: Sequence[bytes], repeats: int) -> dict[str, float]:
     return {name: statistics.median(one[name] for one in rounds) for name in actions}
 
 
-def _into_slot(name: str, slot: int, data: bytes) -> int:
-    """Decode in a worker process, straight into a slot of the shared batch."""
-    memory = shared_memory.SharedMemory(name)
+def _apart(processes: DecodeProcesses, data: Sequence[bytes]) -> None:
+    """Decode in other processes, straight into slots of shared memory, as a tagger does."""
+    for some in processes.decode(data):
+        processes.give_back([one.slot for one in some if isinstance(one, SlotPhoto)])
+
+
+def _rate(threads: int, parts: Sequence[Sequence[bytes]], action: Callable[[Sequence[bytes]], object]) -> float:
+    """Images a second of an action on parts of all photos, by some threads."""
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(action, parts[:threads]))  # started, and warm
+        started = time.perf_counter()
+        list(pool.map(action, parts))
+        return sum(map(len, parts)) / (time.perf_counter() - started)
+
+
+def pools(data: Sequence[bytes], repeats: int, workers: int = WORKERS) -> dict[str, float]:
+    """Images a second: one thread, as many threads as `workers`, as many processes that write into shared slots."""
+    parts = [data[start : start + MOST_PHOTOS] for start in range(0, len(data), MOST_PHOTOS)]
+    processes = DecodeProcesses(workers, PREPROCESS, thumbnail_side=0, slots=(workers + 1) * MOST_PHOTOS)
+    found: dict[str, list[float]] = {"one thread": [], f"{workers} threads": [], f"{workers} processes": []}
     try:
-        pixels = ours(data)
-        view = np.ndarray(pixels.shape, np.uint8, memory.buf, slot * pixels.nbytes)
-        view[:] = pixels
-        del view
-        return slot
+        for _ in range(repeats):
+            found["one thread"].append(_rate(1, parts, lambda some: [ours(one) for one in some]))
+            found[f"{workers} threads"].append(_rate(workers, parts, lambda some: [ours(one) for one in some]))
+            found[f"{workers} processes"].append(_rate(workers + 1, parts, partial(_apart, processes)))
     finally:
-        memory.close()
-
-
-def _rate(pool: Executor, jobs: Sequence[tuple[Any, ...]], action: Callable[..., object]) -> float:
-    list(pool.map(action, *zip(*jobs[:WORKERS], strict=True)))  # started, and warm
-    started = time.perf_counter()
-    list(pool.map(action, *zip(*jobs, strict=True)))
-    return len(jobs) / (time.perf_counter() - started)
-
-
-def pools(data: Sequence[bytes], repeats: int) -> dict[str, float]:
-    """Images a second: one thread, two threads, two processes that write into slots of shared memory."""
-    plain = [(one,) for one in data]
-    size = PREPROCESS.width * PREPROCESS.height * 3
-    memory = shared_memory.SharedMemory(create=True, size=size * len(data))
-    slots = [(memory.name, i, one) for i, one in enumerate(data)]
-    found: dict[str, list[float]] = {"one thread": [], "two threads": [], "two processes, shared slots": []}
-    try:
-        context = get_context("spawn")
-        with (
-            ThreadPoolExecutor(1) as one,
-            ThreadPoolExecutor(WORKERS) as two,
-            ProcessPoolExecutor(WORKERS, context) as processes,
-        ):
-            for _ in range(repeats):
-                found["one thread"].append(_rate(one, plain, ours))
-                found["two threads"].append(_rate(two, plain, ours))
-                found["two processes, shared slots"].append(_rate(processes, slots, _into_slot))
-    finally:
-        memory.close()
-        memory.unlink()
+        processes.close()
     return {name: statistics.median(values) for name, values in found.items()}
 
 
@@ -196,7 +181,7 @@ def measure(count: int, repeats: int) -> str:
         bound = f"{ms['full'] / ms['entropy']:.2f}"
         rows.append([*cells, f"**{ms['full'] / ms['ours']:.2f}**", bound, f"{mean:.2f}", worst])
     header = ["noise", "KB", "Pillow full, images/s", "ours, images/s", "ratio", "1/8 decode, ratio", "mean", "largest"]
-    side = [[name, f"{rate:.0f}"] for name, rate in pools(photos(count, 2.0) * 8, repeats).items()]
+    side = [[name, f"{rate:.0f}"] for name, rate in pools(photos(count, 2.0) * 16, repeats).items()]
     pool = table(["pool", "images/s"], side)
     notes = POOLS.format(copy=copied(photos(count, 2.0)))
     parts = [NOTE, COLUMNS, table(header, rows), "## Threads or processes", notes, pool]

@@ -53,7 +53,8 @@ def settings(decoder: JpegDecoderName, batch: int, processes: int) -> TaggerSett
     return TaggerSettings(
         batch_size=batch,
         jpeg_decoder=decoder,
-        prepare_threads=cores if decoder == "pillow" else max(16, cores),  # those that wait for the GPU cost none
+        decode_processes=cores if decoder == "pillow" else 0,
+        prepare_threads=cores + 1 if decoder == "pillow" else max(16, cores),  # those that wait for the GPU cost none
         max_in_flight_events=8 * batch,  # so that batches fill; an event here is a photo
         commit_interval_s=COMMIT_S,
     )

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from benchmarks import bare_clients
-from benchmarks.clocks import clocked, profiler, summary, thread_seconds
+from benchmarks.clocks import clocked, decode_process_seconds, profiler, summary, thread_seconds
 from benchmarks.report import parser, write_result
 from benchmarks.servers import Keyspace, make_topics, new_keyspace
 from deploy.local import Services
@@ -37,12 +37,13 @@ from schemas.events import ImageRef, ListingEvent, encode_event
 from schemas.manifest import Manifest
 from schemas.topics import UPLOADED, hash_topic
 from training.studio import TEST_IDENTITIES, make_product, render
+from workers import metrics
 from workers.collector import spare_collector
 from workers.intake import Intake, IntakeSettings
 from workers.serving import Health
 from workers.stores import Store, build_store
 from workers.streams import Stream, build_stream
-from workers.streams.base import StreamAdmin, TopicSpec
+from workers.streams.base import TopicSpec
 from workers.tagger import GROUP, TaggerSettings, build_tagger, prepare
 from workers.tagger.pooling import image_rows
 
@@ -51,8 +52,11 @@ BATCH = 32
 ENGINE_S = 1e-4  # a photo
 GPU_IMAGES_PER_S = 10_000
 PLAIN, LOOKING, DECODING = "clients", "clients_with_look_ups", "clients_with_look_ups_and_decode"
+_LOOK_S = 0.2
+_APART = "decode processes"
 SETTINGS = TaggerSettings(
     batch_size=BATCH,
+    decode_processes=1,
     prepare_threads=1,
     settle_threads=1,
     settle_events=128,
@@ -106,7 +110,8 @@ class Tagged:
 
 @dataclass(frozen=True, slots=True)
 class _Clocks:
-    """All clocks at a moment, in seconds; of the processor but for the first."""
+    """All clocks at a moment, in seconds; of the processor but for the first, and the tagger's decode processes count
+    as its threads do."""
 
     clock: float
     cpu: float
@@ -115,7 +120,10 @@ class _Clocks:
 
     @classmethod
     def read(cls, decode_s: float) -> _Clocks:
-        return cls(time.perf_counter(), time.process_time(), decode_s, thread_seconds())
+        """`decode_s`: what threads of this process have spent on decoding."""
+        apart = decode_process_seconds()
+        threads = {**thread_seconds(), _APART: apart}
+        return cls(time.perf_counter(), time.process_time() + apart, decode_s + apart, threads)
 
     def since(self, before: _Clocks, events: int, profile: Mapping[str, Any]) -> Tagged:
         """What passed between the two, by event."""
@@ -150,12 +158,14 @@ class Bench:
     def tag(self, settings: TaggerSettings, profile: bool = False) -> Tagged:
         """One run of a tagger over what waits, with a profile where one is asked for.
 
-        It counts from the first commit beyond a fifth of the events, since connecting and joining belong to no event,
-        to the last with as many left as are in flight: at both ends as much is half done.
+        It counts from the moment when a fifth of the events is done, since connecting and joining belong to no event,
+        to that when as many are left as are in flight, and some: at both ends as much is half done. The clocks are read
+        twice and the tagger's own counter of events tells when, since asking the broker would cost this process, too.
         """
         admin, stop = self.stream.admin(), threading.Event()
-        done, end = self._committed(admin), sum(admin.end_offsets(UPLOADED).values())
-        total = end - done
+        total = sum(admin.end_offsets(UPLOADED).values()) - sum(admin.committed(GROUP, UPLOADED).values())
+        admin.close()
+        before_all, done = _events_done(), 0
         profiles: list[cProfile.Profile] = []
         if profile:
             threading.setprofile(profiler(profiles))
@@ -169,24 +179,20 @@ class Bench:
             health=Health(),
         )
         thread = threading.Thread(target=tagger.run, args=(stop,), name="driver")
-        begun, full = done + total // 5, end - settings.max_in_flight_events
+        marks = [total // 5, total - settings.max_in_flight_events - 2 * settings.settle_events]
         seen: list[tuple[int, _Clocks]] = []
         with clocked(prepare, "decode_photo") as decoding:
             thread.start()
-            while done < end:
-                time.sleep(0.5)  # asking for offsets costs this process, too
-                done = self._committed(admin)
-                if begun <= done <= full:
+            while done < total:
+                time.sleep(_LOOK_S)
+                done = _events_done() - before_all
+                if len(seen) < len(marks) and done >= marks[len(seen)]:
                     seen.append((done, _Clocks.read(decoding())))
-        threading.setprofile(None)
-        stop.set()
-        thread.join()
-        admin.close()
-        (first, before), (last, after) = seen[0], seen[-1]
+            threading.setprofile(None)
+            stop.set()
+            thread.join()
+        (first, before), (last, after) = seen
         return after.since(before, max(1, last - first), summary(profiles, total))
-
-    def _committed(self, admin: StreamAdmin) -> int:
-        return sum(admin.committed(GROUP, UPLOADED).values())
 
     def bare(self, name: str, keys: list[bytes], photo: bytes, kind: str) -> tuple[float, float]:
         """Seconds of the clock and of the processor an event of the clients alone, for copies of these events."""
@@ -213,6 +219,14 @@ class Bench:
             )
         finally:
             session.cluster.shutdown()
+
+
+def _events_done() -> int:
+    """Stored by all taggers of this process so far."""
+    (found,) = metrics.EVENTS.collect()
+    return round(
+        sum(s.value for s in found.samples if s.labels.get("outcome") == "stored" and s.name.endswith("total"))
+    )
 
 
 def _cpu_us(action: Callable[[], object], times: int) -> float:

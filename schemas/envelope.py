@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
+from itertools import count
 
 Headers = tuple[tuple[str, bytes], ...]
+_PROCESS = secrets.token_hex(
+    12
+)  # with a number behind it no two messages share an id; asking for chance is a system call
+_numbers = count()
 
 
 def cloud_event_headers(
@@ -15,7 +20,7 @@ def cloud_event_headers(
     now = datetime.now(UTC) if time_us is None else datetime.fromtimestamp(time_us / 1e6, UTC)
     return (
         ("ce_specversion", b"1.0"),
-        ("ce_id", (event_id or secrets.token_hex(16)).encode()),
+        ("ce_id", (event_id or f"{_PROCESS}-{next(_numbers):x}").encode()),
         ("ce_source", source.encode()),
         ("ce_type", type_.encode()),
         ("ce_time", now.isoformat().replace("+00:00", "Z").encode()),

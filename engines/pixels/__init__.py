@@ -9,13 +9,17 @@ from engines.pixels.box import Box
 from engines.pixels.decode import DecodedPhoto, decode, decode_photo, thumbnail
 from engines.pixels.limits import PixelLimits
 from engines.pixels.nvimgcodec import JpegDecoder, JpegDecoderName, open_jpeg_decoder
+from engines.pixels.processes import MOST_PHOTOS, DecodeProcesses, SlotPhoto
 
 __all__ = [
+    "MOST_PHOTOS",
     "Box",
+    "DecodeProcesses",
     "DecodedPhoto",
     "JpegDecoder",
     "JpegDecoderName",
     "PixelLimits",
+    "SlotPhoto",
     "decode",
     "decode_photo",
     "open_jpeg_decoder",

@@ -101,10 +101,15 @@ def decode_photo(
     thumbnail_side: int = THUMBNAIL_SIDE,
     limits: PixelLimits = _DEFAULT_LIMITS,
     jpeg: JpegDecoder | None = None,
+    *,
+    out: np.ndarray | None = None,
 ) -> DecodedPhoto:
-    """Decode once, return the same pixels as `decode` and a thumbnail; raises as `decode` does."""
+    """Decode once, return the same pixels as `decode` and a thumbnail; raises as `decode` does.
+
+    `out`: where the pixels go, uint8 [preprocess.height, preprocess.width, 3]; a place of their own without it.
+    """
     upright, width, height = _upright(data, preprocess, limits, jpeg=jpeg)
-    return DecodedPhoto(_fit(upright, preprocess), _thumbnail(upright, thumbnail_side), width, height)
+    return DecodedPhoto(_fit(upright, preprocess, out), _thumbnail(upright, thumbnail_side), width, height)
 
 
 def thumbnail(data: bytes, side: int = THUMBNAIL_SIDE, limits: PixelLimits = _DEFAULT_LIMITS) -> bytes:
@@ -245,8 +250,16 @@ def _decoder_error(error: Exception) -> Invalid:
     return Invalid("decode", "corrupt", f"the photo's data is damaged ({type(error).__name__}); send it again")
 
 
-def _fit(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
-    """Resize by the manifest's mode: uint8 [height, width, 3]."""
+def _fit(image: Image.Image, preprocess: Preprocess, out: np.ndarray | None = None) -> np.ndarray:
+    """Resize by the manifest's mode: uint8 [height, width, 3], in `out` if that is given."""
+    fitted = _resized(image, preprocess)
+    if out is None:
+        return np.array(fitted)
+    out[:] = np.asarray(fitted)  # which is not written a second time
+    return out
+
+
+def _resized(image: Image.Image, preprocess: Preprocess) -> Image.Image:
     size = (preprocess.width, preprocess.height)
     resampling = _FILTERS[preprocess.interpolation]
     if preprocess.mode == "pad":
@@ -255,14 +268,14 @@ def _fit(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
         canvas = Image.new("RGB", size, preprocess.pad_colour)
         place = ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2)
         canvas.paste(image.resize(inner, resampling, reducing_gap=_REDUCING_GAP), place)
-        return np.array(canvas)
+        return canvas
     box = None
     if preprocess.mode == "crop":
         scale = max(size[0] / image.width, size[1] / image.height)
         width, height = size[0] / scale, size[1] / scale
         left, top = (image.width - width) / 2, (image.height - height) / 2
         box = (max(0.0, left), max(0.0, top), min(image.width, left + width), min(image.height, top + height))
-    return np.array(image.resize(size, resampling, box, reducing_gap=_REDUCING_GAP))
+    return image.resize(size, resampling, box, reducing_gap=_REDUCING_GAP)
 
 
 def _thumbnail(image: Image.Image, side: int) -> bytes:

@@ -85,13 +85,15 @@ class Predictions:
         for head in manifest.heads:
             mine, ids = self.heads[head.id], [label.id for label in head.labels]
             # A float32 times 10⁴ is exact in float64, so that this rounds as Python's own `round` does.
-            probabilities = np.round(mine.probabilities.astype(np.float64), DIGITS).tolist()
-            columns = zip(found, mine.labels.tolist(), probabilities, mine.offered.tolist(), strict=True)
-            for row, labels, chances, offered in columns:
-                row[head.id] = [
-                    stored.Prediction(label=ids[label], probability=chance, offered=offer)
-                    for label, chance, offer in zip(labels, chances, offered, strict=True)
-                ]
+            probabilities = np.round(mine.probabilities.astype(np.float64), DIGITS)
+            columns = (values.ravel().tolist() for values in (mine.labels, probabilities, mine.offered))
+            made = [
+                stored.Prediction(label=ids[label], probability=chance, offered=offered)
+                for label, chance, offered in zip(*columns, strict=True)
+            ]
+            top = mine.labels.shape[1]
+            for i, row in enumerate(found):
+                row[head.id] = made[i * top : (i + 1) * top]
         return found
 
     def hash_hex(self, i: int) -> str:

@@ -8,7 +8,9 @@ from types import ModuleType
 
 import pytest
 
-from benchmarks.clocks import clocked, thread_seconds
+from benchmarks.clocks import clocked, decode_process_seconds, thread_seconds
+from engines.pixels import DecodeProcesses
+from schemas.manifest import Preprocess
 
 
 def spend(seconds: float) -> None:
@@ -48,3 +50,12 @@ def test_each_thread_has_its_own_seconds() -> None:
         thread.join()
     assert "busy" not in before
     assert found["busy"] >= 0.06
+
+
+def test_processes_that_decode_are_counted_while_they_run() -> None:
+    before = decode_process_seconds()
+    processes = DecodeProcesses(1, Preprocess(width=32, height=32), thumbnail_side=32, slots=1)
+    list(processes.decode([b"no photo"]))
+    assert decode_process_seconds() > before
+    processes.close()
+    assert decode_process_seconds() == before

@@ -331,11 +331,14 @@ def test_trailing_bytes_are_ignored() -> None:
 
 def test_public_names() -> None:
     assert engines.pixels.__all__ == [
+        "MOST_PHOTOS",
         "Box",
+        "DecodeProcesses",
         "DecodedPhoto",
         "JpegDecoder",
         "JpegDecoderName",
         "PixelLimits",
+        "SlotPhoto",
         "decode",
         "decode_photo",
         "open_jpeg_decoder",

@@ -57,6 +57,7 @@ def test_kafka_and_cassandra_are_two_urls(home: Home) -> None:
         ("[taggr]\nbatch_size = 4", "unknown section [taggr]; did you mean tagger?"),
         ("[stream]\nqqqq = 4", "unknown key stream.qqqq; there are url"),
         ("tagger = 4", "tagger is a section"),
+        ('[tagger]\ndecode_processes = 2\njpeg_decoder = "nvimgcodec"', "set decode_processes = 0, or jpeg_decoder"),
         ('[tagger]\nbatch_size = "4"', "tagger.batch_size: Expected `int`, got `str`"),
         ("[tagger]\nbatch_size = 0", "tagger.batch_size: Expected `int` >= 1"),
         ('[intake]\nallowed_roots = ["rel"]', "allowed_roots: 'rel' is not absolute"),

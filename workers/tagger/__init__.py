@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 
-from engines.pixels import open_jpeg_decoder
 from engines.recognition import RecognitionEngine
 from workers import metrics
 from workers.intake import Intake, Uploads
@@ -24,7 +23,7 @@ from workers.tagger.failures import Failures
 from workers.tagger.infer import Infer
 from workers.tagger.journal import Journal
 from workers.tagger.pipeline import Pipeline
-from workers.tagger.prepare import Prepare
+from workers.tagger.preparing import build_preparing
 from workers.tagger.settings import TaggerSettings
 from workers.tagger.tagger import GROUP, Tagger
 
@@ -56,14 +55,8 @@ def build_tagger(
         encode_listing=msgspec.json.Encoder().encode if settings.publish_predictions else None,
         uploads=Uploads(home / UPLOADS),
     )
-    prepare = Prepare(
-        intake=intake,
-        preprocess=manifest.preprocess,
-        thumbnail_side=settings.thumbnail_side,
-        thumbnails=settings.thumbnails,
-        jpeg=open_jpeg_decoder(settings.jpeg_decoder),
-    )
-    infer = Infer(engine=engine, health=health)
+    prepare = build_preparing(settings, intake=intake, engine=engine)
+    infer = Infer(engine=engine, health=health, slots=prepare.slots)
     pipeline = Pipeline(settings, prepare=prepare, infer=infer, effects=effects, failures=failures)
     journal = Journal(home / "tagger")
     return Tagger(settings, stream=stream, pipeline=pipeline, failures=failures, journal=journal, health=health)

@@ -23,6 +23,8 @@ class Photo:
     image_id: str
     pixels: NDArray[np.uint8]
     thumbnail: bytes
+    slot: int | None = None
+    """Where another process put the pixels."""
 
 
 @dataclass(slots=True)

@@ -25,14 +25,14 @@ from workers.tagger.handover import Handover
 from workers.tagger.infer import Infer
 from workers.tagger.job import Job, Photo
 from workers.tagger.patience import patiently, waits
-from workers.tagger.prepare import Prepare
+from workers.tagger.preparing import Preparing
 from workers.tagger.settings import TaggerSettings
 
 _log = logging.getLogger(__name__)
 _LOOK_UP_EVENTS = 32  # looked up in the store in one request
 _AGE = metrics.EVENT_AGE.labels("stored")
 _LAST = metrics.LAST_EVENT.labels("tagger")
-_PREPARE, _SETTLE = metrics.STAGE_SECONDS.labels("prepare"), metrics.STAGE_SECONDS.labels("settle")
+_SETTLE = metrics.STAGE_SECONDS.labels("settle")
 _TO_PREPARE, _TO_SETTLE = metrics.QUEUE_DEPTH.labels("prepare"), metrics.QUEUE_DEPTH.labels("settle")
 
 
@@ -40,7 +40,7 @@ class Pipeline:
     """Threads of one tagger. `fault` holds the first error that is nobody's input: the process must end then."""
 
     def __init__(
-        self, settings: TaggerSettings, *, prepare: Prepare, infer: Infer, effects: Effects, failures: Failures
+        self, settings: TaggerSettings, *, prepare: Preparing, infer: Infer, effects: Effects, failures: Failures
     ) -> None:
         self._settings = settings
         self._prepare, self._infer, self._effects, self._failures = prepare, infer, effects, failures
@@ -98,15 +98,18 @@ class Pipeline:
         self._to_settle.end()
         for thread in self._threads:
             thread.join()
+        self._prepare.close()
 
     # stages ---------------------------------------------------------------------------------------------------
 
     def _prepare_loop(self) -> None:
         while jobs := self._to_prepare.take():
-            for job in self._to_compute(jobs):
-                with _PREPARE.time():
-                    photos = self._photos(job)
-                self._batcher.put(*photos)
+            for some in self._prepare(self._to_compute(jobs)):
+                self._batcher.put(*some.photos)
+                if some.ended:
+                    self._to_settle.put(some.ended)
+                for job, why in some.failed:
+                    self._deliver(job, "retried", partial(self._retry, job, why))
 
     def _to_compute(self, jobs: Sequence[Job]) -> list[Job]:
         """Those of some events that have photos to be computed; what the store has already goes on, and so does what
@@ -132,17 +135,6 @@ class Pipeline:
             return False
         return True
 
-    def _photos(self, job: Job) -> list[Photo]:
-        """Photos for the engine; an event that has none goes on, or ends, here."""
-        try:
-            photos = self._prepare(job)
-        except Transient as why:
-            self._deliver(job, "retried", partial(self._retry, job, why))
-            return []
-        if not photos:
-            self._to_settle.put([job])
-        return photos
-
     def _engine_loop(self) -> None:
         while True:
             batch, _reason = self._batcher.take()
@@ -156,6 +148,7 @@ class Pipeline:
                     last = photo.job.spoil(photo.image_id, outcome)
                 if last:
                     complete.append(photo.job)
+            self._prepare.give_back(batch)
             self._to_settle.put(complete)
             _TO_SETTLE.set(len(self._to_settle))
 

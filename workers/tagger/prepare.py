@@ -1,4 +1,4 @@
-"""An event's photos: fetched and decoded."""
+"""An event's photos: fetched and decoded, both in this thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,22 @@ from workers import metrics
 from workers.intake import Intake
 from workers.tagger.job import Job, Photo
 
-_FETCH, _DECODE = metrics.STAGE_SECONDS.labels("fetch"), metrics.STAGE_SECONDS.labels("decode")
+_FETCH_SECONDS, DECODE_SECONDS = metrics.STAGE_SECONDS.labels("fetch"), metrics.STAGE_SECONDS.labels("decode")
+
+
+def fetch(intake: Intake, ref: ImageRef) -> bytes:
+    """A photo's bytes, clocked. Raises Invalid or Transient."""
+    started = time.monotonic()
+    data = intake.fetch(ref)
+    _FETCH_SECONDS.observe(time.monotonic() - started)
+    return data
+
+
+def spoil(job: Job, image_id: str, why: Invalid) -> bool:
+    """Note a bad photo, counted; True when it was the last photo of the job that was missing."""
+    if why.stage == "decode":
+        metrics.DECODE_ERRORS.labels(why.error).inc()
+    return job.spoil(image_id, why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +54,12 @@ class Prepare:
 
     def _photo(self, job: Job, ref: ImageRef) -> Photo | None:
         try:
-            started = time.monotonic()
-            data = self.intake.fetch(ref)
+            data = fetch(self.intake, ref)
             fetched = time.monotonic()
-            _FETCH.observe(fetched - started)
             pixels, thumbnail = self._decode(data)
-            _DECODE.observe(time.monotonic() - fetched)
+            DECODE_SECONDS.observe(time.monotonic() - fetched)
         except Invalid as why:
-            if why.stage == "decode":
-                metrics.DECODE_ERRORS.labels(why.error).inc()
-            job.spoil(ref.image_id, why)
+            spoil(job, ref.image_id, why)
             return None
         return Photo(job, ref.image_id, pixels, thumbnail)
 

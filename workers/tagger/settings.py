@@ -25,6 +25,12 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """A photo waits this long for company: far below the seconds promised, enough to fill a batch under load."""
     prepare_threads: Positive = 2
     """Fetching and decoding; they leave the interpreter lock while they do, so one a core keeps an engine fed."""
+    decode_processes: Annotated[int, Meta(ge=0)] = 0
+    """Processes of one thread each that decode in place of the preparing threads, which then fetch, and wait for them:
+    one thread more than processes keeps these busy. Threads of one process share an interpreter, and many cores decode
+    hardly faster so than one: where a GPU is fed, a process for each core that is to decode. 0 where an engine on the
+    CPU has the cores. A photo of which such a process dies is a bad photo, and harms no other. All photos of an event
+    are fetched before one is decoded. Not with `nvimgcodec`, whose device belongs to one process."""
     jpeg_decoder: JpegDecoderName = "pillow"
     """`nvimgcodec` decodes JPEGs on the GPU, where nvidia-nvimgcodec and nvidia-nvjpeg are installed: pixels within 24
     of 255 of Pillow's, the same files refused. It takes the larger part of a decode off the cores; the resize stays
@@ -62,3 +68,8 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     thumbnail_side: Annotated[int, Meta(ge=16, le=512)] = 160
     publish_predictions: bool = False
     """Also publish what is stored on `listings.predictions`."""
+
+    def __post_init__(self) -> None:
+        if self.decode_processes and self.jpeg_decoder != "pillow":
+            text = f"decode_processes: decodes with pillow alone, and jpeg_decoder is {self.jpeg_decoder!r}"
+            raise ValueError(f"{text}; set decode_processes = 0, or jpeg_decoder = 'pillow'")

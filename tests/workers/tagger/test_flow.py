@@ -35,7 +35,9 @@ def dump(rig: Rig) -> list[bytes]:
     return [msgspec.json.encode(state) for state in rig.store.scan()]
 
 
-def test_rows_summary_hash_message_and_thumbnail_of_two_photos(rig: Rig) -> None:
+@pytest.mark.parametrize("processes", [0, 1])
+def test_rows_summary_hash_message_and_thumbnail_of_two_photos(make_rig, processes: int) -> None:
+    rig: Rig = make_rig(decode_processes=processes)
     photos = [jpeg(1), jpeg(2)]
     rig.process(event("a/1", photos, category="shoes", state="active"))
     state = stored(rig, "a/1")
@@ -110,7 +112,9 @@ def test_a_removal_that_still_names_photos_fetches_none(make_rig) -> None:
     assert rig.dead_letters() == []
 
 
-def test_one_bad_photo_of_three_leaves_a_partial_listing(rig: Rig) -> None:
+@pytest.mark.parametrize("processes", [0, 1])
+def test_one_bad_photo_of_three_leaves_a_partial_listing(make_rig, processes: int) -> None:
+    rig: Rig = make_rig(decode_processes=processes)
     rig.process(event("a", [jpeg(1), b"no photo at all", jpeg(2)]))
     state = stored(rig, "a")
     assert state.summary.status == "partial"
@@ -345,9 +349,11 @@ def test_a_retry_is_not_touched_before_it_is_due(rig: Rig) -> None:
     assert rig.lag() >= 1
 
 
-def test_an_unreachable_photo_sends_the_whole_event_to_the_first_retry_topic(make_rig) -> None:
+@pytest.mark.parametrize("processes", [0, 1])
+def test_an_unreachable_photo_sends_the_whole_event_to_the_first_retry_topic(make_rig, processes: int) -> None:
     refused = "127.0.0.1:9"  # the discard port: nothing listens there
-    rig: Rig = make_rig(intake=IntakeSettings(allowed_private=(refused,), attempts=1))
+    intake = IntakeSettings(allowed_private=(refused,), attempts=1)
+    rig: Rig = make_rig(intake=intake, decode_processes=processes)
     rig.send(event("a", [jpeg(1), f"http://{refused}/x.jpg"]))
     with rig.tagger() as failure:
         deadline = time.monotonic() + 30

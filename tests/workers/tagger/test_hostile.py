@@ -62,8 +62,10 @@ def web() -> Iterator[str]:
     thread.join()
 
 
-def test_a_hundred_stored_and_eight_dead_letters(make_rig, web: str) -> None:
-    rig: Rig = make_rig(intake=IntakeSettings(allowed_private=(web,), attempts=1))
+@pytest.mark.parametrize("processes", [0, 2])
+def test_a_hundred_stored_and_eight_dead_letters(make_rig, web: str, processes: int) -> None:
+    intake = IntakeSettings(allowed_private=(web,), attempts=1)
+    rig: Rig = make_rig(intake=intake, decode_processes=processes)
     whole = jpeg(10_000, (400, 300))
     bad = {
         "corrupt": (b"\xff\xd8\xff\xe0" + b"\x13" * 500, "decode"),

@@ -27,7 +27,7 @@ _OPTIONS = {
     "allow_auto_create_topics": False,
     "delivery_timeout_ms": int(_DELIVERY_TIMEOUT_S * 1000),
     "max_block_ms": 10_000,  # for a topic's partitions, once
-    "linger_ms": 2,  # a lone send waits this long for company
+    "linger_ms": 20,  # a send waits this long for company: a hundred in a row are one batch a partition, at 2 some five
     "batch_size": 128 * 1024,
     "max_request_size": 32 * 1024 * 1024,  # the topic's own bound is what counts, and is checked
     "metrics_enabled": False,
