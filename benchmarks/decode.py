@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -29,14 +30,14 @@ SMALL = (800, 600)
 NOISE = (0.0, 2.0, 4.0, 7.0)  # standard deviation of a grey level: none, daylight, indoors, night
 PREPROCESS = Preprocess(width=224, height=224)  # the demo bundle's
 WORKERS = 2
-NOTE = """The aim is 3 times Pillow's full decode. Photos with little noise reach it or come close, noisy ones do not:
+NOTE = """The aim is 3 times Pillow's full decode. Photos with little noise are well above it, noisy ones below:
 their files are longer, and a reduced decode saves nothing of undoing the Huffman code. What else runs moves the ratio,
-since it takes from the full decode the cache that a reduced one does without: on a machine that was quieter, and at
-176 pixels, the four ratios below were 2.97, 2.93, 2.72 and 2.25. Four fifths of a decode are
-libjpeg-turbo's at the reduced scale, and most of the rest is the resize. What was tried and left: simplejpeg, with its
-fast transform and chroma too, has the same libjpeg-turbo under it and the same pixels, and behind the same guards
-gains nothing; a box filter would take a third off the resize and reach 3 on photos with little noise, but moves pixels
-by 0.9 on average and 53 at most, where the filter that the network was trained with moves 0.3 and 12."""
+since it takes from the full decode the cache that a reduced one does without. Three quarters of a decode are
+libjpeg-turbo's at the reduced scale, a sixth is the resize (0.8 ms), the guards are 0.15 ms. What was tried and left:
+simplejpeg, with its fast transform and chroma too, has the same libjpeg-turbo under it and the same pixels, and behind
+the same guards gains nothing; kornia-rs resizes in 0.5 ms, without antialiasing (3.6 apart on average, 78 at most); a
+box filter would take a third off the resize, but moves pixels by 0.9 on average and 53 at most, where the filter that
+the network was trained with moves 0.3 and 12."""
 POOLS = """Threads of a tagger decode unless `tagger.decode_processes` is set. Four fifths of a decode are spent in
 libjpeg and in the resize, both without the interpreter lock, so that on two cores with nothing else to do two threads,
 and two processes that write into slots of shared memory, are alike. On many cores the lock binds threads, and in a
@@ -172,14 +173,18 @@ def copied(data: Sequence[bytes]) -> float:
 
 def measure(count: int, repeats: int) -> str:
     """All tables, as Markdown."""
-    rows = []
+    rows, total = [], Counter[str]()
     for noise in NOISE:
         data = photos(count, noise)
         ms, (mean, worst) = per_core(data, repeats), difference(data)
+        total.update(ms)
         kilobytes = sum(map(len, data)) / len(data) / 1000
         cells = [f"{noise:g}", f"{kilobytes:.0f}", *(f"{1000 / ms[name]:.0f}" for name in ("full", "ours"))]
         bound = f"{ms['full'] / ms['entropy']:.2f}"
         rows.append([*cells, f"**{ms['full'] / ms['ours']:.2f}**", bound, f"{mean:.2f}", worst])
+    rates = [f"{1000 * len(NOISE) / total[name]:.0f}" for name in ("full", "ours")]
+    ratios = [f"{total['full'] / total[name]:.2f}" for name in ("ours", "entropy")]
+    rows.append(["all four together", "", *rates, f"**{ratios[0]}**", ratios[1], "", ""])
     header = ["noise", "KB", "Pillow full, images/s", "ours, images/s", "ratio", "1/8 decode, ratio", "mean", "largest"]
     side = [[name, f"{rate:.0f}"] for name, rate in pools(photos(count, 2.0) * 16, repeats).items()]
     pool = table(["pool", "images/s"], side)
