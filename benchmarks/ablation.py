@@ -9,7 +9,7 @@ were never trained on. A row that has been trained is not trained again (`--work
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,18 +77,17 @@ def main() -> int:
     photos = sum(d.share + d.catalogue for d in whole.datasets)
     body = "\n".join(
         [
-            f"{arguments.steps} steps of {photos} photos at {whole.size} pixels, means of {arguments.seeds} seeds, "
-            "in per cent; *±* is the standard deviation over seeds of the column before it. R@1 is that of a photo's "
-            "nearest catalogue picture, by the trunk's feature and by the embedding, which without a loss of its own "
-            "stays the principal axes that it starts at.",
+            f"{arguments.steps} steps of {photos} photos at {whole.size} pixels, {_seeds(arguments.seeds)}; in "
+            "per cent. R@1 is that of a photo's nearest catalogue picture, by the trunk's feature and by the "
+            "embedding, which without a loss of its own stays the principal axes that it starts at.",
             "",
-            table(_HEADER, lines),
+            table(("losses", *_columns(_FIGURES, arguments.seeds)), lines),
             "",
             "## With and without a catalyzer",
             "",
             "The last row's embedding as 256 bits, R@1 of grocery test photos.",
             "",
-            table(("code", "R@1", "±"), hashes),
+            table(("code", *_columns(("R@1",), arguments.seeds)), hashes),
         ]
     )
     command = (
@@ -99,21 +98,25 @@ def main() -> int:
     return 0
 
 
-_HEADER = (
-    "losses",
+_FIGURES = (
     "product top-1",
-    "±",
     "coarse top-1",
-    "±",
     "R@1 feature",
-    "±",
     "R@1 embedding",
-    "±",
     "unseen studio R@1 embedding",
-    "±",
     "GeM p",
-    "±",
 )
+
+
+def _seeds(count: int) -> str:
+    if count == 1:
+        return "one seed, so that differences of a point or two are chance"
+    return f"means of {count} seeds; *±* is the standard deviation over them of the column before it"
+
+
+def _columns(names: Sequence[str], seeds: int) -> list[str]:
+    """Names of the columns that `_means` fills."""
+    return [column for name in names for column in ((name, "±") if seeds > 1 else (name,))]
 
 
 def _figures(network: Network, corpus: Corpus, size: int) -> dict[str, float]:
@@ -163,10 +166,11 @@ def _hashes(network: Network, corpus: Corpus, size: int) -> dict[str, float]:
 
 
 def _means(found: list[dict[str, float]]) -> list[str]:
-    cells = []
+    cells: list[str] = []
     for key in found[0]:
         values = np.array([one[key] for one in found])
-        cells += [f"{values.mean():.2f}" if key == "p" else f"{values.mean():.1f}", f"{values.std(ddof=0):.1f}"]
+        cells += [f"{values.mean():.2f}" if key == "p" else f"{values.mean():.1f}"]
+        cells += [f"{values.std(ddof=0):.1f}"] if len(found) > 1 else []
     return cells
 
 
