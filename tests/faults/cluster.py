@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import urllib3
@@ -27,8 +28,11 @@ class Cluster:
         bundle: Path,
         tagger_script: Path | None = None,
         environment: dict[str, str] | None = None,
+        environment_of: Mapping[str, dict[str, str]] | None = None,
     ) -> None:
+        """`environment_of`: by worker, what only that one has."""
         self.home = home
+        self._environment_of = environment_of or {}
         self._environment = {"GROKNET__TAGGER__COMMIT_INTERVAL_S": "0.2", "PYTHONPATH": str(ROOT)} | (environment or {})
         self._bundle = bundle
         self._tagger_script = tagger_script
@@ -47,10 +51,9 @@ class Cluster:
         command = [sys.executable, *module, "run", kind, "--home", str(home), "--bundle", str(self._bundle)]
         if kind == "search":
             command += ["--port", "0"]
+        env = os.environ | self._environment | self._environment_of.get(worker, {})
         with self._lock:
-            self._processes[worker] = subprocess.Popen(
-                command, cwd=ROOT, env=os.environ | self._environment, stdout=self._log, stderr=self._log
-            )
+            self._processes[worker] = subprocess.Popen(command, cwd=ROOT, env=env, stdout=self._log, stderr=self._log)
 
     def _home_of(self, worker: str) -> Path:
         return self.home / worker if "-" in worker else self.home

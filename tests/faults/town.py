@@ -38,6 +38,7 @@ ENVIRONMENT = {
     "GROKNET__TAGGER__IN_PLACE_TRIES": "8",  # some 9 s: most restarts are waited out, some become retries
     "GROKNET__TAGGER__MAX_ATTEMPTS": "20",  # here the harness kills, not a photo
 }
+ENVIRONMENT_OF = {"tagger-b": {"GROKNET__TAGGER__DECODE_PROCESSES": "1"}}  # the others decode in threads
 
 
 class Town:
@@ -55,7 +56,13 @@ class Town:
         self._producer, self._admin = self._stream.producer(), self._stream.admin()
         self._home = Path(tempfile.mkdtemp(prefix="groknet-faults-"))
         environment = ENVIRONMENT | {"GROKNET__STREAM__URL": stream_url, "GROKNET__STORE__URL": self._store_url}
-        self.cluster = Cluster(self._home, bundle=bundle, tagger_script=RETRIES, environment=environment)
+        self.cluster = Cluster(
+            self._home,
+            bundle=bundle,
+            tagger_script=RETRIES,
+            environment=environment,
+            environment_of=ENVIRONMENT_OF,
+        )
         for worker in WORKERS:
             self.cluster.start(worker)
 
