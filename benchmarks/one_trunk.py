@@ -67,11 +67,12 @@ def main() -> int:
         figures = f"{100 * ours.mean():.1f}", f"{100 * theirs.mean():.1f}", f"{gap:+.1f}", f"{low:+.1f} … {high:+.1f}"
         lines.append([head.id, len(ours) // arguments.seeds, *figures])
     body = (
-        f"{arguments.steps} steps at {arguments.size} pixels, {arguments.seeds} seeds; top-1 of test photos in %.\n\n"
+        f"{arguments.steps} steps at {arguments.size} pixels, seeds: {arguments.seeds}; top-1 of test photos in %.\n\n"
         + table(("head", "photos", "one trunk", "its own network", "difference, points", "95 % interval"), lines)
     )
     command = (
-        f"python -m benchmarks.one_trunk --data DATA --work WORK --steps {arguments.steps} --seeds {arguments.seeds}"
+        f"python -m benchmarks.one_trunk --data DATA --work WORK --steps {arguments.steps} --seeds {arguments.seeds} "
+        f"--size {arguments.size}"
     )
     text = page("One trunk or one each", command, versions("torch", "numpy"), body, device_name(device))
     write_page(text, arguments.out)
