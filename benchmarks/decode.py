@@ -35,10 +35,10 @@ their files are longer, and a reduced decode saves nothing of undoing the Huffma
 since it takes from the full decode the cache that a reduced one does without. Three quarters of a decode are
 libjpeg-turbo's at the reduced scale, a sixth is the resize (0.8 ms), the guards are 0.15 ms. What was tried and left:
 simplejpeg, with its fast transform and chroma too, has the same libjpeg-turbo under it and the same pixels, and behind
-the same guards gains nothing; kornia-rs resizes in 0.5 ms, without antialiasing (3.6 apart on average, 78 at most); a
-box filter would take a third off the resize, but moves pixels by 0.9 on average and 53 at most, where the filter that
-the network was trained with moves 0.3 and 12."""
-POOLS = """Threads of a tagger decode unless `tagger.decode_processes` is set. Four fifths of a decode are spent in
+the same guards gains nothing; kornia-rs resizes in 0.5 ms, without antialiasing (3.6 apart on average, 78 at most, on a
+picture of random blocks); a box filter would take a third off the resize, but moves pixels by 0.9 on average and 53 at
+most, where the filter that the network was trained with moves 0.3 and 12."""
+POOLS = """Threads of a tagger decode unless `tagger.decode_processes` is set. Nine tenths of a decode are spent in
 libjpeg and in the resize, both without the interpreter lock, so that on two cores with nothing else to do two threads,
 and two processes that write into slots of shared memory, are alike. On many cores the lock binds threads, and in a
 busy tagger it is taken from everything else: there processes decode. What threads decoded is copied into the batch,

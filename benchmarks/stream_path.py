@@ -3,7 +3,8 @@
 A tagger runs from real Kafka to real Cassandra with an engine of fixed cost: it was asked once, and answers with that
 for 0.1 ms a photo, which is what a GPU of 10,000 images/s would take. Each event carries one small photo inline.
 In the same run kafka-python and cassandra-driver alone do the same to the same events: read them, write the same
-cells, send the same hash messages, and nothing else; and once more with the look-ups that the contract asks for.
+cells, send the same hash messages, and nothing else; once more with the look-ups that the contract asks for; and once
+more decoding the photos, too.
 """
 
 from __future__ import annotations

@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from itertools import count
 
 Headers = tuple[tuple[str, bytes], ...]
-_PROCESS = secrets.token_hex(
-    12
-)  # with a number behind it no two messages share an id; asking for chance is a system call
+# With a number behind it no two messages share an id: asking for chance is a system call. Processes are never forked.
+_PROCESS = secrets.token_hex(12)
 _numbers = count()
 
 

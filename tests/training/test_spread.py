@@ -53,7 +53,7 @@ def test_it_starts_at_itq() -> None:
 def test_it_keeps_more_neighbours_of_rows_it_never_saw() -> None:
     seen, unseen = manifold(600, 3), manifold(300, 4)
     weight, bias = itq(seen, 16)
-    layer = fit_catalyzer(seen, 16, steps=300, batch=128, rate=1e-3)
+    layer = fit_catalyzer(seen, 16, batch=128)
     with torch.inference_mode():
         ours, before = layer(torch.from_numpy(unseen)), torch.from_numpy(unseen @ weight.T + bias)
         spread = [float(pairs.spreading(losses.soft_bits(x))) for x in (ours, before)]
