@@ -2,21 +2,26 @@
 
 What a program costs that has no thoughts of its own: nothing is decoded, ordered, checked or retried. It may ask for
 the same heads of listings as a tagger has to, three times an event, and do nothing with the answers; and decode.
+One process leaves cores idle while it waits and so has them to itself while it works; several side by side, each on
+partitions of its own, keep a machine as full as a tagger does.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Barrier
 from typing import Any
 
 from cassandra import WriteTimeout  # type: ignore[import-untyped]
 from cassandra.cluster import Cluster  # type: ignore[import-untyped]
 from cassandra.query import BatchStatement, BatchType, tuple_factory  # type: ignore[import-untyped]
-from kafka import KafkaConsumer, KafkaProducer  # type: ignore[import-untyped]
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition  # type: ignore[import-untyped]
 
+from workers.collector import spare_collector
 from workers.streams.base import Record
 
 _TABLES = ("listings", "thumbnails")
@@ -53,57 +58,94 @@ def copy_rows(session: Any, keyspace: str, ids: set[str]) -> dict[str, list[tupl
     return found
 
 
-def run(
-    copied: Copied,
-    *,
-    bootstrap: str,
-    topic: str,
-    hash_topic: str,
-    session: Any,
-    keyspace: str,
-    look_up: bool = False,
-    each: Callable[[], object] | None = None,
-) -> tuple[float, float]:
-    """Seconds of the clock and of the processor for each event of `topic`; with `look_up`, heads are read as well, and
-    `each` is called for each event."""
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What some processes took for their events: from the first event to the last by `time.perf_counter`, and seconds
+    of the processor of all of them."""
+
+    since: float
+    until: float
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """What they work on; `each`, where there is one, is called for each event."""
+
+    copied: Copied
+    bootstrap: str
+    topic: str
+    hash_topic: str
+    node: tuple[str, int]
+    keyspace: str
+    look_up: bool = False
+    each: Callable[[], object] | None = None
+
+    def run(self, counts: Mapping[int, int], processes: int) -> Spent:
+        """What all events took; `counts` are events by partition of `topic`, dealt out among the processes."""
+        context = multiprocessing.get_context("spawn")
+        barrier, answers = context.Barrier(processes), context.SimpleQueue()
+        parts = [{p: n for p, n in counts.items() if p % processes == i} for i in range(processes)]
+        children = [context.Process(target=_child, args=(self, part, barrier, answers)) for part in parts]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join()
+            if child.exitcode:
+                raise RuntimeError(f"bare clients: a process ended with {child.exitcode}")
+        spent: list[Spent] = [answers.get() for _ in children]
+        return Spent(min(s.since for s in spent), max(s.until for s in spent), sum(s.cpu_s for s in spent))
+
+
+def _child(clients: Clients, counts: Mapping[int, int], barrier: Barrier, answers: Any) -> None:
+    spare_collector()  # the tagger has the gain of it, too
+    session = connect(clients.node)
+    try:
+        answers.put(_work(clients, counts, session, barrier))
+    finally:
+        session.cluster.shutdown()
+
+
+def _work(clients: Clients, counts: Mapping[int, int], session: Any, barrier: Barrier) -> Spent:
+    copied, keyspace = clients.copied, clients.keyspace
     inserts = {table: _insert(session, keyspace, table) for table in _TABLES}
     heads = session.prepare(_HEADS.format(ks=keyspace))
     session.row_factory = tuple_factory  # the driver's own makes a class for every answer
-    consumer, producer = _clients(bootstrap, topic)
-    done, clock, cpu = 0, 0.0, 0.0
+    consumer, producer = _clients(clients.bootstrap, clients.topic, list(counts))
+    clock, cpu = 0.0, 0.0
     try:
-        for records in _polled(consumer, len(copied.messages)):
-            if not done:
+        barrier.wait(60)
+        for records in _polled(consumer, sum(counts.values())):
+            if not clock:
                 clock, cpu = time.perf_counter(), time.process_time()
-            if each is not None:
+            if clients.each is not None:
                 for _ in records:
-                    each()
+                    clients.each()
             _all(session, [_batch(inserts, copied.rows[record.key.decode()]) for record in records])
             for record in records:
                 message = copied.messages[record.key]
-                producer.send(hash_topic, value=message.value, key=message.key, headers=list(message.headers))
+                producer.send(clients.hash_topic, value=message.value, key=message.key, headers=list(message.headers))
             producer.flush()
-            if look_up:
+            if clients.look_up:
                 ids = [record.key.decode() for record in records]
                 parts = [ids[i : i + _LOOK_UP_LISTINGS] for i in range(0, len(ids), _LOOK_UP_LISTINGS)]
                 _all(session, [heads.bind([part]) for part in parts] * _LOOK_UPS)
             consumer.commit()
-            done += len(records)
-        return (time.perf_counter() - clock) / done, (time.process_time() - cpu) / done
+        return Spent(clock, time.perf_counter(), time.process_time() - cpu)
     finally:
         producer.close()
         consumer.close()
 
 
-def _clients(bootstrap: str, topic: str) -> tuple[Any, Any]:
+def _clients(bootstrap: str, topic: str, partitions: Sequence[int]) -> tuple[Any, Any]:
     consumer = KafkaConsumer(
-        topic,
         bootstrap_servers=bootstrap,
         group_id=f"bare-{time.time_ns()}",
         auto_offset_reset="earliest",
         enable_auto_commit=False,
         metrics_enabled=False,
     )
+    consumer.assign([TopicPartition(topic, partition) for partition in partitions])
     producer = KafkaProducer(
         bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, linger_ms=20, metrics_enabled=False
     )

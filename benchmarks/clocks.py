@@ -1,4 +1,4 @@
-"""Whose processor time it was: by thread and by child, from the kernel; of one function, from its thread's clock."""
+"""Whose processor time it was: by thread and by child, from the kernel; by function, from a profiler."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import pstats
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any
 
 _TASKS = Path("/proc/self/task")
@@ -44,28 +43,6 @@ def decode_process_seconds() -> float:
         except OSError:  # it has ended
             continue
     return spent_ns / 1e9
-
-
-@contextmanager
-def clocked(module: ModuleType, function: str) -> Iterator[Callable[[], float]]:
-    """Calls of `module.function` are clocked meanwhile; what is handed out tells their processor seconds so far."""
-    inner, spent = getattr(module, function), [0.0]
-    lock = threading.Lock()
-
-    def outer(*args: Any, **kwargs: Any) -> Any:
-        began = time.thread_time()
-        try:
-            return inner(*args, **kwargs)
-        finally:
-            took = time.thread_time() - began
-            with lock:
-                spent[0] += took
-
-    setattr(module, function, outer)
-    try:
-        yield lambda: spent[0]
-    finally:
-        setattr(module, function, inner)
 
 
 def profiler(profiles: list[cProfile.Profile]) -> Callable[[FrameType, str, Any], None]:

@@ -2,7 +2,9 @@
 `python -m benchmarks.one_trunk --data FOLDER --work FOLDER`.
 
 The one is trained by the demo's recipe, cut to a budget; each of the others sees the same photos of its own data set in
-as many steps, for its one head. Both are measured on the same test photos; the interval is a paired bootstrap's.
+as many steps, for its one head. That is a budget for each network; with `--same-photos` it is one for each side: the
+one takes as many photos through its trunk as all others together, so both sides cost the same. Both are measured on
+the same test photos; the interval is a paired bootstrap's.
 """
 
 from __future__ import annotations
@@ -43,21 +45,30 @@ def alone(recipe: Recipe, head: HeadSpec) -> Recipe:
     return msgspec.structs.replace(recipe, datasets=sets, heads=[head], metric=metric)
 
 
+def photos_a_step(recipe: Recipe) -> int:
+    """Photos that a step takes through the trunk."""
+    return sum(d.share + d.catalogue for d in recipe.datasets) * recipe.schedule.views
+
+
 def main() -> int:
     """Train all, compare, write; the exit code."""
     options = parser(__doc__, tells="page")
     training_options(options, steps=600, seeds=1)
     options.add_argument("--size", type=int, default=160, help="pixels a side (default 160)")
+    options.add_argument("--same-photos", action="store_true", help="one budget for each side, not for each network")
     arguments = options.parse_args()
     device = device_of(arguments.device)
     whole = budget(load_recipe(RECIPE), arguments.steps, arguments.size)
     heads = [h for h in whole.heads if h.kind == "softmax" and h.datasets and set(h.datasets) <= set(REAL)]
-    recipes = {"one": whole} | {head.id: alone(whole, head) for head in heads}
+    others = {head.id: alone(whole, head) for head in heads}
+    photos = {name: photos_a_step(recipe) * arguments.steps for name, recipe in others.items()}
+    steps = round(sum(photos.values()) / photos_a_step(whole)) if arguments.same_photos else arguments.steps
+    recipes = {"one": budget(whole, steps, arguments.size)} | others
     found: dict[str, dict[str, list[Hits]]] = {}
     for name, recipe in recipes.items():
         for seed in range(arguments.seeds):
             run = msgspec.structs.replace(recipe, seed=seed + 1)
-            hits = _hits(run, arguments.data, arguments.work, f"one-trunk-{name}-{seed}", device)
+            hits = _hits(run, arguments.data, arguments.work, f"one-trunk-{name}-{run.schedule.steps}-{seed}", device)
             for task, one in hits.items():
                 found.setdefault(name, {}).setdefault(task, []).append(one)
     lines = []
@@ -67,12 +78,14 @@ def main() -> int:
         figures = f"{100 * ours.mean():.1f}", f"{100 * theirs.mean():.1f}", f"{gap:+.1f}", f"{low:+.1f} … {high:+.1f}"
         lines.append([head.id, len(ours) // arguments.seeds, *figures])
     body = (
-        f"{arguments.steps} steps at {arguments.size} pixels, seeds: {arguments.seeds}; top-1 of test photos in %.\n\n"
+        f"{steps} steps of the one trunk ({steps * photos_a_step(whole)} photos), {arguments.steps} of each of the "
+        f"others ({sum(photos.values())} photos, all together), at {arguments.size} pixels, seeds: {arguments.seeds}; "
+        "top-1 of test photos in %.\n\n"
         + table(("head", "photos", "one trunk", "its own network", "difference, points", "95 % interval"), lines)
     )
     command = (
         f"python -m benchmarks.one_trunk --data DATA --work WORK --steps {arguments.steps} --seeds {arguments.seeds} "
-        f"--size {arguments.size}"
+        f"--size {arguments.size}{' --same-photos' if arguments.same_photos else ''}"
     )
     text = page("One trunk or one each", command, versions("torch", "numpy"), body, device_name(device))
     write_page(text, arguments.out)

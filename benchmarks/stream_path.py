@@ -4,7 +4,8 @@ A tagger runs from real Kafka to real Cassandra with an engine of fixed cost: it
 for 0.1 ms a photo, which is what a GPU of 10,000 images/s would take. Each event carries one small photo inline.
 In the same run kafka-python and cassandra-driver alone do the same to the same events: read them, write the same
 cells, send the same hash messages, and nothing else; once more with the look-ups that the contract asks for; and once
-more decoding the photos, too.
+more decoding the photos, too. They do it in one process, which leaves the machine half idle, and in two side by side,
+which fill it as the tagger and its servers do: what an instruction costs depends on the company.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from benchmarks import bare_clients
-from benchmarks.clocks import clocked, decode_process_seconds, profiler, summary, thread_seconds
+from benchmarks.clocks import decode_process_seconds, profiler, summary, thread_seconds
 from benchmarks.report import parser, write_result
 from benchmarks.servers import Keyspace, make_topics, new_keyspace
 from deploy.local import Services
@@ -46,7 +47,7 @@ from workers.serving import Health
 from workers.stores import Store, build_store
 from workers.streams import Stream, build_stream
 from workers.streams.base import TopicSpec
-from workers.tagger import GROUP, TaggerSettings, build_tagger, prepare
+from workers.tagger import GROUP, TaggerSettings, build_tagger
 from workers.tagger.pooling import image_rows
 
 PHOTO = (96, 72)  # small: fetching and decoding are measured elsewhere
@@ -54,6 +55,8 @@ BATCH = 32
 ENGINE_S = 1e-4  # a photo
 GPU_IMAGES_PER_S = 10_000
 PLAIN, LOOKING, DECODING = "clients", "clients_with_look_ups", "clients_with_look_ups_and_decode"
+PROCESSES = (1, 2)
+KINDS = [(kind, processes) for processes in PROCESSES for kind in (PLAIN, LOOKING, DECODING)]
 _LOOK_S = 0.2
 _APART = "decode processes"
 SETTINGS = TaggerSettings(
@@ -100,14 +103,14 @@ class FixedCost:
 
 
 @dataclass(frozen=True, slots=True)
-class Tagged:
-    """What an event cost in one run of a tagger, in seconds; `threads` by their names, of the processor."""
+class Cost:
+    """What an event cost, in seconds of the clock and of the processor; of a tagger its decoding, too, and `threads` by
+    their names."""
 
     clock_s: float
     cpu_s: float
-    decode_s: float
-    threads: Mapping[str, float]
-    profile: Mapping[str, Any]
+    decode_s: float = 0.0
+    threads: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,17 +124,17 @@ class _Clocks:
     threads: Mapping[str, float]
 
     @classmethod
-    def read(cls, decode_s: float) -> _Clocks:
-        """`decode_s`: what threads of this process have spent on decoding."""
+    def read(cls) -> _Clocks:
+        """Now."""
         apart = decode_process_seconds()
         threads = {**thread_seconds(), _APART: apart}
-        return cls(time.perf_counter(), time.process_time() + apart, decode_s + apart, threads)
+        return cls(time.perf_counter(), time.process_time() + apart, apart, threads)
 
-    def since(self, before: _Clocks, events: int, profile: Mapping[str, Any]) -> Tagged:
+    def since(self, before: _Clocks, events: int) -> Cost:
         """What passed between the two, by event."""
         threads = {name: (spent - before.threads.get(name, 0.0)) / events for name, spent in self.threads.items()}
         clock, cpu, decode = self.clock - before.clock, self.cpu - before.cpu, self.decode - before.decode
-        return Tagged(clock / events, cpu / events, decode / events, threads, profile)
+        return Cost(clock / events, cpu / events, decode / events, threads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +160,8 @@ class Bench:
                 producer.flush(60)
         producer.close()
 
-    def tag(self, settings: TaggerSettings, profile: bool = False) -> Tagged:
-        """One run of a tagger over what waits, with a profile where one is asked for.
+    def tag(self, settings: TaggerSettings, profiles: list[cProfile.Profile] | None = None) -> Cost:
+        """One run of a tagger over what waits, with a profile of each thread where they are asked for.
 
         It counts from the moment when a fifth of the events is done, since connecting and joining belong to no event,
         to that when as many are left as are in flight, and some: at both ends as much is half done. The clocks are read
@@ -168,8 +171,7 @@ class Bench:
         total = sum(admin.end_offsets(UPLOADED).values()) - sum(admin.committed(GROUP, UPLOADED).values())
         admin.close()
         before_all, done = _events_done(), 0
-        profiles: list[cProfile.Profile] = []
-        if profile:
+        if profiles is not None:
             threading.setprofile(profiler(profiles))
         tagger = build_tagger(
             settings,
@@ -183,44 +185,43 @@ class Bench:
         thread = threading.Thread(target=tagger.run, args=(stop,), name="driver")
         marks = [total // 5, total - settings.max_in_flight_events - 2 * settings.settle_events]
         seen: list[tuple[int, _Clocks]] = []
-        with clocked(prepare, "decode_photo") as decoding:
-            thread.start()
-            while done < total:
-                time.sleep(_LOOK_S)
-                done = _events_done() - before_all
-                if len(seen) < len(marks) and done >= marks[len(seen)]:
-                    seen.append((done, _Clocks.read(decoding())))
-            threading.setprofile(None)
-            stop.set()
-            thread.join()
+        thread.start()
+        while done < total:
+            time.sleep(_LOOK_S)
+            done = _events_done() - before_all
+            if len(seen) < len(marks) and done >= marks[len(seen)]:
+                seen.append((done, _Clocks.read()))
+        threading.setprofile(None)
+        stop.set()
+        thread.join()
         (first, before), (last, after) = seen
-        return after.since(before, max(1, last - first), summary(profiles, total))
+        return after.since(before, max(1, last - first))
 
-    def bare(self, name: str, keys: list[bytes], photo: bytes, kind: str) -> tuple[float, float]:
-        """Seconds of the clock and of the processor an event of the clients alone, for copies of these events."""
-        admin = self.stream.admin()
-        admin.ensure_topics([TopicSpec(f"bench.{name}", 8), TopicSpec(f"bench.{name}.hashes", 8, compacted=True)])
+    def bare(self, name: str, keys: list[bytes], photo: bytes, kind: str, processes: int) -> Cost:
+        """What an event costs the clients alone, for copies of these events."""
+        topic, admin = f"bench.{name}", self.stream.admin()
+        admin.ensure_topics([TopicSpec(topic, 8), TopicSpec(f"{topic}.hashes", 8, compacted=True)])
         wanted = set(keys)
         messages = {record.key: record for record in admin.read(hash_topic(self.engine.manifest.epoch)) if record.key}
         messages = {key: record for key, record in messages.items() if key in wanted}
+        self.send(topic, keys, photo)
+        counts = {partition.number: end for partition, end in admin.end_offsets(topic).items()}
         admin.close()
-        self.send(f"bench.{name}", keys, photo)
         session = bare_clients.connect(self.keyspace.node)
         rows = bare_clients.copy_rows(session, self.keyspace.name, {key.decode() for key in keys})
-        copied = bare_clients.Copied(rows, messages)
-        try:
-            return bare_clients.run(
-                copied,
-                bootstrap=self.services.bootstrap,
-                topic=f"bench.{name}",
-                hash_topic=f"bench.{name}.hashes",
-                session=session,
-                keyspace=self.keyspace.name,
-                look_up=kind != PLAIN,
-                each=partial(decode_photo, photo, self.engine.manifest.preprocess) if kind == DECODING else None,
-            )
-        finally:
-            session.cluster.shutdown()
+        session.cluster.shutdown()
+        clients = bare_clients.Clients(
+            bare_clients.Copied(rows, messages),
+            bootstrap=self.services.bootstrap,
+            topic=topic,
+            hash_topic=f"{topic}.hashes",
+            node=self.keyspace.node,
+            keyspace=self.keyspace.name,
+            look_up=kind != PLAIN,
+            each=partial(decode_photo, photo, self.engine.manifest.preprocess) if kind == DECODING else None,
+        )
+        spent = clients.run(counts, processes)
+        return Cost((spent.until - spent.since) / len(keys), spent.cpu_s / len(keys))
 
 
 def _events_done() -> int:
@@ -238,27 +239,29 @@ def _cpu_us(action: Callable[[], object], times: int) -> float:
     return (time.process_time() - started) * 1e6 / times
 
 
-def _decode_us(photo: bytes, preprocess: Preprocess, times: int = 320) -> float:
-    """What decoding takes in this thread, with nothing beside it; as many photos are kept as are under way in slots."""
+def _decode_us(photo: bytes, preprocess: Preprocess, turns: int = 12) -> tuple[float, float]:
+    """What decoding takes in this thread, and in a decode process, all that it does counted; with nothing beside them,
+    in turn. As many photos are kept as are under way in slots."""
     kept: deque[object] = deque(maxlen=MOST_PHOTOS)
-    return _cpu_us(lambda: kept.append(decode_photo(photo, preprocess)), times)
-
-
-def _apart_us(photo: bytes, preprocess: Preprocess, messages: int = 20) -> float:
-    """What a decode process takes for a photo, all that it does counted, with nothing beside it."""
     pool = DecodeProcesses(1, preprocess, thumbnail_side=TaggerSettings().thumbnail_side, slots=MOST_PHOTOS)
 
-    def message() -> None:
+    def apart_us() -> float:
+        before = decode_process_seconds()
         for some in pool.decode([photo] * MOST_PHOTOS):
             pool.give_back(one.slot for one in some if isinstance(one, SlotPhoto))
+        return (decode_process_seconds() - before) * 1e6 / MOST_PHOTOS
 
-    message()
-    before = decode_process_seconds()
-    for _ in range(messages):
-        message()
-    spent = decode_process_seconds() - before
+    apart_us()
+    pairs = [
+        (_cpu_us(lambda: kept.append(decode_photo(photo, preprocess)), MOST_PHOTOS), apart_us()) for _ in range(turns)
+    ]
     pool.close()
-    return spent * 1e6 / (messages * MOST_PHOTOS)
+    alone, apart = zip(*pairs, strict=True)
+    return statistics.median(alone), statistics.median(apart)
+
+
+def _named(kind: str, processes: int) -> str:
+    return kind if processes == 1 else f"{kind}_in_{processes}"
 
 
 def listing_keys(name: str, count: int) -> list[bytes]:
@@ -278,63 +281,56 @@ def measure(bundle: Path, events: int, repeats: int, folder: Path, services: Ser
     engine, photo = FixedCost(build_engine(bundle)), photo_bytes()
     keyspace, stream = new_keyspace(services, folder), build_stream(f"kafka://{services.bootstrap}", "bench")
     make_topics(stream, engine.manifest.epoch)
+    profiles: list[cProfile.Profile] = []
+    rounds = []
     bench = Bench(services, stream, build_store(keyspace.url), keyspace, engine, folder)
     bench.send(UPLOADED, listing_keys("warm", 2 * SETTINGS.max_in_flight_events), photo)
     bench.tag(SETTINGS)
-    spare_collector()  # as the command of a tagger does; the bare clients have the gain of it, too
-    rounds = []
+    spare_collector()  # as the command of a tagger does
     for i in range(repeats):
         keys = listing_keys(f"round-{i}", events)
         bench.send(UPLOADED, keys, photo)
         tagged = bench.tag(SETTINGS)
-        bare = {kind: bench.bare(f"{kind}-{i}", keys, photo, kind) for kind in (PLAIN, LOOKING, DECODING)}
-        alone = _decode_us(photo, engine.manifest.preprocess)
-        rounds.append(Round(tagged, bare, alone, _apart_us(photo, engine.manifest.preprocess)))
+        bare = {
+            _named(kind, processes): bench.bare(f"{_named(kind, processes)}-{i}", keys, photo, kind, processes)
+            for kind, processes in KINDS
+        }
+        rounds.append(Round(tagged, bare, *_decode_us(photo, engine.manifest.preprocess)))
     bench.send(UPLOADED, listing_keys("profiled", events), photo)
-    profile = bench.tag(SETTINGS, profile=True).profile
+    bench.tag(SETTINGS, profiles)
     bench.store.close()
-    return {**_report(rounds, events, engine, photo), **profile}
+    return {**_report(rounds, events, engine, photo), **summary(profiles, events)}
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """The tagger; the bare clients by kind, (clock, processor) seconds an event; a photo decoded with nothing beside
-    it, in this process and in a decode process, µs."""
+    """The tagger; the bare clients by kind; a photo decoded with nothing beside it, in this process and in a decode
+    process, µs."""
 
-    tagged: Tagged
-    bare: Mapping[str, tuple[float, float]]
+    tagged: Cost
+    bare: Mapping[str, Cost]
     decode_us: float
     apart_us: float
 
-    def beyond_us(self, kind: str) -> int:
+    def beyond_us(self, kind: str, apart_us: float) -> int:
         """Processor time of an event beyond these clients. Where they do not decode, what the tagger's decode processes
-        took does not count either, but for what they take beyond decoding."""
-        beyond = (self.tagged.cpu_s - self.bare[kind][1]) * 1e6
-        if kind != DECODING:
-            beyond += max(0.0, self.apart_us - self.decode_us) - self.tagged.decode_s * 1e6
+        took does not count either, but for `apart_us`, what they take beyond decoding."""
+        beyond = (self.tagged.cpu_s - self.bare[kind].cpu_s) * 1e6
+        if not kind.startswith(DECODING):
+            beyond += apart_us - self.tagged.decode_s * 1e6
         return round(beyond)
 
 
 def _report(rounds: Sequence[Round], events: int, engine: FixedCost, photo: bytes) -> dict[str, Any]:
-    kinds = (PLAIN, LOOKING, DECODING)
     tagger_per_s = _median(1 / r.tagged.clock_s for r in rounds)
-    threads = sorted({name for r in rounds for name, spent in r.tagged.threads.items() if spent >= 1e-6})
     answer = engine.infer(np.empty((1, 1, 1, 3), np.uint8))
-    beyond = {kind: [r.beyond_us(kind) for r in rounds] for kind in kinds}
     return {
         "events_per_s": {
             "tagger": tagger_per_s,
-            **{kind: _median(1 / r.bare[kind][0] for r in rounds) for kind in kinds},
+            **{kind: _median(1 / r.bare[kind].clock_s for r in rounds) for kind in rounds[0].bare},
         },
-        "cpu_us_per_event": {
-            "tagger": _median(r.tagged.cpu_s * 1e6 for r in rounds),
-            **{kind: _median(r.bare[kind][1] * 1e6 for r in rounds) for kind in kinds},
-        },
-        "cpu_us_beyond": {kind: _median(found) for kind, found in beyond.items()},
-        "cpu_us_beyond_by_round": beyond,
-        "cpu_us_by_thread": {name: _median(r.tagged.threads.get(name, 0.0) * 1e6 for r in rounds) for name in threads},
+        **_figures(rounds),
         "cpu_us_decode": {
-            "in_the_tagger": _median(r.tagged.decode_s * 1e6 for r in rounds),
             "alone": _median(r.decode_us for r in rounds),
             "alone_in_a_decode_process": _median(r.apart_us for r in rounds),
         },
@@ -345,6 +341,23 @@ def _report(rounds: Sequence[Round], events: int, engine: FixedCost, photo: byte
         "load_1m": round(os.getloadavg()[0], 1),
         "machine": f"{os.cpu_count()} cores shared with both servers, {platform.machine()}, "
         f"Python {platform.python_version()}",
+    }
+
+
+def _figures(rounds: Sequence[Round]) -> dict[str, Any]:
+    """Processor time of an event, medians and by round."""
+    kinds = list(rounds[0].bare)
+    threads = sorted({name for r in rounds for name, spent in r.tagged.threads.items() if spent >= 1e-6})
+    apart_us = max(0.0, statistics.median(r.apart_us - r.decode_us for r in rounds))
+    beyond = {kind: [r.beyond_us(kind, apart_us) for r in rounds] for kind in kinds}
+    return {
+        "cpu_us": {
+            "tagger": _median(r.tagged.cpu_s * 1e6 for r in rounds),
+            **{kind: _median(r.bare[kind].cpu_s * 1e6 for r in rounds) for kind in kinds},
+        },
+        "cpu_us_beyond": {kind: _median(found) for kind, found in beyond.items()},
+        "cpu_us_beyond_by_round": beyond,
+        "cpu_us_by_thread": {name: _median(r.tagged.threads.get(name, 0.0) * 1e6 for r in rounds) for name in threads},
     }
 
 

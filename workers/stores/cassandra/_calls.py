@@ -39,7 +39,7 @@ class _Group:
 class _Request:
     """One request under way. Its methods are called by the driver's thread, once, and wait for nothing."""
 
-    __slots__ = ("_free", "_group", "ended", "error", "rows")
+    __slots__ = ("_free", "_group", "ended", "error", "future", "rows")
 
     def __init__(self, free: threading.Semaphore, group: _Group) -> None:
         self._free = free
@@ -47,6 +47,7 @@ class _Request:
         self.ended = False
         self.rows: list[Row] = []
         self.error: BaseException | None = None
+        self.future: Any = None  # the driver's
 
     def done(self, rows: Any) -> None:
         self.rows = list(rows) if rows else []
@@ -55,6 +56,12 @@ class _Request:
     def failed(self, error: BaseException) -> None:
         self.error = error
         self._end()
+
+    def forget(self) -> None:
+        """Let go of an ended request's future. It and its cancelled timer hold each other, with all that was sent, and
+        only the collector of cyclic garbage would find them: 36 objects and 55 µs an event of a tagger."""
+        self.future._timer = None  # there is no other way to it
+        self.future = None
 
     def _end(self) -> None:
         self.ended = True
@@ -107,6 +114,7 @@ class Calls:
         except BaseException:
             self._free.release()
             raise
+        request.future = response
         response.add_callbacks(request.done, request.failed)
         return request
 
@@ -115,6 +123,7 @@ class Calls:
             return request
         if not request.ended:
             return self._late(doing, "waiting for its answer")
+        request.forget()
         if request.error is None:
             return request.rows
         if not isinstance(request.error, DRIVER_ERRORS):

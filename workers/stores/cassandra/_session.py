@@ -108,7 +108,9 @@ def _options(settings: CassandraSettings, profile: ExecutionProfile) -> dict[str
     context = settings.tls_context()
     connect_s = _CONNECT_BUDGET_S / (2 * len(settings.servers))
     return {
-        "protocol_version": 5,  # Cassandra 4.0 and newer; asking for it saves the driver its search
+        # Asked for, it saves the driver its search. 5 has checksums of its own over what TCP and TLS check already, and
+        # the driver's are in Python: 40 µs of an event.
+        "protocol_version": 4,
         "compression": False,  # LZ4, the driver's default where it is there, took some 40 µs of an event
         "execution_profiles": {EXEC_PROFILE_DEFAULT: profile},
         "auth_provider": PlainTextAuthProvider(settings.user, settings.secret()) if settings.user else None,
