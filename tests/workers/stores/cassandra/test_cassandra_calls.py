@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from cassandra.cluster import ResponseFuture
+from cassandra.cluster import ResponseFuture  # type: ignore[import-untyped]
 
 from workers.stores.cassandra import CassandraStore
 
