@@ -4,8 +4,9 @@ A photo is a point in a space of few dimensions: a kind (mugs, say), a product o
 each a Gaussian step smaller than the one before, the last of varying length. Its hash says on which side of 256 random
 planes it lies, which is what a hash layer does to an embedding. Few dimensions make far photos differ in widely varying
 numbers of bits, the three steps make near ones near. `FITTED` was chosen so that distances of 5,000 hashes agree with
-those of 5,000 photos of three catalogues by demo-395f615c; `REAL` is what the committed bundle, demo-2804b5f8, makes of
-the same photos: 2.6 bits from them in the mean, 7 at most. The benchmark prints both.
+those of 5,000 photos of three catalogues by demo-395f615c; `REAL` is what demo-2804b5f8, a later bundle with a hash
+layer that was trained along, makes of the same photos: 2.6 bits from them in the mean, 7 at most. The benchmark prints
+both.
 """
 
 from __future__ import annotations

@@ -1,5 +1,9 @@
-"""Which hash layer goes into the bundle: the one trained with the network, ITQ, or a catalyzer fitted to spread the
-embeddings, whichever keeps more neighbours of validation photos."""
+"""Which hash layer goes into the bundle: a rotation of the leading axes, the one trained with the network, ITQ, or a
+catalyzer fitted to spread the embeddings.
+
+The last three follow the clusters of the products that they were shown and spend few bits between these, where products
+lie that come later: a rotation treats all directions alike (`docs/benchmarks/unseen.md`).
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,13 @@ from torch import nn
 
 from training.corpus import Corpus
 from training.evaluation.metrics import cosine_distance, hamming, recall
-from training.hashing import Floats, bit_statistics, itq, pack
+from training.hashing import AXES, Floats, bit_statistics, itq, pack, rotated_axes
 from training.model import BITS, EMBEDDING, Network
+from training.recipe import HashLayer
 from training.spread import fit_catalyzer
 from training.teacher import resized
 
-FIT_PHOTOS = 4000
+FIT_PHOTOS = 6000
 
 
 @torch.inference_mode()
@@ -32,22 +37,32 @@ def embed(network: Network, corpus: Corpus, numbers: NDArray[np.int64], size: in
     return torch.cat(parts).float().numpy()
 
 
-def choose_hash(network: Network, corpus: Corpus, size: int, seed: int = 0) -> dict[str, float | str]:
-    """Put the better layer into `network.catalyzer`; returns what was measured on the validation photos.
-
-    ITQ and the catalyzer are fitted to training photos. The judge is Recall@1 of validation photos → catalogue
-    pictures, averaged over the data sets that have both: products seen in training (their other photos) and, in the
-    studio, never seen ones.
-    """
-    rng = np.random.default_rng(seed)
+def hash_layers(network: Network, corpus: Corpus, size: int, seed: int = 0) -> tuple[dict[str, nn.Linear], Floats]:
+    """All layers by name, on the CPU but for the trained one, and the embeddings that they were fitted to: those of
+    training photos, as they are served. Too few of them, and there is the trained layer alone."""
     pool = np.concatenate(
         [first + s.index("train", False) for first, s in zip(corpus.starts, corpus.sets, strict=True)]
     )
-    fit = embed(network, corpus, rng.permutation(pool)[:FIT_PHOTOS], size)
+    chosen = np.random.default_rng(seed).permutation(pool)[:FIT_PHOTOS]
+    fit = embed(network, corpus, chosen, size)
     layers = {"trained": network.catalyzer}
     if len(fit) > 2 * BITS:
         layers["itq"] = _linear(*itq(fit, BITS))
         layers["catalyzer"] = fit_catalyzer(fit, BITS, seed=seed)
+        layers["rotation"] = _linear(*rotated_axes(fit, BITS, AXES, seed))
+    return layers, fit
+
+
+def choose_hash(
+    network: Network, corpus: Corpus, size: int, wanted: HashLayer = "best", seed: int = 0
+) -> dict[str, float | str]:
+    """Put a layer into `network.catalyzer`; returns what was measured on the validation photos.
+
+    It is the wanted one, or the trained one where that cannot be fitted. `best` is by Recall@1 of validation photos →
+    catalogue pictures, averaged over the data sets that have both: products seen in training (their other photos) and,
+    in the studio, never seen ones.
+    """
+    layers, fit = hash_layers(network, corpus, size, seed)
     facts: dict[str, float | str] = {}
     recalls: dict[str, list[float]] = {"float": [], **{name: [] for name in layers}}
     for photos, gallery, ids, gallery_ids in _validation(network, corpus, size):
@@ -56,7 +71,9 @@ def choose_hash(network: Network, corpus: Corpus, size: int, seed: int = 0) -> d
             codes, theirs = _codes(layer, photos), _codes(layer, gallery)
             recalls[name].append(recall(hamming(codes, theirs), ids, gallery_ids)["recall_at_1"])
     means = {name: float(np.mean(values)) if values else 0.0 for name, values in recalls.items()}
-    chosen = max(layers, key=lambda name: means[name])
+    chosen: str = wanted if wanted in layers else "trained"
+    if wanted == "best":
+        chosen = max(layers, key=lambda name: means[name])
     network.catalyzer = layers[chosen].to(network.embed.weight.device)
     facts["hash"] = chosen
     facts |= {f"validation_recall_at_1_{name}": round(value, 4) for name, value in means.items()}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -78,7 +79,7 @@ def export(
     """
     corpus = load_corpus(recipe, data, cache or run / "cache")
     network, saved = load_network(run / CHECKPOINT, recipe, corpus.sizes)
-    codec = choose_hash(network, corpus, recipe.size)
+    codec = choose_hash(network, corpus, recipe.size, recipe.hash)
     refitted = refit_heads(network, corpus, recipe, data)
     codec["heads fitted again"] = ", ".join(refitted) or "none"
     facts = Training(
@@ -133,11 +134,10 @@ def write_raw(
     arrays: dict[str, Any] = {"photos": photos, **run_torch(network, photos, outputs)}
     np.savez_compressed(folder / PARITY_FILE, **arrays)
     epoch = epoch_of(network, preprocess)
-    version = sha256_file(folder / MODEL_FILE)[:8]
     layer = facts.notes.get("hash", "trained")
     manifest = Manifest(
         name=recipe.name,
-        model_version=f"{recipe.name}-{version}",
+        model_version=version_of(recipe.name, sha256_file(folder / MODEL_FILE), declared),
         epoch=epoch,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         preprocess=preprocess,
@@ -242,9 +242,15 @@ def _calibrated(
         by_label = head.column != IMAGENET  # whose agreement is about the order of the labels
         precision = recipe.target_precision
         heads.append(calibrate_head(scored[head.id], head, precision, around, words, by_label=by_label))
-    calibrated = msgspec.structs.replace(manifest, heads=heads)
+    version = version_of(manifest.name, manifest.files[MODEL_FILE], heads)
+    calibrated = msgspec.structs.replace(manifest, heads=heads, model_version=version)
     write_manifest(part, calibrated)
     return calibrated
+
+
+def version_of(name: str, graph: str, heads: Sequence[Head]) -> str:
+    """What tells models apart in a store: of a graph, by its sha256, and of its heads' tables and thresholds."""
+    return f"{name}-{hashlib.sha256(graph.encode() + msgspec.json.encode(heads)).hexdigest()[:8]}"
 
 
 def _scored(corpus: Corpus, predicted: Mapping[str, Predicted], head: Head) -> list[Scored]:

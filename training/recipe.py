@@ -16,6 +16,7 @@ from training.loss_specs import LossSpec, MultiLabelArcFace, Spreading
 
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
+HashLayer = Literal["rotation", "trained", "itq", "catalyzer", "best"]
 Reader = Literal["csv", "studio", "folder", "webdataset", "aliproducts", "inshop", "sop", "products10k", "rp2k"]
 
 
@@ -144,7 +145,12 @@ class Weighting(Strict, frozen=True, kw_only=True):
 
 
 class Recipe(Strict, frozen=True, kw_only=True):
-    """A whole run. `device` `auto` is the GPU where there is one."""
+    """A whole run. `device` `auto` is the GPU where there is one.
+
+    `hash` is the layer that makes the bits (`training/catalyzer`): `rotation` keeps neighbours of products never seen
+    and loses some on those that were trained on; `trained` is the one that was trained along, best on these; `best` is
+    whichever finds most products of validation photos.
+    """
 
     name: StableId
     trunk: str = "efficientnet_lite0"
@@ -161,6 +167,7 @@ class Recipe(Strict, frozen=True, kw_only=True):
     distillation: Distillation = Distillation()
     augment: Augment = Augment()
     pooling: Literal["gem", "average"] = "gem"
+    hash: HashLayer = "rotation"
     schedule: Schedule
     device: Literal["auto", "cpu", "cuda"] = "auto"
     target_precision: Annotated[float, Meta(ge=0, le=1)] = 0.9

@@ -51,11 +51,20 @@ def device_name(device: str) -> str:
 def trained(recipe: Recipe, data: Path, work: Path, name: str, device: str) -> tuple[Network, Corpus]:
     """The network of a run `work/name`, trained now unless it has been, as it would be exported, and its data."""
     on = msgspec.structs.replace(recipe, device="cuda" if device.startswith("cuda") else "cpu")
-    out, cache = work / name, work / f"cache-{recipe.name}"
-    train(on, data, out, resume=True, cache=cache)
-    corpus = load_corpus(on, data, cache, torch.device(device))
-    network, _ = load_network(out / CHECKPOINT, on, corpus.sizes)
+    out = work / name
+    train(on, data, out, resume=True, cache=_cache(recipe, work))
+    return loaded(on, data, work, out / CHECKPOINT, device)
+
+
+def loaded(recipe: Recipe, data: Path, work: Path, checkpoint: Path, device: str) -> tuple[Network, Corpus]:
+    """The network of a finished run, as it would be exported, and its data."""
+    corpus = load_corpus(recipe, data, _cache(recipe, work), torch.device(device))
+    network, _ = load_network(checkpoint, recipe, corpus.sizes)
     return network.to(device), corpus
+
+
+def _cache(recipe: Recipe, work: Path) -> Path:
+    return work / f"cache-{recipe.name}"
 
 
 def frozen(trunk: str, device: str) -> Network:

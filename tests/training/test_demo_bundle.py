@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from engines.recognition import build_engine
-from schemas.manifest import load_manifest
+from schemas.manifest import load_manifest, sha256_file
 from schemas.taxonomy import MARKET, load_taxonomy
 from training.evaluation import evaluate
+from training.export import version_of
 
 BUNDLE = Path(__file__).parents[2] / "training" / "bundles" / "demo"
 DATA = os.environ.get("GROKNET_DATA", "")
@@ -32,6 +34,15 @@ def test_its_ids_are_the_taxonomys() -> None:
     for head in load_manifest(BUNDLE).heads:
         for label in head.labels:
             assert known[head.id][label.id] == label.value
+
+
+def test_its_version_tells_its_graph_and_its_calibration() -> None:
+    manifest = load_manifest(BUNDLE)
+    graph = sha256_file(BUNDLE / "model.onnx")
+    assert manifest.model_version == version_of("demo", graph, manifest.heads)
+    first, *rest = manifest.heads
+    other = [structs.replace(first, threshold=first.threshold / 2), *rest]
+    assert version_of("demo", graph, other) != manifest.model_version != version_of("demo", graph[::-1], manifest.heads)
 
 
 def test_every_head_is_calibrated() -> None:
