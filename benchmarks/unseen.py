@@ -65,7 +65,7 @@ def main() -> int:
     else:
         network, corpus = trained(recipe, arguments.data, arguments.work, "unseen", device)
     ours = _hits(network, corpus, recipe.size)
-    mine = f"hash: {recipe.hash}"
+    mine = f"hash: {recipe.hash_layer}"
     still = _hits(frozen(recipe.trunk, device), corpus, recipe.size, hashes=False)["feature"]
     out = np.array([int(i) % EVERY == 0 for i in column(corpus, numbers_of(corpus, "grocery", "test"), "product_id")])
     lines = []
@@ -80,7 +80,7 @@ def main() -> int:
             "81 catalogue pictures. Difference on the left-out ones, in points with the 95 % interval of a paired "
             "bootstrap.",
             table(("by", "left out", "trained on", "against the frozen trunk"), lines),
-            f"Against the float embedding the recipe's hash, `{recipe.hash}`, loses "
+            f"Against the float embedding the recipe's hash, `{recipe.hash_layer}`, loses "
             + ", ".join(f"{points:.1f} points ({part})" for part, points in lost.items())
             + ".",
         ]

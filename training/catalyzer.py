@@ -54,7 +54,7 @@ def hash_layers(network: Network, corpus: Corpus, size: int, seed: int = 0) -> t
 
 
 def choose_hash(
-    network: Network, corpus: Corpus, size: int, wanted: HashLayer = "best", seed: int = 0
+    network: Network, corpus: Corpus, size: int, wanted: HashLayer, seed: int = 0
 ) -> dict[str, float | str]:
     """Put a layer into `network.catalyzer`; returns what was measured on the validation photos.
 

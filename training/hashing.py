@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-AXES = 96  # that a rotation keeps: 64 lose more on the studio's products, 128 and more on groceries never seen
+AXES = 96  # that a rotation keeps: 128 to 256 find fewer groceries never seen (`docs/benchmarks/unseen.md`)
 
 
 def itq(embedding: Floats, bits: int, iterations: int = 50, seed: int = 0) -> tuple[Floats, Floats]:
@@ -32,8 +32,8 @@ def itq(embedding: Floats, bits: int, iterations: int = 50, seed: int = 0) -> tu
 
 
 def rotated_axes(embedding: Floats, bits: int, axes: int, seed: int = 0) -> tuple[Floats, Floats]:
-    """A random rotation of the `axes` principal axes into `bits` directions, axes ≤ bits: a tight frame, whose signs
-    keep angles as well as so many random bits can (Jégou et al. 2012, "Anti-sparse coding").
+    """A random rotation of the `axes` principal axes into `bits` directions, axes ≤ bits: a tight frame. Signs of
+    random directions differ with a chance of the angle between two photos over π (Charikar 2002).
 
     `embedding [n, d]` → weight `[bits, d]` and bias `[bits]`, as of `itq`.
     """

@@ -147,9 +147,9 @@ class Weighting(Strict, frozen=True, kw_only=True):
 class Recipe(Strict, frozen=True, kw_only=True):
     """A whole run. `device` `auto` is the GPU where there is one.
 
-    `hash` is the layer that makes the bits (`training/catalyzer`): `rotation` keeps neighbours of products never seen
-    and loses some on those that were trained on; `trained` is the one that was trained along, best on these; `best` is
-    whichever finds most products of validation photos.
+    `hash_layer` makes the bits (`training/catalyzer`): `rotation` keeps neighbours of products never seen and loses
+    some on those that were trained on; `trained` is the one that was trained along, as `metric.hash` weighs it, best
+    on these; `best` is whichever finds most products of validation photos.
     """
 
     name: StableId
@@ -167,7 +167,7 @@ class Recipe(Strict, frozen=True, kw_only=True):
     distillation: Distillation = Distillation()
     augment: Augment = Augment()
     pooling: Literal["gem", "average"] = "gem"
-    hash: HashLayer = "rotation"
+    hash_layer: HashLayer = "rotation"
     schedule: Schedule
     device: Literal["auto", "cpu", "cuda"] = "auto"
     target_precision: Annotated[float, Meta(ge=0, le=1)] = 0.9
