@@ -154,7 +154,7 @@ class Services:
 
     def pause(self, name: str) -> None:
         """SIGSTOP: it keeps its connections and answers nothing."""
-        self._process(name).suspend()
+        processes.pause(self._process(name))
 
     def resume(self, name: str) -> None:
         """SIGCONT."""
