@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.data import PhotoSet, load
-from training.labels import Targets, build_labels, product_ids
+from training.labels import Targets, build_labels, groups_of, product_ids
+from training.model import Groups
 from training.recipe import DataSet, Recipe
 from training.teacher import Teacher, no_teacher, teach
 
@@ -25,6 +26,7 @@ class Corpus:
     heads: list[Targets]
     products: NDArray[np.int64]
     teacher: Teacher
+    groups: Groups  # of heads with a finer one
     centre: Tensor  # mean of the teacher's feature: all positive, so that raw cosines are all near 1
     _members: dict[tuple[str, ...], NDArray[np.bool_]] = field(default_factory=dict, repr=False, compare=False)
     _placed: dict[tuple[int, torch.device], Tensor] = field(default_factory=dict, repr=False, compare=False)
@@ -95,9 +97,10 @@ def load_corpus(recipe: Recipe, data: Path, cache: Path, device: torch.device | 
         teacher = teach(sets, recipe.size, cache, recipe.teacher_trunk, device or torch.device("cpu"))
     else:
         teacher = no_teacher(sets)
-    corpus = Corpus(sets, build_labels(recipe, sets), product_ids(sets), teacher, torch.empty(0))
+    corpus = Corpus(sets, build_labels(recipe, sets), product_ids(sets), teacher, {}, torch.empty(0))
     mean = teacher.feature[corpus.learnt].mean(0, dtype=np.float64)
-    return replace(corpus, centre=torch.from_numpy(mean.astype(np.float32)))
+    groups = groups_of(corpus.heads, corpus.learnt)
+    return replace(corpus, groups=groups, centre=torch.from_numpy(mean.astype(np.float32)))
 
 
 def batches(recipe: Recipe, corpus: Corpus, start: int, rank: int = 0, ranks: int = 1) -> Iterator[NDArray[np.int64]]:

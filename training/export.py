@@ -79,6 +79,7 @@ def export(
     """
     corpus = load_corpus(recipe, data, cache or run / "cache")
     network, saved = load_network(run / CHECKPOINT, recipe, corpus.sizes)
+    network.groups = corpus.groups
     codec = choose_hash(network, corpus, recipe.size, recipe.hash_layer)
     refitted = refit_heads(network, corpus, recipe, data)
     codec["heads fitted again"] = ", ".join(refitted) or "none"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from schemas.errors import ConfigError
 from training.data import PhotoSet
@@ -63,6 +66,32 @@ def _targets(head: HeadSpec, sets: list[PhotoSet]) -> Targets:
     for i, labels in enumerate(carried):
         many[i, [place[v] for v in labels if v in place]] = True
     return Targets(head, values, many)
+
+
+def groups_of(heads: Sequence[Targets], learnt: NDArray[np.int64]) -> dict[str, tuple[str, Tensor]]:
+    """For every head with a `finer` one: that head's id and, over the training photos (numbers `learnt [n]`), the share
+    of each of its labels that carries each label of the head: `float [finer labels, labels]`.
+
+    Raises ConfigError where a finer label is never seen with a label of the head.
+    """
+    by_id, groups = {target.spec.id: target for target in heads}, {}
+    for target in heads:
+        if not target.spec.finer:
+            continue
+        finer = by_id[target.spec.finer]
+        fine, coarse = finer.targets[learnt], target.targets[learnt]
+        both = (fine >= 0) & (coarse >= 0)
+        counts = np.zeros((len(finer.values), len(target.values)))
+        np.add.at(counts, (fine[both], coarse[both]), 1)
+        total = counts.sum(1, keepdims=True)
+        if not total.all():
+            alone = finer.values[int(np.flatnonzero(total == 0)[0])]
+            raise ConfigError(
+                f"heads[{target.spec.id}].finer: no training photo of {finer.spec.id}'s {alone!r} has a label of it; "
+                "lower its min_images, or leave `finer` out"
+            )
+        groups[target.spec.id] = finer.spec.id, torch.from_numpy((counts / total).astype(np.float32))
+    return groups
 
 
 def _carried(head: HeadSpec, row: Row | None) -> frozenset[str]:

@@ -20,6 +20,11 @@ EMBEDDING = 400
 BITS = 256
 
 
+Groups = Mapping[str, tuple[str, Tensor]]
+"""By head whose labels are groups of another head's: that head's id, and which share of each of its labels belongs to
+each label of this one, `float [finer labels, labels]`, rows that sum to 1."""
+
+
 class GeM(nn.Module):
     """Generalised mean over the map, `(mean x^p)^(1/p)` with a learned p, always in float32 (FP16 overflows)."""
 
@@ -54,6 +59,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.dropout = dropout
+        self.groups: Groups = {}  # of the exported graph alone
         self.bfloat16_trunk = False  # the trunk, nine tenths of the work, in bfloat16; heads and embedding stay float32
         self.trunk = build_trunk(trunk, pretrained)
         self.pool = GeM() if pooling == "gem" else GeM(1.0, learnt=False)  # p = 1 is the average
@@ -89,23 +95,33 @@ class Network(nn.Module):
 
 
 class Served(nn.Module):
-    """The exported graph: `uint8 [n, h, w, 3]` → one probability array a head, embedding, packed hash."""
+    """The exported graph: `uint8 [n, h, w, 3]` → one probability array a head, embedding, packed hash.
+
+    Where a head has a finer one (`Network.groups`), its probability is the mean of its own and of what the finer one
+    says by the law of total probability, Σ P(label | finer label) · P(finer label): two looks at one question.
+    """
 
     weights: Tensor
 
-    def __init__(self, network: Network, multi_label: frozenset[str] = frozenset()) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
-        self.multi_label = multi_label
         self.register_buffer("weights", torch.tensor([128.0, 64, 32, 16, 8, 4, 2, 1]))
 
     def forward(self, photos: Tensor) -> tuple[Tensor, ...]:
         """Heads in declared order, then the embedding `float32 [n, 400]`, then the hash `uint8 [n, 32]`."""
         out = self.network(photos.permute(0, 3, 1, 2).float())
-        heads = [out.logits[head].float().softmax(1) for head in self.network.head_ids]
+        own = {head: out.logits[head].float().softmax(1) for head in self.network.head_ids}
+        heads = [self._with_finer(head, own) for head in self.network.head_ids]
         bits = (out.bits > 0).float().reshape(-1, BITS // 8, 8)
         packed = (bits * self.weights).sum(2).to(torch.uint8)
         return (*heads, out.embedding, packed)
+
+    def _with_finer(self, head: str, own: Mapping[str, Tensor]) -> Tensor:
+        if head not in self.network.groups:
+            return own[head]
+        finer, shares = self.network.groups[head]
+        return (own[head] + own[finer] @ shares) / 2
 
 
 def _key(head: str) -> str:

@@ -47,7 +47,8 @@ class HeadSpec(Strict, frozen=True, kw_only=True):
     """One head. `source` `column`: labels of `datasets`' column with at least `min_images` training photos, in a
     multi-label head several of them with `|` between; `queries`: words of titles; `imagenet`: the packaged
     classifier's classes, distilled from it; `partition`: the column's values dealt into `parts` by their digest, a deal
-    of its own for every id. `repeat` makes that many heads of one, `ID-00`, `ID-01` …"""
+    of its own for every id. `repeat` makes that many heads of one, `ID-00`, `ID-01` …
+    `finer` names a head whose labels are parts of this one's: its answer counts half in the exported graph."""
 
     id: StableId
     column: str
@@ -57,6 +58,7 @@ class HeadSpec(Strict, frozen=True, kw_only=True):
     min_images: Count = 1
     weight: Positive = 1.0
     parts: Annotated[int, Meta(ge=2)] = 4
+    finer: str = ""
     repeat: Annotated[int, Meta(ge=1, le=1000)] = 1
 
 
@@ -188,6 +190,7 @@ class Recipe(Strict, frozen=True, kw_only=True):
             raise ValueError("cache_size: must be at least size, or training never sees the detail it serves")
         if self.metric.contrastive and self.schedule.views < 2:
             raise ValueError("metric.contrastive: needs schedule.views = 2, or set it to 0")
+        self._check_finer()
         self._check_losses()
 
     @property
@@ -210,6 +213,17 @@ class Recipe(Strict, frozen=True, kw_only=True):
         """Whether anything is learnt from, or started at, the frozen packaged trunk."""
         distilled = any(head.source == "imagenet" for head in self.heads)
         return distilled or self.starts_from_teacher or self.metric.relational != 0
+
+    def _check_finer(self) -> None:
+        """Both heads of a pair have one label a photo, and the finer one is another head of the same photos."""
+        column = {head.id: head for head in self.heads if (head.kind, head.source) == ("softmax", "column")}
+        for head in self.heads:
+            other = column.get(head.finer)
+            if head.finer and (head.id not in column or other in (None, head) or other.datasets != head.datasets):
+                raise ValueError(
+                    f"heads[{head.id}].finer: {head.finer!r} is no other head of these data sets; both must be "
+                    'of kind "softmax" and source "column"'
+                )
 
     def _check_losses(self) -> None:
         """Ids are unique; what a loss or the weighting refers to is there."""

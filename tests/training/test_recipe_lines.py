@@ -109,6 +109,8 @@ def test_losses_and_repeated_heads(tmp_path: Path) -> None:
         ("negative = [0.1, 0.9]", "negative = [0.9, 0.1]", 51, "first margin"),
         ("negative = [0.1, 0.9]", "alpha = 0.5", 51, "alpha"),
         ('id = "query"', 'id = "shop.kind"', 20, "taken"),
+        ('column = "kind"', 'column = "kind"\nfiner = "query"', 22, "no other head"),
+        ('column = "kind"', 'column = "kind"\nfiner = "shop.kind"', 22, "no other head"),
         ('on = "hash"', 'on = "logits"', 56, "logits"),
         ('name = "circle"', 'name = "square"', 61, "square"),
         ('product = "product"', "", 39, "product column"),

@@ -203,8 +203,8 @@ def test_ranks_together_draw_the_batch_of_one(corpus: Corpus) -> None:
         assert sorted(both.tolist()) == sorted(next(whole).tolist())
 
 
-def _teacher(corpus: Corpus) -> tuple[Any, torch.Tensor]:
-    return corpus.teacher, corpus.centre
+def _teacher(corpus: Corpus) -> tuple[Any, Any, torch.Tensor]:
+    return corpus.teacher, corpus.groups, corpus.centre
 
 
 def test_two_processes_train_by_torchrun(corpus: Corpus, cache: Path, tmp_path: Path) -> None:
