@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.report import page, parser, table, training_options, versions, write_page
 from training.corpus import Corpus
-from training.hashing import itq, pack
+from training.hashing import AXES, itq, pack, rotated_axes
 from training.model import BITS, Network
 from training.recipe import Recipe, load_recipe
 from training.spread import fit_catalyzer
@@ -38,7 +38,7 @@ from training.trials import (
 )
 
 RECIPE = Path(__file__).parents[1] / "training" / "recipes" / "ablation.toml"
-FIT = 4000  # training photos that a hash layer is fitted to, as in an export
+FIT = 4000  # training photos that a hash layer is fitted to
 LOSSES = ("product.arcface", "query.arcface", "product.pairs")
 
 
@@ -152,10 +152,12 @@ def _hashes(network: Network, corpus: Corpus, size: int) -> dict[str, float]:
     ids = column(corpus, photos.numbers, "product"), column(corpus, gallery.numbers, "product")
     found = {"float, 400-d": found_first(photos, gallery, *ids)["embedding"]}
     turn = np.linalg.qr(np.random.default_rng(0).standard_normal((fit.shape[1], BITS)))[0].T.astype(np.float32)
+    frame, shift = rotated_axes(fit, BITS, AXES)
     weight, bias = itq(fit, BITS)
     layer = fit_catalyzer(fit, BITS)
     ways: dict[str, Callable[[Floats], NDArray[np.uint8]]] = {
         "signs of a random projection": lambda x: pack(x @ turn.T),
+        f"rotation of {AXES} leading axes": lambda x: pack(x @ frame.T + shift),
         "ITQ": lambda x: pack(x @ weight.T + bias),
         "catalyzer": lambda x: coded(layer, x),
     }

@@ -42,7 +42,8 @@ def alone(recipe: Recipe, head: HeadSpec) -> Recipe:
     """A network for one head: its data set with the same share, no other loss."""
     sets = [d for d in recipe.datasets if d.name in head.datasets]
     metric = Metric(arcface=0.0, contrastive=0.0, relational=0.0, hash=0.0)
-    return msgspec.structs.replace(recipe, datasets=sets, heads=[head], metric=metric)
+    single = msgspec.structs.replace(head, finer="")  # which is not here
+    return msgspec.structs.replace(recipe, datasets=sets, heads=[single], metric=metric)
 
 
 def photos_a_step(recipe: Recipe) -> int:

@@ -1,4 +1,5 @@
-"""What the vote, the re-ranking and the rule of kinds do: `python -m benchmarks.search_quality --data FOLDER`.
+"""What the vote, the re-ranking, the rule of kinds and the radius of duplicates do:
+`python -m benchmarks.search_quality --data FOLDER`.
 
 The shop's listings are the catalogue pictures of grocery products, or in-store photos of them; the queries are photos
 of the test split. Weights are chosen on photos of the validation split. Nothing here goes over HTTP: that the service
@@ -8,6 +9,7 @@ answers the same is tests/workers/search/test_catalogue.py's to prove.
 from __future__ import annotations
 
 import argparse
+import io
 import random
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -16,8 +18,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageEnhance, ImageOps
 
 from benchmarks.report import page, table, versions
+from engines.pixels import decode
 from engines.recognition import RecognitionEngine, build_engine
 from groknet.config import demo_bundle
 from schemas.manifest import Manifest
@@ -32,6 +36,8 @@ from workers.search.vote import RULE, Ballot, VoteRule, Voting
 WEIGHTS = (0.0, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0)
 SCALES = (4.0, 8.0, 12.0, 18.0, 27.0)
 KS = (1, 5, 10)
+BITS = 256
+RADII = (8, 12, 16, 24, 32)
 EVERY = 100_000
 KINDS = {"grocery": {"grocery"}, "fashion": {"fashion", "clothing"}, "clothing": {"fashion", "clothing"}}
 NOTE = """*own*: the best label of the head for that column. *neighbours*: the vote of the twenty nearest listings
@@ -174,6 +180,52 @@ def kinds(engine: RecognitionEngine, data: Path, cap: int) -> str:
     return f"## Kinds of product\n{about}\n\n{table(header, rows)}"
 
 
+def copies(photo: Image.Image) -> dict[str, bytes]:
+    """The photo as people pass it on, as JPEG of quality 40, or 90 where something else was done to it."""
+    width, height = photo.size
+    left, top = round(width * 0.05), round(height * 0.05)
+    made = {
+        "JPEG of quality 40": photo,
+        "half as large": photo.resize((width // 2, height // 2), Image.Resampling.LANCZOS),
+        "15 % lighter": ImageEnhance.Brightness(photo).enhance(1.15),
+        "5 % cut off each side": photo.crop((left, top, width - left, height - top)),
+        "mirrored": ImageOps.mirror(photo),
+    }
+    files = {}
+    for name, picture in made.items():
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=40 if picture is photo else 90)
+        files[name] = file.getvalue()
+    return files
+
+
+def near_duplicates(engine: RecognitionEngine, folder: Path, cap: int) -> str:
+    """How far copies of a photo lie from it, and photos of other products from each other."""
+    rows = [r for r in read_rows(folder) if not is_catalogue(r) and r["split"] == "test"]
+    photos = recognised(engine, folder, _some(rows, cap))
+    codes: dict[str, list[NDArray[np.uint8]]] = {}
+    for row in photos.rows:
+        with Image.open(folder / row["path"]) as picture:
+            made = copies(ImageOps.exif_transpose(picture).convert("RGB"))
+        pixels = np.stack([decode(one, engine.manifest.preprocess) for one in made.values()])
+        for name, code in zip(made, engine.infer(pixels).hash, strict=True):
+            codes.setdefault(name, []).append(code)
+    far = np.bitwise_count(photos.codes[:, None] ^ photos.codes[None]).sum(2, dtype=np.int64)
+    product = np.array([row["product"] for row in photos.rows])
+    same = product[:, None] == product[None]
+    bits = {name: np.bitwise_count(np.stack(c) ^ photos.codes).sum(1, dtype=np.int64) for name, c in codes.items()}
+    off = ~np.eye(len(far), dtype=bool)
+    others = {"nearest photo of its product": same & off, "nearest photo of another product": ~same}
+    for name, pairs in others.items():
+        bits[name] = np.where(pairs, far, BITS).min(1)
+    lines = [
+        [name, *(f"{np.quantile(d, q):.0f}" for q in (0.5, 0.9, 0.99)), *(f"{(d <= r).mean():.3f}" for r in RADII)]
+        for name, d in bits.items()
+    ]
+    header = ["from a photo to", "median bits", "90 %", "99 %", *(f"within {r}" for r in RADII)]
+    return f"## Near duplicates\n{len(photos.rows)} test photos of groceries.\n\n{table(header, lines)}"
+
+
 def _some(rows: Sequence[Row], cap: int) -> list[Row]:
     return list(rows) if len(rows) <= cap else random.Random(0).sample(list(rows), cap)
 
@@ -189,13 +241,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     engine = build_engine(options.bundle)
     parts: list[Callable[[], str]] = [
         lambda: vote_and_rerank(engine, options.data / "grocery", options.photos),
+        lambda: near_duplicates(engine, options.data / "grocery", options.photos),
         lambda: kinds(engine, options.data, options.photos),
     ]
     body = f"Bundle {engine.manifest.model_version}.\n\n" + "\n\n".join(part() for part in parts)
     engine.close()
     capped = f" --photos {options.photos}" if options.photos < EVERY else ""
     command = f"python -m benchmarks.search_quality --data DATA{capped}"
-    text = page("Search: vote, re-ranking, kinds", command, versions("numpy", "onnxruntime"), body)
+    text = page("Search: vote, re-ranking, duplicates, kinds", command, versions("numpy", "onnxruntime"), body)
     if options.page:
         options.page.write_text(text)
     sys.stdout.write(text)

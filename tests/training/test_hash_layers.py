@@ -50,14 +50,17 @@ def test_shares_of_different_bits_are_angles() -> None:
 
 
 class Photos:
-    """A data set of so many training photos, and no others."""
+    """A data set of so many training photos and, perhaps, validation photos and catalogue pictures of products."""
 
-    def __init__(self, count: int) -> None:
-        self.spec = SimpleNamespace(product="")
-        self._count = count
+    def __init__(self, count: int, products: int = 0) -> None:
+        self.spec = SimpleNamespace(product="product" if products else "")
+        self.rows = [{"product": str(i % max(products, 1))} for i in range(count + 2 * products)]
+        self._count, self._products = count, products
 
-    def index(self, split: str, _catalogue: bool) -> NDArray[np.int64]:
-        return np.arange(self._count if split == "train" else 0)
+    def index(self, split: str, catalogue: bool) -> NDArray[np.int64]:
+        if split == "val":
+            return np.arange(self._products) + self._count + (self._products if catalogue else 0)
+        return np.arange(0 if catalogue else self._count)
 
 
 @pytest.mark.parametrize(
@@ -82,3 +85,29 @@ def test_the_wanted_layer_is_chosen_where_it_can_be_fitted(
     network = SimpleNamespace(catalyzer=trained, embed=torch.nn.Linear(2, 2))
     assert catalyzer.choose_hash(network, corpus, 64, wanted)["hash"] == chosen  # type: ignore[arg-type]
     assert (network.catalyzer is trained) == (chosen == "trained")
+
+
+@pytest.mark.parametrize("blind", ["trained", "rotation"])
+def test_the_best_layer_finds_most_of_the_validation_photos(monkeypatch: pytest.MonkeyPatch, blind: str) -> None:
+    """Forty products, a photo of each close to its catalogue picture. A layer that gives every photo one code finds one
+    of them; whichever layer is not blind is taken."""
+    rng = np.random.default_rng(0)
+    pictures = rng.normal(size=(40, 400))
+    near = pictures + 0.3 * rng.normal(size=(40, 400))
+    rows = np.concatenate([rng.normal(size=(700 - 700 % 40, 400)), near, pictures]).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    photos = Photos(len(rows) - 80, 40)
+    seeing, blinded = torch.nn.Linear(400, BITS), torch.nn.Linear(400, BITS)
+    torch.nn.init.orthogonal_(seeing.weight)
+    torch.nn.init.zeros_(blinded.weight)
+    layers = {"trained": seeing, "rotation": seeing} | {blind: blinded}
+    monkeypatch.setattr(catalyzer, "embed", lambda _network, _corpus, numbers, _size: rows[numbers])
+    monkeypatch.setattr(catalyzer, "hash_layers", lambda *_: (layers, rows[:600]))
+    network = SimpleNamespace(catalyzer=None, embed=torch.nn.Linear(2, 2))
+    corpus = SimpleNamespace(starts=[0], sets=[photos])
+    facts = catalyzer.choose_hash(network, corpus, 64, "best")  # type: ignore[arg-type]
+    (expected,) = {"trained", "rotation"} - {blind}
+    assert facts["hash"] == expected
+    assert network.catalyzer is seeing
+    assert facts[f"validation_recall_at_1_{blind}"] == pytest.approx(1 / 40, abs=1e-4)
+    assert float(facts[f"validation_recall_at_1_{expected}"]) > 0.9

@@ -88,6 +88,12 @@ def test_a_network_of_its_own_sees_as_many_photos_of_its_data_set() -> None:
     assert (own.schedule, own.size, own.heads) == (whole.schedule, 96, [head])
 
 
+def test_a_network_of_its_own_has_no_finer_head() -> None:
+    whole = one_trunk.budget(load_recipe(one_trunk.RECIPE), 10, 96)
+    (coarse,) = one_trunk.alone(whole, next(h for h in whole.heads if h.id == "grocery.coarse")).heads
+    assert (coarse.id, coarse.finer) == ("grocery.coarse", "")
+
+
 def test_every_fifth_product_is_left_out_of_groceries_alone() -> None:
     recipe = unseen.without_products(load_recipe(unseen.RECIPE))
     assert {d.name: d.leave_out for d in recipe.datasets if d.leave_out} == {"grocery": "product_id"}
