@@ -18,6 +18,7 @@ import numpy as np
 from benchmarks.report import page, parser, table, training_options, versions, write_page
 from training.catalyzer import hash_layers
 from training.corpus import Corpus
+from training.evaluation.metrics import asymmetric, ranked_hits
 from training.model import Network
 from training.recipe import Recipe, load_recipe
 from training.trials import (
@@ -28,8 +29,10 @@ from training.trials import (
     device_of,
     found_first,
     frozen,
+    hash_logits,
     loaded,
     look,
+    numbered,
     numbers_of,
     paired_interval,
     trained,
@@ -106,6 +109,8 @@ def _hits(network: Network, corpus: Corpus, size: int, *, hashes: bool = True) -
     for name, layer in hash_layers(network, corpus, size)[0].items() if hashes else ():
         ours, theirs = (replace(one, code=coded(layer.cpu(), one.embedding)) for one in (photos, gallery))
         found[f"hash: {name}"] = found_first(ours, theirs, *ids)["hash"]
+        distance = asymmetric(hash_logits(layer, photos.embedding), theirs.code)
+        found[f"hash: {name}, of the catalogue alone"] = ranked_hits(distance, *numbered(*ids))[:, 0]
     return found
 
 

@@ -66,12 +66,12 @@ def export(
     *,
     taxonomy: Taxonomy | None = None,
     cache: Path | None = None,
-    command: str = "groknet train",
+    recipe_file: str = "RECIPE.toml",
 ) -> Manifest:
     """Make `bundle` from `run/checkpoint.pt`.
 
-    Validation photos choose the hash and fit the calibration; test photos are only measured, for the card. The bundle
-    appears whole or not at all, and the engine opened it (checksums, parity) before it does.
+    Validation photos choose the hash and fit the calibration; test photos are only measured, for the card, which names
+    `recipe_file`. The bundle appears whole or not at all, and the engine opened it (checksums, parity) before it does.
 
     Raises:
         ConfigError: the data do not fit the recipe.
@@ -85,7 +85,7 @@ def export(
     codec["heads fitted again"] = ", ".join(refitted) or "none"
     facts = Training(
         recipe=recipe.name,
-        command=command,
+        command=_command(recipe_file, taught=bool(saved.get("tutor"))),
         photos={s.spec.name: len(s.index("train", False)) + len(s.index("train", True)) for s in corpus.sets},
         seconds=round(saved["seconds"], 1),
         hardware=saved.get("hardware", "unknown"),
@@ -120,6 +120,13 @@ def export(
     shutil.rmtree(bundle, ignore_errors=True)
     part.rename(bundle)
     return manifest
+
+
+def _command(recipe_file: str, *, taught: bool) -> str:
+    """What makes such a bundle, its tutor included."""
+    train = f"groknet train {recipe_file} --data DATA --out"
+    runs = f"{train} TUTOR --as-tutor && {train} RUN --tutor TUTOR" if taught else f"{train} RUN"
+    return f"{runs} && groknet export RUN --out BUNDLE"
 
 
 def write_raw(

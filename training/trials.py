@@ -73,10 +73,15 @@ def frozen(trunk: str, device: str) -> Network:
 
 
 @torch.inference_mode()
+def hash_logits(layer: nn.Module, embedding: Floats) -> Floats:
+    """What a hash layer on the CPU makes of embeddings `[n, 400]`, `[n, 256]`: the bits are its signs."""
+    logits: Floats = layer(torch.from_numpy(embedding)).numpy()
+    return logits
+
+
 def coded(layer: nn.Module, embedding: Floats) -> NDArray[np.uint8]:
-    """Packed codes `[n, 32]` that a hash layer on the CPU makes of embeddings `[n, 400]`."""
-    logits: torch.Tensor = layer(torch.from_numpy(embedding))
-    return pack(logits.numpy())
+    """Packed codes `[n, 32]` of the same."""
+    return pack(hash_logits(layer, embedding))
 
 
 @torch.inference_mode()
@@ -113,14 +118,20 @@ def head_hits(seen: Seen, corpus: Corpus) -> dict[str, Hits]:
 
 def found_first(photos: Seen, gallery: Seen, ids: NDArray[np.str_], gallery_ids: NDArray[np.str_]) -> dict[str, Hits]:
     """By code (`feature`, `embedding`, `hash`): whether a photo's nearest picture is of its own product."""
-    known = {name: i for i, name in enumerate(np.unique(gallery_ids))}
-    mine, theirs = (np.array([known.get(str(one), -1) for one in some]) for some in (ids, gallery_ids))
+    mine, theirs = numbered(ids, gallery_ids)
     distances = {
         "feature": cosine_distance(unit(photos.feature), unit(gallery.feature)),
         "embedding": cosine_distance(photos.embedding, gallery.embedding),
         "hash": hamming(photos.code, gallery.code),
     }
     return {name: ranked_hits(distance, mine, theirs)[:, 0] for name, distance in distances.items()}
+
+
+def numbered(ids: NDArray[np.str_], gallery_ids: NDArray[np.str_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Both as numbers, −1 for what the gallery lacks."""
+    known = {name: i for i, name in enumerate(np.unique(gallery_ids))}
+    mine, theirs = (np.array([known.get(str(one), -1) for one in some], np.int64) for some in (ids, gallery_ids))
+    return mine, theirs
 
 
 def unit(x: Floats) -> Floats:

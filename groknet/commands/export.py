@@ -62,7 +62,6 @@ def export(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     loaded = load_recipe(recipe)
     name = f"{loaded.name}.toml" if recipe.parent == run else recipe.name
-    command = f"groknet train {name} --data DATA --out RUN && groknet export RUN --out BUNDLE"
     manifest = write_bundle(
         loaded.as_tutor() if known and known.tutor else loaded,
         data,
@@ -70,7 +69,7 @@ def export(
         out,
         taxonomy=load_taxonomy(taxonomy) if taxonomy else None,
         cache=cache,
-        command=command,
+        recipe_file=name,
     )
     if json:
         json_line({"bundle": str(out), "model_version": manifest.model_version, "epoch": manifest.epoch})

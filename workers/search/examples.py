@@ -86,7 +86,7 @@ DUPLICATES: dict[str, Any] = {
     "listing_id": "shop/mug-16",
     "image_ids": ["front", "side"],
     "epoch": "0a1b2c3d4e5f",
-    "radius": 12,
+    "radius": 24,
     "duplicates": [_NEIGHBOUR],
     "complete": True,
     "stale": False,
