@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
 
 from schemas.errors import ConfigError
+from training import export
+from training.corpus import load_corpus
 from training.graph import deployable, run_torch, write_graph
 from training.labels import Targets, groups_of
 from training.model import Network
 from training.recipe import HeadSpec
+from training.state import CHECKPOINT, new_state
 
 COARSE = HeadSpec(id="coarse", column="coarse", datasets=["shop"], finer="product")
 FINE = HeadSpec(id="product", column="product", datasets=["shop"])
@@ -59,3 +65,50 @@ def test_the_graph_gives_the_mean_of_both_answers(tmp_path: Path) -> None:
     session = ort.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
     for name, value in zip(names, session.run(names, {"photos": photos}), strict=True):
         assert np.abs(value.astype(np.float64) - told[name].astype(np.float64)).max() < 1e-4, name
+
+
+def _helpers() -> Any:
+    spec = importlib.util.spec_from_file_location("tiny_training", Path(__file__).with_name("tiny.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class _Enough(Exception):
+    """The export went as far as this test looks."""
+
+
+@pytest.mark.parametrize("tutor", ["", "efficientnet_lite2"])
+def test_an_export_serves_the_groups_and_says_how_it_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tutor: str
+) -> None:
+    heads = [
+        HeadSpec(id="studio.category", column="category", datasets=["studio"], finer="studio.product"),
+        HeadSpec(id="studio.product", column="product", datasets=["studio"]),
+    ]
+    recipe = msgspec.structs.replace(_helpers().tiny_recipe(), heads=heads)
+    corpus = load_corpus(recipe, tmp_path, tmp_path / "cache")
+    state = new_state(recipe, corpus)
+    state.taught_by = tutor
+    state.save(tmp_path / CHECKPOINT)
+    seen: dict[str, Any] = {}
+
+    def graph(_recipe: object, network: Network, *_: object, facts: Any, **__: object) -> None:
+        seen.update(groups=network.groups, command=facts.command)
+        raise _Enough
+
+    monkeypatch.setattr(export, "choose_hash", lambda *_: {})
+    monkeypatch.setattr(export, "write_raw", graph)
+    with pytest.raises(_Enough):
+        export.export(recipe, tmp_path, tmp_path, tmp_path / "bundle", cache=tmp_path / "cache", recipe_file="r.toml")
+    finer, shares = seen["groups"]["studio.category"]
+    products, categories = (target.values for target in reversed(corpus.heads))
+    rows = {row["product"]: row["category"] for row in corpus.sets[0].rows}
+    assert finer == "studio.product"
+    assert [categories[int(row.argmax())] for row in shares] == [rows[product] for product in products]
+    last = "groknet train r.toml --data DATA --out RUN"
+    if tutor:
+        last = f"groknet train r.toml --data DATA --out TUTOR --as-tutor && {last} --tutor TUTOR"
+    assert seen["command"] == f"{last} && groknet export RUN --out BUNDLE"
