@@ -16,9 +16,10 @@ import msgspec
 import numpy as np
 
 from benchmarks.report import page, parser, table, training_options, versions, write_page
+from engines.recognition import asymmetric
 from training.catalyzer import hash_layers
 from training.corpus import Corpus
-from training.evaluation.metrics import asymmetric, ranked_hits
+from training.evaluation.metrics import ranked_hits
 from training.model import Network
 from training.recipe import Recipe, load_recipe
 from training.trials import (

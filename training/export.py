@@ -14,8 +14,10 @@ import msgspec
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from torch import nn
 
 from engines.recognition import HeadPredictions, build_engine
+from engines.recognition.hash_layer import BIAS, WEIGHT
 from schemas.errors import BundleRefused
 from schemas.manifest import (
     CARD_FILE,
@@ -140,6 +142,9 @@ def write_raw(
     write_graph(network, folder / MODEL_FILE, recipe.size, outputs)
     photos = parity_photos(recipe.size)
     arrays: dict[str, Any] = {"photos": photos, **run_torch(network, photos, outputs)}
+    if isinstance(network.catalyzer, nn.Linear):  # of two layers it cannot be told from the embedding so simply
+        weight, bias = (p.detach().numpy().astype(np.float16) for p in network.catalyzer.parameters())
+        arrays |= {WEIGHT: weight, BIAS: bias}  # rounded to half they are already
     np.savez_compressed(folder / PARITY_FILE, **arrays)
     epoch = epoch_of(network, preprocess)
     layer = facts.notes.get("hash", "trained")

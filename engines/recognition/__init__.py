@@ -9,6 +9,7 @@ imported by `build_engine` alone; decoding is `engines/pixels`', and nothing her
 from engines.recognition.bundle import Bundle, load_bundle
 from engines.recognition.calibration import Calibrator
 from engines.recognition.engine import BACKENDS, RecognitionEngine, build_engine
+from engines.recognition.hash_layer import asymmetric
 from engines.recognition.predictions import HeadPredictions, Predictions
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "HeadPredictions",
     "Predictions",
     "RecognitionEngine",
+    "asymmetric",
     "build_engine",
     "load_bundle",
 ]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from engines.recognition.bundle import Bundle, load_bundle
 from engines.recognition.calibration import Calibrator
 from engines.recognition.gate import judge
+from engines.recognition.hash_layer import read_hash_layer
 from engines.recognition.parity import check_parity
 from engines.recognition.predictions import HeadPredictions, Predictions
 from engines.recognition.tops import INDICES, VALUES, widen
@@ -160,6 +161,7 @@ class _Engine:
         self._backend: Backend | None = backend
         self._max_batch = max_batch
         manifest = bundle.manifest
+        self._layer = read_hash_layer(bundle)
         self._heads = [(head, Calibrator(head, manifest.top_k)) for head in manifest.heads]
 
     @property
@@ -197,7 +199,8 @@ class _Engine:
             finite = finite and bool(np.isfinite(raw).all())
         if not finite:
             raise Invalid("engine", "non_finite", "the network gave not-a-number for a photo; leave that photo out")
-        return Predictions(heads, embedding, outputs[manifest.hash.output].astype(np.uint8, copy=False))
+        codes = outputs[manifest.hash.output].astype(np.uint8, copy=False)
+        return Predictions(heads, embedding, codes, self._layer)
 
     def close(self) -> None:
         if self._backend is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from engines.recognition.hash_layer import HashLayer
 from schemas import predictions as stored
 from schemas.manifest import Manifest
 
@@ -37,11 +38,13 @@ class Predictions:
         heads: by head id.
         embedding: float32 [n, manifest.embedding.dim], L2-normalised.
         hash: uint8 [n, 32], most significant bit first.
+        layer: what made the hash of the embedding, where that is known.
     """
 
     heads: dict[str, HeadPredictions]
     embedding: npt.NDArray[np.float32]
     hash: npt.NDArray[np.uint8]
+    layer: HashLayer | None = None
 
     def __len__(self) -> int:
         return len(self.hash)
@@ -60,7 +63,7 @@ class Predictions:
             for head in parts[0].heads
         }
         embedding = np.concatenate([part.embedding for part in parts])
-        return Predictions(heads, embedding, np.concatenate([part.hash for part in parts]))
+        return Predictions(heads, embedding, np.concatenate([part.hash for part in parts]), parts[0].layer)
 
     def row(self, i: int, manifest: Manifest) -> stored.Predictions:
         """Row i in the store's form: head id → label ids with probabilities, best first.
@@ -95,6 +98,10 @@ class Predictions:
             for i, row in enumerate(found):
                 row[head.id] = made[i * top : (i + 1) * top]
         return found
+
+    def margins(self, i: int) -> npt.NDArray[np.float32] | None:
+        """How sure row i is of each of its bits, float32 [bits]; None where the hash's layer is not known."""
+        return None if self.layer is None else self.layer.margins(self.embedding[i : i + 1])[0]
 
     def hash_hex(self, i: int) -> str:
         """The hash of row i as it travels: 64 lower-case hex digits."""

@@ -63,17 +63,6 @@ def test_hamming_counts_bits() -> None:
     assert metrics.hamming(a, b).tolist() == twin
 
 
-def test_asymmetric_distance_adds_up_the_query_s_logits() -> None:
-    rng = np.random.default_rng(2)
-    logits = rng.normal(size=(4, 16)).astype(np.float32)
-    codes = rng.integers(0, 256, (5, 2), np.uint8)
-    for query, row in zip(logits, metrics.asymmetric(logits, codes), strict=True):
-        for code, distance in zip(codes, row, strict=True):
-            bits = np.unpackbits(code)
-            expected = sum(abs(float(v)) for v, bit in zip(query, bits, strict=True) if (v > 0) != bool(bit))
-            assert distance == pytest.approx(expected, abs=1e-5)
-
-
 def test_recall_against_sorting() -> None:
     rng = np.random.default_rng(2)
     distance = rng.permutation(30 * 12).reshape(30, 12)  # no ties

@@ -58,9 +58,9 @@ def evaluate(
         "outside"}`, see `scoring.figures`. `outside` counts photos whose labels the head does not have: they are left
         out of its score. Where nothing is left, `n` is 0 and the figures are None.
         `queries`: the same for heads that learned from words of titles, which are no column; with `map`.
-        `retrieval`: `float` and `hash` → `{"n", "recall_at_1", "recall_at_5", "recall_at_10", "map"}`, and `bits`:
-        recall by the first so many bits of the hash. Both are empty without catalogue pictures and photos of their
-        products.
+        `retrieval`: `float`, `hash` and `fine` (see `scoring.retrieval`) → `{"n", "recall_at_1", "recall_at_5",
+        "recall_at_10", "map"}`, and `bits`: recall by the first so many bits of the hash. Both are empty without
+        catalogue pictures and photos of their products.
     """
     found = measure(
         bundle, data, split, columns=columns, reader=reader, backend=backend, threads=threads, progress=progress

@@ -91,15 +91,6 @@ def hamming(queries: NDArray[np.uint8], gallery: NDArray[np.uint8]) -> NDArray[n
     return np.stack(rows)
 
 
-def asymmetric(queries: NDArray[np.float32], gallery: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Distances `[q, g]` of hash logits `[q, bits]` from packed codes: Σ |logit| over the bits whose signs differ, so
-    that a bit the query is unsure of counts little (Gordo, Perronnin, Gong & Lazebnik, "Asymmetric distances for
-    binary embeddings", 2014)."""
-    signs = np.unpackbits(gallery, axis=1).astype(np.float32) * 2 - 1
-    distance: NDArray[np.float32] = (np.abs(queries).sum(1, keepdims=True) - queries @ signs.T) / 2
-    return distance
-
-
 def cosine_distance(queries: NDArray[np.float32], gallery: NDArray[np.float32]) -> NDArray[np.float32]:
     """1 − cosine of unit rows, `[q, g]`."""
     return (1.0 - queries @ gallery.T).astype(np.float32)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.recognition import HeadPredictions
+from engines.recognition import HeadPredictions, asymmetric
 from schemas.manifest import Head
 from training.evaluation import metrics
 from training.evaluation.folder import Predicted
@@ -136,6 +136,7 @@ class Neighbours:
     catalogue_ids: NDArray[np.int64]
     by_float: NDArray[np.float32]
     by_hash: NDArray[np.int32]
+    by_fine: NDArray[np.float32] | None
 
 
 def neighbours(predicted: Predicted, identity: str = IDENTITY) -> Neighbours | None:
@@ -146,7 +147,8 @@ def neighbours(predicted: Predicted, identity: str = IDENTITY) -> Neighbours | N
     photos = ~np.array([is_catalogue(row) for row in predicted.rows]) & np.isin(numbers, numbers[catalogue])
     if not photos.any():
         return None
-    codes, vectors = predicted.predictions.hash, predicted.predictions.embedding
+    said = predicted.predictions
+    codes, vectors, layer = said.hash, said.embedding, said.layer
     return Neighbours(
         np.flatnonzero(photos),
         np.flatnonzero(catalogue),
@@ -154,12 +156,16 @@ def neighbours(predicted: Predicted, identity: str = IDENTITY) -> Neighbours | N
         numbers[catalogue],
         metrics.cosine_distance(vectors[photos], vectors[catalogue]),
         metrics.hamming(codes[photos], codes[catalogue]),
+        None if layer is None else asymmetric(layer.margins(vectors[photos]), codes[catalogue]),
     )
 
 
 def retrieval(found: Neighbours) -> dict[str, dict[str, float]]:
-    """`float` and `hash`: Recall@1/5/10 and mean average precision."""
+    """`float`, `hash` and `fine`, the catalogue's hashes by the photo's bits before they were rounded, where the bundle
+    tells them: Recall@1/5/10 and mean average precision."""
     distances = {"float": found.by_float, "hash": found.by_hash}
+    if found.by_fine is not None:
+        distances["fine"] = found.by_fine
     ids = (found.photo_ids, found.catalogue_ids)
     return {
         name: {

@@ -52,6 +52,7 @@ class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     Asked by listing, `listing_id` and `image_ids` say whose photos were compared, `hash` is the first one's, and the
     predictions are the stored ones. `categories`: the vote, best first; empty where it is off or nobody votes.
+    `distance` counts bits, while the order of a photo's neighbours is finer, by its bits before they were rounded.
     `reranked`: the order is that of the re-ranking, distances stay what they are.
     """
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from engines.recognition import asymmetric
 from schemas.manifest import Manifest
 from schemas.predictions import RemovalMarker, StoredListing
 from workers.indexer.recent import Recent
@@ -93,6 +95,19 @@ class Finder:
             if not isinstance(listing, RemovalMarker) and _passes(listing, wanted.only):
                 found.append(Found(photo, listing))
         return found
+
+    def refined(self, margins: NDArray[np.float32], found: Sequence[Found]) -> list[Found]:
+        """In the order of their distance from a photo whose bits are not rounded; a listing whose hash the store does
+        not know stays where its bits put it."""
+        codes = {place: code for place, one in enumerate(found) if (code := self._code(one)) is not None}
+        refined = list(found)
+        if codes:
+            packed = np.frombuffer(b"".join(codes.values()), np.uint8).reshape(len(codes), -1)
+            order = np.argsort(asymmetric(margins[None], packed)[0], kind="stable")
+            coded = [found[place] for place in codes]
+            for place, i in zip(codes, order, strict=True):
+                refined[place] = coded[i]
+        return refined
 
     def reranked(self, hashes: Sequence[str], found: Sequence[Found]) -> list[Found]:
         """In the order of k-reciprocal re-ranking; a listing whose hash the store does not know stays at the end."""

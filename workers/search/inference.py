@@ -27,10 +27,12 @@ _STOPPING = "the search service is stopping; ask again"
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """What the engine says of one photo; `hash` is 64 hex digits."""
+    """What the engine says of one photo; `hash` is 64 hex digits, `margins` float32 [bits] how sure it is of each bit,
+    where the bundle tells."""
 
     predictions: stored.Predictions
     hash: str
+    margins: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,4 +140,4 @@ class Inference:
                 item.answer.set_exception(error)
             raise
         for i, item in enumerate(items):
-            item.answer.set_result(Recognised(found.row(i, self.manifest), found.hash_hex(i)))
+            item.answer.set_result(Recognised(found.row(i, self.manifest), found.hash_hex(i), found.margins(i)))

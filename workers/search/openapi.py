@@ -63,6 +63,7 @@ def _search(settings: SearchSettings) -> Document:
             parts.box(),
             *parts.filters(),
             parts.flag("vote", "Vote for the category: own prediction and the 20 nearest listings", settings.vote),
+            parts.flag("fine", "Of a photo: order by its bits before they were rounded", settings.fine),
             parts.flag("rerank", "Order by k-reciprocal neighbours instead of by distance", settings.rerank),
         ],
         "requestBody": {

@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,7 +28,7 @@ from workers.search.uploads import photo_problem, read_photo
 from workers.search.vote import Ballot, Voting
 
 _MAX_JSON = 4_096  # bytes of a body that names a listing and a photo
-RERANKED = 50  # listings that are re-ranked, the nearest; the paper's k1 of 20 needs some around them
+RERANKED = 50  # listings that are ordered anew, the nearest; the k1 of 20 of re-ranking needs some around them
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class _Asked:
     only: Filters
     vote: bool
     rerank: bool
+    fine: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class _Seen:
 
     hashes: list[str]
     predictions: Predictions
+    margins: NDArray[np.float32] | None = None
     listing_id: str | None = None
     image_ids: list[str] = field(default_factory=list)
 
@@ -71,7 +75,8 @@ class PhotoHandlers:
             data = await read_photo(request, self._settings.max_upload_bytes, self._settings.upload_timeout_s)
             async with self._service.in_time():
                 recognised = await self._recognise(data, asked.box)
-                seen = _Seen([recognised.hash], recognised.predictions)
+                margins = recognised.margins if asked.fine and not asked.rerank else None
+                seen = _Seen([recognised.hash], recognised.predictions, margins)
                 found = await self._find(seen, asked)
         return self._answer(asked, seen, found, began)
 
@@ -106,6 +111,7 @@ class PhotoHandlers:
             only=params.filters(request),
             vote=params.flag(request, "vote", settings.vote),
             rerank=params.flag(request, "rerank", settings.rerank),
+            fine=params.flag(request, "fine", settings.fine),
         )
 
     async def _recognise(self, data: bytes, box: Box | None) -> Recognised:
@@ -129,20 +135,24 @@ class PhotoHandlers:
             looked = await self._service.looked(listing_id, image_id)
             rows = {row.image_id: row.predictions for row in looked.stored.images}
             predictions = looked.stored.summary.predictions if image_id is None else rows[image_id]
-            seen = _Seen(looked.hashes, predictions, listing_id, looked.image_ids)
+            seen = _Seen(looked.hashes, predictions, None, listing_id, looked.image_ids)
             found = await self._find(seen, asked)
         return self._answer(asked, seen, found, began)
 
     async def _find(self, seen: _Seen, asked: _Asked) -> list[Found]:
-        """Enough listings to answer, to vote and to re-rank."""
-        count = max(asked.k, vote.VOTERS if asked.vote else 0, RERANKED if asked.rerank else 0)
+        """Enough listings to answer, to vote and to order anew."""
+        anew = asked.rerank or seen.margins is not None
+        count = max(asked.k, vote.VOTERS if asked.vote else 0, RERANKED if anew else 0)
         wanted = Wanted(count, seen.listing_id, asked.only)
         with metrics.SEARCH_SECONDS.labels("find").time():
             return await self._service.read(lambda: self._service.finder.find(seen.hashes, wanted))
 
     def _answer(self, asked: _Asked, seen: _Seen, found: Sequence[Found], began: float) -> Response:
         service = self._service
-        ordered = service.ordered(seen.hashes, found, asked.k, reranked=asked.rerank)
+        if seen.margins is None:
+            ordered = service.ordered(seen.hashes, found, asked.k, reranked=asked.rerank)
+        else:
+            ordered = service.finder.refined(seen.margins, found)[: asked.k]
         categories = self._vote(seen.predictions, found) if asked.vote and not asked.only.categories else []
         took_s = time.perf_counter() - began
         metrics.SEARCH_SECONDS.labels("total").observe(took_s)

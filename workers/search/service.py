@@ -107,7 +107,7 @@ class Service:
         return Looked(stored, [row.image_id for row in rows], [row.hash for row in rows])
 
     def ordered(self, hashes: Sequence[str], found: Sequence[Found], k: int, *, reranked: bool) -> list[Found]:
-        """The k to answer with."""
+        """The k to answer with, for stored photos."""
         return (self.finder.reranked(hashes, found) if reranked else list(found))[:k]
 
 

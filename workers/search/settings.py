@@ -44,6 +44,9 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     vote: bool = True
     """Categories by vote where the request does not say (`vote=`); on, since where no head knows the shop's categories
     the neighbours are all there is. Beside a head that knows them it is right as often, within chance."""
+    fine: bool = True
+    """Order by the photo's bits as they are, not rounded, where the request does not say (`fine=`), among the 50
+    listings whose rounded bits are nearest; on, since it finds more products first."""
     rerank: bool = False
     """k-reciprocal re-ranking where the request does not say (`rerank=`); off, since it finds fewer products first."""
     duplicate_radius: Annotated[int, Meta(ge=0, le=256)] = 24

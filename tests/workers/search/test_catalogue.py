@@ -37,7 +37,7 @@ def listed(made: Rig, data: Path, catalogue: Sequence[Row]) -> dict[str, str]:
     return products
 
 
-def over_http(home: Path, data: Path) -> dict[str, float]:
+def over_http(home: Path, data: Path, fine: str) -> dict[str, float]:
     """Recall among the first of KS listings that the service answers with, over all test photos."""
     rows = select(read_rows(data), "test")
     catalogue = [row for row in rows if is_catalogue(row)]
@@ -47,7 +47,7 @@ def over_http(home: Path, data: Path) -> dict[str, float]:
         products = listed(made, data, catalogue)
 
         def hits(row: Row) -> list[bool]:
-            status, answer = made.search((data / row["path"]).read_bytes(), f"?k={KS[-1]}&vote=false")
+            status, answer = made.search((data / row["path"]).read_bytes(), f"?k={KS[-1]}&vote=false&fine={fine}")
             assert status == 200, answer
             found = [products[n["listing_id"]] for n in answer["neighbours"]]
             return [row["product"] in found[:k] for k in KS]
@@ -58,10 +58,11 @@ def over_http(home: Path, data: Path) -> dict[str, float]:
 
 
 def check(home: Path, data: Path) -> None:
-    offline = evaluate(BUNDLE, data)["retrieval"]["hash"]
-    served = over_http(home, data)
-    assert {k: round(v, 3) for k, v in served.items()} == {k: round(offline[k], 3) for k in served}
-    assert 0.2 < served["recall_at_1"] < 1, "neither all nor nothing: the figures can tell a difference"
+    offline = evaluate(BUNDLE, data)["retrieval"]
+    for order, fine in (("hash", "false"), ("fine", "true")):
+        served = over_http(home / order, data, fine)
+        assert {k: round(v, 3) for k, v in served.items()} == {k: round(offline[order][k], 3) for k in served}, order
+        assert 0.2 < served["recall_at_1"] < 1, "neither all nor nothing: the figures can tell a difference"
 
 
 @pytest.mark.timeout(300)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 import training
-from tests.workers.search.rig import rig
+from engines.pixels import decode
+from tests.workers.search.rig import HTTP, Rig, rig
 from training.studio import DEMO_IDENTITIES, make_product, render
 
 BUNDLE = Path(training.__file__).parent / "bundles" / "demo"
@@ -40,3 +43,42 @@ def test_a_listed_photo_is_found_and_named_in_words(tmp_path):
                 assert all(0 <= p["probability"] <= 1 for p in best)
         heads = [head.id for head in made.engine.manifest.heads]
         assert sorted(answer["predictions"]) == sorted(heads)
+
+
+def _by_hand(made: Rig, data: bytes) -> list[str]:
+    """All listings, by what the photo's bits add up to where a listing's differ, bit for bit."""
+    said = made.engine.infer(decode(data, made.engine.manifest.preprocess)[None])
+    margins = said.margins(0)
+    assert margins is not None
+    distances = []
+    for (listing_id, _), code in made.hashes.items():
+        bits = f"{int(code, 16):0256b}"
+        apart = sum(abs(float(m)) for m, bit in zip(margins, bits, strict=True) if (m > 0) != (bit == "1"))
+        distances.append((apart, listing_id))
+    return [listing_id for _, listing_id in sorted(distances)]
+
+
+@pytest.mark.timeout(120)
+def test_a_photo_orders_by_its_bits_before_they_were_rounded(tmp_path):
+    """The default, and off by `fine=false` and for a stored listing, whose bits are rounded."""
+    with rig(tmp_path, BUNDLE) as made:
+        for identity in list(DEMO_IDENTITIES)[: 2 * PRODUCTS]:
+            made.add(f"studio/{identity}", {"front": _shot(identity, 0)})
+        made.indexed(2 * PRODUCTS)
+        differs = 0
+        for identity in list(DEMO_IDENTITIES)[:PRODUCTS]:
+            data = _shot(identity, 1)
+            fine = made.search(data, f"?k={2 * PRODUCTS}")[1]["neighbours"]
+            plain = made.search(data, f"?k={2 * PRODUCTS}&fine=false")[1]["neighbours"]
+            assert [n["listing_id"] for n in fine] == _by_hand(made, data)
+            assert [n["distance"] for n in plain] == sorted(n["distance"] for n in plain)
+            assert sorted(fine, key=lambda n: n["listing_id"]) == sorted(plain, key=lambda n: n["listing_id"])
+            assert made.search(data, "?k=3")[1]["neighbours"] == fine[:3]
+            differs += fine != plain
+        assert differs, "the two orders are the same one: nothing was shown"
+        body = json.dumps({"listing_id": f"studio/{next(iter(DEMO_IDENTITIES))}"}).encode()
+        answer = HTTP.request(
+            "POST", made.server.url + "/v1/search", body=body, headers={"content-type": "application/json"}
+        )
+        found = json.loads(answer.data)["neighbours"]
+        assert [n["distance"] for n in found] == sorted(n["distance"] for n in found)

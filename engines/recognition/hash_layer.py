@@ -1,0 +1,59 @@
+"""The linear layer behind the hash: how sure a photo is of each of its bits.
+
+A packed hash keeps signs alone. Who has the embedding still can compare it with packed hashes as it is, not rounded:
+bits that were nearly the other way count little (Gordo, Perronnin, Gong & Lazebnik, "Asymmetric distances for binary
+embeddings", 2014).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.recognition.bundle import Bundle
+from schemas.errors import BundleRefused
+
+WEIGHT, BIAS = "hash.weight", "hash.bias"  # arrays of the parity file, where the hash is one linear layer's signs
+
+
+@dataclass(frozen=True, eq=False)
+class HashLayer:
+    """`weight` float32 [bits, dim] and `bias` float32 [bits]: bit = weight · embedding + bias > 0."""
+
+    weight: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+
+    def margins(self, embedding: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Of embeddings [n, dim], signed distances from each bit's border: float32 [n, bits]."""
+        return (embedding @ self.weight.T + self.bias).astype(np.float32)
+
+
+def read_hash_layer(bundle: Bundle) -> HashLayer | None:
+    """The bundle's hash layer; None where it has none: the hash is made otherwise, or it was exported before.
+
+    Raises BundleRefused where the layer does not give the parity photos' hashes.
+    """
+    weight, bias = (bundle.expected.get(name) for name in (WEIGHT, BIAS))
+    if weight is None or bias is None:
+        return None
+    manifest = bundle.manifest
+    shape = (manifest.hash.bits, manifest.embedding.dim)
+    if weight.shape != shape or bias.shape != shape[:1]:
+        found = f"{list(weight.shape)} and {list(bias.shape)}"
+        raise BundleRefused(f"{manifest.parity.file}: {WEIGHT} and {BIAS} are {found}, not {list(shape)}; export again")
+    layer = HashLayer(weight.astype(np.float32), bias.astype(np.float32))
+    embedding = bundle.expected[manifest.embedding.output].astype(np.float32)
+    codes = np.packbits(layer.margins(embedding) > 0, axis=1)
+    flips = np.bitwise_count(codes ^ bundle.expected[manifest.hash.output].astype(np.uint8)).sum(1)
+    if flips.max() > manifest.parity.hash_bits:
+        raise BundleRefused(f"{manifest.parity.file}: {WEIGHT} is not the layer that made its hashes; export again")
+    return layer
+
+
+def asymmetric(margins: npt.NDArray[np.float32], codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Distances [q, g] of margins [q, bits] from packed codes uint8 [g, bits / 8]: Σ |margin| over bits that differ."""
+    signs = np.unpackbits(codes, axis=1).astype(np.float32) * 2 - 1
+    distance: npt.NDArray[np.float32] = (np.abs(margins).sum(1, keepdims=True) - margins @ signs.T) / 2
+    return distance

@@ -1,0 +1,57 @@
+"""The layer behind the hash: margins whose signs are the bits, and distances from packed hashes by them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import training
+from engines.recognition import asymmetric, build_engine, load_bundle
+from engines.recognition.hash_layer import BIAS, WEIGHT, read_hash_layer
+from schemas.errors import BundleRefused
+
+BUNDLE = Path(training.__file__).parent / "bundles" / "demo"
+
+
+def test_margins_are_of_the_bits_that_the_engine_gives() -> None:
+    engine = build_engine(BUNDLE, threads=1)
+    said = engine.infer(load_bundle(BUNDLE).photos)
+    margins = np.stack([said.margins(i) for i in range(len(said))])
+    assert margins.shape == (len(said), 256)
+    assert np.array_equal(np.packbits(margins > 0, axis=1), said.hash)
+    engine.close()
+
+
+def test_a_bundle_may_have_none() -> None:
+    bundle = load_bundle(BUNDLE)
+    without = {name: array for name, array in bundle.expected.items() if name not in {WEIGHT, BIAS}}
+    assert read_hash_layer(replace(bundle, expected=without)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (WEIGHT, lambda x: np.roll(x, 1, axis=0), "not the layer that made its hashes"),
+        (BIAS, lambda x: x + 1, "not the layer that made its hashes"),
+        (WEIGHT, lambda x: x[:, 1:], r"are \[256, 399\]"),
+        (BIAS, lambda x: x[1:], r"and \[255\]"),
+    ],
+)
+def test_another_layer_is_refused(name: str, change, message: str) -> None:
+    bundle = load_bundle(BUNDLE)
+    with pytest.raises(BundleRefused, match=message):
+        read_hash_layer(replace(bundle, expected={**bundle.expected, name: change(bundle.expected[name])}))
+
+
+def test_asymmetric_distance_adds_up_the_margins_that_differ() -> None:
+    rng = np.random.default_rng(2)
+    margins = rng.normal(size=(4, 16)).astype(np.float32)
+    codes = rng.integers(0, 256, (5, 2), np.uint8)
+    for query, row in zip(margins, asymmetric(margins, codes), strict=True):
+        for code, distance in zip(codes, row, strict=True):
+            bits = np.unpackbits(code)
+            expected = sum(abs(float(v)) for v, bit in zip(query, bits, strict=True) if (v > 0) != bool(bit))
+            assert distance == pytest.approx(expected, abs=1e-5)
