@@ -22,7 +22,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from benchmarks.report import page, table, versions
 from engines.pixels import decode
-from engines.recognition import RecognitionEngine, build_engine
+from engines.recognition import RecognitionEngine, asymmetric, build_engine
 from groknet.config import demo_bundle
 from schemas.manifest import Manifest
 from schemas.predictions import Predictions
@@ -39,6 +39,8 @@ KS = (1, 5, 10)
 BITS = 256
 RADII = (8, 12, 16, 24, 32)
 EVERY = 100_000
+FINE, K_RECIPROCAL = "fine (the service's)", "k-reciprocal"
+ORDERS = ("by distance", FINE, K_RECIPROCAL)
 KINDS = {"grocery": {"grocery"}, "fashion": {"fashion", "clothing"}, "clothing": {"fashion", "clothing"}}
 NOTE = """*own*: the best label of the head for that column. *neighbours*: the vote of the twenty nearest listings
 alone. *vote*: both, as the service counts them. Listings carry the column's text as their category. A hundredth is
@@ -52,13 +54,15 @@ class Photos:
     rows: list[Row]
     predictions: list[Predictions]
     codes: NDArray[np.uint8]
+    margins: list[NDArray[np.float32] | None]
 
 
 def recognised(engine: RecognitionEngine, folder: Path, rows: Sequence[Row]) -> Photos:
     """All of the rows through the engine."""
     found = predict(engine, folder, rows)
     said = [found.predictions.row(i, engine.manifest) for i in range(len(found.rows))]
-    return Photos(found.rows, said, found.predictions.hash)
+    margins = [found.predictions.margins(i) for i in range(len(found.rows))]
+    return Photos(found.rows, said, found.predictions.hash, margins)
 
 
 def nearest(query: NDArray[np.uint8], listings: Photos, count: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
@@ -68,12 +72,14 @@ def nearest(query: NDArray[np.uint8], listings: Photos, count: int) -> tuple[NDA
     return order, distance[order]
 
 
-def recall(queries: Photos, listings: Photos, *, reranked: bool) -> dict[int, float]:
-    """Share of queries with their product among the first k listings."""
+def recall(queries: Photos, listings: Photos, name: str) -> dict[int, float]:
+    """Share of queries with their product among the first k listings, in one of ORDERS."""
     hits = dict.fromkeys(KS, 0)
-    for row, code in zip(queries.rows, queries.codes, strict=True):
+    for row, code, margins in zip(queries.rows, queries.codes, queries.margins, strict=True):
         order, _ = nearest(code, listings, RERANKED)
-        if reranked:
+        if name == FINE and margins is not None:
+            order = order[np.argsort(asymmetric(margins[None], listings.codes[order])[0], kind="stable")]
+        if name == K_RECIPROCAL:
             distances = rerank.hamming(np.concatenate([code[None], listings.codes[order]]))
             order = order[np.argsort(rerank.k_reciprocal(distances), kind="stable")]
         for k in KS:
@@ -140,8 +146,8 @@ def vote_and_rerank(engine: RecognitionEngine, folder: Path, cap: int) -> str:
             alone = own(photos["test"], f"grocery.{column}", column, manifest)
             near = VoteRule(own_weight=0.0, scale_bits=RULE.scale_bits)
             votes.append([shop, len(listings.rows), column, f"{alone:.3f}", share(near), share(RULE), share(best)])
-        for name, on in (("by distance", False), ("k-reciprocal", True)):
-            found = recall(photos["test"], listings, reranked=on)
+        for name in ORDERS:
+            found = recall(photos["test"], listings, name)
             ranks.append([shop, len(listings.rows), name, *(f"{found[k]:.3f}" for k in KS)])
     chosen = f"own weight {best.own_weight:g}, scale {best.scale_bits:g} bits"
     ours = f"own weight {RULE.own_weight:g}, scale {RULE.scale_bits:g} bits"
