@@ -111,7 +111,7 @@ def _hits(network: Network, corpus: Corpus, size: int, *, hashes: bool = True) -
         ours, theirs = (replace(one, code=coded(layer.cpu(), one.embedding)) for one in (photos, gallery))
         found[f"hash: {name}"] = found_first(ours, theirs, *ids)["hash"]
         distance = asymmetric(hash_logits(layer, photos.embedding), theirs.code)
-        found[f"hash: {name}, of the catalogue alone"] = ranked_hits(distance, *numbered(*ids))[:, 0]
+        found[f"hash: {name}, photo not rounded"] = ranked_hits(distance, *numbered(*ids))[:, 0]
     return found
 
 

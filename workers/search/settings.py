@@ -46,7 +46,7 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     the neighbours are all there is. Beside a head that knows them it is right as often, within chance."""
     fine: bool = True
     """Order by the photo's bits as they are, not rounded, where the request does not say (`fine=`), among the 50
-    listings whose rounded bits are nearest; on, since it finds more products first."""
+    listings whose rounded bits are nearest; on, since of catalogue pictures it finds more first (.850 for .831)."""
     rerank: bool = False
     """k-reciprocal re-ranking where the request does not say (`rerank=`); off, since it finds fewer products first."""
     duplicate_radius: Annotated[int, Meta(ge=0, le=256)] = 24
