@@ -316,6 +316,7 @@ def test_public_names() -> None:
         "HeadPredictions",
         "Predictions",
         "RecognitionEngine",
+        "asymmetric",
         "build_engine",
         "load_bundle",
     ]
