@@ -26,7 +26,7 @@ class HashLayer:
     bias: npt.NDArray[np.float32]
 
     def margins(self, embedding: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Of embeddings [n, dim], signed distances from each bit's border: float32 [n, bits]."""
+        """Of embeddings [n, dim], float32 [n, bits]: weight · embedding + bias, whose sign is the bit."""
         return (embedding @ self.weight.T + self.bias).astype(np.float32)
 
 

@@ -50,9 +50,9 @@ class _Seen:
 
     hashes: list[str]
     predictions: Predictions
-    margins: NDArray[np.float32] | None = None
     listing_id: str | None = None
     image_ids: list[str] = field(default_factory=list)
+    margins: NDArray[np.float32] | None = None
 
 
 class PhotoHandlers:
@@ -75,8 +75,8 @@ class PhotoHandlers:
             data = await read_photo(request, self._settings.max_upload_bytes, self._settings.upload_timeout_s)
             async with self._service.in_time():
                 recognised = await self._recognise(data, asked.box)
-                margins = recognised.margins if asked.fine and not asked.rerank else None
-                seen = _Seen([recognised.hash], recognised.predictions, margins)
+                margins = recognised.margins if asked.fine else None
+                seen = _Seen([recognised.hash], recognised.predictions, margins=margins)
                 found = await self._find(seen, asked)
         return self._answer(asked, seen, found, began)
 
@@ -135,7 +135,7 @@ class PhotoHandlers:
             looked = await self._service.looked(listing_id, image_id)
             rows = {row.image_id: row.predictions for row in looked.stored.images}
             predictions = looked.stored.summary.predictions if image_id is None else rows[image_id]
-            seen = _Seen(looked.hashes, predictions, None, listing_id, looked.image_ids)
+            seen = _Seen(looked.hashes, predictions, listing_id, looked.image_ids)
             found = await self._find(seen, asked)
         return self._answer(asked, seen, found, began)
 
@@ -149,10 +149,7 @@ class PhotoHandlers:
 
     def _answer(self, asked: _Asked, seen: _Seen, found: Sequence[Found], began: float) -> Response:
         service = self._service
-        if seen.margins is None:
-            ordered = service.ordered(seen.hashes, found, asked.k, reranked=asked.rerank)
-        else:
-            ordered = service.finder.refined(seen.margins, found)[: asked.k]
+        ordered = service.ordered(seen.hashes, found, asked.k, reranked=asked.rerank, margins=seen.margins)
         categories = self._vote(seen.predictions, found) if asked.vote and not asked.only.categories else []
         took_s = time.perf_counter() - began
         metrics.SEARCH_SECONDS.labels("total").observe(took_s)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 from starlette.responses import Response
 
 from schemas.errors import Reject
@@ -106,9 +108,19 @@ class Service:
             raise Problem(404, "no-such-photo", f"image_id: {what}; see its listing for those there are")
         return Looked(stored, [row.image_id for row in rows], [row.hash for row in rows])
 
-    def ordered(self, hashes: Sequence[str], found: Sequence[Found], k: int, *, reranked: bool) -> list[Found]:
-        """The k to answer with, for stored photos."""
-        return (self.finder.reranked(hashes, found) if reranked else list(found))[:k]
+    def ordered(
+        self,
+        hashes: Sequence[str],
+        found: Sequence[Found],
+        k: int,
+        *,
+        reranked: bool,
+        margins: NDArray[np.float32] | None = None,
+    ) -> list[Found]:
+        """The k to answer with: re-ranked, else by how sure the photo is of its bits, else as they were found."""
+        if reranked:
+            return self.finder.reranked(hashes, found)[:k]
+        return (list(found) if margins is None else self.finder.refined(margins, found))[:k]
 
 
 def answered(answer: msgspec.Struct) -> Response:
