@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 import torch
 
 from schemas.errors import ConfigError
+from tests.training import tiny
 from training import export
 from training.corpus import load_corpus
 from training.graph import deployable, run_torch, write_graph
@@ -67,15 +67,6 @@ def test_the_graph_gives_the_mean_of_both_answers(tmp_path: Path) -> None:
         assert np.abs(value.astype(np.float64) - told[name].astype(np.float64)).max() < 1e-4, name
 
 
-def _helpers() -> Any:
-    spec = importlib.util.spec_from_file_location("tiny_training", Path(__file__).with_name("tiny.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 class _Enough(Exception):
     """The export went as far as this test looks."""
 
@@ -88,7 +79,7 @@ def test_an_export_serves_the_groups_and_says_how_it_was_made(
         HeadSpec(id="studio.category", column="category", datasets=["studio"], finer="studio.product"),
         HeadSpec(id="studio.product", column="product", datasets=["studio"]),
     ]
-    recipe = msgspec.structs.replace(_helpers().tiny_recipe(), heads=heads)
+    recipe = msgspec.structs.replace(tiny.tiny_recipe(), heads=heads)
     corpus = load_corpus(recipe, tmp_path, tmp_path / "cache")
     state = new_state(recipe, corpus)
     state.taught_by = tutor

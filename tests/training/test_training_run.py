@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +13,7 @@ from engines.recognition import build_engine
 from schemas.errors import ConfigError
 from schemas.manifest import Manifest, load_manifest
 from schemas.taxonomy import Taxonomy
+from tests.training import tiny
 from training.corpus import batches, load_corpus
 from training.evaluation import evaluate
 from training.export import words_of
@@ -24,18 +23,6 @@ from training.queries import query_words
 from training.start import PENALTY, fit_head
 from training.studio import TEST_IDENTITIES, write_dataset
 from training.train import State, new_state, train_step
-
-
-def _helpers() -> Any:
-    spec = importlib.util.spec_from_file_location("tiny_training", Path(__file__).with_name("tiny.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny = _helpers()
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +39,7 @@ def test_the_bundle_opens_and_answers(made: tuple[Path, Manifest]) -> None:
     assert found.hash.shape == (3, 32)
     assert np.linalg.norm(found.embedding, axis=1) == pytest.approx(np.ones(3), abs=1e-4)
     assert set(found.heads) == {"studio.category", "studio.colour", "object", "query"}
+    assert np.array_equal(np.packbits(np.stack([found.margins(i) for i in range(3)]) > 0, axis=1), found.hash)
     assert load_manifest(bundle) == manifest
 
 
@@ -93,7 +81,7 @@ def test_evaluate_gives_the_promised_form(made: tuple[Path, Manifest], shop: Pat
     assert found["photos"] == {"listed": 18, "read": 18, "missing": 0, "unreadable": 0}
     for figures in found["heads"].values():
         assert {"n", "top1", "top5", "macro", "ece", "outside"} <= set(figures)
-    for by in ("float", "hash"):
+    for by in ("float", "hash", "fine"):
         assert {"n", "recall_at_1", "recall_at_5", "recall_at_10", "map"} == set(found["retrieval"][by])
         assert found["retrieval"][by]["n"] == 12
         assert found["retrieval"][by]["recall_at_10"] == 1  # 6 pictures in all
