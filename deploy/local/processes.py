@@ -77,7 +77,7 @@ def started_at(process: psutil.Process) -> str:
 
 def pause(process: psutil.Process, timeout_s: float = 10.0) -> None:
     """SIGSTOP, and wait until the system shows it stopped: a process that waits for its turn on a busy core takes
-    the signal only then (199 times of 200 it was still shown as running).
+    the signal only then (beside four busy loops on two cores 199 times of 200 it was still shown as running).
 
     Raises TimeoutError where it does not stop.
     """

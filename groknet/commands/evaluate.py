@@ -38,9 +38,9 @@ def evaluate(
 
     --json writes {"photos": {"listed", "read", "missing", "unreadable"}, "heads": {column: {"n", "top1", "top5",
     "macro", "ece", "ece_floor", "offered", "precision", "outside"}}, "queries": the same of words of titles, with
-    "map", "retrieval": {"float"|"hash": {"n", "recall_at_1", "recall_at_5", "recall_at_10", "map"}}, "bits": recall
-    by the first bits of the hash}. Labels that a head does not have are counted ("outside") and left out; a figure
-    without photos is null.
+    "map", "retrieval": {"float"|"hash"|"fine": {"n", "recall_at_1", "recall_at_5", "recall_at_10", "map"}}, "bits":
+    recall by the first bits of the hash}. "fine" is by the photo's bits before they were rounded. Labels that a head
+    does not have are counted ("outside") and left out; a figure without photos is null.
 
     --html makes one file that needs nothing beside it. It shows photos of the data: mind who may see them.
     """
