@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ import psutil  # type: ignore[import-untyped]
 
 _MARK = "-Dgroknet.service="
 _children: dict[int, subprocess.Popen[bytes]] = {}  # so that what this process has started is reaped by it
+_children_lock = threading.Lock()  # servers are started and stopped by several threads at once
 
 
 def mark(home: Path, name: str) -> str:
@@ -40,13 +42,16 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], output: Path) 
             cwd=output.parent,
             start_new_session=True,
         )
-    _children[child.pid] = child
+    with _children_lock:
+        _children[child.pid] = child
     return child.pid
 
 
 def find(home: Path) -> dict[str, psutil.Process]:
     """The live servers of a home by name."""
-    for child in _children.values():
+    with _children_lock:
+        children = list(_children.values())
+    for child in children:
         child.poll()
     found = {}
     for process in psutil.process_iter(["cmdline"]):
@@ -118,7 +123,8 @@ def wait(process: psutil.Process, timeout_s: float) -> bool:
     try:
         if child is not None:
             child.wait(timeout_s)
-            del _children[process.pid]
+            with _children_lock:
+                _children.pop(process.pid, None)  # two may wait for it
         else:
             process.wait(timeout_s)
     except (psutil.TimeoutExpired, subprocess.TimeoutExpired):

@@ -153,8 +153,13 @@ class Services:
         processes.kill(self._process(name))
 
     def pause(self, name: str) -> None:
-        """SIGSTOP: it keeps its connections and answers nothing."""
-        processes.pause(self._process(name))
+        """SIGSTOP: it keeps its connections and answers nothing. Raises ServicesError where it does not stop."""
+        try:
+            processes.pause(self._process(name))
+        except (TimeoutError, psutil.NoSuchProcess) as error:
+            raise ServicesError(
+                f"{name} cannot be paused: {error}; look at it with `groknet services status`"
+            ) from None
 
     def resume(self, name: str) -> None:
         """SIGCONT."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from tests.faults.oracle import Verdict
 
 _SHOWN = 5
+_PLACES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,13 @@ class Outcome:
         counts = f"{self.lost} lost, {self.wrong} wrong, {self.extra} extra"
         line = f"seed {self.seed}: {self.seconds:.1f} s, {counts} ({', '.join(self.faults)})"
         return "\n  ".join([line, *self.findings, *([self.error] if self.error else [])])
+
+
+def words(error: Exception) -> str:
+    """What it says, and the last places it went through: a schedule is not easily made to fail the same way again."""
+    places = traceback.extract_tb(error.__traceback__)[-_PLACES:]
+    where = ", ".join(f"{Path(place.filename).name}:{place.lineno} {place.name}" for place in places)
+    return f"{type(error).__name__}: {error} ({where})"
 
 
 def keep_outcome(file: Path | None, outcome: Outcome) -> None:

@@ -27,7 +27,7 @@ from deploy.local import Services
 from engines.recognition import build_engine
 from tests.faults import servers
 from tests.faults.oracle import Truth, Verdict
-from tests.faults.outcome import Outcome, keep_outcome, read_outcomes, summary
+from tests.faults.outcome import Outcome, keep_outcome, read_outcomes, summary, words
 from tests.faults.schedule import Schedule
 from tests.faults.town import Town
 from tests.faults.workload import studio_jpegs
@@ -72,11 +72,11 @@ class Harness:
             if not verdict.clean or town.schedules >= SCHEDULES_A_TOWN:
                 self._leave_town()
         except Exception as why:
-            error = _words(why)
+            error = words(why)
             try:
                 self._leave_town()
             except Exception as then:
-                error += f"; leaving: {_words(then)}"
+                error += f"; leaving: {words(then)}"
         return Outcome.of(seed, verdict, schedule.steps, time.monotonic() - began, error)
 
     def _in_town(self) -> Town:
@@ -92,10 +92,6 @@ class Harness:
         if town is not None:
             self._services.up()
             town.close()
-
-
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
 
 
 def run(seeds: Sequence[int], listings: int, faults: int, bundle: Path, hear: Callable[[Outcome], None]) -> None:
