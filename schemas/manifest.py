@@ -118,7 +118,8 @@ class Hash(Strict, frozen=True, kw_only=True):
 
 
 class Parity(Strict, frozen=True, kw_only=True):
-    """The parity file: array `photos` uint8 [n, h, w, 3] and one array per graph output under its name.
+    """The parity file: array `photos` uint8 [n, h, w, 3] and one array per graph output under its name. Where the hash
+    is one linear layer's signs, `hash.weight` [bits, dim] and `hash.bias` [bits] besides: weight · embedding + bias.
 
     Probabilities and embedding may differ by these absolute tolerances, the hash by `hash_bits` bits a photo.
     """

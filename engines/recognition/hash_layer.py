@@ -33,12 +33,14 @@ class HashLayer:
 def read_hash_layer(bundle: Bundle) -> HashLayer | None:
     """The bundle's hash layer; None where it has none: the hash is made otherwise, or it was exported before.
 
-    Raises BundleRefused where the layer does not give the parity photos' hashes.
+    Raises BundleRefused where half of it is missing, or it does not give the parity photos' hashes.
     """
     weight, bias = (bundle.expected.get(name) for name in (WEIGHT, BIAS))
-    if weight is None or bias is None:
+    if weight is None and bias is None:
         return None
     manifest = bundle.manifest
+    if weight is None or bias is None:
+        raise BundleRefused(f"{manifest.parity.file}: {WEIGHT} and {BIAS} come together, one is missing; export again")
     shape = (manifest.hash.bits, manifest.embedding.dim)
     if weight.shape != shape or bias.shape != shape[:1]:
         found = f"{list(weight.shape)} and {list(bias.shape)}"

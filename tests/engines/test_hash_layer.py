@@ -31,6 +31,14 @@ def test_a_bundle_may_have_none() -> None:
     assert read_hash_layer(replace(bundle, expected=without)) is None
 
 
+@pytest.mark.parametrize("name", [WEIGHT, BIAS])
+def test_half_of_one_is_refused(name: str) -> None:
+    bundle = load_bundle(BUNDLE)
+    half = {key: array for key, array in bundle.expected.items() if key != name}
+    with pytest.raises(BundleRefused, match=r"hash\.weight and hash\.bias come together"):
+        read_hash_layer(replace(bundle, expected=half))
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
