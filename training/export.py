@@ -69,16 +69,19 @@ def export(
     taxonomy: Taxonomy | None = None,
     cache: Path | None = None,
     recipe_file: str = "RECIPE.toml",
+    as_tutor: bool = False,
 ) -> Manifest:
     """Make `bundle` from `run/checkpoint.pt`.
 
     Validation photos choose the hash and fit the calibration; test photos are only measured, for the card, which names
-    `recipe_file`. The bundle appears whole or not at all, and the engine opened it (checksums, parity) before it does.
+    `recipe_file`. `as_tutor`: the run is that of the recipe's tutor. The bundle appears whole or not at all, and the
+    engine opened it (checksums, parity) before it does.
 
     Raises:
         ConfigError: the data do not fit the recipe.
         BundleRefused: the graph does not compute what torch does.
     """
+    recipe = recipe.as_tutor() if as_tutor else recipe
     corpus = load_corpus(recipe, data, cache or run / "cache")
     network, saved = load_network(run / CHECKPOINT, recipe, corpus.sizes)
     network.groups = corpus.groups
@@ -87,7 +90,7 @@ def export(
     codec["heads fitted again"] = ", ".join(refitted) or "none"
     facts = Training(
         recipe=recipe.name,
-        command=_command(recipe_file, taught=bool(saved.get("tutor"))),
+        command=_command(recipe_file, as_tutor=as_tutor, taught=bool(saved.get("tutor"))),
         photos={s.spec.name: len(s.index("train", False)) + len(s.index("train", True)) for s in corpus.sets},
         seconds=round(saved["seconds"], 1),
         hardware=saved.get("hardware", "unknown"),
@@ -124,10 +127,13 @@ def export(
     return manifest
 
 
-def _command(recipe_file: str, *, taught: bool) -> str:
+def _command(recipe_file: str, *, as_tutor: bool, taught: bool) -> str:
     """What makes such a bundle, its tutor included."""
     train = f"groknet train {recipe_file} --data DATA --out"
-    runs = f"{train} TUTOR --as-tutor && {train} RUN --tutor TUTOR" if taught else f"{train} RUN"
+    tutor = f"{train} TUTOR --as-tutor"
+    if as_tutor:
+        return f"{tutor} && groknet export TUTOR --out BUNDLE"
+    runs = f"{tutor} && {train} RUN --tutor TUTOR" if taught else f"{train} RUN"
     return f"{runs} && groknet export RUN --out BUNDLE"
 
 

@@ -63,13 +63,14 @@ def export(
     loaded = load_recipe(recipe)
     name = f"{loaded.name}.toml" if recipe.parent == run else recipe.name
     manifest = write_bundle(
-        loaded.as_tutor() if known and known.tutor else loaded,
+        loaded,
         data,
         run,
         out,
         taxonomy=load_taxonomy(taxonomy) if taxonomy else None,
         cache=cache,
         recipe_file=name,
+        as_tutor=bool(known and known.tutor),
     )
     if json:
         json_line({"bundle": str(out), "model_version": manifest.model_version, "epoch": manifest.epoch})

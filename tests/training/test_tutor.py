@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from schemas.errors import ConfigError
+from schemas.taxonomy import Taxonomy
 from tests.training.tiny import tiny_recipe
 from training import losses
 from training.corpus import Corpus, batches, load_corpus
+from training.export import export
 from training.objective import batch_of
 from training.recipe import Distillation, Recipe
 from training.state import CHECKPOINT, new_state
@@ -38,6 +40,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def corpus(folder: Path) -> Corpus:
     return load_corpus(recipe(), folder, folder / "cache")
+
+
+def test_its_own_bundle_says_how_it_is_made(folder: Path, tmp_path: Path) -> None:
+    """A tutor may be served, too: its card's command makes it, not a student."""
+    manifest = export(
+        recipe(),
+        folder,
+        folder / "tutor",
+        tmp_path / "bundle",
+        taxonomy=Taxonomy(heads=[]),
+        cache=folder / "cache",
+        recipe_file="r.toml",
+        as_tutor=True,
+    )
+    assert manifest.training.recipe == "tiny-tutor"
+    made = "groknet train r.toml --data DATA --out TUTOR --as-tutor && groknet export TUTOR --out BUNDLE"
+    assert manifest.training.command == made
+    assert made in (tmp_path / "bundle" / "card.md").read_text()
 
 
 def losses_of_first_step(corpus: Corpus, folder: Path | None) -> dict[str, float]:
