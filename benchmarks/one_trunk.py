@@ -10,6 +10,7 @@ the same test photos; the interval is a paired bootstrap's.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -46,6 +47,22 @@ def alone(recipe: Recipe, head: HeadSpec) -> Recipe:
     return msgspec.structs.replace(recipe, datasets=sets, heads=[single], metric=metric)
 
 
+def weighed(recipe: Recipe, weights: Mapping[str, float]) -> Recipe:
+    """The recipe with other weights for some heads. Raises ValueError for a head that it does not have."""
+    unknown = weights.keys() - {head.id for head in recipe.heads}
+    if unknown:
+        known = ", ".join(head.id for head in recipe.heads)
+        raise ValueError(f"--weights: recipe {recipe.name!r} has no head {sorted(unknown)[0]!r}; it has {known}")
+    heads = [msgspec.structs.replace(head, weight=weights.get(head.id, head.weight)) for head in recipe.heads]
+    return msgspec.structs.replace(recipe, heads=heads)
+
+
+def head_weight(text: str) -> tuple[str, float]:
+    """HEAD=WEIGHT of the command line."""
+    name, _, weight = text.partition("=")
+    return name, float(weight)
+
+
 def photos_a_step(recipe: Recipe) -> int:
     """Photos that a step takes through the trunk."""
     return sum(d.share + d.catalogue for d in recipe.datasets) * recipe.schedule.views
@@ -57,6 +74,9 @@ def main() -> int:
     training_options(options, steps=600, seeds=1)
     options.add_argument("--size", type=int, default=160, help="pixels a side (default 160)")
     options.add_argument("--same-photos", action="store_true", help="one budget for each side, not for each network")
+    options.add_argument(
+        "--weights", type=head_weight, nargs="+", default=[], metavar="HEAD=WEIGHT", help="of the one trunk's losses"
+    )
     arguments = options.parse_args()
     device = device_of(arguments.device)
     whole = budget(load_recipe(RECIPE), arguments.steps, arguments.size)
@@ -64,12 +84,16 @@ def main() -> int:
     others = {head.id: alone(whole, head) for head in heads}
     photos = {name: photos_a_step(recipe) * arguments.steps for name, recipe in others.items()}
     steps = round(sum(photos.values()) / photos_a_step(whole)) if arguments.same_photos else arguments.steps
-    recipes = {"one": budget(whole, steps, arguments.size)} | others
+    weights = dict(arguments.weights)
+    told = "".join(f" {name}={weight:g}" for name, weight in weights.items())
+    recipes = {"one": weighed(budget(whole, steps, arguments.size), weights)} | others
+    folder = {"one": f"one{told.replace(' ', '-')}"}  # runs are kept: other weights, another folder
     found: dict[str, dict[str, list[Hits]]] = {}
     for name, recipe in recipes.items():
         for seed in range(arguments.seeds):
             run = msgspec.structs.replace(recipe, seed=seed + 1)
-            hits = _hits(run, arguments.data, arguments.work, f"one-trunk-{name}-{run.schedule.steps}-{seed}", device)
+            kept = f"one-trunk-{folder.get(name, name)}-{run.schedule.steps}-{seed}"
+            hits = _hits(run, arguments.data, arguments.work, kept, device)
             for task, one in hits.items():
                 found.setdefault(name, {}).setdefault(task, []).append(one)
     lines = []
@@ -87,6 +111,7 @@ def main() -> int:
     command = (
         f"python -m benchmarks.one_trunk --data DATA --work WORK --steps {arguments.steps} --seeds {arguments.seeds} "
         f"--size {arguments.size}{' --same-photos' if arguments.same_photos else ''}"
+        f"{f' --weights{told}' if told else ''}"
     )
     text = page("One trunk or one each", command, versions("torch", "numpy"), body, device_name(device))
     write_page(text, arguments.out)

@@ -94,6 +94,16 @@ def test_a_network_of_its_own_has_no_finer_head() -> None:
     assert (coarse.id, coarse.finer) == ("grocery.coarse", "")
 
 
+def test_weights_of_some_heads_may_be_others() -> None:
+    recipe = load_recipe(one_trunk.RECIPE)
+    other = one_trunk.weighed(recipe, dict([one_trunk.head_weight("clothing.type=2.5")]))
+    changed = [(old.id, new.weight) for old, new in zip(recipe.heads, other.heads, strict=True) if old != new]
+    assert changed == [("clothing.type", 2.5)]
+    assert one_trunk.weighed(recipe, {}) == recipe
+    with pytest.raises(ValueError, match=r"has no head 'shoes'; it has object, grocery\.product"):
+        one_trunk.weighed(recipe, {"shoes": 1.0})
+
+
 def test_every_fifth_product_is_left_out_of_groceries_alone() -> None:
     recipe = unseen.without_products(load_recipe(unseen.RECIPE))
     assert {d.name: d.leave_out for d in recipe.datasets if d.leave_out} == {"grocery": "product_id"}
