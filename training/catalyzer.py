@@ -65,7 +65,7 @@ def choose_hash(
     layers, fit = hash_layers(network, corpus, size, seed)
     facts: dict[str, float | str] = {}
     recalls: dict[str, list[float]] = {"float": [], **{name: [] for name in layers}}
-    for photos, gallery, ids, gallery_ids in _validation(network, corpus, size):
+    for photos, gallery, ids, gallery_ids in validation_neighbours(network, corpus, size):
         recalls["float"].append(recall(cosine_distance(photos, gallery), ids, gallery_ids)["recall_at_1"])
         for name, layer in layers.items():
             codes, theirs = _codes(layer, photos), _codes(layer, gallery)
@@ -95,7 +95,9 @@ def _codes(layer: nn.Linear, embedding: Floats) -> NDArray[np.uint8]:
 Neighbours = tuple[Floats, Floats, NDArray[np.int64], NDArray[np.int64]]
 
 
-def _validation(network: Network, corpus: Corpus, size: int) -> Iterator[Neighbours]:
+def validation_neighbours(network: Network, corpus: Corpus, size: int) -> Iterator[Neighbours]:
+    """Of every data set with products: embeddings of its validation photos `[n, 400]` and of catalogue pictures `[m,
+    400]`, and the product of each, as numbers."""
     for first, s in zip(corpus.starts, corpus.sets, strict=True):
         photos = s.index("val", False)
         gallery = np.concatenate([s.index("val", True), s.index("train", True)])

@@ -8,8 +8,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from benchmarks import ablation, one_trunk, unseen
+from benchmarks import ablation, hash_axes, one_trunk, unseen
 from tests.training.tiny import tiny_recipe
+from training.hashing import rotated_axes
 from training.recipe import load_recipe
 from training.trials import Seen, column, found_first, head_hits, look, numbers_of, paired_interval, trained
 
@@ -102,6 +103,31 @@ def test_weights_of_some_heads_may_be_others() -> None:
     assert one_trunk.weighed(recipe, {}) == recipe
     with pytest.raises(ValueError, match=r"has no head 'shoes'; it has object, grocery\.product"):
         one_trunk.weighed(recipe, {"shoes": 1.0})
+
+
+def test_axes_lose_what_their_draws_lose() -> None:
+    """Two draws by hand, photo by photo; enough axes and a photo that is not rounded lose little."""
+    rng = np.random.default_rng(3)
+    pictures = rng.standard_normal((20, 400)).astype(np.float32)
+    ids = np.arange(20)
+    photos = pictures[ids] + rng.normal(0, 1.2, (20, 400)).astype(np.float32)
+    fit = np.concatenate([pictures + rng.normal(0, 0.5, (20, 400)).astype(np.float32) for _ in range(30)])
+    pairs = [(photos, pictures, ids, ids)]
+    rounded, kept = hash_axes.lost(fit, pairs, 24, 2)
+    expected: dict[str, list[float]] = {"rounded": [], "kept": []}
+    for seed in (0, 1):
+        weight, bias = rotated_axes(fit, 256, 24, seed)
+        codes = [weight @ one + bias > 0 for one in pictures]
+        for name, hits in expected.items():
+            right = 0
+            for i, photo in enumerate(photos):
+                margin = weight @ photo + bias
+                cost = np.abs(margin) if name == "kept" else np.ones(256)
+                right += int(np.argmin([cost[(margin > 0) != code].sum() for code in codes])) == i
+            hits.append(right / 20)
+    best = np.mean([int(np.argmax(pictures @ photo)) == i for i, photo in enumerate(photos)])
+    assert rounded == pytest.approx(best - np.mean(expected["rounded"]), abs=1e-6)
+    assert kept == pytest.approx(best - np.mean(expected["kept"]), abs=1e-6)
 
 
 def test_every_fifth_product_is_left_out_of_groceries_alone() -> None:
