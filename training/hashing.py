@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-AXES = 128  # that a rotation keeps: fewer lose more, more gain nothing (`docs/benchmarks/unseen.md`, 24 draws)
+AXES = 128  # that a rotation keeps: fewer lose more, up to 192 lose alike (`docs/benchmarks/unseen.md`)
 
 
 def itq(embedding: Floats, bits: int, iterations: int = 50, seed: int = 0) -> tuple[Floats, Floats]:
