@@ -8,7 +8,7 @@ import socket
 import time
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,7 +17,6 @@ from groknet.exits import CommandError, Exit
 from groknet.home import Home
 
 Worker = Literal["tagger", "indexer", "search"]
-WORKERS: tuple[Worker, ...] = get_args(Worker)
 SUPERVISOR = "supervisor"
 SERVICES = ("stream", "store")
 """What workers need that is no worker; `readyz` names one of them as `the stream: …` while a start waits for it."""
@@ -179,20 +178,26 @@ class Http:
         self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
     ) -> tuple[int, Any]:
         """Status and decoded JSON (None when the answer is none); raises OSError when nobody answers."""
+        status, data = self.fetch(method, path, body, content_type)
+        try:
+            return status, msgspec.json.decode(data)
+        except msgspec.DecodeError:
+            return status, None
+
+    def fetch(
+        self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
+    ) -> tuple[int, bytes]:
+        """Status and bytes; raises OSError when nobody answers."""
         connection = HTTPConnection(*self._address, timeout=self._timeout_s)
         try:
             headers = self._headers | ({"content-type": content_type} if content_type else {})
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
-            status, data = answer.status, answer.read()
+            return answer.status, answer.read()
         except HTTPException as error:
             raise ConnectionError(str(error)) from error
         finally:
             connection.close()
-        try:
-            return status, msgspec.json.decode(data)
-        except msgspec.DecodeError:
-            return status, None
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
@@ -210,8 +215,6 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     stale: bool = False
     waiting_for: str = ""
     hold: Hold | None = None
-    partitions: dict[str, list[int]] | None = None
-    """Those that it is assigned, by topic; None where a worker reads none."""
 
 
 def readiness(running: Running, timeout_s: float = 2.0) -> Readiness | None:

@@ -11,7 +11,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import uvicorn
@@ -66,8 +66,6 @@ class Health:
         self.failed = threading.Event()
         """Set by `fail`; whoever owns the process waits for it beside its stop signal, and exits with an error."""
         self.failure: BaseException | None = None
-        self.partitions: Mapping[str, Sequence[int]] | None = None
-        """Set by a worker that reads partitions: those that it is assigned, by topic, as of now."""
         self.source_stale = False
         """Set by a worker whose own data come from another worker that says it is stale."""
         self._beat = self._fresh = clock()
@@ -153,8 +151,6 @@ def operations_routes(health: Health) -> list[Route]:
     async def readyz(_: Request) -> Response:
         ready = health.started and health.ready
         body = {"ready": ready, "stale": health.stale, "waiting_for": health.waiting_for}
-        if health.partitions is not None:
-            body["partitions"] = {topic: sorted(numbers) for topic, numbers in sorted(health.partitions.items())}
         return JSONResponse(body, 200 if ready else 503, headers=None if ready else {"retry-after": "1"})
 
     def metrics(_: Request) -> Response:

@@ -12,8 +12,8 @@ import pytest
 
 from groknet.exits import Exit
 from groknet.home import Home
-from groknet.services import WORKERS, Lock, is_locked, read_running, usual_port
-from tests.groknet.conftest import START_S, Call, Cluster, start_all, write_photo
+from groknet.services import Lock, is_locked, read_running, usual_port
+from tests.groknet.conftest import START_S, WORKERS, Call, Cluster, start_all, write_photo
 
 
 @pytest.fixture
