@@ -34,6 +34,7 @@ from workers.streams import build_stream
 from workers.tagger import build_tagger
 
 _log = logging.getLogger(__name__)
+_LAST_PORT = 65_535
 _DRAIN_MARGIN_S = 5.0  # beyond a worker's own budget, before the process is ended hard
 _LOOK_S = 1.0  # between two looks at the epoch that a home is on
 _AGAIN_S = 10.0  # after a change of the epoch that failed
@@ -212,6 +213,8 @@ def _serve(process: Process, stack: ExitStack, app: ASGIApp, host: str, base: in
     """Serve and announce. `base` is the port of a home's first tagger, each following one has the next; 0 is this
     worker's usual free one. Raises ConfigError when another process has the port, and says which."""
     port = usual_port(process.home, process.name, host, base and base + process.slot)
+    if port > _LAST_PORT:
+        raise ConfigError(f"{process.name}: port {port} is beyond {_LAST_PORT}; lower {process.worker}.port or --port")
     try:
         server = serve(app, host, port)
     except PortTaken as taken:
