@@ -30,7 +30,7 @@ from workers.search import build_search
 from workers.search.switchboard import Switchboard
 from workers.serving import GRACE_S, Health, Server, operations_routes, serve
 from workers.stores import Store
-from workers.tagger import build_tagger
+from workers.tagger import InHand, build_tagger
 
 _log = logging.getLogger(__name__)
 _DRAIN_MARGIN_S = 5.0  # beyond a worker's own budget, before the process is ended hard
@@ -48,7 +48,8 @@ def run_tagger(loaded: Loaded, port: int | None) -> None:
         ExitStack() as stack,
     ):
         health = Health()
-        app = Starlette(routes=operations_routes(health))
+        in_hand = InHand()
+        app = Starlette(routes=[*operations_routes(health), *in_hand.routes()])
         _serve(process, stack, app, settings.host, settings.port if port is None else port)
         stream = stack.enter_context(open_stream(loaded, "tagger"))
         engine = _engine(loaded, stack)
@@ -61,6 +62,7 @@ def run_tagger(loaded: Loaded, port: int | None) -> None:
             intake=Intake(loaded.config.intake),
             home=loaded.home.root,
             health=health,
+            in_hand=in_hand,
         )
         if loaded.follows:
             threading.Thread(target=_end_on_change, args=(process, loaded), name="epoch-watch", daemon=True).start()
