@@ -41,6 +41,10 @@ class Journal:
         """How many lives of this worker ended with this record in hand; above 0 it is a suspect and runs alone."""
         return self._attempts[record_key(record)]
 
+    def crashes(self) -> dict[str, int]:
+        """Every suspect by its key, with the lives that ended while it was in hand."""
+        return dict(self._attempts)
+
     def start(self, *records: Record) -> None:
         """Write down that these records are about to be touched."""
         keys = [record_key(record) for record in records]
