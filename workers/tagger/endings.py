@@ -20,7 +20,7 @@ from workers.tagger.failures import Failures
 from workers.tagger.handover import Handover
 from workers.tagger.hold import Hold
 from workers.tagger.job import Job
-from workers.tagger.waiting import WaitingRoom, pause_s
+from workers.tagger.waiting import HELD_S, WaitingRoom, pause_s
 
 _log = logging.getLogger(__name__)
 _MOST = 64  # that are sent together, and waited for together
@@ -107,7 +107,7 @@ class Endings:
         with self._lock:
             self._refused[job] = ending
         if isinstance(why, Transient) and self._hold.judge(why):
-            self._waiting.put(job, 0.0, self._back)
+            self._waiting.put(job, HELD_S, self._back)
             return
         job.tries += 1
         job.why = f"its {'dead letter' if ending.outcome == 'dead' else 'retry'} is not taken: {why}"

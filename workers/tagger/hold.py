@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 Service = Literal["store", "stream"]
 _FRESH_S = 0.5  # a probe's answer is good for so long, so that many failing events cost one probe
 _PROBE_EVERY_S = 0.5  # while a service is away: it is used again within a second of its return
+_GRACE_S = 20.0  # a cluster that has just come back refuses some keys for seconds more; that is still the outage
 _ONE_LISTING = frozenset({"torn_listing", "rebalancing"})
 _STAGES = frozenset({"store", "stream", "sqlite"})
 
@@ -73,6 +74,8 @@ class Hold:
         self._away: dict[Service, Away] = {}
         self._changed = threading.Condition()
         self._stopped = False
+        self._alerted = False
+        self._ended = -_GRACE_S
         self._listeners: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._watch, name="hold", daemon=True)
         for service in self._probes:
@@ -96,10 +99,18 @@ class Hold:
             self._changed.notify_all()
 
     def judge(self, why: Transient) -> bool:
-        """An event failed: True when a service is away, so that the event is kept and its try does not count."""
+        """An event failed: True when a service is away, or was until just now, so that the event is kept and its try
+        does not count. Asks the services, which may take seconds."""
         if not is_outage(why):
             return False
-        return self.look() or self.on
+        return self.look() or time.monotonic() - self._ended < _GRACE_S
+
+    def alert(self, why: Transient) -> None:
+        """A call failed in a thread that must not wait: the services are asked in the background."""
+        if is_outage(why):
+            with self._changed:
+                self._alerted = True
+                self._changed.notify_all()
 
     def look(self) -> bool:
         """Probe every service; True when one is away. Called now and then also while nothing fails, so that an idle
@@ -125,6 +136,7 @@ class Hold:
     def _end(self, service: Service) -> None:
         with self._changed:
             away = self._away.pop(service, None)
+            self._ended = time.monotonic()
             self._tell()
         if away is not None:
             _log.warning("the %s answers again after %.0f s; the hold on it ends", service, time.time() - away.since)
@@ -144,12 +156,16 @@ class Hold:
     def _watch(self) -> None:
         while True:
             with self._changed:
-                while not self._away and not self._stopped:
+                while not (self._away or self._alerted or self._stopped):
                     self._changed.wait()
                 if self._stopped:
                     return
-                self._changed.wait(_PROBE_EVERY_S)
+                alerted, self._alerted = self._alerted, False
+                if not alerted:
+                    self._changed.wait(_PROBE_EVERY_S)
                 away = list(self._away)
+            if alerted:
+                self.look()
             for service in away:
                 if self._probes[service]() is None:
                     metrics.REACHABLE.labels(service).set(1)

@@ -72,11 +72,12 @@ class Lane:
         self._consumer: Consumer | None = None
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set, then finish what is in hand, commit, and leave the group."""
+        """Work until `stop` is set or too many events became dead letters, then finish what is in hand, commit, and
+        leave the group."""
         try:
             while self._consumer is None and not stop.is_set():
                 self._open(stop)
-            while not stop.is_set():
+            while not stop.is_set() and not self._pipeline.breaker.tripped:
                 self._turn()
             self._drain()
         finally:
@@ -91,7 +92,7 @@ class Lane:
             self._consumer = self._stream.consumer(source.group, source.topics, listener, inherit=source.inherit)
         except Transient as why:
             self.beat = time.monotonic()
-            self._pipeline.hold.judge(why)
+            self._pipeline.hold.alert(why)
             stop.wait(_AGAIN_S)
 
     def _close(self, consumer: Consumer) -> None:
@@ -123,7 +124,7 @@ class Lane:
             with _activity("poll"):
                 records = self._consumer.poll(0.01 if soon else self._settings.poll_timeout_s, limit)
         except Transient as why:
-            self._pipeline.hold.judge(why)
+            self._pipeline.hold.alert(why)
             self._pipeline.wait_for_change(_AGAIN_S)
             records = []
         self._held.extend(records)
@@ -253,7 +254,7 @@ class Lane:
                 self._consumer.commit(offers)
         except Transient as why:
             _log.debug("commit put off: %s", why)
-            self._pipeline.hold.judge(why)
+            self._pipeline.hold.alert(why)
             self._offsets.restore(offers)
 
     def _raise_fault(self) -> None:

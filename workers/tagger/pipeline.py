@@ -30,7 +30,7 @@ from workers.tagger.infer import Infer
 from workers.tagger.job import Job, Photo
 from workers.tagger.preparing import Preparing
 from workers.tagger.settings import TaggerSettings
-from workers.tagger.waiting import Back, WaitingRoom, pause_s
+from workers.tagger.waiting import HELD_S, Back, WaitingRoom, pause_s
 
 _log = logging.getLogger(__name__)
 _LOOK_UP_EVENTS = 32  # looked up in the store in one request
@@ -258,7 +258,7 @@ class Pipeline:
         retry topic. While a service is away no try is counted, so that an outage sends nothing there."""
         job.why = why.message
         if self.hold.judge(why):
-            self._waiting.put(job, 0.0, back)
+            self._waiting.put(job, HELD_S, back)
             return
         job.tries += 1
         if job.tries >= self._settings.in_place_tries:

@@ -59,9 +59,9 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     revoke_budget_s: Seconds = 60.0
     """To finish what a moved partition has in hand: a fifth of Kafka's poll interval of 300 s."""
     delivery_timeout_s: Seconds = 30.0
-    in_place_tries: Positive = 5
-    """Tries of an event that fails alone, 0.1 s doubling to 5 s between them, before a retry topic is used. While the
-    store or the stream as a whole does not answer, the tagger holds, and no try is counted."""
+    in_place_tries: Positive = 8
+    """Tries of an event that fails alone, 0.1 s doubling to 5 s between them (some 9 s in all), before a retry topic is
+    used. While the store or the stream as a whole does not answer, the tagger holds, and no try is counted."""
     watch_interval_s: Seconds = 5.0
     """Between two looks at lag and at whether store and stream answer: a read and a write of a few bytes each."""
     max_attempts: Positive = 3

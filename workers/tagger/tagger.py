@@ -19,7 +19,7 @@ GROUP, RETRY_GROUP = "tagger", "tagger-retry"
 LIVE, RETRY = "live", "retry"
 _LOOK_S = 0.1
 _JOIN_S = 10.0  # for another lane to leave its group, where this one met a fault
-_STUCK_S = 30.0  # a lane whose loop has not turned for so long takes the heartbeat with it
+_STUCK_S = 60.0  # a lane whose loop has not turned for so long takes the heartbeat with it
 _NOBODYS_FAULT = (ConfigError, BundleRefused, DeviceLost, TooManyDeadLetters)
 _TRIPPED = (
     "most of the last events became dead letters, so the fault is likely ours: look at `groknet dlq list`, mend it, "

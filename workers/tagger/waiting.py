@@ -14,6 +14,7 @@ from workers.tagger.hold import Hold
 from workers.tagger.job import Job
 
 _FIRST_S, _LONGEST_S = 0.1, 5.0
+HELD_S = 0.5  # what a hold has kept is not tried again sooner, so that a service on its way back is not pressed
 
 Back = Callable[[Sequence[Job]], None]
 

@@ -34,14 +34,16 @@ class Outage:
 
 
 class Guarded:
-    """Any port object whose calls fail during an outage. `close` always works."""
+    """Any port object whose calls fail during an outage, but for those that ask no server."""
+
+    _LOCAL = frozenset({"close", "pause", "resume"})
 
     def __init__(self, behind: Any, outage: Outage) -> None:
         self._behind, self._outage = behind, outage
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._behind, name)
-        if not callable(found) or name == "close":
+        if not callable(found) or name in self._LOCAL:
             return found
 
         def guarded(*arguments: Any, **named: Any) -> Any:

@@ -68,7 +68,9 @@ class Rig:
         self.stream = stream or build_stream(f"sqlite:///{home}/stream.db", "rig")
         self.store = store or build_store(f"sqlite:///{home}/store.db")
         self.intake = Intake(intake or IntakeSettings())
-        self.settings = TaggerSettings(**({"commit_interval_s": 0.05, "poll_timeout_s": 0.02, "watch_interval_s": 0.2} | settings))
+        self.settings = TaggerSettings(
+            **({"commit_interval_s": 0.05, "poll_timeout_s": 0.02, "watch_interval_s": 0.2} | settings)
+        )
         self.admin = self.stream.admin()
         specs = [
             TopicSpec(t.name, t.partitions, t.cleanup == "compact", t.retention_ms) for t in topics_for(self.epoch)

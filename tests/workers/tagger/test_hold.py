@@ -48,7 +48,7 @@ def test_an_outage_moves_no_event_and_ends_no_tagger(make_rig, caplog, service: 
         until(lambda: health.hold is not None, "the hold")
         assert health.hold["service"] == service
         seen = outage.refused
-        until(lambda: outage.refused >= seen + 5, "probes")  # seconds of probing: two a second
+        until(lambda: failure or outage.refused >= seen + 5, "probes")
         assert not failure
         outage.end()
         rig.wait(failure)
@@ -133,4 +133,5 @@ def test_a_hold_ends_once_every_service_answers_again() -> None:
     stream[0] = None
     assert ended.wait(PATIENCE_S)
     assert health.hold is None
+    assert hold.judge(AWAY), "a key that is refused just after the return is the outage's fault, too"
     hold.stop()
