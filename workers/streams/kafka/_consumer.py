@@ -164,6 +164,7 @@ class KafkaConsumer:
             self._listener.revoked(partitions)
         finally:
             self._owned -= partitions
+            self._paused -= partitions  # the listener may have paused them; when they come back they are not
 
     def _assigned(self, partitions: set[Partition]) -> list[TopicPartition]:
         """Those that the client has, too: what is being revoked it has given up before the listener is told."""

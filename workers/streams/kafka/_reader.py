@@ -12,6 +12,7 @@ from schemas.errors import Transient
 from workers.streams.base import Partition, Record
 from workers.streams.kafka._connect import open_client, translated
 from workers.streams.kafka._consumer import FETCH_OPTIONS, record_of
+from workers.streams.kafka._parked import release_parked
 from workers.streams.kafka._settings import KafkaSettings
 
 _POLL_S = 0.5
@@ -45,6 +46,7 @@ class Reader:
         heard = time.monotonic()
         while left:
             with translated(self._settings, "reading"):
+                release_parked(self._client)
                 fetched = self._client.poll(timeout_ms=int(_POLL_S * 1000), max_records=_PAGE_RECORDS)
             for place, items in fetched.items():
                 partition = Partition(*place)
