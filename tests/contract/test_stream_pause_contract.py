@@ -1,4 +1,4 @@
-"""What every stream promises about paused partitions: silent while paused, and nothing lost, doubled or out of order."""
+"""What every stream promises about paused partitions: silent while paused, nothing lost, doubled or out of order."""
 
 from __future__ import annotations
 

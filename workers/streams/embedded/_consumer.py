@@ -27,6 +27,7 @@ class EmbeddedConsumer:
         group: str,
         topics: Sequence[str],
         listener: RebalanceListener,
+        inherit: str = "",
         *,
         path: Path,
         worker: str,
@@ -38,6 +39,7 @@ class EmbeddedConsumer:
         self._group = group
         self._topics = tuple(topics)
         self._listener = listener
+        self._inherit = inherit
         self._heartbeat_s = min(_MAX_HEARTBEAT_S, lease_s / _HEARTBEATS_A_LEASE)
         self._member: GroupMember | None = None
         self._owned: dict[Partition, Slot] = {}
@@ -123,6 +125,8 @@ class EmbeddedConsumer:
             self._member = None
             return True
         new = frozenset(view.owned.keys() - self._owned.keys() - view.leaving)
+        if new and self._inherit:
+            self._member.take_over([view.owned[p] for p in new], self._inherit)
         for partition in new:
             self._owned[partition] = view.owned[partition]
             self._next[partition] = self._member.committed(view.owned[partition])

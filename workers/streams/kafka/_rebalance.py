@@ -24,7 +24,7 @@ from kafka.coordinator.assignors.cooperative_sticky import (  # type: ignore[imp
 from kafka.future import Future  # type: ignore[import-untyped]
 
 from workers.streams.base import Partition
-from workers.streams.kafka._parked import release_parked
+from workers.streams.kafka._fetching import release_parked
 
 Kind = Literal["assigned", "revoked", "lost"]
 _LONGEST_S = 1.0  # of one poll of the client: closing waits for its end
