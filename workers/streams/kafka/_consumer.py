@@ -13,6 +13,7 @@ from kafka.coordinator.assignors.cooperative_sticky import (  # type: ignore[imp
 from kafka.structs import OffsetAndMetadata  # type: ignore[import-untyped]
 
 from schemas.errors import Transient
+from workers.streams._changes import Changes
 from workers.streams.base import Partition, RebalanceListener, Record
 from workers.streams.kafka._buffer import FairBuffer
 from workers.streams.kafka._connect import REQUEST_TIMEOUT_S, open_client, translated
@@ -27,6 +28,7 @@ _LOOK_EVERY_S = 0.1  # how often the group is attended to while the buffer has e
 _HEARTBEATS_A_SESSION = 10
 _MAX_HEARTBEAT_S = 3.0  # a rebalance waits until each member's next heartbeat
 _CLOSE_TIMEOUT_S = 5.0
+_VERBS: dict[Kind, str] = {"assigned": "got", "revoked": "gave up", "lost": "lost"}
 
 
 class KafkaConsumer:
@@ -50,6 +52,7 @@ class KafkaConsumer:
         self._buffer = FairBuffer()
         self._look_due = 0.0
         self._closed = False
+        self._changes = Changes(worker, group)
         self._inheritance = Inheritance(group, inherit, settings, worker)
         require_topics(settings, topics)
         heartbeat_s = min(_MAX_HEARTBEAT_S, settings.session_s / _HEARTBEATS_A_SESSION)
@@ -142,6 +145,8 @@ class KafkaConsumer:
         with translated(self._settings, "polling"):
             fetched = self._polls.poll(timeout_s, max_records, self._deal)
         self._look_due = time.monotonic() + _LOOK_EVERY_S
+        if not self._polls.joining:
+            self._changes.tell(self._owned)
         for place, found in fetched.items():
             partition = Partition(place.topic, place.partition)
             if partition in self._owned:
@@ -158,6 +163,7 @@ class KafkaConsumer:
         self._client.resume(*self._assigned(decided - self._paused))
 
     def _deal(self, kind: Kind, partitions: frozenset[Partition]) -> None:
+        self._changes.add(_VERBS[kind], partitions)
         if kind == "assigned":
             self._owned |= partitions
             self._inheritance.assigned(partitions)

@@ -121,6 +121,11 @@ class PollThread:
             finally:
                 self._answer(item)
 
+    @property
+    def joining(self) -> bool:
+        """A rebalance is under way, or about to begin."""
+        return bool(self._coordinator.rejoining or self._coordinator.rejoin_needed)
+
     def stop(self) -> None:
         """End the thread; what it still hears is dropped."""
         self._stopping = True
