@@ -31,7 +31,7 @@ from workers.search.switchboard import Switchboard
 from workers.serving import GRACE_S, Health, PortTaken, Server, operations_routes, serve, waiting_room
 from workers.stores import Store
 from workers.streams import build_stream
-from workers.tagger import build_tagger
+from workers.tagger import InHand, build_tagger
 
 _log = logging.getLogger(__name__)
 _LAST_PORT = 65_535
@@ -51,7 +51,8 @@ def run_tagger(loaded: Loaded, port: int | None, slot: int | None = None) -> Non
         ExitStack() as stack,
     ):
         health = Health()
-        app = Starlette(routes=operations_routes(health))
+        in_hand = InHand()
+        app = Starlette(routes=[*operations_routes(health), *in_hand.routes()])
         _serve(process, stack, app, settings.host, settings.port if port is None else port)
         opening = Opening(process, loaded, health)
         stream = opening.stream()
@@ -66,6 +67,7 @@ def run_tagger(loaded: Loaded, port: int | None, slot: int | None = None) -> Non
             intake=Intake(loaded.config.intake),
             home=loaded.home.root,
             health=health,
+            in_hand=in_hand,
         )
         if loaded.follows:
             threading.Thread(target=_end_on_change, args=(process, loaded), name="epoch-watch", daemon=True).start()

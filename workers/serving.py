@@ -68,6 +68,8 @@ class Health:
         self.failure: BaseException | None = None
         self.source_stale = False
         """Set by a worker whose own data come from another worker that says it is stale."""
+        self.hold: dict[str, str | float] | None = None
+        """Set by a worker that waits for a service to come back: `service`, `since` (UTC seconds) and `why`."""
         self._beat = self._fresh = clock()
         self._batch: float | None = None
 
@@ -149,8 +151,10 @@ def operations_routes(health: Health) -> list[Route]:
         return JSONResponse(body, 200 if body["live"] else 503)
 
     async def readyz(_: Request) -> Response:
-        ready = health.started and health.ready
-        body = {"ready": ready, "stale": health.stale, "waiting_for": health.waiting_for}
+        hold = health.hold
+        ready = health.started and health.ready and hold is None
+        waiting_for = health.waiting_for if hold is None else f"the {hold['service']}, which does not answer"
+        body = {"ready": ready, "stale": health.stale, "waiting_for": waiting_for, "hold": hold}
         return JSONResponse(body, 200 if ready else 503, headers=None if ready else {"retry-after": "1"})
 
     def metrics(_: Request) -> Response:
