@@ -18,11 +18,13 @@ from starlette.types import ASGIApp
 from engines.recognition import RecognitionEngine, build_engine
 from groknet.config import Loaded, load_config
 from groknet.epochs import beside_name, epoch_of, every_indexer
+from groknet.minutes import Minutes
 from groknet.opening import Opening
 from groknet.process import Process, worker_process
 from groknet.services import Lock, holder_of, usual_port
 from schemas.errors import ConfigError, GroknetError
 from schemas.manifest import load_manifest
+from workers import metrics
 from workers.collector import spare_collector
 from workers.indexer import build_indexer
 from workers.intake import Intake
@@ -136,7 +138,9 @@ def run_search(loaded: Loaded, port: int | None) -> None:
             return
         board.begin(first.app, first.health)
         look = 0.0
+        each_minute = Minutes(metrics.SEARCH_REQUESTS, "status", "requests answered")
         while not process.stop.wait(0.2):
+            each_minute()
             if board.health.failure is not None:
                 raise board.health.failure
             if not server.running:

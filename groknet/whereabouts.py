@@ -20,7 +20,6 @@ from groknet.letters import Letter, read_letters
 from groknet.outcomes import IndexView, indexer_urls
 from groknet.services import Http
 from groknet.taggers import running_taggers
-from schemas.dead_letters import PREFIX
 from schemas.envelope import header
 from schemas.errors import Transient
 from schemas.predictions import StoredListing
@@ -245,7 +244,7 @@ def _dead(letter: Letter) -> Dead:
         message="its headers cannot be read" if why is None else why.message,
         image_id=None if why is None else why.image_id,
         event_time=_read(record).event_time or None,
-        replayable=record.value is not None and header(record.headers, PREFIX + "replayable") != "no",
+        replayable=why is None or why.replayable != "no",
         replayed=letter.replayed,
     )
 

@@ -12,14 +12,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
 
 from groknet.config import load_config
 from groknet.exits import Exit
 from groknet.home import Home
-from groknet.lag import GROUP, RETRY_GROUP, measure
+from groknet.lag import measure
 from groknet.ports import open_stream
 from groknet.services import Hold as HoldSaid
 from groknet.services import Lock, Readiness, Running, write_running
@@ -31,8 +28,11 @@ from schemas.dead_letters import DeadLetter
 from schemas.envelope import Headers
 from schemas.topics import DEAD_LETTERS, RETRY_DELAYS_S, UPLOADED
 from tests.groknet.conftest import Call
+from workers import metrics
 from workers.serving import Health, operations_routes, serve
 from workers.streams import Partition, RebalanceListener, Record, Stream
+from workers.tagger import GROUP, RETRY_GROUP, InHand
+from workers.tagger.job import Job
 
 SHORT, LONG = RETRY_DELAYS_S
 TIMED_OUT: Headers = (("groknet.attempt", b"2"), ("groknet.retry.error", b"fetch: timeout"))
@@ -170,28 +170,21 @@ def test_an_event_in_hand_is_asked_of_every_tagger(groknet: Call, flow: Flow) ->
     flow.send(UPLOADED, "a/1 &b")
     record = flow.records(UPLOADED)[0]
 
-    def in_hand(request: Request) -> JSONResponse:
-        event = {
-            "listing_id": "a/1 &b",
-            "topic": UPLOADED,
-            "partition": record.partition.number,
-            "offset": record.offset,
-            "stage": "store",
-            "since": 1_700_000_000.5,
-            "attempt": 1,
-            "why": "the store does not answer",
-        }
-        return JSONResponse({"events": [event] if request.query_params["listing_id"] == "a/1 &b" else []})
-
-    server = serve(Starlette(routes=[Route("/v1/in-hand", in_hand)]), "127.0.0.1", 0)
+    job = Job(record=record, attempt=1, stage="store", why="the store does not answer")
+    in_hand = InHand()
+    in_hand.add([job])
+    server = serve(Starlette(routes=in_hand.routes()), "127.0.0.1", 0)
     lock = Lock(flow.home, "tagger-2")
     write_running(flow.home, "tagger-2", Running(pid=1, host=server.host, port=server.port))
     try:
         answer = groknet("where", "--home", flow.home.root, "--json", "a/1 &b").json
+        assert answer["in_hand"][0]["since"] == round(job.taken, 3)
         assert answer["sentence"].startswith("a/1 &b is in hand of tagger-2 since ")
         assert "at stage store, where it waits: the store does not answer" in answer["sentence"]
         assert answer["waiting"] == []
         assert groknet("where", "--home", flow.home.root, "a/1").code == Exit.NOT_FOUND
+        in_hand.remove([job])
+        assert len(groknet("where", "--home", flow.home.root, "--json", "a/1 &b").json["waiting"]) == 1
     finally:
         server.stop()
         lock.release()
@@ -251,6 +244,11 @@ def waiting(**changes: object) -> Waiting:
         ({"waiting": [waiting(topic=SHORT, due=NOW - 40, why="fetch: http_503")]}, "host answered 503; it was due at"),
         ({"waiting": [waiting(topic=SHORT, due=NOW - 40, why="store: torn_listing")]}, "40 s ago"),
         ({"dead": [dead(replayed=True)]}, "it was sent again since"),
+        (
+            {"indexed": Indexed(held=COMPLETE.event_time, removed=0), "unknown": {"store": "no node answers"}},
+            "is searchable (event of " + clock(NOW - 100) + "); whether something newer is stored is not known",
+        ),
+        ({"indexed": Indexed(held=9, removed=0)}, "is not stored and not on the way, but is searchable"),
         ({"stored": Stored(status="removed", event_time=5), "indexed": Indexed(held=0, removed=5)}, "x was removed ("),
         ({"stored": Stored(status="removed", event_time=5), "indexed": Indexed(held=4, removed=0)}, "still holds it"),
     ],
@@ -357,15 +355,13 @@ def doctor(groknet: Call, home: Home) -> dict[str, dict[str, str]]:
 
 
 def test_the_doctor_names_each_tagger_its_hold_and_those_that_were_given_up(groknet: Call, flow: Flow) -> None:
-    health = Health()
-
-    def ready(_: Request) -> JSONResponse:
-        hold = {"service": "store", "since": NOW, "why": "no node answers"}
-        return JSONResponse({"ready": False, "stale": False, "waiting_for": "the store", "hold": hold}, 503)
-
+    health, holding = Health(), Health()
+    holding.mark_started()
+    holding.mark_ready()
+    holding.hold = {"service": "store", "since": NOW, "why": "no node answers"}
     apps = {
         "tagger": Starlette(routes=operations_routes(health)),
-        "tagger-2": Starlette(routes=[Route("/readyz", ready)]),
+        "tagger-2": Starlette(routes=operations_routes(holding)),
     }
     servers = {name: serve(app, "127.0.0.1", 0) for name, app in apps.items()}
     locks = [Lock(flow.home, name) for name in (*apps, "supervisor")]
@@ -382,7 +378,10 @@ def test_the_doctor_names_each_tagger_its_hold_and_those_that_were_given_up(grok
         assert found[UPLOADED]["detail"] == "nothing waiting"
         health.mark_started()
         health.mark_ready()
-        assert doctor(groknet, flow.home)["tagger"]["state"] == "ok"
+        metrics.ASSIGNED.labels(UPLOADED).set(5)
+        tagger = doctor(groknet, flow.home)["tagger"]
+        assert tagger["state"] == "ok"
+        assert f"; partitions 5 of {UPLOADED}" in tagger["detail"]
     finally:
         for server in servers.values():
             server.stop()
