@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from kafka import errors
 from kafka.admin import KafkaAdminClient
@@ -33,14 +34,14 @@ class Joining(Schedule):
         self._change(town, f"{GUEST} leaves", lambda: actions.leave(town, GUEST), members=2)
         town.send(last)
 
-    def _change(self, town: Town, name: str, change, *, members: int) -> None:
+    def _change(self, town: Town, name: str, change: Callable[[], None], *, members: int) -> None:
         self.steps.append(name)
         change()
         shares = wait_even(town.services.bootstrap, members)
         if not groups.even(shares, members):
             said = "/".join(str(count) for count in sorted(shares.values()))
             self.verdict.uneven.append(
-                f"{name}: {said or 'no'} live partitions, of {members} taggers, {EVEN_S:.0f} s later"
+                f"{name}: {members} taggers have {said or 'no'} live partitions {EVEN_S:.0f} s later"
             )
 
 

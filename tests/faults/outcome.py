@@ -44,6 +44,7 @@ class Outcome:
         verdict: Verdict,
         faults: list[str],
         seconds: float,
+        *,
         error: str = "",
         kind: str = "",
         deadline: Deadline | None = None,

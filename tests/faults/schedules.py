@@ -98,7 +98,15 @@ class Harness:
             except Exception as then:
                 error += f"; leaving: {words(then)}"
         seconds = time.monotonic() - began
-        return Outcome.of(seed, schedule.verdict, schedule.steps, seconds, error, schedule.kind, deadline)
+        return Outcome.of(
+            seed,
+            schedule.verdict,
+            schedule.steps,
+            seconds,
+            error=error,
+            kind=schedule.kind,
+            deadline=deadline,
+        )
 
     def _in_town(self, schedule: Schedule) -> Town:
         """Everything up and ready, whatever the schedule before has left."""
