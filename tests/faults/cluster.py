@@ -112,7 +112,7 @@ class Cluster:
     def _note(self, worker: str) -> None:
         process = self._processes[worker]
         if process.pid in self._ready - self._noted and not self.excused:
-            last = self.tail(worker)[-_LAST_WORDS:].strip().replace("\n", " | ")
+            last = self.tail(worker).strip().rpartition("\n")[2][-_LAST_WORDS:]
             self.ended.append(f"{worker} ended by itself ({process.returncode}): {last}")
         self._noted.add(process.pid)
 

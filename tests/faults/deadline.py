@@ -14,12 +14,13 @@ RETRY_S = 30.0 * SLOWNESS
 
 @dataclass(slots=True)
 class Deadline:
-    """`BASE_S` + backlog ÷ rate after the last fault."""
+    """`base_s` + backlog ÷ rate after the last fault."""
 
     backlog: int
     """Events that were not committed when the last fault ended."""
     rate: float
     """Events a second, measured in the same town before the faults."""
+    base_s: float = BASE_S
     began: float = field(default_factory=time.monotonic)
     began_ms: float = field(default_factory=lambda: time.time() * 1000)
     took_s: float | None = None
@@ -28,7 +29,7 @@ class Deadline:
     @property
     def allowed_s(self) -> float:
         """Seconds after the last fault."""
-        return BASE_S + self.backlog / self.rate
+        return self.base_s + self.backlog / self.rate
 
     @property
     def passed_s(self) -> float:
@@ -50,7 +51,7 @@ class Deadline:
     def report(self) -> dict[str, float | None]:
         """The parts, in seconds, events and events a second."""
         return {
-            "base_s": BASE_S,
+            "base_s": self.base_s,
             "backlog": self.backlog,
             "rate": round(self.rate, 2),
             "allowed_s": round(self.allowed_s, 1),

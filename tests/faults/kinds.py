@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
 
+from schemas.events import ListingEvent
 from tests.faults import actions
 from tests.faults.growing import Joining
 from tests.faults.large import large_event, send_compressed
@@ -89,22 +90,32 @@ class LongOutage(Outage):
 
 
 class Burst(Schedule):
-    """More listings at once than taggers hold, while the store stops for moments that are shorter than its time-out:
-    partitions of the live topic are paused with part of a fetch taken."""
+    """More listings than taggers hold, many with a photo that fails at first, while the store stops for moments that
+    the tries in place wait out: live partitions are paused for want of room and retry partitions until they are due,
+    each with part of a fetch taken."""
 
     kind = "burst"
-    by_url = 0.0
+    by_url = 0.4
+    hanging = 0.0
+    stops = 3
 
     def _act(self, town: Town) -> None:
-        first, *rest = self._portions(4)
+        first, *rest = self._portions(16)
+        town.send(first)
         with Behind() as behind:
-            town.send(first)
-            for portion in rest:
-                seconds = self._rng.uniform(1.2, 1.7)
+            behind.begin("feed", partial(self._feed, town, rest))
+            for _ in range(self.stops):
+                seconds = self._rng.uniform(1.5, 3.0)
                 self.steps.append(f"pause {CASSANDRA} for {seconds:.1f} s")
-                behind.begin(CASSANDRA, partial(actions.pause_server, town.services, CASSANDRA, seconds))
-                town.send(portion)
-                pause(self._rng.uniform(0.5, 1.0))
+                actions.pause_server(town.services, CASSANDRA, seconds)
+                pause(self._rng.uniform(0.5, 1.5))
+
+    @staticmethod
+    def _feed(town: Town, portions: list[list[ListingEvent]]) -> None:
+        """All the time, so that something has always been fetched and not yet taken."""
+        for portion in portions:
+            town.send(portion)
+            pause(0.2)
 
 
 class Large(Schedule):

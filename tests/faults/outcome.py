@@ -72,7 +72,8 @@ class Outcome:
         return not (self.error or any(self.counts().values()))
 
     def __str__(self) -> str:
-        found = ", ".join(f"{count} {name}" for name, count in self.counts().items() if count) or "clean"
+        found = ", ".join(f"{count} {name}" for name, count in self.counts().items() if count)
+        found = found or ("no verdict" if self.error else "clean")
         line = f"seed {self.seed} {self.kind}: {self.seconds:.1f} s, {found}{self._time()} ({', '.join(self.faults)})"
         return "\n  ".join([line, *self.findings, *([self.error] if self.error else [])])
 

@@ -58,24 +58,26 @@ class PhotoHost:
         self._server.close()
 
 
-def addressed(events: list[ListingEvent], host: PhotoHost, share: float, seed: int) -> list[ListingEvent]:
+def addressed(
+    events: list[ListingEvent], host: PhotoHost, seed: int, *, share: float, hanging: float
+) -> list[ListingEvent]:
     """Give `share` of the events one photo by URL instead of inline; the same event stays the same wherever it is
-    repeated."""
+    repeated. `hanging`: the share of these photos that get no answer at first, where the others get 503."""
     rng = random.Random(f"addressed {seed}")
     changed: dict[str, ListingEvent] = {}
     for event in events:
         if event.event_id not in changed:
             moved = bool(event.images) and rng.random() < share
-            changed[event.event_id] = _move(event, host, rng) if moved else event
+            changed[event.event_id] = _move(event, host, rng, hanging) if moved else event
     return [changed[event.event_id] for event in events]
 
 
-def _move(event: ListingEvent, host: PhotoHost, rng: random.Random) -> ListingEvent:
+def _move(event: ListingEvent, host: PhotoHost, rng: random.Random, hanging: float) -> ListingEvent:
     images = list(event.images)
     at = rng.randrange(len(images))
     old = images[at]
     path = f"/{event.listing_id}/{event.event_id}/{old.image_id}.jpg"
-    away_s, hangs = rng.uniform(0.3, LONGEST_AWAY_S), rng.random() < 0.5
+    away_s, hangs = rng.uniform(0.3, LONGEST_AWAY_S), rng.random() < hanging
     url = host.offer(path, old.data or b"", away_s=away_s, hangs=hangs)
     images[at] = ImageRef(image_id=old.image_id, url=url)
     return msgspec.structs.replace(event, images=images)

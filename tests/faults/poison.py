@@ -50,7 +50,7 @@ def judge_dead_letters(events: Iterable[ListingEvent], stream: Stream, verdict: 
     every = list(events)
     poison = {(e.listing_id, ref.image_id) for e in every for ref in e.images if is_poison(ref.data)}
     counts = {(e.listing_id, ref.image_id) for e in newest(every).values() for ref in e.images if is_poison(ref.data)}
-    verdict.lost += [f"dead letter: {name}" for name in sorted(counts - blamed)]
+    verdict.lost += [f"dead letter: {listing}/{image}" for listing, image in sorted(counts - blamed)]
     verdict.wrong += [
         f"dead letter: {x.listing_id}/{x.image_id}: {x.stage} {x.error}"
         for x in letters

@@ -30,13 +30,15 @@ class Schedule:
     supervised: ClassVar[bool] = False
     by_url: ClassVar[float] = 0.05
     """Share of the events that have a photo by URL, which fails at first: these alone may be retried."""
+    hanging: ClassVar[float] = 0.5
+    """Share of these whose host hangs; the others' answers 503."""
 
     def __init__(self, seed: int, photos: list[bytes], host: PhotoHost, *, listings: int, faults: int) -> None:
         self._rng = random.Random(f"{self.kind} {seed}")
         self._photos, self._host, self._faults = photos, host, faults
         self._name = f"run-{next(_runs)}"  # a town may see several, the same seed twice among them
         events = poisoned(workload(listings, photos, seed, self._name), share=0.05, seed=seed)
-        self._events = addressed(events, host, self.by_url, seed)
+        self._events = addressed(events, host, seed, share=self.by_url, hanging=self.hanging)
         self._warm = workload(WARM_LISTINGS, photos, seed, f"{self._name}-warm")
         self.steps: list[str] = []
         self.verdict = Verdict()

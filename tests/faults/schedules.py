@@ -30,6 +30,7 @@ from deploy.local import Services
 from engines.recognition import build_engine
 from tests.faults import servers
 from tests.faults.cluster import Watch
+from tests.faults.deadline import BASE_S
 from tests.faults.kinds import NAMES, draw
 from tests.faults.oracle import Truth
 from tests.faults.outcome import Outcome, keep_outcome, read_outcomes, summary, words
@@ -55,10 +56,11 @@ class Harness:
         listings: int = LISTINGS,
         faults: int = FAULTS,
         script: Path = RETRIES,
+        base_s: float = BASE_S,
     ) -> None:
-        """`script`: what each tagger runs, for a planted bug."""
+        """`script`: what each tagger runs, for a planted bug; `base_s`: the fixed part of each deadline, seconds."""
         self._services, self._bundle, self._script = services, bundle, script
-        self._listings, self._faults = listings, faults
+        self._listings, self._faults, self._base_s = listings, faults, base_s
         self._engine = build_engine(bundle)
         self._photos = studio_jpegs(PHOTOS)
         self._truth: Truth = {}
@@ -87,7 +89,7 @@ class Harness:
             with Watch(town.cluster) as watch:
                 rate = schedule.run(town)
                 watch.hands_off()
-                deadline = town.after_faults(rate)
+                deadline = town.after_faults(rate, self._base_s)
                 schedule.verdict.take(town.judge(self._engine, self._truth, deadline))
             if not schedule.verdict.clean or town.schedules >= SCHEDULES_A_TOWN:
                 self._leave_town()
