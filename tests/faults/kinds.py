@@ -175,6 +175,6 @@ def draw(
     seed: int, photos: list[bytes], host: PhotoHost, *, listings: int, faults: int, kind: str | None = None
 ) -> Schedule:
     """The schedule of a seed; `kind` forces its kind."""
-    drawn = random.Random(f"kind {seed}").choices(list(KINDS), weights=list(KINDS.values()))[0]
+    drawn = random.Random(f"drawn {seed}").choices(list(KINDS), weights=list(KINDS.values()))[0]
     chosen = NAMES[kind] if kind else drawn
     return chosen(seed, photos, host, listings=listings, faults=faults)
