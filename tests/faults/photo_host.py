@@ -10,6 +10,7 @@ import time
 import msgspec
 
 from schemas.events import ImageRef, ListingEvent
+from tests.faults.poison import is_poison
 from tests.workers.intake.loopback import Loopback, answer
 
 LONGEST_AWAY_S = 3.0
@@ -61,20 +62,25 @@ class PhotoHost:
 def addressed(
     events: list[ListingEvent], host: PhotoHost, seed: int, *, share: float, hanging: float
 ) -> list[ListingEvent]:
-    """Give `share` of the events one photo by URL instead of inline; the same event stays the same wherever it is
+    """Give `share` of the events one good photo by URL instead of inline; the same event stays the same wherever it is
     repeated. `hanging`: the share of these photos that get no answer at first, where the others get 503."""
     rng = random.Random(f"addressed {seed}")
     changed: dict[str, ListingEvent] = {}
     for event in events:
         if event.event_id not in changed:
-            moved = bool(event.images) and rng.random() < share
+            moved = any(_good(image) for image in event.images) and rng.random() < share
             changed[event.event_id] = _move(event, host, rng, hanging) if moved else event
     return [changed[event.event_id] for event in events]
 
 
+def _good(image: ImageRef) -> bool:
+    """Whether it is a photo: the judge knows a bad one by its bytes, which must stay inline."""
+    return not is_poison(image.data)
+
+
 def _move(event: ListingEvent, host: PhotoHost, rng: random.Random, hanging: float) -> ListingEvent:
     images = list(event.images)
-    at = rng.randrange(len(images))
+    at = rng.choice([i for i, image in enumerate(images) if _good(image)])
     old = images[at]
     path = f"/{event.listing_id}/{event.event_id}/{old.image_id}.jpg"
     away_s, hangs = rng.uniform(0.3, LONGEST_AWAY_S), rng.random() < hanging
