@@ -39,6 +39,7 @@ INDEXER_S = 5.0 * SLOWNESS
 TAGGERS = ("tagger-a", "tagger-b")
 WORKERS = (*TAGGERS, "indexer")
 SEND_S = 150.0 * SLOWNESS  # longer than the longest outage of a broker
+FLUSH_S = 20.0 * SLOWNESS  # a client that has given up is replaced at the next send, not by waiting
 RETRIES = Path(__file__).with_name("quick_retries.py")
 ENVIRONMENT = {
     "GROKNET__ENGINE__THREADS": "1",  # two taggers, two servers and an indexer share the cores
@@ -103,7 +104,7 @@ class Town:
             try:
                 for event in events:
                     self._producer.send(UPLOADED, event.listing_id.encode(), encode_event(event))
-                self._producer.flush(SEND_S)
+                self._producer.flush(FLUSH_S)
                 return
             except GroknetError:
                 if time.monotonic() > deadline:
