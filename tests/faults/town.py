@@ -36,6 +36,7 @@ from workers.streams import build_stream
 from workers.streams.base import Partition, Record
 
 INDEXER_S = 5.0 * SLOWNESS
+READY_S = 180.0 * SLOWNESS  # three workers that start at once on two busy cores
 TAGGERS = ("tagger-a", "tagger-b")
 WORKERS = (*TAGGERS, "indexer")
 SEND_S = 150.0 * SLOWNESS  # longer than the longest outage of a broker
@@ -94,7 +95,7 @@ class Town:
             self.cluster.wait_ready()
             return
         for worker in WORKERS:
-            self.cluster.url(worker, revive=True)
+            self.cluster.url(worker, revive=True, timeout_s=READY_S)
 
     def send(self, events: list[ListingEvent]) -> None:
         """Send durably, again where a broker was away for too long: events that come twice are part of the trial."""
