@@ -36,9 +36,11 @@ from workers.streams import build_stream
 from workers.streams.base import Partition, Record
 
 INDEXER_S = 5.0 * SLOWNESS
+READY_S = 180.0 * SLOWNESS  # three workers that start at once on two busy cores
 TAGGERS = ("tagger-a", "tagger-b")
 WORKERS = (*TAGGERS, "indexer")
 SEND_S = 150.0 * SLOWNESS  # longer than the longest outage of a broker
+FLUSH_S = 20.0 * SLOWNESS  # a client that has given up is replaced at the next send, not by waiting
 RETRIES = Path(__file__).with_name("quick_retries.py")
 ENVIRONMENT = {
     "GROKNET__ENGINE__THREADS": "1",  # two taggers, two servers and an indexer share the cores
@@ -93,7 +95,7 @@ class Town:
             self.cluster.wait_ready()
             return
         for worker in WORKERS:
-            self.cluster.url(worker, revive=True)
+            self.cluster.url(worker, revive=True, timeout_s=READY_S)
 
     def send(self, events: list[ListingEvent]) -> None:
         """Send durably, again where a broker was away for too long: events that come twice are part of the trial."""
@@ -103,7 +105,7 @@ class Town:
             try:
                 for event in events:
                     self._producer.send(UPLOADED, event.listing_id.encode(), encode_event(event))
-                self._producer.flush(SEND_S)
+                self._producer.flush(FLUSH_S)
                 return
             except GroknetError:
                 if time.monotonic() > deadline:
