@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from schemas.errors import Transient
+from schemas.errors import Transient, is_outage
 from workers import metrics
 from workers.serving import Health
 
@@ -25,13 +25,6 @@ Service = Literal["store", "stream"]
 _FRESH_S = 0.5  # a probe's answer is good for so long, so that many failing events cost one probe
 _PROBE_EVERY_S = 0.5  # while a service is away: it is used again within a second of its return
 _GRACE_S = 20.0  # a cluster that has just come back refuses some keys for seconds more; that is still the outage
-_ONE_LISTING = frozenset({"torn_listing", "rebalancing"})
-_STAGES = frozenset({"store", "stream", "sqlite"})
-
-
-def is_outage(why: Transient) -> bool:
-    """Whether this failure may mean that a whole service is away, and not that one listing is in trouble."""
-    return why.stage in _STAGES and why.error not in _ONE_LISTING
 
 
 @dataclass(frozen=True, slots=True)

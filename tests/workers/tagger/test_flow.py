@@ -19,7 +19,7 @@ from schemas.errors import DeviceLost, Invalid, TooManyDeadLetters, Transient
 from schemas.events import ListingEvent
 from schemas.hashes import EVENT_TIME_HEADER, decode_hashes
 from schemas.predictions import RemovalMarker, StoredListing
-from schemas.topics import DEAD_LETTERS, UPLOADED, hash_topic
+from schemas.topics import UPLOADED, hash_topic
 from tests.workers.tagger.rig import Rig, event, jpeg, removal
 from workers.intake import IntakeSettings, Uploads
 from workers.tagger.journal import Journal
