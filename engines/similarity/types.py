@@ -32,8 +32,9 @@ class IndexedListing:
 
 @dataclass(frozen=True, slots=True)
 class IndexStats:
-    """Sizes: `vectors` that a search can find, of how many `listings`; `tombstones`, dead codes not yet merged away;
-    `pending`, codes in the parts that grow, not yet merged; `removed`, listings whose removal is remembered."""
+    """Sizes: `vectors` that a search can find, of how many `listings` (without those that have no good photo);
+    `tombstones`, dead codes not yet merged away; `pending`, codes in the parts that grow, not yet merged; `removed`,
+    listings whose removal is remembered."""
 
     vectors: int
     listings: int
