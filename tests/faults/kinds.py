@@ -95,6 +95,7 @@ class Burst(Schedule):
     each with part of a fetch taken."""
 
     kind = "burst"
+    times = 3
     by_url = 0.4
     hanging = 0.0
     stops = 3

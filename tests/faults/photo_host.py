@@ -68,19 +68,17 @@ def addressed(
     changed: dict[str, ListingEvent] = {}
     for event in events:
         if event.event_id not in changed:
-            moved = any(_good(image) for image in event.images) and rng.random() < share
+            moved = bool(event.images) and rng.random() < share
             changed[event.event_id] = _move(event, host, rng, hanging) if moved else event
     return [changed[event.event_id] for event in events]
 
 
-def _good(image: ImageRef) -> bool:
-    """Whether it is a photo: the judge knows a bad one by its bytes, which must stay inline."""
-    return not is_poison(image.data)
-
-
 def _move(event: ListingEvent, host: PhotoHost, rng: random.Random, hanging: float) -> ListingEvent:
     images = list(event.images)
-    at = rng.choice([i for i, image in enumerate(images) if _good(image)])
+    good = [at for at, ref in enumerate(images) if not is_poison(ref.data)]
+    if not good:
+        return event
+    at = rng.choice(good)
     old = images[at]
     path = f"/{event.listing_id}/{event.event_id}/{old.image_id}.jpg"
     away_s, hangs = rng.uniform(0.3, LONGEST_AWAY_S), rng.random() < hanging

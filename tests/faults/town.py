@@ -116,19 +116,22 @@ class Town:
         """These were sent, or will be."""
         self._events += events
 
-    def waiting(self, topic: str) -> dict[Partition, int]:
-        """Where each partition that has events left goes on. Raises GroknetError."""
-        done = groups.committed(self.admin, topic)
-        ends = self.admin.end_offsets(topic)
-        return {partition: done.get(partition, 0) for partition, end in ends.items() if done.get(partition, 0) < end}
-
     def backlog(self) -> int:
         """Events of all topics that are not committed. Raises GroknetError."""
-        count = 0
-        for topic in source_topics():
-            ends = self.admin.end_offsets(topic)
-            count += sum(ends[partition] - done for partition, done in self.waiting(topic).items())
-        return count
+        return sum(sum(self._left(topic).values()) for topic in source_topics())
+
+    def _left(self, topic: str) -> dict[Partition, int]:
+        """How many events of each partition are not committed. Raises GroknetError."""
+        done = groups.committed(self.admin, topic)
+        return {place: max(0, end - done.get(place, 0)) for place, end in self.admin.end_offsets(topic).items()}
+
+    def _waiting(self, topic: str) -> list[Record]:
+        """The events of a topic that are not committed. Raises GroknetError."""
+        left = self._left(topic)
+        if not any(left.values()):
+            return []
+        start = {place: end - left[place] for place, end in self.admin.end_offsets(topic).items()}
+        return list(self.admin.read(topic, start))
 
     def measure(self, events: list[ListingEvent]) -> float:
         """Send some while nothing is wrong and wait until they are committed; returns events a second."""
@@ -181,23 +184,14 @@ class Town:
         listing and place of each event."""
         while True:
             with contextlib.suppress(Transient):  # a broker that has just come back
-                left = [
-                    ((record.key or b"").decode(), record.partition, self._late(record, deadline))
-                    for topic in source_topics()
-                    if (start := self.waiting(topic))
-                    for record in self.admin.read(topic, start)
-                    if record.partition in start
-                ]
-                if not left:
+                if not self.backlog():
                     return []
-                if any(late for _, _, late in left):
-                    return [(listing, partition) for listing, partition, _ in left]
+                retries = [record for topic in DELAYS_S for record in self._waiting(topic)]
+                if deadline.over or any(_retry_late(record, deadline) for record in retries):
+                    left = [*self._waiting(UPLOADED), *retries]
+                    return [((record.key or b"").decode(), record.partition) for record in left]
             assert deadline.passed_s < 2 * deadline.allowed_s, "the broker does not answer"
             time.sleep(0.3)
-
-    def _late(self, record: Record, deadline: Deadline) -> bool:
-        delay_s = DELAYS_S.get(record.partition.topic)
-        return deadline.over if delay_s is None else deadline.retry_over(record.timestamp_ms + 1000 * delay_s)
 
     def _indexer_url(self) -> str | None:
         try:
@@ -214,6 +208,10 @@ class Town:
             stack.callback(self.admin.close)
             stack.callback(self._producer.close)
             stack.callback(self.cluster.stop)
+
+
+def _retry_late(record: Record, deadline: Deadline) -> bool:
+    return deadline.retry_over(record.timestamp_ms + 1000 * DELAYS_S[record.partition.topic])
 
 
 def _by_place(left: list[tuple[str, Partition]]) -> list[str]:
