@@ -24,10 +24,8 @@ TRAINING_ONLY = {
 NO_TORCH = ("training/studio", "training/evaluation")
 BACKEND_PACKAGES = {"onnxruntime", "tensorrt", "openvino", "kafka", "cassandra", "torch"}
 PORTS = ("workers/streams", "workers/stores")  # every folder in them is a back end
-TORCH_BACKEND = tuple(
-    f"engines/recognition/torch_{part}.py" for part in ("gpu", "graph", "ops")
-)  # imported when chosen
-ENGINE_BACKENDS = ("onnx_runtime", "openvino", "torch_graph")
+TORCH_BACKEND = "engines/recognition/torch/"  # imported when chosen
+ENGINE_BACKENDS = ("onnx_runtime", "openvino", "torch")
 BACKENDS = {f"engines.recognition.{name}": "engines/recognition" for name in ENGINE_BACKENDS} | {
     f"{port.replace('/', '.')}.{folder.name}": port
     for port in PORTS
@@ -62,7 +60,7 @@ def test_torch_is_imported_by_training_and_its_back_end_alone() -> None:
         for path in MODULES
         for module, _ in imports(ast.parse(path.read_text()))
         if module.partition(".")[0] in TRAINING_ONLY
-        and names(path) not in TORCH_BACKEND
+        and not names(path).startswith(TORCH_BACKEND)
         and (not names(path).startswith("training/") or names(path).startswith(NO_TORCH))
     ]
     assert wrong == []
@@ -75,9 +73,7 @@ def test_a_back_end_is_imported_only_by_the_function_that_chooses_it() -> None:
         top_level = {id(node) for node in tree.body}
         for module, node in imports(tree):
             for backend, room in BACKENDS.items():
-                own = names(path).startswith(backend.replace(".", "/")) or (
-                    backend.endswith("torch_graph") and names(path) in TORCH_BACKEND
-                )
+                own = names(path).startswith(backend.replace(".", "/"))
                 if own or not (module + ".").startswith(backend + "."):
                     continue
                 if id(node) in top_level or not names(path).startswith(room + "/"):

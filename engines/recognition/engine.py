@@ -77,7 +77,7 @@ def _openvino(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
 
 
 def _torch(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
-    from engines.recognition.torch_graph import open_torch
+    from engines.recognition.torch.graph import open_torch
 
     return open_torch(bundle, threads, max_batch)
 

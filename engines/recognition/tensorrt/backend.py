@@ -10,16 +10,16 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from engines.gpu.driver import Driver, OutOfDeviceMemory, open_driver
+from engines.gpu.overlap import Enqueue, Overlap, Row
+from engines.gpu.profiles import Profiles
 from engines.recognition.bundle import Bundle
 from engines.recognition.tensorrt.build import build
 from engines.recognition.tensorrt.cache import FOLDER, EngineCache, default_cache
-from engines.recognition.tensorrt.cuda import Driver, OutOfDeviceMemory, open_driver
 from engines.recognition.tensorrt.execution import Execution
 from engines.recognition.tensorrt.library import Library, load_library
 from engines.recognition.tensorrt.manifest import Device, EngineManifest, cache_key
-from engines.recognition.tensorrt.overlap import Enqueue, Overlap, Row
 from engines.recognition.tensorrt.plan import PORTABLE, THIS_GPU, targets
-from engines.recognition.tensorrt.profiles import Profiles
 from schemas.errors import ConfigError, DeviceLost
 
 _log = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from engines.gpu.profiles import Profiles
 from engines.recognition.bundle import Bundle
 from engines.recognition.tensorrt.library import Library
 from engines.recognition.tensorrt.plan import PORTABLE, Tensor
-from engines.recognition.tensorrt.profiles import Profiles
 from schemas.hashes import Epoch
 from schemas.manifest import MODEL_FILE, Manifest, Sha256, Strict
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engines.recognition.tensorrt.cuda import Driver
+from engines.gpu.driver import Driver
 
 SLOTS = 2  # one computes, one copies; a third would only wait
 _ALIGNED = 256  # bytes; what the library asks of every address

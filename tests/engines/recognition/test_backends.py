@@ -12,12 +12,12 @@ import onnxruntime as ort
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from tiny_bundle import HEADS, SIZE, seal, tiny_graph
 
 from engines.recognition import build_engine
 from engines.recognition.precision import write_bundle
 from schemas.errors import BundleRefused, ConfigError
 from schemas.manifest import MODEL_FILE, PARITY_FILE, Parity
+from tests.engines.tiny_bundle import HEADS, SIZE, seal, tiny_graph
 
 OTHERS = ("openvino", "torch")
 PHOTOS = np.random.default_rng(7).integers(0, 256, (9, SIZE, SIZE, 3), dtype=np.uint8)
@@ -93,7 +93,7 @@ def test_torch_computes_a_half_bundle_in_bfloat16_and_names_what_it_has_not(tiny
 def test_a_package_that_is_not_there_is_named_with_the_remedy(
     tiny: Path, backend: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in [m for m in sys.modules if m.startswith("engines.recognition.") and m.endswith((backend, "_graph"))]:
+    for module in [name for name in sys.modules if name.startswith(f"engines.recognition.{backend}")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, backend, None)
     with pytest.raises(ConfigError, match=rf"{backend} is not installed; pip install 'groknet\[{extra}\]'"):
@@ -159,7 +159,7 @@ def test_torch_operators_are_those_of_onnx_runtime(
     operator: str, constants: list[np.ndarray], attributes: dict[str, object]
 ) -> None:
 
-    from engines.recognition.torch_graph import Graph
+    from engines.recognition.torch.graph import Graph
 
     attributes = dict(attributes)
     x = np.asarray(attributes.pop("x", X))

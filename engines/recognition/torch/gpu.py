@@ -17,13 +17,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from engines.gpu.driver import DeviceFault, Driver, OutOfDeviceMemory, failure, open_driver
+from engines.gpu.overlap import Enqueue, Overlap, Row
+from engines.gpu.profiles import MOST, Profiles
 from engines.recognition.bundle import Bundle
+from engines.recognition.gpu_graph import prepare
 from engines.recognition.tensorrt.backend import open_profiles
-from engines.recognition.tensorrt.cuda import DeviceFault, Driver, OutOfDeviceMemory, failure, open_driver
-from engines.recognition.tensorrt.graph import prepare
-from engines.recognition.tensorrt.overlap import Enqueue, Overlap, Row
-from engines.recognition.tensorrt.profiles import MOST, Profiles
-from engines.recognition.torch_graph import Graph, load_graph
+from engines.recognition.torch.graph import Graph, load_graph
 from schemas.errors import DeviceLost
 
 _log = logging.getLogger(__name__)

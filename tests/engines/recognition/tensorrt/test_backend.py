@@ -14,18 +14,18 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from fake_gpu import FakeDriver, Operation
 
+from engines.gpu.profiles import Profiles
 from engines.recognition import RecognitionEngine, build_engine, load_bundle
+from engines.recognition.gpu_graph import prepare
 from engines.recognition.tensorrt import backend
 from engines.recognition.tensorrt.build import build
 from engines.recognition.tensorrt.cache import FOLDER, EngineCache
-from engines.recognition.tensorrt.graph import prepare
 from engines.recognition.tensorrt.library import Library, load_library
-from engines.recognition.tensorrt.profiles import Profiles
 from groknet.config import demo_bundle
 from schemas.errors import BundleRefused
 from schemas.manifest import MANIFEST_FILE
+from tests.engines.fake_gpu import FakeDriver, Operation
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64",

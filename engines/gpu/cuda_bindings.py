@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from cuda.bindings import driver as cu
 
-from engines.recognition.tensorrt.cuda import failure
+from engines.gpu.driver import failure
 from engines.recognition.tensorrt.manifest import Device
 from schemas.errors import ConfigError
 

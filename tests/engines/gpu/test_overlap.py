@@ -8,15 +8,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fake_gpu import OUTPUTS, PHOTOS, SHAPE, FakeDriver, FakeEngine, naive, threads
 
+from engines.gpu.driver import STICKY, DeviceFault, OutOfDeviceMemory, failure, open_driver
+from engines.gpu.overlap import SLOTS, Enqueue, Overlap
+from engines.gpu.profiles import Profiles
 from engines.recognition.tensorrt.backend import open_profiles
-from engines.recognition.tensorrt.cuda import STICKY, DeviceFault, OutOfDeviceMemory, failure, open_driver
 from engines.recognition.tensorrt.execution import Execution
 from engines.recognition.tensorrt.library import Library
-from engines.recognition.tensorrt.overlap import SLOTS, Enqueue, Overlap
-from engines.recognition.tensorrt.profiles import Profiles
 from schemas.errors import ConfigError, DeviceLost
+from tests.engines.fake_gpu import OUTPUTS, PHOTOS, SHAPE, FakeDriver, FakeEngine, naive, threads
 
 PROFILES = Profiles((1, 4, 8))
 

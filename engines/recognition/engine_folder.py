@@ -17,16 +17,16 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from engines.gpu.driver import open_driver
+from engines.gpu.profiles import Profiles
 from engines.pixels import decode_photo
 from engines.recognition import build_engine, load_bundle
 from engines.recognition.precision import Precision, write_bundle
 from engines.recognition.tensorrt.build import build
 from engines.recognition.tensorrt.cache import FOLDER, EngineCache
-from engines.recognition.tensorrt.cuda import open_driver
 from engines.recognition.tensorrt.library import LIBRARIES, Library, load_library
 from engines.recognition.tensorrt.manifest import EngineManifest, ParityReport, of_another_bundle
 from engines.recognition.tensorrt.plan import THIS_GPU, targets
-from engines.recognition.tensorrt.profiles import Profiles
 from schemas.errors import BundleRefused, ConfigError
 from schemas.manifest import MANIFEST_FILE, Preprocess
 

@@ -20,7 +20,7 @@ SCRIPT = """
 import gc
 import threading
 import numpy as np
-from engines.recognition.tensorrt.cuda import OutOfDeviceMemory, open_driver
+from engines.gpu.driver import OutOfDeviceMemory, open_driver
 
 driver = open_driver()
 print(type(driver).__name__, driver.device().name, driver.device().capability)
@@ -76,7 +76,7 @@ AVERAGE = """
 import numpy as np
 from PIL import Image
 from engines.pixels._average import Average
-from engines.recognition.tensorrt.cuda_bindings import CudaBindings
+from engines.gpu.cuda_bindings import CudaBindings
 
 average = Average(CudaBindings(0))
 random = np.random.default_rng(0)
@@ -96,7 +96,7 @@ def run(libcuda: Path, script: str = SCRIPT, **variables: str) -> list[str]:
     environment = os.environ | {"LD_LIBRARY_PATH": str(libcuda)} | variables
     command = [sys.executable, "-c", script]
     done = subprocess.run(
-        command, env=environment, cwd=HERE.parents[1], capture_output=True, text=True, check=False, timeout=60
+        command, env=environment, cwd=HERE.parents[2], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

@@ -11,13 +11,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from tiny_bundle import seal
 
 from engines.recognition import Bundle, Calibrator, build_engine, load_bundle
 from engines.recognition.gate import Figures, compare, judge, recall_at_1, refuse
 from engines.recognition.precision import write_bundle
 from schemas.errors import BundleRefused
 from schemas.manifest import MODEL_FILE, Gate
+from tests.engines.tiny_bundle import seal
 
 Arrays = dict[str, np.ndarray]
 

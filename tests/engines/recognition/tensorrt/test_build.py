@@ -12,22 +12,22 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from tiny_bundle import HEADS, tiny_graph, write_tiny_bundle
 
+from engines.gpu.profiles import Profiles
 from engines.recognition import build_engine, load_bundle
 from engines.recognition.bundle import Bundle
 from engines.recognition.calibration import Calibrator
+from engines.recognition.gpu_graph import prepare
 from engines.recognition.precision import Precision, convert, write_bundle
 from engines.recognition.tensorrt.build import build
 from engines.recognition.tensorrt.cache import FOLDER, EngineCache
-from engines.recognition.tensorrt.graph import prepare
 from engines.recognition.tensorrt.library import Library, load_library
 from engines.recognition.tensorrt.manifest import Device, EngineManifest, misfit
 from engines.recognition.tensorrt.plan import THIS_GPU, Share, build_plan, targets
-from engines.recognition.tensorrt.profiles import Profiles
 from engines.recognition.tops import INDICES, VALUES, is_cut, widen
 from groknet.config import demo_bundle
 from schemas.errors import BundleRefused, ConfigError
+from tests.engines.tiny_bundle import HEADS, tiny_graph, write_tiny_bundle
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64",

@@ -12,17 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fake_gpu import FakeDriver, Operation
-from tiny_bundle import SIZE
 
-from engines.recognition import build_engine, engine, load_bundle, torch_gpu
-from engines.recognition.tensorrt.cuda import DeviceFault, OutOfDeviceMemory
-from engines.recognition.tensorrt.graph import prepare
-from engines.recognition.tensorrt.overlap import Row
-from engines.recognition.torch_gpu import TorchGpu, mapped, profiles_to
-from engines.recognition.torch_graph import Graph, load_graph
+from engines.gpu.driver import DeviceFault, OutOfDeviceMemory
+from engines.gpu.overlap import Row
+from engines.recognition import build_engine, engine, load_bundle
+from engines.recognition.gpu_graph import prepare
+from engines.recognition.torch import gpu as torch_gpu
+from engines.recognition.torch.gpu import TorchGpu, mapped, profiles_to
+from engines.recognition.torch.graph import Graph, load_graph
 from groknet.config import demo_bundle
 from schemas.errors import ConfigError, DeviceLost
+from tests.engines.fake_gpu import FakeDriver, Operation
+from tests.engines.tiny_bundle import SIZE
 
 PHOTOS = np.random.default_rng(7).integers(0, 256, (11, SIZE, SIZE, 3), dtype=np.uint8)
 

@@ -65,7 +65,7 @@ Result cuGraphInstantiateWithFlags(void **e, void *graph, Address flags) {
 Result cuGraphLaunch(void *e, void *s) { return e == LAUNCHABLE && is_stream(s) ? OK : BAD_HANDLE; }
 static struct { unsigned x, y, z; } blockIdx, blockDim, threadIdx;
 #define __global__ static
-#include "../../engines/pixels/average.cu"
+#include "../../../engines/pixels/average.cu"
 Result cuModuleLoadData(void **module, const void *compiled) {
     *module = (void *)0x500;
     return strstr(compiled, ".visible .entry average(") ? OK : NOT_FOUND;

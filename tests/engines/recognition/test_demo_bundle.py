@@ -11,7 +11,7 @@ from engines.recognition import build_engine, load_bundle
 from engines.recognition.precision import write_bundle
 from training.studio import TRAIN_IDENTITIES, make_product, render
 
-DEMO = Path(__file__).parents[2] / "training" / "bundles" / "demo"
+DEMO = Path(__file__).parents[3] / "training" / "bundles" / "demo"
 
 
 @pytest.mark.parametrize("backend", ["openvino", "torch"])

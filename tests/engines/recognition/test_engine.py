@@ -11,12 +11,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from tiny_bundle import HEADS, SIZE, raw_outputs, seal, tiny_graph
 
 import engines.recognition
 from engines.recognition import Calibrator, Predictions, build_engine, load_bundle
 from schemas.errors import BundleRefused, ConfigError, Invalid
 from schemas.manifest import MODEL_FILE, PARITY_FILE, Embedding, Label, Parity, Preprocess
+from tests.engines.tiny_bundle import HEADS, SIZE, raw_outputs, seal, tiny_graph
 
 
 def photos(n: int, seed: int = 7) -> np.ndarray:

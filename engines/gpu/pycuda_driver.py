@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pycuda.driver as cuda
 
-from engines.recognition.tensorrt.cuda import OUT_OF_MEMORY, STICKY, DeviceFault, failure
+from engines.gpu.driver import OUT_OF_MEMORY, STICKY, DeviceFault, failure
 from engines.recognition.tensorrt.manifest import Device
 from schemas.errors import ConfigError
 

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from engines.recognition.bundle import Bundle
 from engines.recognition.precision.folding import fold
-from engines.recognition.torch_ops import OPERATORS
+from engines.recognition.torch.operators import OPERATORS
 from schemas.errors import BundleRefused
 
 if TYPE_CHECKING:
-    from engines.recognition.torch_gpu import TorchGpu
+    from engines.recognition.torch.gpu import TorchGpu
 
 
 class Graph(nn.Module):
@@ -106,6 +106,6 @@ def open_torch(bundle: Bundle, threads: int | None, max_batch: int) -> Torch | T
     """On the first GPU where there is one, with profiles up to `max_batch`; else on the cores."""
     if not torch.cuda.is_available():
         return Torch(bundle, threads)
-    from engines.recognition.torch_gpu import open_gpu
+    from engines.recognition.torch.gpu import open_gpu
 
     return open_gpu(bundle, max_batch)

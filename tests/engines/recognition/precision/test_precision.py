@@ -9,13 +9,13 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper, shape_inference
-from tiny_bundle import SIZE, raw_outputs, tiny_graph
 
 from engines.recognition import build_engine, load_bundle
 from engines.recognition.gate import compare
 from engines.recognition.precision import convert, write_bundle
 from schemas.errors import ConfigError
 from schemas.manifest import MODEL_FILE, load_manifest
+from tests.engines.tiny_bundle import SIZE, raw_outputs, tiny_graph
 
 PHOTOS = np.random.default_rng(2).integers(0, 256, (24, SIZE, SIZE, 3), dtype=np.uint8)
 

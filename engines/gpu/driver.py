@@ -134,7 +134,7 @@ def lost(what: str) -> DeviceLost:
 
 def _bindings(device: int) -> Driver:
     try:
-        from engines.recognition.tensorrt.cuda_bindings import CudaBindings
+        from engines.gpu.cuda_bindings import CudaBindings
     except ImportError as error:
         raise ConfigError(f"cuda-bindings: {error}") from None
     return CudaBindings(device)
@@ -142,7 +142,7 @@ def _bindings(device: int) -> Driver:
 
 def _pycuda(device: int) -> Driver:
     try:
-        from engines.recognition.tensorrt.pycuda_driver import PyCuda
+        from engines.gpu.pycuda_driver import PyCuda
     except ImportError as error:
         raise ConfigError(f"pycuda: {error}") from None
     return PyCuda(device)
