@@ -25,7 +25,7 @@ from typing import get_args
 from benchmarks import gpu_workers
 from benchmarks.report import parser, table, versions, write_page
 from benchmarks.worker_ratio import photos, stages
-from engines.gpu.driver import open_driver
+from engines.gpu.open import open_driver
 from engines.gpu.profiles import Profiles
 from engines.pixels import open_jpeg_decoder
 from engines.pixels.nvimgcodec import JPEG_DECODERS

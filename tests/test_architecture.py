@@ -54,6 +54,49 @@ def test_rooms_import_one_way_only() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def module_name(path: Path) -> str:
+    return names(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Every module of ours, and the modules of ours that it imports, at its top or inside a function."""
+    ours = {module_name(path): path for path in MODULES}
+    graph: dict[str, set[str]] = {}
+    for name, path in ours.items():
+        found = graph[name] = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                inner = [f"{node.module}.{alias.name}" for alias in node.names]
+                found |= {module if module in ours else node.module for module in inner}
+        graph[name] = (found & ours.keys()) - {name}
+    return graph
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """One circle of imports, as the modules along it; an empty list where there is none."""
+    finished: set[str] = set()
+
+    def walk(module: str, trail: list[str]) -> list[str]:
+        if module in trail:
+            return [*trail[trail.index(module) :], module]
+        if module in finished:
+            return []
+        for following in sorted(graph[module]):
+            if found := walk(following, [*trail, module]):
+                return found
+        finished.add(module)
+        return []
+
+    return next((found for module in sorted(graph) if (found := walk(module, []))), [])
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]  # the search finds a planted one
+    assert circle(import_graph()) == []
+
+
 def test_torch_is_imported_by_training_and_its_back_end_alone() -> None:
     wrong = [
         f"{names(path)}: {module}"

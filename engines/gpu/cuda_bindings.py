@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from cuda.bindings import driver as cu
 
-from engines.gpu.driver import failure
-from engines.recognition.tensorrt.manifest import Device
+from engines.gpu.driver import Device, failure
 from schemas.errors import ConfigError
 
 

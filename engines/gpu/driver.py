@@ -7,13 +7,14 @@ Handles are plain integers, as both packages and TensorRT take them. Every membe
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
-from engines.recognition.tensorrt.manifest import Device
-from schemas.errors import ConfigError, DeviceLost
+from schemas.errors import DeviceLost
+from schemas.manifest import Strict
 
 OUT_OF_MEMORY = 2
 # Results after which every later call fails too, until the process ends: the CUDA driver API's numbers and texts.
@@ -35,6 +36,13 @@ STICKY = {
     719: "unspecified launch failure",
     999: "unknown error",
 }
+
+
+class Device(Strict, frozen=True, kw_only=True):
+    """A GPU: its name and its compute capability, such as `sm90`."""
+
+    name: str
+    capability: Annotated[str, Meta(pattern=r"^sm\d{2,3}$")]
 
 
 class OutOfDeviceMemory(RuntimeError):
@@ -104,17 +112,6 @@ class Driver(Protocol):
         """Let go of the device; nothing may be called after it."""
 
 
-def open_driver(device: int = 0) -> Driver:
-    """Through cuda-bindings, which has CUDA graphs, else pycuda; raises ConfigError where neither gives a device."""
-    reasons = []
-    for load in (_bindings, _pycuda):
-        try:
-            return load(device)
-        except ConfigError as error:
-            reasons.append(str(error))
-    raise ConfigError(f"backend: no GPU can be used here ({'; '.join(reasons)})")
-
-
 def failure(call: str, code: int, text: str) -> Exception:
     """The error of a driver call that returned `code`."""
     if code == OUT_OF_MEMORY:
@@ -130,19 +127,3 @@ def lost(what: str) -> DeviceLost:
         f"the GPU is lost to this process: {what}; the process ends so that a new one starts clean. If it comes back, "
         "see dmesg for Xid lines and nvidia-smi -q for ECC errors"
     )
-
-
-def _bindings(device: int) -> Driver:
-    try:
-        from engines.gpu.cuda_bindings import CudaBindings
-    except ImportError as error:
-        raise ConfigError(f"cuda-bindings: {error}") from None
-    return CudaBindings(device)
-
-
-def _pycuda(device: int) -> Driver:
-    try:
-        from engines.gpu.pycuda_driver import PyCuda
-    except ImportError as error:
-        raise ConfigError(f"pycuda: {error}") from None
-    return PyCuda(device)

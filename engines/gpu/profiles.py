@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
+from engines.gpu.driver import OutOfDeviceMemory
 from schemas.errors import ConfigError
 
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
 MOST = 1024  # photos in one batch; at 224 pixels that is 154 MB of input alone
+
+_ROOM = "end what else runs there, or build the engine for smaller batches: groknet engine build BUNDLE --batch 1,4"
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,29 @@ class Profiles:
     def smaller(self) -> Profiles | None:
         """Without the largest, or None when it is the only one."""
         return Profiles(self.batches[:-1]) if len(self.batches) > 1 else None
+
+
+def open_profiles(profiles: Profiles, attempt: Callable[[Profiles], T]) -> T:
+    """`attempt(profiles)`; where memory runs out, once more without the largest profile.
+
+    Raises:
+        ConfigError: that did not fit either, or there is only one profile.
+    """
+    try:
+        return attempt(profiles)
+    except OutOfDeviceMemory as error:
+        smaller = profiles.smaller()
+        if smaller is None:
+            raise ConfigError(f"engine: the GPU has no room for {profiles.largest} photos ({error}); {_ROOM}") from None
+        _log.warning(
+            "no room for %d photos on the GPU (%s); going on with %d", profiles.largest, error, smaller.largest
+        )
+    try:
+        return attempt(smaller)
+    except OutOfDeviceMemory as error:
+        raise ConfigError(
+            f"engine: the GPU has no room for {smaller.largest} photos either ({error}); {_ROOM}"
+        ) from None
 
 
 def _text(batches: tuple[int, ...]) -> str:

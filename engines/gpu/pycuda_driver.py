@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pycuda.driver as cuda
 
-from engines.gpu.driver import OUT_OF_MEMORY, STICKY, DeviceFault, failure
-from engines.recognition.tensorrt.manifest import Device
+from engines.gpu.driver import OUT_OF_MEMORY, STICKY, Device, DeviceFault, failure
 from schemas.errors import ConfigError
 
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, which pycuda has no name for

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from engines.gpu.driver import open_driver
+from engines.gpu.open import open_driver
 from engines.gpu.profiles import Profiles
 from engines.pixels import decode_photo
 from engines.recognition import build_engine, load_bundle

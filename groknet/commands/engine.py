@@ -161,7 +161,7 @@ def _there(what: str, folder: Path) -> None:
 
 def _no_gpu() -> str:
     """Why no GPU can be used here, or nothing when one can."""
-    from engines.gpu.driver import open_driver
+    from engines.gpu.open import open_driver
 
     try:
         open_driver().close()

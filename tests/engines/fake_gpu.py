@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from engines.gpu.driver import DeviceFault, OutOfDeviceMemory
+from engines.gpu.driver import Device, DeviceFault, OutOfDeviceMemory
 from engines.gpu.overlap import Row
-from engines.recognition.tensorrt.manifest import Device
 
 SHAPE = (4, 4, 3)
 PHOTOS = Row("photos", np.dtype(np.uint8), SHAPE)

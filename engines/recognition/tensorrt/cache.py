@@ -9,9 +9,10 @@ from tempfile import NamedTemporaryFile
 
 import msgspec
 
+from engines.gpu.driver import Device
 from engines.recognition.bundle import Bundle
 from engines.recognition.tensorrt.library import Library
-from engines.recognition.tensorrt.manifest import Device, EngineManifest, misfit
+from engines.recognition.tensorrt.manifest import EngineManifest, misfit
 from schemas.errors import BundleRefused
 
 FOLDER = "engines"

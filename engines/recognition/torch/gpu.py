@@ -17,12 +17,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from engines.gpu.driver import DeviceFault, Driver, OutOfDeviceMemory, failure, open_driver
+from engines.gpu.driver import DeviceFault, Driver, OutOfDeviceMemory, failure
+from engines.gpu.open import open_driver
 from engines.gpu.overlap import Enqueue, Overlap, Row
-from engines.gpu.profiles import MOST, Profiles
+from engines.gpu.profiles import MOST, Profiles, open_profiles
 from engines.recognition.bundle import Bundle
 from engines.recognition.gpu_graph import prepare
-from engines.recognition.tensorrt.backend import open_profiles
 from engines.recognition.torch.graph import Graph, load_graph
 from schemas.errors import DeviceLost
 

@@ -6,8 +6,7 @@ channels-last. A half bundle computes its trunk in bfloat16.
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +19,6 @@ from engines.recognition.bundle import Bundle
 from engines.recognition.precision.folding import fold
 from engines.recognition.torch.operators import OPERATORS
 from schemas.errors import BundleRefused
-
-if TYPE_CHECKING:
-    from engines.recognition.torch.gpu import TorchGpu
 
 
 class Graph(nn.Module):
@@ -72,40 +68,8 @@ class Graph(nn.Module):
         return tuple(values[name] for name in self._outputs)
 
 
-class Torch:
-    """The graph on the cores. One batch at a time: torch takes all of them for it."""
-
-    def __init__(self, bundle: Bundle, threads: int | None) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)
-        self._outputs = list(bundle.outputs)
-        self._graph = Graph(load_graph(bundle), self._outputs).eval()
-        self._lock = threading.Lock()
-
-    def run(self, photos: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.generic]]:
-        """See `Backend.run`."""
-        with self._lock, torch.inference_mode():
-            values = self._graph(torch.from_numpy(photos))
-        return {name: value.numpy() for name, value in zip(self._outputs, values, strict=True)}
-
-    def close(self) -> None:
-        del self._graph
-
-
 def load_graph(bundle: Bundle) -> onnx.ModelProto:
     """The bundle's graph, which has all the outputs that its manifest names; raises BundleRefused."""
     model = onnx.load(bundle.model_path)
-    there = {value.name for value in model.graph.output}
-    for name in bundle.outputs:
-        if name not in there:
-            raise BundleRefused(f"model.onnx: {name}: no such output; export again")
+    bundle.check_graph_outputs({value.name for value in model.graph.output})
     return model
-
-
-def open_torch(bundle: Bundle, threads: int | None, max_batch: int) -> Torch | TorchGpu:
-    """On the first GPU where there is one, with profiles up to `max_batch`; else on the cores."""
-    if not torch.cuda.is_available():
-        return Torch(bundle, threads)
-    from engines.recognition.torch.gpu import open_gpu
-
-    return open_gpu(bundle, max_batch)

@@ -20,7 +20,8 @@ SCRIPT = """
 import gc
 import threading
 import numpy as np
-from engines.gpu.driver import OutOfDeviceMemory, open_driver
+from engines.gpu.driver import OutOfDeviceMemory
+from engines.gpu.open import open_driver
 
 driver = open_driver()
 print(type(driver).__name__, driver.device().name, driver.device().capability)

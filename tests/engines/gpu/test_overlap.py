@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from engines.gpu.driver import STICKY, DeviceFault, OutOfDeviceMemory, failure, open_driver
+from engines.gpu.driver import DeviceFault, OutOfDeviceMemory, failure
 from engines.gpu.overlap import SLOTS, Enqueue, Overlap
-from engines.gpu.profiles import Profiles
-from engines.recognition.tensorrt.backend import open_profiles
+from engines.gpu.profiles import Profiles, open_profiles
 from engines.recognition.tensorrt.execution import Execution
 from engines.recognition.tensorrt.library import Library
 from schemas.errors import ConfigError, DeviceLost
@@ -172,36 +170,3 @@ def test_a_context_that_is_none_tells_why() -> None:
         with pytest.raises(error, match=last):
             overlap(driver, engine=FakeEngine(driver, contexts=SLOTS * len(PROFILES.batches) - 1), last=last)
         assert driver.blocks == {}
-
-
-@pytest.mark.parametrize("code", sorted(STICKY))
-def test_codes_that_last_are_a_lost_device(code: int) -> None:
-    assert isinstance(failure("call", code, "text"), DeviceLost)
-
-
-def test_other_codes_are_not() -> None:
-    assert isinstance(failure("call", 2, "out of memory"), OutOfDeviceMemory)
-    assert isinstance(failure("call", 1, "invalid argument"), DeviceFault)
-
-
-@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU here")
-def test_a_machine_without_a_gpu_is_told_so() -> None:
-    with pytest.raises(ConfigError, match=r"no GPU can be used here \(cuda-bindings: .*; pycuda: .*\)"):
-        open_driver()
-
-
-@pytest.mark.parametrize(("count", "place"), [(1, 0), (2, 1), (8, 1), (9, 2), (32, 2)])
-def test_the_smallest_profile_that_takes_a_batch(count: int, place: int) -> None:
-    assert Profiles().choose(count) == place
-
-
-@pytest.mark.parametrize("text", ["", "8,1", "1,1", "0,2", "x", "1,2000", "1, 8,"])
-def test_batch_sizes_that_are_none(text: str) -> None:
-    with pytest.raises(ConfigError, match="--batch"):
-        Profiles.parse(text)
-
-
-@pytest.mark.parametrize("count", [0, 33])
-def test_no_profile_takes_it(count: int) -> None:
-    with pytest.raises(ValueError, match=r"not 1\.\.32"):
-        Profiles().choose(count)

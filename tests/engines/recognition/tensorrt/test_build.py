@@ -13,6 +13,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from engines.gpu.driver import Device
 from engines.gpu.profiles import Profiles
 from engines.recognition import build_engine, load_bundle
 from engines.recognition.bundle import Bundle
@@ -22,7 +23,7 @@ from engines.recognition.precision import Precision, convert, write_bundle
 from engines.recognition.tensorrt.build import build
 from engines.recognition.tensorrt.cache import FOLDER, EngineCache
 from engines.recognition.tensorrt.library import Library, load_library
-from engines.recognition.tensorrt.manifest import Device, EngineManifest, misfit
+from engines.recognition.tensorrt.manifest import EngineManifest, misfit
 from engines.recognition.tensorrt.plan import THIS_GPU, Share, build_plan, targets
 from engines.recognition.tops import INDICES, VALUES, is_cut, widen
 from groknet.config import demo_bundle
