@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.circles import all_circles, circles
+
 ROOT = Path(__file__).parents[1]
 ROOMS = ("schemas", "engines", "workers", "groknet", "training", "benchmarks", "deploy")
 TRAINING_ONLY = {
@@ -23,6 +25,7 @@ TRAINING_ONLY = {
 }
 NO_TORCH = ("training/studio", "training/evaluation")
 BACKEND_PACKAGES = {"onnxruntime", "tensorrt", "openvino", "kafka", "cassandra", "torch"}
+NO_CIRCLES = ROOMS  # no room has any, and none may get one
 PORTS = ("workers/streams", "workers/stores")  # every folder in them is a back end
 TORCH_BACKEND = "engines/recognition/torch/"  # imported when chosen
 ENGINE_BACKENDS = ("onnx_runtime", "openvino", "torch")
@@ -52,49 +55,6 @@ def test_rooms_import_one_way_only() -> None:
     command = [str(Path(sys.executable).with_name("lint-imports")), "--config", "pyproject.toml", "--no-cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def module_name(path: Path) -> str:
-    return names(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-
-
-def import_graph() -> dict[str, set[str]]:
-    """Every module of ours, and the modules of ours that it imports, at its top or inside a function."""
-    ours = {module_name(path): path for path in MODULES}
-    graph: dict[str, set[str]] = {}
-    for name, path in ours.items():
-        found = graph[name] = set()
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                inner = [f"{node.module}.{alias.name}" for alias in node.names]
-                found |= {module if module in ours else node.module for module in inner}
-        graph[name] = (found & ours.keys()) - {name}
-    return graph
-
-
-def circle(graph: dict[str, set[str]]) -> list[str]:
-    """One circle of imports, as the modules along it; an empty list where there is none."""
-    finished: set[str] = set()
-
-    def walk(module: str, trail: list[str]) -> list[str]:
-        if module in trail:
-            return [*trail[trail.index(module) :], module]
-        if module in finished:
-            return []
-        for following in sorted(graph[module]):
-            if found := walk(following, [*trail, module]):
-                return found
-        finished.add(module)
-        return []
-
-    return next((found for module in sorted(graph) if (found := walk(module, []))), [])
-
-
-def test_no_modules_import_each_other_in_a_circle() -> None:
-    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]  # the search finds a planted one
-    assert circle(import_graph()) == []
 
 
 def test_torch_is_imported_by_training_and_its_back_end_alone() -> None:
@@ -159,3 +119,32 @@ def test_modules_and_functions_stay_short() -> None:
 
 def test_every_module_says_what_it_is() -> None:
     assert [names(path) for path in MODULES if len(ast.get_docstring(ast.parse(path.read_text())) or "") < 20] == []
+
+
+@pytest.mark.parametrize("room", NO_CIRCLES)
+def test_nothing_in_a_room_imports_in_a_circle(room: str) -> None:
+    assert all_circles(ROOT, room) == []
+
+
+def test_planted_circles_are_found(tmp_path: Path) -> None:
+    """Between modules, within functions, and between packages whose modules have none; not for the type checker."""
+    files = {
+        "room/__init__.py": "",
+        "room/a.py": "from room import b",
+        "room/b.py": "def f():\n    import room.c",
+        "room/c.py": "from room.a import x",
+        "room/typed.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from room.typing_user import y",
+        "room/typing_user.py": "from room.typed import x",
+        "room/up/__init__.py": "",
+        "room/up/one.py": "from room.down.one import x",
+        "room/up/two.py": "",
+        "room/down/__init__.py": "",
+        "room/down/one.py": "",
+        "room/down/two.py": "from room.up.two import x",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert all_circles(tmp_path, "room") == [["room.a", "room.b", "room.c"], ["room.down", "room.up"]]
+    graph = {"a": frozenset("b"), "b": frozenset("a"), "c": frozenset("d"), "d": frozenset("e"), "e": frozenset("c")}
+    assert circles(graph) == [["a", "b"], ["c", "d", "e"]]

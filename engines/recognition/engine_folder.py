@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from engines.files import making_folder
 from engines.gpu.open import open_driver
 from engines.gpu.profiles import Profiles
 from engines.pixels import decode_photo
@@ -55,22 +56,15 @@ def build_folder(
     if out.exists():
         raise ConfigError(f"--out: {out} is there already; name another folder, or delete it")
     library = load_library(backend) if backend in LIBRARIES else None
-    part = out.with_name(f"{out.name}.building")
-    shutil.rmtree(part, ignore_errors=True)
-    part.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with making_folder(out) as part:
         if precision == bundle.manifest.precision:
-            part.mkdir()
             for name in (MANIFEST_FILE, *bundle.manifest.files):
                 shutil.copyfile(bundle_dir / name, part / name)
         else:
             pixels = calibration_photos(photos, bundle.manifest.preprocess) if photos else None
+            part.rmdir()  # `write_bundle` makes its folder itself
             write_bundle(bundle_dir, part, precision, pixels, "onnxruntime" if library else backend)
-        engine = _add_plan(part, library, profiles, target, progress) if library else None
-        part.rename(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return engine
+        return _add_plan(part, library, profiles, target, progress) if library else None
 
 
 def _add_plan(

@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from engines.recognition.bundle import Bundle
-from engines.recognition.precision.folding import fold
+from engines.recognition.folding import fold
 from engines.recognition.torch.operators import OPERATORS
 from schemas.errors import BundleRefused
 
