@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 
-from groknet.exits import CommandError
+from groknet.exits import CommandError, Exit
 from groknet.supervisor import Supervisor
 
 _TICK_S = 0.05
 
 
 class Background:
-    """Ticks a supervisor until `stop`; what made it give up is raised by `check`."""
+    """Ticks a supervisor until `stop`; what made it give up, be it one worker, is raised by `check`."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor = supervisor
@@ -29,9 +29,12 @@ class Background:
             self._error = error
 
     def check(self) -> None:
-        """Raise what made the supervisor give up, if it has."""
+        """Raise what made the supervisor give up, if it has. A command needs all workers: one that was given up ends
+        it with a CommandError."""
         if self._error is not None:
             raise self._error
+        for name, why in self.supervisor.gave_up.items():
+            raise CommandError(f"{name}: {why}", Exit.USAGE)
 
     def wait_until_ready(self, timeout_s: float) -> None:
         """Return once every worker is ready; raises CommandError when that takes longer."""
@@ -39,7 +42,7 @@ class Background:
         while not self.supervisor.ready:
             self.check()
             if time.monotonic() > deadline:
-                late = ", ".join(c.spec.worker for c in self.supervisor.children if not c.ready)
+                late = ", ".join(self.supervisor.late)
                 raise CommandError(f"{late}: not ready within {timeout_s:.0f} s; see the logs")
             time.sleep(_TICK_S)
 

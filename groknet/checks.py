@@ -1,4 +1,4 @@
-"""The checks of `groknet doctor`. Each looks and changes nothing."""
+"""The checks of `groknet doctor`: of what is installed here, then of what runs. Each looks and changes nothing."""
 
 from __future__ import annotations
 
@@ -6,20 +6,16 @@ import os
 import platform
 import re
 import shutil
-import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Literal
 
-import msgspec
-
-from groknet.config import Loaded, hide_secrets, load_config
+from groknet.check import Check
+from groknet.config import Loaded, load_config
 from groknet.home import Home
-from groknet.services import WORKERS, is_locked, is_ready, read_running
+from groknet.worker_checks import worker_checks
 from schemas.errors import GroknetError
-from schemas.topics import UPLOADED
 
 _MIN_PYTHON = (3, 11)
 _LOW_DISK_BYTES = 1_000_000_000  # about 10,000 listings with photos inside their events
@@ -38,15 +34,6 @@ _OPTIONAL = {
 }
 
 
-class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One finding. `note`: worth knowing, no failure."""
-
-    check: str
-    state: Literal["ok", "note", "failed"]
-    detail: str
-    remedy: str = ""
-
-
 def all_checks(home: Home, bundle: Path | None) -> Iterator[Check]:
     """Every check in order, each as it is done; without a usable configuration the rest is left out."""
     yield _python()
@@ -61,11 +48,7 @@ def all_checks(home: Home, bundle: Path | None) -> Iterator[Check]:
     yield _home(home)
     yield _bundle(loaded)
     yield _jpegs(loaded)
-    yield _port(loaded, "stream", loaded.config.stream.url, _ask_stream)
-    yield _port(loaded, "store", loaded.config.store.url, _ask_store)
-    for name in WORKERS:
-        yield _worker(home, name)
-    yield _page_port(loaded)
+    yield from worker_checks(loaded)
 
 
 def _python() -> Check:
@@ -161,63 +144,3 @@ def _jpegs(loaded: Loaded) -> Check:
             check="jpeg decoder", state="failed", detail=str(error), remedy="set tagger.jpeg_decoder to pillow"
         )
     return Check(check="jpeg decoder", state="ok", detail=name)
-
-
-def _port(loaded: Loaded, name: str, url: str, ask: Callable[[Loaded], str]) -> Check:
-    shown = str(hide_secrets("url", url))
-    if url.startswith("sqlite:///") and not Path("/" + url.partition(":///")[2].partition("?")[0]).exists():
-        return Check(check=name, state="ok", detail=f"{shown}, not made yet")
-    try:
-        return Check(check=name, state="ok", detail=f"{shown}, {ask(loaded)}")
-    except GroknetError as error:
-        remedy = f"start the service, or correct {name}.url"
-        return Check(check=name, state="failed", detail=f"{shown}: {error}", remedy=remedy)
-
-
-def _ask_stream(loaded: Loaded) -> str:
-    from workers.streams import build_stream
-
-    admin = build_stream(loaded.config.stream.url, "doctor").admin()
-    try:
-        sent = sum(admin.end_offsets(UPLOADED).values())
-        done = sum(admin.committed("tagger", UPLOADED).values())
-    finally:
-        admin.close()
-    return f"{sent} listing events, {sent - done} not tagged yet"
-
-
-def _ask_store(loaded: Loaded) -> str:
-    from workers.stores import build_store
-
-    store = build_store(loaded.config.store.url)
-    try:
-        store.latest(["doctor"])
-    finally:
-        store.close()
-    return "answers"
-
-
-def _worker(home: Home, name: str) -> Check:
-    running = read_running(home, name) if home.run.exists() and is_locked(home, name) else None
-    if running is None:
-        remedy = f"groknet run all --home {home.root}"
-        return Check(check=name, state="note", detail="not running on this home", remedy=remedy)
-    if is_ready(running):
-        return Check(check=name, state="ok", detail=f"ready on {running.url}, process {running.pid}")
-    remedy = f"see {home.logs / (name + '.log')}"
-    return Check(check=name, state="failed", detail=f"process {running.pid} is not ready", remedy=remedy)
-
-
-def _page_port(loaded: Loaded) -> Check:
-    host, port = loaded.config.search.host, loaded.config.search.port
-    running = read_running(loaded.home, "search")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            if running and running.port == port:
-                return Check(check="page port", state="ok", detail=f"{port} is in use by this home's search")
-            remedy = "choose another with --port (0: any free one) or search.port"
-            return Check(check="page port", state="note", detail=f"{host}:{port}: {error.strerror}", remedy=remedy)
-    return Check(check="page port", state="ok", detail=f"{host}:{port} is free")

@@ -48,6 +48,7 @@ _COMMANDS = {
     "demo": ("groknet.commands.demo:demo", "Stream studio listings through all workers and show what comes out."),
     "submit": ("groknet.commands.submit:submit", "Send photos, folders of photos or events (.ndjson, -)."),
     "show": ("groknet.commands.show:show", "Show what is stored about listings."),
+    "where": ("groknet.commands.where:where", "Where a listing is now: since when, why, and when it is tried next."),
     "search": ("groknet.commands.search:search", "Find the photos that look like a photo."),
     "remove": ("groknet.commands.remove:remove", "Remove listings from store and index."),
     "train": ("groknet.commands.train:train", "Train a bundle by a recipe."),

@@ -18,19 +18,20 @@ from starlette.types import ASGIApp
 from engines.recognition import RecognitionEngine, build_engine
 from groknet.config import Loaded, load_config
 from groknet.epochs import beside_name, epoch_of, every_indexer
-from groknet.ports import make_epoch_topics, open_store, open_stream
+from groknet.opening import Opening
 from groknet.process import Process, worker_process
-from groknet.services import Lock, usual_port
-from schemas.errors import GroknetError
+from groknet.services import Lock, holder_of, usual_port
+from schemas.errors import ConfigError, GroknetError
 from schemas.manifest import load_manifest
 from workers.collector import spare_collector
 from workers.indexer import build_indexer
 from workers.intake import Intake
 from workers.search import build_search
 from workers.search.switchboard import Switchboard
-from workers.serving import GRACE_S, Health, Server, operations_routes, serve
+from workers.serving import GRACE_S, Health, PortTaken, Server, operations_routes, serve, waiting_room
 from workers.stores import Store
-from workers.tagger import build_tagger
+from workers.streams import build_stream
+from workers.tagger import InHand, build_tagger
 
 _log = logging.getLogger(__name__)
 _DRAIN_MARGIN_S = 5.0  # beyond a worker's own budget, before the process is ended hard
@@ -40,27 +41,32 @@ _SWITCH_S = 0.001  # a search waits so long, not Python's 5 ms, for a merge or a
 INDEXER_DRAIN_S = 25.0  # a last snapshot of a million hashes takes seconds
 
 
-def run_tagger(loaded: Loaded, port: int | None) -> None:
-    """Be the tagger of a home until told to stop; returns after the drain."""
+def run_tagger(loaded: Loaded, port: int | None, slot: int | None = None) -> None:
+    """Be a tagger of a home, the one of `slot` or the first that is not there, until told to stop; returns after the
+    drain."""
     settings = loaded.config.tagger
     with (
-        worker_process(loaded.home, "tagger", settings.drain_budget_s + _DRAIN_MARGIN_S) as process,
+        worker_process(loaded.home, "tagger", settings.drain_budget_s + _DRAIN_MARGIN_S, slot=slot) as process,
         ExitStack() as stack,
     ):
         health = Health()
-        app = Starlette(routes=operations_routes(health))
+        in_hand = InHand()
+        app = Starlette(routes=[*operations_routes(health), *in_hand.routes()])
         _serve(process, stack, app, settings.host, settings.port if port is None else port)
-        stream = stack.enter_context(open_stream(loaded, "tagger"))
+        opening = Opening(process, loaded, health)
+        stream = opening.stream()
+        store = opening.store(stack)
         engine = _engine(loaded, stack)
-        make_epoch_topics(stream, engine.manifest.epoch)
+        opening.topics(stream, engine.manifest.epoch)
         tagger = build_tagger(
             settings,
             stream=stream,
-            store=stack.enter_context(open_store(loaded)),
+            store=store,
             engine=engine,
             intake=Intake(loaded.config.intake),
             home=loaded.home.root,
             health=health,
+            in_hand=in_hand,
         )
         if loaded.follows:
             threading.Thread(target=_end_on_change, args=(process, loaded), name="epoch-watch", daemon=True).start()
@@ -97,10 +103,10 @@ def run_indexer(loaded: Loaded, port: int | None, *, beside: bool = False) -> No
         # Two processes would write one snapshot; one that is ending has its last one to write.
         stack.callback(Lock(loaded.home, f"index-{epoch}", budget).release)
         health = Health(stale_after_s=settings.stale_after_s)
-        stream = stack.enter_context(open_stream(loaded, "indexer"))
-        make_epoch_topics(stream, epoch)
+        stream = build_stream(loaded.config.stream.url, name)
         indexer = build_indexer(settings, stream=stream, epoch=epoch, home=loaded.home.root, health=health)
         _serve(process, stack, indexer.app, settings.host, settings.port if port is None else port)
+        Opening(process, loaded, health).topics(stream, epoch)
         gc.freeze()  # what is loaded by now stays: to look it all through takes 20 ms, and every search waits
         indexer.run(process.stop)
 
@@ -108,19 +114,26 @@ def run_indexer(loaded: Loaded, port: int | None, *, beside: bool = False) -> No
 def run_search(loaded: Loaded, port: int | None) -> None:
     """Be the search service of a home until told to stop."""
     settings = loaded.config.search
-    with worker_process(loaded.home, "search", GRACE_S + _DRAIN_MARGIN_S) as process, ExitStack() as stack:
-        store = stack.enter_context(open_store(loaded))
+    with (
+        worker_process(loaded.home, "search", GRACE_S + _DRAIN_MARGIN_S) as process,
+        ExitStack() as stack,
+        ExitStack() as serving,  # ends first: requests under way need engine and store
+    ):
+        beginning = Health()
+        board = Switchboard(waiting_room(beginning), beginning)
+        server = _serve(process, serving, board, settings.host, settings.port if port is None else port)
+        store = Opening(process, loaded, beginning).store(stack)
+        beginning.waiting_for = "its engine, and an indexer of this home"
         first = _SearchLife.begin(loaded, process, store)
-        if process.stop.is_set():
-            return
         searches = [first]
 
         @stack.callback
         def close_engine() -> None:
             searches[-1].engine.close()
 
-        board = Switchboard(first.app, first.health)
-        server = _serve(process, stack, board, settings.host, settings.port if port is None else port)
+        if process.stop.is_set():
+            return
+        board.begin(first.app, first.health)
         look = 0.0
         while not process.stop.wait(0.2):
             if board.health.failure is not None:
@@ -197,9 +210,17 @@ def _engine(loaded: Loaded, stack: ExitStack) -> RecognitionEngine:
     return engine
 
 
-def _serve(process: Process, stack: ExitStack, app: ASGIApp, host: str, port: int) -> Server:
-    """Serve and announce; a free port is this worker's usual one."""
-    server = serve(app, host, usual_port(process.home, process.name, host, port))
+def _serve(process: Process, stack: ExitStack, app: ASGIApp, host: str, base: int) -> Server:
+    """Serve and announce. `base` is the port of a home's first tagger, each following one has the next; 0 is this
+    worker's usual free one. Raises ConfigError when another process has the port, and says which."""
+    port = usual_port(process.home, process.name, host, base and base + process.slot)
+    try:
+        server = serve(app, host, port)
+    except PortTaken as taken:
+        count = f", {process.worker}.port + {process.slot}," if process.slot else ""
+        text = f"{process.name}: port {port}{count} on {host} is taken by {holder_of(process.home, host, port)}"
+        remedy = f"stop that, or choose another with --port or {process.worker}.port (0: any free one)"
+        raise ConfigError(f"{text}; {remedy}") from taken
     stack.callback(server.stop)
     process.announce(server.host, server.port)
     return server

@@ -37,7 +37,7 @@ class Home:
 
     @property
     def run(self) -> Path:
-        """Locks and `<worker>.json` of running workers."""
+        """Locks and `<worker>.json` of running workers; the second tagger is `tagger-2`, the third `tagger-3`."""
         return self.root / "run"
 
     @property

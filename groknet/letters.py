@@ -81,21 +81,33 @@ class Replayed:
     action: Literal["sent", "same event", "reinserted", "dropped"]
 
 
+def _unusable(letter: Letter) -> str | None:
+    """Why this dead letter cannot be sent again; None when it can."""
+    if letter.why is not None and letter.why.replayable == "no":
+        size = letter.why.value_bytes
+        return f"it was cut, as the dead-letter topic did not take its {size} bytes; its producer must send it again"
+    try:
+        decode_event(letter.record.value)
+    except InvalidEvent as error:
+        return error.message
+    return None
+
+
 def plan(letters: Sequence[Letter], policy: Policy, most: int | None) -> Iterator[Replayed]:
     """What to do with each, in order, until `most` are through.
 
-    An event of which several photos are dead letters is sent once. One that still does not decode would only die
-    again: `stop` raises CommandError at it, `reinsert` puts it at the end of the dead letters, `drop` leaves it out.
+    An event of which several photos are dead letters is sent once. One that was cut, or still does not decode, would
+    only die again: `stop` raises CommandError at it, `reinsert` puts it at the end of the dead letters, `drop` leaves
+    it out.
     """
     events: set[tuple[str, int, int]] = set()
     for letter in letters[:most]:
         source = (letter.why.topic, letter.why.partition, letter.why.offset) if letter.why else None
-        try:
-            decode_event(letter.record.value)
-        except InvalidEvent as error:
+        unusable = _unusable(letter)
+        if unusable is not None:
             if policy == "stop":
-                text = f"dead letter {letter.id} still cannot be used: {error.message}; --policy drop leaves it out"
-                raise CommandError(text, Exit.FAILED) from None
+                text = f"dead letter {letter.id} cannot be sent again: {unusable}; --policy drop leaves it out"
+                raise CommandError(text, Exit.FAILED)
             yield Replayed(letter, "reinserted" if policy == "reinsert" else "dropped")
             continue
         if source in events:

@@ -20,12 +20,19 @@ from types import FrameType
 
 from groknet.home import Home
 from groknet.services import Lock, Running, Worker, forget_running, write_running
+from groknet.taggers import claim, tagger_name
 
 SUPERVISED = "GROKNET_SUPERVISED"
 """Set by the supervisor in the environment of its workers: stdin is its pipe, Ctrl-C is its business."""
 ORPHAN_GRACE_S = 5.0  # what is in hand finishes; anything longer would meet the next supervisor's workers
 LOCK_PATIENCE_S = ORPHAN_GRACE_S + 5.0  # an orphan of a killed supervisor is gone by then
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_CLIENTS = ("kafka", "cassandra", "urllib3", "uvicorn")
+"""Loggers of others: at INFO they say a line a connection, and a rebalance takes kilobytes."""
+
+
+class Stopped(Exception):
+    """The process was told to stop while it still waited to begin; `worker_process` ends it in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,9 @@ class Process:
     worker: Worker
     stop: threading.Event
     name: str
-    """Of this instance: the worker's, but for an indexer that runs beside another one."""
+    """Of this instance: the worker's, but for a second tagger or an indexer that runs beside another one."""
+    slot: int = 0
+    """Which of its home's taggers this is, from 0."""
 
     def announce(self, host: str, port: int) -> None:
         """Tell the command line where this worker's HTTP answers."""
@@ -45,21 +54,41 @@ class Process:
 
 
 @contextmanager
-def worker_process(home: Home, worker: Worker, drain_budget_s: float, name: str = "") -> Iterator[Process]:
-    """Be `worker` of `home`, under a name of its own or the worker's; raises CommandError when another process is."""
-    name = name or worker
-    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
+def worker_process(
+    home: Home, worker: Worker, drain_budget_s: float, name: str = "", *, slot: int | None = None
+) -> Iterator[Process]:
+    """Be `worker` of `home`, under a name of its own or the worker's; a tagger takes the name of its `slot`, else the
+    first that is free. `Stopped` ends the block in order.
+
+    Raises CommandError when another process has the name.
+    """
+    _set_up_logging()
     supervised = bool(os.environ.get(SUPERVISED))
     stop = threading.Event()
     _install_signals(stop, drain_budget_s, supervised)
     if supervised:
         threading.Thread(target=_watch_supervisor, args=(stop,), name="supervisor-watch", daemon=True).start()
-    lock = Lock(home, name, LOCK_PATIENCE_S if supervised else 0.0)
+    patience_s = LOCK_PATIENCE_S if supervised else 0.0
+    if worker == "tagger":
+        slot, lock = claim(home, slot, patience_s)
+        name = tagger_name(slot)
+    else:
+        name = name or worker
+        lock = Lock(home, name, patience_s)
     try:
-        yield Process(home, worker, stop, name)
+        yield Process(home, worker, stop, name, slot or 0)
+    except Stopped:
+        logging.getLogger("groknet").info("%s stops before it has begun", name)
     finally:
         forget_running(home, name)
         lock.release()
+
+
+def _set_up_logging() -> None:
+    """What a worker says goes to stderr: our own lines from INFO, what clients and servers say from WARNING."""
+    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
+    for client in _CLIENTS:
+        logging.getLogger(client).setLevel(logging.WARNING)
 
 
 def _install_signals(stop: threading.Event, drain_budget_s: float, supervised: bool) -> None:

@@ -8,7 +8,7 @@ import socket
 import time
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,8 +17,10 @@ from groknet.exits import CommandError, Exit
 from groknet.home import Home
 
 Worker = Literal["tagger", "indexer", "search"]
-WORKERS: tuple[Worker, ...] = get_args(Worker)
 SUPERVISOR = "supervisor"
+SERVICES = ("stream", "store")
+"""What workers need that is no worker; `readyz` names one of them as `the stream: …` while a start waits for it."""
+_GAVE_UP = "gave-up"
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +90,23 @@ def read_running(home: Home, name: str) -> Running | None:
         return None
 
 
+def write_gave_up(home: Home, names: dict[str, str]) -> None:
+    """A supervisor says which workers it has given up, and why."""
+    if names:
+        _replace(home.run / f"{_GAVE_UP}.json", msgspec.json.encode(names) + b"\n")
+    else:
+        (home.run / f"{_GAVE_UP}.json").unlink(missing_ok=True)
+
+
+def read_gave_up(home: Home) -> dict[str, str]:
+    """Workers that the running supervisor of a home has given up, and why; empty without one."""
+    try:
+        found = msgspec.json.decode((home.run / f"{_GAVE_UP}.json").read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.DecodeError):
+        return {}
+    return found if is_locked(home, SUPERVISOR) else {}
+
+
 def usual_port(home: Home, name: str, host: str, wanted: int) -> int:
     """`wanted`, or for 0 the free port that this worker had last on this home, else a new one, kept for next time.
 
@@ -107,6 +126,20 @@ def usual_port(home: Home, name: str, host: str, wanted: int) -> int:
             _replace(path, str(free).encode())
             return free
     return 0
+
+
+def holder_of(home: Home, host: str, port: int) -> str:
+    """Who probably has a port that is taken, in words that follow "is taken by"."""
+    for path in sorted(home.run.glob("*.json")):
+        running = read_running(home, path.stem)
+        if running is not None and running.port == port and path.stem != SUPERVISOR and is_locked(home, path.stem):
+            return f"{path.stem} of this home (process {running.pid})"
+    try:
+        _, body = Http(Running(pid=0, host=host, port=port).url, 1.0).request("GET", "/readyz")
+    except OSError:
+        body = None
+    ours = isinstance(body, dict) and "waiting_for" in body
+    return "a groknet worker of another home" if ours else "a program that is not groknet"
 
 
 def _port_in(path: Path) -> int:
@@ -145,25 +178,55 @@ class Http:
         self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
     ) -> tuple[int, Any]:
         """Status and decoded JSON (None when the answer is none); raises OSError when nobody answers."""
-        connection = HTTPConnection(*self._address, timeout=self._timeout_s)
-        try:
-            headers = self._headers | ({"content-type": content_type} if content_type else {})
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            status, data = answer.status, answer.read()
-        except HTTPException as error:
-            raise ConnectionError(str(error)) from error
-        finally:
-            connection.close()
+        status, data = self.fetch(method, path, body, content_type)
         try:
             return status, msgspec.json.decode(data)
         except msgspec.DecodeError:
             return status, None
 
+    def fetch(
+        self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
+    ) -> tuple[int, bytes]:
+        """Status and bytes; raises OSError when nobody answers."""
+        connection = HTTPConnection(*self._address, timeout=self._timeout_s)
+        try:
+            headers = self._headers | ({"content-type": content_type} if content_type else {})
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except HTTPException as error:
+            raise ConnectionError(str(error)) from error
+        finally:
+            connection.close()
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """A service does not answer, and the worker keeps what it has in hand; `since` in seconds, UTC."""
+
+    service: str
+    since: float
+    why: str = ""
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker says at /readyz."""
+
+    ready: bool
+    stale: bool = False
+    waiting_for: str = ""
+    hold: Hold | None = None
+
+
+def readiness(running: Running, timeout_s: float = 2.0) -> Readiness | None:
+    """What a worker's /readyz says; None when it does not answer, or otherwise than a worker."""
+    try:
+        _, body = Http(running.url, timeout_s).request("GET", "/readyz")
+        return msgspec.convert(body, Readiness)
+    except (OSError, msgspec.ValidationError):
+        return None
+
 
 def is_ready(running: Running, timeout_s: float = 2.0) -> bool:
     """True when the worker's /readyz says so."""
-    try:
-        return Http(running.url, timeout_s).request("GET", "/readyz")[0] == 200
-    except OSError:
-        return False
+    says = readiness(running, timeout_s)
+    return says is not None and says.ready

@@ -1,8 +1,11 @@
 """One supervised process a worker: started, watched, restarted when it crashes or hangs, drained together.
 
-A worker killed by a signal, or one that ends on its own, is started again after a growing pause. One that says that
-its configuration is wrong (exit code 2), or that fails five times before it was ever ready, is not: a restart
-cannot heal it, so everything stops and the reason is shown.
+A worker that ends is started again after a growing pause. What a restart cannot heal ends the whole only where the
+whole is of no use without it:
+
+- Exit code 2, its configuration is wrong: a tagger is given up, and the others go on; indexer and search end all.
+- Exit code 3, a service that it needs is away: never a failure of the worker; it is started again.
+- Five failures before it was ever ready in this run: indexer and search end all. A tagger is tried for ever.
 """
 
 from __future__ import annotations
@@ -23,8 +26,10 @@ from typing import IO
 from groknet.exits import CommandError, Exit
 from groknet.home import Home
 from groknet.process import SUPERVISED
-from groknet.services import Http, Running, Worker, is_ready, read_running
+from groknet.services import SERVICES, Http, Running, Worker, read_running, readiness, write_gave_up
+from groknet.taggers import keep_name, tagger_name
 
+_COMMAND = (sys.executable, "-m", "groknet")
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0  # a worker that cannot run costs a start every ten seconds, no more
 _HEALTHY_S = 30.0  # up this long, the next pause is the first again
@@ -42,11 +47,13 @@ class Spec:
     arguments: Sequence[str]
     beside: str = ""
     """The name of an instance that runs beside another one of its worker; else empty."""
+    slot: int = 0
+    """Which of a home's taggers it is, from 0."""
 
     @property
     def name(self) -> str:
         """What it announces itself as, and its log is called."""
-        return self.beside or self.worker
+        return self.beside or (tagger_name(self.slot) if self.worker == "tagger" else self.worker)
 
 
 class Child:
@@ -56,6 +63,11 @@ class Child:
         self.spec = spec
         self.home = home
         self.ready = False
+        self.ever_ready = False
+        self.gave_up = ""
+        """Why it is not started again; empty while it is."""
+        self.waits_for = ""
+        """The service that it was last seen to wait for."""
         self.leaving = False
         """Told to end, and not to be started again."""
         self.restarts = 0
@@ -68,6 +80,7 @@ class Child:
         self.checked = 0.0
         self._pause_s = _FIRST_PAUSE_S
         self._pump: threading.Thread | None = None
+        self._name = keep_name(home, spec.name) if spec.worker == "tagger" else None
         self._log = RotatingFileHandler(
             home.logs / f"{spec.name}.log", maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8"
         )
@@ -75,9 +88,10 @@ class Child:
     def start(self) -> None:
         """Start a process of the worker; its output goes to its log, its stdin ends when we do."""
         self.ready = False
+        self.waits_for = ""
         self.started = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "groknet", *self.spec.arguments],
+            [*_COMMAND, *self.spec.arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -118,6 +132,17 @@ class Child:
         self.due = now + pause
         return pause
 
+    def give_up(self, why: str) -> None:
+        """Drop the ended process for good; somebody else may take its name."""
+        self.close_process()
+        self.ready, self.gave_up = False, why
+        self._free_name()
+
+    def _free_name(self) -> None:
+        if self._name is not None:
+            self._name.release()
+            self._name = None
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process, if there is one."""
         if self.process is not None and self.process.poll() is None:
@@ -134,6 +159,7 @@ class Child:
     def close(self) -> None:
         """Release everything."""
         self.close_process()
+        self._free_name()
         self._log.close()
 
 
@@ -158,7 +184,25 @@ class Supervisor:
     @property
     def ready(self) -> bool:
         """True while every worker is."""
-        return all(child.ready for child in self.children if not child.spec.beside)
+        return all(child.ready for child in self._workers())
+
+    @property
+    def settled(self) -> bool:
+        """True while every worker is ready or was given up."""
+        return all(child.ready or child.gave_up for child in self._workers())
+
+    @property
+    def gave_up(self) -> dict[str, str]:
+        """Workers that are not started again, and why."""
+        return {child.spec.name: child.gave_up for child in self._workers() if child.gave_up}
+
+    @property
+    def late(self) -> list[str]:
+        """Workers that are to become ready and are not."""
+        return [child.spec.name for child in self._workers() if not child.ready and not child.gave_up]
+
+    def _workers(self) -> list[Child]:
+        return [child for child in self.children if not child.spec.beside]
 
     def tick(self) -> None:
         """Start what is due, notice what has ended, become ready or hangs; raises CommandError to give up."""
@@ -166,6 +210,8 @@ class Supervisor:
             if child.leaving and (child.process is None or child.ended() is not None):
                 child.close()
                 self.children.remove(child)
+            elif child.gave_up:
+                continue
             elif child.process is None:
                 if time.monotonic() >= child.due:
                     child.start()
@@ -178,14 +224,40 @@ class Supervisor:
         name, last = child.spec.name, child.last_lines[-1] if child.last_lines else ""
         alone = not child.spec.beside  # what runs beside the workers must not take them with it
         if alone and code == Exit.USAGE:
-            raise CommandError(f"{name}: {last}", Exit.USAGE)
-        child.failures = 0 if child.ready or code < 0 else child.failures + 1
-        if alone and child.failures >= _TRIES_BEFORE_READY:
-            log = self._home.logs / f"{name}.log"
-            raise CommandError(f"{name} failed {child.failures} times before it was ready: {last} (see {log})")
+            self._end_of_use(child, last)
+            return
+        if child.ready or code < 0:
+            child.failures = 0
+        elif code != Exit.NOT_RUNNING:
+            child.failures += 1
+        hopeless = child.failures >= _TRIES_BEFORE_READY and not child.ever_ready
+        text = f"{name} failed {child.failures} times before it was ready: {last} (see {self._log_of(name)})"
+        if hopeless and alone and child.spec.worker != "tagger":
+            raise CommandError(text)
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         pause = child.plan_restart()
-        self._say(f"{name} ended ({how}); starting it again in {pause:.1f} s")
+        if child.failures < _TRIES_BEFORE_READY:
+            self._say(f"{name} ended ({how}); starting it again in {pause:.1f} s")
+        elif child.failures == _TRIES_BEFORE_READY:  # from here on a line a try would tell nothing new
+            self._say(f"{text}; it is tried again every {_LONGEST_PAUSE_S:g} s")
+
+    def _end_of_use(self, child: Child, last: str) -> None:
+        """A worker says that no restart helps: go on without a tagger, and with nothing else."""
+        name = child.spec.name
+        reason = last.removeprefix("groknet: ") or f"see {self._log_of(name)}"
+        if child.spec.worker != "tagger":
+            raise CommandError(f"{name}: {reason}", Exit.USAGE)
+        child.give_up(reason)
+        self._note_who_gave_up()
+        remedy = f"`groknet run tagger --home {self._home.root}` once it is mended"
+        self._say(f"{name} ended and is not started again: {reason}; {remedy}")
+
+    def _note_who_gave_up(self) -> None:
+        """For `groknet doctor`."""
+        write_gave_up(self._home, self.gave_up)
+
+    def _log_of(self, name: str) -> str:
+        return str(self._home.logs / f"{name}.log")
 
     def _look(self, child: Child) -> None:
         now = time.monotonic()
@@ -196,12 +268,23 @@ class Supervisor:
         if running is None:
             return
         if not child.ready:
-            child.ready = is_ready(running)
-            if child.ready:
-                self._say(f"{child.spec.name} ready on {running.url} (process {running.pid})")
+            self._look_whether_ready(child, running)
         elif _hangs(running):
             self._say(f"{child.spec.name} hangs; killing process {running.pid}")
             child.signal(signal.SIGKILL)
+
+    def _look_whether_ready(self, child: Child, running: Running) -> None:
+        says = readiness(running)
+        child.ready = says is not None and says.ready
+        child.ever_ready |= child.ready
+        if child.ready:
+            self._say(f"{child.spec.name} ready on {running.url} (process {running.pid})")
+            return
+        waits_for = "" if says is None else says.waiting_for
+        service = next((one for one in SERVICES if waits_for.startswith(f"the {one}: ")), "")
+        if service and service != child.waits_for:
+            child.waits_for = service
+            self._say(f"{child.spec.name} waits for {waits_for}")
 
     def stop(self, budget_s: float, hurry: Callable[[], bool]) -> bool:
         """Drain all workers together; True when each ended in order. `hurry()` turning true kills what is left."""
@@ -219,6 +302,7 @@ class Supervisor:
             # a worker that is told to stop before it listens to signals ends by the signal itself
             orderly &= child.ended() in (None, 0, -signal.SIGTERM)
             child.close()
+        write_gave_up(self._home, {})
         return orderly
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -61,3 +62,25 @@ def progress(*, quiet: bool = False) -> Iterator[Progress]:
     )
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         yield bar
+
+
+def shown(text: str) -> str:
+    """`text` on one line with its control characters escaped: what a stranger wrote must not steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def duration(seconds: float) -> str:
+    """A length of time in the unit that suits it."""
+    whole = max(0, round(seconds))
+    if whole < 120:
+        return f"{whole} s"
+    return f"{whole // 60} min" if whole < 7200 else f"{whole // 3600} h"
+
+
+def local_time(seconds: float, now: float) -> str:
+    """A UTC time in the local zone, to the second; with its date unless that is today's (`now`)."""
+    try:
+        there, here = datetime.fromtimestamp(seconds), datetime.fromtimestamp(now)
+    except (OverflowError, ValueError, OSError):
+        return "a time that no calendar has"
+    return there.strftime("%H:%M:%S" if there.date() == here.date() else "%Y-%m-%d %H:%M:%S")

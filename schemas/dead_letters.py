@@ -1,9 +1,12 @@
 """Dead-letter headers: why a message, or one photo of it, was given up. Key and value stay verbatim.
 
-No stack trace: it can carry addresses with tokens.
+Only a message that is larger than the dead-letter topic takes is cut: then `replayable` is `no`, and `value_bytes` and
+`value_sha256` say what its value was. No stack trace: it can carry addresses with tokens.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import msgspec
 
@@ -30,6 +33,12 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     worker_version: str
     listing_id: str | None = None
     image_id: str | None = None
+    replayable: Literal["no"] | None = None
+    """`no`: the value is only the beginning of what was sent; absent otherwise."""
+    value_bytes: int | None = None
+    """Size of the whole value, where it was cut."""
+    value_sha256: str | None = None
+    """SHA-256 of the whole value in hex, where it was cut."""
 
     def headers(self) -> Headers:
         """The header pairs, UTF-8 text each."""

@@ -86,13 +86,15 @@ def schema_of(name: str) -> Schema:
 def _header_schema(fields: Schema) -> Schema:
     """A dead letter is headers: every value is text, and every name carries the prefix."""
     whole = {"type": "string", "pattern": "^-?[0-9]+$"}
-    properties = {
-        PREFIX + name: whole if field.get("type") == "integer" else {"type": "string"}
-        for name, field in fields["properties"].items()
-    }
+    properties: dict[str, Schema] = {}
+    for name, field in fields["properties"].items():
+        choices = field.get("anyOf", [field])
+        values = [value for choice in choices for value in choice.get("enum", ())]
+        text = {"type": "string", "enum": [v for v in values if v is not None]} if values else {"type": "string"}
+        properties[PREFIX + name] = whole if any(c.get("type") == "integer" for c in choices) else text
     required = [PREFIX + name for name in fields["required"]]
-    text = {"title": fields["title"], "description": fields["description"]}
-    return {**text, "type": "object", "properties": properties, "required": required}
+    head = {"title": fields["title"], "description": fields["description"]}
+    return {**head, "type": "object", "properties": properties, "required": required}
 
 
 def render() -> dict[str, bytes]:

@@ -57,6 +57,27 @@ class Transient(GroknetError):
         return type(self), (self.stage, self.error, self.message)
 
 
+_SERVICE_STAGES = frozenset({"store", "stream", "sqlite"})
+_NO_OUTAGE = frozenset(
+    {
+        "torn_listing",  # one listing's rows; others are read
+        "migration_under_way",  # the store answers; somebody else changes its schema
+        "rebalancing",  # the group deals out its partitions anew, which takes seconds
+        "topics_in_flux",  # the broker answers; somebody else makes and removes topics
+    }
+)
+
+
+def is_outage(why: Transient) -> bool:
+    """Whether an error may mean that store or stream as a whole does not answer: time-outs, no node, too few replicas
+    or brokers, a locked or full file. False for what is wrong with one listing, one photo's host or one group.
+
+    A single error of this kind can still be one item's alone (a row that no replica can read), so that a caller asks
+    for a second key and a probe before it stops working.
+    """
+    return why.stage in _SERVICE_STAGES and why.error not in _NO_OUTAGE
+
+
 class BundleRefused(GroknetError):
     """A bundle whose checksums, format version or parity vectors do not match."""
 

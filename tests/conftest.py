@@ -7,9 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from deploy.local import Services, ServicesSettings
 from deploy.local.ports import free_ports
+
+# Timing decides no test: on busy cores an example may take any time.
+settings.register_profile("groknet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("groknet")
 
 QUICK_JAVA = ("-XX:TieredStopAtLevel=1",)  # a server that lives for seconds need not be optimised
 

@@ -23,10 +23,22 @@ STORE_WRITE_SECONDS = Histogram(
     "groknet_store_write_seconds", "A write of listings that are ready together", buckets=_SHORT_BUCKETS
 )
 STORE_IN_FLIGHT = Gauge("groknet_store_in_flight", "Writes under way")
-COMMIT_GAP = Gauge("groknet_commit_gap_offsets", "Largest distance from commit to the newest record in hand")
-PAUSED_PARTITIONS = Gauge("groknet_paused_partitions", "Partitions paused for backpressure or for a due time")
+COMMIT_GAP = Gauge("groknet_commit_gap_offsets", "Largest distance from commit to the newest record in hand", ["lane"])
+PAUSED_PARTITIONS = Gauge(
+    "groknet_paused_partitions", "Partitions paused for backpressure, for a hold or for a due time", ["lane"]
+)
 LOOP_SECONDS = Counter("groknet_loop_seconds_total", "The polling thread's time by activity", ["activity"])
 QUEUE_DEPTH = Gauge("groknet_queue_depth", "Items waiting in a bounded queue", ["queue"])
+IN_HAND = Gauge("groknet_in_hand_events", "Events taken and not finished", ["lane"])
+OLDEST_IN_HAND = Gauge("groknet_oldest_in_hand_seconds", "How long the oldest event has been in hand; 0 without one")
+UNDELIVERED = Gauge("groknet_undelivered_events", "Events whose retry or dead letter the stream does not take now")
+ASSIGNED = Gauge("groknet_assigned_partitions", "Partitions that this worker has, by topic", ["topic"])
+LAG_RECORDS = Gauge("groknet_lag_records", "Records of this worker's partitions that are not committed", ["topic"])
+LAG_SECONDS = Gauge(
+    "groknet_lag_seconds", "How long the oldest uncommitted record has been due in this worker's partitions", ["topic"]
+)
+HOLD = Gauge("groknet_hold", "1 while this worker waits for a service that does not answer", ["service"])
+REACHABLE = Gauge("groknet_reachable", "1 when the last probe of a service was answered", ["service"])
 DEAD_LETTERS = Counter("groknet_dead_letters_total", "Dead letters written", ["topic", "stage", "error"])
 RETRIES = Counter("groknet_retries_total", "Events sent to a retry topic", ["topic", "error"])
 EVENT_AGE = Histogram(

@@ -6,6 +6,7 @@ It never asks the stream or the store, since a restart of the worker heals neith
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import threading
@@ -15,17 +16,28 @@ from contextlib import contextmanager, suppress
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from schemas.errors import ConfigError
+from workers.problems import HANDLERS, Problem
 
 _log = logging.getLogger(__name__)
 
 GRACE_S = 10  # requests under way at a stop; below the 25 s that a worker has to drain
 START_S = 30.0  # an application that has not started by then never will
+
+
+class PortTaken(ConfigError):
+    """Another process listens there."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(f"port: {port} on {host} is taken; free it, or choose another (0: any free one)")
+        self.host = host
+        self.port = port
 
 
 class Health:
@@ -56,6 +68,8 @@ class Health:
         self.failure: BaseException | None = None
         self.source_stale = False
         """Set by a worker whose own data come from another worker that says it is stale."""
+        self.hold: dict[str, str | float] | None = None
+        """Set by a worker that waits for a service to come back: `service`, `since` (UTC seconds) and `why`."""
         self._beat = self._fresh = clock()
         self._batch: float | None = None
 
@@ -137,14 +151,27 @@ def operations_routes(health: Health) -> list[Route]:
         return JSONResponse(body, 200 if body["live"] else 503)
 
     async def readyz(_: Request) -> Response:
-        ready = health.started and health.ready
-        body = {"ready": ready, "stale": health.stale, "waiting_for": health.waiting_for}
+        hold = health.hold
+        ready = health.started and health.ready and hold is None
+        waiting_for = health.waiting_for if hold is None else f"the {hold['service']}, which does not answer"
+        body = {"ready": ready, "stale": health.stale, "waiting_for": waiting_for, "hold": hold}
         return JSONResponse(body, 200 if ready else 503, headers=None if ready else {"retry-after": "1"})
 
     def metrics(_: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+
+
+def waiting_room(health: Health) -> Starlette:
+    """What a worker serves until its own application can be built: `operations_routes`, and 503 for all else."""
+
+    async def later(_: Request) -> Response:
+        detail = f"this worker is not ready, it waits for {health.waiting_for}; ask again"
+        raise Problem(503, "not-ready", detail, retry_after_s=1)
+
+    routes = [*operations_routes(health), Route("/{path:path}", later)]
+    return Starlette(routes=routes, exception_handlers=dict(HANDLERS))
 
 
 class Server:
@@ -176,7 +203,8 @@ class Server:
 def serve(app: ASGIApp, host: str, port: int) -> Server:
     """Serve `app` from a thread; port 0 takes a free one (see `Server.port`).
 
-    Returns once the port answers. Raises ConfigError when the address cannot be bound, naming host and port.
+    Returns once the port answers. Raises ConfigError when the address cannot be bound, naming host and port:
+    `PortTaken` where another process listens.
     """
     listener = _listen(host, port)
     config = uvicorn.Config(
@@ -221,6 +249,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen(128)
     except OSError as error:
         listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(host, port) from None
         text = f"port: {port} on {host} cannot be used ({error.strerror}); free it, or choose another (0: any free one)"
         raise ConfigError(text) from None
     return listener

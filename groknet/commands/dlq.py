@@ -71,7 +71,7 @@ def show(
 def replay(
     *,
     home: HomeOption = None,
-    policy: Annotated[Policy, Parameter(help="For an event that still cannot be decoded.")] = "stop",
+    policy: Annotated[Policy, Parameter(help="For an event that was cut or still cannot be decoded.")] = "stop",
     most: Annotated[
         int | None,
         Parameter(name="--max", help="At most so many dead letters.", validator=validators.Number(gte=1)),
@@ -81,8 +81,8 @@ def replay(
 ) -> Exit:
     """Send dead letters to listings.uploaded again, verbatim and with attempt + 1; each is sent once.
 
-    stop: at an event that still cannot be decoded, exit 1; reinsert: put it at the end of the dead letters; drop:
-    leave it out. What a replay has passed is marked in `dlq list` and not sent by the next replay.
+    stop: at an event that was cut or still cannot be decoded, exit 1; reinsert: put it at the end of the dead letters;
+    drop: leave it out. What a replay has passed is marked in `dlq list` and not sent by the next replay.
     """
     loaded = load_config(find_home(home).must_exist())
     counts: Counter[str] = Counter()

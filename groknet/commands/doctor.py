@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from groknet.checks import Check, all_checks
+from groknet.check import Check
+from groknet.checks import all_checks
 from groknet.exits import Exit
 from groknet.home import find_home
 from groknet.options import BundleOption, HomeOption, JsonOption
@@ -14,7 +15,12 @@ _STYLE = {"ok": "green", "note": "yellow", "failed": "red"}
 
 
 def doctor(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOption = False) -> Exit:
-    """Check Python, packages, configuration, bundle, stream, store, disk, ports and workers; changes nothing.
+    """Check Python, packages, configuration, bundle, stream, store, lag, disk, ports and workers; changes nothing.
+
+    A check for each topic that taggers read says how many events wait, and for how long. It fails when an event, or a
+    retry whose time has come, has waited for more than a minute, unless the taggers hold: then stream or store is
+    away, and the tagger's check says since when and why. A tagger that its supervisor has given up is named with the
+    reason.
 
     Exit code 1 when a check failed; a note (an extra that is not installed, a worker that does not run) is no
     failure. --json writes one line a check: {"check", "state", "detail", "remedy"}.

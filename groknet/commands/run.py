@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from engines.recognition import load_bundle
 from groknet.config import Loaded, load_config
@@ -19,6 +19,7 @@ from groknet.home import Home, find_home
 from groknet.options import BundleOption, HomeOption
 from groknet.services import SUPERVISOR, Lock, Running, forget_running, usual_port, write_running
 from groknet.supervisor import Spec, Supervisor
+from groknet.taggers import MOST
 from groknet.terminal import note
 
 PortOption = Annotated[
@@ -29,11 +30,37 @@ _LOOK_S = 1.0  # between two looks for an epoch that a back-fill has added
 STOP_BUDGET_S = 30.0  # the workers' own budgets, 25 s and a margin of 5 s, after which they end themselves
 
 
-def tagger(*, home: HomeOption = None, bundle: BundleOption = None, port: PortOption = None) -> Exit:
-    """Run one tagger: listing events in, predictions and hashes out; --port is for health and metrics."""
+def tagger(
+    *,
+    home: HomeOption = None,
+    bundle: BundleOption = None,
+    port: Annotated[
+        int | None,
+        Parameter(
+            name="--port",
+            help="Port of the home's first tagger, the next ones count up from it; 0: any free one; else tagger.port.",
+        ),
+    ] = None,
+    slot: Annotated[
+        int | None,
+        Parameter(
+            name="--slot",
+            help="Be this tagger of the home, 0 is the first; else the first that is not running.",
+            validator=validators.Number(gte=0, lt=MOST),
+        ),
+    ] = None,
+) -> Exit:
+    """Run one tagger: listing events in, predictions and hashes out; any number of times in one home.
+
+    The first one is called tagger, then come tagger-2, tagger-3 and so on: each takes the first name that is free,
+    and announces itself in HOME/run/NAME.json. They share the events. Health and metrics are on tagger.port for the
+    first, one port higher for each that follows, or on any free port where that is 0.
+
+    Stream and store may still be starting: a tagger waits for them, and says so in its log and at /readyz.
+    """
     from groknet.compose import run_tagger
 
-    run_tagger(load_config(find_home(home).make(), bundle=bundle), port)
+    run_tagger(load_config(find_home(home).make(), bundle=bundle), port, slot)
     return Exit.OK
 
 
@@ -64,18 +91,34 @@ def search(*, home: HomeOption = None, bundle: BundleOption = None, port: PortOp
     return Exit.OK
 
 
-def run_all(*, home: HomeOption = None, bundle: BundleOption = None, port: PortOption = None) -> Exit:
-    """Run tagger, indexer and search, one process each, until SIGTERM or Ctrl-C; --port is the search page's.
+def run_all(
+    *,
+    home: HomeOption = None,
+    bundle: BundleOption = None,
+    port: PortOption = None,
+    taggers: Annotated[
+        int,
+        Parameter(
+            help="Taggers to run: tagger, tagger-2 and so on; they share the events.",
+            validator=validators.Number(gte=1, lte=MOST),
+        ),
+    ] = 1,
+) -> Exit:
+    """Run taggers, indexer and search, one process each, until SIGTERM or Ctrl-C; --port is the search page's.
 
-    A worker that crashes is started again. SIGTERM drains all of them and exits 0; a second one ends them hard and
-    exits 1. Logs are in HOME/logs, processes and ports in HOME/run/<worker>.json.
+    A worker that crashes is started again. While stream or store do not answer, the workers wait for them. A tagger
+    whose configuration is wrong, or most of whose events become dead letters, is not started again: that is said in
+    one line, and search and indexer go on without it; start it by `groknet run tagger` once the cause is mended.
+
+    SIGTERM drains all of them and exits 0; a second one ends them hard and exits 1. Logs are in HOME/logs, processes
+    and ports in HOME/run/<worker>.json.
     """
     place = find_home(home).make()
     loaded = load_config(place, bundle=bundle)
     load_bundle(loaded.config.engine.bundle)
     stops = _count_signals()
     lock = Lock(place, SUPERVISOR)
-    supervisor = Supervisor(place, specs(loaded, port), note)
+    supervisor = Supervisor(place, specs(loaded, port, taggers), note)
     page = page_url(loaded, supervisor)
     orderly = False
     try:
@@ -88,9 +131,9 @@ def run_all(*, home: HomeOption = None, bundle: BundleOption = None, port: PortO
                     supervisor.beside(beside_specs(place, loaded.config.engine.bundle))
                 look = time.monotonic() + _LOOK_S
             supervisor.tick()
-            if supervisor.ready and not told:
+            if supervisor.settled and not told:
                 told = True
-                note(f"all workers are ready; search page: {page.url}")
+                note(f"{_who_is_ready(supervisor)}; search page: {page.url}")
             time.sleep(_TICK_S)
         note("draining; a second signal ends the workers at once")
     finally:
@@ -99,6 +142,15 @@ def run_all(*, home: HomeOption = None, bundle: BundleOption = None, port: PortO
         lock.release()
     note("all workers have stopped" if orderly else "stopped, but not every worker in order; see the logs")
     return Exit.OK if orderly else Exit.FAILED
+
+
+def _who_is_ready(supervisor: Supervisor) -> str:
+    missing = list(supervisor.gave_up)
+    if not missing:
+        return "all workers are ready"
+    taggers = [child for child in supervisor.children if child.spec.worker == "tagger"]
+    loss = "nothing new is tagged until one runs" if len(missing) == len(taggers) else "the other taggers do its work"
+    return f"ready, but without {', '.join(missing)} (not started again, see above): {loss}"
 
 
 def _count_signals() -> list[int]:
@@ -113,15 +165,15 @@ def _count_signals() -> list[int]:
     return came
 
 
-def specs(loaded: Loaded, port: int | None) -> list[Spec]:
-    """The three workers of a home; the page's port is chosen here, so that it can be told before it answers."""
+def specs(loaded: Loaded, port: int | None, taggers: int = 1) -> list[Spec]:
+    """The workers of a home; the page's port is chosen here, so that it can be told before it answers."""
     config, root = loaded.config, str(loaded.home.root)
     common = ["--home", root]
     bundle = ["--bundle", config.engine.bundle]
     fixed = [] if loaded.follows else bundle  # the others change over with the home's epoch
     page = usual_port(loaded.home, "search", config.search.host, config.search.port if port is None else port)
     return [
-        Spec("tagger", ["run", "tagger", *common, *fixed]),
+        *(Spec("tagger", ["run", "tagger", *common, *fixed, "--slot", str(k)], slot=k) for k in range(taggers)),
         Spec("indexer", ["run", "indexer", *common, *bundle]),
         Spec("search", ["run", "search", *common, *fixed, "--port", str(page)]),
     ]

@@ -76,7 +76,7 @@ class Member:
         self.records.clear()
 
 
-def join(stream: Stream, group: str, topics: Iterable[str]) -> Member:
+def join(stream: Stream, group: str, topics: Iterable[str], inherit: str = "") -> Member:
     """A member that joins with its first poll; checks the listener's calls against one another."""
 
     def assigned(partitions: frozenset[Partition]) -> None:
@@ -98,7 +98,7 @@ def join(stream: Stream, group: str, topics: Iterable[str]) -> Member:
         member.calls.append(("lost", partitions))
 
     listener = RebalanceListener(assigned=assigned, revoked=revoked, lost=lost)
-    member = Member(stream.consumer(group, list(topics), listener))
+    member = Member(stream.consumer(group, list(topics), listener, inherit))
     return member
 
 

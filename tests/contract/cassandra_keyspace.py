@@ -44,7 +44,8 @@ def run_cql(url: str, *statements: str) -> list[list[tuple]]:
 
 
 def empty(url: str) -> None:
-    run_cql(url, "TRUNCATE {ks}.listings", "TRUNCATE {ks}.thumbnails")
+    tables = ("listings", "thumbnails", "settings", "workers", "blobs")
+    run_cql(url, *(f"TRUNCATE {{ks}}.{table}" for table in tables))
 
 
 def drop(url: str) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import urllib3
@@ -13,7 +14,7 @@ from engines.pixels import decode_photo
 from engines.recognition import RecognitionEngine
 from schemas.envelope import header
 from schemas.errors import Invalid
-from schemas.events import ListingEvent
+from schemas.events import ImageRef, ListingEvent
 from schemas.hashes import EVENT_TIME_HEADER, decode_hashes
 from schemas.predictions import ImageRow, RemovalMarker, StoredListing
 from schemas.topics import hash_topic
@@ -34,14 +35,47 @@ class Verdict:
     lost: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
+    """Not stored or not searchable when the time was up, with its event still waiting in a topic."""
+    flood: list[str] = field(default_factory=list)
+    """On a retry topic, or given up, though nothing is wrong with the event itself."""
+    ended: list[str] = field(default_factory=list)
+    """Workers that ended by themselves."""
+    uneven: list[str] = field(default_factory=list)
+    """Live partitions that the taggers do not share within one of each other."""
 
     @property
     def clean(self) -> bool:
-        return not (self.lost or self.wrong or self.extra)
+        return not any(self.kinds().values())
+
+    def kinds(self) -> dict[str, list[str]]:
+        """Every list by its name."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    def take(self, other: Verdict) -> None:
+        """Add what another one found."""
+        for name, texts in other.kinds().items():
+            getattr(self, name).extend(texts)
+
+    def excuse(self, waiting: Collection[str]) -> None:
+        """What is lost or wrong about listings whose events still wait in a topic is late, no more."""
+        for texts in (self.lost, self.wrong):
+            late = [text for text in texts if (listing := listing_of(text)) is not None and listing in waiting]
+            self.late += late
+            texts[:] = [text for text in texts if text not in late]
 
     def __str__(self) -> str:
-        counts = f"{len(self.lost)} lost, {len(self.wrong)} wrong, {len(self.extra)} extra"
-        return "\n  ".join([counts, *self.lost[:5], *self.wrong[:5], *self.extra[:5]])
+        counts = ", ".join(f"{len(texts)} {name}" for name, texts in self.kinds().items())
+        return "\n  ".join([counts, *(text for texts in self.kinds().values() for text in texts[:5])])
+
+
+_LISTING = re.compile(r"(?:store|topic|index|dead letter): ([^\s:/]+/\d+)")
+
+
+def listing_of(text: str) -> str | None:
+    """The listing that a difference is about; None where it is about none."""
+    match = _LISTING.match(text)
+    return None if match is None else match[1]
 
 
 def newest(events: Iterable[ListingEvent]) -> dict[str, ListingEvent]:
@@ -56,22 +90,33 @@ def newest(events: Iterable[ListingEvent]) -> dict[str, ListingEvent]:
 class Oracle:
     """Knows the truth of every photo by running the bare engine on it, one by one."""
 
-    def __init__(self, engine: RecognitionEngine, events: Iterable[ListingEvent], truth: Truth | None = None) -> None:
-        """`truth`: what is known already of photos; shared by oracles of one engine."""
+    def __init__(
+        self,
+        engine: RecognitionEngine,
+        events: Iterable[ListingEvent],
+        truth: Truth | None = None,
+        photos: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """`truth`: what is known already of photos; shared by oracles of one engine. `photos`: those behind URLs."""
         self._engine = engine
+        self._photos = photos or {}
         self._events = newest(events)
         self._truth: Truth = {} if truth is None else truth
 
-    def judge(self, *, stream: Stream, store: Store, indexer_url: str) -> Verdict:
-        """Compare all three with the events."""
+    def judge(self, *, stream: Stream, store: Store, indexer_url: str | None) -> Verdict:
+        """Compare all three with the events; None: no indexer answers."""
         verdict = Verdict()
         self._judge_store(store, verdict)
         self._judge_topic(stream, store, verdict)
-        self._judge_index(indexer_url, verdict)
+        if indexer_url is None:
+            verdict.late.append("index: the indexer does not answer")
+        else:
+            self._judge_index(indexer_url, verdict)
         return verdict
 
-    def _row(self, data: bytes) -> ImageRow | None:
+    def _row(self, ref: ImageRef) -> ImageRow | None:
         """The row of a photo, None when it is no photo."""
+        data = self._photos[ref.url] if ref.url is not None else ref.data or b""
         if data not in self._truth:
             try:
                 pixels = decode_photo(data, self._engine.manifest.preprocess).pixels
@@ -97,7 +142,7 @@ class Oracle:
 
     def _judge_rows(self, event: ListingEvent, state: StoredListing, verdict: Verdict) -> None:
         name = event.listing_id
-        truths = [(ref.image_id, self._row(ref.data or b"")) for ref in event.images]
+        truths = [(ref.image_id, self._row(ref)) for ref in event.images]
         good = [(image_id, truth) for image_id, truth in truths if truth is not None]
         status = "complete" if len(good) == len(truths) else "partial" if good else "dead"
         if state.event.order != event.order or state.summary.status != status:
@@ -139,7 +184,7 @@ class Oracle:
         for name, event in self._events.items():
             answer = http.request("GET", f"{url}/v1/listings/{name}", retries=3)
             found = sorted(_image_ids(json.loads(answer.data))) if answer.status == 200 else []
-            expected = sorted(ref.image_id for ref in event.images if self._row(ref.data or b"") is not None)
+            expected = sorted(ref.image_id for ref in event.images if self._row(ref) is not None)
             if expected and not found:
                 verdict.lost.append(f"index: {name} ({answer.status})")
             elif found != expected:

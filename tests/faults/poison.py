@@ -16,6 +16,11 @@ from workers.streams.base import Stream
 POISON = b"this is not a photo"
 
 
+def is_poison(data: bytes | None) -> bool:
+    """Whether inline data is no photo."""
+    return data is not None and data.startswith(POISON)
+
+
 def poisoned(events: list[ListingEvent], share: float, seed: int) -> list[ListingEvent]:
     """Replace one photo by poison in `share` of the events; the same event stays the same wherever it is repeated."""
     rng = random.Random(seed)
@@ -43,9 +48,9 @@ def judge_dead_letters(events: Iterable[ListingEvent], stream: Stream, verdict: 
         admin.close()
     blamed = {(letter.listing_id, letter.image_id) for letter in letters}
     every = list(events)
-    poison = {(e.listing_id, ref.image_id) for e in every for ref in e.images if ref.data == POISON}
-    counts = {(e.listing_id, ref.image_id) for e in newest(every).values() for ref in e.images if ref.data == POISON}
-    verdict.lost += [f"dead letter: {name}" for name in sorted(counts - blamed)]
+    poison = {(e.listing_id, ref.image_id) for e in every for ref in e.images if is_poison(ref.data)}
+    counts = {(e.listing_id, ref.image_id) for e in newest(every).values() for ref in e.images if is_poison(ref.data)}
+    verdict.lost += [f"dead letter: {listing}/{image}" for listing, image in sorted(counts - blamed)]
     verdict.wrong += [
         f"dead letter: {x.listing_id}/{x.image_id}: {x.stage} {x.error}"
         for x in letters

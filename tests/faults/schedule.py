@@ -1,4 +1,4 @@
-"""One schedule: a workload in portions, a fault after each, drawn from a seed alone."""
+"""One schedule: a workload, a kind of trouble, all drawn from a seed alone. `tests/faults/kinds.py` has the kinds."""
 
 from __future__ import annotations
 
@@ -7,79 +7,88 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from typing import ClassVar
 
-from tests.faults import servers
+from schemas.events import ListingEvent
+from tests.faults.oracle import Verdict
+from tests.faults.photo_host import PhotoHost, addressed
 from tests.faults.poison import poisoned
-from tests.faults.town import TAGGERS, Town
+from tests.faults.town import Town
 from tests.faults.workload import workload
 
-KAFKA, CASSANDRA, GUEST = "kafka-1", "cassandra-1", "tagger-c"
+KAFKA, CASSANDRA = "kafka-1", "cassandra-1"
+SERVERS = (KAFKA, CASSANDRA)
+WARM_LISTINGS = 40
+"""Of the portion by which a town's rate is measured: some two seconds of work."""
 _runs = itertools.count()
 
 
 class Schedule:
-    """What is sent and what is done; `steps` names the faults so far."""
+    """What is sent and what is done; `steps` names the faults so far, `verdict` has what was seen on the way."""
 
-    def __init__(self, seed: int, photos: list[bytes], *, listings: int, faults: int) -> None:
-        self._rng = random.Random(seed)
-        self._faults = faults
-        name = f"run-{next(_runs)}"  # a town may see several, the same seed twice among them
-        self._events = poisoned(workload(listings, photos, seed, name), share=0.05, seed=seed)
-        self._under_way: dict[str, Future[None]] = {}
+    kind: ClassVar[str]
+    supervised: ClassVar[bool] = False
+    by_url: ClassVar[float] = 0.05
+    """Share of the events that have a photo by URL, which fails at first: these alone may be retried."""
+    hanging: ClassVar[float] = 0.5
+    """Share of these whose host hangs; the others' answers 503."""
+
+    def __init__(self, seed: int, photos: list[bytes], host: PhotoHost, *, listings: int, faults: int) -> None:
+        self._rng = random.Random(f"{self.kind} {seed}")
+        self._photos, self._host, self._faults = photos, host, faults
+        self._name = f"run-{next(_runs)}"  # a town may see several, the same seed twice among them
+        events = poisoned(workload(listings, photos, seed, self._name), share=0.05, seed=seed)
+        self._events = addressed(events, host, seed, share=self.by_url, hanging=self.hanging)
+        self._warm = workload(WARM_LISTINGS, photos, seed, f"{self._name}-warm")
         self.steps: list[str] = []
+        self.verdict = Verdict()
 
-    def run(self, town: Town) -> None:
-        """Send the events in portions, begin one fault after each, wait until all is over and committed. What is
-        done to a server, or waits for one, goes on behind what comes next; nothing has two faults at once."""
-        portion = -(-len(self._events) // self._faults)
-        with ThreadPoolExecutor(4) as behind:
-            for i in range(self._faults):
-                town.send(self._events[i * portion : (i + 1) * portion])
-                time.sleep(self._rng.uniform(0.0, 1.0))
-                name, who, action = self._draw(town)
-                self.steps.append(name)
-                self._over(who)
-                self._under_way[who] = behind.submit(action)
-                town.cluster.revive()
+    def run(self, town: Town) -> float:
+        """Measure the town's rate, then do the kind's own; returns the rate, when the last fault is over."""
+        rate = town.measure(self._warm)
+        self._act(town)
+        return rate
+
+    def _act(self, town: Town) -> None:
+        """Send the events and make the faults; returns when the last of them is over."""
+        raise NotImplementedError
+
+    def _portions(self, count: int) -> list[list[ListingEvent]]:
+        size = -(-len(self._events) // count)
+        return [self._events[i : i + size] for i in range(0, len(self._events), size)]
+
+
+class Behind:
+    """Faults under way behind what comes next; nothing has two at once. A context manager that waits for all."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(4)
+        self._under_way: dict[str, Future[None]] = {}
+
+    def __enter__(self) -> Behind:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
             self._over(*self._under_way)
-        town.until_committed()
+        finally:
+            self._pool.shutdown()
+
+    def begin(self, who: str, action: Callable[[], None]) -> None:
+        """Start one, after what is done to the same one is over."""
+        self._over(who)
+        self._under_way[who] = self._pool.submit(action)
+
+    def going_on(self, who: str) -> bool:
+        """True while it is under way."""
+        return not self._under_way[who].done()
 
     def _over(self, *names: str) -> None:
-        for name in names:
+        for name in list(names):
             if name in self._under_way:
                 self._under_way.pop(name).result()
 
-    def _draw(self, town: Town) -> tuple[str, str, Callable[[], None]]:
-        """A fault: its name, whom it is done to, and how. All that is random about it is drawn here."""
-        tagger, cluster, services = self._rng.choice(TAGGERS), town.cluster, town.services
-        away_s, paused_s, stay_s = self._rng.uniform(0, 2), self._rng.uniform(1, 4), self._rng.uniform(0, 1)
-        faults: dict[str, tuple[str, Callable[[], None]]] = {
-            f"kill -9 {tagger}": (tagger, partial(cluster.kill, tagger)),
-            f"end {tagger}": (tagger, partial(cluster.term, tagger)),
-            "kill -9 indexer": ("indexer", partial(cluster.kill, "indexer")),
-            "a third tagger": (GUEST, partial(_visit, town, stay_s)),
-            "dead letters refused": (KAFKA, partial(_refuse_dead_letters, town, paused_s)),
-        }
-        for server in (KAFKA, CASSANDRA):
-            faults[f"kill -9 {server}"] = (server, partial(servers.kill, services, server, away_s))
-            # longer than a session, shorter than what a store is waited for
-            faults[f"pause {server}"] = (server, partial(servers.pause, services, server, paused_s))
-        name = self._rng.choice(sorted(faults))
-        return name, *faults[name]
 
-
-def _visit(town: Town, stay_s: float) -> None:
-    """A third tagger joins, works for a moment and leaves: two rebalances."""
-    town.cluster.start(GUEST)
-    town.cluster.url(GUEST, revive=True)
-    time.sleep(stay_s)
-    town.cluster.leave(GUEST)
-
-
-def _refuse_dead_letters(town: Town, seconds: float) -> None:
-    """Taggers that have one to write must end without committing; they are started again, as by a supervisor."""
-    servers.refuse_dead_letters(town.services, True)
+def pause(seconds: float) -> None:
+    """Let time pass: part of what is done, not of what is waited for."""
     time.sleep(seconds)
-    town.cluster.revive()
-    servers.refuse_dead_letters(town.services, False)

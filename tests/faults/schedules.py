@@ -1,9 +1,12 @@
 """Seeded fault schedules against real Kafka and Cassandra: `python -m tests.faults.schedules --seed 1 --schedules 3`.
 
-Two taggers and an indexer run while workers are killed (-9) and ended (TERM), a third tagger joins and leaves, the
-broker and the node are killed, restarted and paused, dead letters cannot be written, events come twice and out of
-order, and some photos are poison. What is done to a server goes on while the next things happen to the workers.
-Afterwards an oracle compares the table, the compacted topic, the index and the dead letters with what the events say.
+Two taggers and an indexer run while workers are killed and ended, taggers join and leave, broker and node are killed,
+paused and away for longer than any retry waits, dead letters cannot be written, events come twice, out of order, in
+bursts and too large, some photos are poison, and some photo hosts fail. `docs/fault-schedules.md` has the kinds.
+
+After the last fault nothing is started again. Within 60 s + backlog ÷ rate everything must be stored and searchable,
+each retry within 30 s of its due time. Then an oracle compares the table, the compacted topic, the index, the retry
+topics and the dead letters with what the events say.
 
 A line each schedule, then one JSON object, also where it is broken off (Ctrl-C, TERM). What a seed does depends on
 nothing but the seed: with `--results FILE` the same command goes on where it was broken off, and the JSON object at
@@ -26,10 +29,14 @@ from types import TracebackType
 from deploy.local import Services
 from engines.recognition import build_engine
 from tests.faults import servers
-from tests.faults.oracle import Truth, Verdict
+from tests.faults.cluster import Watch
+from tests.faults.deadline import BASE_S
+from tests.faults.kinds import NAMES, draw
+from tests.faults.oracle import Truth
 from tests.faults.outcome import Outcome, keep_outcome, read_outcomes, summary, words
+from tests.faults.photo_host import PhotoHost
 from tests.faults.schedule import Schedule
-from tests.faults.town import Town
+from tests.faults.town import RETRIES, Town
 from tests.faults.workload import studio_jpegs
 
 PHOTOS = 24
@@ -42,13 +49,22 @@ class Harness:
     """Runs schedules on one set of servers, one after the other; a context manager."""
 
     def __init__(
-        self, services: Services, bundle: Path = BUNDLE, *, listings: int = LISTINGS, faults: int = FAULTS
+        self,
+        services: Services,
+        bundle: Path = BUNDLE,
+        *,
+        listings: int = LISTINGS,
+        faults: int = FAULTS,
+        script: Path = RETRIES,
+        base_s: float = BASE_S,
     ) -> None:
-        self._services, self._bundle = services, bundle
-        self._listings, self._faults = listings, faults
+        """`script`: what each tagger runs, for a planted bug; `base_s`: the fixed part of each deadline, seconds."""
+        self._services, self._bundle, self._script = services, bundle, script
+        self._listings, self._faults, self._base_s = listings, faults, base_s
         self._engine = build_engine(bundle)
         self._photos = studio_jpegs(PHOTOS)
         self._truth: Truth = {}
+        self._host = PhotoHost()
         self._town: Town | None = None
 
     def __enter__(self) -> Harness:
@@ -57,19 +73,25 @@ class Harness:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave_town()
-
-    def run(self, seed: int) -> Outcome:
-        """One schedule, in the town of the one before unless that found something. An error of the schedule itself is
-        an outcome, too."""
-        began = time.monotonic()
-        schedule = Schedule(seed, self._photos, listings=self._listings, faults=self._faults)
-        verdict, error = Verdict(), ""
         try:
-            town = self._in_town()
-            schedule.run(town)
-            verdict = town.judge(self._engine, self._truth)
-            if not verdict.clean or town.schedules >= SCHEDULES_A_TOWN:
+            self._leave_town()
+        finally:
+            self._host.close()
+
+    def run(self, seed: int, kind: str | None = None) -> Outcome:
+        """One schedule, in the town of the one before unless that found something; `kind` forces its kind. An error of
+        the schedule itself is an outcome, too."""
+        began = time.monotonic()
+        schedule = draw(seed, self._photos, self._host, listings=self._listings, faults=self._faults, kind=kind)
+        error, deadline = "", None
+        try:
+            town = self._in_town(schedule)
+            with Watch(town.cluster) as watch:
+                rate = schedule.run(town)
+                watch.hands_off()
+                deadline = town.after_faults(rate, self._base_s)
+                schedule.verdict.take(town.judge(self._engine, self._truth, deadline))
+            if not schedule.verdict.clean or town.schedules >= SCHEDULES_A_TOWN:
                 self._leave_town()
         except Exception as why:
             error = words(why)
@@ -77,13 +99,25 @@ class Harness:
                 self._leave_town()
             except Exception as then:
                 error += f"; leaving: {words(then)}"
-        return Outcome.of(seed, verdict, schedule.steps, time.monotonic() - began, error)
+        seconds = time.monotonic() - began
+        return Outcome.of(
+            seed,
+            schedule.verdict,
+            schedule.steps,
+            seconds,
+            error=error,
+            kind=schedule.kind,
+            deadline=deadline,
+        )
 
-    def _in_town(self) -> Town:
+    def _in_town(self, schedule: Schedule) -> Town:
         """Everything up and ready, whatever the schedule before has left."""
         self._services.up()
+        if self._town is not None and self._town.supervised != schedule.supervised:
+            self._leave_town()
         if self._town is None:
-            self._town = Town(self._services, self._bundle)
+            supervised, script = schedule.supervised, self._script
+            self._town = Town(self._services, self._bundle, self._host, supervised=supervised, script=script)
         self._town.settle_in()
         return self._town
 
@@ -94,16 +128,18 @@ class Harness:
             town.close()
 
 
-def run(seeds: Sequence[int], listings: int, faults: int, bundle: Path, hear: Callable[[Outcome], None]) -> None:
+def run(seeds: Sequence[int], options: argparse.Namespace, hear: Callable[[Outcome], None]) -> None:
     """Schedules on servers of their own; `hear` is told of each."""
     if not seeds:
         return
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         services = stack.enter_context(Services(folder, servers.settings()))
-        harness = stack.enter_context(Harness(services, bundle, listings=listings, faults=faults))
+        harness = stack.enter_context(
+            Harness(services, options.bundle, listings=options.listings, faults=options.faults)
+        )
         for seed in seeds:
-            hear(harness.run(seed))
+            hear(harness.run(seed, options.kind))
 
 
 def _options() -> argparse.Namespace:
@@ -112,6 +148,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--schedules", type=int, default=20)
     parser.add_argument("--listings", type=int, default=LISTINGS, help="listings a schedule")
     parser.add_argument("--faults", type=int, default=FAULTS, help="faults a schedule")
+    parser.add_argument("--kind", choices=sorted(NAMES), help="every schedule is of this kind, not of a drawn one")
     parser.add_argument("--bundle", type=Path, default=BUNDLE)
     parser.add_argument("--results", type=Path, help="append a JSON line a schedule; seeds that have one are not run")
     return parser.parse_args()
@@ -137,7 +174,7 @@ def main() -> int:
         say(str(outcome))
 
     try:
-        run([s for s in seeds if s not in done], options.listings, options.faults, options.bundle, hear)
+        run([s for s in seeds if s not in done], options, hear)
     except KeyboardInterrupt:
         cut = True
     say(json.dumps(summary(outcomes, time.monotonic() - began, missing=len(seeds) - len(outcomes))))

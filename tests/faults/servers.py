@@ -14,11 +14,10 @@ from deploy.local.ports import free_ports
 from schemas.errors import Transient
 from schemas.topics import DEAD_LETTERS
 from tests.contract import cassandra_keyspace
+from tests.faults.ladder import SLOWNESS
 
-SLOWNESS = float(os.environ.get("GROKNET_FAULTS_SLOWNESS", "1"))
-"""Stretches what is waited for at most, for a machine that is busy with other things; what is done stays the same."""
 SESSION_S = 2.0 * SLOWNESS
-STORE_TIMEOUT_S = 5 * SLOWNESS  # paused nodes make retries within a schedule's seconds
+STORE_TIMEOUT_S = 2 * SLOWNESS  # a node that is paused is noticed within a schedule's seconds
 GONE_S = 30.0 * SLOWNESS
 
 
@@ -77,17 +76,3 @@ def refuse_dead_letters(services: Services, refuse: bool) -> None:
         admin.alter_configs([ConfigResource("TOPIC", DEAD_LETTERS, configs=configs)])
     finally:
         admin.close()
-
-
-def kill(services: Services, server: str, away_s: float) -> None:
-    """SIGKILL, a moment without it, and back: returns when it answers."""
-    services.kill(server)
-    time.sleep(away_s)
-    services.start(server)
-
-
-def pause(services: Services, server: str, seconds: float) -> None:
-    """SIGSTOP for a while."""
-    services.pause(server)
-    time.sleep(seconds)
-    services.resume(server)

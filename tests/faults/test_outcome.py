@@ -21,6 +21,6 @@ def test_an_error_is_told_with_its_place() -> None:
     assert re.fullmatch(
         rf"OSError: no room \({name}:\d+ test_an_error_is_told_with_its_place, {name}:\d+ _refuse\)", said
     )
-    outcome = Outcome.of(7, Verdict(), ["kill -9 tagger-a"], 1.5, said)
+    outcome = Outcome.of(7, Verdict(), ["kill -9 tagger-a"], 1.5, error=said)
     assert not outcome.clean
     assert said in str(outcome)

@@ -122,7 +122,7 @@ def test_without_a_bug_the_oracle_finds_nothing(house: House, photos: list[bytes
     [
         ("skipped_tombstone", "wrong", "topic: planted/0"),
         ("older_wins", "wrong", "store: planted/1"),
-        ("swallowed_dead_letter", "lost", "dead letter: ('planted/2', '20-1')"),
+        ("swallowed_dead_letter", "lost", "dead letter: planted/2/20-1"),
     ],
     indirect=["house"],
 )

@@ -5,38 +5,53 @@ Kept from one schedule to the next, since starting workers takes longer than all
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 import tempfile
 import time
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
 from deploy.local import Services
 from engines.recognition import RecognitionEngine
 from groknet.ports import make_epoch_topics
-from schemas.errors import GroknetError
+from schemas.errors import GroknetError, Transient
 from schemas.events import ListingEvent, encode_event
 from schemas.manifest import load_manifest
 from schemas.topics import UPLOADED, source_topics
 from tests.contract import cassandra_keyspace
-from tests.faults import servers
+from tests.faults import groups, servers
 from tests.faults.cluster import Cluster
+from tests.faults.deadline import BASE_S, Deadline
+from tests.faults.ladder import DELAYS_S, SLOWNESS
+from tests.faults.letters import judge_large, judge_retries
 from tests.faults.oracle import Oracle, Truth, Verdict
+from tests.faults.photo_host import PhotoHost
 from tests.faults.poison import judge_dead_letters
+from tests.faults.supervised import Supervised
 from workers.stores import build_store
 from workers.streams import build_stream
-from workers.streams.base import StreamAdmin
+from workers.streams.base import Partition, Record
 
+INDEXER_S = 5.0 * SLOWNESS
 TAGGERS = ("tagger-a", "tagger-b")
 WORKERS = (*TAGGERS, "indexer")
-SETTLE_S = 180.0 * servers.SLOWNESS
-JUDGE_S = 20.0 * servers.SLOWNESS
-SEND_S = 60.0 * servers.SLOWNESS
+SEND_S = 150.0 * SLOWNESS  # longer than the longest outage of a broker
 RETRIES = Path(__file__).with_name("quick_retries.py")
 ENVIRONMENT = {
     "GROKNET__ENGINE__THREADS": "1",  # two taggers, two servers and an indexer share the cores
-    "GROKNET__TAGGER__IN_PLACE_TRIES": "8",  # some 9 s: most restarts are waited out, some become retries
+    # A ladder of some 25 s, that an outage of a minute outlasts as 15 minutes outlast the real one.
+    "GROKNET__TAGGER__IN_PLACE_TRIES": "3",
+    "GROKNET__TAGGER__DELIVERY_TIMEOUT_S": f"{5 * SLOWNESS:g}",
+    # Small, so that a burst fills it, and a server that is away for a moment pauses partitions.
+    "GROKNET__TAGGER__MAX_IN_FLIGHT_EVENTS": "24",
+    "GROKNET__TAGGER__PAUSE_AFTER_S": "0.5",
     "GROKNET__TAGGER__MAX_ATTEMPTS": "20",  # here the harness kills, not a photo
+    "GROKNET__INTAKE__READ_TIMEOUT_S": "1",
+    "GROKNET__INTAKE__TOTAL_TIMEOUT_S": "3",
+    "GROKNET__INTAKE__ATTEMPTS": "2",
 }
 ENVIRONMENT_OF = {"tagger-b": {"GROKNET__TAGGER__DECODE_PROCESSES": "1"}}  # the others decode in threads
 
@@ -44,37 +59,45 @@ ENVIRONMENT_OF = {"tagger-b": {"GROKNET__TAGGER__DECODE_PROCESSES": "1"}}  # the
 class Town:
     """Workers that run, and all events that they were sent."""
 
-    def __init__(self, services: Services, bundle: Path) -> None:
-        """Everything new: topics, keyspace, homes; the workers are started."""
+    def __init__(
+        self, services: Services, bundle: Path, host: PhotoHost, *, supervised: bool = False, script: Path = RETRIES
+    ) -> None:
+        """Everything new: topics, keyspace, homes; the workers are started. `supervised`: one home whose workers
+        `groknet run all` starts. `script`: what each tagger runs where they are not supervised."""
         servers.remove_topics(services)
-        self.services = services
+        self.services, self.host, self.supervised = services, host, supervised
         self.schedules = 0
         self._events: list[ListingEvent] = []
         self._store_url, stream_url = servers.fresh_store_url(services), servers.stream_url(services)
         self._stream, self._store = build_stream(stream_url, "faults"), build_store(self._store_url)
         make_epoch_topics(self._stream, load_manifest(bundle).epoch)
-        self._producer, self._admin = self._stream.producer(), self._stream.admin()
+        self._producer, self.admin = self._stream.producer(), self._stream.admin()
         self._home = Path(tempfile.mkdtemp(prefix="groknet-faults-"))
-        environment = ENVIRONMENT | {"GROKNET__STREAM__URL": stream_url, "GROKNET__STORE__URL": self._store_url}
-        self.cluster = Cluster(
-            self._home,
-            bundle=bundle,
-            tagger_script=RETRIES,
-            environment=environment,
-            environment_of=ENVIRONMENT_OF,
-        )
-        for worker in WORKERS:
-            self.cluster.start(worker)
+        urls = {"GROKNET__STREAM__URL": stream_url, "GROKNET__STORE__URL": self._store_url}
+        private = {"GROKNET__INTAKE__ALLOWED_PRIVATE": json.dumps([host.address])}
+        environment = ENVIRONMENT | urls | private
+        self.cluster: Cluster | Supervised
+        if supervised:
+            self.cluster = Supervised(self._home, bundle=bundle, environment=environment)
+        else:
+            self.cluster = Cluster(
+                self._home, bundle=bundle, tagger_script=script, environment=environment, environment_of=ENVIRONMENT_OF
+            )
+            for worker in WORKERS:
+                self.cluster.start(worker)
 
     def settle_in(self) -> None:
         """One more schedule takes place here; returns when every worker is ready for it."""
         self.schedules += 1
+        if isinstance(self.cluster, Supervised):
+            self.cluster.wait_ready()
+            return
         for worker in WORKERS:
             self.cluster.url(worker, revive=True)
 
     def send(self, events: list[ListingEvent]) -> None:
         """Send durably, again where a broker was away for too long: events that come twice are part of the trial."""
-        self._events += events
+        self.expect(events)
         deadline = time.monotonic() + SEND_S
         while True:
             try:
@@ -87,29 +110,98 @@ class Town:
                     raise
                 time.sleep(0.2)
 
-    def until_committed(self) -> None:
-        """Until the taggers have committed all, retries included. Raises AssertionError when they do not get there."""
-        deadline = time.monotonic() + SETTLE_S
-        while time.monotonic() < deadline:
-            self.cluster.revive()
-            try:
-                if all(_committed(self._admin, topic) for topic in source_topics()):
-                    return
-            except GroknetError:
-                pass  # a broker that has just come back
-            time.sleep(0.1)
-        raise AssertionError(f"not everything was committed within {SETTLE_S} s; {self.cluster.tail()}")
+    def expect(self, events: list[ListingEvent]) -> None:
+        """These were sent, or will be."""
+        self._events += events
 
-    def judge(self, engine: RecognitionEngine, truth: Truth) -> Verdict:
-        """Compare with all that was ever sent here; the index is given the seconds that it may take."""
-        oracle, deadline = Oracle(engine, self._events, truth), time.monotonic() + JUDGE_S
+    def waiting(self, topic: str) -> dict[Partition, int]:
+        """Where each partition that has events left goes on. Raises GroknetError."""
+        done = groups.committed(self.admin, topic)
+        ends = self.admin.end_offsets(topic)
+        return {partition: done.get(partition, 0) for partition, end in ends.items() if done.get(partition, 0) < end}
+
+    def backlog(self) -> int:
+        """Events of all topics that are not committed. Raises GroknetError."""
+        count = 0
+        for topic in source_topics():
+            ends = self.admin.end_offsets(topic)
+            count += sum(ends[partition] - done for partition, done in self.waiting(topic).items())
+        return count
+
+    def measure(self, events: list[ListingEvent]) -> float:
+        """Send some while nothing is wrong and wait until they are committed; returns events a second."""
+        began = time.monotonic()
+        self.send(events)
+        while self.backlog():
+            assert time.monotonic() - began < BASE_S, f"not committed without any fault: {self.cluster.tail()}"
+            time.sleep(0.05)
+        return len(events) / (time.monotonic() - began)
+
+    def after_faults(self, rate: float, base_s: float = BASE_S) -> Deadline:
+        """The last fault is over: the time runs."""
+        deadline = Deadline(backlog=0, rate=rate, base_s=base_s)
         while True:
-            url = self.cluster.url("indexer", revive=True)
-            verdict = oracle.judge(stream=self._stream, store=self._store, indexer_url=url)
-            judge_dead_letters(self._events, self._stream, verdict)
-            if verdict.clean or time.monotonic() > deadline:
-                return verdict
+            try:
+                deadline.backlog = self.backlog()
+                return deadline
+            except GroknetError:
+                if deadline.over:
+                    raise
+
+    def judge(self, engine: RecognitionEngine, truth: Truth, deadline: Deadline) -> Verdict:
+        """Wait until all that was ever sent here is stored and searchable, or the time is up; compare with the events.
+        Nothing is started again meanwhile."""
+        left = self._until_committed(deadline)
+        oracle = Oracle(engine, self._events, truth, self.host.photos)
+        while True:
+            passed_s, over = deadline.passed_s, deadline.over or bool(left)
+            try:
+                verdict = oracle.judge(stream=self._stream, store=self._store, indexer_url=self._indexer_url())
+                judge_dead_letters(self._events, self._stream, verdict)
+                if verdict.clean or over:
+                    break
+            except Transient:  # the harness's own client has not found a node again that has just come back
+                if deadline.passed_s > deadline.allowed_s + BASE_S:
+                    raise
             time.sleep(0.2)
+        if verdict.clean and not left:
+            deadline.took_s = passed_s
+        verdict.excuse({listing for listing, _ in left})
+        verdict.late[:0] = _by_place(left)
+        judge_retries(self._events, self.admin, verdict)
+        judge_large(self._events, self.admin, verdict)
+        verdict.ended += self.cluster.ended
+        self.cluster.ended.clear()
+        return verdict
+
+    def _until_committed(self, deadline: Deadline) -> list[tuple[str, Partition]]:
+        """Returns when the taggers have committed all, retries included; else, when the time is up, what is left:
+        listing and place of each event."""
+        while True:
+            with contextlib.suppress(Transient):  # a broker that has just come back
+                left = [
+                    ((record.key or b"").decode(), record.partition, self._late(record, deadline))
+                    for topic in source_topics()
+                    if (start := self.waiting(topic))
+                    for record in self.admin.read(topic, start)
+                    if record.partition in start
+                ]
+                if not left:
+                    return []
+                if any(late for _, _, late in left):
+                    return [(listing, partition) for listing, partition, _ in left]
+            assert deadline.passed_s < 2 * deadline.allowed_s, "the broker does not answer"
+            time.sleep(0.3)
+
+    def _late(self, record: Record, deadline: Deadline) -> bool:
+        delay_s = DELAYS_S.get(record.partition.topic)
+        return deadline.over if delay_s is None else deadline.retry_over(record.timestamp_ms + 1000 * delay_s)
+
+    def _indexer_url(self) -> str | None:
+        try:
+            return self.cluster.url("indexer", timeout_s=INDEXER_S)
+        except AssertionError:
+            return None
 
     def close(self) -> None:
         """End the workers; topics and keyspace go."""
@@ -117,11 +209,11 @@ class Town:
             stack.callback(shutil.rmtree, self._home, ignore_errors=True)
             stack.callback(cassandra_keyspace.drop, self._store_url)
             stack.callback(self._store.close)
-            stack.callback(self._admin.close)
+            stack.callback(self.admin.close)
             stack.callback(self._producer.close)
             stack.callback(self.cluster.stop)
 
 
-def _committed(admin: StreamAdmin, topic: str) -> bool:
-    ends, done = admin.end_offsets(topic), admin.committed("tagger", topic)
-    return all(done.get(partition, 0) >= end for partition, end in ends.items())
+def _by_place(left: list[tuple[str, Partition]]) -> list[str]:
+    counts = Counter(partition for _, partition in left)
+    return [f"{partition.topic}-{partition.number}: {count} events are left" for partition, count in counts.items()]

@@ -19,6 +19,7 @@ from groknet.cli import run
 from tests.engines.tiny_bundle import write_tiny_bundle
 
 START_S = 60.0
+WORKERS = ("tagger", "indexer", "search")
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from groknet.home import Home
-from groknet.services import WORKERS, is_locked
-from tests.groknet.conftest import START_S, write_photo
+from groknet.services import is_locked
+from tests.groknet.conftest import START_S, WORKERS, write_photo
 from training.studio import DEMO_IDENTITIES
 
 

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from groknet.exits import CommandError, Exit
+from groknet.exits import Exit
 from groknet.home import Home
-from groknet.services import WORKERS, Lock, is_locked, read_running, usual_port
-from groknet.supervisor import Spec, Supervisor
-from tests.groknet.conftest import START_S, Call, Cluster, start_all, write_photo
+from groknet.services import Lock, is_locked, read_running, usual_port
+from tests.groknet.conftest import START_S, WORKERS, Call, Cluster, start_all, write_photo
 
 
 @pytest.fixture
@@ -93,39 +92,6 @@ def test_a_wrong_bundle_stops_all_and_says_why(tmp_path: Path, bundle: Path) -> 
     assert running.stop() == Exit.USAGE
     assert running.said[-1].startswith("groknet: ")
     assert "sha256" in running.said[-1]
-
-
-def tick_until_it_gives_up(supervisor: Supervisor) -> CommandError:
-    deadline = time.monotonic() + START_S
-    try:
-        while time.monotonic() < deadline:
-            supervisor.tick()
-            time.sleep(0.01)
-    except CommandError as error:
-        return error
-    finally:
-        supervisor.stop(0.0, lambda: True)
-    pytest.fail("it goes on for ever")
-
-
-def test_a_worker_that_cannot_be_configured_is_not_started_again(tmp_path: Path) -> None:
-    home = Home(tmp_path).make()
-    said: list[str] = []
-    error = tick_until_it_gives_up(Supervisor(home, [Spec("tagger", ["show"])], said.append))
-    assert error.code == Exit.USAGE
-    assert "LISTINGS" in str(error)
-    assert said == []
-
-
-def test_a_worker_that_never_becomes_ready_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("groknet.supervisor._LONGEST_PAUSE_S", 0.2)
-    home = Home(tmp_path).make()
-    said: list[str] = []
-    error = tick_until_it_gives_up(Supervisor(home, [Spec("tagger", ["show", "--home", "/nowhere", "x"])], said.append))
-    assert error.code == Exit.FAILED
-    assert "failed 5 times" in str(error)
-    assert "/nowhere" in str(error)
-    assert len(said) == 4
 
 
 def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from schemas.errors import Invalid, Transient
 from schemas.events import ListingEvent
 from schemas.predictions import ImageRow, RemovalMarker
 from workers.backfill.coverage import State, held_by, lacking
+from workers.backfill.patience import patiently
 from workers.backfill.settings import BackfillSettings
 from workers.intake import Intake
 from workers.serving import Health
@@ -23,7 +24,6 @@ from workers.streams import Partition, Producer, Record, Stream
 from workers.tagger.effects import Effects
 from workers.tagger.infer import Infer
 from workers.tagger.job import Job, Photo
-from workers.tagger.patience import patiently
 from workers.tagger.prepare import Prepare
 
 _log = logging.getLogger(__name__)
@@ -185,11 +185,7 @@ def _job(state: State) -> Job:
         event = state.event
     # Time stamped now: an index takes the age of what it reads from it, and this was not uploaded back then.
     record = Record(_NOWHERE, 0, time.time_ns() // 1_000_000, event.listing_id.encode(), None)
-    return Job(record=record, attempt=1, done=_nothing, event=event, superseded=removed)
-
-
-def _nothing() -> None:
-    return None
+    return Job(record=record, attempt=1, event=event, superseded=removed)
 
 
 def build_backfill(

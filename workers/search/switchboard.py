@@ -70,6 +70,11 @@ class Switchboard:
         if life is not None:
             await life.__aexit__(None, None, None)
 
+    def begin(self, app: Starlette, health: Health) -> None:
+        """Put an application in force at once, ready or not, in place of a waiting room."""
+        self._do(self._start(app))
+        self._replace(app, health)
+
     def change(self, app: Starlette, health: Health, *, wanted: Callable[[], bool]) -> bool:
         """Start another application beside the one in force, and let it take over once it is ready.
 
@@ -83,12 +88,16 @@ class Switchboard:
                 self._do(self._end(app))
                 return False
             time.sleep(_LOOK_S)
+        self._replace(app, health)
+        return True
+
+    def _replace(self, app: Starlette, health: Health) -> None:
+        """What is under way in the old one is finished first."""
         old, self._health, self._app = self._app, health, app
         deadline = time.monotonic() + _DRAIN_S
         while self._in_flight[old] and time.monotonic() < deadline:
             time.sleep(_LOOK_S)
         self._do(self._end(old))
-        return True
 
     def _do(self, work: Any) -> None:
         if self._loop is None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from schemas.errors import ConfigError
-from workers.stores.base import Latest, Order, Store
+from workers.stores.base import Latest, Order, Setting, Store
 
-__all__ = ["Latest", "Order", "Store", "build_store"]
+__all__ = ["Latest", "Order", "Setting", "Store", "build_store"]
 
 
 def build_store(url: str) -> Store:

@@ -1,10 +1,12 @@
 """The store port: predictions, latest event and thumbnails by listing; event time decides, never arrival order.
 
-Every back end passes `tests/contract/test_store_contract.py`.
+Beside the listings a store holds what the workers share: settings, who is alive, and bytes under their own digest.
+Every back end passes `tests/contract/test_store_contract.py` and `tests/contract/test_shared_state_contract.py`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -14,6 +16,15 @@ from schemas.events import ListingEvent
 from schemas.predictions import RemovalMarker, Status, StoredListing
 
 Order = tuple[int, bool, str]
+PROBE_S = 2.0
+"""Longest time that `Store.probe` may take, in seconds."""
+MAX_VALUE_BYTES = 64 * 1024
+"""Of a setting or an announcement: they are read by every worker every second."""
+MAX_BLOB_BYTES = 4 * 1024 * 1024
+"""Of a blob: six of the largest inline photos, and what a store takes of a listing by default."""
+BLOB_DAYS = 31
+"""How long a blob is kept after it was last given."""
+_NAME_CHARS = 256
 
 
 class Run(NamedTuple):
@@ -77,6 +88,14 @@ class Latest:
         return frozenset(self.runs)
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A record that all workers share; `version` counts its changes from 1."""
+
+    value: bytes
+    version: int
+
+
 class Store(Protocol):
     """Thread-safe. Every call may raise schemas.errors.Transient (retry) and blocks until durable or refused."""
 
@@ -109,8 +128,63 @@ class Store(Protocol):
     def scan(self, model_version: str | None = None) -> Iterator[StoredListing | RemovalMarker]:
         """Everything, in listing_id order; for back-fills, checks and recent strips."""
 
+    def probe(self) -> None:
+        """Write a cell of its own and read it back. Raises Transient when the store cannot do that within
+        `PROBE_S` seconds, whatever its other time-outs are."""
+
+    def setting(self, name: str) -> Setting | None:
+        """A record that all workers share, or None."""
+
+    def put_setting(self, name: str, value: bytes, version: int) -> bool:
+        """Write a record if its version is still `version`; 0: if there is none. False: somebody was faster, read it
+        again. After Transient it may have been written. Raises Invalid above `MAX_VALUE_BYTES`."""
+
+    def announce(self, worker: str, value: bytes, ttl_s: float) -> None:
+        """Say that a worker is alive. It is forgotten after `ttl_s` seconds (rounded up to whole ones), or by
+        `withdraw`. Raises Invalid above `MAX_VALUE_BYTES`."""
+
+    def announced(self) -> dict[str, bytes]:
+        """Who is alive now, and what each said last."""
+
+    def withdraw(self, worker: str) -> None:
+        """Take an announcement back. Idempotent."""
+
+    def keep_blob(self, data: bytes) -> str:
+        """Keep bytes for `BLOB_DAYS` days from now at least; returns their sha256 in hex, by which `blob` finds them.
+        The same bytes again prolong that time. Raises Invalid for more than a store takes: `MAX_BLOB_BYTES`, or less
+        where a back end is set to less."""
+
+    def blob(self, digest: str) -> bytes | None:
+        """The bytes of a digest, or None."""
+
     def close(self) -> None:
         """Release. Idempotent."""
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError for a name of a setting or worker that is empty or longer than 256 characters."""
+    if not 0 < len(name) <= _NAME_CHARS:
+        raise ValueError(f"name {name[:40]!r}: must have 1 to {_NAME_CHARS} characters")
+
+
+def check_value(name: str, value: bytes) -> None:
+    """Raises Invalid for a setting or an announcement that is too large, and as `check_name`."""
+    check_name(name)
+    if len(value) > MAX_VALUE_BYTES:
+        text = f"{name}: {len(value)} bytes; a setting or an announcement has at most {MAX_VALUE_BYTES}"
+        raise Invalid("store", "too_large", text)
+
+
+def check_blob(data: bytes, most: int) -> str:
+    """The digest of a blob; raises Invalid when it is larger than `most` bytes."""
+    if len(data) > most:
+        raise Invalid("store", "too_large", f"a blob of {len(data)} bytes; this store takes at most {most}")
+    return hashlib.sha256(data).hexdigest()
+
+
+def differs() -> Transient:
+    """What a probe raises that reads back another cell than it wrote."""
+    return Transient("store", "probe_failed", "a probe's cell is not as it was just written; look after the store")
 
 
 class OneByOne:

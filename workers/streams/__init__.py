@@ -5,6 +5,7 @@ from __future__ import annotations
 from schemas.errors import ConfigError
 from workers.streams.base import (
     Consumer,
+    ConsumerFactory,
     Delivery,
     Partition,
     Producer,
@@ -17,6 +18,7 @@ from workers.streams.base import (
 
 __all__ = [
     "Consumer",
+    "ConsumerFactory",
     "Delivery",
     "Partition",
     "Producer",

@@ -61,14 +61,24 @@ class Consumer(Protocol):
         """Records of assigned partitions that are not paused, in offset order per partition; blocks up to timeout_s.
 
         Joins the group on the first call, keeps membership alive, runs the rebalance listener.
+
+        While the log cannot be reached it gives nothing or raises schemas.errors.Transient, and may take some seconds
+        longer than timeout_s. Call it again then, on the same consumer: no record is lost by it, each partition goes
+        on from where it was, and records flow again once the log is back. The member may find its partitions lost
+        meanwhile; the listener is told as ever.
         """
 
     def commit(self, next_offsets: Mapping[Partition, int]) -> None:
         """Durably commit; partitions that this member does not own any more are left out, silently for the caller
-        but never for another owner's progress: a commit never goes through for a partition owned by someone else."""
+        but never for another owner's progress: a commit never goes through for a partition owned by someone else.
+
+        Raises Transient when it is not known to be durable: the log cannot be reached, or the group is being
+        rebalanced. Poll, then commit again."""
 
     def pause(self, partitions: Iterable[Partition]) -> None:
-        """Stop fetching from these until resume; membership goes on."""
+        """No poll that starts after this returns gives records of these until `resume`; membership goes on.
+
+        A partition that leaves this member and comes back is not paused any more."""
 
     def resume(self, partitions: Iterable[Partition]) -> None:
         """Fetch again, from where this member stopped."""
@@ -110,7 +120,9 @@ class TopicSpec:
 
 
 class StreamAdmin(Protocol):
-    """Topics and offsets, for the command line and for supervisors."""
+    """Topics and offsets, for the command line, workers' metrics and supervisors.
+
+    Any call raises Transient when the log cannot be reached; the same object may be asked again later."""
 
     def ensure_topics(self, topics: Sequence[TopicSpec]) -> None:
         """Create what is missing; raises ConfigError when a present topic differs."""
@@ -124,6 +136,12 @@ class StreamAdmin(Protocol):
     def committed(self, group: str, topic: str) -> dict[Partition, int]:
         """Committed next offsets of a group; partitions without a commit are absent."""
 
+    def timestamps_ms(self, positions: Mapping[Partition, int]) -> dict[Partition, int]:
+        """When the first record at or after each offset was written, in ms since the epoch, UTC.
+
+        Partitions that have no such record yet are absent. Reads that one record a partition, not what follows it, so
+        that it can be asked every few seconds. Raises ConfigError for an unknown topic."""
+
     def read(self, topic: str, start: Mapping[Partition, int] | None = None) -> Iterable[Record]:
         """Every record from `start` (partitions absent from it: the beginning) to the end as of the call, without a
         group; offset order within a partition."""
@@ -132,12 +150,26 @@ class StreamAdmin(Protocol):
         """Release. Idempotent."""
 
 
+class ConsumerFactory(Protocol):
+    """Makes members of groups."""
+
+    def __call__(self, group: str, topics: Sequence[str], listener: RebalanceListener, inherit: str = "") -> Consumer:
+        """A member of `group`, which has not joined yet.
+
+        A group without a committed offset for a partition starts at the beginning of it. With `inherit` (the name of
+        another group) it starts at the offset that this other group has committed there, where there is one, and
+        commits that before it reads, so that it holds from then on whatever the other group does. Members of the other
+        group may still be running; what they have not committed is given to both groups.
+
+        Raises ConfigError for an unknown topic, Transient when the log cannot be reached.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """A back end: factories that the workers and the command line share. Built by `build_stream(url)`."""
 
-    consumer: Callable[[str, Sequence[str], RebalanceListener], Consumer]
-    """(group, topics, listener) -> Consumer; a new group starts at the beginning of each topic."""
+    consumer: ConsumerFactory
     producer: Callable[[], Producer]
     admin: Callable[[], StreamAdmin]
     url: str = field(default="")

@@ -12,7 +12,6 @@ from workers import metrics
 T = TypeVar("T")
 Reason = Literal["size", "wait", "end"]
 _CLOSED = {reason: metrics.BATCH_CLOSED.labels(reason) for reason in ("size", "wait", "end")}
-_DEPTH = metrics.QUEUE_DEPTH.labels("batch")
 
 
 class Batcher(Generic[T]):
@@ -59,10 +58,11 @@ class Batcher(Generic[T]):
             batch = [self._waiting.popleft() for _ in range(min(self._size, len(self._waiting)))]
             self._emptied.notify_all()
             reason: Reason = "size" if len(batch) == self._size else "end" if self._ended else "wait"
-            depth = len(self._waiting)
         if batch:
             metrics.BATCH_SIZE.observe(len(batch))
             metrics.BATCH_WAIT.observe(time.monotonic() - opened)
             _CLOSED[reason].inc()
-            _DEPTH.set(depth)
         return batch, reason
+
+    def __len__(self) -> int:
+        return len(self._waiting)

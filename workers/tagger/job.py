@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from schemas.errors import Invalid
 from schemas.events import ImageRef, ListingEvent
 from schemas.predictions import BadImage, ImageRow
 from workers.streams.base import Record
+
+if TYPE_CHECKING:
+    from workers.tagger.offsets import Ticket
 
 
 @dataclass(slots=True)
@@ -27,19 +31,29 @@ class Photo:
     """Where another process put the pixels."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Job:
-    """An event with what is known of its photos so far; `done` is called once, with all effects durable."""
+    """An event with what is known of its photos so far."""
 
     record: Record
     attempt: int
-    done: Callable[[], None]
+    ticket: Ticket | None = None
+    """Its place among the offsets of its partition; None for an event that no topic waits for, as in a back-fill."""
     event: ListingEvent | None = None
+    lane: str = ""
+    """Which consumer it came by."""
     superseded: bool = False
     """Nothing is left to be computed: what the store holds is published once more."""
     rows: dict[str, ImageRow] = field(default_factory=dict)
     thumbnails: dict[str, bytes] = field(default_factory=dict)
     bad: dict[str, Invalid] = field(default_factory=dict)
+    tries: int = 0
+    """Failed tries of the present step, without those that a hold excuses."""
+    stage: str = "prepare"
+    why: str = ""
+    """What the last try failed with; empty when nothing has failed."""
+    taken: float = field(default_factory=time.time)
+    """UTC seconds."""
     _lock: Lock = field(default_factory=Lock)
 
     @property
@@ -48,6 +62,11 @@ class Job:
         if self.event is None:
             raise RuntimeError("the event was asked for before it was decoded")
         return self.event
+
+    @property
+    def listing_id(self) -> str | None:
+        """Of the event; None while it is not decoded."""
+        return None if self.event is None else self.event.listing_id
 
     def good(self, photo: Photo, row: ImageRow) -> bool:
         """Keep a row; True when this was the last photo that was missing."""

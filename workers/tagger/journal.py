@@ -34,11 +34,16 @@ class Journal:
         self._attempts = _crashes(self._path.read_text(encoding="utf-8"))
         self._open: Counter[str] = Counter()
         self._lock = threading.Lock()
+        self.closed = False
         self._rewrite()
 
     def attempts(self, record: Record) -> int:
         """How many lives of this worker ended with this record in hand; above 0 it is a suspect and runs alone."""
         return self._attempts[record_key(record)]
+
+    def crashes(self) -> dict[str, int]:
+        """Every suspect by its key, with the lives that ended while it was in hand."""
+        return dict(self._attempts)
 
     def start(self, *records: Record) -> None:
         """Write down that these records are about to be touched."""
@@ -55,7 +60,7 @@ class Journal:
                 self._open.pop(key, None)
                 self._attempts.pop(key, None)
             self._append("".join(f"-{key}\n" for key in keys))
-            if os.fstat(self._fd).st_size > _MAX_BYTES:
+            if not self.closed and os.fstat(self._fd).st_size > _MAX_BYTES:
                 self._rewrite()
 
     def hand_back(self) -> None:
@@ -65,11 +70,14 @@ class Journal:
             self._rewrite()
 
     def close(self) -> None:
-        """Release the file."""
-        os.close(self._fd)
+        """Release the file. What finishes after that is not written down: it comes again, and changes nothing."""
+        with self._lock:
+            self.closed = True
+            os.close(self._fd)
 
     def _append(self, line: str) -> None:
-        os.write(self._fd, line.encode())
+        if not self.closed:
+            os.write(self._fd, line.encode())
 
     def _rewrite(self) -> None:
         """Shrink to what matters. A crash in here forgets attempts at worst, never an event."""

@@ -11,10 +11,19 @@ from workers.streams.base import Partition, Record
 
 @dataclass(slots=True)
 class Ticket:
-    """One record in hand."""
+    """One record in hand: its place among those of its partition."""
 
+    partition: PartitionOffsets
     next_offset: int
     finished: bool = False
+
+    def finish(self) -> None:
+        """Every effect of this record is durable."""
+        self.partition.finish(self)
+
+    def take_back(self) -> None:
+        """It was taken last of its partition, and is not in hand after all."""
+        self.partition.take_back(self)
 
 
 class PartitionOffsets:
@@ -31,10 +40,17 @@ class PartitionOffsets:
 
     def take(self, record: Record) -> Ticket:
         """Note a record that was polled; call in offset order."""
-        ticket = Ticket(record.next_offset)
+        ticket = Ticket(self, record.next_offset)
         with self._lock:
             self._open.append(ticket)
         return ticket
+
+    def take_back(self, ticket: Ticket) -> None:
+        """The newest ticket was not used; its record will be taken again."""
+        with self._lock:
+            if not self._open or self._open[-1] is not ticket:
+                raise ValueError("only the newest ticket of a partition can be taken back")
+            self._open.pop()
 
     def finish(self, ticket: Ticket) -> None:
         """Every effect of this record is durable."""

@@ -1,6 +1,7 @@
 """The stages and what is handed on between them, several events at a time.
 
-submit ─▶ prepare (threads) ─▶ batcher ─▶ engine (one thread) ─▶ settle (threads) ─▶ job.done
+submit ─▶ prepare (threads of each lane) ─▶ batcher ─▶ engine (one thread) ─▶ settle (threads) ─▶ completion
+                  │ a step that failed waits in the waiting room and comes back; what fails for good goes to the endings
 """
 
 from __future__ import annotations
@@ -9,129 +10,210 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from schemas.errors import Invalid, Reject, Transient
+from schemas.errors import Invalid, Transient
 from schemas.events import decode_event
 from schemas.predictions import ImageRow
 from workers import metrics
-from workers.streams.base import Delivery
+from workers.tagger import moved_photos
 from workers.tagger.batcher import Batcher
 from workers.tagger.breaker import Breaker
+from workers.tagger.completion import Completion
 from workers.tagger.effects import Effects
+from workers.tagger.endings import Endings
 from workers.tagger.failures import Failures
 from workers.tagger.handover import Handover
+from workers.tagger.hold import Hold
 from workers.tagger.infer import Infer
 from workers.tagger.job import Job, Photo
-from workers.tagger.patience import patiently, waits
 from workers.tagger.preparing import Preparing
 from workers.tagger.settings import TaggerSettings
+from workers.tagger.waiting import HELD_S, Back, WaitingRoom, pause_s
 
 _log = logging.getLogger(__name__)
 _LOOK_UP_EVENTS = 32  # looked up in the store in one request
+_ALONE_S = 1.0  # a lane that wants to run an event alone asks again within this, or has changed its mind
 _AGE = metrics.EVENT_AGE.labels("stored")
 _LAST = metrics.LAST_EVENT.labels("tagger")
 _SETTLE = metrics.STAGE_SECONDS.labels("settle")
-_TO_PREPARE, _TO_SETTLE = metrics.QUEUE_DEPTH.labels("prepare"), metrics.QUEUE_DEPTH.labels("settle")
 
 
 class Pipeline:
-    """Threads of one tagger. `fault` holds the first error that is nobody's input: the process must end then."""
+    """Threads of one tagger. `fault` holds the first error that no input caused: the process must end then."""
 
     def __init__(
-        self, settings: TaggerSettings, *, prepare: Preparing, infer: Infer, effects: Effects, failures: Failures
+        self,
+        settings: TaggerSettings,
+        *,
+        lanes: Mapping[str, int],
+        prepare: Preparing,
+        infer: Infer,
+        effects: Effects,
+        failures: Failures,
+        hold: Hold,
+        completion: Completion,
     ) -> None:
+        """`lanes`: threads that prepare, by the name of each lane."""
         self._settings = settings
-        self._prepare, self._infer, self._effects, self._failures = prepare, infer, effects, failures
+        self._prepare, self._infer, self._effects, self._completion = prepare, infer, effects, completion
+        self.hold = hold
         size = min(settings.batch_size, infer.engine.max_batch)
         self._batcher: Batcher[Photo] = Batcher(size=size, wait_s=settings.batch_wait_ms / 1000, capacity=4 * size)
-        self._to_prepare: Handover[Job] = Handover(most=_LOOK_UP_EVENTS, shares=settings.prepare_threads)
+        self._to_prepare: dict[str, Handover[Job]] = {
+            lane: Handover(most=_LOOK_UP_EVENTS, shares=threads) for lane, threads in lanes.items()
+        }
+        self._back_to_prepare: dict[str, Back] = {lane: queue.put for lane, queue in self._to_prepare.items()}
         self._to_settle: Handover[Job] = Handover(most=settings.settle_events, wait_s=settings.settle_wait_ms / 1000)
-        self._on_done: Callable[[Sequence[Job]], None] = _each_done
+        self._back_to_settle: Back = self._to_settle.put
+        self._waiting = WaitingRoom(hold)
+        self._endings = Endings(
+            failures, hold, self._waiting, timeout_s=settings.delivery_timeout_s, finished=self._finish
+        )
         self._changed = threading.Condition()
-        self._in_flight = 0
+        self._in_flight: Counter[str] = Counter()
+        self._alone = False
+        self._wanted_alone_until = 0.0
+        self._outcomes: Counter[str] = Counter()
         self.fault: BaseException | None = None
         self.breaker = Breaker(share=settings.dead_letter_share, window=settings.dead_letter_window)
         self._threads = [
-            *(self._thread(f"prepare-{i}", self._prepare_loop) for i in range(settings.prepare_threads)),
+            *(
+                self._thread(f"prepare-{lane}-{i}", self._prepare_loop, lane)
+                for lane, threads in lanes.items()
+                for i in range(threads)
+            ),
             self._thread("engine", self._engine_loop),
             *(self._thread(f"settle-{i}", self._settle_loop) for i in range(settings.settle_threads)),
+            self._thread("waiting", self._waiting.run),
+            self._thread("endings", self._endings.run),
         ]
+        self._measure(lanes)
 
-    def start(self, before_done: Callable[[Sequence[Job]], None]) -> None:
-        """Start the stages. `before_done` hears of jobs whose effects are durable, before each job's own `done`."""
+    def _measure(self, lanes: Mapping[str, int]) -> None:
+        """Gauges that are asked when they are read, so that they are true also while nothing happens."""
+        depth = metrics.QUEUE_DEPTH.labels
+        depth("prepare").set_function(lambda: sum(len(queue) for queue in self._to_prepare.values()))
+        depth("batch").set_function(lambda: len(self._batcher))
+        depth("settle").set_function(lambda: len(self._to_settle))
+        depth("waiting").set_function(lambda: len(self._waiting))
+        for lane in lanes:
+            metrics.IN_HAND.labels(lane).set_function(partial(self.in_flight, lane))
 
-        def on_done(jobs: Sequence[Job]) -> None:
-            before_done(jobs)
-            _each_done(jobs)
-
-        self._on_done = on_done
+    def start(self) -> None:
+        """Start the stages."""
+        self.hold.start(self._released)
         for thread in self._threads:
             thread.start()
 
-    @property
-    def in_flight(self) -> int:
-        """Events handed in and not yet done."""
-        return self._in_flight
-
-    def submit(self, jobs: Sequence[Job]) -> None:
-        """Take events on. Raises Reject above the bound: keep them and wait."""
+    def _released(self) -> None:
+        self._waiting.look()
         with self._changed:
-            if self._in_flight + len(jobs) > self._settings.max_in_flight_events:
-                raise Reject(f"{self._in_flight} events in flight; the bound is tagger.max_in_flight_events")
-            self._in_flight += len(jobs)
-        self._to_prepare.put(jobs)
-        _TO_PREPARE.set(len(self._to_prepare))
+            self._changed.notify_all()
+
+    def in_flight(self, lane: str | None = None) -> int:
+        """Events of a lane, or of all lanes, that were handed in and are not through."""
+        return self._in_flight.total() if lane is None else self._in_flight[lane]
+
+    def outcomes(self) -> Counter[str]:
+        """How many events ended in which way since the last call."""
+        with self._changed:
+            found, self._outcomes = self._outcomes, Counter()
+        return found
+
+    def submit(self, jobs: Sequence[Job], *, alone: bool = False) -> bool:
+        """Take on events of one lane; False when they must wait: one runs alone, or `alone` was asked for, and others
+        are still in flight. Who asks for that gets it, as nothing else is let in meanwhile."""
+        lane = jobs[0].lane
+        with self._changed:
+            now = time.monotonic()
+            if self._alone or (not alone and now < self._wanted_alone_until):
+                return False
+            if alone and self._in_flight.total():
+                self._wanted_alone_until = now + _ALONE_S
+                return False
+            if alone:
+                self._alone, self._wanted_alone_until = True, 0.0
+            self._in_flight[lane] += len(jobs)
+        self._completion.begin(jobs)
+        self._to_prepare[lane].put(jobs)
+        return True
+
+    def give_up(self, job: Job, why: Invalid) -> None:
+        """Make an event a dead letter without touching it; it counts as in flight until that is durable."""
+        with self._changed:
+            self._in_flight[job.lane] += 1
+        self._completion.begin([job])
+        self._endings.end(job, why)
 
     def wait_for_change(self, timeout_s: float) -> None:
-        """Return when an event is done, a fault came up, or the time is over."""
+        """Return when an event is through, a fault came up, the hold ended, or the time is over."""
         with self._changed:
             self._changed.wait(timeout_s)
 
+    def fail(self, error: BaseException) -> None:
+        """Keep the first error that no input caused."""
+        with self._changed:
+            self.fault = self.fault or error
+            self._changed.notify_all()
+
     def stop(self) -> None:
         """End the threads. With a fault, or with events still in flight, they are left to end with the process."""
-        if self.fault is not None or self._in_flight:
+        self.hold.stop()
+        if self.fault is not None or self._in_flight.total():
             return
-        self._to_prepare.end()
+        for queue in self._to_prepare.values():
+            queue.end()
         self._batcher.end()
         self._to_settle.end()
+        self._waiting.stop()
+        self._endings.stop()
         for thread in self._threads:
             thread.join()
         self._prepare.close()
 
     # stages ---------------------------------------------------------------------------------------------------
 
-    def _prepare_loop(self) -> None:
-        while jobs := self._to_prepare.take():
+    def _prepare_loop(self, lane: str) -> None:
+        while jobs := self._to_prepare[lane].take():
             for some in self._prepare(self._to_compute(jobs)):
+                for photo in some.photos:
+                    photo.job.stage = "engine"
                 self._batcher.put(*some.photos)
-                if some.ended:
-                    self._to_settle.put(some.ended)
+                self._hand_to_settle(some.ended)
                 for job, why in some.failed:
-                    self._deliver(job, "retried", partial(self._retry, job, why))
+                    self._endings.end(job, why)
 
     def _to_compute(self, jobs: Sequence[Job]) -> list[Job]:
         """Those of some events that have photos to be computed; what the store has already goes on, and so does what
         cannot be used at all."""
         decoded = [job for job in jobs if self._decoded(job)]
         try:
-            look = partial(self._effects.superseded, decoded)
-            known = patiently(look, self._settings.in_place_tries) if decoded else []
+            known = self._effects.superseded(decoded) if decoded else []
         except Transient as why:
             for job in decoded:
-                self._deliver(job, "retried", partial(self._retry, job, why))
+                self._try_again(job, why, self._back_to_prepare[job.lane])
             return []
         for job, superseded in zip(decoded, known, strict=True):
+            job.tries, job.why = 0, ""
             job.superseded = superseded
-        self._to_settle.put(job for job in decoded if job.superseded or job.listing.removed)
+        self._hand_to_settle([job for job in decoded if job.superseded or job.listing.removed])
         return [job for job in decoded if not (job.superseded or job.listing.removed)]
 
     def _decoded(self, job: Job) -> bool:
+        if job.event is not None:  # it is here again, after a look-up that failed
+            return True
+        value = job.record.value
         try:
-            job.event = decode_event(job.record.value)
+            if value is not None and moved_photos.are_moved(job.record.headers):
+                value = moved_photos.move_back(value, self._effects.store.blob)
+            job.event = decode_event(value)
         except Invalid as why:
-            self._deliver(job, "dead", partial(self._dead, job, why))
+            self._endings.end(job, why)
+            return False
+        except Transient as why:
+            self._try_again(job, why, self._back_to_prepare[job.lane])
             return False
         return True
 
@@ -149,8 +231,12 @@ class Pipeline:
                 if last:
                     complete.append(photo.job)
             self._prepare.give_back(batch)
-            self._to_settle.put(complete)
-            _TO_SETTLE.set(len(self._to_settle))
+            self._hand_to_settle(complete)
+
+    def _hand_to_settle(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            job.stage = "settle"
+        self._to_settle.put(jobs)
 
     def _settle_loop(self) -> None:
         while jobs := self._to_settle.take():
@@ -158,64 +244,56 @@ class Pipeline:
                 self._settle(jobs)
 
     def _settle(self, jobs: Sequence[Job]) -> None:
-        """All effects of some events. Those that fail are tried again in place; the others do not wait for them."""
-        pauses = waits(self._settings.in_place_tries)
-        while jobs:
-            outcomes = list(zip(jobs, self._effects.settle(jobs), strict=True))
-            self._finish([(job, _outcome(job)) for job, why in outcomes if why is None])
-            for job, why in outcomes:
-                if isinstance(why, Invalid):
-                    self._deliver(job, "dead", partial(self._dead, job, why))
-            again = [(job, why) for job, why in outcomes if isinstance(why, Transient)]
-            pause_s = next(pauses, None)
-            if pause_s is None:
-                for job, why in again:
-                    self._deliver(job, "retried", partial(self._retry, job, why))
-                return
-            jobs = [job for job, _ in again]
-            if jobs:
-                time.sleep(pause_s)
+        """All effects of some events. Those that fail wait and come back; the others do not wait for them."""
+        outcomes = list(zip(jobs, self._effects.settle(jobs), strict=True))
+        self._finish([(job, _outcome(job)) for job, why in outcomes if why is None])
+        for job, why in outcomes:
+            if isinstance(why, Invalid):
+                self._endings.end(job, why)
+            elif why is not None:
+                self._try_again(job, why, self._back_to_settle)
 
-    # endings --------------------------------------------------------------------------------------------------
+    def _try_again(self, job: Job, why: Transient, back: Back) -> None:
+        """A step failed in a way that may pass: once more after a pause, as often as `in_place_tries` says, then by a
+        retry topic. While a service is away no try is counted, so that an outage sends nothing there."""
+        job.why = why.message
+        if self.hold.judge(why):
+            self._waiting.put(job, HELD_S, back)
+            return
+        job.tries += 1
+        if job.tries >= self._settings.in_place_tries:
+            self._endings.end(job, why)
+        else:
+            self._waiting.put(job, pause_s(job.tries), back)
 
-    def _dead(self, job: Job, why: Invalid) -> Delivery:
-        listing_id = None if job.event is None else job.event.listing_id
-        return self._failures.dead_letter(job.record, why, attempt=job.attempt, listing_id=listing_id)
-
-    def _retry(self, job: Job, why: Transient) -> Delivery:
-        _log.info("retry: %s: %s", why.stage, why.message)
-        listing_id = None if job.event is None else job.event.listing_id
-        return self._failures.retry(job.record, why, attempt=job.attempt, listing_id=listing_id)
-
-    def _deliver(self, job: Job, outcome: str, send: Callable[[], Delivery]) -> None:
-        """A dead letter or a retry that cannot be written is a fault: the offset stays, the process ends."""
-        patiently(lambda: send().wait(self._settings.delivery_timeout_s), self._settings.in_place_tries)
-        self._finish([(job, outcome)])
+    # ends -----------------------------------------------------------------------------------------------------
 
     def _finish(self, done: Sequence[tuple[Job, str]]) -> None:
         if not done:
             return
         now = time.time()
-        for outcome, count in Counter(outcome for _, outcome in done).items():
+        counts = Counter(outcome for _, outcome in done)
+        for outcome, count in counts.items():
             metrics.EVENTS.labels("tagger", outcome).inc(count)
         for job, outcome in done:
             self.breaker.note(outcome == "dead")
             _AGE.observe(max(0.0, now - job.record.timestamp_ms / 1000))
         _LAST.set(now)
-        self._on_done([job for job, _ in done])
+        self._completion.finish([job for job, _ in done])
         with self._changed:
-            self._in_flight -= len(done)
+            self._outcomes.update(counts)
+            self._in_flight.subtract(job.lane for job, _ in done)
+            if self._alone and not self._in_flight.total():
+                self._alone = False
             self._changed.notify_all()
 
-    def _thread(self, name: str, loop: Callable[[], None]) -> threading.Thread:
+    def _thread(self, name: str, loop: Callable[..., None], *arguments: str) -> threading.Thread:
         def guarded() -> None:
             try:
-                loop()
+                loop(*arguments)
             except BaseException as error:
                 _log.exception("stage %s", name)
-                with self._changed:
-                    self.fault = self.fault or error
-                    self._changed.notify_all()
+                self.fail(error)
 
         return threading.Thread(target=guarded, name=name, daemon=True)
 
@@ -229,8 +307,3 @@ def _outcome(job: Job) -> str:
     if job.bad:
         return "partial" if job.rows else "dead"
     return "stored"
-
-
-def _each_done(jobs: Sequence[Job]) -> None:
-    for job in jobs:
-        job.done()

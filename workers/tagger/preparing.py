@@ -147,8 +147,13 @@ class InProcesses:
             started = time.monotonic()
 
 
-def build_preparing(settings: TaggerSettings, *, intake: Intake, engine: RecognitionEngine) -> Preparing:
-    """The stage as the settings want it. Raises ConfigError when the JPEG decoder is not to be had."""
+def build_preparing(
+    settings: TaggerSettings, *, intake: Intake, engine: RecognitionEngine, more_threads: int = 0
+) -> Preparing:
+    """The stage as the settings want it, for `prepare_threads` and some more threads.
+
+    Raises ConfigError when the JPEG decoder is not to be had.
+    """
     preprocess = engine.manifest.preprocess
     if settings.decode_processes:
         size = min(settings.batch_size, engine.max_batch)
@@ -156,7 +161,7 @@ def build_preparing(settings: TaggerSettings, *, intake: Intake, engine: Recogni
             settings.decode_processes,
             preprocess,
             thumbnail_side=settings.thumbnail_side if settings.thumbnails else 0,
-            slots=_BATCHES_DECODED * size + MOST_PHOTOS * settings.prepare_threads,
+            slots=_BATCHES_DECODED * size + MOST_PHOTOS * (settings.prepare_threads + more_threads),
         )
         return InProcesses(intake, processes, most=MOST_PHOTOS, wait_s=settings.batch_wait_ms / 1000)
     return InThread(

@@ -45,6 +45,9 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `settle_events`, or all that is in flight waits; so none here, where freshness counts."""
     max_in_flight_events: Positive = 64
     """Events between poll and commit; times 20 photos of 100 KB it bounds memory near 130 MB at worst."""
+    max_in_flight_retries: Positive = 16
+    """Events of the retry topics between poll and commit. They have a budget and a preparing thread of their own, so
+    that a slow host of photos, which is why most of them are there, holds up no live listing."""
     max_commit_gap: Positive = 10_000
     """Offsets that may be finished beyond one that is not; a longer gap would be redone after a crash."""
     commit_interval_s: Seconds = 1.0
@@ -56,8 +59,11 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     revoke_budget_s: Seconds = 60.0
     """To finish what a moved partition has in hand: a fifth of Kafka's poll interval of 300 s."""
     delivery_timeout_s: Seconds = 30.0
-    in_place_tries: Positive = 5
-    """Tries against a store or broker that may recover, 0.1 s doubling to 5 s, before a retry topic is used."""
+    in_place_tries: Positive = 8
+    """Tries of an event that fails alone, 0.1 s doubling to 5 s between them (some 9 s in all), before a retry topic is
+    used. While the store or the stream as a whole does not answer, the tagger holds, and no try is counted."""
+    watch_interval_s: Seconds = 5.0
+    """Between two looks at lag and at whether store and stream answer: a read and a write of a few bytes each."""
     max_attempts: Positive = 3
     """An event in hand at this many crashes of the process is taken for their cause and becomes a dead letter."""
     dead_letter_share: Annotated[float, Meta(gt=0, le=1)] = 0.5

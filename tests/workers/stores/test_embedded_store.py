@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from schemas.errors import ConfigError, Transient
+from schemas.errors import ConfigError, Transient, is_outage
+from workers.sqlite import BUSY_TIMEOUT_S
 from workers.stores import build_store
 from workers.stores.embedded import EmbeddedStore
+from workers.stores.embedded._tables import SCHEMA
 from workers.stores.embedded._writer import GroupWriter
 from workers.streams import build_stream
 
@@ -102,3 +105,54 @@ def test_a_file_that_is_no_database_is_named_with_the_remedy(tmp_path: Path, bui
     with pytest.raises(ConfigError, match=r"data\.db: file is not a database; put a copy of it back"):
         build(f"sqlite:///{file}")
     assert file.read_bytes() == b"not a database " * 100
+
+
+def test_a_probe_fails_in_time_where_only_reads_work(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "store.db")
+    store.probe()
+    other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")  # as a writer that is stuck: the store's own would wait for it for 30 s
+    began = time.monotonic()
+    with pytest.raises(Transient, match="locked") as caught:
+        store.probe()
+    assert time.monotonic() - began < BUSY_TIMEOUT_S / 2
+    assert is_outage(caught.value)
+    assert list(store.scan()) == []
+    other.execute("ROLLBACK")
+    other.close()
+    store.probe()
+    store.close()
+
+
+def test_a_file_of_an_older_build_gets_what_it_lacks(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "store.db") as db:
+        db.executescript(SCHEMA)
+        db.execute("INSERT INTO latest VALUES ('l', 5, 1, 'digest', NULL)")
+    db.close()
+    store = EmbeddedStore(tmp_path / "store.db")
+    assert store.put_setting("s", b"v", 0)
+    assert [listing.event_time for listing in store.scan()] == [5]
+    store.close()
+
+
+def test_blobs_and_announcements_whose_time_is_over_leave_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    store = EmbeddedStore(tmp_path / "store.db")
+    monkeypatch.setattr(time, "time", lambda: now)
+    first, again = store.keep_blob(b"first"), store.keep_blob(b"again")
+    store.announce("w", b"", 10)
+    monkeypatch.setattr(time, "time", lambda: now + 30 * 86_400)
+    assert store.keep_blob(b"again") == again
+    assert store.blob(first) == b"first"
+    assert store.announced() == {}
+    monkeypatch.setattr(time, "time", lambda: now + 32 * 86_400)
+    store.keep_blob(b"last")
+    store.announce("v", b"", 10)
+    assert store.blob(first) is None
+    assert store.blob(again) == b"again", "given again, it is kept from then on"
+    with sqlite3.connect(tmp_path / "store.db") as db:
+        assert db.execute("SELECT worker FROM workers").fetchall() == [("v",)]
+    db.close()
+    store.close()

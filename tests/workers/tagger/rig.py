@@ -14,14 +14,14 @@ from PIL import Image
 
 from engines.recognition import build_engine
 from schemas.events import ImageRef, ListingEvent, encode_event
-from schemas.topics import DEAD_LETTERS, UPLOADED, hash_topic, source_topics, topics_for
+from schemas.topics import DEAD_LETTERS, RETRY_DELAYS_S, UPLOADED, hash_topic, topics_for
 from tests.engines.tiny_bundle import write_tiny_bundle
 from workers.intake import Intake, IntakeSettings
 from workers.serving import Health
 from workers.stores import Store, build_store
 from workers.streams import Stream, build_stream
 from workers.streams.base import Record, TopicSpec
-from workers.tagger import GROUP, TaggerSettings, build_tagger
+from workers.tagger import GROUP, RETRY_GROUP, TaggerSettings, build_tagger
 
 PATIENCE_S = 60.0
 
@@ -68,7 +68,9 @@ class Rig:
         self.stream = stream or build_stream(f"sqlite:///{home}/stream.db", "rig")
         self.store = store or build_store(f"sqlite:///{home}/store.db")
         self.intake = Intake(intake or IntakeSettings())
-        self.settings = TaggerSettings(**({"commit_interval_s": 0.05, "poll_timeout_s": 0.02} | settings))
+        self.settings = TaggerSettings(
+            **({"commit_interval_s": 0.05, "poll_timeout_s": 0.02, "watch_interval_s": 0.2} | settings)
+        )
         self.admin = self.stream.admin()
         specs = [
             TopicSpec(t.name, t.partitions, t.cleanup == "compact", t.retention_ms) for t in topics_for(self.epoch)
@@ -90,7 +92,7 @@ class Rig:
     def build(self, **parts):
         """A tagger of this rig; `parts` replace what it is wired from."""
         wired = {"stream": self.stream, "store": self.store, "engine": self.engine, "intake": self.intake}
-        return build_tagger(self.settings, home=self.home, health=Health(), **(wired | parts))
+        return build_tagger(self.settings, home=self.home, **({"health": Health()} | wired | parts))
 
     @contextmanager
     def tagger(self, **parts):
@@ -113,19 +115,24 @@ class Rig:
             thread.join(PATIENCE_S)
             assert not thread.is_alive()
 
-    def lag(self) -> int:
-        """Uncommitted records of all source topics."""
-        topics = source_topics()
-        ends = sum(sum(self.admin.end_offsets(topic).values()) for topic in topics)
-        return ends - sum(sum(self.admin.committed(GROUP, topic).values()) for topic in topics)
+    def lag(self, *topics: str) -> int:
+        """Uncommitted records of these topics; without any, of all source topics."""
+        groups = {UPLOADED: GROUP, **dict.fromkeys(RETRY_DELAYS_S, RETRY_GROUP)}
+        groups = {topic: groups[topic] for topic in topics or groups}
+        ends = sum(sum(self.admin.end_offsets(topic).values()) for topic in groups)
+        return ends - sum(sum(self.admin.committed(group, topic).values()) for topic, group in groups.items())
 
-    def wait(self, failure=()) -> None:
-        """Until everything sent is committed."""
+    def wait(self, failure=(), *topics: str) -> None:
+        """Until everything sent, or all of these topics, is committed."""
         deadline = time.monotonic() + PATIENCE_S
-        while self.lag():
+        while self.lag(*topics):
             assert not failure, failure
-            assert time.monotonic() < deadline, f"{self.lag()} records are still not committed"
+            assert time.monotonic() < deadline, f"{self.lag(*topics)} records are still not committed"
             time.sleep(0.02)
+
+    def wait_live(self, failure=()) -> None:
+        """Until all uploads are committed; retries may wait for their time."""
+        self.wait(failure, UPLOADED)
 
     def process(self, *events: ListingEvent | bytes) -> None:
         """Send, run a tagger until all is committed, drain it."""

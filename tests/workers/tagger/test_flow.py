@@ -19,7 +19,7 @@ from schemas.errors import DeviceLost, Invalid, TooManyDeadLetters, Transient
 from schemas.events import ListingEvent
 from schemas.hashes import EVENT_TIME_HEADER, decode_hashes
 from schemas.predictions import RemovalMarker, StoredListing
-from schemas.topics import DEAD_LETTERS, UPLOADED, hash_topic
+from schemas.topics import UPLOADED, hash_topic
 from tests.workers.tagger.rig import Rig, event, jpeg, removal
 from workers.intake import IntakeSettings, Uploads
 from workers.tagger.journal import Journal
@@ -204,39 +204,6 @@ def test_a_lost_device_ends_the_process_with_its_own_words(rig: Rig) -> None:
         tagger.run(threading.Event())
     assert len(calls) == 1
     assert (rig.dead_letters(), rig.lag()) == ([], 5)
-
-
-class Deaf:
-    """A producer whose dead letters are refused."""
-
-    def __init__(self, producer) -> None:
-        self._producer = producer
-
-    def send(self, topic, key, value, headers=()):
-        if topic == DEAD_LETTERS:
-            raise Transient("stream", "unavailable", "the dead-letter topic does not answer")
-        return self._producer.send(topic, key, value, headers)
-
-    def flush(self, timeout_s: float) -> None:
-        self._producer.flush(timeout_s)
-
-    def close(self) -> None:
-        self._producer.close()
-
-
-def test_a_dead_letter_that_cannot_be_written_means_no_commit(make_rig) -> None:
-    rig: Rig = make_rig(in_place_tries=1)
-    rig.send(b"not an event")
-    stream = rig.stream
-    deaf = type(stream)(
-        consumer=stream.consumer, producer=lambda: Deaf(stream.producer()), admin=stream.admin, url=stream.url
-    )
-    with pytest.raises(Transient, match="does not answer"):
-        rig.build(stream=deaf).run(threading.Event())
-    assert rig.lag() == 1
-    assert rig.dead_letters() == []
-    rig.process()
-    assert len(rig.dead_letters()) == 1
 
 
 class Narrow:

@@ -31,6 +31,7 @@ from workers.stores.cassandra._settings import CassandraSettings
 
 _CONNECT_BUDGET_S = 10.0  # over all nodes named, so that a wrong address is said within fifteen seconds
 _RECONNECT_S = (0.5, 3.0)  # the driver's own cap is ten minutes, for which a recovered node would stay unused
+_RECONNECT_TRIES = None  # no end: after its own 64 tries, three minutes, the driver would never look again
 _HEARTBEAT_S = 5  # a paused node counts as down after twice this; the driver's own is a minute
 _SECOND_TRY_S = 2.0  # another replica is asked when one has not answered in this; a healthy one takes milliseconds
 _MAX_RETRIES = 1
@@ -116,7 +117,7 @@ def _options(settings: CassandraSettings, profile: ExecutionProfile) -> dict[str
         "auth_provider": PlainTextAuthProvider(settings.user, settings.secret()) if settings.user else None,
         "ssl_context": context,
         "ssl_options": {"server_hostname": settings.tls_name} if context and settings.tls_name else None,
-        "reconnection_policy": ExponentialReconnectionPolicy(*_RECONNECT_S),
+        "reconnection_policy": ExponentialReconnectionPolicy(*_RECONNECT_S, max_attempts=_RECONNECT_TRIES),
         "connect_timeout": connect_s,
         "control_connection_timeout": connect_s,
         "idle_heartbeat_interval": _HEARTBEAT_S,

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from cassandra import InvalidRequest  # type: ignore[import-untyped]
+from cassandra import ConsistencyLevel, InvalidRequest  # type: ignore[import-untyped]
 from cassandra.cluster import Session  # type: ignore[import-untyped]
 
 from workers.stores.cassandra._errors import DRIVER_ERRORS, meaning
 from workers.stores.cassandra._settings import CassandraSettings
 
 _HEAD = "listing_id = ? AND model_version = '' AND image_id = ''"
+_SCOPE = "store"
 _TEXTS = {
     "rows": "SELECT model_version, image_id, event_time, newest, versions, event, body"
     " FROM {ks}.listings WHERE listing_id = ?",
@@ -32,11 +33,25 @@ _TEXTS = {
     "put_marker": f"UPDATE {{ks}}.listings USING TIMESTAMP ? SET event_time = ?, newest = ? WHERE {_HEAD}",
     "clear_photos": "DELETE FROM {ks}.thumbnails USING TIMESTAMP ? WHERE listing_id = ?",
     "put_photo": "INSERT INTO {ks}.thumbnails (listing_id, image_id, photo) VALUES (?, ?, ?) USING TIMESTAMP ?",
+    "setting": "SELECT value, version FROM {ks}.settings WHERE name = ?",
+    "make_setting": "INSERT INTO {ks}.settings (name, version, value, writer) VALUES (?, 1, ?, ?) IF NOT EXISTS",
+    "change_setting": "UPDATE {ks}.settings SET version = ?, value = ?, writer = ? WHERE name = ?"
+    " IF version = ? AND writer != ?",
+    "announce": f"INSERT INTO {{ks}}.workers (scope, worker, value) VALUES ('{_SCOPE}', ?, ?) USING TTL ?",
+    "announced": f"SELECT worker, value FROM {{ks}}.workers WHERE scope = '{_SCOPE}'",
+    "withdraw": f"DELETE FROM {{ks}}.workers WHERE scope = '{_SCOPE}' AND worker = ?",
+    "keep_blob": "INSERT INTO {ks}.blobs (digest, body) VALUES (?, ?)",
+    "blob": "SELECT body FROM {ks}.blobs WHERE digest = ?",
+    "put_probe": "INSERT INTO {ks}.probes (probe, cell) VALUES (?, ?)",
+    "probe": "SELECT cell FROM {ks}.probes WHERE probe = ?",
 }
+_COMPARING = ("make_setting", "change_setting")
+"""Lightweight transactions. A second try beside the first, which idempotence would allow, might see the first one's
+effect and take it for another writer's. They go by all datacenters, or two of them could each have a winner."""
 
 
 class Statements:
-    """Prepared statements by name; each is idempotent, and none is paged: one answer is one moment."""
+    """Prepared statements by name. All but `_COMPARING` are idempotent, and none is paged: one answer is one moment."""
 
     def __init__(self, session: Session, settings: CassandraSettings) -> None:
         """Prepare them. Raises ConfigError when a table or a column is missing, Transient when no node answers."""
@@ -44,7 +59,10 @@ class Statements:
         try:
             for name, text in _TEXTS.items():
                 statement = session.prepare(text.format(ks=settings.keyspace))
-                statement.is_idempotent = True
+                statement.is_idempotent = name not in _COMPARING
+                if name in _COMPARING:
+                    statement.consistency_level = ConsistencyLevel.QUORUM
+                    statement.serial_consistency_level = ConsistencyLevel.SERIAL
                 statement.fetch_size = None
                 self._prepared[name] = statement
         except (*DRIVER_ERRORS, InvalidRequest) as error:

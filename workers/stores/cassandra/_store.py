@@ -16,6 +16,7 @@ from workers.stores.cassandra._changes import Plan, Planner
 from workers.stores.cassandra._scan import SortedIds
 from workers.stores.cassandra._schema import check_schema
 from workers.stores.cassandra._settings import CassandraSettings
+from workers.stores.cassandra._shared import SharedState
 from workers.stores.cassandra._statements import Statements
 
 _PAGE_LISTINGS = 256
@@ -24,11 +25,12 @@ _LOOKING = "reading what is newest"
 _READS = 3  # of a listing whose rows are not those that its head names; a healthy quorum never needs the second
 
 
-class CassandraStore(OneByOne):
+class CassandraStore(SharedState, OneByOne):
     """Port `Store` over Apache Cassandra; any number of processes may have it open."""
 
     def __init__(self, session: Session, settings: CassandraSettings) -> None:
         """Take over a session of `open_session`. Raises ConfigError when keyspace, table or schema version is wrong."""
+        super().__init__(settings)
         check_schema(session, settings)
         self._session = session
         self._statements = Statements(session, settings)

@@ -13,6 +13,7 @@ from schemas.errors import Invalid, Transient
 from schemas.predictions import RemovalMarker, StoredListing
 from workers.sqlite import connect, transaction, transient
 from workers.stores.base import Change, Latest, OneByOne
+from workers.stores.embedded._shared import SHARED_SCHEMA, SharedState
 from workers.stores.embedded._tables import SCHEMA, put_change, read_latest, read_listing
 from workers.stores.embedded._writer import GroupWriter
 
@@ -20,7 +21,7 @@ _PAGE_LISTINGS = 256
 _IDLE_READERS = 8  # connections kept between reads; more are opened when more threads read, and closed after
 
 
-class EmbeddedStore(OneByOne):
+class EmbeddedStore(SharedState, OneByOne):
     """Port `Store` over one SQLite file; several processes may have it open."""
 
     def __init__(self, path: Path) -> None:
@@ -86,8 +87,7 @@ class EmbeddedStore(OneByOne):
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:
         """A connection within one read transaction."""
-        if self._closed:
-            raise ValueError("read after close")
+        self._check_open()
         try:
             db = self._readers.get_nowait()
         except queue.Empty:
@@ -97,6 +97,10 @@ class EmbeddedStore(OneByOne):
                 yield db
         finally:
             self._give_back(db)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError("read after close")
 
     def _give_back(self, db: sqlite3.Connection) -> None:
         with self._lock:
@@ -110,5 +114,5 @@ class EmbeddedStore(OneByOne):
 
 
 def _create(db: sqlite3.Connection) -> None:
-    for statement in SCHEMA.split(";"):
+    for statement in (SCHEMA + SHARED_SCHEMA).split(";"):
         db.execute(statement)

@@ -9,7 +9,7 @@ from pathlib import Path
 from schemas.errors import ConfigError
 from workers.sqlite import transaction, transient
 from workers.streams.base import Partition, Record, TopicSpec
-from workers.streams.embedded._log import Slot, compact, expire, open_log, records_from, slots_of
+from workers.streams.embedded._log import Slot, compact, expire, first_timestamp_ms, open_log, records_from, slots_of
 
 _PAGE_RECORDS = 500
 
@@ -49,6 +49,17 @@ class EmbeddedAdmin:
                 (group, topic),
             )
             return {Partition(name, number): next_offset for name, number, next_offset in rows}
+
+    def timestamps_ms(self, positions: Mapping[Partition, int]) -> dict[Partition, int]:
+        """See the port."""
+        found: dict[Partition, int] = {}
+        with self._lock, transient(self._path):
+            for topic in {partition.topic for partition in positions}:
+                for slot in slots_of(self._db, topic):
+                    if slot.partition in positions:
+                        row = first_timestamp_ms(self._db, slot, positions[slot.partition])
+                        found.update({} if row is None else {slot.partition: row})
+        return found
 
     def read(self, topic: str, start: Mapping[Partition, int] | None = None) -> Iterator[Record]:
         """See the port; partition after partition. partitions absent from `start` from the beginning."""

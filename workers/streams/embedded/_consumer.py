@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from workers.sqlite import transient
+from workers.streams._changes import Changes
 from workers.streams.base import Partition, RebalanceListener, Record
 from workers.streams.embedded._group import GroupMember
 from workers.streams.embedded._log import Slot, open_log, records_from
@@ -27,6 +28,7 @@ class EmbeddedConsumer:
         group: str,
         topics: Sequence[str],
         listener: RebalanceListener,
+        inherit: str = "",
         *,
         path: Path,
         worker: str,
@@ -38,6 +40,8 @@ class EmbeddedConsumer:
         self._group = group
         self._topics = tuple(topics)
         self._listener = listener
+        self._inherit = inherit
+        self._changes = Changes(worker, group)
         self._heartbeat_s = min(_MAX_HEARTBEAT_S, lease_s / _HEARTBEATS_A_LEASE)
         self._member: GroupMember | None = None
         self._owned: dict[Partition, Slot] = {}
@@ -106,6 +110,7 @@ class EmbeddedConsumer:
         while due or (changed and self._member is not None and self._member.generation() != self._generation):
             due = self._synchronise()
             changed = True
+        self._changes.tell(self._owned)
 
     def _synchronise(self) -> bool:
         """One heartbeat and what follows from it; True: look again at once."""
@@ -118,18 +123,23 @@ class EmbeddedConsumer:
         lost = frozenset(self._owned.keys() - view.owned.keys())
         if lost:
             self._forget(lost)
+            self._changes.add("lost", lost)
             self._listener.lost(lost)
         if not view.member:
             self._member = None
             return True
         new = frozenset(view.owned.keys() - self._owned.keys() - view.leaving)
+        if new and self._inherit:
+            self._member.take_over([view.owned[p] for p in new], self._inherit)
         for partition in new:
             self._owned[partition] = view.owned[partition]
             self._next[partition] = self._member.committed(view.owned[partition])
         if new:
             self._more = True
+            self._changes.add("got", new)
             self._listener.assigned(new)
         if view.leaving:
+            self._changes.add("gave up", view.leaving)
             self._listener.revoked(view.leaving)
             self._forget(view.leaving)
             self._member.release([view.owned[p] for p in view.leaving])

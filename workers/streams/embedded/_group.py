@@ -105,6 +105,15 @@ class GroupMember:
         ).fetchone()
         return 0 if row is None else int(row[0])
 
+    def take_over(self, slots: Iterable[Slot], other: str) -> None:
+        """Commit what group `other` has committed, where this group has no commit of its own."""
+        with transaction(self._db):
+            self._db.executemany(
+                "INSERT INTO commits SELECT ?, partition, next_offset FROM commits"
+                " WHERE group_name = ? AND partition = ? ON CONFLICT DO NOTHING",
+                [(self._group, other, slot.id) for slot in slots],
+            )
+
     def commit(self, next_offsets: Mapping[Slot, int]) -> None:
         """Store next offsets of the partitions that this member owns at this very moment; skip the others."""
         with transaction(self._db):

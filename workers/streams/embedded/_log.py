@@ -115,6 +115,15 @@ def records_from(
         yield Record(slot.partition, position - slot.first, timestamp_ms, key, value, decoded)
 
 
+def first_timestamp_ms(db: sqlite3.Connection, slot: Slot, start: int) -> int | None:
+    """Of the first record of a partition with start <= offset; None where there is none. Reads no value."""
+    row = db.execute(
+        "SELECT timestamp_ms FROM records WHERE position >= ? AND position < ? ORDER BY position LIMIT 1",
+        (slot.first + start, slot.first + (1 << OFFSET_BITS)),
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
 def append(db: sqlite3.Connection, batch: Sequence[Unsent]) -> None:
     """Append records in order, offsets contiguous per partition; the caller holds the write transaction."""
     next_offset: dict[int, int] = {}

@@ -20,6 +20,7 @@ from workers.streams.kafka._topics import await_topics, check, creation, describ
 _PATIENCE_S = 10.0  # for a coordinator that moves, a broker that restarts
 _AGAIN_AFTER_S = 0.2
 _CREATE_TRIES = 3
+_LOOK_BYTES = 16 * 1024  # of each partition; what does not fit into it comes alone, whatever its size
 _REFUSALS = (errors.InvalidReplicationFactorError, errors.InvalidConfigurationError, errors.PolicyViolationError)
 
 Answer = TypeVar("Answer")
@@ -35,6 +36,8 @@ class KafkaAdmin:
         self._lock = threading.Lock()
         self._partitions: dict[str, int] = {}  # they never change: keys are placed by their number
         self._idle: Reader | None = None
+        self._looking = threading.Lock()
+        self._looker: Reader | None = None  # for `timestamps_ms`
         self._client: Any = self._open()
 
     def ensure_topics(self, topics: Sequence[TopicSpec]) -> None:
@@ -57,7 +60,7 @@ class KafkaAdmin:
 
     def end_offsets(self, topic: str) -> dict[Partition, int]:
         """See the port; raises ConfigError for an unknown topic."""
-        return self._ask(f"asking for the end of {topic}", lambda client: self._ends(client, topic))
+        return self._ask(f"asking for the end of {topic}", lambda client: self._ends(client, [topic]))
 
     def committed(self, group: str, topic: str) -> dict[Partition, int]:
         """See the port."""
@@ -73,6 +76,23 @@ class KafkaAdmin:
 
         return self._ask(f"asking for offsets of {group}", ask)
 
+    def timestamps_ms(self, positions: Mapping[Partition, int]) -> dict[Partition, int]:
+        """See the port: one question for the ends, and a small fetch for partitions that have something to read."""
+        topics = sorted({partition.topic for partition in positions})
+        if not topics:
+            return {}
+        ends = self._ask(f"asking for the end of {', '.join(topics)}", lambda client: self._ends(client, topics))
+        with self._looking:
+            looker, self._looker = self._looker, None
+            looker = looker or Reader(self._settings, self._worker, max_partition_fetch_bytes=_LOOK_BYTES)
+            try:
+                found = looker.first_timestamps_ms(ends, positions)
+            except BaseException:
+                looker.close()
+                raise
+            self._looker = looker
+        return found
+
     def read(self, topic: str, start: Mapping[Partition, int] | None = None) -> Iterator[Record]:
         """See the port; raises Transient, while reading, when a broker stays silent."""
         ends = self.end_offsets(topic)
@@ -83,8 +103,11 @@ class KafkaAdmin:
         with self._lock:
             self._drop()
             idle, self._idle = self._idle, None
-        if idle is not None:
-            idle.close()
+        with self._looking:
+            looker, self._looker = self._looker, None
+        for reader in (idle, looker):
+            if reader is not None:
+                reader.close()
 
     def _records(self, ends: Mapping[Partition, int], start: Mapping[Partition, int]) -> Iterator[Record]:
         with self._lock:
@@ -102,8 +125,8 @@ class KafkaAdmin:
             if not keep:
                 reader.close()
 
-    def _ends(self, client: Any, topic: str) -> dict[Partition, int]:
-        places = self._places(client, topic)
+    def _ends(self, client: Any, topics: Sequence[str]) -> dict[Partition, int]:
+        places = [place for topic in topics for place in self._places(client, topic)]
         found = client.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST))
         return {Partition(place.topic, place.partition): found[place].offset for place in places}
 

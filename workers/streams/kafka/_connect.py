@@ -14,6 +14,7 @@ from kafka.net.compat import KafkaNetClient  # type: ignore[import-untyped]
 from schemas.errors import ConfigError, GroknetError, Transient
 from workers.servers import silenced
 from workers.streams.kafka._diagnosis import unreachable
+from workers.streams.kafka._quiet import quieten
 from workers.streams.kafka._settings import KafkaSettings
 
 CONNECT_TIMEOUT_S = 7.0  # leaves time for a start on busy cores and the diagnosis within fifteen seconds
@@ -35,11 +36,7 @@ class _HungUp(errors.KafkaError):  # type: ignore[misc]
 _NO_MECHANISM = (errors.UnsupportedSaslMechanismError, errors.IllegalSaslStateError)
 _REFUSED = (errors.SaslAuthenticationFailedError, _HungUp, *_NO_MECHANISM)
 
-_client_log = logging.getLogger("kafka")
-_client_log.addHandler(logging.NullHandler())  # a command line says what went wrong in its own sentence
-if _client_log.level == logging.NOTSET:
-    _client_log.setLevel(logging.WARNING)  # it would tell of every connection
-    logging.getLogger("kafka.coordinator").setLevel(logging.INFO)  # who joins and leaves is worth knowing
+quieten(logging.getLogger("kafka"))
 
 
 def open_client(kind: Callable[..., Any], settings: KafkaSettings, **options: Any) -> tuple[Any, Any]:

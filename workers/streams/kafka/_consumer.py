@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from kafka import KafkaConsumer as Client  # type: ignore[import-untyped]
 from kafka import TopicPartition, errors
@@ -14,25 +13,22 @@ from kafka.coordinator.assignors.cooperative_sticky import (  # type: ignore[imp
 from kafka.structs import OffsetAndMetadata  # type: ignore[import-untyped]
 
 from schemas.errors import Transient
+from workers.streams._changes import Changes
 from workers.streams.base import Partition, RebalanceListener, Record
 from workers.streams.kafka._buffer import FairBuffer
 from workers.streams.kafka._connect import REQUEST_TIMEOUT_S, open_client, translated
+from workers.streams.kafka._fetching import FETCH_OPTIONS, record_of
+from workers.streams.kafka._inherit import Inheritance
 from workers.streams.kafka._rebalance import Kind, PollThread, Relay
 from workers.streams.kafka._settings import KafkaSettings
 from workers.streams.kafka._topics import require_topics
 
-FETCH_OPTIONS = {
-    "auto_offset_reset": "earliest",
-    "enable_auto_commit": False,
-    "allow_auto_create_topics": False,
-    "fetch_max_bytes": 16 * 1024 * 1024,  # of one broker's answer; two of them are in memory at worst
-    "metrics_enabled": False,  # workers measure themselves; the client's own cost 10 % of a poll
-}
 _REFILL_RECORDS = 500
 _LOOK_EVERY_S = 0.1  # how often the group is attended to while the buffer has enough
 _HEARTBEATS_A_SESSION = 10
 _MAX_HEARTBEAT_S = 3.0  # a rebalance waits until each member's next heartbeat
 _CLOSE_TIMEOUT_S = 5.0
+_VERBS: dict[Kind, str] = {"assigned": "got", "revoked": "gave up", "lost": "lost"}
 
 
 class KafkaConsumer:
@@ -43,6 +39,7 @@ class KafkaConsumer:
         group: str,
         topics: Sequence[str],
         listener: RebalanceListener,
+        inherit: str = "",
         *,
         settings: KafkaSettings,
         worker: str,
@@ -55,6 +52,8 @@ class KafkaConsumer:
         self._buffer = FairBuffer()
         self._look_due = 0.0
         self._closed = False
+        self._changes = Changes(worker, group)
+        self._inheritance = Inheritance(group, inherit, settings, worker)
         require_topics(settings, topics)
         heartbeat_s = min(_MAX_HEARTBEAT_S, settings.session_s / _HEARTBEATS_A_SESSION)
         assignor = CooperativeStickyAssignor()
@@ -118,7 +117,7 @@ class KafkaConsumer:
         """See the port."""
         wanted = set(partitions) & self._paused
         self._paused -= wanted
-        self._client.resume(*self._assigned(wanted))
+        self._client.resume(*self._assigned(wanted - self._inheritance.waiting))
 
     def close(self) -> None:
         """See the port; the listener is not run."""
@@ -141,20 +140,38 @@ class KafkaConsumer:
             raise
 
     def _fetch(self, timeout_s: float, max_records: int) -> None:
+        if self._inheritance.waiting:
+            self._take_over()
         with translated(self._settings, "polling"):
             fetched = self._polls.poll(timeout_s, max_records, self._deal)
         self._look_due = time.monotonic() + _LOOK_EVERY_S
+        if not self._polls.joining:
+            self._changes.tell(self._owned)
         for place, found in fetched.items():
             partition = Partition(place.topic, place.partition)
             if partition in self._owned:
                 self._buffer.add(partition, (record_of(partition, item) for item in found))
 
+    def _take_over(self) -> None:
+        """Begin to read those that waited for their place, once it is committed. Raises Transient: tried again."""
+        places = self._inheritance.places()
+        self.commit(places)
+        decided = set(self._inheritance.waiting)
+        for place in self._assigned(decided & places.keys()):
+            self._client.seek(place, places[Partition(place.topic, place.partition)])
+        self._inheritance.gone(decided)
+        self._client.resume(*self._assigned(decided - self._paused))
+
     def _deal(self, kind: Kind, partitions: frozenset[Partition]) -> None:
+        self._changes.add(_VERBS[kind], partitions)
         if kind == "assigned":
             self._owned |= partitions
+            self._inheritance.assigned(partitions)
+            self._client.pause(*self._assigned(self._inheritance.waiting))
             self._listener.assigned(partitions)
             return
         self._buffer.drop(partitions)
+        self._inheritance.gone(partitions)
         self._paused -= partitions
         if kind == "lost":
             self._owned -= partitions
@@ -164,17 +181,12 @@ class KafkaConsumer:
             self._listener.revoked(partitions)
         finally:
             self._owned -= partitions
+            self._paused -= partitions  # the listener may have paused them; when they come back they are not
 
     def _assigned(self, partitions: set[Partition]) -> list[TopicPartition]:
         """Those that the client has, too: what is being revoked it has given up before the listener is told."""
         known: set[TopicPartition] = self._client.assignment()
         return [place for p in partitions if (place := TopicPartition(p.topic, p.number)) in known]
-
-
-def record_of(partition: Partition, item: Any) -> Record:
-    """A record of ours for one of kafka-python's."""
-    headers = tuple((name, value or b"") for name, value in item.headers) if item.headers else ()
-    return Record(partition, item.offset, item.timestamp, item.key, item.value, headers)
 
 
 def _rebalancing() -> Transient:

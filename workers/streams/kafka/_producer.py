@@ -68,6 +68,7 @@ class KafkaProducer:
         self._buffered_bytes = 0
         self._failure: BaseException | None = None  # the first since the last flush
         self._broken = False
+        self._refused: tuple[float, Transient] | None = None  # when no new client could be opened last, and why
         self._ended_at = time.monotonic()  # when a record last succeeded or failed, or the first one was sent
         self._releases: list[threading.Thread] = []
         self._closed = False
@@ -121,6 +122,7 @@ class KafkaProducer:
 
     def _admit(self, size: int) -> Any:
         """Take room in the buffer; returns the client to send with."""
+        asked = time.monotonic()
         with self._lock:
             if self._closed:
                 raise ValueError("send after close")
@@ -131,15 +133,26 @@ class KafkaProducer:
             now = time.monotonic()
             self._ended_at = self._ended_at if self._buffered else now
             if self._broken or now - self._ended_at > _STUCK_S:
-                self._replace()
+                self._replace(asked)
                 self._ended_at = now
             self._buffered += 1
             self._buffered_bytes += size
             return self._client
 
-    def _replace(self) -> None:
-        """A new client for one that has given up; what that one holds fails meanwhile."""
-        client = self._open()
+    def _replace(self, asked: float) -> None:
+        """A new client for one that has given up; what that one holds fails meanwhile.
+
+        Threads wait for one another here. Those that asked before another one gave up share its answer, so that each
+        `send` takes the time of one attempt.
+        """
+        if self._refused is not None and asked < self._refused[0]:
+            why = self._refused[1]
+            raise Transient(why.stage, why.error, why.message)
+        try:
+            client = self._open()
+        except Transient as why:
+            self._refused = time.monotonic(), why
+            raise
         release = threading.Thread(target=_release, args=(self._client,), name="kafka-release", daemon=True)
         release.start()
         self._releases = [one for one in self._releases if one.is_alive()] + [release]

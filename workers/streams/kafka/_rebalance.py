@@ -24,6 +24,7 @@ from kafka.coordinator.assignors.cooperative_sticky import (  # type: ignore[imp
 from kafka.future import Future  # type: ignore[import-untyped]
 
 from workers.streams.base import Partition
+from workers.streams.kafka._fetching import release_parked
 
 Kind = Literal["assigned", "revoked", "lost"]
 _LONGEST_S = 1.0  # of one poll of the client: closing waits for its end
@@ -120,6 +121,11 @@ class PollThread:
             finally:
                 self._answer(item)
 
+    @property
+    def joining(self) -> bool:
+        """A rebalance is under way, or about to begin."""
+        return bool(self._coordinator.rejoining or self._coordinator.rejoin_needed)
+
     def stop(self) -> None:
         """End the thread; what it still hears is dropped."""
         self._stopping = True
@@ -162,6 +168,7 @@ class PollThread:
                 # It also forgets a join that new metadata caused, and then waits for ever: said once more, it does not.
                 self._coordinator.request_rejoin()
                 timeout_s = _LONGEST_S
+            release_parked(self._client)
             fetched: Fetched = self._client.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
             if fetched or self._stopping or not self._coordinator.rejoining:
                 return fetched

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from deploy.local import Services
-from schemas.errors import ConfigError, Transient
+from schemas.errors import ConfigError, Transient, is_outage
 from tests.contract.cassandra_keyspace import drop, fresh_url, make, place
 from tests.contract.test_store_contract import dump, effects, event, naive, timeless
-from workers.stores import Store, build_store
-from workers.stores.cassandra import CassandraStore, open_session, parse_cassandra_url
+from workers.stores import Setting, Store, build_store
+from workers.stores.cassandra import CassandraStore, _session, open_session, parse_cassandra_url
 
 NODE = "cassandra-1"
 
@@ -25,9 +26,13 @@ def impatient(url: str) -> str:
 
 def write_until_taken(store: Store, number: int) -> None:
     """As a tagger does: Transient is tried again."""
+    wait_until_taken(lambda: store.write(*effects(event(f"l{number}", 1))))
+
+
+def wait_until_taken(call: Callable[[], object]) -> None:
     for _ in range(60):
         try:
-            store.write(*effects(event(f"l{number}", 1)))
+            call()
         except Transient:
             threading.Event().wait(0.5)
         else:
@@ -69,6 +74,59 @@ def test_a_killed_node_loses_nothing_that_it_acknowledged(services: Services, ur
     services.start(NODE)
     write_until_taken(store, 50)  # the same store finds the node again
     assert dump(store, "a") == naive([event(f"l{number}", 1) for number in range(51)])
+    store.close()
+
+
+@pytest.mark.services
+def test_a_probe_says_so_in_time_and_the_store_comes_back_from_a_freeze(services: Services, url: str) -> None:
+    store = build_store(url)  # its other calls wait for 30 s
+    store.probe()
+    services.pause(NODE)
+    try:
+        frozen = time.monotonic()
+        while time.monotonic() - frozen < 12:  # until the heartbeat has given the connections up
+            began = time.monotonic()
+            with pytest.raises(Transient) as caught:
+                store.probe()
+            assert time.monotonic() - began < 10
+            assert is_outage(caught.value)
+    finally:
+        services.resume(NODE)
+    wait_until_taken(store.probe)
+    write_until_taken(store, 1)
+    store.close()
+
+
+@pytest.mark.services
+def test_a_node_is_found_again_after_more_tries_than_the_driver_makes(
+    services: Services, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver's own policy ends after 64 tries: with waits of 3 s a node that was away for 200 s stayed unused."""
+    monkeypatch.setattr(_session, "_RECONNECT_S", (0.01, 0.05))
+    store = build_store(url)
+    services.kill(NODE)
+    wait = threading.Event()
+    with pytest.raises(Transient):
+        store.probe()
+    for _ in range(40):
+        wait.wait(0.25)  # 10 s: three times 64 waits of 0.05 s
+    services.start(NODE)
+    wait_until_taken(store.probe)
+    write_until_taken(store, 1)
+    store.close()
+
+
+@pytest.mark.services
+def test_a_setting_that_was_written_before_its_time_out_is_its_writers(url: str) -> None:
+    settings = parse_cassandra_url(url)
+    store = CassandraStore(open_session(settings), settings)
+    deadline = time.monotonic() + 60
+    for version in (0, 1):  # the first try of each was taken, and its answer lost
+        assert store._compare_and_set("s", b"v", version, f"writer {version}", deadline)
+        assert store._compare_and_set("s", b"v", version, f"writer {version}", deadline)
+        assert not store._compare_and_set("s", b"v", version, "another", deadline)
+    assert not store._compare_and_set("absent", b"v", 1, "writer 1", deadline)
+    assert store.setting("s") == Setting(b"v", 2)
     store.close()
 
 

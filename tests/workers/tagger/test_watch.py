@@ -1,0 +1,109 @@
+"""What an operator sees of a tagger: lag beside a naive count, what is in hand, gauges that are true when idle."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from schemas.topics import RETRY_DELAYS_S, UPLOADED
+from tests.workers.tagger.outages import Outage, guarded_store
+from tests.workers.tagger.rig import Rig, event, jpeg
+from tests.workers.tagger.test_hold import until
+from tests.workers.tagger.test_lanes import SlowHost, slow
+from workers import metrics
+from workers.serving import Health, operations_routes
+from workers.streams import Partition, RebalanceListener
+from workers.tagger import GROUP, InHand
+from workers.tagger.watch import lag, oldest_due_s
+
+RETRY_30S, RETRY_10M = RETRY_DELAYS_S
+
+
+def sample(metric, **labels: str) -> float:
+    found = [s for one in metric.collect() for s in one.samples if s.labels == labels]
+    return found[0].value if found else -1.0
+
+
+def test_lag_is_what_a_count_of_the_records_says(rig: Rig) -> None:
+    rig.send(*(event(f"a/{i}", [jpeg(i)]) for i in range(40)))
+    ends = rig.admin.end_offsets(UPLOADED)
+    consumer = rig.stream.consumer(GROUP, [UPLOADED], RebalanceListener())
+    while not (got := consumer.poll(0.1, 100)):
+        pass
+    done = {p: end // 2 for p, end in ends.items() if end > 1}
+    consumer.commit(done)
+    consumer.close()
+    assert got
+    some = frozenset(sorted(ends)[::2])
+    records = [r for r in rig.admin.read(UPLOADED) if r.partition in some and r.offset >= done.get(r.partition, 0)]
+    count, seconds = lag(rig.admin, GROUP, UPLOADED, some)
+    assert count == len(records)
+    oldest = min(record.timestamp_ms for record in records) / 1000
+    assert oldest <= time.time() - seconds <= oldest + 1.0
+    assert lag(rig.admin, GROUP, UPLOADED, frozenset()) == (0, 0.0)
+
+
+def test_a_retry_lags_only_once_it_is_due() -> None:
+    one = Partition(RETRY_10M, 0)
+    assert oldest_due_s({one: 1_000_000}, RETRY_10M, now=1_000 + 599.0) == 0.0
+    assert oldest_due_s({one: 1_000_000}, RETRY_10M, now=1_000 + 660.0) == pytest.approx(60.0)
+    assert oldest_due_s({Partition(UPLOADED, 0): 1_000_000}, UPLOADED, now=1_005.0) == pytest.approx(5.0)
+    assert oldest_due_s({}, UPLOADED, now=5.0) == 0.0
+
+
+def test_what_is_in_hand_can_be_asked_and_gauges_are_true_when_idle(rig: Rig) -> None:
+    host, in_hand, health = SlowHost(rig.intake), InHand(), Health()
+    client = TestClient(Starlette(routes=[*operations_routes(health), *in_hand.routes()]))
+    with rig.tagger(intake=host, in_hand=in_hand, health=health) as failure:
+        rig.send(slow("slow/1"), event("quick", [jpeg(1)]))
+        until(lambda: len(list(rig.store.scan())) == 1, "the quick one")
+        (one,) = client.get("/v1/in-hand", params={"listing_id": "slow/1"}).json()["events"]
+        assert (one["topic"], one["stage"], one["attempt"], one["why"]) == (UPLOADED, "prepare", 1, "")
+        assert 0 <= time.time() - one["since"] < 60
+        assert client.get("/v1/in-hand", params={"listing_id": "quick"}).json() == {"events": []}
+        assert sample(metrics.IN_HAND, lane="live") == 1
+        assert sample(metrics.OLDEST_IN_HAND) > 0
+        until(lambda: sample(metrics.LAG_RECORDS, topic=UPLOADED) == 1, "lag of one record")
+        assert sample(metrics.ASSIGNED, topic=UPLOADED) == 8
+        assert client.get("/readyz").json()["ready"] is True
+        host.go.set()
+        rig.wait(failure)
+        until(lambda: sample(metrics.LAG_RECORDS, topic=UPLOADED) == 0, "no lag")
+        assert sample(metrics.LAG_SECONDS, topic=UPLOADED) == 0
+        assert sample(metrics.IN_HAND, lane="live") == 0
+        assert sample(metrics.OLDEST_IN_HAND) == 0
+        assert [sample(metrics.QUEUE_DEPTH, queue=q) for q in ("prepare", "batch", "settle", "waiting")] == [0] * 4
+
+
+def test_a_hold_is_seen_from_outside(rig: Rig) -> None:
+    outage, in_hand, health = Outage("store"), InHand(), Health()
+    client = TestClient(Starlette(routes=[*operations_routes(health), *in_hand.routes()]))
+    with rig.tagger(store=guarded_store(rig.store, outage), in_hand=in_hand, health=health) as failure:
+        until(lambda: health.ready, "readiness")
+        outage.begin()
+        rig.send(event("a", [jpeg(1)]))
+        until(lambda: health.hold is not None, "the hold")
+        answer = client.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["hold"]["service"] == "store"
+        assert answer.json()["waiting_for"] == "the store, which does not answer"
+        assert client.get("/healthz").status_code == 200, "a restart would not help"
+        assert (sample(metrics.HOLD, service="store"), sample(metrics.REACHABLE, service="store")) == (1, 0)
+        assert (sample(metrics.HOLD, service="stream"), sample(metrics.REACHABLE, service="stream")) == (0, 1)
+        outage.end()
+        rig.wait(failure)
+        until(lambda: client.get("/readyz").status_code == 200, "readiness again")
+        assert (sample(metrics.HOLD, service="store"), sample(metrics.REACHABLE, service="store")) == (0, 1)
+
+
+def test_events_write_no_line_each(rig: Rig, caplog) -> None:
+    caplog.set_level(logging.INFO, logger="workers.tagger")
+    rig.send(*(event(f"a/{i}", [jpeg(i)]) for i in range(50)))
+    with rig.tagger() as failure:
+        rig.wait(failure)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == ["last minute: 50 stored; 0 in hand; not committed: nothing"]

@@ -1,0 +1,126 @@
+"""Retries and dead letters on their way to their topics, many at a time, from one thread.
+
+What the stream does not take now is sent again later: nothing is committed meanwhile, no other event waits for it, and
+the worker goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.errors import Invalid, Reject, Transient
+from workers import metrics
+from workers.streams.base import Delivery
+from workers.tagger.failures import Failures
+from workers.tagger.handover import Handover
+from workers.tagger.hold import Hold
+from workers.tagger.job import Job
+from workers.tagger.waiting import HELD_S, WaitingRoom, pause_s
+
+_log = logging.getLogger(__name__)
+_MOST = 64  # that are sent together, and waited for together
+_LONGEST_WAIT_S = 30.0  # between two tries of an event whose dead letter is refused
+_WARN_EVERY_S = 60.0
+
+Outcome = Literal["retried", "dead"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    job: Job
+    why: Invalid | Transient
+
+    @property
+    def outcome(self) -> Outcome:
+        return "dead" if isinstance(self.why, Invalid) else "retried"
+
+
+class Endings:
+    """Ends events that failed; `finished` hears of each once its retry or dead letter is durable."""
+
+    def __init__(
+        self,
+        failures: Failures,
+        hold: Hold,
+        waiting: WaitingRoom,
+        *,
+        timeout_s: float,
+        finished: Callable[[Sequence[tuple[Job, str]]], None],
+    ) -> None:
+        self._failures, self._hold, self._waiting = failures, hold, waiting
+        self._timeout_s = timeout_s
+        self._finished = finished
+        self._queue: Handover[_Ending] = Handover(most=_MOST)
+        self._refused: dict[Job, _Ending] = {}
+        self._lock = threading.Lock()
+        self._warned = -_WARN_EVERY_S
+        metrics.UNDELIVERED.set_function(lambda: len(self._refused))
+
+    def end(self, job: Job, why: Invalid | Transient) -> None:
+        """An event failed for good (a dead letter) or for now (a retry)."""
+        job.stage, job.why, job.tries = "ending", why.message, 0
+        self._queue.put([_Ending(job, why)])
+
+    def stop(self) -> None:
+        """No more will come."""
+        self._queue.end()
+
+    def run(self) -> None:
+        """Send what comes until `stop`; the body of a thread."""
+        while endings := self._queue.take():
+            self._send(endings)
+
+    def _send(self, endings: Sequence[_Ending]) -> None:
+        sent: list[tuple[_Ending, Delivery]] = []
+        for ending in endings:
+            try:
+                sent.append((ending, self._deliver(ending)))
+            except (Transient, Reject) as why:
+                self._again(ending, why)
+        deadline = time.monotonic() + self._timeout_s
+        through: list[_Ending] = []
+        for ending, delivery in sent:
+            try:
+                delivery.wait(max(0.0, deadline - time.monotonic()))
+                through.append(ending)
+            except Transient as why:
+                self._again(ending, why)
+        with self._lock:
+            for ending in through:
+                self._refused.pop(ending.job, None)
+        self._finished([(ending.job, ending.outcome) for ending in through])
+
+    def _deliver(self, ending: _Ending) -> Delivery:
+        job, why = ending.job, ending.why
+        if isinstance(why, Invalid):
+            return self._failures.dead_letter(job.record, why, attempt=job.attempt, listing_id=job.listing_id)
+        return self._failures.retry(job.record, why, attempt=job.attempt, listing_id=job.listing_id)
+
+    def _again(self, ending: _Ending, why: Transient | Reject) -> None:
+        """Keep it, and send it again later; a hold makes it wait for the end of the outage."""
+        job = ending.job
+        with self._lock:
+            self._refused[job] = ending
+        if isinstance(why, Transient) and self._hold.judge(why):
+            self._waiting.put(job, HELD_S, self._back)
+            return
+        job.tries += 1
+        job.why = f"its {'dead letter' if ending.outcome == 'dead' else 'retry'} is not taken: {why}"
+        self._waiting.put(job, pause_s(job.tries, _LONGEST_WAIT_S), self._back)
+        if job.tries > 1 and time.monotonic() - self._warned >= _WARN_EVERY_S:
+            self._warned = time.monotonic()
+            _log.warning(
+                "%d events wait, because the stream does not take their retries or dead letters: %s",
+                len(self._refused),
+                why,
+            )
+
+    def _back(self, jobs: Sequence[Job]) -> None:
+        with self._lock:
+            endings = [self._refused[job] for job in jobs]
+        self._queue.put(endings)

@@ -1,0 +1,165 @@
+"""The hold: while the store or the stream is away, a tagger takes nothing new and keeps what it has in hand.
+
+An outage is no event's fault, so it must not use up an event's tries. When an event fails because the store or the
+stream did not answer, a probe asks that service about something else. If the probe fails as well, two different keys
+have failed, and the service counts as away: the hold begins. From then on one thread probes until the service answers
+again, and then everything that waits is tried again at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.errors import Transient, is_outage
+from workers import metrics
+from workers.serving import Health
+
+_log = logging.getLogger(__name__)
+
+Service = Literal["store", "stream"]
+_FRESH_S = 0.5  # a probe's answer is good for so long, so that many failing events cost one probe
+_PROBE_EVERY_S = 0.5  # while a service is away: it is used again within a second of its return
+_GRACE_S = 20.0  # a cluster that has just come back refuses some keys for seconds more; that is still the outage
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """A service that does not answer: since when (UTC seconds), and what it said last."""
+
+    since: float
+    why: str
+
+
+class _Probe:
+    """Asks one service whether it answers; many threads may ask at once, and share one answer."""
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        self._ask = ask
+        self._lock = threading.Lock()
+        self._asked = -_FRESH_S
+        self._answer: Transient | None = None
+
+    def __call__(self) -> Transient | None:
+        """None when the service answers, else why it does not."""
+        with self._lock:
+            if time.monotonic() - self._asked >= _FRESH_S:
+                try:
+                    self._ask()
+                    self._answer = None
+                except Transient as why:
+                    self._answer = why
+                self._asked = time.monotonic()
+            return self._answer
+
+
+class Hold:
+    """Which services are away. Thread-safe; `start` runs the thread that finds out when they are back."""
+
+    def __init__(self, probes: Mapping[Service, Callable[[], None]], health: Health) -> None:
+        """`probes`: each returns when its service answers, and raises Transient when it does not."""
+        self._probes = {service: _Probe(ask) for service, ask in probes.items()}
+        self._health = health
+        self._away: dict[Service, Away] = {}
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._alerted = False
+        self._ended = -_GRACE_S
+        self._listeners: list[Callable[[], None]] = []
+        self._thread = threading.Thread(target=self._watch, name="hold", daemon=True)
+        for service in self._probes:
+            metrics.HOLD.labels(service).set(0)
+            metrics.REACHABLE.labels(service).set(1)
+
+    @property
+    def on(self) -> bool:
+        """True while a service is away."""
+        return bool(self._away)
+
+    def start(self, when_changed: Callable[[], None]) -> None:
+        """Begin to watch. `when_changed` is called, in the thread of this object, when the hold ends."""
+        self._listeners.append(when_changed)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the watch. Idempotent."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def judge(self, why: Transient) -> bool:
+        """An event failed: True when a service is away, or was until just now, so that the event is kept and its try
+        does not count. Asks the services, which may take seconds."""
+        if not is_outage(why):
+            return False
+        return self.look() or time.monotonic() - self._ended < _GRACE_S
+
+    def alert(self, why: Transient) -> None:
+        """A call failed in a thread that must not wait: the services are asked in the background."""
+        if is_outage(why):
+            with self._changed:
+                self._alerted = True
+                self._changed.notify_all()
+
+    def look(self) -> bool:
+        """Probe every service; True when one is away. Called now and then also while nothing fails, so that an idle
+        tagger says so as well."""
+        for service, probe in self._probes.items():
+            failure = probe()
+            metrics.REACHABLE.labels(service).set(failure is None)
+            if failure is not None:
+                self._begin(service, failure)
+        return self.on
+
+    def _begin(self, service: Service, why: Transient) -> None:
+        with self._changed:
+            if service in self._away:
+                return
+            self._away[service] = Away(time.time(), why.message)
+            self._tell()
+            self._changed.notify_all()
+        _log.warning(
+            "hold: the %s does not answer, so nothing new is taken and what is in hand waits: %s", service, why.message
+        )
+
+    def _end(self, service: Service) -> None:
+        with self._changed:
+            away = self._away.pop(service, None)
+            self._ended = time.monotonic()
+            self._tell()
+        if away is not None:
+            _log.warning("the %s answers again after %.0f s; the hold on it ends", service, time.time() - away.since)
+        if not self.on:
+            for listener in self._listeners:
+                listener()
+
+    def _tell(self) -> None:
+        for service in self._probes:
+            metrics.HOLD.labels(service).set(service in self._away)
+        first = next(iter(self._away.items()), None)
+        self._health.hold = None
+        if first is not None:
+            service, away = first
+            self._health.hold = {"service": service, "since": away.since, "why": away.why}
+
+    def _watch(self) -> None:
+        while True:
+            with self._changed:
+                while not (self._away or self._alerted or self._stopped):
+                    self._changed.wait()
+                if self._stopped:
+                    return
+                alerted, self._alerted = self._alerted, False
+                if not alerted:
+                    self._changed.wait(_PROBE_EVERY_S)
+                away = list(self._away)
+            if alerted:
+                self.look()
+            for service in away:
+                if self._probes[service]() is None:
+                    metrics.REACHABLE.labels(service).set(1)
+                    self._end(service)

@@ -1,0 +1,133 @@
+"""What an operator sees of a running tagger: lag, assignment, reachability as metrics, and one log line a minute."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from schemas.errors import GroknetError, Transient
+from schemas.topics import RETRY_DELAYS_S
+from workers import metrics
+from workers.streams.base import Partition, StreamAdmin
+from workers.tagger.hold import Hold
+from workers.tagger.lane import Lane
+
+_log = logging.getLogger(__name__)
+_LINE_EVERY_S = 60.0
+
+
+class Watch:
+    """One thread that looks every `interval_s`. Nothing that goes wrong in here ends the worker."""
+
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        hold: Hold,
+        *,
+        admin: Callable[[], StreamAdmin],
+        interval_s: float,
+        outcomes: Callable[[], Counter[str]],
+        in_flight: Callable[[], int],
+    ) -> None:
+        """`outcomes`: how many events ended in which way since the last call."""
+        self._lanes, self._hold, self._admin, self._interval_s = lanes, hold, admin, interval_s
+        self._outcomes, self._in_flight = outcomes, in_flight
+        self._lag: dict[str, tuple[int, float]] = {}
+        self._stop = threading.Event()
+        self._line_due = time.monotonic() + _LINE_EVERY_S
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; the last line is written."""
+        self._stop.set()
+        self._line()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval_s):
+            try:
+                if not self._hold.look():
+                    self._measure()
+            except GroknetError as why:
+                _log.debug("lag cannot be measured now: %s", why)
+            except Exception:
+                _log.exception("watch")
+            if time.monotonic() >= self._line_due:
+                self._line_due += _LINE_EVERY_S
+                self._line()
+
+    def _measure(self) -> None:
+        for lane in self._lanes:
+            for topic in lane.source.topics:
+                mine = frozenset(p for p in lane.assigned if p.topic == topic)
+                metrics.ASSIGNED.labels(topic).set(len(mine))
+                self._lag[topic] = lag(self._admin(), lane.source.group, topic, mine)
+                records, seconds = self._lag[topic]
+                metrics.LAG_RECORDS.labels(topic).set(records)
+                metrics.LAG_SECONDS.labels(topic).set(seconds)
+
+    def _line(self) -> None:
+        """What happened in the last minute, if anything did."""
+        ended = self._outcomes()
+        waiting = {topic: records for topic, (records, _) in self._lag.items() if records}
+        if not ended and not waiting and not self._in_flight():
+            return
+        done = ", ".join(f"{count} {outcome}" for outcome, count in ended.most_common()) or "nothing finished"
+        lags = ", ".join(
+            f"{records} in {topic} (oldest due for {self._lag[topic][1]:.0f} s)" for topic, records in waiting.items()
+        )
+        _log.info("last minute: %s; %d in hand; not committed: %s", done, self._in_flight(), lags or "nothing")
+
+
+def lag(admin: StreamAdmin, group: str, topic: str, partitions: frozenset[Partition]) -> tuple[int, float]:
+    """Uncommitted records of some partitions of a topic, and for how many seconds the oldest has been due: since its
+    timestamp, plus the delay of a retry topic. Raises Transient."""
+    ends, committed = admin.end_offsets(topic), admin.committed(group, topic)
+    behind = {p: committed.get(p, 0) for p, end in ends.items() if p in partitions and end > committed.get(p, 0)}
+    records = sum(ends[p] - offset for p, offset in behind.items())
+    return records, oldest_due_s(admin.timestamps_ms(behind), topic) if behind else 0.0
+
+
+def oldest_due_s(timestamps_ms: Mapping[Partition, int], topic: str, now: float | None = None) -> float:
+    """Seconds since the oldest of these records was due; 0 when none is."""
+    if not timestamps_ms:
+        return 0.0
+    due = min(timestamps_ms.values()) / 1000 + RETRY_DELAYS_S.get(topic, 0.0)
+    return max(0.0, (time.time() if now is None else now) - due)
+
+
+class Probe:
+    """Asks the stream for the end of a topic, by an admin client that is opened when it is first needed."""
+
+    def __init__(self, open_admin: Callable[[], StreamAdmin], topic: str) -> None:
+        self._open = open_admin
+        self._topic = topic
+        self._lock = threading.Lock()
+        self._opened: StreamAdmin | None = None
+
+    def admin(self) -> StreamAdmin:
+        """The admin client. Raises Transient when the stream does not answer."""
+        with self._lock:
+            if self._opened is None:
+                self._opened = self._open()
+            return self._opened
+
+    def __call__(self) -> None:
+        """Raises Transient when the stream does not answer."""
+        self.admin().end_offsets(self._topic)
+
+    def close(self) -> None:
+        """Release. Idempotent."""
+        with self._lock:
+            opened, self._opened = self._opened, None
+        if opened is not None:
+            try:
+                opened.close()
+            except Transient:
+                return  # it is away, and needs no farewell
