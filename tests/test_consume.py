@@ -1,4 +1,4 @@
-"""docs/how-to/read-hashes-and-predictions.md: its two consumers, run as they stand there, read what a tagger wrote to real Kafka and Cassandra."""
+"""The two consumers of docs/how-to/read-hashes-and-predictions.md read what a tagger wrote to Kafka and Cassandra."""
 
 from __future__ import annotations
 
