@@ -25,16 +25,16 @@ from typing import get_args
 from benchmarks import gpu_workers
 from benchmarks.report import parser, table, versions, write_page
 from benchmarks.worker_ratio import photos, stages
+from engines.gpu.open import open_driver
+from engines.gpu.profiles import Profiles
 from engines.pixels import open_jpeg_decoder
 from engines.pixels.nvimgcodec import JPEG_DECODERS
 from engines.recognition import RecognitionEngine, build_engine, load_bundle
+from engines.recognition.engine_folder import build_folder
 from engines.recognition.precision import Precision
 from engines.recognition.speed import measure
-from engines.recognition.tensorrt.cuda import open_driver
 from engines.recognition.tensorrt.library import LIBRARIES, load_library
 from engines.recognition.tensorrt.manifest import EngineManifest
-from engines.recognition.tensorrt.profiles import Profiles
-from groknet.engines import build_folder
 from schemas.errors import BundleRefused, ConfigError, DeviceLost
 
 NO_GPU = 3

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.circles import all_circles, circles
+
 ROOT = Path(__file__).parents[1]
 ROOMS = ("schemas", "engines", "workers", "groknet", "training", "benchmarks", "deploy")
 TRAINING_ONLY = {
@@ -23,11 +25,10 @@ TRAINING_ONLY = {
 }
 NO_TORCH = ("training/studio", "training/evaluation")
 BACKEND_PACKAGES = {"onnxruntime", "tensorrt", "openvino", "kafka", "cassandra", "torch"}
+NO_CIRCLES = ROOMS  # no room has any, and none may get one
 PORTS = ("workers/streams", "workers/stores")  # every folder in them is a back end
-TORCH_BACKEND = tuple(
-    f"engines/recognition/torch_{part}.py" for part in ("gpu", "graph", "ops")
-)  # imported when chosen
-ENGINE_BACKENDS = ("onnx_runtime", "openvino", "torch_graph")
+TORCH_BACKEND = "engines/recognition/torch/"  # imported when chosen
+ENGINE_BACKENDS = ("onnx_runtime", "openvino", "torch")
 BACKENDS = {f"engines.recognition.{name}": "engines/recognition" for name in ENGINE_BACKENDS} | {
     f"{port.replace('/', '.')}.{folder.name}": port
     for port in PORTS
@@ -62,7 +63,7 @@ def test_torch_is_imported_by_training_and_its_back_end_alone() -> None:
         for path in MODULES
         for module, _ in imports(ast.parse(path.read_text()))
         if module.partition(".")[0] in TRAINING_ONLY
-        and names(path) not in TORCH_BACKEND
+        and not names(path).startswith(TORCH_BACKEND)
         and (not names(path).startswith("training/") or names(path).startswith(NO_TORCH))
     ]
     assert wrong == []
@@ -75,9 +76,7 @@ def test_a_back_end_is_imported_only_by_the_function_that_chooses_it() -> None:
         top_level = {id(node) for node in tree.body}
         for module, node in imports(tree):
             for backend, room in BACKENDS.items():
-                own = names(path).startswith(backend.replace(".", "/")) or (
-                    backend.endswith("torch_graph") and names(path) in TORCH_BACKEND
-                )
+                own = names(path).startswith(backend.replace(".", "/"))
                 if own or not (module + ".").startswith(backend + "."):
                     continue
                 if id(node) in top_level or not names(path).startswith(room + "/"):
@@ -120,3 +119,32 @@ def test_modules_and_functions_stay_short() -> None:
 
 def test_every_module_says_what_it_is() -> None:
     assert [names(path) for path in MODULES if len(ast.get_docstring(ast.parse(path.read_text())) or "") < 20] == []
+
+
+@pytest.mark.parametrize("room", NO_CIRCLES)
+def test_nothing_in_a_room_imports_in_a_circle(room: str) -> None:
+    assert all_circles(ROOT, room) == []
+
+
+def test_planted_circles_are_found(tmp_path: Path) -> None:
+    """Between modules, within functions, and between packages whose modules have none; not for the type checker."""
+    files = {
+        "room/__init__.py": "",
+        "room/a.py": "from room import b",
+        "room/b.py": "def f():\n    import room.c",
+        "room/c.py": "from room.a import x",
+        "room/typed.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from room.typing_user import y",
+        "room/typing_user.py": "from room.typed import x",
+        "room/up/__init__.py": "",
+        "room/up/one.py": "from room.down.one import x",
+        "room/up/two.py": "",
+        "room/down/__init__.py": "",
+        "room/down/one.py": "",
+        "room/down/two.py": "from room.up.two import x",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert all_circles(tmp_path, "room") == [["room.a", "room.b", "room.c"], ["room.down", "room.up"]]
+    graph = {"a": frozenset("b"), "b": frozenset("a"), "c": frozenset("d"), "d": frozenset("e"), "e": frozenset("c")}
+    assert circles(graph) == [["a", "b"], ["c", "d", "e"]]

@@ -1,4 +1,4 @@
-"""docs/consume.md: its two consumers, run as they stand there, read what a tagger wrote to real Kafka and Cassandra."""
+"""The two consumers of docs/how-to/read-hashes-and-predictions.md read what a tagger wrote to Kafka and Cassandra."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from workers.stores.cassandra import parse_cassandra_url
 from workers.streams import build_stream
 
 ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "consume.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "read-hashes-and-predictions.md").read_text(encoding="utf-8")
 
 pytestmark = [
     pytest.mark.services,

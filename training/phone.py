@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from engines.recognition import Bundle, load_bundle
+from engines.recognition.folding import fold
 from engines.recognition.parity import check_parity
-from engines.recognition.precision.folding import fold
 from schemas.errors import BundleRefused, ConfigError
 from schemas.manifest import MANIFEST_FILE, sha256_file
 

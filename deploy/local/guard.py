@@ -1,27 +1,25 @@
-"""A process that stops a home's servers when the one that started them is gone, however that ended.
-
-    python -m deploy.local.guard HOME
-
-It reads its standard input, whose other end the starter holds open; the system closes that even after a kill -9.
-"""
+"""Stops a home's servers when the process that started them is gone, even after a kill -9."""
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 
 class Guard:
-    """Watches over this process on behalf of a home, until it is released."""
+    """A second process (`guard_process.py`) that watches this one, until it is released.
+
+    The second process reads its standard input, and this one holds the other end open. The system closes that end when
+    this process ends, however it ends.
+    """
 
     def __init__(self, home: Path) -> None:
-        """Start watching."""
-        root = str(Path(__file__).parents[2])  # found there also where the package is not installed
+        """Start watching on behalf of `home`."""
+        root = str(Path(__file__).parents[2])  # so that the script is found where the package is not installed
         self._watcher = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(home)],
+            [sys.executable, "-m", f"{__package__}.guard_process", str(home)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -30,21 +28,8 @@ class Guard:
         )
 
     def release(self) -> None:
-        """Stop watching; the servers run on."""
+        """Stop watching. The servers keep running."""
         self._watcher.kill()
         self._watcher.wait()
         if self._watcher.stdin is not None:
             self._watcher.stdin.close()
-
-
-def main() -> None:
-    """Wait for the end of standard input, then stop what runs."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.stdin.read()
-    from deploy.local.services import Services
-
-    Services(Path(sys.argv[1])).down()
-
-
-if __name__ == "__main__":
-    main()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engines.recognition.tensorrt.cuda_bindings import CudaBindings
+from engines.gpu.cuda_bindings import CudaBindings
 
 _BLOCK = (32, 8)  # threads: a warp along a row, whose pixels lie side by side
 _TYPES = (

@@ -174,8 +174,8 @@ def _decoder(nvimgcodec: Any, device: Literal["gpu", "cpu"]) -> Any:
 
 def _on_gpu() -> Average:
     try:
+        from engines.gpu.cuda_bindings import CudaBindings
         from engines.pixels._average import Average
-        from engines.recognition.tensorrt.cuda_bindings import CudaBindings
     except ImportError as error:
         raise ConfigError(f"jpeg_decoder: {error}; {_MISSING}") from None
     return Average(CudaBindings(0))

@@ -8,8 +8,9 @@ imported by `build_engine` alone; decoding is `engines/pixels`', and nothing her
 
 from engines.recognition.bundle import Bundle, load_bundle
 from engines.recognition.calibration import Calibrator
-from engines.recognition.engine import BACKENDS, RecognitionEngine, build_engine
+from engines.recognition.engine import BACKENDS, build_engine
 from engines.recognition.hash_layer import asymmetric
+from engines.recognition.interface import RecognitionEngine
 from engines.recognition.predictions import HeadPredictions, Predictions
 
 __all__ = [

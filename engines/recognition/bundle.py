@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,12 @@ class Bundle:
         shapes[manifest.embedding.output] = (manifest.embedding.dim, "float32")
         shapes[manifest.hash.output] = (manifest.hash.bits // 8, "uint8")
         return shapes
+
+    def check_graph_outputs(self, names: Collection[str]) -> None:
+        """Raise BundleRefused unless the graph, whose outputs are called `names`, has every output of the manifest."""
+        for name in self.outputs:
+            if name not in names:
+                raise BundleRefused(f"model.onnx: {name}: no such output; export again")
 
 
 def load_bundle(folder: Path | str) -> Bundle:

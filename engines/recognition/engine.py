@@ -1,10 +1,9 @@
-"""The interface that workers and training see, and the one place that chooses a back end."""
+"""Builds an engine: the one place that chooses a back end, and what surrounds every back end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ from engines.recognition.bundle import Bundle, load_bundle
 from engines.recognition.calibration import Calibrator
 from engines.recognition.gate import judge
 from engines.recognition.hash_layer import read_hash_layer
+from engines.recognition.interface import Backend, RecognitionEngine
 from engines.recognition.parity import check_parity
 from engines.recognition.predictions import HeadPredictions, Predictions
 from engines.recognition.tops import INDICES, VALUES, widen
@@ -20,48 +20,6 @@ from schemas.errors import ConfigError, Invalid
 from schemas.manifest import Manifest
 
 DEFAULT_MAX_BATCH = 32  # on a CPU nothing is gained above 8; 32 bounds memory at about 300 MB for a small trunk
-
-
-class RecognitionEngine(Protocol):
-    """A bundle that passed its parity check on this machine. All members are safe to call from several threads."""
-
-    @property
-    def manifest(self) -> Manifest:
-        """The bundle's manifest; never changes."""
-
-    @property
-    def max_batch(self) -> int:
-        """The most photos that one `infer` takes."""
-
-    def warm_up(self) -> None:
-        """Run the parity photos again, then the largest batch, so that the first photo is not the slow one. Blocks.
-
-        Raises BundleRefused when parity no longer holds: the device is sick, and no photo is to blame.
-        """
-
-    def infer(self, photos: npt.NDArray[np.uint8]) -> Predictions:
-        """Predict for uint8 [n, height, width, 3], 1 <= n <= max_batch, as `engines/pixels` makes them. Blocks.
-
-        Raises:
-            ValueError: wrong dtype, shape or n: a fault of the caller, no photo is to blame.
-            Invalid: stage `engine`, error `non_finite`: a photo of the batch gave not-a-number; bisect to find it.
-        """
-
-    def close(self) -> None:
-        """Release the back end; `infer` afterwards raises RuntimeError. May be called twice."""
-
-
-class Backend(Protocol):
-    """What a back end must do: the graph's raw outputs for a batch. Thread-safe."""
-
-    def run(self, photos: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.generic]]:
-        """By output name, one row a photo; the caller has checked dtype and shape.
-
-        In place of a head's output there may be its best labels alone, as `tops` describes them.
-        """
-
-    def close(self) -> None:
-        """Release what the back end holds."""
 
 
 def _onnxruntime(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
@@ -77,7 +35,7 @@ def _openvino(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
 
 
 def _torch(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
-    from engines.recognition.torch_graph import open_torch
+    from engines.recognition.torch.open import open_torch
 
     return open_torch(bundle, threads, max_batch)
 

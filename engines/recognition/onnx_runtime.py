@@ -35,10 +35,7 @@ class OnnxRuntime:
             raise BundleRefused(
                 f"input: the manifest says {self._input} (uint8), the graph takes {inputs}; export again"
             )
-        there = {value.name for value in self._session.get_outputs()}
-        for name in bundle.outputs:
-            if name not in there:
-                raise BundleRefused(f"model.onnx: {name}: no such output; export again")
+        bundle.check_graph_outputs({value.name for value in self._session.get_outputs()})
         return list(bundle.outputs)
 
     def run(self, photos: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.generic]]:

@@ -42,10 +42,7 @@ class OpenVino:
             raise BundleRefused(
                 f"input: the manifest says {bundle.manifest.input} (u8), the graph takes {inputs}; export again"
             )
-        there = {name for value in model.outputs for name in value.names}
-        for name in bundle.outputs:
-            if name not in there:
-                raise BundleRefused(f"model.onnx: {name}: no such output; export again")
+        bundle.check_graph_outputs({name for value in model.outputs for name in value.names})
 
     def run(self, photos: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.generic]]:
         try:

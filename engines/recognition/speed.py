@@ -8,7 +8,7 @@ import time
 import msgspec
 import numpy as np
 
-from engines.recognition.engine import RecognitionEngine
+from engines.recognition.interface import RecognitionEngine
 
 
 class Speed(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.lib.format as npy
 import numpy.typing as npt
 
+from engines.files import replacing
 from schemas.errors import GroknetError
 
 Array = npt.NDArray[Any]
@@ -24,28 +24,23 @@ class SnapshotRefused(GroknetError):
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Sequence[Array]]) -> None:
-    """Write beside `path`, flush to the disk, then rename over it: a crash leaves the old file or the new one.
+    """Write a file that appears whole: after a crash or a power cut there is the old file or the new one.
 
-    Each array comes in pieces that are joined along their first axis, so that nothing is copied to be written.
+    Args:
+        path: the file; one that exists is replaced.
+        arrays: by name, the pieces of an array, joined along their first axis. Nothing is copied to be written.
+
+    Raises:
+        OSError: the file cannot be written.
     """
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for name, pieces in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as out:
-                    shape = (sum(len(piece) for piece in pieces), *pieces[0].shape[1:])
-                    header = {"descr": npy.dtype_to_descr(pieces[0].dtype), "fortran_order": False, "shape": shape}
-                    npy.write_array_header_1_0(out, header)
-                    for piece in pieces:
-                        out.write(np.ascontiguousarray(piece).data.cast("B") if piece.size else b"")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself must survive a power cut
-    finally:
-        os.close(folder)
+    with replacing(path, sync=True) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        for name, pieces in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as out:
+                shape = (sum(len(piece) for piece in pieces), *pieces[0].shape[1:])
+                header = {"descr": npy.dtype_to_descr(pieces[0].dtype), "fortran_order": False, "shape": shape}
+                npy.write_array_header_1_0(out, header)
+                for piece in pieces:
+                    out.write(np.ascontiguousarray(piece).data.cast("B") if piece.size else b"")
 
 
 def read_arrays(path: Path) -> dict[str, Array]:

@@ -23,7 +23,7 @@ def inspect(folder: FolderArgument, /, *, json: JsonOption = False) -> Exit:
     "calibrated", "own_tables", "threshold", "target_precision", …}], "embedding", "hash", "bytes", "training", …}.
     """
     _there("bundle", folder)
-    from groknet.bundles import describe
+    from engines.recognition.bundle_diff import describe
 
     found = describe(folder)
     if json:
@@ -92,7 +92,7 @@ def diff(
     """
     _there("OLD", old)
     _there("NEW", new)
-    from groknet.bundles import compare
+    from engines.recognition.bundle_diff import compare
 
     found = compare(old, new)
     if json:

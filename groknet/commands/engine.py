@@ -45,8 +45,8 @@ def build(
         _there("--photos", photos)
     if target is not None and backend not in _GPU_BACKENDS:
         raise CommandError(f"--target: {backend} compiles for no GPU; leave it out", Exit.USAGE)
-    from engines.recognition.tensorrt.profiles import Profiles
-    from groknet.engines import build_folder, describe
+    from engines.gpu.profiles import Profiles
+    from engines.recognition.engine_folder import build_folder, describe
 
     profiles = Profiles.parse(batch)
     with progress() as bar:
@@ -75,7 +75,7 @@ def inspect(folder: FolderArgument, /, *, json: JsonOption = False) -> Exit:
     inputs, outputs, size and parity.
     """
     _there("folder", folder)
-    from groknet.engines import describe
+    from engines.recognition.engine_folder import describe
 
     found = describe(folder)
     if json:
@@ -104,7 +104,7 @@ def verify(
     checked on disk, and the command says so and ends with exit code 3.
     """
     _there("folder", folder)
-    from groknet.engines import check_plans, run_parity
+    from engines.recognition.engine_folder import check_plans, run_parity
 
     plans = check_plans(folder)
     reason = _no_gpu() if backend in _GPU_BACKENDS else ""
@@ -130,9 +130,9 @@ def bench(
 ) -> Exit:
     """Images a second and latencies of an engine on this machine, from photos to calibrated predictions."""
     _there("folder", folder)
+    from engines.gpu.profiles import Profiles
     from engines.recognition import build_engine
     from engines.recognition.speed import measure
-    from engines.recognition.tensorrt.profiles import Profiles
 
     if callers < 1 or seconds <= 0:
         raise CommandError("--callers, --seconds: must be above 0", Exit.USAGE)
@@ -161,7 +161,7 @@ def _there(what: str, folder: Path) -> None:
 
 def _no_gpu() -> str:
     """Why no GPU can be used here, or nothing when one can."""
-    from engines.recognition.tensorrt.cuda import open_driver
+    from engines.gpu.open import open_driver
 
     try:
         open_driver().close()

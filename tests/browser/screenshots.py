@@ -1,54 +1,37 @@
-"""The pictures of the page in the documents: real workers, studio products, a real browser.
+"""The pictures of the search page in the documents: the page of `make demo KEEP=1`, in a real browser.
 
-python -m tests.browser.screenshots docs
+    python -m tests.browser.screenshots docs/pictures
+
+The photo that is searched for shows one of the demo's products from another side, on a floor beside something else.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import json
+import os
+import re
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-import urllib3
 from PIL import Image
 
-from schemas.events import ImageRef, ListingEvent, encode_event
+from groknet.showcase import products
 from tests.browser.driver import PHONE, Visitor, visitor
-from tests.workers.search.rig import HTTP
-from training.studio import DEMO_IDENTITIES, Product, make_product, render
+from training.studio import Product, render
 
-LISTINGS = 48
-LOOKED_FOR = 5  # of them: a hat, photographed on a floor beside something else
+LOOKED_FOR = 5  # of the demo's products: a hat
 QUALITY = 82
-_START_S = 300
 _LOOKS = {"light": {}, "dark": {"color_scheme": "dark"}, "phone": PHONE}
 
 
-def jpeg(product: Product, view: int, domain: str, size: tuple[int, int]) -> bytes:
-    """A studio photo."""
+def jpeg(product: Product, view: int, size: tuple[int, int]) -> bytes:
+    """A studio photo of a product in a room."""
     file = io.BytesIO()
-    pixels = render(product, view, "natural" if domain == "natural" else "iconic", size).pixels
-    Image.fromarray(pixels).save(file, "JPEG", quality=90)
+    Image.fromarray(render(product, view, "natural", size).pixels).save(file, "JPEG", quality=90)
     return file.getvalue()
-
-
-def event(product: Product) -> ListingEvent:
-    """A listing of one photo with title and category, uploaded now."""
-    now_us = time.time_ns() // 1000
-    return ListingEvent(
-        event_id=f"studio-{product.identity}-{now_us}",
-        listing_id=f"studio/{product.identity}",
-        event_time=now_us,
-        type="created",
-        images=[ImageRef(image_id="1", data=jpeg(product, 0, "iconic", (400, 300)))],
-        title=product.title,
-        category=product.category,
-    )
 
 
 def take(visit: Visitor, url: str, out: Path, photo: bytes) -> None:
@@ -81,50 +64,31 @@ def _shoot(page, path: Path) -> None:
     page.screenshot(path=path, type="jpeg", quality=QUALITY)
 
 
-def _ready(home: Path) -> str:
-    """Where the page is, once it can search."""
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline:
-        time.sleep(0.5)
-        try:
-            told = json.loads((home / "run" / "search.json").read_text())
-            url = f"http://{told['host']}:{told['port']}"
-            if HTTP.request("GET", f"{url}/readyz").status == 200:
-                return url
-        except (OSError, ValueError, urllib3.exceptions.HTTPError):
-            continue
-    raise SystemExit(f"the workers were not ready within {_START_S} s; see {home}/logs")
-
-
-def _list(products: list[Product], submit: list[str]) -> None:
-    """One listing after the other, as sellers send them: the times on the page are those of single listings."""
-    with subprocess.Popen(submit, stdin=subprocess.PIPE) as sending:
-        for product in products:
-            sending.stdin.write(encode_event(event(product)) + b"\n")
-            sending.stdin.flush()
-    if sending.returncode:
-        raise SystemExit("not every listing became searchable")
+def _address(demo: subprocess.Popen[str]) -> str:
+    """Where the page is, once the demo has listed everything and keeps it up."""
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if found := re.search(r"stays on (http\S+);", line):
+            return found[1]
+    raise SystemExit(f"the demo ended with {demo.wait()} before its page was up")
 
 
 def main() -> None:
-    """Start the workers, list the products, take the pictures, stop."""
+    """Run the demo, take the pictures of its page, stop it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="folder for the pictures")
     out = parser.parse_args().out
-    products = [make_product(identity) for identity in DEMO_IDENTITIES[:LISTINGS]]
-    groknet = [sys.executable, "-m", "groknet"]
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder) / "home"
-        workers = subprocess.Popen([*groknet, "run", "all", "--home", str(home), "--port", "0"])
-        try:
-            url = _ready(home)
-            _list(products, [*groknet, "submit", "-", "--home", str(home), "--wait"])
-            with visitor() as visit:
-                photo = jpeg(products[LOOKED_FOR], 3, "natural", (640, 480))
-                take(visit, url, out, photo)
-        finally:
-            workers.terminate()
-            workers.wait(_START_S)
+    looked_for = products(LOOKED_FOR + 1)[-1]
+    with tempfile.TemporaryDirectory() as home:
+        command = [sys.executable, "-m", "groknet", "demo", "--keep", "--home", home]
+        wide = os.environ | {"COLUMNS": "200"}  # no line of it is broken
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=wide) as demo:
+            try:
+                url = _address(demo)
+                with visitor() as visit:
+                    take(visit, url, out, jpeg(looked_for, 3, (640, 480)))
+            finally:
+                demo.terminate()
 
 
 if __name__ == "__main__":

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from engines.recognition.tensorrt.cuda import DeviceFault, OutOfDeviceMemory
-from engines.recognition.tensorrt.manifest import Device
-from engines.recognition.tensorrt.overlap import Row
+from engines.gpu.driver import Device, DeviceFault, OutOfDeviceMemory
+from engines.gpu.overlap import Row
 
 SHAPE = (4, 4, 3)
 PHOTOS = Row("photos", np.dtype(np.uint8), SHAPE)

@@ -69,7 +69,7 @@ def test_without_a_gpu_verify_says_what_it_did_not_do(groknet: Call, bundle: Pat
 
 
 def test_int8_for_the_cpu_is_calibrated_on_a_folder(groknet: Call, bundle: Path, photos: Path, tmp_path: Path) -> None:
-    from groknet.engines import calibration_photos
+    from engines.recognition.engine_folder import calibration_photos
     from schemas.manifest import load_manifest
 
     pixels = calibration_photos(photos, load_manifest(bundle).preprocess)

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from engines.files import making_folder
 from engines.recognition.bundle import load_bundle
 from engines.recognition.engine import build_engine
 from engines.recognition.precision.convert import Precision, convert
@@ -46,10 +47,7 @@ def write_bundle(
         raise ConfigError(f"bundle: {bundle.folder} is {bundle.manifest.precision} already; give the float bundle")
     if out.exists():
         raise ConfigError(f"out: {out} is there already; name another folder, or delete it")
-    part = out.with_name(f"{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
+    with making_folder(out) as part:
         onnx.save(convert(onnx.load(bundle.model_path), precision, photos), part / MODEL_FILE)
         for name in bundle.manifest.files:
             if name != MODEL_FILE:
@@ -62,7 +60,4 @@ def write_bundle(
         )
         write_manifest(part, manifest)
         build_engine(part, backend).close()
-        part.rename(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return manifest

@@ -29,7 +29,7 @@ def convert(model: onnx.ModelProto, precision: Precision, photos: npt.NDArray[np
         ConfigError: an unknown precision, INT8 without photos, or a graph without a convolution.
         ModuleNotFoundError: `onnx` or `onnxruntime` is not installed.
     """
-    from engines.recognition.precision.folding import fold
+    from engines.recognition.folding import fold
     from engines.recognition.precision.half import to_half
     from engines.recognition.precision.quantise import quantise
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from engines.recognition.precision.folding import trunk_nodes
+from engines.recognition.folding import trunk_nodes
 
 
 def to_half(model: onnx.ModelProto) -> onnx.ModelProto:

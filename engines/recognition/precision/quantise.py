@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-from engines.recognition.precision.folding import trunk_nodes
+from engines.recognition.folding import trunk_nodes
 
 _BATCH = 8
 # The first convolutions read few channels of wide range: the demo network with all 49 in eight bits flips 9.8 % of

@@ -5,26 +5,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from engines.gpu.driver import Device, Driver
+from engines.gpu.open import open_driver
+from engines.gpu.overlap import Enqueue, Overlap, Row
+from engines.gpu.profiles import Profiles, open_profiles
 from engines.recognition.bundle import Bundle
 from engines.recognition.tensorrt.build import build
 from engines.recognition.tensorrt.cache import FOLDER, EngineCache, default_cache
-from engines.recognition.tensorrt.cuda import Driver, OutOfDeviceMemory, open_driver
 from engines.recognition.tensorrt.execution import Execution
 from engines.recognition.tensorrt.library import Library, load_library
-from engines.recognition.tensorrt.manifest import Device, EngineManifest, cache_key
-from engines.recognition.tensorrt.overlap import Enqueue, Overlap, Row
+from engines.recognition.tensorrt.manifest import EngineManifest, cache_key
 from engines.recognition.tensorrt.plan import PORTABLE, THIS_GPU, targets
-from engines.recognition.tensorrt.profiles import Profiles
-from schemas.errors import ConfigError, DeviceLost
+from schemas.errors import DeviceLost
 
 _log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class TensorRt:
@@ -98,32 +97,6 @@ def open_backend(bundle: Bundle, name: str) -> TensorRt:
     except BaseException:
         driver.close()
         raise
-
-
-def open_profiles(profiles: Profiles, attempt: Callable[[Profiles], T]) -> T:
-    """`attempt(profiles)`; where memory runs out, once more without the largest profile.
-
-    Raises:
-        ConfigError: that did not fit either, or there is only one profile.
-    """
-    try:
-        return attempt(profiles)
-    except OutOfDeviceMemory as error:
-        smaller = profiles.smaller()
-        if smaller is None:
-            raise ConfigError(f"engine: the GPU has no room for {profiles.largest} photos ({error}); {_ROOM}") from None
-        _log.warning(
-            "no room for %d photos on the GPU (%s); going on with %d", profiles.largest, error, smaller.largest
-        )
-    try:
-        return attempt(smaller)
-    except OutOfDeviceMemory as error:
-        raise ConfigError(
-            f"engine: the GPU has no room for {smaller.largest} photos either ({error}); {_ROOM}"
-        ) from None
-
-
-_ROOM = "end what else runs there, or build the engine for smaller batches: groknet engine build BUNDLE --batch 1,4"
 
 
 def find_or_build(bundle: Bundle, library: Library, device: Device) -> tuple[EngineCache, str, EngineManifest]:

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import msgspec
 
+from engines.gpu.driver import Device
+from engines.gpu.profiles import Profiles
 from engines.recognition.bundle import Bundle
+from engines.recognition.gpu_graph import prepare
 from engines.recognition.tensorrt.cache import EngineCache
-from engines.recognition.tensorrt.graph import prepare
 from engines.recognition.tensorrt.library import Library
-from engines.recognition.tensorrt.manifest import Device, EngineManifest, cache_key, ranges
+from engines.recognition.tensorrt.manifest import EngineManifest, cache_key, ranges
 from engines.recognition.tensorrt.plan import build_plan
-from engines.recognition.tensorrt.profiles import Profiles
 from schemas.manifest import MODEL_FILE
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import msgspec
 
+from engines.files import write_file
+from engines.gpu.driver import Device
 from engines.recognition.bundle import Bundle
 from engines.recognition.tensorrt.library import Library
-from engines.recognition.tensorrt.manifest import Device, EngineManifest, misfit
+from engines.recognition.tensorrt.manifest import EngineManifest, misfit
 from schemas.errors import BundleRefused
 
 FOLDER = "engines"
@@ -42,7 +43,7 @@ class EngineCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         before = self.manifests().get(key)
         path = self.plan_path(manifest)
-        _replace(path, plan)
+        write_file(path, plan, sync=True, shared=True)
         self.write_manifest(key, manifest)
         if before is not None and self.plan_path(before) != path:
             self.plan_path(before).unlink(missing_ok=True)
@@ -50,7 +51,8 @@ class EngineCache:
 
     def write_manifest(self, key: str, manifest: EngineManifest) -> None:
         """Put the manifest alone, as when a GPU has checked parity."""
-        _replace(self.folder / f"{key}.json", msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
+        text = msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+        write_file(self.folder / f"{key}.json", text, sync=True, shared=True)
 
     def manifests(self) -> dict[str, EngineManifest]:
         """Every engine of the folder by its key, in order of keys; raises BundleRefused for one that cannot be read."""
@@ -86,15 +88,3 @@ class EngineCache:
         if hashlib.sha256(data).hexdigest() != manifest.plan_sha256:
             raise BundleRefused(f"{path}: absent, cut short or altered; delete it and build the engine again")
         return data
-
-
-def _replace(path: Path, data: bytes) -> None:
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise

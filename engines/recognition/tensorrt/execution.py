@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from engines.recognition.tensorrt.cuda import DeviceFault, Driver, OutOfDeviceMemory
+from engines.gpu.driver import DeviceFault, Driver, OutOfDeviceMemory
+from engines.gpu.overlap import Row
+from engines.gpu.profiles import Profiles
 from engines.recognition.tensorrt.library import Library
-from engines.recognition.tensorrt.overlap import Row
-from engines.recognition.tensorrt.profiles import Profiles
 
 _log = logging.getLogger(__name__)
 

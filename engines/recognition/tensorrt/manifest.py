@@ -8,19 +8,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from engines.gpu.driver import Device
+from engines.gpu.profiles import Profiles
 from engines.recognition.bundle import Bundle
 from engines.recognition.tensorrt.library import Library
 from engines.recognition.tensorrt.plan import PORTABLE, Tensor
-from engines.recognition.tensorrt.profiles import Profiles
 from schemas.hashes import Epoch
 from schemas.manifest import MODEL_FILE, Manifest, Sha256, Strict
-
-
-class Device(Strict, frozen=True, kw_only=True):
-    """A GPU: its name and its compute capability, such as `sm90`."""
-
-    name: str
-    capability: Annotated[str, Meta(pattern=r"^sm\d{2,3}$")]
 
 
 class ProfileRange(Strict, frozen=True, kw_only=True):

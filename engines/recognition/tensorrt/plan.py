@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from engines.gpu.profiles import Profiles
 from engines.recognition.tensorrt.library import Library
-from engines.recognition.tensorrt.profiles import Profiles
 from schemas.errors import BundleRefused, ConfigError
 from schemas.manifest import Strict
 

@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from engines.gpu.driver import failure as cuda_failure
 from engines.pixels import decode_photo
-from engines.recognition.tensorrt.cuda import failure as cuda_failure
 from schemas.dead_letters import parse_dead_letter
 from schemas.envelope import header
 from schemas.errors import DeviceLost, Invalid, TooManyDeadLetters, Transient

@@ -1,0 +1,112 @@
+"""The driver through pycuda, which raises its own errors and has no CUDA graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pycuda.driver as cuda
+
+from engines.gpu.driver import OUT_OF_MEMORY, STICKY, Device, DeviceFault, failure
+from schemas.errors import ConfigError
+
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, which pycuda has no name for
+
+
+class PyCuda:
+    """The device's primary context, the one that TensorRT uses too. See `cuda.Driver`."""
+
+    has_graphs = False
+
+    def __init__(self, ordinal: int) -> None:
+        try:
+            cuda.init()
+            self._device = cuda.Device(ordinal)
+        except cuda.Error as error:
+            raise ConfigError(f"pycuda: {error}") from None
+        self._context = self._device.retain_primary_context()
+        self._kept: dict[int, Any] = {}
+
+    def device(self) -> Device:
+        major, minor = self._device.compute_capability()
+        return Device(name=self._device.name(), capability=f"sm{major}{minor}")
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        # pushed and popped each time: a thread that ends with a context on its stack ends the process
+        _call(self._context.push)
+        try:
+            yield
+        finally:
+            cuda.Context.pop()
+
+    def allocate(self, size: int) -> int:
+        memory = _call(cuda.mem_alloc, size)
+        self._kept[int(memory)] = memory
+        return int(memory)
+
+    def release(self, address: int) -> None:
+        _call(self._kept.pop(address).free)
+
+    def pinned(self, size: int) -> npt.NDArray[np.uint8]:
+        array: npt.NDArray[np.uint8] = _call(cuda.pagelocked_empty, size, np.uint8)
+        return array
+
+    def stream(self) -> int:
+        stream = _call(cuda.Stream, _NON_BLOCKING)
+        self._kept[int(stream.handle)] = stream
+        return int(stream.handle)
+
+    def event(self) -> int:
+        flags = cuda.event_flags
+        event = _call(cuda.Event, flags.BLOCKING_SYNC | flags.DISABLE_TIMING)
+        self._kept[id(event)] = event
+        return id(event)
+
+    def copy_in(self, address: int, host: npt.NDArray[np.uint8], stream: int) -> None:
+        _call(cuda.memcpy_htod_async, address, host, self._kept[stream])
+
+    def copy_out(self, host: npt.NDArray[np.uint8], address: int, stream: int) -> None:
+        _call(cuda.memcpy_dtoh_async, host, address, self._kept[stream])
+
+    def record(self, event: int, stream: int) -> None:
+        _call(self._kept[event].record, self._kept[stream])
+
+    def wait(self, stream: int, event: int) -> None:
+        _call(self._kept[stream].wait_for_event, self._kept[event])
+
+    def synchronize(self, event: int) -> None:
+        _call(self._kept[event].synchronize)
+
+    def begin_capture(self, stream: int) -> None:
+        raise DeviceFault("pycuda has no CUDA graphs; install cuda-bindings")
+
+    def end_capture(self, stream: int) -> int:
+        raise DeviceFault("pycuda has no CUDA graphs; install cuda-bindings")
+
+    def launch(self, graph: int, stream: int) -> None:
+        raise DeviceFault("pycuda has no CUDA graphs; install cuda-bindings")
+
+    def check(self) -> None:
+        _call(cuda.Context.synchronize)
+
+    def close(self) -> None:
+        with self.current():
+            self._kept.clear()
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except cuda.MemoryError as error:
+        raise failure("pycuda", OUT_OF_MEMORY, str(error)) from None
+    except cuda.Error as error:
+        raise failure("pycuda", code_of(str(error)), str(error)) from None
+
+
+def code_of(text: str) -> int:
+    """The driver's number for an error that pycuda only has as text; 1 (invalid value) where it is none that lasts."""
+    return next((code for code, part in STICKY.items() if part in text.lower()), 1)
