@@ -58,6 +58,10 @@ ENVIRONMENT = {
 ENVIRONMENT_OF = {"tagger-b": {"GROKNET__TAGGER__DECODE_PROCESSES": "1"}}  # the others decode in threads
 
 
+Still = dict[Partition, tuple[int, float]]
+"""Events that each partition has left, and the moment (monotonic seconds) since when it has been so many."""
+
+
 class Town:
     """Workers that run, and all events that they were sent."""
 
@@ -156,7 +160,8 @@ class Town:
     def judge(self, engine: RecognitionEngine, truth: Truth, deadline: Deadline) -> Verdict:
         """Wait until all that was ever sent here is stored and searchable, or the time is up; compare with the events.
         Nothing is started again meanwhile."""
-        left = self._until_committed(deadline)
+        still: Still = {}
+        left = self._until_committed(deadline, still)
         oracle = Oracle(engine, self._events, truth, self.host.photos)
         while True:
             passed_s, over = deadline.passed_s, deadline.over or bool(left)
@@ -172,20 +177,24 @@ class Town:
         if verdict.clean and not left:
             deadline.took_s = passed_s
         verdict.excuse({listing for listing, _ in left})
-        verdict.late[:0] = _by_place(left)
+        verdict.late[:0] = _by_place(left, still)
         judge_retries(self._events, self.admin, verdict)
         judge_large(self._events, self.admin, verdict)
         verdict.ended += self.cluster.ended
         self.cluster.ended.clear()
         return verdict
 
-    def _until_committed(self, deadline: Deadline) -> list[tuple[str, Partition]]:
+    def _until_committed(self, deadline: Deadline, still: Still) -> list[tuple[str, Partition]]:
         """Returns when the taggers have committed all, retries included; else, when the time is up, what is left:
-        listing and place of each event."""
+        listing and place of each event. `still` is told since when each partition has had as much left."""
         while True:
             with contextlib.suppress(Transient):  # a broker that has just come back
-                if not self.backlog():
+                counts = {place: count for topic in source_topics() for place, count in self._left(topic).items()}
+                if not any(counts.values()):
                     return []
+                for place, count in counts.items():
+                    if place not in still or still[place][0] != count:
+                        still[place] = count, time.monotonic()
                 retries = [record for topic in DELAYS_S for record in self._waiting(topic)]
                 if deadline.over or any(_retry_late(record, deadline) for record in retries):
                     left = [*self._waiting(UPLOADED), *retries]
@@ -214,6 +223,11 @@ def _retry_late(record: Record, deadline: Deadline) -> bool:
     return deadline.retry_over(record.timestamp_ms + 1000 * DELAYS_S[record.partition.topic])
 
 
-def _by_place(left: list[tuple[str, Partition]]) -> list[str]:
+def _by_place(left: list[tuple[str, Partition]], still: Still) -> list[str]:
+    """How much is left in each partition, and for how long nothing has been done there: stalled, or only slow."""
+    now = time.monotonic()
     counts = Counter(partition for _, partition in left)
-    return [f"{partition.topic}-{partition.number}: {count} events are left" for partition, count in counts.items()]
+    return [
+        f"{place.topic}-{place.number}: {count} events are left, none was done for {now - still[place][1]:.0f} s"
+        for place, count in counts.items()
+    ]
