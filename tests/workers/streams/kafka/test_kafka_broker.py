@@ -281,6 +281,46 @@ def test_a_broker_that_is_away_longer_than_a_record_may_take_is_used_again(
     assert len(read(stream, topic)) >= acknowledged  # the kill may have come before any of the first was written
 
 
+def test_threads_that_send_while_no_broker_answers_share_one_attempt_to_find_one(
+    backend: StreamBackend, stream: Stream, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workers.streams.kafka import _producer
+
+    topic, producer = backend.topic(partitions=1), stream.producer()
+    producer.send(topic, b"k", b"before").wait(30)
+    attempts, open_client = [], _producer.open_client
+
+    def counted(*args: Any, **options: Any) -> tuple[Any, Any]:
+        attempts.append(threading.get_ident())
+        return open_client(*args, **options)
+
+    monkeypatch.setattr(_producer, "open_client", counted)
+    told: list[str] = []
+    together = threading.Barrier(4)
+
+    def send() -> None:
+        together.wait()
+        try:
+            producer.send(topic, b"k", b"without")
+        except Transient as why:
+            told.append(why.error)
+
+    services.kill("kafka-1")
+    producer._broken = True  # as after a record whose time was over
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    services.start("kafka-1")
+    assert told == ["log_unreachable"] * 4
+    assert len(attempts) == 1  # which took seconds, when the threads had long been waiting for it
+    producer.send(topic, b"k", b"after").wait(30)
+    assert len(attempts) == 2
+    producer.close()
+    assert read(stream, topic) == [(b"k", 0)] * 2
+
+
 def test_the_listener_runs_in_the_polling_thread_and_its_error_comes_out_of_poll(
     backend: StreamBackend, stream: Stream
 ) -> None:
