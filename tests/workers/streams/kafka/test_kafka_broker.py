@@ -202,8 +202,11 @@ def test_closing_without_a_broker_says_so_and_leaves_no_thread(
 
 
 def test_a_killed_broker_comes_back_and_its_members_go_on(
-    backend: StreamBackend, stream: Stream, services: Services
+    backend: StreamBackend, stream: Stream, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from workers.streams.kafka import _producer
+
+    monkeypatch.setitem(_producer._OPTIONS, "delivery_timeout_ms", 300_000)  # a start on busy cores may take a minute
     topic, group = backend.topic(partitions=2), backend.name("group")
     member = join(stream, group, [topic])
     poll_until([member], lambda: len(member.held) == 2, 60.0)
@@ -215,7 +218,7 @@ def test_a_killed_broker_comes_back_and_its_members_go_on(
     after = [producer.send(topic, b"%d" % n, b"after") for n in range(100)]
     services.start("kafka-1")
     for delivery in after:
-        delivery.wait(60)
+        delivery.wait(300)
     deadline = time.monotonic() + 60
     while len(member.records) < 200 and time.monotonic() < deadline:
         try:
