@@ -71,15 +71,17 @@ def test_an_outage_is_transient_and_what_was_there_before_goes_on(stream_backend
     member = join(stream, group, [topic])
     poll_until([member], lambda: len(member.held) == 2, patience_s)
     sent: list[bytes] = []
+    again: set[bytes] = set()  # what was sent twice, since it is not known whether the first arrived
 
     def send(value: bytes) -> None:
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + 2 * patience_s
         while True:
             try:
                 producer.send(topic, value, value).wait(patience_s)
                 sent.append(value)
                 return
             except Transient:
+                again.add(value)
                 assert time.monotonic() < deadline
 
     def seen() -> set[bytes | None]:
@@ -94,15 +96,18 @@ def test_an_outage_is_transient_and_what_was_there_before_goes_on(stream_backend
             send(b"before " + name.encode())
             wait_for(arrived, worker, patience_s)
             with outage():
-                deliveries = [
-                    producer.send(topic, b"%d" % n, b"%s %d" % (name.encode(), n)) for n in range(_SENT_IN_AN_OUTAGE)
-                ]
+                values = [b"%s %d" % (name.encode(), n) for n in range(_SENT_IN_AN_OUTAGE)]
+                deliveries = [producer.send(topic, value, value) for value in values]
                 for delivery in deliveries[:2]:
                     with pytest.raises(Transient):
                         delivery.wait(0.3)
-            for delivery in deliveries:
-                delivery.wait(patience_s)
-            sent.extend(b"%s %d" % (name.encode(), n) for n in range(_SENT_IN_AN_OUTAGE))
+            for value, delivery in zip(values, deliveries, strict=True):
+                try:
+                    delivery.wait(patience_s)
+                    sent.append(value)
+                except Transient:  # a broker that took longer to start than a record may wait
+                    again.add(value)
+                    send(value)
             send(b"after " + name.encode())
             wait_for(arrived, worker, patience_s)
             ends = admin.end_offsets(topic)
@@ -114,7 +119,8 @@ def test_an_outage_is_transient_and_what_was_there_before_goes_on(stream_backend
         worker.stop()
     # a member that was silent for too long may have lost its partitions; without that, each record came once
     if not member.told("lost"):
-        assert sorted(record.value for record in member.records) == sorted(sent)
+        once = [record.value for record in member.records if record.value not in again]
+        assert sorted(once) == sorted(set(sent) - again)
     assert seen() == set(sent)
     assert member.held == {Partition(topic, 0), Partition(topic, 1)}
     member.consumer.close()
