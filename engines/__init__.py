@@ -1,7 +1,8 @@
 """What computes: bytes to pixels, pixels to predictions and hashes, hashes to neighbours.
 
-Each package is one small interface and its back ends, imported only by the `build_*` function that chooses them.
-No Kafka, no database, no network and no torch live here; of our own rooms only `schemas` is imported.
+`pixels` decodes photos, `recognition` runs the network, `similarity` is the index, and `gpu` is the CUDA driver that
+the first two share. Each has one small interface. A back end is imported only by the function that chooses it. This
+room uses no Kafka, no database and no network, and of our own rooms it imports only `schemas`.
 """
 
 __all__: list[str] = []

@@ -1,9 +1,8 @@
 """Everything that crosses a boundary, as types: events, hash messages, stored listings, dead letters, topics, the
 bundle manifest, the taxonomy, and the errors that steer a worker.
 
-Each has its JSON Schema and examples in `json/` (`python -m schemas` writes the former), and what has been released
-is held in `json/v1/`. Nothing that computes, reads a network or knows a broker or a database belongs here, and
-nothing of ours is imported.
+Each has a JSON Schema and examples in `json/`; `python -m schemas` writes the schemas. Released schemas are in
+`json/v1/`. Nothing here computes, uses a network, or knows a broker or a database, and nothing of ours is imported.
 """
 
 from __future__ import annotations

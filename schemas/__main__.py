@@ -1,4 +1,4 @@
-"""`python -m schemas`: write the schema files from the types; `--check` refuses stale ones and breaks."""
+"""`python -m schemas` writes the schema files from the types. `--check` finds stale files and breaking changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from schemas.documents import JSON_FOLDER, RELEASED_FOLDER, TOPICS_FILE, render,
 
 
 def released_breaks(files: dict[str, bytes], folder: Path = RELEASED_FOLDER) -> list[str]:
-    """Breaks of `files` against every released file in `folder`; a released file that is gone is one too."""
+    """Return what in `files` breaks a released file of `folder`. A released file that is missing is a break as well."""
     found = []
     for path in sorted(folder.glob("*.json")):
         if path.name not in files:
@@ -26,10 +26,14 @@ def released_breaks(files: dict[str, bytes], folder: Path = RELEASED_FOLDER) -> 
 
 
 def main(arguments: list[str] | None = None, folder: Path = JSON_FOLDER, released: Path = RELEASED_FOLDER) -> int:
-    """Exit codes: 0 done or nothing to say, 1 stale files or breaks (named on stderr)."""
+    """Write or check the files. Exit codes: 0 done, or nothing to report; 1 stale files or breaks, named on stderr."""
     parser = argparse.ArgumentParser(prog="python -m schemas", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when a file is stale or a break")
-    parser.add_argument("--freeze", action="store_true", help="release: copy to json/v1, unless something breaks")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail on a stale file or a break"
+    )
+    parser.add_argument(
+        "--freeze", action="store_true", help="release: copy to json/v1, unless something breaks"
+    )
     options = parser.parse_args(arguments)
     files = render()
     problems = released_breaks(files, released)

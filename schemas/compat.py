@@ -1,8 +1,8 @@
-"""What would break somebody: a comparison of two JSON Schemas, or of two topic files, the old one released.
+"""Finds breaking changes: compares two JSON Schemas, or two topic files, of which the old one is released.
 
-Old messages lie in topics, stores and bundles, so a new schema must read what an old one wrote, and must go on
-writing what readers were promised. Fields may be added when they are optional; bounds, types and enums may become
-wider (readers are upgraded first). Everything else is a break and wants a new major version beside the old one.
+Topics, stores and bundles contain old messages. So a new schema must read what an old one wrote, and must still write
+what readers were promised. Optional fields may be added. Bounds, types and enums may become wider, because readers are
+upgraded first. Every other change is a break and needs a new major version next to the old one.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _ABSENT = object()
 
 
 def breaks(old: Schema, new: Schema) -> list[str]:
-    """Every break from `old` to `new`, each as `path: what`; empty when there is none."""
+    """Return every break from `old` to `new`, each as `path: what`."""
     return _Comparison(old, new).run()
 
 
 def topic_breaks(old: Schema, new: Schema) -> list[str]:
-    """The same for two `topics.json`: what consumers and stored data lean on may not change."""
+    """Return the breaks between two `topics.json`: whatever consumers and stored data depend on must not change."""
     found = []
     present = {topic["name"]: topic for topic in new["topics"]}
     for topic in old["topics"]:
@@ -45,7 +45,7 @@ def topic_breaks(old: Schema, new: Schema) -> list[str]:
 
 
 class _Comparison:
-    """Walks both schemas together; a pair of definitions that has been compared is not entered again."""
+    """Walks both schemas together. It compares each pair of definitions once."""
 
     def __init__(self, old: Schema, new: Schema) -> None:
         self._old, self._new = old, new
@@ -64,7 +64,7 @@ class _Comparison:
             self._add(path, f"default changed from {_text(old['default'])}")
         old_branches, new_branches = _branches(self._old, old), _branches(self._new, new)
         for kind, branch in old_branches.items():
-            # What may be a number may be an integer too.
+            # A number may also be an integer.
             match = new_branches.get(kind) or (new_branches.get("number") if kind == "integer" else None)
             if match is None:
                 self._add(path, f"type narrowed, {kind} is no longer allowed")
@@ -125,7 +125,7 @@ class _Comparison:
 
 
 def _branches(root: Schema, node: Schema) -> dict[str, Schema]:
-    """What a node allows, by JSON type, references followed; several objects go by their definition's name."""
+    """Return what a node allows, by JSON type, with references resolved. Several objects are told apart by title."""
     if "$ref" in node:
         name = node["$ref"].rpartition("/")[2]
         return _branches(root, root["$defs"][name])

@@ -1,4 +1,4 @@
-"""CloudEvents headers (Kafka binding, binary mode) that every message of ours carries."""
+"""The CloudEvents headers of every message (Kafka binding, binary mode)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import count
 
 Headers = tuple[tuple[str, bytes], ...]
-# With a number behind it no two messages share an id: asking for chance is a system call. Processes are never forked.
+# An id is this plus a number, because random bytes cost a system call each. Processes are never forked.
 _PROCESS = secrets.token_hex(12)
 _numbers = count()
 
@@ -15,7 +15,7 @@ _numbers = count()
 def cloud_event_headers(
     *, type_: str, source: str, key: str, event_id: str | None = None, time_us: int | None = None
 ) -> Headers:
-    """Return ce_* headers, `partitionkey` = the message key; `time_us` is UTC microseconds, now by default."""
+    """Return the ce_* headers of a message. `key` is the message key; `time_us` is UTC microseconds, now by default."""
     now = datetime.now(UTC) if time_us is None else datetime.fromtimestamp(time_us / 1e6, UTC)
     return (
         ("ce_specversion", b"1.0"),
@@ -29,7 +29,7 @@ def cloud_event_headers(
 
 
 def header(headers: Headers, name: str) -> str | None:
-    """The last header called `name` as text, or None."""
+    """Return the last header called `name` as text, or None."""
     for key, value in reversed(headers):
         if key == name:
             return value.decode("utf-8", "replace")

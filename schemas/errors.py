@@ -2,31 +2,31 @@
 
     GroknetError
     ├── Reject           slow down: a bounded queue is full, try again later
-    ├── Invalid          the input is at fault: dead letter at once, never retried
+    ├── Invalid          the input is at fault: it becomes a dead letter at once and is never retried
     │   └── InvalidEvent the event as a whole cannot be used
-    ├── Transient        the world is at fault: retry
-    ├── BundleRefused    a bundle or engine does not match what it says it is
-    ├── EpochMismatch    hashes of two epochs would meet
-    ├── DeviceLost       the accelerator is gone for this process: it ends, a new one starts clean
-    ├── TooManyDeadLetters  most events fail: the fault is ours, a restart does not heal it
+    ├── Transient        something outside is at fault: try again
+    ├── BundleRefused    a bundle or engine fails its checks
+    ├── EpochMismatch    hashes of two epochs would be compared
+    ├── DeviceLost       the accelerator is lost to this process: it ends, and a new one starts clean
+    ├── TooManyDeadLetters  most events fail: the fault is ours, and a restart does not help
     └── ConfigError      the configuration is wrong; the message names the key
 
-Anything else that is raised is a fault of ours: the process ends loudly and its supervisor restarts it.
+Any other exception is a bug of ours: the process ends with its stack, and its supervisor restarts it.
 """
 
 from __future__ import annotations
 
 
 class GroknetError(Exception):
-    """Root of every error that this project raises on purpose; its text names the field and the remedy."""
+    """The base class of every error that this project raises on purpose. Its text names the field and the remedy."""
 
 
 class Reject(GroknetError):
-    """A bounded queue is full; the caller keeps the item and slows down."""
+    """A bounded queue is full. The caller keeps the item and slows down."""
 
 
 class Invalid(GroknetError):
-    """The input can never succeed: `stage` (where), `error` (short code) and `message` go to the dead letter."""
+    """The input can never succeed. The dead letter gets `stage` (where), `error` (a short code) and `message`."""
 
     def __init__(self, stage: str, error: str, message: str) -> None:
         super().__init__(message)
@@ -44,7 +44,7 @@ class InvalidEvent(Invalid):
 
 
 class Transient(GroknetError):
-    """A fault that may pass: a time-out, a 5xx answer, an overloaded store. Carries the same three fields."""
+    """A failure that may pass: a time-out, a 5xx answer, an overloaded store. It has the same three fields."""
 
     def __init__(self, stage: str, error: str, message: str) -> None:
         super().__init__(message)
@@ -83,16 +83,16 @@ class BundleRefused(GroknetError):
 
 
 class EpochMismatch(GroknetError):
-    """A hash of another epoch was offered to an index or a topic."""
+    """An index or a topic got a hash of another epoch."""
 
 
 class TooManyDeadLetters(GroknetError):
-    """The share of events that became dead letters is over its limit; a person must look before a worker goes on."""
+    """Too many events became dead letters. A person must look before a worker continues."""
 
 
 class DeviceLost(GroknetError):
-    """An error of the accelerator that lasts until the process ends; no input is to blame, nothing is retried."""
+    """An error of the accelerator that lasts until the process ends. No input is to blame, and nothing is retried."""
 
 
 class ConfigError(GroknetError):
-    """The configuration cannot be used; the message names the key and what would be right."""
+    """The configuration cannot be used. The message names the key and what would be right."""

@@ -1,7 +1,7 @@
-"""Listing events: what a marketplace tells us about a listing, one message a change of its whole state.
+"""Listing events: each message carries the whole state of one listing, as the marketplace knows it.
 
-msgspec rather than pydantic: decoding is typed and bounded in one C pass (microseconds an event, which is the
-Python budget of the stream path), it emits JSON Schema itself, and it adds one small wheel with no needs of its own.
+We use msgspec and not pydantic, because it decodes and checks types and bounds in one pass in C (microseconds an event,
+which is the Python budget of the stream path), writes JSON Schema itself, and is one small wheel without dependencies.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from schemas.errors import InvalidEvent
 
 SCHEMA_VERSION = 1
 EVENT_TYPE = "groknet.listing.v1"
-MAX_AHEAD_US = 5 * 60 * 1_000_000  # an event further ahead of the clock would win for ever
+MAX_AHEAD_US = 5 * 60 * 1_000_000  # an event far in the future would win for ever
 MAX_IMAGES = 20
 MAX_INLINE_BYTES = 700_000  # Kafka's default message limit is 1 MB
 
@@ -28,7 +28,7 @@ EventTime = Annotated[int, Meta(ge=1, le=2**62, description="UTC, microseconds s
 
 
 def _check_end(field: str, value: str) -> None:
-    """Python's `$` also matches before a line break at the end, JSON Schema's does not."""
+    """Refuse a line break at the end, before which Python's `$` also matches and JSON Schema's does not."""
     if value.endswith("\n"):
         raise ValueError(f"{field}: ends with a line break; leave it out")
 
@@ -76,16 +76,16 @@ class ListingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     def removed(self) -> bool:
         return self.type == "removed"
 
-    @cached_property  # an event is compared many times, and inline photos are up to 700 KB
+    @cached_property  # it is compared many times, and inline photos are up to 700 KB
     def digest(self) -> str:
-        """Hex digest of the state that the event carries; who sent it, and under which id, does not count."""
+        """A hex digest of the event's state. Producer and event id do not count."""
         state = (self.type, self.category, self.title, self.state)
         images = [(i.image_id, i.url, i.data) for i in self.images]
         return hashlib.sha256(msgspec.msgpack.encode((state, images))).hexdigest()[:32]
 
     @property
     def order(self) -> tuple[int, bool, str]:
-        """Total order of one listing's events: time, then a removal wins, then the larger digest (contracts)."""
+        """The order of one listing's events: by time; at one time a removal wins, then the larger digest."""
         return self.event_time, self.removed, self.digest
 
 

@@ -1,4 +1,4 @@
-"""Hash messages: the hash of every photo of a listing, keyed by listing, on the compacted topic of its epoch."""
+"""Hash messages: the hashes of all photos of a listing, keyed by listing, on the compacted topic of an epoch."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from schemas.events import EventTime, ImageId, ListingId
 
 HASH_BYTES = 32
 HASH_TYPE = "groknet.hashes.v1"
-EVENT_TIME_HEADER = "groknet.event_time"  # a tombstone has no value, so its event time travels in this header
+EVENT_TIME_HEADER = "groknet.event_time"  # a tombstone has no value, so this header has its event time
 
 HashHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="256 bits, most significant bit first")]
 Epoch = Annotated[str, Meta(pattern=r"^[0-9a-f]{12}$")]
 
 
 class ImageHash(msgspec.Struct, frozen=True, kw_only=True):
-    """The hash of one image."""
+    """The hash of one photo."""
 
     image_id: ImageId
     hash: HashHex
 
 
 class HashMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """All hashes of one listing as of `event_time`; it replaces whatever came before it."""
+    """All hashes of one listing as of `event_time`. It replaces earlier messages of the listing."""
 
     listing_id: ListingId
     event_time: EventTime
@@ -47,7 +47,7 @@ def encode_hashes(message: HashMessage) -> bytes:
 
 
 def decode_hashes(value: bytes) -> HashMessage:
-    """Decode a hash message; raises InvalidEvent naming the field."""
+    """Decode a hash message. Raises InvalidEvent, whose message names the field."""
     try:
         return _decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -1,9 +1,9 @@
-"""The bundle manifest: all that an engine must know about `model.onnx`, and how to check that it is the same.
+"""The bundle manifest: everything that an engine must know about `model.onnx`, and how to check the files.
 
-A bundle is a folder: `manifest.json`, `model.onnx`, `card.md`, `parity.npz`. The graph takes
-`uint8 [n, height, width, 3]` and gives, by output name, one `float32 [n, labels]` of raw probabilities a head, the
-L2-normalised embedding `float32 [n, 400]` and the hash `uint8 [n, 32]` (bit i = hash logit i > 0, most significant
-bit of byte 0 first).
+A bundle is a folder with `manifest.json`, `model.onnx`, `card.md` and `parity.npz`. The graph takes
+`uint8 [n, height, width, 3]`. It returns raw probabilities `float32 [n, labels]` for each head, the L2-normalised
+embedding `float32 [n, 400]` and the hash `uint8 [n, 32]` (bit i is 1 if hash logit i is above 0; the most significant
+bit of byte 0 is first).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from schemas.errors import BundleRefused
 from schemas.hashes import Epoch
+from schemas.units import Positive, Share, Whole
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
@@ -26,18 +27,17 @@ CARD_FILE = "card.md"
 
 StableId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-Unit = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Frozen, keyword-only, and a field that we do not know is an error: nothing is half understood."""
+    """Frozen and keyword-only. An unknown field is an error, so that nothing is half understood."""
 
 
 class Preprocess(Strict, frozen=True, kw_only=True):
-    """How bytes become the network's input, in this order: decode, turn upright, RGB, resize by `mode`.
+    """How bytes become the network's input, in this order: decode, turn upright, convert to RGB, resize by `mode`.
 
-    `squash` scales both sides to the size whatever the aspect ratio; `pad` scales the long side and fills
-    with `pad_colour`, centred; `crop` scales the short side and cuts the centre. Values are scaled in the graph.
+    `squash` scales both sides and ignores the aspect ratio. `pad` scales the long side and fills the rest with
+    `pad_colour`. `crop` scales the short side and cuts out the centre. The graph scales the values.
     """
 
     mode: Literal["squash", "pad", "crop"] = "squash"
@@ -49,19 +49,19 @@ class Preprocess(Strict, frozen=True, kw_only=True):
 
 
 class Label(Strict, frozen=True, kw_only=True):
-    """One label of a head; `index` is its place in the head's output, `value` the text in the column."""
+    """One label of a head. `index` is its place in the head's output, `value` its text in the data's column."""
 
     id: StableId
-    index: Annotated[int, Meta(ge=0)]
+    index: Whole
     value: str
     display: dict[str, str] = {}
 
 
 class Calibration(Strict, frozen=True, kw_only=True):
-    """A monotone piecewise-linear table, raw probability `x` → calibrated `y`, flat beyond its ends."""
+    """A monotone, piecewise linear table: raw probability `x` → calibrated `y`. It is flat beyond its ends."""
 
-    x: list[Unit]
-    y: list[Unit]
+    x: list[Share]
+    y: list[Share]
 
     def __post_init__(self) -> None:
         if len(self.x) != len(self.y) or not self.x:
@@ -73,10 +73,10 @@ class Calibration(Strict, frozen=True, kw_only=True):
 
 
 class Head(Strict, frozen=True, kw_only=True):
-    """One group of labels. `softmax`: they exclude each other; `multi_label`: several may hold at once.
+    """One set of labels. With `softmax` they exclude each other; with `multi_label` several may be true at once.
 
-    A prediction is *offered* where its calibrated probability reaches `threshold`, the lowest value at which
-    the validation photos gave `target_precision`; a threshold of 1 means that no value did.
+    A prediction is *offered* if its calibrated probability reaches `threshold`. That is the lowest value at which the
+    validation photos reached `target_precision`; 1 means that no value did.
     """
 
     id: StableId
@@ -87,8 +87,8 @@ class Head(Strict, frozen=True, kw_only=True):
     labels: Annotated[list[Label], Meta(min_length=2)]
     calibration: Calibration | None = None
     class_calibration: dict[StableId, Calibration] = {}
-    threshold: Unit = 1.0
-    target_precision: Unit = 0.9
+    threshold: Share = 1.0
+    target_precision: Share = 0.9
 
     def __post_init__(self) -> None:
         if [label.index for label in self.labels] != list(range(len(self.labels))):
@@ -118,37 +118,38 @@ class Hash(Strict, frozen=True, kw_only=True):
 
 
 class Parity(Strict, frozen=True, kw_only=True):
-    """The parity file: array `photos` uint8 [n, h, w, 3] and one array per graph output under its name. Where the hash
-    is one linear layer's signs, `hash.weight` [bits, dim] and `hash.bias` [bits] besides: weight · embedding + bias.
+    """The parity file: `photos` uint8 [n, h, w, 3], and one array for each graph output, under its name.
 
-    Probabilities and embedding may differ by these absolute tolerances, the hash by `hash_bits` bits a photo.
+    If a linear layer makes the hash (weight · embedding + bias), the file also has `hash.weight` [bits, dim] and
+    `hash.bias` [bits]. Probabilities and embedding may differ by these absolute tolerances, and the hash of a photo by
+    `hash_bits` bits.
     """
 
     file: str = PARITY_FILE
-    probabilities: Annotated[float, Meta(gt=0)] = 5e-3
-    embedding: Annotated[float, Meta(gt=0)] = 5e-3
-    hash_bits: Annotated[int, Meta(ge=0)] = 2
+    probabilities: Positive = 5e-3
+    embedding: Positive = 5e-3
+    hash_bits: Whole = 2
 
 
 class Gate(Strict, frozen=True, kw_only=True):
-    """How far an engine of lower precision may be from the float graph on the same photos; beyond it is refused.
+    """How much an engine of lower precision may differ from the float graph on the same photos before it is refused.
 
-    Shares are over photos and heads or bits. The defaults stand between what INT8 was measured to change (labels 3 %,
-    bits 1.5 %) and what a wrong scale, a swapped label or a flipped bit changes.
+    Shares are over photos and heads, or over photos and bits. The defaults are above what INT8 changes (labels 3 %,
+    bits 1.5 %) and below what a wrong scale, a swapped label or a flipped bit changes.
     """
 
-    label_agreement: Unit = 0.9  # least share of equal best labels
-    head_agreement: Unit = 0.5  # the same for the worst head
-    probability_mean: Unit = 0.05  # calibrated, of the float graph's best label
-    probability_worst: Unit = 0.5  # calibrated, of any label
+    label_agreement: Share = 0.9  # least share of equal best labels
+    head_agreement: Share = 0.5  # the same for the worst head
+    probability_mean: Share = 0.05  # calibrated, of the float graph's best label
+    probability_worst: Share = 0.5  # calibrated, of any label
     embedding: Annotated[float, Meta(ge=0, le=2)] = 0.35  # largest distance of two unit vectors
-    hash_flips: Unit = 0.04  # share of all bits
-    hash_column: Unit = 0.67  # share of the photos for the worst bit; one that always flips is a fault
-    recall_at_1: Unit = 0.01  # loss, where the photos have identities
+    hash_flips: Share = 0.04  # share of all bits
+    hash_column: Share = 0.67  # share of photos in which the worst bit differs; a bit that always flips is a fault
+    recall_at_1: Share = 0.01  # loss, where the photos have identities
 
 
 class Training(Strict, frozen=True, kw_only=True):
-    """What made the bundle: the recipe's name, the command that remakes it, photos a data set, time, hardware."""
+    """How the bundle was made: recipe, command, photos of each data set, training time, hardware."""
 
     recipe: str
     command: str
@@ -159,9 +160,9 @@ class Training(Strict, frozen=True, kw_only=True):
 
 
 class Manifest(Strict, frozen=True, kw_only=True):
-    """`manifest.json` of a bundle. `files` holds the sha256 of every other file of the folder.
+    """`manifest.json` of a bundle. `files` has the sha256 of every other file of the folder.
 
-    `precision` is that of the graph; below FP32 the parity vectors are still the float graph's and `gate` judges.
+    `precision` is the graph's. Below FP32 the parity vectors are still the float graph's, and `gate` judges the engine.
     """
 
     format_version: int = FORMAT_VERSION
@@ -187,12 +188,12 @@ class Manifest(Strict, frozen=True, kw_only=True):
                 raise ValueError(f"heads: two heads share one {field}")
 
     def head(self, head_id: str) -> Head:
-        """The head of that id; raises KeyError."""
+        """Return the head with that id. Raises KeyError."""
         return find_head(self.heads, head_id)
 
 
 def find_head(heads: list[Head], head_id: str) -> Head:
-    """The head called `head_id`; raises KeyError naming the ones there are."""
+    """Return the head called `head_id`. Raises KeyError, which names the existing heads."""
     for head in heads:
         if head.id == head_id:
             return head
@@ -200,23 +201,23 @@ def find_head(heads: list[Head], head_id: str) -> Head:
 
 
 def sha256_file(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
+    """Return the sha256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """Indented JSON, one key order, so that two manifests can be compared as text."""
+    """Return indented JSON in a fixed key order, so that two manifests can be compared as text."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
 
 
 def encode_preprocess(preprocess: Preprocess) -> bytes:
-    """The JSON bytes that enter the epoch."""
+    """Return the JSON bytes that are part of the epoch."""
     return msgspec.json.encode(preprocess, order="sorted")
 
 
 def decode_manifest(data: bytes) -> Manifest:
-    """Decode and check; raises BundleRefused naming the field, or the version if it is not ours."""
+    """Decode and check a manifest. Raises BundleRefused, which names the field, or the version if it is not ours."""
     try:
         version = bytes(msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("format_version", b""))
         if version != str(FORMAT_VERSION).encode():
@@ -228,7 +229,7 @@ def decode_manifest(data: bytes) -> Manifest:
 
 
 def load_manifest(folder: Path) -> Manifest:
-    """Read `folder/manifest.json`; raises BundleRefused when it is absent or cannot be used."""
+    """Read `folder/manifest.json`. Raises BundleRefused if it is missing or cannot be used."""
     path = Path(folder) / MANIFEST_FILE
     if not path.is_file():
         raise BundleRefused(f"{path}: not there; a bundle is a folder with {MANIFEST_FILE} and {MODEL_FILE}")
@@ -236,7 +237,7 @@ def load_manifest(folder: Path) -> Manifest:
 
 
 def verify_files(folder: Path, manifest: Manifest) -> None:
-    """Compare every file's sha256 with the manifest; raises BundleRefused naming the first that differs."""
+    """Compare every file's sha256 with the manifest. Raises BundleRefused, which names the first different file."""
     for name, expected in manifest.files.items():
         path = Path(folder) / name
         if not path.is_file() or path.resolve().parent != Path(folder).resolve():

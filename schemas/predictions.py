@@ -1,8 +1,8 @@
-"""What the store holds about a listing: one row a photo, one summary row, the latest event, thumbnails.
+"""What the store holds about a listing: one row for each photo, one summary row, the latest event, thumbnails.
 
-Pooling of several photos (the summary): for every head, a label's probability is the mean over the good photos of
-its calibrated probability there, where a photo whose top labels lack the label counts 0; the `top_k` best stay.
-The mean is linear, so that a summary over one photo is that photo's row.
+The summary pools the photos. For each head, a label's probability is the mean of its calibrated probabilities over the
+good photos; a photo whose top labels lack the label counts as 0. The `top_k` best labels stay. So the summary of one
+photo equals that photo's row.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from msgspec import Meta
 
 from schemas.events import EventTime, ListingEvent, ListingId
 from schemas.hashes import Epoch, HashHex
+from schemas.units import Share
 
 SUMMARY_IMAGE_ID = ""
 Status = Literal["complete", "partial", "dead"]
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A label of a head with its calibrated probability; `offered` where it reaches the operating threshold."""
+    """A label of a head with its calibrated probability. It is `offered` if it reaches the operating threshold."""
 
     label: str
-    probability: Annotated[float, Meta(ge=0, le=1)]
+    probability: Share
     offered: bool = False
 
 
@@ -49,7 +50,7 @@ class ImageRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The summary row (`image_id = ''`): predictions pooled over the good photos, and the bad ones named."""
+    """The summary row (`image_id = ''`): predictions pooled over the good photos, and the names of the bad ones."""
 
     status: Status
     predictions: Predictions
@@ -57,7 +58,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredListing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """A listing in the store under one model version; one event's effects, written together."""
+    """A listing in the store under one model version: the effects of one event, written together."""
 
     listing_id: ListingId
     event_time: EventTime
@@ -70,7 +71,7 @@ class StoredListing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def encoded(self) -> tuple[bytes, list[bytes]]:
-        """JSON of the summary's predictions and of each photo's, encoded once for all that is made of them."""
+        """JSON of the summary's predictions and of each photo's, encoded once and used several times."""
         encode = msgspec.json.encode
         photos = [encode(row.predictions) for row in self.images]
         alone = len(photos) == 1 and self.summary.predictions is self.images[0].predictions
@@ -78,7 +79,7 @@ class StoredListing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def run(self) -> str:
-        """16 hex digits of what this run of the model made of the event: two runs of a model may differ in a bit."""
+        """16 hex digits of this run's result for the event, because two runs of a model may differ in a bit."""
         pooled, photos = self.encoded
         rows = [(row.image_id, row.hash) for row in self.images]
         rest = msgspec.json.encode((self.epoch, self.summary.status, self.summary.bad_images, rows))
@@ -86,7 +87,7 @@ class StoredListing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 
 class RemovalMarker(msgspec.Struct, frozen=True, kw_only=True):
-    """What stays of a removed listing: when it was removed (event time)."""
+    """What remains of a removed listing: the event time of its removal."""
 
     listing_id: ListingId
     event_time: EventTime

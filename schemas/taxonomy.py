@@ -1,7 +1,7 @@
-"""The taxonomy: heads and labels with ids that stay stable across models, and display names by language.
+"""The taxonomy: heads and labels with ids that stay the same across models, and display names by language.
 
-A head's place in the network and a label's index may change with every training run; their ids may not.
-Recipes name a taxonomy file; training adds the labels that the data has and the taxonomy lacks by `slug`.
+A head's place in the network and a label's index may change with every training run. Their ids may not change. Recipes
+name a taxonomy file. Training adds labels that are in the data and not in the taxonomy, with an id made by `slug`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from schemas.manifest import StableId, Strict
 
 
 class TaxonomyLabel(Strict, frozen=True, kw_only=True):
-    """A label: `value` is its text in the data's column, `display` its name by language (BCP 47)."""
+    """A label. `value` is its text in the data's column, `display` its name by language (BCP 47)."""
 
     id: StableId
     value: str
@@ -25,7 +25,7 @@ class TaxonomyLabel(Strict, frozen=True, kw_only=True):
 
 
 class TaxonomyHead(Strict, frozen=True, kw_only=True):
-    """A head: labels that exclude each other (`softmax`), or of which several may hold (`multi_label`)."""
+    """A head. Its labels exclude each other (`softmax`), or several may be true (`multi_label`)."""
 
     id: StableId
     kind: Literal["softmax", "multi_label"]
@@ -36,7 +36,7 @@ class TaxonomyHead(Strict, frozen=True, kw_only=True):
 
 
 class Taxonomy(Strict, frozen=True, kw_only=True):
-    """All heads of one taxonomy; ids are unique."""
+    """All heads of one taxonomy. Ids are unique."""
 
     version: int = 1
     heads: list[TaxonomyHead]
@@ -51,15 +51,15 @@ class Taxonomy(Strict, frozen=True, kw_only=True):
                 raise ValueError(f"heads[{head.id}].labels: two labels share one id")
 
 
-MARKET = Path(__file__).with_name("taxonomies") / "market.json"  # the committed one, of the demo bundle
+MARKET = Path(__file__).with_name("taxonomies") / "market.json"  # the taxonomy of the demo bundle
 
 
 def slug(text: str) -> str:
-    """A stable id from a label's text: ASCII, lower case, words joined by `-`; `x` where nothing is left."""
+    """Return an id for a label's text: ASCII, lower case, words joined by `-`; `x` if nothing remains."""
     ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")[:100] or "x"
 
 
 def load_taxonomy(path: Path) -> Taxonomy:
-    """Read a taxonomy file; raises msgspec.ValidationError naming the field."""
+    """Read a taxonomy file. Raises msgspec.ValidationError, which names the field."""
     return msgspec.json.decode(Path(path).read_bytes(), type=Taxonomy)

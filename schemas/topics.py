@@ -1,4 +1,4 @@
-"""Every topic, once: its name, key, retention and owner. Partitions are chosen once, since keys are ordered by them."""
+"""Every topic: name, key, retention and owner. The number of partitions never changes, because it orders keys."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _DAY_MS = 24 * 3600 * 1000
 
 
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
-    """One topic; `name` of a per-epoch topic ends in `<epoch>`."""
+    """One topic. The name of a topic for each epoch ends in `<epoch>`."""
 
     name: str
     key: str
     value: str
-    """File name of the JSON Schema of the value, beside this module in `json/`; or VERBATIM."""
+    """File name of the value's JSON Schema in `json/`, or VERBATIM."""
     retention_ms: int | None
-    """None: kept for ever (compacted)."""
+    """None keeps messages for ever (compacted)."""
     cleanup: Literal["delete", "compact"]
     owner: str
     partitions: int = 8
@@ -39,7 +39,7 @@ TOPICS: tuple[Topic, ...] = (
         retention_ms=7 * _DAY_MS,
         cleanup="delete",
         owner="marketplace listings team",
-        about="created, updated and removed listings; the whole state each time",
+        about="created, updated and removed listings, each with its whole state",
     ),
     Topic(
         name="listings.uploaded.retry.30s",
@@ -48,7 +48,7 @@ TOPICS: tuple[Topic, ...] = (
         retention_ms=7 * _DAY_MS,
         cleanup="delete",
         owner="ml platform",
-        about="events whose failure may pass, due 30 s after their timestamp",
+        about="events that may succeed later, due 30 s after their timestamp",
     ),
     Topic(
         name="listings.uploaded.retry.10m",
@@ -66,7 +66,7 @@ TOPICS: tuple[Topic, ...] = (
         retention_ms=30 * _DAY_MS,
         cleanup="delete",
         owner="ml platform",
-        about="events, or photos of events, given up; headers: dead_letter.schema.json",
+        about="events, or photos of events, that were given up; headers: dead_letter.schema.json",
     ),
     Topic(
         name=HASHES_PREFIX + "<epoch>",
@@ -75,7 +75,7 @@ TOPICS: tuple[Topic, ...] = (
         retention_ms=None,
         cleanup="compact",
         owner="ml platform",
-        about="the hash of every photo of a listing; the source of truth of an index; one topic an epoch",
+        about="the hashes of all photos of a listing; the source of truth of an index; one topic for each epoch",
     ),
     Topic(
         name=PREDICTIONS,
@@ -84,21 +84,21 @@ TOPICS: tuple[Topic, ...] = (
         retention_ms=None,
         cleanup="compact",
         owner="ml platform",
-        about="optional: what the store holds, for consumers who would rather be told than ask",
+        about="optional: what the store holds, for consumers that prefer messages to queries",
     ),
 )
 
 
 def hash_topic(epoch: str) -> str:
-    """The hash topic of an epoch."""
+    """Return the hash topic of an epoch."""
     return HASHES_PREFIX + epoch
 
 
 def topics_for(epoch: str) -> tuple[Topic, ...]:
-    """TOPICS with the per-epoch name filled in."""
+    """Return TOPICS with `<epoch>` filled in."""
     return tuple(msgspec.structs.replace(topic, name=topic.name.replace("<epoch>", epoch)) for topic in TOPICS)
 
 
 def source_topics() -> tuple[str, ...]:
-    """What a tagger consumes: the uploads and their retries."""
+    """Return the topics that a tagger reads: uploads and their retries."""
     return (UPLOADED, *RETRY_DELAYS_S)

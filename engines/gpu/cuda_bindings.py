@@ -1,4 +1,4 @@
-"""The driver through NVIDIA's cuda-bindings: what its functions return first is the result code."""
+"""The driver through NVIDIA's cuda-bindings, whose functions return the result code first."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from schemas.errors import ConfigError
 
 
 class CudaBindings:
-    """The device's primary context, the one that TensorRT uses too. See `cuda.Driver`."""
+    """See `driver.Driver`. It uses the device's primary context, as TensorRT does."""
 
     has_graphs = True
 
     def __init__(self, ordinal: int) -> None:
         try:
             _call("cuInit", 0)
-        except RuntimeError as error:  # its loader's errors too: there is no driver
+        except RuntimeError as error:  # also the error of its loader, when there is no driver
             raise ConfigError(f"cuda-bindings: {str(error).splitlines()[0]}") from None
         if ordinal >= _call("cuDeviceGetCount"):
             raise ConfigError(f"cuda-bindings: there is no GPU number {ordinal}")
@@ -41,7 +41,7 @@ class CudaBindings:
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        _call("cuCtxSetCurrent", self._context)  # and it stays: the next block finds it so
+        _call("cuCtxSetCurrent", self._context)  # it stays current: the next block need not set it again
         yield
 
     def allocate(self, size: int) -> int:
@@ -91,7 +91,7 @@ class CudaBindings:
         _call("cuGraphLaunch", self._handles[graph], self._handles[stream])
 
     def kernel(self, source: str, name: str) -> Any:
-        """The function `name` of CUDA C, compiled by NVRTC for this device; raises ConfigError where that cannot be."""
+        """Compile the CUDA C function `name` for this device with NVRTC. Raises ConfigError if NVRTC cannot."""
         try:
             from cuda.bindings import nvrtc
 
@@ -100,13 +100,13 @@ class CudaBindings:
             _checked(nvrtc.nvrtcCompileProgram(program, len(options), options))
             compiled = b" " * _checked(nvrtc.nvrtcGetPTXSize(program))
             _checked(nvrtc.nvrtcGetPTX(program, compiled))
-        except (ImportError, RuntimeError) as error:  # RuntimeError: its library is not there, too
+        except (ImportError, RuntimeError) as error:  # RuntimeError: also when its library is missing
             text = str(error).partition("\n")[0]
             raise ConfigError(f"NVRTC cannot compile {name} ({text}); pip install 'groknet[gpu]'") from None
         return _call("cuModuleGetFunction", _call("cuModuleLoadData", compiled), name.encode())
 
     def start(self, kernel: Any, grid: tuple[int, int], block: tuple[int, int], arguments: Any, stream: int) -> None:
-        """Enqueue a kernel over a plane of blocks; `arguments`: their values, and their ctypes in the same order."""
+        """Enqueue a kernel over a plane of blocks. `arguments` has their values, and their ctypes in the same order."""
         _call("cuLaunchKernel", kernel, *grid, 1, *block, 1, 0, self._handles[stream], arguments, 0)
 
     def check(self) -> None:
@@ -117,20 +117,20 @@ class CudaBindings:
         _call("cuDevicePrimaryCtxRelease", self._device)
 
     def _keep(self, handle: Any) -> int:
-        """A handle's number, with the object kept for as long as the driver is."""
+        """Return a handle's number, and keep the object as long as the driver lives."""
         self._handles[int(handle)] = handle
         return int(handle)
 
 
 def _checked(results: tuple[Any, ...]) -> Any:
-    """What an NVRTC call returns behind its result code; raises RuntimeError with the code's name."""
+    """Return the value after an NVRTC result code. Raises RuntimeError with the code's name."""
     if int(results[0]) != 0:
         raise RuntimeError(results[0].name)
     return results[1] if len(results) > 1 else None
 
 
 def _call(name: str, *arguments: Any) -> Any:
-    """A driver call: what it returns behind the result code, alone where that is one value."""
+    """Call the driver and return what follows the result code: one value, or a list of them."""
     code, *values = vars(cu)[name](*arguments)
     if int(code) != 0:
         known, text = cu.cuGetErrorString(code)

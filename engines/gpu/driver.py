@@ -1,7 +1,7 @@
-"""The CUDA driver as this package needs it: a few calls, through cuda-bindings or pycuda, whichever imports.
+"""The interface to the CUDA driver, and its errors.
 
-Handles are plain integers, as both packages and TensorRT take them. Every member may be called from any thread, within
-`current`.
+`cuda_bindings` and `pycuda_driver` implement `Driver`; `open` picks one. Handles are plain integers, which both
+packages and TensorRT accept. Any thread may call any member inside a `current` block.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from schemas.errors import DeviceLost
 from schemas.manifest import Strict
 
 OUT_OF_MEMORY = 2
-# Results after which every later call fails too, until the process ends: the CUDA driver API's numbers and texts.
+# After one of these results every later call of the process fails too. Numbers and texts of the CUDA driver API.
 STICKY = {
     4: "driver shutting down",
     46: "busy or unavailable",
@@ -46,40 +46,40 @@ class Device(Strict, frozen=True, kw_only=True):
 
 
 class OutOfDeviceMemory(RuntimeError):
-    """The device has not as much memory as was asked for; the process may go on and ask for less."""
+    """The device has too little memory. The process may continue and ask for less."""
 
 
 class DeviceFault(RuntimeError):
-    """A call failed in a way that is nobody's input; the process ends."""
+    """A call failed, and no input caused it. The process ends."""
 
 
 class Driver(Protocol):
-    """One GPU. Every call raises OutOfDeviceMemory, DeviceLost or DeviceFault; only `synchronize` blocks."""
+    """One GPU. Every call may raise OutOfDeviceMemory, DeviceLost or DeviceFault. Only `synchronize` blocks."""
 
     @property
     def has_graphs(self) -> bool:
         """Whether `begin_capture`, `end_capture` and `launch` work."""
 
     def device(self) -> Device:
-        """Name and compute capability."""
+        """The GPU's name and compute capability."""
 
     def current(self) -> AbstractContextManager[None]:
-        """The GPU is the calling thread's within the block; blocks may be nested."""
+        """Make the GPU current for the calling thread inside the block. Blocks may be nested."""
 
     def allocate(self, size: int) -> int:
-        """`size` bytes on the device: their address."""
+        """Allocate `size` bytes on the device and return their address."""
 
     def release(self, address: int) -> None:
-        """Give back what `allocate` gave."""
+        """Free memory that `allocate` returned."""
 
     def pinned(self, size: int) -> npt.NDArray[np.uint8]:
-        """`size` bytes of page-locked memory of the host, which the device copies by itself; freed with the array."""
+        """Allocate `size` bytes of page-locked host memory, which the device copies by itself. Freed with the array."""
 
     def stream(self) -> int:
-        """A new stream, independent of the default one."""
+        """Create a stream that does not wait for the default stream."""
 
     def event(self) -> int:
-        """A new event, waited for without spinning."""
+        """Create an event. Waiting for it does not spin."""
 
     def copy_in(self, address: int, host: npt.NDArray[np.uint8], stream: int) -> None:
         """Enqueue a copy of the whole pinned array to the device."""
@@ -88,32 +88,32 @@ class Driver(Protocol):
         """Enqueue a copy from the device that fills the whole pinned array."""
 
     def record(self, event: int, stream: int) -> None:
-        """Enqueue: the event happens when all before it on the stream is done."""
+        """Enqueue the event: it happens when everything before it on the stream is done."""
 
     def wait(self, stream: int, event: int) -> None:
-        """Enqueue: what follows on the stream waits for the event's last record; at once where there was none."""
+        """Enqueue a wait: what follows on the stream waits until the event has happened. Without a record, no wait."""
 
     def synchronize(self, event: int) -> None:
-        """Block until the event's last record has happened; other threads run meanwhile."""
+        """Block until the event has happened. Other threads keep running."""
 
     def begin_capture(self, stream: int) -> None:
-        """Write down what is enqueued from now on, in place of doing it."""
+        """From now on, capture what is enqueued instead of running it."""
 
     def end_capture(self, stream: int) -> int:
-        """Stop writing down; a graph to launch."""
+        """End the capture and return a graph for `launch`."""
 
     def launch(self, graph: int, stream: int) -> None:
-        """Enqueue a whole graph."""
+        """Enqueue a captured graph."""
 
     def check(self) -> None:
-        """Raise what ails the device, if anything: for after a call of TensorRT that only said that it failed."""
+        """Raise the device's error, if it has one. Call it after TensorRT reported a failure without a reason."""
 
     def close(self) -> None:
-        """Let go of the device; nothing may be called after it."""
+        """Release the device. Call nothing after it."""
 
 
 def failure(call: str, code: int, text: str) -> Exception:
-    """The error of a driver call that returned `code`."""
+    """Return the error for a driver call that returned `code`."""
     if code == OUT_OF_MEMORY:
         return OutOfDeviceMemory(f"{call}: {text}")
     if code in STICKY:
@@ -122,8 +122,8 @@ def failure(call: str, code: int, text: str) -> Exception:
 
 
 def lost(what: str) -> DeviceLost:
-    """The error after which nothing on this device can work in this process."""
+    """Return the error that says: nothing on this device can work in this process any more."""
     return DeviceLost(
-        f"the GPU is lost to this process: {what}; the process ends so that a new one starts clean. If it comes back, "
-        "see dmesg for Xid lines and nvidia-smi -q for ECC errors"
+        f"the GPU is lost to this process: {what}; the process ends, and a new one starts clean. If the error returns, "
+        "look for Xid lines in dmesg and for ECC errors in nvidia-smi -q"
     )

@@ -7,7 +7,14 @@ from schemas.errors import ConfigError
 
 
 def open_driver(device: int = 0) -> Driver:
-    """Through cuda-bindings, which has CUDA graphs, else pycuda; raises ConfigError where neither gives a device."""
+    """Open a GPU with cuda-bindings, which has CUDA graphs, or else with pycuda.
+
+    Args:
+        device: the GPU's number among those that CUDA_VISIBLE_DEVICES leaves.
+
+    Raises:
+        ConfigError: neither package gives that device; the message has both reasons.
+    """
     reasons = []
     for load in (_bindings, _pycuda):
         try:

@@ -1,9 +1,10 @@
-"""Two batches at once on one GPU: while one computes, the next is copied in and the one before is copied out.
+"""Two batches at once on one GPU: while one computes, the next is copied in and the previous one is copied out.
 
-Each of two slots has a stream, page-locked memory on the host and memory on the device. On its stream a slot enqueues
-copy-in, compute, copy-out; an event makes each compute wait for the one before it, so that batches do not share the
-processors, only the copy engines run beside. All outputs lie in one block and come back in one copy: a few kilobytes
-more cost less than a call each. A batch beyond the largest profile goes through in parts, two at a time.
+There are two slots. Each has a stream, page-locked memory on the host, and memory on the device. A slot enqueues
+copy-in, compute and copy-out on its stream. An event makes each compute wait for the previous one, so that two batches
+never share the GPU's processors; only copies run at the same time. All outputs lie in one block and come back in one
+copy, because a few more kilobytes cost less than another call. A batch larger than the largest profile goes through in
+parts, two at a time.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ import numpy.typing as npt
 from engines.gpu.driver import Driver
 
 SLOTS = 2  # one computes, one copies; a third would only wait
-_ALIGNED = 256  # bytes; what the library asks of every address
+_ALIGNED = 256  # bytes; TensorRT requires it of every address
 
 Array = npt.NDArray[np.generic]
 Enqueue = Callable[[int], None]
-"""Enqueue the compute of that many photos on the stream that it was made for."""
+"""Enqueues the compute of so many photos on the stream that it was made for."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one photo has of an input or output."""
+    """One photo's share of an input or output: name, dtype and shape."""
 
     name: str
     dtype: np.dtype[np.generic]
@@ -54,7 +55,7 @@ class _Slot:
 
 
 class Overlap:
-    """The slots and who may use them when. `run` may be called from any thread; it blocks until its batch is done."""
+    """The slots, and who may use them. Any thread may call `run`, which blocks until its batch is done."""
 
     def __init__(
         self,
@@ -70,10 +71,10 @@ class Overlap:
             photos: the input.
             outputs: what comes back.
             largest: the most photos of one slot.
-            compute: given a stream and the device addresses by name, what enqueues there.
+            compute: makes what enqueues the compute, from a stream and the device addresses by name.
 
         Raises:
-            OutOfDeviceMemory: all that was taken has been given back.
+            OutOfDeviceMemory: the device is too small. Everything allocated so far is freed.
         """
         self._driver, self._photos, self._outputs, self.largest = driver, photos, outputs, largest
         sizes = [-(-row.size * largest // _ALIGNED) * _ALIGNED for row in outputs]
@@ -94,10 +95,16 @@ class Overlap:
             raise
 
     def run(self, photos: npt.NDArray[np.uint8]) -> dict[str, Array]:
-        """Compute uint8 [n, h, w, 3], any n; arrays of our own by output name.
+        """Compute a batch.
 
-        Raises DeviceLost or DeviceFault; after either, every later call raises the same, since what is still enqueued
-        cannot be trusted.
+        Args:
+            photos: uint8 [n, h, w, 3], with any n.
+
+        Returns:
+            By output name, an array that the caller owns, with one row for each photo.
+
+        Raises:
+            DeviceLost, DeviceFault: every later call raises the same error, because enqueued work cannot be trusted.
         """
         held: list[_Slot] = []
         try:
@@ -107,11 +114,11 @@ class Overlap:
             self._fault = self._fault or error
             raise
         finally:
-            for slot in held:  # after a fault too: whoever waits for one wakes, and is told
+            for slot in held:  # also after a fault: a thread that waits for a slot wakes and gets the error
                 self._free.put(slot)
 
     def close(self) -> None:
-        """Wait until nothing runs, then give all device memory back; `run` afterwards raises. May be called twice."""
+        """Wait until nothing runs, then free all device memory. A later `run` raises. A second call does nothing."""
         mine = [self._free.get() for _ in self._slots]
         self._fault = self._fault or RuntimeError("the engine is closed; build another")
         for slot in mine:
@@ -144,7 +151,7 @@ class Overlap:
         for start in range(0, len(photos), self.largest):
             part = photos[start : start + self.largest]
             slot = self._take(held)
-            if slot is None:  # the other slot is ours already, or somebody else's: finish our own first
+            if slot is None:  # we hold the other slot, or another thread does: finish our own batch first
                 slot, count = under_way.popleft()
                 parts.append(self._collect(slot, count))
             self._submit(slot, part)
@@ -155,7 +162,7 @@ class Overlap:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _take(self, held: list[_Slot]) -> _Slot | None:
-        """A free slot: waited for by who holds none, else None, so that two callers never wait for each other."""
+        """Return a free slot. Waits only if the caller holds none, so that two callers never wait for each other."""
         try:
             slot = self._free.get(block=not held)
         except queue.Empty:
@@ -169,7 +176,7 @@ class Overlap:
         driver, stream, count = self._driver, slot.stream, len(photos)
         pixels = slot.pixels[: count * self._photos.size]
         np.copyto(pixels, photos.reshape(-1))
-        with self._order:  # computes are chained in the order in which they are enqueued
+        with self._order:  # each compute waits for the one enqueued before it
             driver.copy_in(slot.photos, pixels, stream)
             if self._last is not None:
                 driver.wait(stream, self._last)

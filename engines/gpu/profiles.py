@@ -1,4 +1,4 @@
-"""Batch sizes that a plan is compiled for, and which of them a batch uses."""
+"""The batch sizes that an engine is compiled for, and which of them a batch uses."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 MOST = 1024  # photos in one batch; at 224 pixels that is 154 MB of input alone
 
-_ROOM = "end what else runs there, or build the engine for smaller batches: groknet engine build BUNDLE --batch 1,4"
+_ROOM = "end other work on that GPU, or build the engine for smaller batches: groknet engine build BUNDLE --batch 1,4"
 
 
 @dataclass(frozen=True)
 class Profiles:
-    """One optimisation profile a batch size: from one photo up to that many, fastest at that many.
+    """One optimisation profile for each batch size: it takes 1 to that many photos and is fastest at that many.
 
-    The default fits the batchers: one photo of a search, a half-filled batch, a full one.
+    The default fits the batchers: one photo of a search, a half-filled batch, a full batch.
     """
 
     batches: tuple[int, ...] = (1, 8, 32)
@@ -36,7 +36,7 @@ class Profiles:
 
     @classmethod
     def parse(cls, text: str) -> Profiles:
-        """From `1,8,32`; raises ConfigError."""
+        """Read a list such as `1,8,32`. Raises ConfigError."""
         try:
             return cls(tuple(int(part) for part in text.split(",")))
         except ValueError:
@@ -48,22 +48,22 @@ class Profiles:
         return self.batches[-1]
 
     def choose(self, photos: int) -> int:
-        """The place of the smallest profile that takes `photos`; raises ValueError beyond the largest."""
+        """Return the index of the smallest profile that takes `photos`. Raises ValueError beyond the largest."""
         place = bisect_left(self.batches, photos)
         if photos < 1 or place == len(self.batches):
             raise ValueError(f"photos: {photos} in a batch, not 1..{self.largest}")
         return place
 
     def smaller(self) -> Profiles | None:
-        """Without the largest, or None when it is the only one."""
+        """The profiles without the largest; None if there is only one."""
         return Profiles(self.batches[:-1]) if len(self.batches) > 1 else None
 
 
 def open_profiles(profiles: Profiles, attempt: Callable[[Profiles], T]) -> T:
-    """`attempt(profiles)`; where memory runs out, once more without the largest profile.
+    """Return `attempt(profiles)`. If memory runs out, try once more without the largest profile.
 
     Raises:
-        ConfigError: that did not fit either, or there is only one profile.
+        ConfigError: the second try ran out of memory too, or there is only one profile.
     """
     try:
         return attempt(profiles)
@@ -72,7 +72,7 @@ def open_profiles(profiles: Profiles, attempt: Callable[[Profiles], T]) -> T:
         if smaller is None:
             raise ConfigError(f"engine: the GPU has no room for {profiles.largest} photos ({error}); {_ROOM}") from None
         _log.warning(
-            "no room for %d photos on the GPU (%s); going on with %d", profiles.largest, error, smaller.largest
+            "no room for %d photos on the GPU (%s); continuing with %d", profiles.largest, error, smaller.largest
         )
     try:
         return attempt(smaller)

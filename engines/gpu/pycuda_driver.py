@@ -1,4 +1,4 @@
-"""The driver through pycuda, which raises its own errors and has no CUDA graphs."""
+"""The driver through pycuda. It raises errors of its own and has no CUDA graphs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pycuda.driver as cuda
 from engines.gpu.driver import OUT_OF_MEMORY, STICKY, Device, DeviceFault, failure
 from schemas.errors import ConfigError
 
-_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, which pycuda has no name for
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING; pycuda does not name it
 
 
 class PyCuda:
-    """The device's primary context, the one that TensorRT uses too. See `cuda.Driver`."""
+    """See `driver.Driver`. It uses the device's primary context, as TensorRT does."""
 
     has_graphs = False
 
@@ -108,5 +108,5 @@ def _call(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def code_of(text: str) -> int:
-    """The driver's number for an error that pycuda only has as text; 1 (invalid value) where it is none that lasts."""
+    """Return the driver's number for an error text of pycuda; 1 (invalid value) for an error that does not last."""
     return next((code for code, part in STICKY.items() if part in text.lower()), 1)

@@ -1,8 +1,9 @@
-"""Bytes to pixels: one bounded decoder for intake, search, evaluation and calibration, so that all see the same.
+"""Bytes to pixels: one bounded decoder for intake, search, evaluation and calibration, so that all see the same pixels.
 
-A photo comes in as JPEG, PNG or WebP bytes and leaves as upright `uint8 [height, width, 3]` sRGB of the size that the
-bundle's manifest asks for, and as a small WebP thumbnail; every piece of metadata stays behind. Fetching, and the
-bounds on bytes and time, are `workers/intake`'s; scaling of values is inside the network's graph.
+A photo comes in as JPEG, PNG or WebP bytes. It becomes upright `uint8 [height, width, 3]` in sRGB, of the size that the
+bundle's manifest asks for, and a small WebP thumbnail. All metadata is dropped. Start at `decode`; `processes` decodes
+in other processes, `nvimgcodec` on a GPU. `workers/intake` fetches photos, and bounds their bytes and their time. The
+network's graph scales the values.
 """
 
 from engines.pixels.box import Box

@@ -1,4 +1,4 @@
-"""Photos that lie on the GPU, averaged down there, so that a sixteenth of the bytes comes back. See `average.cu`."""
+"""Averages photos down on the GPU, so that a sixteenth of the bytes comes back. The kernel is `average.cu`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from engines.gpu.cuda_bindings import CudaBindings
 
-_BLOCK = (32, 8)  # threads: a warp along a row, whose pixels lie side by side
+_BLOCK = (32, 8)  # threads: one warp along a row, whose pixels are adjacent
 _TYPES = (
     ctypes.c_void_p,
     ctypes.c_longlong,
@@ -28,7 +28,9 @@ _TYPES = (
 class Average:
     """A kernel, a stream, and buffers that grow to the largest batch. For one thread at a time.
 
-    Raises ConfigError where NVRTC cannot compile the kernel, and what the driver raises.
+    Raises:
+        ConfigError: NVRTC cannot compile the kernel.
+        OutOfDeviceMemory, DeviceLost, DeviceFault: the GPU failed.
     """
 
     def __init__(self, driver: CudaBindings) -> None:
@@ -40,10 +42,14 @@ class Average:
         self._device, self._host = 0, np.empty(0, np.uint8)
 
     def bring(self, photos: Sequence[tuple[Mapping[str, Any], int]]) -> list[npt.NDArray[np.uint8]]:
-        """Each photo's means, uint8 [ceil(height / scale), ceil(width / scale), 3]; blocks.
+        """Average photos down and bring them to the host. Blocks.
 
-        `photos`: the `__cuda_array_interface__` of uint8 [height, width, 3], written by what was enqueued on `stream`,
-        and the scale.
+        Args:
+            photos: for each photo its `__cuda_array_interface__`, uint8 [height, width, 3], and the scale. What writes
+                the photos must be enqueued on `stream` already.
+
+        Returns:
+            For each photo the means, uint8 [ceil(height / scale), ceil(width / scale), 3].
         """
         shapes = [(-(-p["shape"][0] // scale), -(-p["shape"][1] // scale), 3) for p, scale in photos]
         ends = np.cumsum([np.prod(shape) for shape in shapes], dtype=np.int64).tolist()

@@ -1,4 +1,4 @@
-"""The parent's side of one process that decodes."""
+"""The parent's side of one decode process."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from multiprocessing.connection import Connection
 from engines.pixels import _wire as wire
 
 _log = logging.getLogger(__name__)
-# Signals are the parent's to understand: it drains, and then closes the connection. Before anything is imported.
+# The child ignores signals before it imports anything: the parent drains and then closes the connection.
 _START = (
     "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGTERM, signal.SIG_IGN); "
     "import sys; from engines.pixels.decode_process import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
 )
-_START_TRIES = 3  # one that is killed while it starts says nothing of what it cannot do
-_END_S = 5.0  # after its connection is closed it ends at its next look, at latest behind the photos in hand
+_START_TRIES = 3  # one that is killed while it starts does not prove that none can start
+_END_S = 5.0  # after its connection closes it ends, at the latest after the photos in hand
 
 
 class Died(Exception):
@@ -27,7 +27,7 @@ class Died(Exception):
 
 
 class Child:
-    """A process that decodes, started at its first work and again after each death. One thread at a time."""
+    """A decode process, started at its first work and again after each death. One thread at a time."""
 
     def __init__(self, setup: wire.Setup, memory_fd: int) -> None:
         self._setup = setup
@@ -36,11 +36,16 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """Of the process, while there is one."""
+        """The process id, or None while there is no process."""
         return self._running[0].pid if self._running else None
 
     def ask(self, photos: Sequence[bytes], slots: Sequence[int]) -> wire.Answer:
-        """Decode photos into slots: an answer for each. Raises Died; RuntimeError where no process can be started."""
+        """Decode photos into slots, and return an answer for each.
+
+        Raises:
+            Died: the process ended before it answered.
+            RuntimeError: no process can be started.
+        """
         process, connection = self._running = self._running or self._ready()
         try:
             connection.send_bytes(wire.encode(wire.Work(list(photos), list(slots))))
@@ -50,7 +55,7 @@ class Child:
             raise Died from None
 
     def close(self) -> int | None:
-        """End the process, if there is one; its exit status, negative where a signal ended it."""
+        """End the process, if there is one, and return its exit status, which is negative after a signal."""
         if self._running is None:
             return None
         (process, connection), self._running = self._running, None
@@ -83,6 +88,6 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 pass_fds=fds,
                 start_new_session=True,
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # numpy would start one a core, for nothing
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # numpy would start one thread a core
             )
         return process, Connection(ours.detach())

@@ -1,4 +1,4 @@
-"""Any mode that a JPEG, PNG or WebP can open in, to sRGB."""
+"""Converts every mode of a JPEG, PNG or WebP to sRGB."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
-_MAX_PROFILE_BYTES = 1_000_000  # CMYK press profiles are about 0.5 MB; a larger one is not colour any more
+_MAX_PROFILE_BYTES = 1_000_000  # CMYK press profiles are about 0.5 MB; a larger one is no colour profile
 _PROFILE_MODES = frozenset({"RGB", "L", "CMYK"})
 
 
 def to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Return `image` as an RGB picture in sRGB: 16 bits cut to 8, the profile applied, alpha laid over white."""
-    if image.mode.startswith("I"):  # 16-bit grey: keep the high byte; Pillow's own conversion clips at 255
+    """Return `image` as RGB in sRGB: 16 bits cut to 8, the profile applied, alpha blended over white."""
+    if image.mode.startswith("I"):  # 16-bit grey: keep the high byte, because Pillow's conversion clips at 255
         values = np.asarray(image).astype(np.int64)
         image = Image.fromarray((values.clip(0, 65535) >> 8).astype(np.uint8))
     if image.mode in ("P", "PA") or "transparency" in image.info:
@@ -34,11 +34,11 @@ def to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 @lru_cache(maxsize=32)  # a marketplace's phones share a handful of profiles; building one transform costs 1-5 ms
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """The transform of `profile` to sRGB; None where it is sRGB already, does not fit the mode, or is damaged."""
+    """Return the transform from `profile` to sRGB; None if it is sRGB, does not fit the mode, or is damaged."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if mode == "RGB" and "srgb" in ImageCms.getProfileDescription(source).lower():
             return None
         return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return None  # viewers ignore a profile that they cannot use, and so do we
+        return None  # like viewers, ignore a profile that cannot be used

@@ -1,7 +1,7 @@
-"""The skeleton of a file, walked before a decoder sees it: what decoders let through, or would spend minutes on.
+"""Checks a file's structure before a decoder sees it: damage that decoders accept, and files that cost them minutes.
 
-libjpeg fills damage with grey and only warns, and Pillow does not pass the warning on. Both Pillow's parsers go through
-a file's segments in Python, microseconds each, so that a few megabytes of empty ones would hold a core for a minute.
+libjpeg fills damage with grey and only warns, and Pillow does not pass the warning on. Pillow parses a file's segments
+in Python, which takes microseconds for each, so a few megabytes of empty segments would occupy a core for a minute.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ from schemas.errors import Invalid
 
 _SOS, _EOI, _RST0, _RST7 = 0xDA, 0xD9, 0xD0, 0xD7
 _STARTS_MARKER = np.array([not (octet in (0, 0xFF) or _RST0 <= octet <= _RST7) for octet in range(256)])
-_MAX_SEGMENTS = 4_096  # of a JPEG; a phone's photo has 20 to 300 (EXIF, profile, gain map, tables)
-_MAX_CHUNKS = 40_000  # of a PNG; 20 MB in the smallest common IDAT chunks, 512 bytes, are as many
+_MAX_SEGMENTS = 4_096  # in a JPEG; a phone's photo has 20 to 300 (EXIF, profile, gain map, tables)
+_MAX_CHUNKS = 40_000  # in a PNG; 20 MB in the smallest common IDAT chunks (512 bytes) have that many
 # Markers that may stand between scans: tables (DHT, DQT, DRI, DAC, DNL), APPn and comments.
 _BETWEEN_SCANS = frozenset({0xC4, 0xDB, 0xDD, 0xCC, 0xDC, 0xFE, *range(0xE0, 0xF0)})
 
 
 def check_jpeg(data: bytes, max_scans: int) -> bool:
-    """Walk the markers of a JPEG without decoding it (about 0.05 ms for 200 KB); whether its end was found.
+    """Walk the markers of a JPEG without decoding it (about 0.05 ms for 200 KB), and return whether it has an end.
 
     Raises:
-        Invalid: `corrupt` where a marker stands inside a scan that no JPEG has there, or there are thousands of
-            segments; `too_many_scans` above `max_scans`. A missing end is not an error here: the decoder tells
-            whether rows are missing.
+        Invalid: `corrupt` if a scan contains a marker that no JPEG has there, or if there are thousands of segments;
+            `too_many_scans` above `max_scans`. A missing end is no error here: the decoder finds missing rows.
     """
     offset, scans, segments = 2, 0, 0
     markers: npt.NDArray[np.intp] | None = None
@@ -57,7 +56,7 @@ def check_jpeg(data: bytes, max_scans: int) -> bool:
 
 
 def check_png(data: bytes) -> None:
-    """Count the chunks of a PNG; raises Invalid `corrupt` above 40,000. What is in them is the decoder's to judge."""
+    """Count the chunks of a PNG. Raises Invalid `corrupt` above 40,000. The decoder judges their content."""
     offset, chunks = 8, 0
     while offset + 8 <= len(data):
         offset += 12 + int.from_bytes(data[offset : offset + 4], "big")
@@ -67,7 +66,7 @@ def check_png(data: bytes) -> None:
 
 
 def _marker_at(data: bytes, offset: int) -> tuple[int, int] | None:
-    """Marker and the place after it, fill bytes skipped; None at the end of the data or where no marker stands."""
+    """Return the marker at `offset` and the offset after it, skipping fill bytes; None if there is no marker."""
     end = len(data)
     if offset >= end or data[offset] != 0xFF:
         return None
@@ -77,9 +76,10 @@ def _marker_at(data: bytes, offset: int) -> tuple[int, int] | None:
 
 
 def _scan_markers(data: bytes) -> npt.NDArray[np.intp]:
-    """Ascending places of each FF that starts a marker, were it within a scan: stuffed FF00 and restarts are not.
+    """Return the ascending offsets of every FF that would start a marker inside a scan.
 
-    One octet in 256 is FF, and numpy looks for it eight at a time: 0.04 ms for 200 KB in place of 0.07.
+    Stuffed FF00 and restart markers do not count. numpy tests eight bytes at a time: 0.04 ms for 200 KB instead of
+    0.07, because only one byte in 256 is FF.
     """
     octets = np.frombuffer(data, np.uint8)
     eights = np.packbits(octets[:-1] == 0xFF)

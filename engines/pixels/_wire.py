@@ -1,4 +1,4 @@
-"""What goes between a process that decodes and the one that started it, and the memory that both see."""
+"""The messages between a decode process and its parent, and the memory that both share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from schemas.manifest import Preprocess
 
 
 class Setup(msgspec.Struct, frozen=True, array_like=True):
-    """The first message to a process; `thumbnail_side` 0: no thumbnails."""
+    """The first message to a process. A `thumbnail_side` of 0 means no thumbnails."""
 
     preprocess: Preprocess
     thumbnail_side: int
@@ -23,21 +23,21 @@ class Setup(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Work(msgspec.Struct, frozen=True, array_like=True):
-    """Each later one: photos, and the slot for the pixels of each."""
+    """Every later message: photos, and the slot for each photo's pixels."""
 
     photos: list[bytes]
     slots: list[int]
 
 
 class Decoded(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
-    """The pixels are in the slot. `seconds`: what the decode took by the clock."""
+    """An answer: the pixels are in the slot. `seconds` is the decode's wall time."""
 
     thumbnail: bytes
     seconds: float
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
-    """`schemas.errors.Invalid`."""
+    """An answer: the photo is refused, as `schemas.errors.Invalid`."""
 
     stage: str
     error: str
@@ -53,7 +53,7 @@ decode_answer = msgspec.msgpack.Decoder(Answer).decode
 
 
 def shared_bytes(setup: Setup) -> int:
-    """A new file, of no name and gone with the last process that has it open, large enough for all slots; its fd."""
+    """Return the descriptor of a new nameless file that holds all slots, and vanishes with its last process."""
     if sys.platform == "linux":
         fd = os.memfd_create("groknet-pixels")
     else:
@@ -64,6 +64,6 @@ def shared_bytes(setup: Setup) -> int:
 
 
 def slots_of(fd: int, setup: Setup) -> NDArray[np.uint8]:
-    """That file as uint8 [slots, height, width, 3]."""
+    """Return that file's memory as uint8 [slots, height, width, 3]."""
     shape = (setup.slots, setup.preprocess.height, setup.preprocess.width, 3)
     return np.frombuffer(mmap.mmap(fd, 0), np.uint8).reshape(shape)

@@ -1,4 +1,4 @@
-"""The part of a photo that is looked at."""
+"""A box: the part of a photo that is looked at."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-MIN_SHARE = 0.01  # of a side: a hundredth of a phone's photo is 40 pixels, and less is noise
-_ROUNDING = 1e-9  # a mirrored box may be narrower by this
+MIN_SHARE = 0.01  # of a side: a hundredth of a phone's photo is 40 pixels, and fewer are noise
+_ROUNDING = 1e-9  # mirroring may make a box narrower by this
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle in the upright photo, edges as shares of its width and height: 0 is left or top, 1 right or bottom.
+    """A rectangle in the upright photo. Edges are shares of its width and height: 0 is left or top, 1 right or bottom.
 
-    Raises ValueError naming the edge when it is not within the photo, or narrower or lower than MIN_SHARE.
+    Raises:
+        ValueError: an edge is outside the photo, or two edges are closer than MIN_SHARE. The message names them.
     """
 
     left: float
@@ -31,7 +32,7 @@ class Box:
                 raise ValueError(f"box: {names} must be at least {MIN_SHARE} apart, the smaller one first")
 
     def lying(self, orientation: int) -> Box:
-        """The same rectangle in the photo as it lies in the file, by its EXIF orientation (1 to 8)."""
+        """Return the same rectangle in the photo as stored in the file, whose EXIF orientation is 1 to 8."""
         left, top, right, bottom = self.left, self.top, self.right, self.bottom
         if orientation in _MIRRORED_ACROSS:
             left, right = 1 - right, 1 - left
@@ -42,14 +43,14 @@ class Box:
         return Box(left, top, right, bottom)
 
 
-# What undoes each orientation: mirror the upright photo across or down, then let x and y change places.
+# To undo an orientation, mirror the upright photo across or down, then swap x and y.
 _MIRRORED_ACROSS = frozenset({2, 3, 6, 7})
 _MIRRORED_DOWN = frozenset({3, 4, 7, 8})
 _SWAPPED = frozenset({5, 6, 7, 8})
 
 
 def cut(image: Image.Image, box: Box) -> Image.Image:
-    """The pixels within the box, its edges rounded to whole ones; never less than one pixel."""
+    """Return the pixels inside the box. Edges are rounded to whole pixels; at least one pixel remains."""
     left, right = _span(box.left, box.right, image.width)
     top, bottom = _span(box.top, box.bottom, image.height)
     return image.crop((left, top, right, bottom))

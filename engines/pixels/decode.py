@@ -1,8 +1,8 @@
-"""The decoder: header checks, then one reduced-scale decode, upright, sRGB, then the network's input and a thumbnail.
+"""The decoder: checks, one decode at a reduced scale, then the network's input and a thumbnail.
 
-Order of work, cheapest first: magic bytes → skeleton of the file → header (format, size, frames) → reduced decode
-(`draft`) → orientation → colour → resize. Nothing here keeps state between calls: every function is thread-safe;
-Pillow frees the interpreter lock while it decodes and resizes.
+The steps, cheapest first: magic bytes → structure of the file → header (format, size, frames) → reduced decode
+(`draft`) → orientation → colour → resize. No function keeps state, so all are thread-safe. Pillow frees the interpreter
+lock while it decodes and resizes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from schemas.errors import Invalid
 from schemas.manifest import Preprocess
 
 FORMATS = ("JPEG", "PNG", "WEBP")
-MAX_THUMBNAIL_BYTES = 10_000  # what the store allows a photo
+MAX_THUMBNAIL_BYTES = 10_000  # the store's limit for one photo
 THUMBNAIL_SIDE = 160
 
 _DEFAULT_LIMITS = PixelLimits()
@@ -39,14 +39,14 @@ _ORIENTATIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_TURNED = frozenset({5, 6, 7, 8})  # width and height change places
+_TURNED = frozenset({5, 6, 7, 8})  # these swap width and height
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-_REDUCING_GAP = 3.0  # box-reduce first when shrinking by more than 3: indistinguishable, and 3x faster on large PNGs
-_THUMBNAIL_GAP = 1.0  # whole pixels are averaged first, whatever the scale: 0.25 ms less a photo, and nobody sees it
-_REDUCIBLE = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})  # where a mean of values is a mean of colours
+_REDUCING_GAP = 3.0  # shrinking by more than 3: box-reduce first, which looks the same and is 3x faster on large PNGs
+_THUMBNAIL_GAP = 1.0  # average whole pixels first at every scale: saves 0.25 ms a photo, invisibly
+_REDUCIBLE = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})  # modes in which a mean of values is a mean of colours
 _OTHER_FORMATS = (b"GIF8", b"BM", b"II*\0", b"MM\0*", b"%PDF", b"\0\0\x01\0", b"8BPS", b"\xff\x0a", b"\0\0\0\x0cJXL")
 
-# Pillow only warns between 1 and 2 times its own bound; a photo that large is refused, never decoded.
+# Between 1 and 2 times its own bound Pillow only warns. We refuse such a photo before decoding it.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
@@ -56,9 +56,9 @@ class DecodedPhoto:
 
     Attributes:
         pixels: the network's input, uint8 [preprocess.height, preprocess.width, 3], upright sRGB.
-        thumbnail: WebP bytes of the whole upright photo, at most 10,000; no metadata.
-        width: of the original, upright, in pixels.
-        height: of the original, upright, in pixels.
+        thumbnail: WebP bytes of the whole upright photo, at most 10,000, without metadata.
+        width: of the upright original, in pixels.
+        height: of the upright original, in pixels.
     """
 
     pixels: np.ndarray
@@ -74,22 +74,24 @@ def decode(
     box: Box | None = None,
     jpeg: JpegDecoder | None = None,
 ) -> np.ndarray:
-    """Decode one photo, or the part of it within `box`, to the network's input.
+    """Decode one photo, or the part of it inside `box`, to the network's input.
 
     Args:
-        box: the subject in the upright photo; its edges are rounded to whole pixels of what was decoded, and it is
-            cut out before the resize, as if the photo had ended there. Without it: the whole photo.
-        jpeg: decodes the JPEGs that it can, behind the same guards; its pixels differ from Pillow's by less than 1 of
-            255 on average and by 24 at most. What it cannot decode, and all else, is Pillow's to decode or refuse.
+        data: the bytes of a JPEG, PNG or WebP photo.
+        preprocess: size, mode and interpolation, from the bundle's manifest.
+        limits: bounds of the header; see `PixelLimits`.
+        box: the subject in the upright photo. It is cut out before the resize, with edges rounded to whole decoded
+            pixels. None takes the whole photo.
+        jpeg: decodes the JPEGs that it can, after the same checks. Its pixels differ from Pillow's by less than 1 of
+            255 on average and by 24 at most. Pillow decodes or refuses everything else.
 
     Returns:
-        uint8 [preprocess.height, preprocess.width, 3], upright sRGB, equal for equal bytes, pre-processing and
-        `jpeg`, whoever asks.
+        uint8 [preprocess.height, preprocess.width, 3], upright, in sRGB. Equal arguments give equal pixels.
 
     Raises:
         Invalid: stage `decode`; `error` is one of `empty`, `not_an_image`, `format_not_allowed`, `too_many_pixels`,
             `too_many_scans`, `animated`, `truncated`, `corrupt`.
-        RuntimeError: the device of `jpeg` failed; no photo is to blame.
+        RuntimeError: the device of `jpeg` failed, and no photo is to blame.
     """
     upright, _, _ = _upright(data, preprocess, limits, box, jpeg)
     return _fit(upright, preprocess)
@@ -104,19 +106,25 @@ def decode_photo(
     *,
     out: np.ndarray | None = None,
 ) -> DecodedPhoto:
-    """Decode once, return the same pixels as `decode` and a thumbnail; raises as `decode` does.
+    """Decode once, and return the pixels of `decode` and a thumbnail. Raises as `decode` does.
 
-    `out`: where the pixels go, uint8 [preprocess.height, preprocess.width, 3]; a place of their own without it.
+    Args:
+        data: the bytes of a JPEG, PNG or WebP photo.
+        preprocess: size, mode and interpolation, from the bundle's manifest.
+        thumbnail_side: the thumbnail's longer side, in pixels.
+        limits: bounds of the header.
+        jpeg: see `decode`.
+        out: uint8 [preprocess.height, preprocess.width, 3] to write the pixels to; None makes a new array.
     """
     upright, width, height = _upright(data, preprocess, limits, jpeg=jpeg)
     return DecodedPhoto(_fit(upright, preprocess, out), _thumbnail(upright, thumbnail_side), width, height)
 
 
 def thumbnail(data: bytes, side: int = THUMBNAIL_SIDE, limits: PixelLimits = _DEFAULT_LIMITS) -> bytes:
-    """WebP bytes (at most 10,000, no metadata) of the upright photo, its long side at most `side` pixels.
+    """Return WebP bytes of the upright photo: at most 10,000 bytes, longer side at most `side` pixels, no metadata.
 
-    Decodes at a reduced scale of its own, so that its bytes may differ slightly from those of `decode_photo`.
-    Raises as `decode` does.
+    It decodes at a scale of its own, so its bytes may differ slightly from those of `decode_photo`. Raises as `decode`
+    does.
     """
     upright, _, _ = _upright(data, Preprocess(width=max(16, side), height=max(16, side)), limits)
     return _thumbnail(upright, side)
@@ -129,13 +137,13 @@ def _upright(
     box: Box | None = None,
     jpeg: JpegDecoder | None = None,
 ) -> tuple[Image.Image, int, int]:
-    """The decoded, perhaps cut and reduced, upright RGB photo, and the upright width and height of the original."""
+    """Return the upright RGB photo, perhaps cut and reduced, and the original's upright width and height."""
     image, ends = _open(data, limits)
     _check_header(image, limits)
     width, height = image.size
     there = _elsewhere(data, image, preprocess, box, jpeg) if jpeg is not None and ends else None
     try:
-        # PNG may hold its EXIF behind the pixels, and cannot be reduced: load first. JPEG must be drafted first.
+        # A PNG may have its EXIF after the pixels and cannot be reduced, so load it first. Draft a JPEG before loading.
         if image.format == "PNG":
             image.load()
         orientation = _orientation(image)
@@ -146,7 +154,7 @@ def _upright(
         else:
             image.draft("RGB", _wanted(preprocess, box, turned))
             if isinstance(image, JpegImageFile):
-                image.decodermaxblock = len(data)  # one read in place of one each 64 KB saves 1 % of a decode
+                image.decodermaxblock = len(data)  # one read instead of one for each 64 KB saves 1 % of a decode
             image.load()
             profile = image.info.get("icc_profile", profile)
         if box is not None:
@@ -157,15 +165,15 @@ def _upright(
         rgb = to_rgb(image, profile if isinstance(profile, bytes) else None)
     except MemoryError:
         raise
-    except Exception as error:  # a decoder that fails on these bytes, in whatever way, speaks of these bytes alone
+    except Exception as error:  # however a decoder fails on these bytes, only these bytes are to blame
         raise _decoder_error(error) from None
     return (rgb, height, width) if turned else (rgb, width, height)
 
 
 def _wanted(preprocess: Preprocess, box: Box | None, turned: bool) -> tuple[int, int]:
-    """Width and height that the photo as it lies in the file must not be decoded below."""
+    """Return the least width and height to decode to, for the photo as stored in the file."""
     width, height = preprocess.width, preprocess.height
-    if box is not None:  # the part has to have the pixels that are wanted, so the whole needs more
+    if box is not None:  # the part must have the wanted pixels, so the whole needs more
         width, height = math.ceil(width / (box.right - box.left)), math.ceil(height / (box.bottom - box.top))
     return (height, width) if turned else (width, height)
 
@@ -173,9 +181,11 @@ def _wanted(preprocess: Preprocess, box: Box | None, turned: bool) -> tuple[int,
 def _elsewhere(
     data: bytes, image: Image.Image, preprocess: Preprocess, box: Box | None, jpeg: JpegDecoder
 ) -> np.ndarray | None:
-    """The photo decoded by `jpeg`, at the scale that `draft` chooses: the largest of 1, 1/2, 1/4 and 1/8 that is not
-    below what is wanted. None where that is Pillow's to do: all but luma and chroma, numbered as JFIF and EXIF have
-    them, which every decoder reads alike; and what `jpeg` cannot decode."""
+    """Decode the photo with `jpeg`, at the scale that `draft` would choose, or return None if Pillow has to do it.
+
+    The scale is the smallest of 1, 1/2, 1/4 and 1/8 that is not below the wanted size. Only luma and chroma in the
+    numbering of JFIF and EXIF are decoded here, because every decoder reads them alike.
+    """
     if not isinstance(image, JpegImageFile) or image.mode != "RGB" or image.info.get("adobe_transform") == 0:
         return None
     if [layer[0] for layer in image.layer] != [1, 2, 3]:
@@ -189,9 +199,9 @@ def _elsewhere(
 
 
 def _reduced(image: Image.Image, preprocess: Preprocess) -> Image.Image:
-    """Average whole pixels away before anything else is done to a photo many times larger than wanted.
+    """Average whole pixels first if a photo is many times larger than wanted.
 
-    JPEGs were drafted; a 64 megapixel PNG with alpha would otherwise take 0.7 GB and a second for its colours alone.
+    JPEGs were drafted already. A 64 megapixel PNG with alpha would otherwise take 0.7 GB and a second for its colours.
     """
     factor = int(min(image.width / preprocess.width, image.height / preprocess.height) / _REDUCING_GAP)
     if factor < 2 or image.mode not in _REDUCIBLE or "transparency" in image.info:
@@ -200,7 +210,7 @@ def _reduced(image: Image.Image, preprocess: Preprocess) -> Image.Image:
 
 
 def _open(data: bytes, limits: PixelLimits) -> tuple[Image.Image, bool]:
-    """Read the header, and whether it is a JPEG that has its end; raises Invalid."""
+    """Read the header. Return the image, and whether it is a JPEG that has its end. Raises Invalid."""
     ends = False
     if not data:
         raise Invalid("decode", "empty", "the photo has no bytes; send it again")
@@ -218,7 +228,7 @@ def _open(data: bytes, limits: PixelLimits) -> tuple[Image.Image, bool]:
         raise Invalid("decode", "too_many_pixels", "too many pixels; send a smaller photo") from None
     except MemoryError:
         raise
-    except Exception:  # every parser of headers has errors of its own; the bytes are at fault in each
+    except Exception:  # every header parser raises its own types, and the bytes are always at fault
         raise Invalid("decode", "corrupt", "the photo's header cannot be read; send it again") from None
 
 
@@ -227,18 +237,18 @@ def _check_header(image: Image.Image, limits: PixelLimits) -> None:
     if width * height > limits.max_pixels:
         text = f"{width} x {height} pixels, at most {limits.max_pixels} in all; send a smaller photo"
         raise Invalid("decode", "too_many_pixels", text)
-    # A second JPEG frame (MPO) is a phone's depth or gain map, never shown: the first frame is the photo.
+    # A second JPEG frame (MPO) is a phone's depth or gain map, which is never shown. The first frame is the photo.
     if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:
         raise Invalid("decode", "animated", "an animation, not a photo; send a still picture")
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8; 1 where it is absent or the EXIF data is damaged."""
+    """Return the EXIF orientation, 1 to 8; 1 if it is absent or damaged."""
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
     except MemoryError:
         raise
-    except Exception:  # damaged EXIF must not cost the photo; viewers show it as it lies, and so do we
+    except Exception:  # damaged EXIF must not cost the photo: show it as stored, as viewers do
         return 1
 
 
@@ -255,7 +265,7 @@ def _fit(image: Image.Image, preprocess: Preprocess, out: np.ndarray | None = No
     fitted = _resized(image, preprocess)
     if out is None:
         return np.array(fitted)
-    out[:] = np.asarray(fitted)  # which is not written a second time
+    out[:] = np.asarray(fitted)  # without another copy
     return out
 
 
@@ -279,15 +289,15 @@ def _resized(image: Image.Image, preprocess: Preprocess) -> Image.Image:
 
 
 def _thumbnail(image: Image.Image, side: int) -> bytes:
-    """WebP of at most MAX_THUMBNAIL_BYTES; a picture of pure noise loses quality, then size, until it fits."""
+    """Encode a WebP of at most MAX_THUMBNAIL_BYTES. Pure noise loses quality, then size, until it fits."""
     quality = 70
     while True:
         scale = min(1.0, side / max(image.size))
         size = (_scaled(image.width, scale, side), _scaled(image.height, scale, side))
         small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=_THUMBNAIL_GAP)
-        small.info.clear()  # nothing of the original's metadata may follow
+        small.info.clear()  # drop the original's metadata
         buffer = io.BytesIO()
-        small.save(buffer, "WEBP", quality=quality, method=0)  # method 0: 1 ms; 2 saves 10 % of bytes for twice that
+        small.save(buffer, "WEBP", quality=quality, method=0)  # 1 ms; method 2 saves 10 % of bytes but takes 2 ms
         if buffer.tell() <= MAX_THUMBNAIL_BYTES:
             return buffer.getvalue()
         quality, side = (quality - 30, side) if quality > 30 else (quality, side * 3 // 4)

@@ -1,6 +1,6 @@
-"""One process that decodes what `engines.pixels.processes` gives it, until nobody is there to give it more.
+"""The decode process: it decodes what `engines.pixels.processes` sends, until its parent is gone.
 
-It has one thread, answers each message with one, and keeps nothing. It imports what decodes, and no more.
+It has one thread, answers each message with one message, and keeps no state. It imports only the decoder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from schemas.errors import Invalid
 
 
 def serve(connection_fd: int, memory_fd: int) -> None:
-    """Answer until the other end is closed, or its process is gone. What is not a photo's fault ends this process."""
+    """Answer messages until the connection closes. An error that no photo caused ends this process."""
     connection = Connection(connection_fd)
     try:
         setup = wire.decode_setup(connection.recv_bytes())

@@ -1,4 +1,4 @@
-"""How large a photo may be before it is refused."""
+"""The size limits of a photo."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 from schemas.errors import ConfigError
 
-PILLOW_MAX_PIXELS = 89_478_485  # Pillow's own bomb bound (1 GiB / 4 / 3): above it Pillow refuses, whatever we say
+PILLOW_MAX_PIXELS = 89_478_485  # Pillow's own limit (1 GiB / 4 / 3), above which it always refuses
 
 
 @dataclass(frozen=True, kw_only=True)
 class PixelLimits:
-    """Bounds that are read from the header, before one pixel is decoded.
+    """Limits that are checked in the header, before a pixel is decoded.
 
     Attributes:
-        max_pixels: width x height. 64 million passes the 48 and 50 megapixel photos of phones and keeps one decode
-            of a format that cannot be decoded at reduced scale under 256 MB.
-        max_scans: scans of one JPEG. A progressive photo has about 10; each costs a pass over all blocks, so that
-            a small file with thousands would hold a core for minutes.
+        max_pixels: width x height. 64 million allows phone photos of 48 and 50 megapixels, and keeps a decode below
+            256 MB in formats that cannot be decoded at a reduced scale.
+        max_scans: scans of one JPEG. A progressive photo has about 10. Each scan costs a pass over all blocks, so a
+            small file with thousands of scans would occupy a core for minutes.
     """
 
     max_pixels: int = 64_000_000

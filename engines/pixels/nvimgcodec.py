@@ -1,8 +1,8 @@
-"""JPEGs on the GPU's own decoder, through NVIDIA's nvimgcodec; the same package decodes on a processor, to compare.
+"""Decodes JPEGs on the GPU's own decoder, through NVIDIA's nvimgcodec, which can also decode on a CPU for comparison.
 
-Only what the processor's path has let through comes here: `decode` walks the file and bounds its header first. The
-GPU undoes the Huffman code and the transform, which is most of a decode, and averages the photo down to the scale that
-Pillow would have decoded to; it is resized here as ever. Photos that several threads bring go there as one batch.
+A photo comes here after the checks of `decode`. The GPU undoes the Huffman code and the transform, which is most of a
+decode, and averages the photo down to the scale that Pillow would have used. `decode` resizes it as usual. Photos of
+several threads go to the GPU as one batch.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 JpegDecoderName = Literal["pillow", "nvimgcodec"]
 JPEG_DECODERS: tuple[JpegDecoderName, ...] = get_args(JpegDecoderName)
 
-_BATCH_PHOTOS = 64  # H100 and H200 have seven engines; nine photos each hide the launch
-_BATCH_PIXELS = 64_000_000  # 192 MB on the GPU and as much here: one photo at the limit, or 133 of 800 x 600
-MAX_APART = 8  # of 255, from Pillow's pixels: transforms and chroma filters of different libraries round otherwise
-MAX_APART_GPU = 24  # the same of a photo on a GPU's engines, at edges of colour; 15 was the most of 44 on an H100
-_PROBE_SIDE = 256  # what engines decode; they may leave a smaller photo to others
+_BATCH_PHOTOS = 64  # H100 and H200 have seven decoders; nine photos for each hide the launch
+_BATCH_PIXELS = 64_000_000  # 192 MB on the GPU and on the host: one photo at the limit, or 133 of 800 x 600
+MAX_APART = 8  # of 255, from Pillow's pixels: libraries differ in rounding of transforms and chroma filters
+MAX_APART_GPU = 24  # the same on a GPU's decoders, at edges of colour; the largest of 44 photos on an H100 was 15
+_PROBE_SIDE = 256  # large enough for the decoders, which may skip smaller photos
 _VERBOSITY = "PYNVIMGCODEC_VERBOSITY"
 _MISSING = "pip install 'groknet[gpu]', or set tagger.jpeg_decoder to pillow"
 
@@ -37,27 +37,35 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class JpegDecoder(Protocol):
-    """Decodes whole JPEGs elsewhere than in the calling thread. Thread-safe."""
+    """Decodes whole JPEGs outside the calling thread. Thread-safe."""
 
     def decode(self, data: bytes, size: tuple[int, int], scale: int) -> Pixels | None:
-        """RGB as it lies in the file, neither turned nor colour-managed, uint8 [ceil(height / scale), ceil(width /
-        scale), 3], each value the mean of scale x scale; blocks.
+        """Decode a JPEG to RGB as stored in the file, neither turned nor colour-managed. Blocks.
 
-        `size`: width and height by the header, which bound a batch. None where this decoder cannot decode that file:
-        another one is to judge it. Raises RuntimeError or DeviceLost where the device fails, no photo's fault.
+        Args:
+            data: the file.
+            size: width and height from the header, which bound a batch.
+            scale: 1, 2, 4 or 8; each value of the result is the mean of scale x scale values.
+
+        Returns:
+            uint8 [ceil(height / scale), ceil(width / scale), 3], or None if another decoder must judge the file.
+
+        Raises:
+            RuntimeError, DeviceLost: the device failed, and no photo is to blame.
         """
 
 
 def open_jpeg_decoder(name: JpegDecoderName) -> JpegDecoder | None:
-    """The GPU's decoder for `nvimgcodec`, None for `pillow`, which `decode` itself has.
+    """Return the GPU's decoder for `nvimgcodec`, and None for `pillow`, which is built into `decode`.
 
-    Raises ConfigError where the package or the GPU is missing.
+    Raises:
+        ConfigError: the package or the GPU is missing.
     """
     return NvImageCodec() if name == "nvimgcodec" else None
 
 
 class _Asked:
-    """One photo on its way through a batch."""
+    """One photo in a batch."""
 
     def __init__(self, data: bytes, pixels: int, scale: int) -> None:
         self.data, self.pixels, self.scale = data, pixels, scale
@@ -67,18 +75,18 @@ class _Asked:
 
 
 class NvImageCodec:
-    """One nvimgcodec decoder. Whoever holds it decodes for all that wait: batches grow with the load, unwaited for."""
+    """One nvimgcodec decoder. The thread that holds it decodes for all that wait, so batches grow with the load."""
 
     def __init__(self, device: Literal["gpu", "cpu"] = "gpu") -> None:
         """
         Args:
-            device: `gpu` is the first that CUDA_VISIBLE_DEVICES leaves, its JPEG engines, or its kernels where it has
-                none; `cpu` is the package's libjpeg-turbo, for machines without one.
+            device: `gpu` is the first GPU that CUDA_VISIBLE_DEVICES leaves, with its JPEG decoders, or its kernels if
+                it has none. `cpu` is the package's libjpeg-turbo.
 
         Raises:
-            ConfigError: nvimgcodec, cuda-bindings or NVRTC is not installed, or there is no decoder for that device.
+            ConfigError: nvimgcodec, cuda-bindings or NVRTC is not installed, or the device has no decoder.
         """
-        os.environ.setdefault(_VERBOSITY, "0")  # it writes to stderr of each photo that it refuses; we judge them
+        os.environ.setdefault(_VERBOSITY, "0")  # it would write a line to stderr for each photo that it refuses
         try:
             from nvidia import nvimgcodec
         except ImportError as error:
@@ -102,11 +110,13 @@ class NvImageCodec:
         return asked.found
 
     def _prove(self, device: str) -> None:
-        """Decode a photo whose pixels are known: a library that is missing behind nvimgcodec, or a GPU on which the
-        pixels come out otherwise, shows before any photo of a seller does."""
+        """Decode a photo whose pixels are known.
+
+        A library that nvimgcodec lacks, or a GPU that decodes differently, is found before the first real photo.
+        """
         data, expected = _probe()
         found = self.decode(data, (_PROBE_SIDE, _PROBE_SIDE), 2)
-        if found is None:  # as where nvJPEG is not installed
+        if found is None:  # for example, nvJPEG is not installed
             raise ConfigError(f"jpeg_decoder: nvimgcodec cannot decode a JPEG on this {device}; {_MISSING}")
         apart = int(np.abs(found.astype(np.int64) - expected).max())
         if apart > MAX_APART:
@@ -116,7 +126,7 @@ class NvImageCodec:
             )
 
     def _batch(self) -> list[_Asked]:
-        """The first that wait, at least one. Only whoever has the turn takes from the queue."""
+        """Take the first waiting photos, at least one. Only the thread that has the turn may call this."""
         batch = [self._waiting.popleft()]
         left = _BATCH_PIXELS - batch[0].pixels
         while self._waiting and len(batch) < _BATCH_PHOTOS and self._waiting[0].pixels <= left:
@@ -131,7 +141,7 @@ class NvImageCodec:
             there = [(asked, image) for asked, image in zip(batch, images, strict=True) if image is not None]
             for (asked, _), pixels in zip(there, self._averaged(there), strict=True):
                 asked.found = pixels
-        except Exception as error:  # told to each that asked: none of them may wait for ever
+        except Exception as error:  # every caller gets it, so that none waits for ever
             for asked in batch:
                 asked.error = error
         finally:
@@ -145,15 +155,15 @@ class NvImageCodec:
 
 
 def averaged(photo: Pixels, scale: int) -> Pixels:
-    """Means of scale x scale values, on the processor."""
+    """Return means of scale x scale values, computed on the CPU."""
     return photo if scale == 1 else np.asarray(Image.fromarray(photo).reduce(scale))
 
 
 def _decoder(nvimgcodec: Any, device: Literal["gpu", "cpu"]) -> Any:
-    """A decoder of the first kind that there is here; raises ConfigError where there is none.
+    """Return a decoder of the first kind that works here. Raises ConfigError if there is none.
 
-    The JPEG engines stand alone: beside the kernels nvimgcodec may give photos to those, which undo the Huffman code on
-    one core, and an H100 then decoded at their speed (800 x 600: 803 images/s in place of 10,940).
+    The JPEG decoders are asked for alone. Together with the kernels, nvimgcodec may give photos to the kernels, which
+    undo the Huffman code on one core: an H100 then decoded 803 images/s of 800 x 600 instead of 10,940.
     """
     kinds = {
         "gpu": ([nvimgcodec.HW_GPU_ONLY], [nvimgcodec.GPU_ONLY, nvimgcodec.HYBRID_CPU_GPU]),
@@ -182,7 +192,7 @@ def _on_gpu() -> Average:
 
 
 def _probe() -> tuple[bytes, Pixels]:
-    """A JPEG with every hue, and what Pillow makes of it at half the scale."""
+    """Return a JPEG with every hue, and Pillow's pixels for it at half the scale."""
     across, down = np.meshgrid(*[np.arange(_PROBE_SIDE) * 64 // _PROBE_SIDE] * 2)
     hues = np.stack([across * 3, down * 3, 255 - across * 2 - down], axis=2).astype(np.uint8)
     buffer = io.BytesIO()

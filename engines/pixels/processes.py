@@ -1,8 +1,8 @@
-"""Decoding in processes of one thread each, with the pixels in memory that they share with this one.
+"""Decodes photos in single-threaded processes, which write the pixels into shared memory.
 
-Threads that decode take the interpreter lock from one another and from everything else some five times a photo: in a
-busy process a decode costs a quarter more than alone, and many cores decode hardly faster than one. Photos go over
-several at a time; their pixels come back in slots, which bound what is decoded and not yet used.
+Decoding threads take the interpreter lock about five times for each photo. In a busy process a decode costs a quarter
+more than alone, and many cores are hardly faster than one. So photos go to other processes, several at a time. Their
+pixels come back in slots, which bound how many photos are decoded and not used yet.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from engines.pixels._child import Child, Died
 from schemas.errors import Invalid
 from schemas.manifest import Preprocess
 
-MOST_PHOTOS = 16  # of a message: waking both ends costs a photo nothing by then
-_DIED = "a process that decoded this photo alone died, twice; send another file"
+MOST_PHOTOS = 16  # in one message: more would not make the message's cost for each photo smaller
+_DIED = "the process that decoded this photo alone died twice; send another file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,10 @@ class SlotPhoto:
     """A decoded photo.
 
     Attributes:
-        slot: to be given back once the pixels are used.
-        pixels: what is in the slot, uint8 [height, width, 3]; of something else once it is given back.
-        thumbnail: WebP bytes, empty without one.
-        seconds: what the decode took by the clock.
+        slot: give it back when the pixels are used.
+        pixels: uint8 [height, width, 3] in the slot; valid until the slot is given back.
+        thumbnail: WebP bytes, or empty.
+        seconds: wall time of the decode.
     """
 
     slot: int
@@ -44,15 +44,22 @@ class SlotPhoto:
 
 
 class DecodeProcesses:
-    """`count` processes that decode as `decode_photo` does, bit for bit. Any number of threads may ask.
+    """`count` processes that decode exactly as `decode_photo` does. Any number of threads may call.
 
-    A photo of which a process dies harms no other: those beside it are decoded again one by one, and that of which
-    two more processes die is refused. Processes are started when they are needed, take no signal but SIGKILL, and end
-    with this one, however it ends. `slots` is where all pixels lie, uint8 [slots, height, width, 3].
+    A photo that kills a process harms no other photo: the photos of its message are decoded again one by one, and a
+    photo that kills two more processes is refused. Processes start when they are needed, ignore every signal except
+    SIGKILL, and end with this process, however it ends. `slots` holds all pixels: uint8 [slots, height, width, 3].
     """
 
     def __init__(self, count: int, preprocess: Preprocess, *, thumbnail_side: int, slots: int) -> None:
-        """`thumbnail_side` 0: no thumbnails. `slots`: photos that may be decoded and not given back."""
+        """Prepare the processes.
+
+        Args:
+            count: processes.
+            preprocess: from the bundle's manifest.
+            thumbnail_side: longer side of thumbnails, in pixels; 0 makes none.
+            slots: photos that may be decoded and not given back.
+        """
         setup = wire.Setup(preprocess, thumbnail_side, slots)
         self._memory_fd = wire.shared_bytes(setup)
         self.slots = wire.slots_of(self._memory_fd, setup)
@@ -60,19 +67,25 @@ class DecodeProcesses:
         self._idle: LifoQueue[Child] = LifoQueue()
         for child in self._children:
             self._idle.put(child)
-        self._free = deque(range(slots))  # the longest free first, so that photos of a batch tend to lie side by side
+        # The slot that is free the longest goes first, so that photos of a batch tend to be adjacent.
+        self._free = deque(range(slots))
         self._freed = threading.Condition()
 
     @property
     def pids(self) -> list[int]:
-        """Of the processes that run."""
+        """The ids of the running processes."""
         return [child.pid for child in self._children if child.pid is not None]
 
     def decode(self, photos: Sequence[bytes]) -> Iterator[list[SlotPhoto | Invalid]]:
-        """Outcomes in the order of the photos, some at a time, as soon as there are slots for them.
+        """Yield outcomes in the order of the photos, several at a time, as slots become free.
 
-        What is yielded must be on its way to be given back before more is asked for, or there may be no slot for it.
-        Invalid is as `decode_photo` raises it, or `process_died`. Raises RuntimeError when no process can be started.
+        Consume each result before you request the next: if nobody gives slots back, no slot becomes free.
+
+        Returns:
+            For each photo a `SlotPhoto`, or Invalid as `decode_photo` raises it, or Invalid `process_died`.
+
+        Raises:
+            RuntimeError: no process can be started.
         """
         start = 0
         while start < len(photos):
@@ -84,19 +97,19 @@ class DecodeProcesses:
             start += len(some)
 
     def give_back(self, slots: Iterable[int]) -> None:
-        """The pixels in these are not needed any more."""
+        """Free these slots. Their pixels may be overwritten."""
         with self._freed:
             self._free.extend(slots)
             self._freed.notify_all()
 
     def close(self) -> None:
-        """End the processes; nobody may be asking. The memory goes with the last pixels that are held."""
+        """End the processes. No thread may be calling. The memory is freed with the last array that refers to it."""
         for child in self._children:
             child.close()
         os.close(self._memory_fd)
 
     def _take(self, most: int) -> list[int]:
-        """At least one slot."""
+        """Wait for free slots, and take 1 to `most` of them."""
         with self._freed:
             while not self._free:
                 self._freed.wait()

@@ -1,9 +1,17 @@
-"""Pixels to predictions: a bundle, compiled for one back end, behind one small interface.
+"""Pixels to predictions: a bundle, made ready for one back end, behind one small interface.
 
-`build_engine` loads a bundle, refuses it unless its checksums, format version and parity vectors match, and returns a
-`RecognitionEngine`: a batch of photos in, calibrated top-k predictions, embeddings and packed hashes out, as arrays.
-Everything up to raw probabilities is inside the graph; calibration and thresholds come from the manifest. Back ends are
-imported by `build_engine` alone; decoding is `engines/pixels`', and nothing here knows of listings, streams or stores.
+`build_engine` (in `engine`) loads a bundle and refuses it unless its checksums, format version and parity vectors
+match. It returns a `RecognitionEngine` (in `interface`): photos in; calibrated predictions, embeddings and packed
+hashes out, as arrays. The graph computes everything up to raw probabilities. Calibration and thresholds come from the
+manifest.
+
+- the bundle: `bundle`, `bundle_diff`, `calibration`, `hash_layer`, `predictions`
+- checks: `parity` (FP32), `gate` (lower precision)
+- back ends: `onnx_runtime`, `openvino`, `torch/`, `tensorrt/`; for GPUs `gpu_graph` and `tops`
+- other precisions: `precision/`, `folding`; folders with plans: `engine_folder`
+- running batches: `bisect` finds the photo that makes a batch fail; `speed` measures
+
+Photos are decoded in `engines/pixels`. Nothing here knows about listings, streams or stores.
 """
 
 from engines.recognition.bundle import Bundle, load_bundle

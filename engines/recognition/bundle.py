@@ -1,4 +1,4 @@
-"""A bundle on disk, checked: what it says it is, its files are."""
+"""A bundle on disk, loaded and checked against its manifest."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Bundle:
     """A bundle whose files match its manifest.
 
     Attributes:
-        folder: where it lies.
+        folder: the bundle's folder.
         manifest: decoded and checked.
         photos: uint8 [p, height, width, 3], the parity photos.
-        expected: by output name, what the graph gave for them where it was exported.
+        expected: by output name, the exported graph's answers for them, one row for each photo.
     """
 
     folder: Path
@@ -36,7 +36,7 @@ class Bundle:
 
     @property
     def outputs(self) -> dict[str, tuple[int, str]]:
-        """By output name, the width of a row and its dtype."""
+        """By output name, the width of one photo's row and its dtype."""
         manifest = self.manifest
         shapes = {head.output: (len(head.labels), "float32") for head in manifest.heads}
         shapes[manifest.embedding.output] = (manifest.embedding.dim, "float32")
@@ -51,11 +51,11 @@ class Bundle:
 
 
 def load_bundle(folder: Path | str) -> Bundle:
-    """Read the manifest, compare every checksum, read the parity vectors. Files that it does not name are ignored.
+    """Read the manifest, compare every checksum, and read the parity vectors. Ignores files that it does not name.
 
     Raises:
         BundleRefused: a file is missing or altered, the format is not ours, or a field or a parity array does not
-            fit; the message names it and says what to do.
+            match. The message names it and the remedy.
     """
     folder = Path(folder)
     manifest = load_manifest(folder)
@@ -76,7 +76,7 @@ def load_bundle(folder: Path | str) -> Bundle:
 
 
 def check_output(where: str, array: object, shape: tuple[int, int], dtype: str) -> None:
-    """Raise BundleRefused unless `array` is of that shape and dtype; `where` names it."""
+    """Raise BundleRefused unless `array` has that shape and dtype. `where` names it in the message."""
     if not isinstance(array, np.ndarray):
         raise BundleRefused(f"{where}: absent; the manifest names an output that is not there, export again")
     if array.shape != shape or array.dtype != np.dtype(dtype):

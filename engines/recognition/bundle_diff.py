@@ -1,4 +1,4 @@
-"""What the `bundle` commands tell: what a bundle holds, and what changes for those who use it when another comes."""
+"""Describes a bundle, and compares two: what changes for their users. For the `groknet bundle` commands."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ import numpy as np
 from schemas.manifest import Calibration, Head, Manifest, load_manifest
 
 _PLAIN = ("name", "model_version", "epoch", "created", "precision", "top_k", "input", "preprocess", "embedding", "hash")
-_SCALE = np.linspace(0, 1, 1001)  # raw probabilities at which two calibrations are compared
-_NO_MORE = 3  # ids that a sentence names
+_SCALE = np.linspace(0, 1, 1001)  # raw probabilities at which two calibrations are compared; 0 to 1 in thousandths
+_NO_MORE = 3  # ids that one sentence names
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """The manifest in short, and the sizes of the files in bytes; a file that is not there has None.
+    """Return a summary of the manifest, and the sizes of the files in bytes; None for a missing file.
 
-    Raises BundleRefused when there is no manifest, or none that can be read. Checksums are not compared.
+    Checksums are not compared.
+
+    Raises:
+        BundleRefused: the manifest is missing or cannot be read.
     """
     manifest = load_manifest(folder)
     told = {name: msgspec.to_builtins(getattr(manifest, name)) for name in _PLAIN}
@@ -41,11 +44,14 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def compare(old: Path, new: Path) -> dict[str, Any]:
-    """What differs between two bundles by their manifests; raises BundleRefused as `describe` does.
+    """Compare two bundles by their manifests.
 
     Returns:
-        `same`: whether nothing does. `fields`: name → [old, new]. `files`: those whose checksum differs, or that only
-        one has. `heads`: id → what changed, see `_head`. `means`: what follows, a sentence each.
+        `same`: whether nothing differs. `fields`: name → [old, new]. `files`: names whose checksum differs, or that
+        only one bundle has. `heads`: id → what changed, see `_head`. `means`: the consequences, one sentence each.
+
+    Raises:
+        BundleRefused: a manifest is missing or cannot be read.
     """
     before, after = load_manifest(old), load_manifest(new)
     fields = {}
@@ -74,8 +80,8 @@ def _heads(before: Manifest, after: Manifest) -> dict[str, dict[str, Any]]:
 
 
 def _head(old: Head, new: Head) -> dict[str, Any]:
-    """Only what differs: settings as [old, new], label ids added, removed and renamed (same id, other value), how many
-    stand at another index, and the largest difference of a calibrated probability for the same raw one."""
+    """Return only the differences: settings as [old, new]; label ids added, removed and renamed (same id, other value);
+    how many labels moved to another index; the largest difference of two calibrated probabilities."""
     found: dict[str, Any] = {}
     for name in ("kind", "column", "datasets", "output", "threshold", "target_precision"):
         pair = [getattr(old, name), getattr(new, name)]
@@ -93,7 +99,7 @@ def _head(old: Head, new: Head) -> dict[str, Any]:
 
 
 def _curve(head: Head, label_id: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """The calibrated probability of a label over `_SCALE`."""
+    """Return a label's calibrated probabilities over `_SCALE`."""
     table: Calibration | None = head.class_calibration.get(label_id, head.calibration)
     return _SCALE if table is None else np.interp(_SCALE, table.x, table.y)
 
@@ -101,12 +107,12 @@ def _curve(head: Head, label_id: str) -> np.ndarray[tuple[int], np.dtype[np.floa
 def _means(before: Manifest, after: Manifest, heads: dict[str, dict[str, Any]]) -> list[str]:
     said = []
     if before.epoch != after.epoch:
-        said.append("another epoch: hashes of the two cannot be compared; fill an index of the new, then change over")
+        said.append("another epoch: hashes of the two cannot be compared; fill an index of the new one, then switch")
     elif before.hash != after.hash or before.preprocess != after.preprocess:
-        said.append("one epoch for two hash spaces: do not serve these side by side")
+        said.append("one epoch for two hash spaces: do not serve both at once")
     gone = [head_id for head_id, what in heads.items() if what["change"] == "removed"]
     if gone:
-        said.append(f"who reads these heads finds nothing: {_some(gone)}")
+        said.append(f"readers of these heads find nothing: {_some(gone)}")
     for head_id, what in heads.items():
         if what.get("labels_removed"):
             said.append(f"{head_id} no longer says {_some(what['labels_removed'])}")

@@ -1,7 +1,7 @@
-"""Raw probabilities to calibrated top-k predictions, by the manifest's tables, without a loop over photos.
+"""Raw probabilities to calibrated top-k predictions, with the manifest's tables and without a loop over photos.
 
-A table is isotonic regression's result: piecewise linear between its points, flat beyond its ends (Zadrozny and Elkan,
-2002, with linear interpolation between the pooled blocks).
+A table is the result of an isotonic regression. It is piecewise linear between its points and flat beyond its ends
+(Zadrozny and Elkan, 2002, with linear interpolation between the pooled blocks).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _Table = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
 class Calibrator:
-    """The tables of one head as arrays, made once. Immutable, so that threads may share it."""
+    """One head's tables as arrays. Immutable, so that threads may share it."""
 
     def __init__(self, head: Head, top_k: int) -> None:
         self._head = head
@@ -31,13 +31,13 @@ class Calibrator:
     def calibrate(self, raw: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Calibrate every label's raw probability.
 
-        A label's own table (`class_calibration`) is used where it has one, else the head's, else nothing.
+        A label's own table (`class_calibration`) is used if there is one, otherwise the head's, otherwise none.
 
         Args:
             raw: float32 [n, labels].
 
         Returns:
-            float32 [n, labels], within 0..1: a float32 softmax may overshoot 1 by a bit.
+            float32 [n, labels], clipped to 0..1, because a float32 softmax may exceed 1 slightly.
         """
         calibrated = raw.astype(np.float64) if self._common is None else np.interp(raw, *self._common)
         for index, table in self._own:
@@ -45,33 +45,34 @@ class Calibrator:
         return np.minimum(np.maximum(calibrated, 0.0), 1.0).astype(np.float32)
 
     def predict(self, raw: npt.NDArray[np.float32]) -> HeadPredictions:
-        """The `top_k` labels of the greatest calibrated probability, best first.
+        """Return the `top_k` labels with the greatest calibrated probability, best first.
 
-        Equal calibrated probabilities (a table has flat steps) keep the order of the raw ones, then of the labels.
-        Whether a label is offered is decided on the four digits that the store keeps, so that a summary over one
-        photo offers what the photo's row does.
+        Equal calibrated probabilities are ordered by the raw ones, then by label; a table has flat steps. Whether a
+        label is offered depends on the four digits that the store keeps, so that the summary of one photo offers the
+        same labels as the photo's row.
 
         Args:
             raw: float32 [n, labels].
         """
         calibrated = self.calibrate(raw)
-        order = np.lexsort((-raw, -calibrated), axis=1)  # stable: equal in both, the lower index comes first
+        order = np.lexsort((-raw, -calibrated), axis=1)  # stable: if both are equal, the lower index comes first
         labels = order[:, : self._top_k]
         return self._offer(labels, np.take_along_axis(calibrated, labels, axis=1))
 
     def predict_top(self, values: npt.NDArray[np.float32], indices: npt.NDArray[np.int32]) -> HeadPredictions:
-        """As `predict`, from the best raw probabilities alone (see `tops.is_cut` for why they are enough).
+        """Predict from the best raw probabilities alone. `tops.is_cut` says when they are enough.
 
         Args:
             values: float32 [n, k], k at least `top_k`, best first.
-            indices: int32 [n, k], the labels that they belong to.
+            indices: int32 [n, k], the labels of `values`.
 
-        Raises ValueError where a label has a table of its own: then they are not enough.
+        Raises:
+            ValueError: a label has a table of its own, so all labels are needed.
         """
         if self._own:
             raise ValueError(f"{self._head.id}: a label has its own table, so all labels are needed; use predict")
         calibrated = values.astype(np.float64) if self._common is None else np.interp(values, *self._common)
-        order = np.lexsort((indices, -values), axis=1)[:, : self._top_k]  # calibration keeps the order of the raw ones
+        order = np.lexsort((indices, -values), axis=1)[:, : self._top_k]  # calibration keeps their order
         best = np.clip(np.take_along_axis(calibrated, order, axis=1), 0.0, 1.0).astype(np.float32)
         return self._offer(np.take_along_axis(indices, order, axis=1), best)
 

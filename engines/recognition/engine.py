@@ -1,4 +1,4 @@
-"""Builds an engine: the one place that chooses a back end, and what surrounds every back end."""
+"""Builds an engine. This is the only module that chooses a back end; `_Engine` adds checks and calibration to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from engines.recognition.tops import INDICES, VALUES, widen
 from schemas.errors import ConfigError, Invalid
 from schemas.manifest import Manifest
 
-DEFAULT_MAX_BATCH = 32  # on a CPU nothing is gained above 8; 32 bounds memory at about 300 MB for a small trunk
+DEFAULT_MAX_BATCH = 32  # a CPU gains nothing above 8; 32 keeps a small trunk below about 300 MB
 
 
 def _onnxruntime(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
@@ -59,7 +59,7 @@ _BUILDERS: dict[str, Callable[[Bundle, int | None, int], Backend]] = {
     "tensorrt": _tensorrt,
     "tensorrt_rtx": _tensorrt_rtx,
 }
-# Of pyproject, by back end; cpu for the others.
+# The extra of pyproject.toml that installs a back end; `cpu` for the others.
 _EXTRAS = {"openvino": "openvino", "torch": "train", "tensorrt": "rtx", "tensorrt_rtx": "rtx"}
 BACKENDS = tuple(_BUILDERS)
 
@@ -74,8 +74,8 @@ def build_engine(
 
     Args:
         bundle_dir: the bundle's folder.
-        backend: one of BACKENDS; its package is imported here and nowhere else.
-        threads: of the back end, for one batch; None lets it take all cores.
+        backend: one of BACKENDS. Its package is imported here and nowhere else.
+        threads: CPU threads for one batch; None uses all cores.
         max_batch: the most photos of one `infer`.
 
     Raises:
@@ -94,9 +94,9 @@ def build_engine(
 def open_backend(
     bundle: Bundle, backend: str, threads: int | None = None, max_batch: int = DEFAULT_MAX_BATCH
 ) -> Backend:
-    """The bare back end, for measurements: raw outputs, and neither parity nor what it is given is checked.
+    """Open the bare back end, for measurements. It returns raw outputs and checks neither parity nor its input.
 
-    Raises BundleRefused and ConfigError as `build_engine` does.
+    Arguments and errors are those of `build_engine`.
     """
     _check_backend(backend)
     try:
@@ -112,7 +112,7 @@ def _check_backend(backend: str) -> None:
 
 
 class _Engine:
-    """A back end with the checks before it and the calibration behind it; the same for all of them."""
+    """Any back end, with checks before it and calibration after it."""
 
     def __init__(self, bundle: Bundle, backend: Backend, max_batch: int) -> None:
         self._bundle = bundle
@@ -131,9 +131,9 @@ class _Engine:
         return self._max_batch
 
     def check(self) -> None:
-        """Run the parity photos, in batches of at most max_batch; raises BundleRefused.
+        """Run the parity photos. Raises BundleRefused if their answers are wrong.
 
-        A float graph must compute what was exported; one of lower precision must pass the manifest's gate.
+        A float graph must compute what was exported. A graph of lower precision must pass the manifest's gate.
         """
         photos = self._bundle.photos
         batches = [self._run(photos[i : i + self._max_batch]) for i in range(0, len(photos), self._max_batch)]
@@ -183,7 +183,7 @@ class _Engine:
 def _predict(
     calibrator: Calibrator, name: str, outputs: dict[str, npt.NDArray[np.generic]]
 ) -> tuple[HeadPredictions, npt.NDArray[np.float32]]:
-    """A head's predictions, and the raw probabilities that they were made of."""
+    """Return a head's predictions, and the raw probabilities behind them."""
     if name in outputs:
         raw = outputs[name].astype(np.float32, copy=False)
         return calibrator.predict(raw), raw

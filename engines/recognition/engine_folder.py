@@ -1,7 +1,7 @@
-"""What the `engine` commands do: an engine folder made, described and checked.
+"""Makes, describes and checks engine folders, for the `groknet engine` commands.
 
-An engine folder is a bundle of its precision, which any back end opens, and beside it, under `engines/`, the plans
-that TensorRT has compiled of it. `[engine] bundle` and `backend` of the configuration select it.
+An engine folder is a bundle in one precision, which any back end can open. Its subfolder `engines/` has the plans that
+TensorRT compiled from it. `[engine] bundle` and `backend` of the configuration select it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from engines.recognition.tensorrt.plan import THIS_GPU, targets
 from schemas.errors import BundleRefused, ConfigError
 from schemas.manifest import MANIFEST_FILE, Preprocess
 
-CALIBRATION_PHOTOS = 64  # more change INT8 scales by less than a rounding step
+CALIBRATION_PHOTOS = 64  # more photos change INT8 scales by less than a rounding step
 _KINDS = {".jpg", ".jpeg", ".png", ".webp"}
 
 
@@ -46,11 +46,24 @@ def build_folder(
     target: str | None,
     progress: Callable[[float], None],
 ) -> EngineManifest | None:
-    """Make the engine folder `out`, whole or not at all; the manifest of its plan, None where the back end has none.
+    """Make the engine folder `out`. It appears whole or not at all.
+
+    Args:
+        bundle_dir: a bundle; for another precision, a float bundle.
+        out: the folder to make.
+        backend: one of `engines.recognition.BACKENDS`; TensorRT also compiles a plan.
+        precision: of the new graph.
+        profiles: batch sizes of the plan.
+        photos: a folder of photos to calibrate INT8 on.
+        target: one of `tensorrt.plan.targets`; None takes the first.
+        progress: called with the share that is done, 0..1, while a plan is built.
+
+    Returns:
+        The manifest of the plan, or None if the back end has no plans.
 
     Raises:
-        ConfigError: `out` is there, a package is missing, the target cannot be built for, no photos for INT8.
-        BundleRefused: the bundle is not what it says, is beyond the gate, or the library refuses it.
+        ConfigError: `out` exists, a package is missing, the target cannot be built here, or INT8 has no photos.
+        BundleRefused: the bundle fails its checks or its gate, or the library refuses it.
     """
     bundle = load_bundle(bundle_dir)
     if out.exists():
@@ -81,11 +94,11 @@ def _add_plan(
 
 
 def calibration_photos(folder: Path, preprocess: Preprocess) -> npt.NDArray[np.uint8]:
-    """Up to 64 photos of a folder and the folders in it, evenly over their sorted names, uint8 [n, h, w, 3].
+    """Return up to 64 photos of a folder and its subfolders, taken evenly over the sorted names: uint8 [n, h, w, 3].
 
     Raises:
-        ConfigError: there is none.
-        Invalid: one cannot be decoded.
+        ConfigError: there is no photo.
+        Invalid: a photo cannot be decoded.
     """
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _KINDS)
     if not paths:
@@ -95,7 +108,7 @@ def calibration_photos(folder: Path, preprocess: Preprocess) -> npt.NDArray[np.u
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """The bundle's manifest in short, every plan's manifest, and the sizes of the files in bytes."""
+    """Return a summary of the bundle's manifest, every plan's manifest, and the sizes of the files in bytes."""
     manifest = load_bundle(folder).manifest
     plans = EngineCache(folder / FOLDER).manifests()
     return {
@@ -111,10 +124,10 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def check_plans(folder: Path) -> dict[str, EngineManifest]:
-    """Read every plan of the folder, as far as that needs no GPU.
+    """Check every plan of the folder, as far as that needs no GPU, and return their manifests by key.
 
     Raises:
-        BundleRefused: a plan is cut short or altered, or was built from another bundle than the one beside it.
+        BundleRefused: a plan is cut short or altered, or was built from another bundle than this folder's.
     """
     bundle, cache = load_bundle(folder), EngineCache(folder / FOLDER)
     plans = cache.manifests()
@@ -127,14 +140,17 @@ def check_plans(folder: Path) -> dict[str, EngineManifest]:
 
 
 def run_parity(folder: Path, backend: str) -> None:
-    """Open the engine, which runs the parity photos; of a plan, write down what came out. Raises as `build_engine`."""
+    """Open the engine, which runs the parity photos, and note the result in the plan's manifest, if there is one.
+
+    Raises what `build_engine` raises.
+    """
     with _reported(folder, backend):
         build_engine(folder, backend).close()
 
 
 @contextmanager
 def _reported(folder: Path, backend: str) -> Iterator[None]:
-    """Put the outcome of the body into the manifest of the plan that this GPU would take."""
+    """Note the outcome of the block in the manifest of the plan that this GPU would use."""
     if backend not in LIBRARIES:
         yield
         return

@@ -1,4 +1,4 @@
-"""Constants computed once, and the part of a graph that is the trunk."""
+"""Folds a graph's constants, and finds the nodes of its trunk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import onnxruntime as ort
 
 from schemas.errors import ConfigError
 
-# What a trunk is made of. Whatever else stands between two convolutions is computed in FP32 behind Casts.
+# The operators of a trunk. Anything else between two convolutions is computed in FP32, between Casts.
 TRUNK = frozenset(
     {
         "Conv",
@@ -31,9 +31,9 @@ _ERRORS_ONLY = 3
 
 
 def fold(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph with constants folded (weights behind a Cast become FP32), every node named.
+    """Return the same graph with folded constants, where every node has a name.
 
-    ONNX Runtime's basic optimisation does it: its result holds standard operators only.
+    Weights behind a Cast become FP32. ONNX Runtime's basic optimisation folds, and keeps to standard operators.
     """
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
@@ -44,18 +44,18 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto:
         ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         folded = onnx.load(path)
     standard = [opset for opset in folded.opset_import if opset.domain in ("", "ai.onnx")]
-    del folded.opset_import[:]  # ONNX Runtime lists its own domains too, which other parsers refuse
+    del folded.opset_import[:]  # ONNX Runtime also lists domains of its own, which other parsers refuse
     folded.opset_import.extend(standard)
     for i, node in enumerate(folded.graph.node):
-        node.name = f"{node.op_type}_{i}"  # quantisation chooses nodes by name, and folded ones may have none
+        node.name = f"{node.op_type}_{i}"  # quantisation chooses nodes by name, and a folded node may have none
     return folded
 
 
 def trunk_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """The nodes from the first convolution to the last and the activations behind it, in graph order.
+    """Return the nodes from the first convolution to the last one and its activations, in graph order.
 
     Raises:
-        ConfigError: there is no convolution, so that nothing can be made smaller.
+        ConfigError: there is no convolution, so no precision can change.
     """
     after: set[str] = set()  # values that come from a convolution through trunk operators alone
     for node in graph.node:

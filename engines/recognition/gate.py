@@ -1,7 +1,7 @@
-"""The parity gate: how far an engine of lower precision is from the float graph, and whether that is too far.
+"""The parity gate: how much an engine of lower precision differs from the float graph, and whether that is too much.
 
-`check_parity` compares arrays within rounding. FP16 and INT8 change more than that, so what counts here is what a
-caller would notice: another best label, another probability, another bit, a neighbour that is no longer the nearest.
+`check_parity` compares arrays within rounding. FP16 and INT8 change more than that. The gate therefore measures what a
+caller would notice: another best label, another probability, another bit, another nearest neighbour.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _AT_LEAST = frozenset({"label_agreement", "head_agreement"})  # the others are a
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What changed against the float graph; each is bounded by the field of `schemas.manifest.Gate` of its name.
+    """The differences from the float graph. The field of the same name in `schemas.manifest.Gate` bounds each.
 
     Attributes:
-        photos: how many were compared.
+        photos: how many photos were compared.
         label_agreement: share of equal best labels over photos and heads.
         head_agreement: the same for the worst head.
         probability_mean: mean absolute difference of the calibrated probability of the float graph's best label.
@@ -34,7 +34,7 @@ class Figures:
         embedding: largest Euclidean distance of a photo's two embeddings, which are unit vectors.
         hash_flips: share of bits that differ.
         hash_column: share of photos in which the worst bit differs.
-        recall_at_1: what Recall@1 by hash lost, negative where it gained; None without identities.
+        recall_at_1: the loss of Recall@1 by hash, negative for a gain; None without identities.
     """
 
     photos: int
@@ -54,10 +54,10 @@ def compare(
     """Compare raw outputs for the same photos.
 
     Args:
-        manifest: names the outputs, and calibrates.
-        expected: by output name, one row a photo, of the float graph.
-        outputs: the same of the engine.
-        identities: [n], equal where two photos show the same product; None leaves Recall@1 out.
+        manifest: names the outputs and has the calibration.
+        expected: the float graph's outputs by name, one row for each photo.
+        outputs: the engine's outputs, in the same form.
+        identities: [n], equal where two photos show the same product; None skips Recall@1.
     """
     agreement, of_best, worst = [], [], 0.0
     for head in manifest.heads:
@@ -87,10 +87,10 @@ def compare(
 
 
 def recall_at_1(codes: npt.NDArray[np.uint8], identities: npt.NDArray[np.generic]) -> float:
-    """Share of photos whose nearest other photo by Hamming distance shows the same product.
+    """Return the share of photos whose nearest other photo by Hamming distance shows the same product.
 
-    Photos without a second one of their product are not asked for, only found. Of several nearest, each counts its
-    share, so that the order of the photos does not matter.
+    A photo that is the only one of its product is no query, but it may be found. Several nearest photos share the hit,
+    so the order of the photos does not matter.
 
     Args:
         codes: uint8 [n, bytes].
@@ -107,7 +107,7 @@ def recall_at_1(codes: npt.NDArray[np.uint8], identities: npt.NDArray[np.generic
 
 
 def refuse(figures: Figures, limits: Gate) -> None:
-    """Raise BundleRefused, naming the figure and the limit, where one is not kept; not-a-number keeps none."""
+    """Raise BundleRefused, with figure and limit, if a figure is beyond its limit. Not-a-number is beyond every one."""
     for name, value in asdict(figures).items():
         if name == "photos" or value is None:
             continue
@@ -116,16 +116,16 @@ def refuse(figures: Figures, limits: Gate) -> None:
         if not kept:
             side = "at least" if name in _AT_LEAST else "at most"
             raise BundleRefused(
-                f"gate.{name}: {value:.4g}, {side} {limit:g} over {figures.photos} photos; this engine is not the "
-                "network: build it again, calibrate on photos like yours, or take a higher precision"
+                f"gate.{name}: {value:.4g}, {side} {limit:g} over {figures.photos} photos; this engine differs "
+                "from the network: build it again, calibrate on photos like yours, or take a higher precision"
             )
 
 
 def judge(bundle: Bundle, outputs: Outputs) -> Figures:
-    """Compare an engine's outputs for the parity photos with the float graph's; refuse what is beyond the limits.
+    """Compare an engine's outputs for the parity photos with the float graph's.
 
     Raises:
-        BundleRefused: an output is absent or not of its shape, or a figure is beyond its limit.
+        BundleRefused: an output is missing or has the wrong shape, or a figure is beyond its limit.
     """
     for name, (width, dtype) in bundle.outputs.items():
         check_output(f"model.onnx: {name}", outputs.get(name), (len(bundle.photos), width), dtype)

@@ -1,4 +1,4 @@
-"""A bundle's graph as TensorRT takes it: photos cast before anything else, long heads cut to their best labels."""
+"""A bundle's graph, adapted for a GPU: photos are cast first, and long heads return only their best labels."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ if TYPE_CHECKING:
 
 
 def prepare(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
-    """Return a copy whose input is cast to float first (TensorRT moves no bytes about in their own type; 0–255 are
-    exact in float) and whose long heads give `.values` float32 and `.indices` int32 [n, top_k] instead of all labels.
+    """Return an adapted copy of the graph.
+
+    The copy casts its input to float first: TensorRT cannot move bytes in their own type, and 0–255 are exact in float.
+    A long head returns `.values` float32 [n, top_k] and `.indices` int32 [n, top_k] instead of all labels.
     """
     import onnx
 
     prepared = onnx.ModelProto()
     prepared.CopyFrom(model)
     graph = prepared.graph
-    del graph.value_info[:]  # types of inner values, some of which change here
+    del graph.value_info[:]  # some types of inner values change here
     _cast_first(graph, manifest.input)
     for head in manifest.heads:
         if is_cut(head, manifest.top_k):

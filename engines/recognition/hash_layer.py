@@ -1,8 +1,8 @@
-"""The linear layer behind the hash: how sure a photo is of each of its bits.
+"""The hash layer: the linear layer whose signs are the hash, and how sure a photo is of each bit.
 
-A packed hash keeps signs alone. Who has the embedding still can compare it with packed hashes as it is, not rounded:
-bits that were nearly the other way count little (Gordo, Perronnin, Gong & Lazebnik, "Asymmetric distances for binary
-embeddings", 2014).
+A packed hash keeps only signs. A caller that still has the embedding can compare it with packed hashes without
+rounding it: a bit that was nearly the other way then counts little (Gordo, Perronnin, Gong & Lazebnik, "Asymmetric
+distances for binary embeddings", 2014).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from engines.recognition.bundle import Bundle
 from schemas.errors import BundleRefused
 
-WEIGHT, BIAS = "hash.weight", "hash.bias"  # arrays of the parity file, where the hash is one linear layer's signs
+WEIGHT, BIAS = "hash.weight", "hash.bias"  # arrays in the parity file, if a linear layer makes the hash
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +26,15 @@ class HashLayer:
     bias: npt.NDArray[np.float32]
 
     def margins(self, embedding: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Of embeddings [n, dim], float32 [n, bits]: weight · embedding + bias, whose sign is the bit."""
+        """Return float32 [n, bits] for embeddings float32 [n, dim]: weight · embedding + bias. Its sign is the bit."""
         return (embedding @ self.weight.T + self.bias).astype(np.float32)
 
 
 def read_hash_layer(bundle: Bundle) -> HashLayer | None:
-    """The bundle's hash layer; None where it has none: the hash is made otherwise, or it was exported before.
+    """Return the bundle's hash layer, or None if the parity file has none.
 
-    Raises BundleRefused where half of it is missing, or it does not give the parity photos' hashes.
+    Raises:
+        BundleRefused: weight or bias is missing or has the wrong shape, or they do not give the parity photos' hashes.
     """
     weight, bias = (bundle.expected.get(name) for name in (WEIGHT, BIAS))
     if weight is None and bias is None:
@@ -55,7 +56,12 @@ def read_hash_layer(bundle: Bundle) -> HashLayer | None:
 
 
 def asymmetric(margins: npt.NDArray[np.float32], codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Distances [q, g] of margins [q, bits] from packed codes uint8 [g, bits / 8]: Σ |margin| over bits that differ."""
+    """Return distances float32 [q, g]: the sum of |margin| over differing bits.
+
+    Args:
+        margins: float32 [q, bits], not rounded.
+        codes: uint8 [g, bits / 8], packed hashes.
+    """
     signs = np.unpackbits(codes, axis=1).astype(np.float32) * 2 - 1
     distance: npt.NDArray[np.float32] = (np.abs(margins).sum(1, keepdims=True) - margins @ signs.T) / 2
     return distance

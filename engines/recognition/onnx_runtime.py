@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU. Imported by `build_engine` only."""
+"""The ONNX Runtime back end, on a CPU."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _ERRORS_ONLY = 3
 
 
 class OnnxRuntime:
-    """One session; `InferenceSession.run` is thread-safe, and frees the interpreter lock while it computes."""
+    """One session. `InferenceSession.run` is thread-safe and frees the interpreter lock while it computes."""
 
     def __init__(self, bundle: Bundle, threads: int | None) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or 0  # 0: all cores
         options.log_severity_level = _ERRORS_ONLY
-        # Threads that wait for work sleep rather than spin: the decoders and the stream share these cores.
+        # Waiting threads sleep instead of spinning, because decoders and stream share these cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(str(bundle.model_path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its errors share no base class; a graph that cannot be loaded is refused
+        except Exception as error:  # its errors have no common base class
             text = str(error).splitlines()[0][:200]
             raise BundleRefused(f"model.onnx: ONNX Runtime cannot load it ({text}); export again") from None
         self._input = bundle.manifest.input

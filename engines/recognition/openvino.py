@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: as fast as ONNX Runtime in FP32, and faster in INT8. Imported by `build_engine` only."""
+"""The OpenVINO back end, on a CPU: as fast as ONNX Runtime in FP32, and faster in INT8."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from schemas.errors import BundleRefused
 
 
 class OpenVino:
-    """One compiled model; a request a caller at work, so that threads do not wait for each other's buffers."""
+    """One compiled model, with a request for each concurrent caller, so that no thread waits for another's buffers."""
 
     def __init__(self, bundle: Bundle, threads: int | None) -> None:
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
         if bundle.manifest.precision != "fp16":
-            # OpenVINO would compute float in bfloat16 where the processor can; only a half bundle asks for that.
+            # By default OpenVINO computes float in bfloat16 where it can. Only a half bundle wants that.
             config["INFERENCE_PRECISION_HINT"] = "f32"
         if threads is not None:
             config["INFERENCE_NUM_THREADS"] = threads
@@ -28,7 +28,7 @@ class OpenVino:
             model = core.read_model(bundle.model_path)
             self._check_graph(model, bundle)
             self._model = core.compile_model(model, "CPU", config)
-        except RuntimeError as error:  # what it raises for a graph that it cannot read or compile
+        except RuntimeError as error:  # raised for a graph that it cannot read or compile
             text = str(error).strip().splitlines()[-1][:200]
             raise BundleRefused(f"model.onnx: OpenVINO cannot load it ({text}); export again") from None
         self._input = bundle.manifest.input
@@ -50,7 +50,7 @@ class OpenVino:
         except queue.Empty:
             request = self._model.create_infer_request()
         request.infer({self._input: photos}, share_inputs=True)
-        values = {name: np.array(request.get_tensor(name).data) for name in self._outputs}  # copies: buffers are reused
+        values = {name: np.array(request.get_tensor(name).data) for name in self._outputs}  # copied: buffers are reused
         self._idle.put(request)
         return values
 

@@ -1,4 +1,4 @@
-"""Whether a back end computes what was exported: the parity photos through it, compared within the tolerances."""
+"""Checks that a back end computes what was exported, by comparing its answers for the parity photos."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _REMEDY = "the weights or the back end are not those of the export; fetch or exp
 
 
 def check_parity(bundle: Bundle, outputs: Mapping[str, npt.NDArray[np.generic]]) -> None:
-    """Compare a back end's raw outputs for the parity photos with the exported ones.
+    """Compare a back end's raw outputs for the parity photos with the exported outputs.
 
     Args:
-        bundle: its `photos` are what was run, its `expected` what should come out.
-        outputs: by output name, one row a parity photo.
+        bundle: has the parity photos and the expected outputs.
+        outputs: by output name, one row for each parity photo.
 
     Raises:
-        BundleRefused: an output is absent or not of its shape, a probability or embedding value is further off than
-            the manifest's tolerance (not-a-number is), or a photo's hash differs in more than `hash_bits` bits.
+        BundleRefused: an output is missing or has the wrong shape, a probability or embedding value differs by more
+            than the manifest's tolerance or is not a number, or a hash differs in more than `hash_bits` bits.
     """
     manifest = bundle.manifest
     for name, (width, dtype) in bundle.outputs.items():
@@ -38,5 +38,5 @@ def check_parity(bundle: Bundle, outputs: Mapping[str, npt.NDArray[np.generic]])
             continue
         tolerance = manifest.parity.embedding if name == manifest.embedding.output else manifest.parity.probabilities
         worst = float(np.abs(got.astype(np.float64) - expected.astype(np.float64)).max())
-        if not worst <= tolerance:  # so written that not-a-number is refused
+        if not worst <= tolerance:  # written this way so that not-a-number is refused
             raise BundleRefused(f"parity.{name}: differs by {worst:.2g}, at most {tolerance:g}; {_REMEDY}")

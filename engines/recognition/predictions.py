@@ -1,4 +1,4 @@
-"""What an engine says about a batch: arrays, one row a photo."""
+"""An engine's answer for a batch: arrays with one row for each photo."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from engines.recognition.hash_layer import HashLayer
 from schemas import predictions as stored
 from schemas.manifest import Manifest
 
-DIGITS = 4  # of a stored probability: finer than any calibration, and a row of JSON stays short
+DIGITS = 4  # of a stored probability: finer than any calibration, and it keeps rows of JSON short
 
 
 @dataclass(frozen=True, eq=False)
 class HeadPredictions:
-    """The best labels of one head, calibrated and best first.
+    """One head's best labels, calibrated, best first.
 
     Attributes:
         labels: int32 [n, k], the labels' `index` in the manifest's head.
-        probabilities: float32 [n, k], calibrated, falling along a row.
+        probabilities: float32 [n, k], calibrated, descending along a row.
         offered: bool [n, k], whether the probability reaches the head's operating threshold.
     """
 
@@ -32,13 +32,13 @@ class HeadPredictions:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Predictions for n photos, in the order in which they were given.
+    """Predictions for n photos, in the order of the photos.
 
     Attributes:
         heads: by head id.
         embedding: float32 [n, manifest.embedding.dim], L2-normalised.
         hash: uint8 [n, 32], most significant bit first.
-        layer: what made the hash of the embedding, where that is known.
+        layer: the hash layer, if the bundle has it.
     """
 
     heads: dict[str, HeadPredictions]
@@ -51,7 +51,7 @@ class Predictions:
 
     @staticmethod
     def concat(parts: Sequence[Predictions]) -> Predictions:
-        """Join batches of one engine, in order; raises ValueError when there are none."""
+        """Join batches of one engine, in order. Raises ValueError if there are none."""
         if not parts:
             raise ValueError("parts: nothing to join; give at least one batch")
         heads = {
@@ -66,9 +66,9 @@ class Predictions:
         return Predictions(heads, embedding, np.concatenate([part.hash for part in parts]), parts[0].layer)
 
     def row(self, i: int, manifest: Manifest) -> stored.Predictions:
-        """Row i in the store's form: head id → label ids with probabilities, best first.
+        """Return row i in the store's form: head id → label ids with probabilities, best first.
 
-        Probabilities are rounded to 4 digits: no calibration knows more, and a row is a third shorter for it.
+        Probabilities are rounded to 4 digits. No calibration is more exact, and a row is a third shorter.
         """
         result: stored.Predictions = {}
         for head in manifest.heads:
@@ -83,11 +83,11 @@ class Predictions:
         return result
 
     def rows(self, manifest: Manifest) -> list[stored.Predictions]:
-        """All rows as `row` has each, in a third of the time."""
+        """Return all rows in the form of `row`, in a third of the time."""
         found: list[stored.Predictions] = [{} for _ in range(len(self))]
         for head in manifest.heads:
             mine, ids = self.heads[head.id], [label.id for label in head.labels]
-            # A float32 times 10⁴ is exact in float64, so that this rounds as Python's own `round` does.
+            # A float32 times 10⁴ is exact in float64, so this rounds as Python's `round` does.
             probabilities = np.round(mine.probabilities.astype(np.float64), DIGITS)
             columns = (values.ravel().tolist() for values in (mine.labels, probabilities, mine.offered))
             made = [
@@ -100,9 +100,9 @@ class Predictions:
         return found
 
     def margins(self, i: int) -> npt.NDArray[np.float32] | None:
-        """How sure row i is of each of its bits, float32 [bits]; None where the hash's layer is not known."""
+        """Return how sure row i is of each bit, float32 [bits]; None if the hash layer is unknown."""
         return None if self.layer is None else self.layer.margins(self.embedding[i : i + 1])[0]
 
     def hash_hex(self, i: int) -> str:
-        """The hash of row i as it travels: 64 lower-case hex digits."""
+        """Return the hash of row i in its form on the wire: 64 lower-case hex digits."""
         return bytes(self.hash[i]).hex()

@@ -1,4 +1,4 @@
-"""How fast an engine is: batches of one size through it, by as many callers as a worker has."""
+"""Measures an engine: batches of one size, from one or several callers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engines.recognition.interface import RecognitionEngine
 
 
 class Speed(msgspec.Struct, frozen=True, kw_only=True):
-    """What `measure` found. Latency is one caller's, from photos to predictions, in milliseconds."""
+    """The result of `measure`. Latency is in milliseconds, for one caller, from photos to predictions."""
 
     batch: int
     callers: int
@@ -23,9 +23,18 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure(engine: RecognitionEngine, batch: int, *, seconds: float = 3.0, callers: int = 1) -> Speed:
-    """Run batches of noise for about `seconds`, one a caller at least, after one that is not counted. Blocks.
+    """Run batches of noise for about `seconds`, after one batch that is not counted. Blocks.
 
-    Two callers keep a GPU's copies and compute going at once; one shows the latency. Raises what `infer` raises.
+    One caller shows the latency. Two callers keep a GPU copying and computing at once.
+
+    Args:
+        engine: the engine to measure.
+        batch: photos in a batch.
+        seconds: how long to measure; each caller runs at least one batch.
+        callers: threads that call `infer`.
+
+    Raises:
+        Exception: whatever `infer` raises.
     """
     size = engine.manifest.preprocess
     photos = np.random.default_rng(0).integers(0, 256, (batch, size.height, size.width, 3), np.uint8)
@@ -37,12 +46,12 @@ def measure(engine: RecognitionEngine, batch: int, *, seconds: float = 3.0, call
     def call() -> None:
         try:
             going = True
-            while going:  # once at least, however late a thread is let in
+            while going:  # at least once, however late the thread starts
                 start = time.perf_counter()
                 engine.infer(photos)
                 times.append(time.perf_counter() - start)
                 going = time.perf_counter() - began < seconds
-        except Exception as error:  # told to the caller below, who would see nothing of a thread's
+        except Exception as error:  # raised below, because nobody sees a thread's error
             faults.append(error)
 
     threads = [threading.Thread(target=call) for _ in range(callers)]

@@ -1,7 +1,7 @@
-"""A head's best labels alone, for back ends that do not send all of them: a GPU, over its bus.
+"""Only a head's best labels, for back ends that do not return all of them, such as a GPU over its bus.
 
-Such a back end gives `<output>.values` float32 [n, k], the greatest raw probabilities, best first, and
-`<output>.indices` int32 [n, k], their labels, in place of `<output>`.
+Instead of `<output>`, such a back end returns `<output>.values` float32 [n, k], the greatest raw probabilities, best
+first, and `<output>.indices` int32 [n, k], their labels.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
 def is_cut(head: Head, top_k: int) -> bool:
-    """Whether a head's best `top_k` labels are enough for its predictions.
+    """Return whether a head's best `top_k` labels are enough for its predictions.
 
-    One table calibrates the whole head and does not fall, so the best raw probabilities hold the best calibrated ones.
-    A head with a table of its own for some label needs all of them: that label may rise past the others.
+    If one table calibrates the whole head, the table never descends, so the best raw probabilities include the best
+    calibrated ones. If a label has a table of its own, it may overtake the others, so all labels are needed.
     """
     return len(head.labels) > top_k and not head.class_calibration
 
 
 def widen(outputs: Arrays, expected: Arrays) -> dict[str, npt.NDArray[np.generic]]:
-    """Raw outputs at full width, to be compared with `expected`, the exported ones of the same photos.
+    """Return raw outputs at full width, for a comparison with `expected`, the exported outputs of the same photos.
 
-    A label that was not sent stands at what is expected of it, but not above the least value that was sent: more it
-    cannot have. So a label that is wrongly missing differs by as much as it is better than the one in its place.
+    A label that was not returned gets its expected value, but at most the smallest value that was returned, which it
+    cannot exceed. So a label that is wrongly missing differs by as much as it is better than the label in its place.
     """
     wide = {name: array for name, array in outputs.items() if not name.endswith((VALUES, INDICES))}
     for name, array in outputs.items():

@@ -1,7 +1,8 @@
-"""The listings of a sealed part as columns: 30 bytes a listing and its ids, where Python objects would take 500.
+"""The listings of a sealed part, as columns: 30 bytes and the ids for each listing, instead of 500 as Python objects.
 
-Slots are sorted by the CRC-32 of the listing id; the rows (codes) of a slot are consecutive, in the order of its
-photos. The text of a slot is its listing id and its image ids, divided by line breaks, which no id may contain.
+A slot is a listing's place. Slots are sorted by the CRC-32 of the listing id. The rows (codes) of a slot are
+consecutive, in the order of its photos. The text of a slot is its listing id and its photo ids, separated by line
+breaks, which no id may contain.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[Any]
-_CHUNK = 1 << 15  # slots gathered at once: np.repeat keeps the interpreter's lock, 1 ms for the text of so many
+_CHUNK = 1 << 15  # slots gathered at once: np.repeat holds the interpreter lock, 1 ms for the text of so many
 
 
 class Entry(NamedTuple):
-    """One listing on its way into a directory; `profile` numbers its model version, state and category."""
+    """One listing to be put into a directory. `profile` is the number of its model version, state and category."""
 
     listing_id: str
     event_time: int
@@ -28,7 +29,7 @@ class Entry(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """Rows that were taken over: `old` of the source are `new` of the joined directory, uint32 each."""
+    """Rows that were kept: rows `old` of the source became rows `new` of the joined directory, both uint32."""
 
     old: Ints
     new: Ints
@@ -36,8 +37,16 @@ class Moved(NamedTuple):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Directory:
-    """Columns by slot: `keys` uint32 ascending, `event_times` int64, `profiles` uint32; `starts` [slots + 1] in `text`
-    (uint8), `first_rows` uint32 [slots + 1]."""
+    """Columns with one entry for each slot.
+
+    Attributes:
+        keys: uint32, ascending: the CRC-32 of the listing id.
+        event_times: int64, UTC microseconds.
+        profiles: uint32.
+        starts: [slots + 1], where each slot's text begins in `text`.
+        first_rows: uint32 [slots + 1], the first row of each slot.
+        text: uint8, the ids of all slots.
+    """
 
     keys: Ints
     event_times: Ints
@@ -51,17 +60,17 @@ class Directory:
 
     @property
     def rows(self) -> int:
-        """Codes of all slots."""
+        """The number of codes of all slots."""
         return int(self.first_rows[-1])
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all columns."""
+        """The size of all columns, in bytes."""
         columns = (self.keys, self.event_times, self.profiles, self.starts, self.first_rows, self.text)
         return sum(column.nbytes for column in columns)
 
     def find(self, listing_id: str) -> int:
-        """The slot of a listing, or -1."""
+        """Return the slot of a listing, or -1."""
         wanted = listing_id.encode()
         key = zlib.crc32(wanted)
         slot = int(self.keys.searchsorted(np.uint32(key)))
@@ -72,7 +81,7 @@ class Directory:
         return -1
 
     def ids(self, slot: int) -> tuple[str, tuple[str, ...]]:
-        """Listing id and image ids of a slot."""
+        """Return the listing id and the photo ids of a slot."""
         listing_id, *image_ids = self._record(slot).decode().split("\n")
         return listing_id, tuple(image_ids)
 
@@ -80,21 +89,21 @@ class Directory:
         return self.text[int(self.starts[slot]) : int(self.starts[slot + 1])].tobytes()
 
     def slot_of(self, row: int) -> int:
-        """The slot that a row belongs to."""
+        """Return the slot of a row."""
         return int(self.first_rows.searchsorted(self.first_rows.dtype.type(row), side="right")) - 1
 
     def slots_of(self, rows: Ints) -> Ints:
-        """The slot that each row belongs to."""
-        sought = rows.astype(self.first_rows.dtype)  # of another type, numpy would convert all the column instead
+        """Return the slot of each row."""
+        sought = rows.astype(self.first_rows.dtype)  # with another type, numpy would convert the whole column instead
         return np.asarray(self.first_rows.searchsorted(sought, side="right")) - 1
 
     def rows_of(self, slot: int) -> range:
-        """The rows of a slot."""
+        """Return the rows of a slot."""
         return range(int(self.first_rows[slot]), int(self.first_rows[slot + 1]))
 
 
 def build_directory(entries: Sequence[Entry]) -> tuple[Directory, list[int]]:
-    """A directory of these listings, and the order in which they lie in it: slot i is `entries[order[i]]`."""
+    """Return a directory of these listings, and their order in it: slot i is `entries[order[i]]`."""
     keys = np.array([zlib.crc32(entry.listing_id.encode()) for entry in entries], np.uint32)
     order: list[int] = np.argsort(keys, kind="stable").tolist()
     records = ["\n".join((entries[i].listing_id, *entries[i].image_ids)).encode() for i in order]
@@ -110,9 +119,13 @@ def build_directory(entries: Sequence[Entry]) -> tuple[Directory, list[int]]:
 
 
 def join(parts: Sequence[tuple[Directory, Ints]]) -> tuple[Directory, list[Moved]]:
-    """One directory of the slots that are kept of each, and where the rows of each part went.
+    """Join the kept slots of several directories into one.
 
-    A listing may be kept of one part only.
+    Args:
+        parts: each directory, and the slots of it to keep. A listing may be kept from one directory only.
+
+    Returns:
+        The joined directory, and for each part where its rows went.
     """
     keys = np.concatenate([directory.keys[kept] for directory, kept in parts])
     order = np.argsort(keys, kind="stable")
@@ -142,10 +155,10 @@ def join(parts: Sequence[tuple[Directory, Ints]]) -> tuple[Directory, list[Moved
 
 
 def ranges(starts: Ints, counts: Ints) -> Ints:
-    """uint32: starts[0], starts[0] + 1, … counts[0] of them, then those of starts[1], and so on."""
+    """Return uint32: counts[0] numbers from starts[0] upwards, then counts[1] numbers from starts[1], and so on."""
     counts = counts.astype(np.uint32)
     before = np.cumsum(counts, dtype=np.uint32) - counts
-    shifts = starts.astype(np.uint32) - before  # wraps round below zero, and the sum wraps back
+    shifts = starts.astype(np.uint32) - before  # wraps below zero, and the sum wraps back
     out = np.arange(int(counts.sum(dtype=np.int64)), dtype=np.uint32)
     at = 0
     for chunk in range(0, len(counts), _CHUNK):
@@ -156,7 +169,7 @@ def ranges(starts: Ints, counts: Ints) -> Ints:
 
 
 def _running_sum(counts: Ints | Sequence[int]) -> Ints:
-    """0, counts[0], counts[0] + counts[1], …: uint32 where that is enough."""
+    """Return 0, counts[0], counts[0] + counts[1], …, as uint32 if that is enough, otherwise uint64."""
     total = int(np.sum(counts, dtype=np.int64)) if len(counts) else 0
     sums = np.zeros(len(counts) + 1, np.uint32 if total < 2**32 else np.uint64)
     np.cumsum(counts, out=sums[1:])

@@ -1,4 +1,4 @@
-"""Arrays as one file: a zip of plain `.npy` (`.npz` without pickle), CRC-checked by zip itself, whole or not there."""
+"""Arrays in one file: a zip of plain `.npy` (an `.npz` without pickle). zip checks CRCs. The file appears whole."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.D
 
 
 class SnapshotRefused(GroknetError):
-    """A snapshot that cannot be used; the index can always be rebuilt from its topic."""
+    """A snapshot that cannot be used. The index can always be rebuilt from its topic."""
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Sequence[Array]]) -> None:
@@ -44,11 +44,11 @@ def write_arrays(path: Path, arrays: Mapping[str, Sequence[Array]]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
-    """Every array of a file; raises FileNotFoundError, or one of DAMAGE."""
+    """Read every array of a file. Raises FileNotFoundError, or an error of `DAMAGE`."""
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 
 
 def packed(value: msgspec.Struct) -> list[Array]:
-    """A struct as an array of the bytes of its JSON."""
+    """Return a struct as an array of the bytes of its JSON."""
     return [np.frombuffer(msgspec.json.encode(value), np.uint8)]

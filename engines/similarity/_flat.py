@@ -1,5 +1,8 @@
-"""Codes of a sealed part that every search reads whole: exact. A FAISS flat index, on a GPU where asked for, and from
-`IndexLimits.multihash_from` codes on a multi-index hash beside it, which finds near duplicates without reading all."""
+"""The codes of a sealed part that is searched exactly: every search reads all of them.
+
+It is a FAISS flat index, on a GPU if the limits ask for one. From `IndexLimits.multihash_from` codes on it also has a
+multi-index hash, which finds near duplicates without reading every code.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,17 @@ from schemas.errors import ConfigError
 Codes = npt.NDArray[np.uint8]
 Found = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]
 BITS = 8 * CODE_BYTES
-TABLES = 16  # of the multi-index hash, of 16 bits each: Norouzi, Punjani, Fleet, CVPR 2012
+TABLES = 16  # of the multi-index hash, with 16 bits each: Norouzi, Punjani, Fleet, CVPR 2012
 FLIPS = 1
 SURE_BITS = TABLES * (FLIPS + 1) - 1
-"""Two codes that differ in so many bits at most agree, but for one bit, in at least one of the 16 pieces of 16 bits."""
+"""Two codes that differ in at most so many bits differ in at most one bit in some piece of 16 bits."""
 
 
 class FlatCodes:
-    """Rows in order; immutable once it is built."""
+    """Rows in order. Immutable after it is built."""
 
     def __init__(self, codes: Codes, limits: IndexLimits) -> None:
-        """Take uint8 [n, 32]; with many codes it takes 3 µs a code, without the interpreter's lock."""
+        """Build it from uint8 [n, 32]. The multi-index hash takes 3 µs a code, without the interpreter lock."""
         import faiss
 
         self._flat: Any = faiss.IndexBinaryFlat(BITS)
@@ -34,7 +37,7 @@ class FlatCodes:
             self._hashed = faiss.IndexBinaryMultiHash(BITS, TABLES, BITS // TABLES)
             self._hashed.nflip = FLIPS
             self._hashed.add(codes)
-            self._flat = self._hashed.storage  # of the same codes, and it goes when the other does
+            self._flat = self._hashed.storage  # the same codes, freed together with the hash
         elif len(codes):
             self._flat.add(codes)
         self._gpu = _on_gpu(self._flat) if limits.gpu and len(codes) else None
@@ -44,31 +47,31 @@ class FlatCodes:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the codes, and of the multi-index hash as far as it tells: a row number a code and table."""
+        """The size in bytes: the codes, and for a multi-index hash one row number for each code and table."""
         return len(self) * (CODE_BYTES + (TABLES * _id_bits(len(self)) // 8 if self._hashed else 0))
 
     @property
     def near(self) -> int:
-        """Bits within which `within` is as sure as reading all and quicker; 0 without a multi-index hash."""
+        """The radius in bits up to which `within` is exact without reading all codes; 0 without a multi-index hash."""
         return SURE_BITS if self._hashed else 0
 
     def search(self, hashes: Codes, n: int) -> Found:
-        """The n nearest rows of each hash, nearest first: distances [q, n], rows [q, n]."""
+        """Return the n nearest rows of each hash, nearest first: distances int32 [q, n], rows int64 [q, n]."""
         distances, rows = (self._gpu or self._flat).search(hashes, n)
         return distances, rows
 
     def within(self, code: Codes, bits: int) -> Found:
-        """Every row at most so many bits from one hash [1, 32], in no order."""
+        """Return every row within `bits` bits of one hash uint8 [1, 32], in no order."""
         index = self._hashed if self._hashed and bits <= SURE_BITS else self._flat
-        _, distances, rows = index.range_search(code, bits + 1)  # FAISS takes what is below
+        _, distances, rows = index.range_search(code, bits + 1)  # FAISS excludes the radius itself
         return distances.astype(np.int32), rows
 
     def take(self, rows: npt.NDArray[Any]) -> Codes:
-        """uint8 [n, 32]."""
+        """Return the codes of some rows, uint8 [n, 32]."""
         return np.asarray(self._all()[rows])
 
     def _all(self) -> Codes:
-        """Every row without a copy; valid while the index lives."""
+        """Return all codes without a copy. Valid while the index lives."""
         import faiss
 
         if not len(self):
@@ -77,7 +80,7 @@ class FlatCodes:
         return np.asarray(flat, np.uint8).reshape(-1, CODE_BYTES)
 
     def arrays(self) -> dict[str, list[npt.NDArray[Any]]]:
-        """What a snapshot keeps, each in pieces."""
+        """Return the arrays of a snapshot, each in pieces."""
         return {"codes": [self._all()]}
 
 
@@ -86,17 +89,17 @@ def _id_bits(count: int) -> int:
 
 
 def require_gpu() -> None:
-    """Raise ConfigError where FAISS has no GPU to use."""
+    """Raise ConfigError if FAISS has no GPU to use."""
     import faiss
 
     if not hasattr(faiss, "GpuIndexBinaryFlat") or faiss.get_num_gpus() < 1:
-        text = "indexer.gpu: this FAISS finds no GPU; pip install 'groknet[gpu]' in place of [cpu], or set it to false"
+        text = "indexer.gpu: this FAISS finds no GPU; install 'groknet[gpu]' instead of [cpu], or set it to false"
         raise ConfigError(text)
 
 
 def _on_gpu(flat: Any) -> Any:
-    """A copy on the first GPU."""
+    """Return a copy on the first GPU."""
     import faiss
 
-    gpu: Any = faiss  # the CPU's package has no such names
+    gpu: Any = faiss  # the CPU package lacks these names
     return gpu.GpuIndexBinaryFlat(gpu.StandardGpuResources(), flat)

@@ -1,7 +1,7 @@
-"""Codes of a large sealed part in inverted lists (FAISS IndexBinaryIVF): a search reads the lists nearest to it.
+"""The codes of a large sealed part in inverted lists (FAISS IndexBinaryIVF): a search reads only the nearest lists.
 
-The lists' centres are learned once by k-means and shared by the parts that follow, so that a merge assigns new codes
-alone; they are learned anew once the part holds four times as many codes as they were learned for.
+k-means learns the lists' centres once. Later parts share them, so a merge assigns only new codes. The centres are
+learned again when a part holds four times as many codes as they were learned for.
 """
 
 from __future__ import annotations
@@ -17,43 +17,43 @@ from engines.similarity._directory import Moved
 from engines.similarity._flat import BITS, Codes, FlatCodes, Found
 from engines.similarity.types import CODE_BYTES, IndexLimits
 
-_SAMPLE = 40  # codes a list that its centre is learned from; FAISS warns below 39
-_ROUNDS = 6  # of k-means: the share of right neighbours moves by less than .002 afterwards
+_SAMPLE = 40  # codes for each list to learn its centre from; FAISS warns below 39
+_ROUNDS = 6  # of k-means: later rounds change the share of right neighbours by less than .002
 _GROWTH = 4
-_BREATH_S = 0.0002  # slept after each list of a merge: it is all short calls, and readers hardly got a word in
+_BREATH_S = 0.0002  # sleep after each list of a merge: many short calls would leave readers no time
 _GONE = np.iinfo(np.uint32).max
 
 
 class SealedCodes(Protocol):
-    """What a sealed part asks of its codes; rows are numbered from 0."""
+    """The codes of a sealed part. Rows are numbered from 0."""
 
     def __len__(self) -> int: ...
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it holds."""
+        """Its size in bytes."""
 
     @property
     def near(self) -> int:
-        """Bits within which `within` is sure and cheap; 0: nowhere."""
+        """The radius in bits up to which `within` is exact and cheap; 0 means none."""
 
     def search(self, hashes: Codes, n: int) -> Found:
-        """The n nearest rows of each hash; row -1 where there are no more."""
+        """Return distances [q, n] and rows [q, n], nearest first; row -1 where there are no more."""
 
     def within(self, code: Codes, bits: int) -> Found:
-        """Every row within so many bits."""
+        """Return every row within `bits` bits of one hash uint8 [1, 32], in no order."""
 
     def take(self, rows: npt.NDArray[Any]) -> Codes:
-        """The codes of these rows."""
+        """Return the codes of some rows, uint8 [n, 32]."""
 
     def arrays(self) -> dict[str, list[npt.NDArray[Any]]]:
-        """What a snapshot keeps, each in pieces."""
+        """Return the arrays of a snapshot, each in pieces."""
 
 
 class IvfCodes:
-    """Rows spread over lists; immutable once `_seal` was called."""
+    """Rows in inverted lists. Immutable after `_seal`."""
 
-    near = 0  # the lists nearest to a photo hold its near duplicates: `search` finds them
+    near = 0  # `search` finds near duplicates, because they are in the nearest lists
 
     def __init__(self, centres: Codes, learned_for: int, rows: int, limits: IndexLimits) -> None:
         import faiss
@@ -74,26 +74,26 @@ class IvfCodes:
 
     @property
     def nbytes(self) -> int:
-        """Codes, FAISS's own 8-byte numbers, and where each row lies."""
+        """The size in bytes: codes, FAISS's 8-byte row numbers, and where each row is."""
         return len(self) * (CODE_BYTES + 8) + self._place.nbytes + 2 * self.centres.nbytes + self._begins.nbytes
 
     @property
     def outgrown(self) -> bool:
-        """True when the centres should be learned anew."""
+        """Whether the centres should be learned again."""
         return len(self) > _GROWTH * self.learned_for
 
     def search(self, hashes: Codes, n: int) -> Found:
-        """The n nearest rows in the probed lists, nearest first; row -1 where they hold fewer."""
+        """Return the n nearest rows of the probed lists, nearest first; row -1 where they hold fewer."""
         distances, rows = self._ivf.search(hashes, n)
         return distances, rows
 
     def within(self, code: Codes, bits: int) -> Found:
-        """Every row of the probed lists at most so many bits from one hash [1, 32]."""
+        """Return every row of the probed lists within `bits` bits of one hash uint8 [1, 32]."""
         _, distances, rows = self._ivf.range_search(code, bits + 1)
         return distances.astype(np.int32), rows
 
     def take(self, rows: npt.NDArray[Any]) -> Codes:
-        """uint8 [n, 32]."""
+        """Return the codes of some rows, uint8 [n, 32]."""
         places = self._place[rows].astype(np.int64)
         order = np.argsort(places, kind="stable")
         codes = np.empty((len(places), CODE_BYTES), np.uint8)
@@ -104,7 +104,7 @@ class IvfCodes:
         return codes
 
     def _list(self, number: int) -> tuple[npt.NDArray[np.int64], Codes]:
-        """Rows and codes of one list, without a copy; valid while the index lives."""
+        """Return rows and codes of one list without a copy. Valid while the index lives."""
         import faiss
 
         lists = self._ivf.invlists
@@ -129,12 +129,12 @@ class IvfCodes:
         self._ivf.ntotal = int(self._begins[-1])
 
     def assign(self, codes: Codes) -> npt.NDArray[np.int64]:
-        """The list of each code."""
+        """Return the list of each code, int64 [n]."""
         _, lists = self._quantizer.search(np.ascontiguousarray(codes), 1)
         return np.asarray(lists[:, 0])
 
     def arrays(self) -> dict[str, list[npt.NDArray[Any]]]:
-        """What a snapshot keeps: codes and rows in the order of the lists, and the lists' sizes and centres."""
+        """Return the arrays of a snapshot: codes and rows in the order of the lists, sizes and centres of the lists."""
         lists = [self._list(number) for number in range(self._lists)]
         return {
             "codes": [codes for _, codes in lists],
@@ -145,7 +145,7 @@ class IvfCodes:
 
     @classmethod
     def restored(cls, arrays: dict[str, npt.NDArray[Any]], learned_for: int, limits: IndexLimits) -> IvfCodes:
-        """From what `arrays` gave; raises ValueError when the lengths do not fit."""
+        """Rebuild it from the result of `arrays`. Raises ValueError if the lengths do not match."""
         codes, order, sizes = arrays["codes"], arrays["order"], arrays["sizes"]
         made = cls(arrays["centres"], learned_for, len(codes), limits)
         if len(order) != len(codes) or sizes.sum() != len(codes) or len(sizes) != made._lists:
@@ -160,7 +160,7 @@ class IvfCodes:
     def moved(
         self, new_of_old: npt.NDArray[np.uint32], rows: npt.NDArray[Any], codes: Codes, total: int, limits: IndexLimits
     ) -> IvfCodes:
-        """These codes under new row numbers (those that are `_GONE` left out), and more codes [n, 32] at `rows`."""
+        """Return these codes under new row numbers, without `_GONE` rows, and with more codes [n, 32] at `rows`."""
         made = IvfCodes(self.centres, self.learned_for, total, limits)
         lists = made.assign(codes) if len(codes) else np.empty(0, np.int64)
         order = np.argsort(lists, kind="stable")
@@ -177,7 +177,7 @@ class IvfCodes:
 
 
 def merge_codes(parts: Sequence[tuple[SealedCodes | Codes, Moved]], total: int, limits: IndexLimits) -> SealedCodes:
-    """The codes of several parts under their new row numbers, one part of `total` rows; its size says of what kind."""
+    """Join the codes of several parts under new row numbers. The size of the result decides which kind it is."""
     lists = next((codes for codes, _ in parts if isinstance(codes, IvfCodes)), None)
     if total >= limits.exact_below and lists is not None and not lists.outgrown:
         others = [(codes, moved) for codes, moved in parts if codes is not lists]
@@ -203,7 +203,7 @@ def _taken(codes: SealedCodes | Codes, rows: npt.NDArray[Any]) -> Codes:
 
 
 def learn(codes: Codes, limits: IndexLimits) -> IvfCodes:
-    """Inverted lists for uint8 [n, 32]: about the root of n of them, learned from a sample; deterministic."""
+    """Make inverted lists for uint8 [n, 32]: about √n lists, learned from a sample. Deterministic."""
     import faiss
 
     count = 2 ** max(1, round(np.log2(len(codes)) / 2))

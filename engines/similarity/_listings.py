@@ -1,4 +1,4 @@
-"""Where each listing's newest state lies, and the view that readers see. One thread at a time changes it."""
+"""Knows where each listing's newest state is, and has the view that readers see. One thread at a time changes it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 class Place(NamedTuple):
-    """The living state of a listing: `rows` of `part`, which is a tail where `slot` is -1."""
+    """Where a listing's current state is: `rows` of `part`. A `slot` of -1 means that the part is a tail."""
 
     listing_id: str
     event_time: int
@@ -32,7 +32,7 @@ class Place(NamedTuple):
 
 
 class Fresh(NamedTuple):
-    """A listing of a tail, in full: codes uint8 [images, 32]."""
+    """A listing of a tail with its codes, uint8 [photos, 32]."""
 
     listing_id: str
     event_time: int
@@ -42,17 +42,17 @@ class Fresh(NamedTuple):
 
 
 class Listings:
-    """The parts and what lives in them. `view` is swapped as a whole; every other method needs the caller's lock."""
+    """The parts, and which codes are alive. `view` is replaced as a whole. Every method needs the caller's lock."""
 
     def __init__(self) -> None:
         self.profiles = Profiles()
         self.view = View((), (_empty_tail(),), 0, 0, 0)
-        self._new: dict[str, Held] = {}  # of the last tail, which grows
-        self._frozen: dict[str, Held] = {}  # of the tail before it, while it is merged
-        self._killed: list[str] | None = None  # since the freeze, outside of the last tail
+        self._new: dict[str, Held] = {}  # listings of the last tail, which grows
+        self._frozen: dict[str, Held] = {}  # listings of the tail before it, while it is merged
+        self._killed: list[str] | None = None  # listings deleted since the freeze, outside the last tail
 
     def find(self, listing_id: str) -> Place | None:
-        """Where its living state lies; None when it has none."""
+        """Return where a listing's current state is, or None."""
         tails = self.view.tails
         for held, tail in ((self._new.get(listing_id), tails[-1]), (self._frozen.get(listing_id), tails[0])):
             if held is not None:
@@ -66,27 +66,27 @@ class Listings:
         return None
 
     def show(self, place: Place) -> IndexedListing:
-        """What is held there."""
+        """Return what the index holds at a place."""
         profile = self.profiles[place.profile]
         images = {place.part.owner(row)[1]: place.part.code(row) for row in place.rows}
         return IndexedListing(place.listing_id, place.event_time, *profile, images)
 
     def put(self, held: Place | None, message: HashMessage, codes: Codes) -> None:
-        """Let a message's codes [images, 32] take the place of what is held; the same once more changes nothing."""
+        """Replace a listing's state by a message with codes uint8 [photos, 32]. A repeated message changes nothing."""
         profile = self.profiles.number(Profile(message.model_version, message.state, message.category))
         image_ids = [image.image_id for image in message.images]
         if held is not None and (held.event_time, held.profile) == (message.event_time, profile):
             images = list(zip(image_ids, map(bytes, codes), strict=True))
             if [(held.part.owner(row)[1], held.part.code(row)) for row in held.rows] == images:
-                return  # a replay must not leave tombstones
+                return  # a replay must not leave dead codes
         self._change(held, Fresh(message.listing_id, message.event_time, profile, image_ids, codes))
 
     def drop(self, held: Place) -> None:
-        """Its state dies."""
+        """Delete a listing's state."""
         self._change(held, None)
 
     def _change(self, held: Place | None, new: Fresh | None) -> None:
-        """Kill a state and add another in one step for readers."""
+        """Delete a state and add another one; readers see both at once."""
         view = self.view
         generation, vectors, listings = view.generation + 1, view.vectors, view.listings
         tails = view.tails
@@ -104,7 +104,7 @@ class Listings:
         if isinstance(held.part, Sealed):
             held.part.died[held.slot] = generation
         elif held.part is self.view.tails[-1]:
-            tails[-1].died[list(held.rows)] = generation  # the array that the next view has, which may have grown
+            tails[-1].died[list(held.rows)] = generation  # the array of the next view, which may have grown
             if not replaced:
                 del self._new[held.listing_id]
             return
@@ -115,7 +115,7 @@ class Listings:
             self._killed.append(held.listing_id)
 
     def freeze(self, sealed: tuple[Sealed, ...]) -> Merge:
-        """End the tail that grows and begin another; the frozen one and `sealed` are to be merged."""
+        """Freeze the growing tail, begin another, and return the merge of the frozen one and `sealed`."""
         view = self.view
         tail = view.tails[-1]
         whole = len(sealed) == len(view.sealed)
@@ -125,25 +125,25 @@ class Listings:
         return merge
 
     def killed(self) -> list[str]:
-        """Who died since the freeze, or since this was last asked, outside of the last tail."""
+        """Return the listings deleted outside the last tail since the freeze, or since the last call."""
         killed, self._killed = self._killed or [], []
         return killed
 
     def take(self, merge: Merge, part: Sealed) -> None:
-        """Put the merged part in the place of what it was made of; who died meanwhile is dead in it too."""
+        """Replace the merged parts by the new one. Codes deleted during the merge are marked deleted in it."""
         view = self.view
         left = tuple(one for one in view.sealed if one not in merge.sealed)
         tail, generation = view.tails[-1], view.generation
-        if merge.whole:  # nobody who lives now knows an older generation: begin again, so that it never overflows
+        if merge.whole:  # nothing alive has an older generation, so start again at 1: it never overflows
             generation = 1
             tail = replace(tail, died=np.where(tail.died == ALIVE, tail.died, np.uint32(0)))
-        part.bury(self._killed or ())
+        part.mark_deleted(self._killed or ())
         self._frozen, self._killed = {}, None
         sealed = (*left, part) if len(part.directory) else left
         self.view = replace(view, sealed=sealed, tails=(tail,), generation=generation)
 
     def fresh(self) -> list[Fresh]:
-        """The living listings of the tails."""
+        """Return the current listings of the tails."""
         tails = self.view.tails
         listings = []
         for held_by, tail in ((self._frozen, tails[0]), (self._new, tails[-1])):
@@ -154,7 +154,7 @@ class Listings:
         return listings
 
     def fill(self, profiles: Iterable[Profile], sealed: Sequence[Sealed], fresh: Iterable[Fresh]) -> None:
-        """Take on what a snapshot held, before anybody reads; generation 0 died before it."""
+        """Load a snapshot's content, before any reader. A `died` of 0 means deleted before the snapshot."""
         self.profiles = Profiles(profiles)
         living = [np.diff(part.directory.first_rows)[part.died > 0] for part in sealed]  # codes of each listing
         listings = sum(int(np.count_nonzero(codes)) for codes in living)
@@ -169,7 +169,7 @@ def _empty_tail() -> Tail:
 
 
 def _grown(tail: Tail, new: Fresh) -> Tail:
-    """The tail with one more listing; arrays are shared while they have room."""
+    """Return the tail with one more listing. Both share arrays while these have room."""
     count = tail.count + len(new.codes)
     codes, died, profiles = _room(tail.codes, count), _room(tail.died, count), _room(tail.profiles, count)
     codes[tail.count : count] = new.codes
@@ -180,7 +180,7 @@ def _grown(tail: Tail, new: Fresh) -> Tail:
 
 
 def _room(array: npt.NDArray[_Scalar], rows: int) -> npt.NDArray[_Scalar]:
-    """`array` if it has that many rows, else a copy with twice the room; readers keep the old one."""
+    """Return `array` if it has `rows` rows, otherwise a copy with twice the room. Readers keep the old array."""
     if rows <= len(array):
         return array
     grown = np.empty((max(rows, 2 * len(array), 1024), *array.shape[1:]), array.dtype)

@@ -1,5 +1,7 @@
-"""A merge: a frozen tail, and some or all sealed parts, become one sealed part. It reads what no writer changes any
-more, and `died` as of the generation of the freeze, so that it runs in any thread, at any pace."""
+"""A merge: a frozen tail and some or all sealed parts become one sealed part.
+
+It reads only what no writer changes any more, and `died` as of the freeze. So it can run in any thread, for any time.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from engines.similarity.types import IndexLimits
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A listing in a tail, and its rows there."""
+    """A listing's event time, profile and rows in a tail."""
 
     event_time: int
     profile: int
@@ -26,17 +28,17 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """What is merged: the living of `tail` are `listings`, of `sealed` what lives at `generation`."""
+    """What is merged: `listings` of the tail, and everything in `sealed` that is alive at `generation`."""
 
     tail: Tail
     listings: Sequence[tuple[str, Held]]
     sealed: tuple[Sealed, ...]
     generation: int
     whole: bool
-    """True when it takes all sealed parts, so that nothing dead of that generation is left."""
+    """Whether it merges all sealed parts, so that no code deleted by then is left."""
 
     def run(self, limits: IndexLimits) -> Sealed:
-        """The part that takes the place of what is merged; its dead rows are left out."""
+        """Return the merged part, without dead rows."""
         tail, codes = _of_tail(self.tail, self.listings)
         living = [np.flatnonzero(part.died > self.generation) for part in self.sealed]
         sources: list[tuple[Directory, Ints]] = [

@@ -1,7 +1,8 @@
-"""The parts of a view: sealed ones, and the tails where new codes arrive.
+"""The parts of a view: sealed parts, and tails where new codes arrive.
 
-`died` holds for each slot of a sealed part, and for each row of a tail, the generation at which it ceased to be. A view
-of generation g sees what died above g, so that an update, which kills a listing's codes and adds others, appears whole.
+`died` has the generation in which a slot of a sealed part, or a row of a tail, was deleted. A view of generation g sees
+whatever has a `died` above g. An update deletes a listing's codes and adds others in one generation, so it appears
+whole.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from engines.similarity._flat import BITS, Codes
 from engines.similarity._ivf import SealedCodes
 from engines.similarity.types import Where
 
-Owner = tuple[str, str]  # listing id, image id
+Owner = tuple[str, str]  # listing id, photo id
 ALIVE = np.iinfo(np.uint32).max
-_SPARE = 64  # fetched beyond 2k, so that one pass usually sees past the ties and the dead at the k-th place
-_BEYOND = BITS + 1  # farther than any code can be
-_ESCALATION = 8  # fetch this many times more when the dead, or those a filter leaves out, crowd out the others
-_NARROW = 32  # a filter that admits less than one in so many is answered from its own codes, all of them
-_FILTERS = 8  # whose codes a sealed part keeps gathered, the newest; a 32nd of its codes each at most
+_SPARE = 64  # fetched in addition to 2k, so that one pass usually gets past ties and dead codes at the k-th place
+_BEYOND = BITS + 1  # larger than any distance
+_ESCALATION = 8  # fetch this many times more when dead or filtered codes take the places of others
+_NARROW = 32  # a filter that admits less than one in so many is answered by comparing all admitted codes
+_FILTERS = 8  # the newest filters whose codes a sealed part keeps, each at most a 32nd of its codes
 
 
 class Asked(NamedTuple):
-    """What one search looks for; `admitted` says of each profile whether it may be found, None: all may."""
+    """One search. `admitted` says for each profile whether it may be found; None admits all."""
 
     generation: int
     k: int
@@ -37,7 +38,7 @@ class Asked(NamedTuple):
 
 
 class Gathered(NamedTuple):
-    """All that a narrow filter admits of a part: rows, the slots that they belong to, and codes [rows, 32]."""
+    """Everything in a part that a narrow filter admits: rows, their slots, and codes uint8 [rows, 32]."""
 
     rows: npt.NDArray[np.int64]
     slots: Ints
@@ -45,7 +46,7 @@ class Gathered(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Living, admitted rows and their distances, in no order."""
+    """Admitted rows that are alive, and their distances, in no order."""
 
     distances: npt.NDArray[np.int32]
     rows: npt.NDArray[np.int64]
@@ -53,8 +54,17 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Tail:
-    """New codes in the order of their coming: the first `count` rows of `codes` uint8 [room, 32], `died` and
-    `profiles` uint32 [room], `owners`. The writer appends beyond `count` and never changes what a view can see."""
+    """New codes in the order of arrival: the first `count` rows of the arrays.
+
+    The writer appends after `count` and never changes what a view can see.
+
+    Attributes:
+        codes: uint8 [room, 32].
+        died: uint32 [room].
+        profiles: uint32 [room].
+        owners: listing and photo of each row.
+        count: rows that belong to this view.
+    """
 
     codes: Codes
     died: Ints
@@ -71,7 +81,7 @@ class Tail:
         return self.owners[row]
 
     def closest(self, code: Codes, asked: Asked) -> Found:
-        """Every living row with its distance; it is a few thousand rows at most."""
+        """Return every row that is alive and admitted, with its distance. A tail has a few thousand rows at most."""
         alive = self.died[: self.count] > asked.generation
         if asked.admitted is not None:
             alive &= asked.admitted[self.profiles[: self.count]]
@@ -80,24 +90,25 @@ class Tail:
 
 
 def distances_to(code: Codes, codes: Codes) -> npt.NDArray[np.int32]:
-    """Differing bits between one code [1, 32] and each of [n, 32]."""
+    """Return int32 [n]: differing bits between one code uint8 [1, 32] and each of [n, 32]."""
     bits = np.bitwise_count(codes.view(np.uint64) ^ code.view(np.uint64))
-    return np.asarray(np.add(bits[:, 0], bits[:, 1], dtype=np.int32) + bits[:, 2] + bits[:, 3])  # sum(axis=1): 2.5 ×
+    # Four additions: sum(axis=1) takes 2.5 times as long.
+    return np.asarray(np.add(bits[:, 0], bits[:, 1], dtype=np.int32) + bits[:, 2] + bits[:, 3])
 
 
 @dataclass(eq=False, slots=True)
 class Sealed:
-    """A sealed part; the writer sets `died` of a slot once."""
+    """A sealed part. It never changes, except that the writer sets `died` of a slot once."""
 
     directory: Directory
     codes: SealedCodes
     died: Ints
     file: str | None = None
-    """Its file among the snapshot's, once it is written."""
+    """The name of its file in the snapshot's folder, once it is written."""
     _gathered: dict[Where, Gathered | int] = field(default_factory=dict)
 
-    def bury(self, listing_ids: Iterable[str]) -> None:
-        """Mark those of them that it holds as dead of old, before anybody reads it."""
+    def mark_deleted(self, listing_ids: Iterable[str]) -> None:
+        """Mark listings as deleted before any view, if this part holds them. No reader may use the part yet."""
         for listing_id in listing_ids:
             slot = self.directory.find(listing_id)
             if slot >= 0:
@@ -115,11 +126,11 @@ class Sealed:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of codes, columns and marks."""
+        """The size in bytes of codes, columns and `died`."""
         return self.directory.nbytes + self.codes.nbytes + self.died.nbytes
 
     def closest(self, hashes: Codes, asked: Asked) -> list[Found]:
-        """For each hash, living admitted rows among which are its k nearest here and all ties of the k-th."""
+        """Return for each hash rows that are alive and admitted, among them its k nearest and all ties of the k-th."""
         widen = 1
         if asked.where is not None and asked.admitted is not None:
             own = self.prepare(asked.where, asked.admitted)
@@ -135,16 +146,16 @@ class Sealed:
         return [self._finish(hashes[i : i + 1], asked, distances[i], rows[i]) for i in range(len(hashes))]
 
     def within(self, code: Codes, bits: int, asked: Asked) -> Found:
-        """Every living admitted row at most so many bits from one hash [1, 32]."""
+        """Return every row that is alive, admitted, and within `bits` bits of one hash uint8 [1, 32]."""
         return self._living(*self.codes.within(code, bits), asked)
 
     def _finish(
         self, code: Codes, asked: Asked, distances: npt.NDArray[np.int32], rows: npt.NDArray[np.int64]
     ) -> Found:
-        """Finish one hash, given its nearest rows, dead ones among them.
+        """Complete one hash's answer, given its nearest rows, some of which are dead.
 
-        Rows nearer than the farthest fetched are all there; of those as far as it, FAISS may have left some out. So
-        the answer is complete once the k-th living row is nearer than the horizon; else its ties are fetched.
+        All rows nearer than the farthest fetched row are there, but FAISS may have left out rows at that distance. So
+        the answer is complete if the k-th living row is nearer than that horizon. Otherwise its ties are fetched.
         """
         while True:
             fetched = len(rows)
@@ -169,11 +180,12 @@ class Sealed:
 
     @property
     def filters(self) -> list[Where]:
-        """Those that it knows the answer to."""
+        """The filters whose answer this part has kept."""
         return list(self._gathered)
 
     def prepare(self, where: Where, admitted: npt.NDArray[np.bool_]) -> Gathered | int:
-        """The rows and codes that a narrow filter admits; of a wide one, how many rows there are to one of them."""
+        """Return rows and codes that a narrow filter admits. For a wide filter, return how many rows there are for each
+        admitted row."""
         known = self._gathered.get(where)
         if known is None:
             slots = np.flatnonzero(admitted[self.directory.profiles])
@@ -185,6 +197,6 @@ class Sealed:
                 known = Gathered(rows, np.repeat(slots, counts), self.codes.take(rows))
             else:
                 known = -(-len(self.codes) // total)
-            kept = list(self._gathered.items())[1 - _FILTERS :]  # a new dictionary: other readers keep theirs
+            kept = list(self._gathered.items())[1 - _FILTERS :]  # a new dictionary: other readers use the old one
             self._gathered = dict([*kept, (where, known)])
         return known

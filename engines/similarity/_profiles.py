@@ -1,4 +1,4 @@
-"""What many listings share (model version, state, category), numbered, so that a listing holds 4 bytes of it."""
+"""Numbers for what many listings share (model version, state, category), so that a listing needs 4 bytes for it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from engines.similarity.types import Where
 
-_KEPT = 64  # filters whose answer is remembered
+_KEPT = 64  # filters whose answers are kept
 
 
 class Profile(NamedTuple):
-    """One combination."""
+    """One combination of model version, state and category."""
 
     model_version: str
     state: str
@@ -22,7 +22,7 @@ class Profile(NamedTuple):
 
 
 class Profiles:
-    """Append-only; one thread at a time adds, any thread reads."""
+    """A numbered list that only grows. One thread at a time adds; any thread reads."""
 
     def __init__(self, known: Iterable[Profile] = ()) -> None:
         self._all: list[Profile] = []
@@ -32,7 +32,7 @@ class Profiles:
             self.number(profile)
 
     def number(self, profile: Profile) -> int:
-        """Its number, a new one where it is new."""
+        """Return a profile's number. A new profile gets a new number."""
         number = self._numbers.get(profile)
         if number is None:
             number = self._numbers[profile] = len(self._all)
@@ -43,11 +43,11 @@ class Profiles:
         return self._all[number]
 
     def all(self) -> list[Profile]:
-        """As of now, by number."""
+        """Return all profiles, by number."""
         return self._all.copy()
 
     def admitted(self, where: Where) -> npt.NDArray[np.bool_]:
-        """For each profile as of now, whether a search with this filter may find its listings."""
+        """Return bool [profiles]: whether a search with this filter may find a profile's listings."""
         known = self._admitted.get(where)
         if known is None or len(known) < len(self._all):
             known = np.array([where.admits(p.state, p.category) for p in self.all()], np.bool_)

@@ -1,7 +1,7 @@
-"""An index on the disk: one file of offsets and new listings, and beside it a file of each sealed part.
+"""Snapshots: an index on disk, as one main file with offsets and new listings, and one file for each sealed part.
 
-A sealed part never changes but for who died of it, so that its file is written once and a snapshot costs what is new.
-The first file names the parts' files and is replaced last: it appears whole, with its offsets, or not at all.
+A sealed part never changes, except for deletions. So its file is written once, and a snapshot costs only what is new.
+The main file names the parts' files and is replaced last, so index and offsets appear together or not at all.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from engines.similarity.types import CODE_BYTES, IndexLimits
 
 FORMAT_VERSION = 2
 _COLUMNS = ("keys", "event_times", "profiles", "starts", "first_rows", "text")
-_PIECE = 50_000  # removals turned into columns at once: longer holds up every other thread
+_PIECE = 50_000  # removals turned into columns at once: more would delay every other thread
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Contents:
-    """All that an index holds; of the sealed parts, what lives at `generation`."""
+    """Everything that an index holds. In sealed parts, what is alive at `generation`."""
 
     epoch: str
     offsets: dict[str, int]
@@ -50,7 +50,7 @@ class _Listing(msgspec.Struct, array_like=True, frozen=True):
 
 
 class _Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything but arrays, as JSON; `parts` are file names, in the folder of the first file."""
+    """The main file's JSON: everything except arrays. `parts` are file names in the same folder."""
 
     format_version: int
     epoch: str
@@ -67,7 +67,7 @@ class _PartHead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def write_snapshot(path: Path, contents: Contents) -> None:
-    """Write what is not on the disk yet, then replace the first file, then delete parts that nobody names any more."""
+    """Write parts that are not on disk yet, then replace the main file, then delete parts that it does not name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for part in contents.sealed:
         if part.file is None or not path.with_name(part.file).is_file():
@@ -110,7 +110,7 @@ def _write_part(path: Path, part: Sealed) -> None:
 
 
 def read_snapshot(path: Path, limits: IndexLimits) -> Contents:
-    """Read a snapshot; raises FileNotFoundError, or SnapshotRefused when it is damaged or of another format."""
+    """Read a snapshot. Raises FileNotFoundError, or SnapshotRefused if it is damaged or has another format."""
     try:
         arrays = read_arrays(path)
         head = msgspec.json.decode(arrays["head"].tobytes(), type=_Head)
@@ -131,7 +131,7 @@ def read_snapshot(path: Path, limits: IndexLimits) -> Contents:
             sealed=sealed,
             generation=0,
         )
-    except DAMAGE as error:  # a missing part is damage: the first file names it
+    except DAMAGE as error:  # a missing part is damage, because the main file names it
         raise SnapshotRefused(f"{path}: cannot be used ({error}); delete it to rebuild from the topic") from None
 
 

@@ -1,4 +1,4 @@
-"""One consistent state of the codes, searched without a lock."""
+"""One consistent state of the index, which is searched without a lock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Part = Sealed | Tail
 
 @dataclass(frozen=True, eq=False, slots=True)
 class View:
-    """An immutable state: sealed parts, tails, and how many codes and listings of them live at this generation."""
+    """An immutable state: sealed parts, tails, and the numbers of codes and listings alive at this generation."""
 
     sealed: tuple[Sealed, ...]
     tails: tuple[Tail, ...]
@@ -26,18 +26,18 @@ class View:
 
     @property
     def pending(self) -> int:
-        """Codes in the tails."""
+        """The number of codes in the tails."""
         return sum(tail.count for tail in self.tails)
 
     @property
     def rows(self) -> int:
-        """Codes of all parts, dead ones too."""
+        """The number of codes in all parts, including dead ones."""
         return self.pending + sum(len(part.codes) for part in self.sealed)
 
     def search(
         self, hashes: Codes, k: int, profiles: Profiles, where: Where | None, radius: int | None
     ) -> list[list[Neighbour]]:
-        """The k nearest living codes of each hash, ties by (listing id, image id); fewer when fewer live."""
+        """Return up to k nearest codes of each hash, with ties ordered by listing id, then photo id."""
         asked = Asked(self.generation, k, where, None if where is None else profiles.admitted(where))
         parts: list[Part] = [*self.sealed, *self.tails]
         by_part: list[list[Found]] = []
@@ -51,7 +51,7 @@ class View:
 
 
 def _ranked(parts: list[Part], found: list[Found], k: int, radius: int | None) -> list[Neighbour]:
-    """The k nearest of what the parts found; ids are looked up for these and their ties alone."""
+    """Return the k nearest rows of all parts. Ids are looked up only for these rows and their ties."""
     distances = np.concatenate([one.distances for one in found]) if found else np.empty(0, np.int32)
     rows = np.concatenate([one.rows for one in found]) if found else np.empty(0, np.int64)
     source = np.repeat(np.arange(len(found)), [len(one.rows) for one in found])

@@ -1,4 +1,4 @@
-"""The live index: one writer at a time, readers that never wait, merges beside both."""
+"""The live index: one writer at a time, readers that never wait, and merges in the background."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ from schemas.errors import ConfigError, EpochMismatch
 from schemas.hashes import HashMessage
 
 _log = logging.getLogger(__name__)
-_MAX_GENERATION = 2**31  # of 32 bits; a merge of all parts starts it again
-_MIDDLE = 8  # tails that the middle part takes before it is merged into the main one,
-_MIDDLE_SHARE = 32  # or this share of the main part, where that is more
-_HOLDERS = 3  # of a part that only `_outlive_readers` still knows: its tuple, its loop, the call that counts
-_FEW = 64  # killed while a part was made; to bury one takes 5 µs
-_BACKLOG = 8  # tails' worth of codes at which a writer waits for the merge under way,
-_BACKLOG_SHARE = 128  # or this share of all codes: to spread 10 million over new lists took 80 s
+_MAX_GENERATION = 2**31  # it has 32 bits; a merge of all parts restarts it
+_MIDDLE = 8  # tails that the middle part takes before it is merged into the main part,
+_MIDDLE_SHARE = 32  # or this share of the main part, if that is more
+_HOLDERS = 3  # references to a part that only `_wait_for_readers` uses: its tuple, its loop, the counting call
+_FEW = 64  # deleted listings that may wait for the lock; marking one takes 5 µs
+_BACKLOG = 8  # tails of codes at which a writer waits for the running merge,
+_BACKLOG_SHARE = 128  # or this share of all codes: spreading 10 million codes over new lists took 80 s
 
 
-def _outlive_readers(parts: Sequence[Sealed]) -> None:
-    """Return once nobody else holds these parts, or 10 s later: to free one of ten million codes takes 20 ms, which
-    this thread can spare, and the search that would be the last to hold it cannot."""
+def _wait_for_readers(parts: Sequence[Sealed]) -> None:
+    """Wait until no search uses these parts, but at most 10 s.
+
+    Freeing a part of ten million codes takes 20 ms. This thread has the time; the last search does not.
+    """
     deadline = time.monotonic() + 10
     for part in parts:
         while sys.getrefcount(part) > _HOLDERS and time.monotonic() < deadline:
@@ -43,20 +45,23 @@ def _outlive_readers(parts: Sequence[Sealed]) -> None:
 
 
 class HashIndex:
-    """Codes of one epoch under (listing, image).
+    """The codes of one epoch, by listing and photo.
 
-    Every method may be called from any thread. Changes, and `get`, queue for one lock; `search`, `stats` and `len` take
-    none, each sees one consistent state, and a change is visible to every search that starts after it returned.
+    Any thread may call any method. Changes and `get` wait for one lock. `search`, `stats` and `len` take no lock, and
+    each sees one consistent state. A search that starts after a change has returned sees the change.
 
-    A new code goes to a tail (searched by plain arithmetic). A tail of `max_pending` codes is frozen, and a merge makes
-    one sealed part of it and the middle part, or of it and all sealed parts when the middle one has grown or too many
-    codes are dead; searches read frozen tail and old parts until the new part takes their place. A part below
-    `exact_below` codes is searched exactly, a larger one by inverted lists. Dead codes are passed over by searches.
+    New codes go to a tail, which is searched by plain arithmetic. A tail of `max_pending` codes is frozen. A merge
+    joins it with the middle part, or with all sealed parts if the middle part has grown or too many codes are dead.
+    Searches read the frozen tail and the old parts until the new part replaces them. A part below `exact_below` codes
+    is searched exactly, a larger one by inverted lists. Searches skip dead codes.
     """
 
     def __init__(self, epoch: str, limits: IndexLimits | None = None) -> None:
-        """An empty index of `epoch`, which refuses all other epochs. Raises ConfigError when FAISS is not installed,
-        or finds no GPU that the limits ask for."""
+        """Make an empty index, which refuses every epoch but its own.
+
+        Raises:
+            ConfigError: FAISS is not installed, or it finds no GPU and the limits ask for one.
+        """
         try:
             import faiss
         except ModuleNotFoundError:
@@ -79,32 +84,32 @@ class HashIndex:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the sealed parts: codes, ids, marks; a multi-index hash as far as it can be told."""
+        """The size of the sealed parts in bytes: codes, ids, deletion marks, and an estimate of multi-index hashes."""
         return sum(part.nbytes for part in self._listings.view.sealed)
 
     def __len__(self) -> int:
-        """Codes that a search can find."""
+        """The number of codes that a search can find."""
         return self._listings.view.vectors
 
     def stats(self) -> IndexStats:
-        """Sizes, for metrics."""
+        """Return the sizes, for metrics."""
         view = self._listings.view
         return IndexStats(view.vectors, view.listings, view.rows - view.vectors, view.pending, len(self._removed))
 
     def require_epoch(self, epoch: str) -> None:
-        """Raise EpochMismatch unless it is the index's own."""
+        """Raise EpochMismatch unless `epoch` is the index's own."""
         if epoch != self._epoch:
             raise EpochMismatch(f"epoch: {epoch} offered to an index of {self._epoch}; use the bundle of that epoch")
 
     def apply(self, message: HashMessage) -> bool:
-        """Let a listing's hashes replace whatever the index holds of it.
+        """Replace what the index holds about a listing by a message's hashes.
 
         Returns:
-            False when the message is older than what the index has, or not newer than the listing's removal (at one
-            event time a removal wins); then nothing changes. Equal times: the message applied last wins.
+            False if nothing changed: the message is older than the index's state, or not newer than the listing's
+            removal (at equal times a removal wins). Of two messages with equal times, the one applied last wins.
 
         Raises:
-            EpochMismatch: a message of another epoch.
+            EpochMismatch: the message has another epoch.
         """
         self.require_epoch(message.epoch)
         codes = np.frombuffer(bytes.fromhex("".join(image.hash for image in message.images)), np.uint8)
@@ -121,10 +126,10 @@ class HashIndex:
         return True
 
     def remove(self, listing_id: str, event_time: int) -> bool:
-        """Take a listing out and remember that it was removed at `event_time` (UTC microseconds), known or not.
+        """Remove a listing, and remember its removal at `event_time` (UTC microseconds) even if it is unknown.
 
         Returns:
-            False when the index has something newer; then nothing changes.
+            False if nothing changed, because the index has a newer state.
         """
         with self._lock:
             self._ready_for_change()
@@ -133,7 +138,7 @@ class HashIndex:
                 return False
             if held is not None:
                 self._listings.drop(held)
-            self._removed.pop(listing_id, None)  # the order of the dictionary is that of their coming
+            self._removed.pop(listing_id, None)  # the dictionary keeps the order of arrival
             self._removed[listing_id] = event_time
             if len(self._removed) > self._limits.max_removed:
                 self._forget_oldest()
@@ -141,13 +146,13 @@ class HashIndex:
         return True
 
     def get(self, listing_id: str) -> IndexedListing | None:
-        """What the index holds of a listing, or None."""
+        """Return what the index holds about a listing, or None."""
         with self._lock:
             held = self._listings.find(listing_id)
             return None if held is None else self._listings.show(held)
 
     def removed_at(self, listing_id: str) -> int | None:
-        """Event time (UTC microseconds) of the removal of a listing that is not there; None where none is known."""
+        """Return the event time (UTC microseconds) of a listing's removal, or None if no removal is known."""
         with self._lock:
             return self._removed.get(listing_id)
 
@@ -160,18 +165,21 @@ class HashIndex:
         where: Where | None = None,
         radius: int | None = None,
     ) -> list[list[Neighbour]]:
-        """The k nearest photos of each hash, nearest first, equal distances by listing id and image id.
+        """Find the photos nearest to each hash.
 
         Args:
-            hashes: uint8 [n, 32] of `epoch`.
-            k: at least 1; fewer neighbours come back when the index holds fewer.
-            epoch: of the hashes.
-            where: only photos of listings that it admits.
-            radius: none farther than so many bits, 0 to 256.
+            hashes: uint8 [n, 32].
+            k: the most neighbours of a hash, at least 1.
+            epoch: the epoch of the hashes.
+            where: a filter for listings.
+            radius: the largest distance in bits, 0 to 256.
+
+        Returns:
+            For each hash its neighbours, nearest first; equal distances are ordered by listing id, then photo id.
 
         Raises:
-            EpochMismatch: the hashes are of another epoch than the index.
-            ValueError: wrong dtype or shape, k below 1, or a radius out of bounds.
+            EpochMismatch: the hashes have another epoch than the index.
+            ValueError: wrong dtype or shape, k below 1, or a radius out of range.
         """
         self.require_epoch(epoch)
         if hashes.dtype != np.uint8 or hashes.ndim != 2 or hashes.shape[1] != CODE_BYTES:
@@ -180,26 +188,26 @@ class HashIndex:
             raise ValueError(f"k: {k} is below 1")
         if radius is not None and not 0 <= radius <= BITS:
             raise ValueError(f"radius: {radius} is not 0 to {BITS}")
-        self._set_threads(self._limits.threads)  # OpenMP keeps the number for each calling thread
+        self._set_threads(self._limits.threads)  # OpenMP keeps this number for each calling thread
         listings = self._listings
         return listings.view.search(np.ascontiguousarray(hashes), k, listings.profiles, where, radius)
 
     def compact(self) -> None:
-        """Merge everything into one part without dead codes before returning; searches go on meanwhile."""
+        """Merge everything into one part without dead codes. Blocks; searches continue meanwhile."""
         with self._lock:
             self._ready_for_change(0)
             self._begin(whole=True)
             self._finish_here()
 
     def settle(self) -> None:
-        """Return once no merge is under way."""
+        """Wait until no merge is running."""
         with self._lock:
             self._ready_for_change(0)
 
     # merging: the caller holds the lock ------------------------------------------------------------------------
 
     def _ready_for_change(self, backlog: int | None = None) -> None:
-        """Wait while a merge is under way and the tails hold more codes than `backlog`; raise what a merge raised."""
+        """Wait while a merge runs and the tails hold over `backlog` codes. Raises RuntimeError if a merge failed."""
         share = self._listings.view.rows // _BACKLOG_SHARE
         bound = max(_BACKLOG * self._limits.max_pending, share) if backlog is None else backlog
         while self._merge is not None and (backlog == 0 or self._listings.view.pending > bound):
@@ -208,7 +216,7 @@ class HashIndex:
             raise RuntimeError("the index could not be merged; start it again") from self._fault
 
     def _tidy(self) -> None:
-        """Begin a merge when a bound is passed."""
+        """Begin a merge if a limit is passed."""
         if self._merge is not None:
             return
         view, limits = self._listings.view, self._limits
@@ -227,7 +235,7 @@ class HashIndex:
         self._merge = self._listings.freeze(self._parts_to_merge(whole))
 
     def _parts_to_merge(self, whole: bool) -> tuple[Sealed, ...]:
-        """The middle part, or all of them: there are two at most, the larger one is the main part."""
+        """Return the middle part, or all parts. There are at most two, and the larger one is the main part."""
         parts = sorted(self._listings.view.sealed, key=lambda part: -len(part.codes))
         if whole or len(parts) == 0:
             return tuple(parts)
@@ -259,14 +267,14 @@ class HashIndex:
             return
         with self._lock:
             self._take(part)
-        _outlive_readers(merge.sealed)
+        _wait_for_readers(merge.sealed)
 
     def _catch_up(self, part: Sealed) -> None:
-        """Bury in the new part who died while it was made, but for the last few: those wait for the lock."""
+        """Mark listings deleted during the merge in the new part, except the last few, which need the lock."""
         while True:
             with self._lock:
                 killed = self._listings.killed()
-            part.bury(killed)
+            part.mark_deleted(killed)
             if len(killed) < _FEW:
                 return
 
@@ -278,23 +286,32 @@ class HashIndex:
         self._merged.notify_all()
 
     def _forget_oldest(self) -> None:
-        """Drop a hundredth of the remembered removals, those that came first: 10,000 of a million take 2 ms."""
+        """Forget the oldest hundredth of the removals: 10,000 of a million take 2 ms."""
         for listing_id in list(islice(self._removed, len(self._removed) // 100 + 1)):
             del self._removed[listing_id]
 
     # snapshots -------------------------------------------------------------------------------------------------
 
     def snapshot(self, path: Path, offsets: Mapping[str, int]) -> None:
-        """Write the index and `offsets`, the next offset of each partition, atomically and durably.
+        """Write the index and its offsets so that both survive a crash and a power cut.
 
-        `path` names the offsets, the new codes and the files of the sealed parts beside it; a part is written once.
-        The offsets belong to what was applied before this call: call it from the thread that applies.
+        Call it from the thread that applies messages, because the offsets belong to what was applied before the call.
+
+        Args:
+            path: the main file. Files of sealed parts are written into the same folder, each once.
+            offsets: for each partition the next offset.
+
+        Raises:
+            OSError: a file cannot be written.
         """
         self.gathered(offsets)(Path(path))
 
     def gathered(self, offsets: Mapping[str, int]) -> Callable[[Path], None]:
-        """What `snapshot` would write, as of now, to be written by any one thread at its leisure. Changes wait while
-        it is gathered, which takes milliseconds; a large new part takes seconds to be written."""
+        """Collect what `snapshot` would write now, and return a function that writes it to a path.
+
+        Any one thread may call that function later. Collecting blocks changes for milliseconds; writing a large new
+        part takes seconds.
+        """
         with self._lock:
             view, listings = self._listings.view, self._listings.fresh()
             removed, profiles = dict(self._removed), self._listings.profiles.all()
@@ -311,12 +328,12 @@ class HashIndex:
 
     @classmethod
     def restore(cls, path: Path, epoch: str, limits: IndexLimits | None = None) -> tuple[HashIndex, dict[str, int]]:
-        """The index of a snapshot and its offsets.
+        """Read a snapshot, and return its index and its offsets.
 
         Raises:
             FileNotFoundError: there is no snapshot.
-            EpochMismatch: it is of another epoch.
-            SnapshotRefused: it is damaged or of another format; rebuild from the topic.
+            EpochMismatch: the snapshot has another epoch.
+            SnapshotRefused: the snapshot is damaged or has another format. Rebuild the index from the topic.
         """
         index = cls(epoch, limits)
         contents = read_snapshot(Path(path), index._limits)

@@ -1,4 +1,4 @@
-"""What goes into and comes out of the index, and its limits."""
+"""The types of the index: what goes in, what comes out, and its limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CODE_BYTES = 32  # 256 bits, most significant bit first
 
 
 class Neighbour(NamedTuple):
-    """One photo of the index; `distance` counts the bits of 256 that differ."""
+    """One photo of the index. `distance` is the number of differing bits, out of 256."""
 
     listing_id: str
     image_id: str
@@ -20,7 +20,7 @@ class Neighbour(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class IndexedListing:
-    """What the index holds of a listing as of `event_time` (UTC microseconds): the 32-byte hash of each image."""
+    """What the index holds about a listing as of `event_time` (UTC microseconds): a 32-byte hash for each photo id."""
 
     listing_id: str
     event_time: int
@@ -32,9 +32,15 @@ class IndexedListing:
 
 @dataclass(frozen=True, slots=True)
 class IndexStats:
-    """Sizes: `vectors` that a search can find, of how many `listings` (without those that have no good photo);
-    `tombstones`, dead codes not yet merged away; `pending`, codes in the parts that grow, not yet merged; `removed`,
-    listings whose removal is remembered."""
+    """Sizes of the index.
+
+    Attributes:
+        vectors: codes that a search can find.
+        listings: listings that these codes belong to; one without a good photo does not count.
+        tombstones: dead codes that no merge has removed yet.
+        pending: codes in the tails, which are not merged yet.
+        removed: listings whose removal is remembered.
+    """
 
     vectors: int
     listings: int
@@ -45,13 +51,13 @@ class IndexStats:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Which listings a search may find: the seller's category is one of these, the state is one of these; None: any."""
+    """A filter: the listings whose category and state are among these. None admits any."""
 
     categories: frozenset[str] | None = None
     states: frozenset[str] | None = None
 
     def admits(self, state: str, category: str | None) -> bool:
-        """True when a listing of this state and category may be found."""
+        """Return whether a listing of this state and category may be found."""
         return (self.states is None or state in self.states) and (
             self.categories is None or category in self.categories
         )
@@ -59,29 +65,33 @@ class Where:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexLimits:
-    """Bounds of an index; docs/benchmarks/index.md has the measurements behind the sizes. Raises ConfigError."""
+    """Limits of an index. `docs/benchmarks/index.md` has the measurements behind the sizes.
+
+    Raises:
+        ConfigError: a number is below 1 where at least 1 is needed, or below 0.
+    """
 
     threads: int = 1
-    """Of FAISS for one search. It shares out the hashes of a search, so that one hash gains nothing from a second
-    thread, and on busy cores waits for it (p99 of 1 million codes: 6 ms with 1, 200 with 2)."""
+    """FAISS threads for one search. FAISS divides the hashes of a search among threads, so one hash gains nothing from
+    a second thread, and waits for it on busy cores (p99 at 1 million codes: 6 ms with 1 thread, 200 ms with 2)."""
     max_pending: int = 8192
-    """Codes in the growing part before they are merged: 8192 cost a search about 0.1 ms."""
+    """Codes in the tail before it is merged. 8192 codes cost a search about 0.1 ms."""
     max_tombstones: int = 100_000
-    """Dead codes before all parts are merged; that also happens once a quarter of all codes are dead."""
+    """Dead codes before all parts are merged. A quarter of all codes has the same effect."""
     max_removed: int = 1_000_000
-    """Listings whose removal is remembered, so that an older event cannot bring them back (about 150 bytes each);
-    beyond, those that came first are forgotten."""
+    """Listings whose removal is remembered, about 150 bytes each, so that an older event cannot bring them back.
+    Beyond that the oldest removals are forgotten."""
     exact_below: int = 1_000_000
-    """Codes of a part from which on it is kept in inverted lists: exact search reads every code."""
+    """A part with at least so many codes uses inverted lists. An exact search reads every code."""
     multihash_from: int = 0
-    """Codes of an exact part from which on it has a multi-index hash for near duplicates beside it; 0: never. Hashes
-    of a catalogue crowd into few buckets: at a million it took 3.9 ms, reading all 1.1 (docs/benchmarks/index.md)."""
+    """An exact part with at least so many codes also gets a multi-index hash for near duplicates; 0 means never. A
+    catalogue's hashes share few buckets: with a million codes it took 3.9 ms, and reading all of them 1.1 ms."""
     probes: int = 0
-    """Lists that a search reads of a part in inverted lists; 0: a sixteenth of them, at least 128."""
+    """Inverted lists that a search reads in a part; 0 means a sixteenth of them, at least 128."""
     background: bool = True
-    """Merge in a thread beside the writer; else the change that passes a bound merges before it returns."""
+    """Merge in a thread of its own. Otherwise the change that passes a limit merges before it returns."""
     gpu: bool = False
-    """Search the exact part on the first GPU; needs a FAISS that was built for it."""
+    """Search the exact parts on the first GPU. Needs a FAISS that was built for GPUs."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -1,4 +1,4 @@
-"""A bundle of another precision: the same network, preprocessing, labels and epoch; a graph that computes otherwise."""
+"""A bundle of another precision: the same network, preprocessing, labels and epoch, with another graph."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def write_bundle(
     photos: npt.NDArray[np.uint8] | None = None,
     backend: str = "onnxruntime",
 ) -> Manifest:
-    """Write the bundle `out` from a float one. It appears whole, after its gate has passed it, or not at all.
+    """Write the bundle `out` from a float bundle. It appears whole, after its gate has passed it, or not at all.
 
-    The parity vectors stay the float graph's, and so does the epoch: hashes of both meet in one index, which is why
-    the gate bounds the bits that differ.
+    Parity vectors and epoch stay those of the float graph. Hashes of both meet in one index, which is why the gate
+    bounds the share of differing bits.
 
     Args:
         bundle_dir: a float bundle.
         out: the folder to make.
-        precision: of the new graph.
-        photos: see `convert`.
-        backend: runs the parity photos for the gate.
+        precision: the new graph's precision.
+        photos: uint8 [n, h, w, 3] for INT8; see `convert`.
+        backend: the back end that runs the parity photos for the gate.
 
     Raises:
-        ConfigError: `out` is there already, `bundle_dir` is not float, or as `convert` raises.
-        BundleRefused: `bundle_dir` is not what it says, or the result is beyond a limit of the gate.
+        ConfigError: `out` exists, `bundle_dir` is not float, or `convert` raises it.
+        BundleRefused: `bundle_dir` fails its checks, or the result is beyond a limit of the gate.
     """
     import onnx
 

@@ -1,4 +1,4 @@
-"""One float graph in, the same network at another precision out."""
+"""Converts a float graph to another precision."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 
 def convert(model: onnx.ModelProto, precision: Precision, photos: npt.NDArray[np.uint8] | None) -> onnx.ModelProto:
-    """Return a new graph that computes in `precision`; inputs, outputs and their types stay.
+    """Return a new graph that computes in `precision`. Inputs, outputs and their types stay.
 
     Args:
-        model: a bundle's float graph, or one whose FP16 weights stand behind Casts.
-        precision: `fp32` folds the weights' Casts away; `fp16` computes the trunk in half; `int8` its convolutions
-            in eight bits. What follows the trunk stays in FP32 in all three.
-        photos: uint8 [n, h, w, 3] as `engines.pixels` decodes them, to calibrate INT8 on; unused otherwise. 64 photos
-            like those to come are enough.
+        model: a bundle's float graph; its FP16 weights may be behind Casts.
+        precision: `fp32` removes the weights' Casts, `fp16` computes the trunk in half, and `int8` computes its
+            convolutions in eight bits. What follows the trunk stays in FP32.
+        photos: uint8 [n, h, w, 3] as `engines.pixels` decodes them, to calibrate INT8; otherwise unused. 64 photos
+            like the future ones are enough.
 
     Raises:
         ConfigError: an unknown precision, INT8 without photos, or a graph without a convolution.

@@ -1,4 +1,4 @@
-"""FP16 by explicit Casts: the trunk in half, all else as it was."""
+"""FP16 with explicit Casts: the trunk in half, everything else unchanged."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from engines.recognition.folding import trunk_nodes
 
 
 def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A strongly typed graph: trunk nodes take and give FP16, a Cast stands at each of their borders.
+    """Return a strongly typed graph whose trunk nodes compute in FP16, with a Cast at each border.
 
-    GeM's power of a feature map leaves FP16's range (6^4 in a sum over 49 places; 1e-4^3 rounds to 0), and the
-    softmax and the norms are sums: they read FP32.
+    What follows reads FP32. GeM's powers exceed the range of FP16 (6^4 in a sum over 49 places; 1e-4^3 rounds to 0),
+    and softmax and norms are sums.
     """
     half = onnx.ModelProto()
     half.CopyFrom(model)
@@ -40,13 +40,13 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
-    del graph.value_info[:]  # the types of inner values that are no longer true
+    del graph.value_info[:]  # types of inner values, which have changed
     onnx.checker.check_model(half)
     return half
 
 
 def _is_data(node: onnx.NodeProto, place: int) -> bool:
-    """Whether the input at `place` is of the operator's own type; the pads of Pad are whole numbers."""
+    """Return whether the input at `place` has the operator's type. The pads of Pad are integers."""
     return not (node.op_type == "Pad" and place in (1, 3))
 
 

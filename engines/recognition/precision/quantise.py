@@ -1,4 +1,4 @@
-"""INT8 by quantise-dequantise pairs around the trunk's convolutions, in the one form that all parsers take."""
+"""INT8 with quantise-dequantise pairs around the trunk's convolutions, in the form that every parser accepts."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from engines.recognition.folding import trunk_nodes
 
 _BATCH = 8
-# The first convolutions read few channels of wide range: the demo network with all 49 in eight bits flips 9.8 % of
-# hash bits, without the first 2 3.2 %, without the first 6 1.9 %, without the first 9 1.8 %.
+# The first convolutions stay in float, because they read few channels of wide range. Flipped hash bits of the demo
+# network: 9.8 % with all 49 in eight bits, 3.2 % without the first 2, 1.9 % without the first 6, 1.8 % without 9.
 _FIRST_IN_FLOAT = 6
-_FLOAT_SHARE = 8  # of a short network no more than one in eight
+_FLOAT_SHARE = 8  # a short network keeps at most one in eight in float
 _OPTIONS = {
-    # Symmetric signed bytes for weights and activations, biases in float: TensorRT's parser takes no other form.
+    # TensorRT's parser accepts only symmetric signed bytes for weights and activations, with biases in float.
     "WeightSymmetric": True,
     "ActivationSymmetric": True,
     "QuantizeBias": False,
-    # Clipping one value in ten thousand leaves finer steps for the rest: 1.5 % flipped bits in place of 1.9 %.
+    # Clipping one value in ten thousand leaves finer steps for the others: 1.5 % flipped bits instead of 1.9 %.
     "CalibPercentile": 99.99,
-    "CalibStridedMinMax": 1,  # despite its name, of every method: one batch's activations in memory at a time
+    "CalibStridedMinMax": 1,  # despite its name it applies to every method: one batch's activations in memory at a time
 }
 
 
 class _Photos(CalibrationDataReader):  # type: ignore[misc]  # the package ships no types
-    """The photos in batches, as ONNX Runtime's calibration asks for them."""
+    """The photos in batches, in the form that ONNX Runtime's calibration needs."""
 
     def __init__(self, name: str, photos: npt.NDArray[np.uint8]) -> None:
         self._batches = [{name: photos[i : i + _BATCH]} for i in range(0, len(photos), _BATCH)]
@@ -50,7 +50,9 @@ class _Photos(CalibrationDataReader):  # type: ignore[misc]  # the package ships
 
 
 def quantise(model: onnx.ModelProto, photos: npt.NDArray[np.uint8]) -> onnx.ModelProto:
-    """Quantise the trunk's convolutions but the first: weights by channel, activations by the photos' percentiles.
+    """Quantise the trunk's convolutions except the first few.
+
+    Weights are scaled by channel, activations by percentiles over the photos.
 
     Args:
         model: folded, FP32.
@@ -59,7 +61,7 @@ def quantise(model: onnx.ModelProto, photos: npt.NDArray[np.uint8]) -> onnx.Mode
     convolutions = [node.name for node in trunk_nodes(model.graph) if node.op_type == "Conv"]
     first = min(_FIRST_IN_FLOAT, len(convolutions) // _FLOAT_SHARE)
     copy = onnx.ModelProto()
-    copy.CopyFrom(model)  # what is given to quantize_static is emptied into a file
+    copy.CopyFrom(model)  # quantize_static moves its argument's content into a file
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "int8.onnx"
         quantize_static(
@@ -80,7 +82,7 @@ def quantise(model: onnx.ModelProto, photos: npt.NDArray[np.uint8]) -> onnx.Mode
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without its advice to pre-process, which `fold` has done, and its progress on standard output."""
+    """Silence ONNX Runtime's advice to pre-process, which `fold` has done, and its progress on standard output."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

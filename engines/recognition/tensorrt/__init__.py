@@ -1,6 +1,6 @@
-"""A bundle on an NVIDIA GPU, by TensorRT (10, 11) or TensorRT for RTX, whichever is installed: the two share one API.
+"""The TensorRT back ends: TensorRT (10, 11) and TensorRT for RTX, which share one API.
 
-Ahead of time, also without a GPU: `graph` adapts a bundle's graph, `plan` compiles it, `cache` keeps the plan with the
-manifest that says what it fits. At run time: `cuda` is the driver's boundary, `overlap` keeps copy-in, compute and
-copy-out of two batches going at once, `backend` is what `build_engine` sees. Neither library is imported before that.
+Ahead of time, for RTX also without a GPU: `build` adapts a bundle's graph (`gpu_graph`), compiles it (`plan`) and keeps
+the plan with a manifest that says what it fits (`cache`, `manifest`). At run time, `backend` finds or builds a plan and
+opens it, and `execution` enqueues it. `library` imports one of the two libraries, not before it is needed.
 """

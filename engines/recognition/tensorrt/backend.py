@@ -1,4 +1,4 @@
-"""A bundle on the GPU behind `Backend`: find or build the engine, open it, run it. Imported by `build_engine` only."""
+"""The TensorRT back end: finds or builds a plan for this GPU, opens it and runs it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _log = logging.getLogger(__name__)
 
 
 class TensorRt:
-    """One engine on one GPU, two batches at a time. `run` is thread-safe.
+    """See `Backend`. One plan on one GPU, two batches at a time.
 
-    Out of memory while it opens, it leaves the largest profile out, once; a batch of that size then goes in parts.
+    If memory runs out while it opens, it leaves out the largest profile, once. Larger batches then run in parts.
     """
 
     def __init__(self, bundle: Bundle, library: Library, driver: Driver) -> None:
         """
         Raises:
-            BundleRefused: engines lie with the bundle and none fits, or the library refuses graph or plan.
+            BundleRefused: the bundle has plans and none fits, or the library refuses the graph or the plan.
             ConfigError: the GPU has no room for the second largest profile either.
             DeviceLost, DeviceFault: the GPU failed.
         """
@@ -51,10 +51,10 @@ class TensorRt:
         return self._overlap.run(photos)
 
     def close(self) -> None:
-        with suppress(DeviceLost):  # then there is nothing to give back
+        with suppress(DeviceLost):  # then there is nothing to free
             with self._driver.current():
                 self._overlap.close()
-                del self._overlap, self._runtime  # their memory goes before the context that it belongs to
+                del self._overlap, self._runtime  # free their memory before its context
             self._driver.close()
 
     def _open(self, plan: Any, profiles: Profiles) -> Overlap:
@@ -73,8 +73,11 @@ class TensorRt:
 
 
 def context_maker(library: Library, plan: Any) -> Callable[[], Any]:
-    """Makes execution contexts that take memory for their own profile only, and, where kernels are compiled on the
-    GPU that they meet, all of them at once: a stand-in kernel would be captured into a CUDA graph for good."""
+    """Return what makes execution contexts. A context allocates memory for its own profile only.
+
+    TensorRT for RTX compiles kernels on the GPU. The contexts compile all of them at once, because a CUDA graph would
+    keep a stand-in kernel for ever.
+    """
     trt = library.module
     own_profile = trt.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
     if library.name == "tensorrt":
@@ -82,13 +85,13 @@ def context_maker(library: Library, plan: Any) -> Callable[[], Any]:
     config = plan.create_runtime_config()
     config.set_execution_context_allocation_strategy(own_profile)
     config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
-    config.set_runtime_cache(config.create_runtime_cache())  # the second slot's contexts find the first's kernels
+    config.set_runtime_cache(config.create_runtime_cache())  # the second slot reuses the first one's kernels
     return lambda: plan.create_execution_context(config)
 
 
 def open_backend(bundle: Bundle, name: str) -> TensorRt:
-    """`tensorrt` or `tensorrt_rtx` on the first GPU that CUDA_VISIBLE_DEVICES leaves; raises ConfigError where the
-    library or the GPU is missing, else as `TensorRt`."""
+    """Open `tensorrt` or `tensorrt_rtx` on the first GPU that CUDA_VISIBLE_DEVICES leaves. Raises ConfigError if the
+    library or the GPU is missing, otherwise as `TensorRt`."""
     library = load_library(name)
     driver = open_driver()
     try:
@@ -100,7 +103,7 @@ def open_backend(bundle: Bundle, name: str) -> TensorRt:
 
 
 def find_or_build(bundle: Bundle, library: Library, device: Device) -> tuple[EngineCache, str, EngineManifest]:
-    """An engine that travels with the bundle, else one of this machine's cache, else a new one there."""
+    """Return a plan from the bundle's folder, or else from this machine's cache, or else build one there."""
     beside = EngineCache(bundle.folder / FOLDER)
     found = beside.choose(library, device, bundle)
     if found is not None:

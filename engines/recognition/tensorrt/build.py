@@ -1,4 +1,4 @@
-"""From a bundle to a plan in a folder, with its manifest."""
+"""Builds a plan from a bundle, and writes it into a folder with its manifest."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def build(
     device: Device | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[str, EngineManifest]:
-    """Compile the bundle's graph, in the precision that it is written in, and put the plan into `folder`.
+    """Compile the bundle's graph in its own precision, and write the plan into `folder`.
 
     Args:
-        bundle: loaded, so its files are what its manifest says.
-        library: either.
-        folder: made where it is not there; an engine of the same key is replaced.
+        bundle: a loaded bundle.
+        library: TensorRT or TensorRT for RTX.
+        folder: made if it is missing; a plan of the same key is replaced.
         profiles: batch sizes.
         target: one of `plan.targets(library)`.
-        device: the GPU of this machine; for the target `this`, and for no other.
-        progress: called with the share that is done.
+        device: this machine's GPU, for the target `this` only.
+        progress: called with the share that is done, 0..1.
 
     Returns:
-        The engine's key in the folder and its manifest.
+        The plan's key in the folder, and its manifest.
 
     Raises:
-        ConfigError: a target that the library does not build for.
+        ConfigError: the library does not build for the target.
         BundleRefused: the library refuses the graph.
         ModuleNotFoundError: `onnx` is not installed.
     """

@@ -1,4 +1,4 @@
-"""Plans on disk, each beside its manifest: written whole or not at all, checked before use."""
+"""Plans on disk, each with a manifest. They are written whole or not at all, and checked before use."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from engines.recognition.tensorrt.manifest import EngineManifest, misfit
 from schemas.errors import BundleRefused
 
 FOLDER = "engines"
-"""In a bundle's folder: engines that were built ahead of time and travel with it."""
+"""The subfolder of a bundle with plans that were built ahead of time."""
 
 
 def default_cache() -> Path:
-    """Where engines go that were built at start: a user's cache folder, as the XDG base directories name it."""
+    """Return the folder for plans that are built at start: the user's cache, as the XDG base directories name it."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "groknet" / FOLDER
 
 
 class EngineCache:
-    """A folder of `<key>.json`, each naming a plan by its sha256.
+    """A folder with one `<key>.json` for each plan, which names the plan by its sha256.
 
-    Safe between processes: a file appears whole, the manifest after its plan, and two builds of one key never mix,
-    since their plans differ in bytes and so in name.
+    Several processes may use it. A file appears whole, and a manifest after its plan. Two builds of one key never mix,
+    because their plans differ in bytes and therefore in name.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def plan_path(self, manifest: EngineManifest) -> Path:
-        """Where the plan of that manifest lies, or would."""
+        """Return the path of a manifest's plan, whether it exists or not."""
         return self.folder / f"{manifest.plan_sha256[:16]}.plan"
 
     def write(self, key: str, plan: bytes, manifest: EngineManifest) -> Path:
-        """Put both, the manifest last; returns the plan's path. An engine of the same key is replaced."""
+        """Write the plan, then its manifest, and return the plan's path. Replaces a plan of the same key."""
         self.folder.mkdir(parents=True, exist_ok=True)
         before = self.manifests().get(key)
         path = self.plan_path(manifest)
@@ -50,12 +50,12 @@ class EngineCache:
         return path
 
     def write_manifest(self, key: str, manifest: EngineManifest) -> None:
-        """Put the manifest alone, as when a GPU has checked parity."""
+        """Write only the manifest, for example after a GPU has checked parity."""
         text = msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
         write_file(self.folder / f"{key}.json", text, sync=True, shared=True)
 
     def manifests(self) -> dict[str, EngineManifest]:
-        """Every engine of the folder by its key, in order of keys; raises BundleRefused for one that cannot be read."""
+        """Return every manifest of the folder by key, in order. Raises BundleRefused if one cannot be read."""
         found = {}
         for path in sorted(self.folder.glob("*.json")):
             try:
@@ -65,12 +65,12 @@ class EngineCache:
         return found
 
     def choose(self, library: Library, device: Device, bundle: Bundle) -> tuple[str, EngineManifest] | None:
-        """The engine that fits: one made for this very GPU before one for its capability before a portable one.
+        """Return the key and manifest of the best plan that fits, or None if the folder has no plan.
 
-        Returns None where the folder holds no engine at all.
+        A plan for this GPU is better than one for its capability, which is better than a portable one.
 
         Raises:
-            BundleRefused: there are engines, and none fits; the reason for each is in the message.
+            BundleRefused: there are plans, and none fits. The message has the reason for each.
         """
         there = self.manifests()
         reasons = {key: misfit(manifest, library, device, bundle) for key, manifest in there.items()}
@@ -82,7 +82,7 @@ class EngineCache:
         return (fitting[0], there[fitting[0]]) if fitting else None
 
     def read(self, manifest: EngineManifest) -> bytes:
-        """The plan's bytes; raises BundleRefused when they are not those that the manifest was written for."""
+        """Return the plan's bytes. Raises BundleRefused if they do not match the manifest."""
         path = self.plan_path(manifest)
         data = path.read_bytes() if path.is_file() else b""
         if hashlib.sha256(data).hexdigest() != manifest.plan_sha256:

@@ -1,4 +1,4 @@
-"""One stream's execution contexts, a profile each, and their CUDA graphs."""
+"""The execution contexts of one stream, one for each profile, and their CUDA graphs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _log = logging.getLogger(__name__)
 
 
 class Execution:
-    """Enqueues the network on one stream, over fixed device addresses. Not for two threads at once.
+    """Enqueues the network on one stream, over fixed device addresses. One thread at a time.
 
-    A batch runs at the size of the smallest profile that takes it; what the rows beyond it hold is any photo's pixels,
-    and nobody reads what comes of them. So a context has one shape for good: its kernels are compiled once, and the
-    whole is one CUDA graph, launched by one call in place of one a kernel, where the driver has graphs.
+    A batch runs at the smallest profile that takes it. The rows beyond the batch hold old pixels, and nobody reads
+    their results. So each context keeps one shape: its kernels are compiled once, and where the driver has graphs, one
+    launch of a CUDA graph replaces one call for each kernel.
     """
 
     def __init__(
@@ -33,11 +33,12 @@ class Execution:
         stream: int,
         addresses: Mapping[str, int],
     ) -> None:
-        """Make a context a profile and run each once on whatever the buffers hold: memory that is taken, and kernels
-        that are compiled, at the first run are so now.
+        """Make one context for each profile and run it once on whatever the buffers hold.
+
+        The first run allocates memory and compiles kernels, so that later runs need not.
 
         Raises:
-            OutOfDeviceMemory: for a context or its first run.
+            OutOfDeviceMemory: the device has too little for a context or its first run.
             DeviceLost, DeviceFault: TensorRT or the driver failed.
         """
         self._library, self._driver, self._photos = library, driver, photos
@@ -53,7 +54,7 @@ class Execution:
             self._graphs.append(self._captured(place) if driver.has_graphs else None)
 
     def __call__(self, photos: int) -> None:
-        """Enqueue the compute of that many photos; raises DeviceLost, DeviceFault or OutOfDeviceMemory."""
+        """Enqueue the compute of so many photos. Raises DeviceLost, DeviceFault or OutOfDeviceMemory."""
         place = self._profiles.choose(photos)
         graph = self._graphs[place]
         if graph is None:
@@ -78,7 +79,7 @@ class Execution:
             raise self._failed("execute_async_v3")
 
     def _captured(self, place: int) -> int | None:
-        """The enqueue written down as a graph; None where TensorRT cannot be captured, which goes on without."""
+        """Capture the enqueue as a graph. Returns None if TensorRT cannot be captured; it then runs without a graph."""
         self._driver.begin_capture(self._stream)
         try:
             try:
@@ -91,7 +92,7 @@ class Execution:
         return graph
 
     def _failed(self, call: str) -> Exception:
-        """What a call that returned None or False means: lost, out of memory, or a fault with the library's line."""
+        """Return the error for a call that returned None or False: lost, out of memory, or a fault with the reason."""
         self._driver.check()
         text = f"{call}: {self._library.log.last or 'no reason given'}"
         return OutOfDeviceMemory(text) if self._library.out_of_memory else DeviceFault(text)

@@ -1,4 +1,4 @@
-"""Which of the two libraries is meant, and what it says when it fails: they return None or False and write a line."""
+"""Imports one of the two libraries, and keeps its last error line: a failed call only returns None or False."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REMEDY = {
 
 @dataclass(frozen=True)
 class Library:
-    """An imported library; `log` holds the last error line of whatever was made with it."""
+    """An imported library. `log.last` is the last error line of anything made with it."""
 
     name: str
     version: str
@@ -28,17 +28,17 @@ class Library:
     log: Any
 
     def refused(self, what: str) -> BundleRefused:
-        """The error for a call that returned None or False: `what` failed, and the library's own last line."""
+        """Return the error for a call that returned None or False: `what` failed, with the library's last line."""
         return BundleRefused(f"{what}: {self.name} {self.version} refused ({self.log.last or 'it gave no reason'})")
 
     @property
     def out_of_memory(self) -> bool:
-        """Whether the last error line speaks of memory."""
+        """Whether the last error line is about memory."""
         return "memory" in self.log.last.lower()
 
 
 def load_library(name: str) -> Library:
-    """Import `tensorrt` or `tensorrt_rtx`; raises ConfigError with the remedy when it is not installed whole."""
+    """Import `tensorrt` or `tensorrt_rtx`. Raises ConfigError with the remedy if it is missing or incomplete."""
     if name not in LIBRARIES:
         raise ConfigError(f"backend: {name!r} is not one of {', '.join(LIBRARIES)}")
     try:
@@ -55,7 +55,7 @@ def _logger(module: Any) -> Any:
     levels = {severity.WARNING: logging.WARNING, severity.INFO: logging.DEBUG, severity.VERBOSE: logging.DEBUG}
 
     class Logger(module.ILogger):  # type: ignore[misc]  # the base class is of the library that is installed
-        """The library's lines to `logging`; an error is kept, since whoever sees the call fail raises it."""
+        """Sends the library's lines to `logging`, and keeps the last error for the caller that sees the failure."""
 
         def __init__(self) -> None:
             module.ILogger.__init__(self)  # bound classes insist on their own constructor
@@ -71,6 +71,6 @@ def _logger(module: Any) -> Any:
 
 
 def _is_echo(line: str) -> bool:
-    """Whether a line only marks where the reason was printed, or says that there is no driver, which a build without
-    a GPU says beside every other error."""
+    """Whether a line gives no reason: it only points at another line, or says that there is no driver, which a build
+    without a GPU adds to every error."""
     return "cudaError 35" in line or line.startswith(("ModelImporter.cpp", "---", "Node name"))

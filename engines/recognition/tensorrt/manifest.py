@@ -1,4 +1,4 @@
-"""The manifest beside a plan: all that decides whether this machine and this bundle may use it."""
+"""A plan's manifest: everything that decides whether this machine and this bundle may use the plan."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from schemas.manifest import MODEL_FILE, Manifest, Sha256, Strict
 
 
 class ProfileRange(Strict, frozen=True, kw_only=True):
-    """Photos of one profile: it takes `min` to `max` and is fastest at `opt`."""
+    """One profile: it takes `min` to `max` photos and is fastest at `opt`."""
 
     min: int
     opt: int
@@ -26,7 +26,7 @@ class ProfileRange(Strict, frozen=True, kw_only=True):
 
 
 class ParityReport(Strict, frozen=True, kw_only=True):
-    """What the bundle's parity photos gave on a GPU: `ok`, or why not, and where and when."""
+    """The result of the parity photos on a GPU: `ok`, or the reason; on which device, and when."""
 
     ok: bool
     reason: str = ""
@@ -35,10 +35,10 @@ class ParityReport(Strict, frozen=True, kw_only=True):
 
 
 class EngineManifest(Strict, frozen=True, kw_only=True):
-    """`<key>.json`, beside the plan whose sha256 it holds.
+    """`<key>.json`, which names its plan by sha256.
 
-    `target`: `portable`, a compute capability, or `this` with `device` naming the GPU that it was built on.
-    `onnx_sha256` is of the bundle's `model.onnx`. `parity` is absent until a GPU has run the parity photos.
+    `target` is `portable`, a compute capability, or `this`; then `device` names the GPU that it was built on.
+    `onnx_sha256` is that of the bundle's `model.onnx`. `parity` is absent until a GPU has run the parity photos.
     """
 
     format_version: Literal[1] = 1
@@ -66,12 +66,15 @@ class EngineManifest(Strict, frozen=True, kw_only=True):
 
 
 def ranges(profiles: Profiles) -> list[ProfileRange]:
-    """The profiles as the manifest states them."""
+    """Return the profiles in the manifest's form."""
     return [ProfileRange(min=1, opt=batch, max=batch) for batch in profiles.batches]
 
 
 def cache_key(library: Library, bundle: Manifest, profiles: Profiles, *, target: str, device: Device | None) -> str:
-    """16 hex digits over all that a plan depends on. Not over the plan: two builds of one graph differ in bytes."""
+    """Return 16 hex digits over everything that a plan depends on.
+
+    The plan's bytes are not part of it, because two builds of one graph differ in bytes.
+    """
     where = f"{device.name}/{device.capability}" if device else ""
     graph = [bundle.files[MODEL_FILE], bundle.precision, str(bundle.top_k)]
     parts = [library.name, library.version, target, where, *graph, str(profiles.batches)]
@@ -79,12 +82,12 @@ def cache_key(library: Library, bundle: Manifest, profiles: Profiles, *, target:
 
 
 def misfit(engine: EngineManifest, library: Library, device: Device, bundle: Bundle) -> str:
-    """Why `engine` may not be used here, or nothing when it may. A plan is never given to the library to find out."""
+    """Return why `engine` may not be used here, or an empty text. The library never sees a plan that does not fit."""
     return _of_another_machine(engine, library, device) or of_another_bundle(engine, bundle.manifest)
 
 
 def of_another_bundle(engine: EngineManifest, bundle: Manifest) -> str:
-    """Why `engine` was not built from `bundle`, or nothing when it was."""
+    """Return why `engine` was not built from `bundle`, or an empty text."""
     if engine.epoch != bundle.epoch:
         return f"epoch: its hashes are of epoch {engine.epoch}, the bundle's of {bundle.epoch}"
     if engine.model_version != bundle.model_version:

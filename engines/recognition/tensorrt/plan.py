@@ -1,4 +1,4 @@
-"""A graph compiled: parse, one profile a batch size, build. Works without a GPU for TensorRT for RTX."""
+"""Compiles a graph: parse, add one profile for each batch size, build. TensorRT for RTX needs no GPU for it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from schemas.errors import BundleRefused, ConfigError
 from schemas.manifest import Strict
 
 PORTABLE = "portable"
-"""The target of a plan that is finished on the GPU it meets (TensorRT for RTX compiles kernels there, in seconds)."""
+"""Target: a plan for any supported GPU. TensorRT for RTX compiles its kernels there, in seconds."""
 THIS_GPU = "this"
-"""The target of a plan for the GPU of the machine that builds it; the only one of TensorRT proper."""
+"""Target: a plan for the GPU of the machine that builds it. TensorRT proper has no other target."""
 
 
 class Tensor(Strict, frozen=True, kw_only=True):
-    """An input or output as the library sees it; -1 stands for the photos of the batch."""
+    """An input or output as the library describes it. A size of -1 is the number of photos."""
 
     name: str
     mode: str
@@ -28,7 +28,7 @@ class Tensor(Strict, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A compiled engine, its inputs and outputs, and how many profiles it holds."""
+    """A compiled plan, its inputs and outputs, and the number of its profiles."""
 
     data: bytes
     tensors: list[Tensor]
@@ -36,7 +36,7 @@ class Plan:
 
 
 def targets(library: Library) -> tuple[str, ...]:
-    """What `build_plan` can build for: `portable` and compute capabilities (`sm89`), or `this` GPU."""
+    """Return the targets of `build_plan`: `portable` and compute capabilities (`sm89`), or `this` GPU."""
     if library.name == "tensorrt":
         return (THIS_GPU,)
     names = [name.lower() for name in library.module.ComputeCapability.__members__ if name.startswith("SM")]
@@ -50,18 +50,18 @@ def build_plan(
     target: str,
     progress: Callable[[float], None] | None = None,
 ) -> Plan:
-    """Compile a graph that `prepare` has adapted. Its own types are its precision: the network is strongly typed.
+    """Compile a graph that `prepare` has adapted. The network is strongly typed: the graph's types are its precision.
 
     Args:
-        library: either.
+        library: TensorRT or TensorRT for RTX.
         graph: serialised ONNX with one input, uint8 [n, h, w, 3].
         profiles: batch sizes.
         target: one of `targets(library)`.
-        progress: called with the share that is done, 0..1, never falling.
+        progress: called with the share that is done, 0..1. It never decreases.
 
     Raises:
-        ConfigError: a target that this library does not build for, or no GPU where it needs one.
-        BundleRefused: the library refuses the graph; its own last line is in the message.
+        ConfigError: the library does not build for the target, or it needs a GPU and there is none.
+        BundleRefused: the library refuses the graph. The message has its last line.
     """
     known = targets(library)
     if target not in known:
@@ -75,7 +75,7 @@ def build_plan(
     if not parser.parse(graph):
         raise library.refused("model.onnx")
     config = builder.create_builder_config()
-    config.clear_flag(trt.BuilderFlag.TF32)  # FP32 is the reference: ten bits of mantissa would not be
+    config.clear_flag(trt.BuilderFlag.TF32)  # FP32 is the reference, and TF32 has only ten bits of mantissa
     _add_profiles(library, builder, config, network.get_input(0), profiles)
     if target not in (PORTABLE, THIS_GPU):
         config.num_compute_capabilities = 1
@@ -115,18 +115,18 @@ _DTYPES = {"FLOAT": "float32", "HALF": "float16", "UINT8": "uint8", "INT32": "in
 
 
 class Share:
-    """The share of a build that is done, from nested phases; never falls."""
+    """The share of a build that is done, from nested phases. It never decreases."""
 
     def __init__(self) -> None:
         self._phases: dict[str, tuple[str | None, int, int]] = {}  # name → parent, steps, done
         self.value = 0.0
 
     def start(self, name: str, parent: str | None, steps: int) -> None:
-        """A phase begins; `parent` is the one that it is a step of."""
+        """A phase begins. It is a step of `parent`."""
         self._phases[name] = (parent, max(steps, 1), 0)
 
     def step(self, name: str, step: int) -> None:
-        """A phase has done its step number `step`, counted from 0."""
+        """A phase has finished its step number `step`, counted from 0."""
         if name in self._phases:
             parent, steps, _ = self._phases[name]
             self._phases[name] = (parent, steps, min(step + 1, steps))
@@ -134,7 +134,7 @@ class Share:
             self.value = max(self.value, min(1.0, max(map(self._of, roots), default=0.0)))
 
     def finish(self, name: str) -> None:
-        """A phase ends; the last one ends the build."""
+        """A phase ends. The last one ends the build."""
         self._phases.pop(name, None)
         if not self._phases:
             self.value = 1.0
@@ -148,8 +148,8 @@ class Share:
 def _monitor(trt: Any, progress: Callable[[float], None]) -> Any:
     share = Share()
 
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # the base class is of the library that is installed
-        """Phases to one share. Nothing may be raised through the library, so an interrupt stops the build instead."""
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # the base class comes from the installed library
+        """Reports phases as one share. It must not raise through the library, so an interrupt only stops the build."""
 
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)

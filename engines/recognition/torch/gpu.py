@@ -1,8 +1,8 @@
-"""The torch back end on a GPU: the graph compiled, a CUDA graph a batch size, two batches at a time.
+"""The torch back end on a GPU: a compiled graph, one CUDA graph for each batch size, two batches at a time.
 
-For GPUs on which TensorRT is not installed or does not run. Buffers, streams, events and the order of the copies are
-those of the TensorRT back end (`tensorrt/overlap.py`); only what computes between two copies is torch's. Both hold the
-device's primary context, so that a stream or an address of one is one of the other. Imported by `build_engine` only.
+It is for GPUs where TensorRT is not installed or does not run. `engines/gpu/overlap.py` owns buffers, streams, events
+and copies, as for TensorRT; torch only computes between two copies. Both use the device's primary context, so that
+streams and addresses of one are valid in the other.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from schemas.errors import DeviceLost
 
 _log = logging.getLogger(__name__)
 
-_SIZES = (2, 8, 32)  # a photo of a search, batches of workers; torch compiles a size of 1 apart, and 2 take no longer
-_UNKNOWN = 999  # CUDA's own code for it, which lasts
-_WARM = 2  # runs before a capture: the first compiles and chooses algorithms, the second takes no more memory
+_SIZES = (2, 8, 32)  # a search, batches of workers; torch would compile size 1 separately, and 2 is as fast
+_UNKNOWN = 999  # CUDA's code for an unknown error, which lasts
+_WARM = 2  # runs before a capture: the first compiles and picks algorithms, the second allocates no more
 
 Compute = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 class Device(Protocol):
-    """What of torch is the device's."""
+    """The part of torch that depends on the device."""
 
     name: str
 
     def tensor(self, address: int, row: Row, photos: int) -> Tensor:
-        """The memory at `address` as a tensor [photos, *row.shape]; nothing is copied."""
+        """Return the memory at `address` as a tensor [photos, *row.shape], without a copy."""
 
     def captured(self, body: Callable[[], None], stream: int) -> Callable[[], None]:
-        """Run `body` on the stream until it is warm, write it down, and return what enqueues it there."""
+        """Warm `body` up on the stream, capture it, and return a function that enqueues it there."""
 
 
 class Cuda:
@@ -55,7 +55,7 @@ class Cuda:
     def tensor(self, address: int, row: Row, photos: int) -> Tensor:
         tensor = torch.as_tensor(_Memory(address, row, photos), device=self.name)
         if tensor.data_ptr() != address:
-            raise DeviceFault(f"torch: {row.name} was copied where it had to be shared")
+            raise DeviceFault(f"torch: {row.name} was copied, but it must share memory with the driver")
         return tensor
 
     def captured(self, body: Callable[[], None], stream: int) -> Callable[[], None]:
@@ -65,7 +65,7 @@ class Cuda:
                 body()
         ours.synchronize()
         graph = torch.cuda.CUDAGraph()
-        # thread local: another thread's calls do not end this capture
+        # thread local: calls of other threads do not end this capture
         with torch.cuda.graph(graph, stream=ours, capture_error_mode="thread_local"):
             body()
 
@@ -77,7 +77,7 @@ class Cuda:
 
 
 class _Memory:
-    """Device memory as `torch.as_tensor` takes it."""
+    """Device memory in the form that `torch.as_tensor` accepts."""
 
     def __init__(self, address: int, row: Row, photos: int) -> None:
         self.__cuda_array_interface__ = {
@@ -90,15 +90,15 @@ class _Memory:
 
 
 class TorchGpu:
-    """See `Backend`. A batch runs at the size of the smallest profile that takes it, a larger one in parts.
+    """See `Backend`. A batch runs at the smallest profile that takes it; a larger batch runs in parts.
 
-    Out of memory while it opens, it leaves the largest profile out, once.
+    If memory runs out while it opens, it leaves out the largest profile, once.
     """
 
     def __init__(self, bundle: Bundle, driver: Driver, device: Device, profiles: Profiles) -> None:
         """
         Raises:
-            BundleRefused: an operator that `torch_ops` has not, or an output that the graph has not.
+            BundleRefused: the graph uses an operator that `operators` lacks, or lacks an output of the manifest.
             ConfigError: the GPU has no room for the second largest profile either.
             DeviceLost, DeviceFault: the GPU failed.
         """
@@ -123,9 +123,9 @@ class TorchGpu:
         return self._overlap.run(photos)
 
     def close(self) -> None:
-        with suppress(DeviceLost):  # then there is nothing to give back
+        with suppress(DeviceLost):  # then there is nothing to free
             self._overlap.close()
-            del self._overlap, self._compute  # graphs and weights go before the context that they belong to
+            del self._overlap, self._compute  # free graphs and weights before their context
             self._driver.close()
 
     def _open(self, profiles: Profiles) -> Overlap:
@@ -148,15 +148,15 @@ class TorchGpu:
 
 
 def _compiled(graph: Graph, sample: Tensor) -> Compute:
-    """The graph with what stands between convolutions fused; as it is where this machine cannot compile."""
+    """Compile the graph, which fuses what is between convolutions. Return it uncompiled if this machine cannot."""
     compiled = torch.compile(graph)
     torch._dynamo.mark_dynamic(sample, 0)
     try:
         compiled(sample)
     except (torch.OutOfMemoryError, torch.AcceleratorError):
         raise
-    except Exception as error:  # no C compiler, no Triton for this GPU: each has an error of its own
-        _log.warning("torch cannot compile the graph (%s: %s); going on without", type(error).__name__, _line(error))
+    except Exception as error:  # no C compiler, no Triton for this GPU: each raises its own type
+        _log.warning("torch cannot compile the graph (%s: %s); it runs uncompiled", type(error).__name__, _line(error))
         return cast(Compute, graph)
     return cast(Compute, compiled)
 
@@ -169,18 +169,18 @@ def _answer(compute: Compute, pixels: Tensor, answers: list[Tensor]) -> None:
 
 @contextmanager
 def mapped() -> Iterator[None]:
-    """Torch's errors of the block as the driver's: OutOfDeviceMemory, DeviceLost, DeviceFault."""
+    """Turn torch's errors inside the block into the driver's: OutOfDeviceMemory, DeviceLost, DeviceFault."""
     try:
         yield
     except torch.OutOfMemoryError as error:
-        torch.cuda.empty_cache()  # what a smaller profile may take
+        torch.cuda.empty_cache()  # a smaller profile may use it
         raise OutOfDeviceMemory(f"torch: {_line(error)}") from None
     except torch.AcceleratorError as error:
         raise failure("torch", int(getattr(error, "error_code", _UNKNOWN)), _line(error)) from None
 
 
 def profiles_to(max_batch: int) -> Profiles:
-    """Those of `_SIZES` below `max_batch`, and as many, TensorRT's bound at most."""
+    """Return the `_SIZES` below `max_batch` and `max_batch` itself, which is capped at `MOST`."""
     most = min(max(max_batch, _SIZES[0]), MOST)
     return Profiles((*(size for size in _SIZES if size < most), most))
 
@@ -190,9 +190,9 @@ def _line(error: Exception) -> str:
 
 
 def open_gpu(bundle: Bundle, max_batch: int) -> TorchGpu:
-    """On the first GPU, profiles up to `max_batch`; raises ConfigError without cuda-bindings, else as `TorchGpu`."""
-    torch.backends.cudnn.benchmark = True  # shapes are fixed: the fastest of cuDNN's algorithms is looked for once
-    torch.backends.cudnn.allow_tf32 = False  # FP32 is the reference: ten bits of mantissa would not be
+    """Open the bundle on the first GPU. Raises ConfigError without cuda-bindings, otherwise as `TorchGpu`."""
+    torch.backends.cudnn.benchmark = True  # shapes are fixed, so cuDNN's fastest algorithm is searched for once
+    torch.backends.cudnn.allow_tf32 = False  # FP32 is the reference, and TF32 has only ten bits of mantissa
     driver = open_driver()
     try:
         with driver.current():

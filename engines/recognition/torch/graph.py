@@ -1,8 +1,4 @@
-"""A bundle's graph run by torch functions, and the torch back end on a CPU; `torch_gpu` is the one on a GPU.
-
-Imported by `build_engine` only. A CPU runs the graph as it is: compiling gains nothing there. Convolutions are
-channels-last. A half bundle computes its trunk in bfloat16.
-"""
+"""A bundle's ONNX graph as a torch module. Convolutions are channels-last; a half bundle computes in bfloat16."""
 
 from __future__ import annotations
 
@@ -22,7 +18,7 @@ from schemas.errors import BundleRefused
 
 
 class Graph(nn.Module):
-    """An ONNX graph of the operators in `torch_ops`; `forward` takes its one input, gives the outputs asked for."""
+    """An ONNX graph made of the functions in `operators`. `forward` takes its one input and returns chosen outputs."""
 
     def __init__(self, model: onnx.ModelProto, outputs: list[str]) -> None:
         super().__init__()
@@ -30,10 +26,10 @@ class Graph(nn.Module):
         missing = sorted({node.op_type for node in graph.node} - OPERATORS.keys() - {"Constant"})
         if missing:
             raise BundleRefused(
-                f"model.onnx: the torch back end has no {', '.join(missing)}; take another back end, or a float bundle"
+                f"model.onnx: the torch back end has no {', '.join(missing)}; use another back end, or a float bundle"
             )
         self._names: dict[str, str] = {}
-        self._small: dict[str, Any] = {}  # shapes and axes as whole numbers, which neither GPU nor compiler looks up
+        self._small: dict[str, Any] = {}  # shapes and axes as Python integers: no GPU and no compiler has to read them
         for tensor in graph.initializer:
             self._keep(tensor.name, numpy_helper.to_array(tensor))
         self._steps = []
@@ -58,7 +54,7 @@ class Graph(nn.Module):
         self.register_buffer(self._names[name], tensor)
 
     def forward(self, photos: Tensor) -> tuple[Tensor, ...]:
-        """uint8 [n, h, w, 3] → the outputs, in the order asked for."""
+        """Compute the chosen outputs, in order, for uint8 [n, h, w, 3]."""
         values: dict[str, Any] = {name: getattr(self, key) for name, key in self._names.items()}
         values |= self._small
         values[self._input] = photos
@@ -69,7 +65,7 @@ class Graph(nn.Module):
 
 
 def load_graph(bundle: Bundle) -> onnx.ModelProto:
-    """The bundle's graph, which has all the outputs that its manifest names; raises BundleRefused."""
+    """Load the bundle's graph. Raises BundleRefused if it lacks an output that the manifest names."""
     model = onnx.load(bundle.model_path)
     bundle.check_graph_outputs({value.name for value in model.graph.output})
     return model

@@ -1,4 +1,4 @@
-"""The operators that exported graphs use, each as a torch function: what the torch back end computes with."""
+"""One torch function for each ONNX operator that exported graphs use."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor
 
 Attributes = dict[str, Any]
 Operator = Callable[[Sequence[Any], Attributes], Any]
-"""Inputs and attributes to the output, or to a tuple of as many as the node has. Whole numbers, of constants and of
-`Shape`, are lists of Python's: those are known before a photo is."""
+"""Takes a node's inputs and attributes, and returns its output, or a tuple of its outputs. Integers that come from
+constants and from `Shape` are Python lists, because they are known before a photo is."""
 
-# TensorProto's numbers. Half is computed in bfloat16: as fast on tensor cores, fast on CPUs too, and no overflow.
+# The numbers of TensorProto. Half is computed in bfloat16: as fast on tensor cores, fast on CPUs, and no overflow.
 DTYPES = {
     1: torch.float32,
     2: torch.uint8,
@@ -28,7 +28,7 @@ DTYPES = {
 
 
 def _axes(values: Sequence[Any], attributes: Attributes) -> list[int] | None:
-    """Axes as an attribute (before opset 18) or the second input, which is a constant."""
+    """Return the axes: an attribute before opset 18, later the second input, which is a constant."""
     if len(values) > 1 and values[1] is not None:
         return list(values[1])
     axes: list[int] | None = attributes.get("axes")
@@ -36,7 +36,7 @@ def _axes(values: Sequence[Any], attributes: Attributes) -> list[int] | None:
 
 
 def _pads(values: list[int], dimensions: int) -> tuple[list[int], int | None]:
-    """ONNX's begins-then-ends as torch's `pad` order, and the one number when both sides of all are equal."""
+    """Turn ONNX's pads (all begins, then all ends) into torch's order, and into one number if all are equal."""
     begins, ends = values[:dimensions], values[dimensions:]
     pairs = [side for i in reversed(range(dimensions)) for side in (begins[i], ends[i])]
     return pairs, begins[0] if len(set(values)) == 1 else None
@@ -89,7 +89,7 @@ def _gemm(values: Sequence[Any], attributes: Attributes) -> Tensor:
     if bias is None:
         product: Tensor = alpha * (a @ b)
         return product
-    return torch.addmm(bias, a, b, beta=beta, alpha=alpha)  # one kernel: a bundle may have a hundred heads
+    return torch.addmm(bias, a, b, beta=beta, alpha=alpha)  # one kernel, because a bundle may have a hundred heads
 
 
 def _reshape(values: Sequence[Any], attributes: Attributes) -> Tensor:

@@ -14,7 +14,7 @@ from engines.similarity import HashIndex, IndexLimits, SnapshotRefused
 from engines.similarity._directory import Entry, build_directory, join
 from engines.similarity._flat import SURE_BITS, FlatCodes
 from engines.similarity._ivf import IvfCodes
-from engines.similarity.index import _outlive_readers
+from engines.similarity.index import _wait_for_readers
 from schemas.errors import ConfigError
 from schemas.hashes import HashMessage, ImageHash
 
@@ -165,7 +165,7 @@ def test_a_replaced_part_outlives_its_readers() -> None:
     del parts
     old, began = tuple(read), time.monotonic()
     threading.Timer(0.5, read.clear).start()
-    _outlive_readers(old)
+    _wait_for_readers(old)
     assert 0.4 < time.monotonic() - began < 5
 
 
