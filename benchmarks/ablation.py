@@ -18,12 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import page, parser, table, training_options, versions, write_page
-from training.corpus import Corpus
-from training.hashing import AXES, itq, pack, rotated_axes
-from training.model import BITS, Network
-from training.recipe import Recipe, load_recipe
-from training.spread import fit_catalyzer
-from training.trials import (
+from benchmarks.trials import (
     Floats,
     Seen,
     coded,
@@ -36,6 +31,11 @@ from training.trials import (
     numbers_of,
     trained,
 )
+from training.bundle.hash_layers import AXES, itq, pack, rotated_axes
+from training.bundle.spreading_layer import fit_catalyzer
+from training.data.corpus import Corpus
+from training.network.model import BITS, Network
+from training.recipe import Recipe, load_recipe
 
 RECIPE = Path(__file__).parents[1] / "training" / "recipes" / "ablation.toml"
 FIT = 4000  # training photos that a hash layer is fitted to

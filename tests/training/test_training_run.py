@@ -14,15 +14,15 @@ from schemas.errors import ConfigError
 from schemas.manifest import Manifest, load_manifest
 from schemas.taxonomy import Taxonomy
 from tests.training import tiny
-from training.corpus import batches, load_corpus
+from training.bundle.export import words_of
+from training.bundle.onnx_graph import deployable, epoch_of, run_torch
+from training.data.corpus import batches, load_corpus
 from training.evaluation import evaluate
-from training.export import words_of
-from training.graph import deployable, epoch_of, run_torch
-from training.model import Network
-from training.queries import query_words
-from training.start import PENALTY, fit_head
+from training.loop.train import State, new_state, train_step
+from training.loop.warm_start import PENALTY, fit_head
+from training.network.model import Network
+from training.readers.query_words import query_words
 from training.studio import TEST_IDENTITIES, write_dataset
-from training.train import State, new_state, train_step
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +190,7 @@ def test_heads_start_at_the_optimum_of_the_frozen_feature(made: tuple[Path, Mani
 
 
 def test_the_epoch_follows_the_hash_path_alone() -> None:
-    from training.data import squash
+    from training.data.photos import squash
 
     network = deployable(Network("efficientnet_lite0", {"a": 3}, pretrained=False))
     before = epoch_of(network, squash(48))
@@ -215,8 +215,8 @@ def test_served_bits_are_the_signs_most_significant_first() -> None:
 
 def test_a_taxonomy_keeps_its_ids(made: tuple[Path, Manifest]) -> None:
     from schemas.taxonomy import TaxonomyHead, TaxonomyLabel
-    from training.labels import Targets
-    from training.taxonomy import extend_taxonomy
+    from training.bundle.taxonomy import extend_taxonomy
+    from training.data.labels import Targets
 
     spec = tiny.tiny_recipe().heads[1]
     red = TaxonomyLabel(id="rot", value="red", display={"de": "Rot"})

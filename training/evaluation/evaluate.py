@@ -13,9 +13,9 @@ from schemas.errors import ConfigError
 from schemas.manifest import Head, Manifest
 from training.evaluation.folder import MISSING, Predicted, Progress, predict
 from training.evaluation.scoring import Figures, Neighbours, Scored, by_bits, figures, neighbours, retrieval, score
-from training.queries import QUERY_COLUMN, query_words
 from training.readers import read
-from training.table import Row, is_catalogue
+from training.readers.label_table import Row, is_catalogue
+from training.readers.query_words import QUERY_COLUMN, query_words
 
 
 class Report(TypedDict):

@@ -16,7 +16,7 @@ from engines.recognition import Predictions, RecognitionEngine
 from schemas.errors import ConfigError, Invalid
 from schemas.manifest import Manifest, Preprocess
 from training.readers import read_photo
-from training.table import Row, box_of
+from training.readers.label_table import Row, box_of
 
 log = logging.getLogger(__name__)
 BATCH = 16

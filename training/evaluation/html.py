@@ -21,7 +21,7 @@ from training.evaluation.evaluate import Measured
 from training.evaluation.plots import recall_plot, reliability_plot
 from training.evaluation.scoring import Neighbours, Scored
 from training.readers import read_photo
-from training.table import Row
+from training.readers.label_table import Row
 
 Rows = Mapping[str, Mapping[str, float | None]]  # a line of figures a name
 

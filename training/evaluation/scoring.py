@@ -12,8 +12,8 @@ from engines.recognition import HeadPredictions, asymmetric
 from schemas.manifest import Head
 from training.evaluation import metrics
 from training.evaluation.folder import Predicted
-from training.queries import QUERY_COLUMN, query_words
-from training.table import Row, is_catalogue, multiple
+from training.readers.label_table import Row, is_catalogue, multiple
+from training.readers.query_words import QUERY_COLUMN, query_words
 
 Figures = dict[str, float | None]  # None: nothing to measure it on
 IDENTITY = "product"  # the column that says which photos show the same thing

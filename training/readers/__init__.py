@@ -7,9 +7,9 @@ from a file or from the middle of a tar shard. What a reader cannot use is count
 Nothing here decodes, trains or needs torch. Every layout's source is cited in its module.
 """
 
-from training.readers.found import Found
-from training.readers.pack import Packed, write_shards
-from training.readers.photo import read_photo
+from training.readers.found_rows import Found
+from training.readers.photo_bytes import read_photo
 from training.readers.registry import READERS, Reader, read
+from training.readers.shards import Packed, write_shards
 
 __all__ = ["READERS", "Found", "Packed", "Reader", "read", "read_photo", "write_shards"]

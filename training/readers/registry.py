@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from schemas.errors import ConfigError
-from training.readers.aliproducts import read_aliproducts
-from training.readers.csv_table import read_csv
-from training.readers.found import Found
-from training.readers.inshop import read_inshop
-from training.readers.products10k import read_products10k
-from training.readers.rp2k import read_rp2k
-from training.readers.sop import read_sop
-from training.readers.tree import read_tree
-from training.readers.webdataset import read_webdataset
+from training.readers.found_rows import Found
+from training.readers.layouts.aliproducts import read_aliproducts
+from training.readers.layouts.class_folders import read_tree
+from training.readers.layouts.csv_table import read_csv
+from training.readers.layouts.inshop import read_inshop
+from training.readers.layouts.products10k import read_products10k
+from training.readers.layouts.rp2k import read_rp2k
+from training.readers.layouts.sop import read_sop
+from training.readers.layouts.webdataset import read_webdataset
 
 Reader = Callable[[Path, float], Found]
 """(folder, share of the training photos or products to set aside as `val` where the layout has none) → rows."""

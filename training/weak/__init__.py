@@ -7,9 +7,9 @@ gives the embeddings. Boxes come from a file until a detector gives them.
 """
 
 from training.weak.boxes import read_boxes
-from training.weak.chain import ChainSettings
-from training.weak.label import WeakReport, WeakSettings, label_photos
-from training.weak.pairs import LogReport, PairSettings, clean_log
+from training.weak.nearest_product import WeakReport, WeakSettings, label_photos
+from training.weak.query_log import LogReport, PairSettings, clean_log
+from training.weak.search_chains import ChainSettings
 
 __all__ = [
     "ChainSettings",

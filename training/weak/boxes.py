@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engines.pixels import Box
 from schemas.errors import ConfigError
-from training.table import Row
+from training.readers.label_table import Row
 
 _SHARES = ("left", "top", "right", "bottom")
 _PIXELS = ("x0", "y0", "x1", "y1", "W", "H")

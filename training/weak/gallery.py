@@ -11,9 +11,9 @@ import numpy as np
 from engines.recognition import RecognitionEngine
 from schemas.errors import ConfigError
 from training.readers import read_photo
-from training.table import Row
-from training.weak.embed import COMPARED, Floats, Seen, chunks, embed, nearest, sha256
-from training.weak.tables import SOURCE
+from training.readers.label_table import Row
+from training.weak.embeddings import COMPARED, Floats, Seen, chunks, embed, nearest, sha256
+from training.weak.label_files import SOURCE
 
 PROVENANCE = (SOURCE, "weak_from", "weak_distance", "weak_threshold", "weak_model")
 LADDER = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # thresholds that are judged beside the chosen one, to choose the next by
