@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.circles import all_circles, circles
+
 ROOT = Path(__file__).parents[1]
 ROOMS = ("schemas", "engines", "workers", "groknet", "training", "benchmarks", "deploy")
 TRAINING_ONLY = {
@@ -24,6 +26,7 @@ TRAINING_ONLY = {
 NO_TORCH = ("training/studio", "training/evaluation", "training/readers", "training/recipe", "training/weak")
 TORCH_TRIALS = ("benchmarks/trials.py",)  # compares trained networks
 BACKEND_PACKAGES = {"onnxruntime", "tensorrt", "openvino", "kafka", "cassandra", "torch"}
+NO_CIRCLES = ("training",)  # rooms that have none, and must not get any
 PORTS = ("workers/streams", "workers/stores")  # every folder in them is a back end
 TORCH_BACKEND = tuple(
     f"engines/recognition/torch_{part}.py" for part in ("gpu", "graph", "ops")
@@ -121,3 +124,32 @@ def test_modules_and_functions_stay_short() -> None:
 
 def test_every_module_says_what_it_is() -> None:
     assert [names(path) for path in MODULES if len(ast.get_docstring(ast.parse(path.read_text())) or "") < 20] == []
+
+
+@pytest.mark.parametrize("room", NO_CIRCLES)
+def test_nothing_in_a_room_imports_in_a_circle(room: str) -> None:
+    assert all_circles(ROOT, room) == []
+
+
+def test_planted_circles_are_found(tmp_path: Path) -> None:
+    """Between modules, within functions, and between packages whose modules have none; not for the type checker."""
+    files = {
+        "room/__init__.py": "",
+        "room/a.py": "from room import b",
+        "room/b.py": "def f():\n    import room.c",
+        "room/c.py": "from room.a import x",
+        "room/typed.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from room.typing_user import y",
+        "room/typing_user.py": "from room.typed import x",
+        "room/up/__init__.py": "",
+        "room/up/one.py": "from room.down.one import x",
+        "room/up/two.py": "",
+        "room/down/__init__.py": "",
+        "room/down/one.py": "",
+        "room/down/two.py": "from room.up.two import x",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert all_circles(tmp_path, "room") == [["room.a", "room.b", "room.c"], ["room.down", "room.up"]]
+    graph = {"a": frozenset("b"), "b": frozenset("a"), "c": frozenset("d"), "d": frozenset("e"), "e": frozenset("c")}
+    assert circles(graph) == [["a", "b"], ["c", "d", "e"]]
