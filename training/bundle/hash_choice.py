@@ -1,8 +1,8 @@
-"""Which hash layer goes into the bundle: a rotation of the leading axes, the one trained with the network, ITQ, or a
-catalyzer fitted to spread the embeddings.
+"""Which hash layer goes into the bundle: a rotation of the leading axes, the layer that was trained with the network,
+ITQ, or a layer that is fitted to spread the embeddings.
 
-The last three follow the clusters of the products that they were shown and spend few bits between these, where products
-lie that come later: a rotation treats all directions alike (`docs/benchmarks/unseen.md`).
+The last three follow the clusters of the products of training. They spend few bits on the space between these clusters,
+where the products lie that come later. A rotation treats all directions alike (`docs/benchmarks/unseen.md`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from training.bundle.hash_layers import AXES, Floats, bit_statistics, itq, pack, rotated_axes
-from training.bundle.spreading_layer import fit_catalyzer
+from training.bundle.spreading_layer import fit_spreading_layer
 from training.data.corpus import Corpus
 from training.data.frozen_trunk import resized
 from training.evaluation.metrics import cosine_distance, hamming, recall
@@ -27,7 +27,7 @@ FIT_PHOTOS = 6000
 
 @torch.inference_mode()
 def embed(network: Network, corpus: Corpus, numbers: NDArray[np.int64], size: int) -> Floats:
-    """Embeddings `[n, 400]` of the numbered photos as they will be served: whole, without augmentation."""
+    """Embeddings `float32 [n, 400]` of the photos `numbers [n]` as they are served: whole, without augmentation."""
     network.eval()
     device = network.embed.weight.device
     parts = [
@@ -38,17 +38,20 @@ def embed(network: Network, corpus: Corpus, numbers: NDArray[np.int64], size: in
 
 
 def hash_layers(network: Network, corpus: Corpus, size: int, seed: int = 0) -> tuple[dict[str, nn.Linear], Floats]:
-    """All layers by name, on the CPU but for the trained one, and the embeddings that they were fitted to: those of
-    training photos, as they are served. Too few of them, and there is the trained layer alone."""
+    """All layers by name, and the embeddings `[n, 400]` of training photos that they were fitted to.
+
+    The trained layer stays on its device; the others are on the processor. With at most 512 training photos there is
+    the trained layer alone.
+    """
     pool = np.concatenate(
         [first + s.index("train", False) for first, s in zip(corpus.starts, corpus.sets, strict=True)]
     )
     chosen = np.random.default_rng(seed).permutation(pool)[:FIT_PHOTOS]
     fit = embed(network, corpus, chosen, size)
-    layers = {"trained": network.catalyzer}
+    layers: dict[str, nn.Linear] = {"trained": network.hash_layer}
     if len(fit) > 2 * BITS:
         layers["itq"] = _linear(*itq(fit, BITS))
-        layers["catalyzer"] = fit_catalyzer(fit, BITS, seed=seed)
+        layers["spreading"] = fit_spreading_layer(fit, BITS, seed=seed)
         layers["rotation"] = _linear(*rotated_axes(fit, BITS, AXES, seed))
     return layers, fit
 
@@ -56,11 +59,11 @@ def hash_layers(network: Network, corpus: Corpus, size: int, seed: int = 0) -> t
 def choose_hash(
     network: Network, corpus: Corpus, size: int, wanted: HashLayer, seed: int = 0
 ) -> dict[str, float | str]:
-    """Put a layer into `network.catalyzer`; returns what was measured on the validation photos.
+    """Put a layer into `network.hash_layer`, and return what was measured on validation photos, for the card.
 
-    It is the wanted one, or the trained one where that cannot be fitted. `best` is by Recall@1 of validation photos →
-    catalogue pictures, averaged over the data sets that have both: products seen in training (their other photos) and,
-    in the studio, never seen ones.
+    It is the wanted layer, or the trained one if the wanted one cannot be fitted. `best` is the layer with the highest
+    Recall@1 of validation photos among catalogue photos, averaged over the data sets that have both. In these data sets
+    training saw other photos of the products, except in the studio, whose validation products it never saw.
     """
     layers, fit = hash_layers(network, corpus, size, seed)
     facts: dict[str, float | str] = {}
@@ -74,7 +77,7 @@ def choose_hash(
     chosen: str = wanted if wanted in layers else "trained"
     if wanted == "best":
         chosen = max(layers, key=lambda name: means[name])
-    network.catalyzer = layers[chosen].to(network.embed.weight.device)
+    network.hash_layer = layers[chosen].to(network.embed.weight.device)
     facts["hash"] = chosen
     facts |= {f"validation_recall_at_1_{name}": round(value, 4) for name, value in means.items()}
     return facts | {k: round(v, 4) for k, v in bit_statistics(_codes(layers[chosen], fit)).items()}
@@ -96,8 +99,8 @@ Neighbours = tuple[Floats, Floats, NDArray[np.int64], NDArray[np.int64]]
 
 
 def validation_neighbours(network: Network, corpus: Corpus, size: int) -> Iterator[Neighbours]:
-    """Of every data set with products: embeddings of its validation photos `[n, 400]` and of catalogue pictures `[m,
-    400]`, and the product of each, as numbers."""
+    """For every data set with products: embeddings `[n, 400]` of its validation photos and `[m, 400]` of its catalogue
+    photos, and the products of both, as numbers `[n]` and `[m]`."""
     for first, s in zip(corpus.starts, corpus.sets, strict=True):
         photos = s.index("val", False)
         gallery = np.concatenate([s.index("val", True), s.index("train", True)])

@@ -1,7 +1,7 @@
-"""Ways to make 256 bits of a 400-d embedding, and how well each keeps neighbours. Numpy only.
+"""Ways to make 256 bits of a 400-d embedding by one linear layer, and statistics of the bits. Numpy only.
 
-The catalyzer is one linear layer whose signs are the bits. It is trained with the network (its softened signs carry
-half the weight of the metric losses) and may then be replaced by one that is fitted to the embeddings.
+The signs of the layer's outputs are the bits. A layer is trained with the network (`metric.hash` weighs it). The
+layers here are fitted to the embeddings afterwards, and may take its place.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-AXES = 128  # that a rotation keeps: fewer lose more, up to 192 lose alike (`docs/benchmarks/unseen.md`)
+AXES = 128  # of a rotation; fewer lose more, and up to 192 lose as much (docs/benchmarks/unseen.md)
 
 
 def itq(embedding: Floats, bits: int, iterations: int = 50, seed: int = 0) -> tuple[Floats, Floats]:
@@ -32,10 +32,10 @@ def itq(embedding: Floats, bits: int, iterations: int = 50, seed: int = 0) -> tu
 
 
 def rotated_axes(embedding: Floats, bits: int, axes: int, seed: int = 0) -> tuple[Floats, Floats]:
-    """A random rotation of the `axes` principal axes into `bits` directions, axes ≤ bits: a tight frame. Signs of
-    random directions differ with a chance of the angle between two photos over π (Charikar 2002).
+    """A random rotation of the `axes` principal axes into `bits` directions, axes ≤ bits, which form a tight frame.
 
-    `embedding [n, d]` → weight `[bits, d]` and bias `[bits]`, as of `itq`.
+    The signs of two photos in a random direction differ with probability angle / π (Charikar 2002). `embedding [n, d]`
+    → weight `[bits, d]` and bias `[bits]`, as in `itq`.
     """
     mean = embedding.mean(0, dtype=np.float64)
     x = embedding - mean
@@ -51,7 +51,12 @@ def pack(logits: Floats) -> NDArray[np.uint8]:
 
 
 def bit_statistics(codes: NDArray[np.uint8]) -> dict[str, float]:
-    """Of packed codes: worst and mean |share of ones − ½| over bits, and mean |correlation| between two bits."""
+    """Statistics of packed codes `[n, 32]`.
+
+    Returns:
+        `worst_balance` and `mean_balance`: |share of ones − ½| over bits; `correlation`: mean |correlation| of two
+        bits.
+    """
     bits = np.unpackbits(codes, axis=1).astype(np.float64)
     off = np.abs(bits.mean(0) - 0.5)
     live = bits[:, off < 0.5]  # a bit that never changes has no correlation

@@ -1,9 +1,9 @@
-"""A bundle for phones, `groknet export BUNDLE --out FOLDER --phone`: an ncnn network and the labels it speaks of.
+"""A bundle for phones, `groknet export BUNDLE --out FOLDER --phone`: an ncnn network and its labels.
 
-ncnn computes one photo at a time in float, without bytes or bit packing, so the graph is cut: in go float
-`[3, height, width]` of values 0–255, out come every head's probabilities, the embedding and the 256 hash logits; an
-app packs their signs, most significant bit first. Converted by pnnx from the bundle's own graph; refused unless ncnn
-gives the bundle's parity outputs.
+ncnn computes one photo at a time in float, and has neither bytes nor bit packing, so the graph is cut. Its input is
+float `[3, height, width]`, values from 0 to 255. Its outputs are the probabilities of every head, the embedding and the
+256 hash logits; an app packs their signs, most significant bit first. pnnx converts the bundle's own graph, and the
+result is refused unless ncnn gives the bundle's parity outputs.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from engines.files import making_folder
 from engines.recognition import Bundle, load_bundle
 from engines.recognition.parity import check_parity
 from engines.recognition.precision.folding import fold
@@ -31,13 +32,14 @@ INPUT = "in0"  # pnnx names inputs and outputs by their order
 
 
 class Phone(msgspec.Struct, frozen=True, kw_only=True):
-    """`phone.json`: which blob is which.
+    """`phone.json`: the names of the network's inputs and outputs.
 
     Attributes:
         model_version, epoch: of the bundle.
-        input: blob, float32 [3, height, width], RGB, 0–255.
-        outputs: by the bundle's output name, the blob; the hash's holds its logits, a bit is 1 where its is above 0.
-        manifest_sha256: of the bundle's manifest beside it, which has the labels.
+        input: the blob of the photo, float32 `[3, height, width]`, RGB, values from 0 to 255.
+        outputs: the bundle's output name → blob. The blob of the hash has its logits; a bit is 1 if its logit is above
+            0.
+        manifest_sha256: of the bundle's manifest in the same folder, which has the labels.
     """
 
     model_version: str
@@ -48,19 +50,19 @@ class Phone(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def export_phone(bundle_dir: Path, out: Path) -> Phone:
-    """Make the folder `out`, whole or not at all: `model.ncnn.param`, `model.ncnn.bin`, the manifest and `phone.json`.
+    """Make the folder `out` with `model.ncnn.param`, `model.ncnn.bin`, the manifest and `phone.json`.
+
+    It appears whole or not at all.
 
     Raises:
-        ConfigError: `out` is there already, or pnnx or ncnn is not installed.
-        BundleRefused: the bundle is not what it says, pnnx cannot convert it, or ncnn computes something else.
+        ConfigError: `out` exists, or pnnx or ncnn is not installed.
+        BundleRefused: the bundle's files do not fit its manifest, pnnx cannot convert it, or ncnn computes something
+            else.
     """
     if out.exists():
-        raise ConfigError(f"--out: {out} is there already; name another folder, or delete it")
+        raise ConfigError(f"--out: {out} exists already; name another folder, or delete it")
     bundle = load_bundle(bundle_dir)
-    part = out.with_name(f"{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
+    with making_folder(out) as part:
         names = list(bundle.outputs)
         _convert(cut(onnx.load(bundle.model_path), bundle), bundle, part)
         shutil.copyfile(bundle.folder / MANIFEST_FILE, part / MANIFEST_FILE)
@@ -73,16 +75,14 @@ def export_phone(bundle_dir: Path, out: Path) -> Phone:
         )
         (part / NAMES_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(phone), indent=1) + b"\n")
         check_parity(bundle, run_ncnn(part, phone, bundle))
-        part.rename(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return phone
 
 
 def cut(model: onnx.ModelProto, bundle: Bundle) -> onnx.ModelProto:
-    """The graph between the photos' cast to float, planes first, and the hash's comparison with 0; a batch of one.
+    """The part of the graph that phones compute, for one photo: from the photo as float planes to the hash logits.
 
-    Raises BundleRefused where the graph does not begin and end as exported ones do.
+    Raises:
+        BundleRefused: the graph does not begin and end as exported graphs do.
     """
     folded, manifest = fold(model), bundle.manifest
     graph = folded.graph
@@ -90,7 +90,7 @@ def cut(model: onnx.ModelProto, bundle: Bundle) -> onnx.ModelProto:
     casts = [n for n in graph.node if n.op_type == "Cast" and _comes_from(n, made_by, manifest.input)]
     signs = [n for n in graph.node if n.op_type == "Greater"]
     if len(casts) != 1 or len(signs) != 1:
-        raise BundleRefused("model.onnx: no single cast of the photos, or no single sign of the hash; export again")
+        raise BundleRefused("model.onnx: expected one cast of the photos and one sign of the hash; export again")
     start, logits = casts[0].output[0], signs[0].input[0]
     outputs = [name if name != manifest.hash.output else logits for name in bundle.outputs]
     wanted, nodes = set(outputs), []
@@ -113,7 +113,7 @@ def cut(model: onnx.ModelProto, bundle: Bundle) -> onnx.ModelProto:
 
 
 def _comes_from(node: onnx.NodeProto, made_by: dict[str, onnx.NodeProto], photos: str) -> bool:
-    """Whether the cast's input is the photos, or the photos with their axes in another order."""
+    """Whether the input of the cast is the photos, perhaps with their axes in another order."""
     source = node.input[0]
     before = made_by.get(source)
     return source == photos or (before is not None and before.op_type == "Transpose" and before.input[0] == photos)
@@ -138,9 +138,11 @@ def _convert(model: onnx.ModelProto, bundle: Bundle, folder: Path) -> None:
 
 
 def run_ncnn(folder: Path, phone: Phone, bundle: Bundle) -> dict[str, NDArray[Any]]:
-    """The parity photos through ncnn, in float: by the bundle's output names, one row a photo, the hash packed.
+    """Run the parity photos through ncnn: the bundle's output name → one row for each photo, the hash packed.
 
-    Raises ConfigError where ncnn is not installed, BundleRefused where it cannot load or run the network.
+    Raises:
+        ConfigError: ncnn is not installed.
+        BundleRefused: ncnn cannot load or run the network.
     """
     try:
         import ncnn
@@ -148,7 +150,7 @@ def run_ncnn(folder: Path, phone: Phone, bundle: Bundle) -> dict[str, NDArray[An
         raise ConfigError("ncnn is not installed; pip install 'groknet[phone,train]'") from None
     rows: dict[str, list[NDArray[Any]]] = {name: [] for name in phone.outputs}
     net = ncnn.Net()
-    net.opt.num_threads = 1  # its threads spin while they wait, which costs more on busy cores than they gain
+    net.opt.num_threads = 1  # its threads spin while they wait, which makes it slower on busy cores
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = net.opt.use_bf16_storage = False
     if net.load_param(str(folder / PARAM_FILE)) or net.load_model(str(folder / WEIGHTS_FILE)):
         raise BundleRefused(f"{PARAM_FILE}: ncnn cannot load it; convert again")

@@ -1,7 +1,7 @@
-"""The last touch to a trained network's heads: fitted again to training photos as they are served.
+"""Heads of a trained network, fitted once more to training photos as they are served.
 
-Training sees photos through augmentation, whose resampling softens them; serving decodes them once, sharper. The trunk
-stays, and a head moves only where validation photos, decoded as they will be served, say that it gains.
+Augmentation resamples photos, which blurs them a little; a served photo is sharper. The trunk does not change. A head
+changes only if it then scores better on validation photos that are decoded as in serving.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from training import losses
 from training.data.corpus import Corpus
 from training.data.photos import PhotoSet, squash
 from training.evaluation.folder import decode_row
+from training.loop.head_fit import Layer, fit_head
 from training.network.model import Network
-from training.recipe import Recipe
+from training.recipe import STUDIO, Recipe
 
 PULLS = (0.03, 0.1, 0.3)  # strengths of the pull towards the trained head, on standardised features
 STEPS = 40
@@ -28,9 +29,10 @@ SIMPLE = ("softmax", "column")  # kind and source of the heads that are fitted a
 
 
 def refit_heads(network: Network, corpus: Corpus, recipe: Recipe, data: Path) -> list[str]:
-    """Improve `network`'s softmax heads in place; returns the ids of those that were changed.
+    """Improve the softmax heads of `network` in place, and return the ids of those that changed.
 
-    Heads of the studio, of other sources than a column, and of several data sets are left as they are.
+    Heads of the studio, heads whose source is no column, and heads of several data sets do not change. `data` is the
+    folder of the data sets' folders.
     """
     changed = []
     for first, photos in zip(corpus.starts, corpus.sets, strict=True):
@@ -39,7 +41,7 @@ def refit_heads(network: Network, corpus: Corpus, recipe: Recipe, data: Path) ->
             for target in corpus.heads
             if target.spec.datasets == [photos.spec.name] and (target.spec.kind, target.spec.source) == SIMPLE
         ]
-        if photos.spec.reader == "studio" or not mine:
+        if photos.spec.reader == STUDIO or not mine:
             continue
         learnt, judged = (served(network, photos, recipe, data, split) for split in ("train", "val"))
         for target in mine:
@@ -49,14 +51,15 @@ def refit_heads(network: Network, corpus: Corpus, recipe: Recipe, data: Path) ->
     return changed
 
 
-Labelled = tuple[Tensor, Tensor]  # features [n, f], labels [n], negative where there is none
+Labelled = tuple[Tensor, Tensor]
+"""Features `float32 [n, f]` and labels `int64 [n]`, negative where there is none."""
 
 
 @torch.inference_mode()
 def served(
     network: Network, photos: PhotoSet, recipe: Recipe, data: Path, split: str
 ) -> tuple[NDArray[np.int64], Tensor]:
-    """Positions of the split's photos that can be decoded, and their features `[n, f]` as the served graph has them."""
+    """Positions of the split's photos that can be decoded, and their features `[n, f]` as in the served graph."""
     network.eval()
     at, parts = [], []
     index = photos.index(split, False)
@@ -74,7 +77,10 @@ def served(
 
 
 def better_head(head: nn.Linear, learnt: Labelled, judged: Labelled) -> bool:
-    """Put the best of the trained head and its refits into `head`, by hits among `judged`; True where a refit won."""
+    """Put the best of the trained head and its refits into `head`, by correct answers on `judged`.
+
+    Returns True if a refit was best.
+    """
     known, seen = learnt[1] >= 0, judged[1] >= 0
     if not bool(known.any()) or not bool(seen.any()):
         return False
@@ -83,35 +89,16 @@ def better_head(head: nn.Linear, learnt: Labelled, judged: Labelled) -> bool:
     def hits(weight: Tensor, bias: Tensor) -> int:
         return int((F.linear(judged[0][seen], weight, bias).argmax(1) == judged[1][seen]).sum())
 
-    best, most = None, hits(head.weight, head.bias)
+    trained = head.weight.detach(), head.bias.detach()
+    best: Layer | None = None
+    most = hits(*trained)
     for pull in PULLS:
-        weight, bias = _refitted(head, feature, labels, pull)
-        if (count := hits(weight, bias)) > most:
-            best, most = (weight, bias), count
+        layer = fit_head(feature, labels, trained, pull=pull, steps=STEPS, loss_of=losses.softmax_loss)
+        if (count := hits(*layer)) > most:
+            best, most = layer, count
     if best is None:
         return False
     with torch.no_grad():
         head.weight.copy_(best[0])
         head.bias.copy_(best[1])
     return True
-
-
-def _refitted(head: nn.Linear, feature: Tensor, labels: Tensor, pull: float) -> tuple[Tensor, Tensor]:
-    mean, spread = feature.mean(0), feature.std(0, correction=0) + 1e-3
-    x = (feature - mean) / spread
-    with torch.no_grad():
-        start = head.weight * spread
-        level = head.bias + head.weight @ mean
-    weight, bias = start.clone().requires_grad_(), level.clone().requires_grad_()
-    solver = torch.optim.LBFGS([weight, bias], max_iter=STEPS, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        solver.zero_grad()
-        loss = losses.softmax_loss(F.linear(x, weight, bias), labels) + pull * (weight - start).square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
-
-    solver.step(closure)  # type: ignore[no-untyped-call]
-    with torch.no_grad():
-        back = weight / spread
-        return back, bias - back @ mean

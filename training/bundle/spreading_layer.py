@@ -1,8 +1,8 @@
-"""The catalyzer of GrokNet: a small network from embedding to hash, taught to rank neighbours and to use every bit.
+"""A hash layer that is fitted to rank neighbours and to use every bit; GrokNet calls it the catalyzer.
 
 Sablayrolles et al. 2019, "Spreading vectors for similarity search": a triplet rank loss keeps the nearest neighbours of
-the input nearer than its 50th, and the Kozachenko-Leonenko term spreads the outputs over the sphere, where signs lose
-least.
+an embedding nearer than its 50th neighbour, and the Kozachenko-Leonenko loss spreads the outputs over the sphere, where
+rounding to signs loses least.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from torch import Tensor, nn
 
 from training import losses
 from training.bundle.hash_layers import Floats, itq
-from training.losses import pairs
 
 HIDDEN = 512
-NEAR, FAR = 10, 50  # positives among the 10 nearest, the negative is the 50th (Sablayrolles et al. §4.1)
-SPREAD = 0.02  # λ, GrokNet's order of size
-RATE = 1e-4  # at 1e-3 the hidden layer learns the few thousand photos by heart: R@1 of others .23 in place of .37
-MARGIN = 0.05  # the paper has 0; with the linear start most triplets are ranked rightly and would teach nothing
+NEAR, FAR = 10, 50  # a positive is one of the 10 nearest, the negative is the 50th (Sablayrolles et al. §4.1)
+SPREAD = 0.02  # λ, of the size that GrokNet uses
+RATE = 1e-4  # at 1e-3 the hidden layer overfits the few thousand photos: R@1 of test photos .23 instead of .37
+MARGIN = 0.05  # the paper has 0; after the linear start most triplets are ranked correctly and would teach nothing
 
 
-class Catalyzer(nn.Linear):
-    """A linear layer plus a hidden layer's correction, `[n, d]` unit → hash logits `[n, bits]`; it begins linear."""
+class SpreadingLayer(nn.Linear):
+    """A linear layer plus a correction by a hidden layer. The correction is 0 at first."""
 
     def __init__(self, width: int, bits: int) -> None:
         super().__init__(width, bits)
@@ -33,19 +32,22 @@ class Catalyzer(nn.Linear):
         nn.init.zeros_(self.correction.bias)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Hash logits, whose signs are the bits."""
+        """`[n, d]`, unit rows → hash logits `[n, bits]`, whose signs are the bits."""
         corrected: Tensor = self.correction(torch.relu(self.hidden(embedding)))
         return super().forward(embedding) + corrected
 
 
-def fit_catalyzer(
+def fit_spreading_layer(
     embedding: Floats, bits: int, *, steps: int = 1000, batch: int = 256, rate: float = RATE, seed: int = 0
-) -> Catalyzer:
-    """Fit to `embedding float32 [n, d]`, unit rows, n > `FAR`; begins at ITQ. AdamW, cosine; the seed decides all."""
+) -> SpreadingLayer:
+    """Fit a layer to `embedding float32 [n, d]`, unit rows, n > `FAR`.
+
+    It starts at ITQ and learns by AdamW with a cosine from `rate` to 0. The seed decides every draw.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        layer = Catalyzer(embedding.shape[1], bits)
+        layer = SpreadingLayer(embedding.shape[1], bits)
     weight, bias = itq(embedding, bits, seed=seed)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(weight))
@@ -59,7 +61,7 @@ def fit_catalyzer(
             choice = torch.randint(NEAR, (len(rows),), generator=generator)
             triple = torch.cat([x[rows], x[near[rows, choice]], x[far[rows]]])
             anchor, positive, negative = losses.soft_bits(layer(triple)).chunk(3)
-            loss = pairs.triplet_rank(anchor, positive, negative, MARGIN) + SPREAD * pairs.spreading(anchor)
+            loss = losses.triplet_rank(anchor, positive, negative, MARGIN) + SPREAD * losses.spreading(anchor)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -68,11 +70,14 @@ def fit_catalyzer(
 
 
 def neighbours(embedding: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The `NEAR` nearest others `[n, NEAR]` of every row by cosine, and its `FAR`th `[n]`; 1,000 rows at a time."""
+    """For every row, the places of its `NEAR` nearest other rows by cosine, `[n, NEAR]`, and of the `FAR`th, `[n]`.
+
+    1,000 rows are compared at a time, so that memory grows with n and not with its square.
+    """
     near, far = [], []
     for start in range(0, len(embedding), 1000):
         cosine = embedding[start : start + 1000] @ embedding.T
-        cosine[np.arange(len(cosine)), np.arange(len(cosine)) + start] = -2.0  # itself comes last
+        cosine[np.arange(len(cosine)), np.arange(len(cosine)) + start] = -2.0  # a row is not its own neighbour
         order = np.argpartition(-cosine, [NEAR - 1, FAR - 1], axis=1)
         near.append(order[:, :NEAR])
         far.append(order[:, FAR - 1])

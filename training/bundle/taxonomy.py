@@ -1,4 +1,4 @@
-"""The taxonomy of a run: ids that are there already stay, labels that the data have and it lacks are added."""
+"""The taxonomy of a run: known ids stay, and labels that are new in the data are added."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from training.data.labels import Targets
 
 
 def extend_taxonomy(taxonomy: Taxonomy, heads: list[Targets]) -> Taxonomy:
-    """`taxonomy` plus every head and label of the run that it lacks; nothing is ever removed or renamed."""
+    """`taxonomy` plus every head and label of the run that it does not have. Nothing is ever removed or renamed."""
     there = {head.id: head for head in taxonomy.heads}
     for target in heads:
         spec = target.spec
@@ -31,7 +31,7 @@ def extend_taxonomy(taxonomy: Taxonomy, heads: list[Targets]) -> Taxonomy:
 
 
 def _free(wanted: str, taken: set[str]) -> str:
-    """`wanted`, or with the first number that makes it free."""
+    """`wanted`, or `wanted-2`, `wanted-3` and so on, whichever is the first that is not taken."""
     name, number = wanted, 2
     while name in taken:
         name, number = f"{wanted}-{number}", number + 1

@@ -1,4 +1,4 @@
-"""Views of a photo, made in one batched pass: crop, turn, flip, light. Hue is left alone, as colour is a label."""
+"""Views of photos, made in one batched pass: crop, turn, flip, light. Hue stays, because colour is a label."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from torch import Tensor
 from training.recipe import View
 
 _ERASED = (0.02, 0.2)  # least and largest share of the area (Zhong et al. 2020 have 0.4 for the largest)
-_DRAWS = 14  # random numbers a photo, drawn on the processor: equal seeds give equal views on every device
+_DRAWS = 14  # random numbers for a photo; drawn on the processor, so that a seed gives equal views on every device
 
 
 def augment(photos: Tensor, view: View, size: int, generator: torch.Generator) -> Tensor:
-    """`uint8 [n, h, w, 3]` → `float [n, 3, size, size]`, values 0–255, channels last in memory."""
+    """`uint8 [n, h, w, 3]` → a view of each, `float32 [n, 3, size, size]`, values from 0 to 255, channels last in
+    memory. `generator` decides all draws."""
     n = len(photos)
     draws = iter(torch.rand(_DRAWS, n, generator=generator).to(photos.device))
 
@@ -46,7 +47,7 @@ def augment(photos: Tensor, view: View, size: int, generator: torch.Generator) -
         area, shape = draw(*_ERASED), draw(-0.7, 0.7).exp()
         across, down = (area * shape).sqrt(), (area / shape).sqrt()
         left, top = draw(0.0, 1.0) * (1 - across), draw(0.0, 1.0) * (1 - down)
-        # of the photos not chosen a box of no width is erased
+        # a photo that is not chosen loses a box of width 0
         right, bottom = left + across * (draw(0.0, 1.0) < view.erase), top + down
         at = (torch.arange(size, device=x.device) + 0.5) / size
         rows = (at >= top[:, None]) & (at < bottom[:, None])

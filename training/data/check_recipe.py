@@ -1,4 +1,4 @@
-"""A recipe against what it names, before hours of decoding: a trunk that exists, folders, columns of their tables."""
+"""Check what a recipe names before hours of decoding: the trunk, the folders, and the columns of their tables."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from pathlib import Path
 from schemas.errors import ConfigError
 from training.network.lite_shapes import LITE
 from training.readers.label_table import read_rows
-from training.recipe import DataSet, Recipe, load_recipe
+from training.recipe import STUDIO, DataSet, Recipe, load_recipe
 from training.recipe.line_numbers import line_of
 
 
 def load_checked(path: Path, data: Path) -> Recipe:
-    """The recipe of `path`, whose folders and tables under `data` have what it asks for.
+    """Read the recipe `path` and check it against the folders and tables under `data`. Photos are not read.
 
-    Raises ConfigError naming the file, the line to change and the key. Tables (`csv`) are read, photos are not.
+    Raises:
+        ConfigError: something is missing; the message names the file, the line to change and the key.
     """
     recipe = load_recipe(path)
     try:
@@ -33,24 +34,29 @@ def _check_trunk(recipe: Recipe) -> None:
 
         if not timm.is_model(recipe.trunk):
             near = difflib.get_close_matches(recipe.trunk, timm.list_models(), 3)
-            raise ConfigError(f"trunk: {recipe.trunk!r} is no model of timm{'; ' if near else ''}{', '.join(near)}")
+            hint = f"; similar ones are {', '.join(near)}" if near else ""
+            raise ConfigError(f"trunk: {recipe.trunk!r} is no model of timm{hint}")
 
 
 def check_data(recipe: Recipe, data: Path) -> None:
-    """Raise ConfigError (`datasets[NAME].folder: …`, `heads[ID].column: …`) for the first thing that is missing."""
+    """Check folders and columns.
+
+    Raises:
+        ConfigError: `datasets[NAME].folder: …` or `heads[ID].column: …`, for the first thing that is missing.
+    """
     columns = {}
     for spec in recipe.datasets:
-        if spec.reader == "studio":
+        if spec.reader == STUDIO:
             continue
         if not (data / spec.folder).is_dir():
-            raise ConfigError(f"datasets[{spec.name}].folder: {data / spec.folder} is not there")
+            raise ConfigError(f"datasets[{spec.name}].folder: there is no folder {data / spec.folder}")
         if spec.reader == "csv":
             columns[spec.name] = _columns(spec, data)
             for what in ("product", "leave_out"):
-                _ask(f"datasets[{spec.name}].{what}", getattr(spec, what), spec.name, columns)
+                _check_column(f"datasets[{spec.name}].{what}", getattr(spec, what), spec.name, columns)
     for head in recipe.heads:
         for name in head.datasets:
-            _ask(
+            _check_column(
                 f"heads[{head.id}].column", head.column if head.source in ("column", "partition") else "", name, columns
             )
 
@@ -62,7 +68,7 @@ def _columns(spec: DataSet, data: Path) -> set[str]:
         raise ConfigError(f"datasets[{spec.name}].folder: {error}") from None
 
 
-def _ask(what: str, column: str, name: str, columns: dict[str, set[str]]) -> None:
+def _check_column(what: str, column: str, name: str, columns: dict[str, set[str]]) -> None:
     if column and name in columns and column not in columns[name]:
         there = ", ".join(sorted(columns[name]))
-        raise ConfigError(f"{what}: the table of data set {name!r} has no column {column!r}, only {there}")
+        raise ConfigError(f"{what}: the table of data set {name!r} has no column {column!r}; it has {there}")

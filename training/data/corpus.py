@@ -1,4 +1,4 @@
-"""Everything that a run learns from, numbered across its data sets, and the batches drawn from it."""
+"""Everything that a run learns from, numbered across its data sets, and the batches that are drawn from it."""
 
 from __future__ import annotations
 
@@ -11,29 +11,37 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.data.frozen_trunk import Teacher, no_teacher, teach
-from training.data.labels import Targets, build_labels, groups_of, product_ids
+from training.data.frozen_trunk import Frozen, no_frozen, run_frozen
+from training.data.labels import Groups, Targets, build_labels, groups_of, product_ids
 from training.data.photos import PhotoSet, load
-from training.network.model import Groups
 from training.recipe import DataSet, Recipe
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Everything that a run learns from. Photos are numbered across the data sets, in the recipe's order."""
+    """Everything that a run learns from. Photos are numbered across the data sets, in the recipe's order.
+
+    Attributes:
+        sets: the data sets.
+        heads: the heads' targets.
+        products: `int64 [n]`, the photos' products, −1 for none.
+        frozen: what the frozen trunk says of the photos.
+        groups: of the heads that name a finer one; they count in the exported graph only.
+        centre: `float32 [f]`, the mean of the frozen trunk's features of the training photos.
+    """
 
     sets: list[PhotoSet]
     heads: list[Targets]
     products: NDArray[np.int64]
-    teacher: Teacher
-    groups: Groups  # of heads with a finer one
-    centre: Tensor  # mean of the teacher's feature: all positive, so that raw cosines are all near 1
+    frozen: Frozen
+    groups: Groups
+    centre: Tensor
     _members: dict[tuple[str, ...], NDArray[np.bool_]] = field(default_factory=dict, repr=False, compare=False)
     _placed: dict[tuple[int, torch.device], Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def starts(self) -> list[int]:
-        """Number of each data set's first photo."""
+        """The number of each data set's first photo."""
         return [0, *np.cumsum([len(s.rows) for s in self.sets]).tolist()[:-1]]
 
     @property
@@ -43,7 +51,7 @@ class Corpus:
 
     @property
     def learnt(self) -> NDArray[np.int64]:
-        """Numbers of the photos that are trained on, catalogue pictures included."""
+        """`int64`: numbers of the photos that are trained on, catalogue photos included."""
         parts = [
             first + photos.index("train", kind)
             for first, photos in zip(self.starts, self.sets, strict=True)
@@ -52,21 +60,21 @@ class Corpus:
         return np.sort(np.concatenate(parts))
 
     def members(self, datasets: tuple[str, ...]) -> NDArray[np.bool_]:
-        """`bool [n]` over all photos: which are of these data sets; the same array every time."""
+        """`bool [n]` over all photos: which are of these data sets. Every call gives the same array."""
         if datasets not in self._members:
             chosen = [np.full(len(s.rows), s.spec.name in datasets) for s in self.sets]
             self._members[datasets] = np.concatenate(chosen)
         return self._members[datasets]
 
     def placed(self, values: NDArray[np.generic], device: torch.device) -> Tensor:
-        """An array of this corpus as a tensor on `device`; it travels once, not with every batch."""
+        """An array of this corpus as a tensor on `device`, where it is copied once, not with every batch."""
         key = id(values), device
         if key not in self._placed:
             self._placed[key] = torch.from_numpy(values).to(device)
         return self._placed[key]
 
     def photos(self, numbers: NDArray[np.int64], device: torch.device) -> Tensor:
-        """`pixels` on `device`. A GPU keeps all photos, if they take less than half of what is free in its memory."""
+        """`pixels` on `device`. A GPU keeps all photos if they take less than half of its free memory."""
         if device.type != "cuda":
             return self.pixels(numbers).to(device)
         whole = self._placed.get((0, device))
@@ -91,21 +99,28 @@ class Corpus:
 
 
 def load_corpus(recipe: Recipe, data: Path, cache: Path, device: torch.device | None = None) -> Corpus:
-    """Read, label and let the teacher look (on `device`); everything slow is kept in `cache`."""
+    """Decode, label, and run the frozen trunk on `device`. `cache` keeps everything slow.
+
+    Raises:
+        ConfigError: the data do not fit the recipe.
+    """
     sets = load(recipe, data, cache)
-    if recipe.needs_teacher:
-        teacher = teach(sets, recipe.size, cache, recipe.teacher_trunk, device or torch.device("cpu"))
+    if recipe.needs_frozen_trunk:
+        frozen = run_frozen(sets, recipe.size, cache, recipe.frozen_trunk, device or torch.device("cpu"))
     else:
-        teacher = no_teacher(sets)
-    corpus = Corpus(sets, build_labels(recipe, sets), product_ids(sets), teacher, {}, torch.empty(0))
-    mean = teacher.feature[corpus.learnt].mean(0, dtype=np.float64)
+        frozen = no_frozen(sets)
+    corpus = Corpus(sets, build_labels(recipe, sets), product_ids(sets), frozen, {}, torch.empty(0))
+    mean = frozen.feature[corpus.learnt].mean(0, dtype=np.float64)
     groups = groups_of(corpus.heads, corpus.learnt)
     return replace(corpus, groups=groups, centre=torch.from_numpy(mean.astype(np.float32)))
 
 
 def batches(recipe: Recipe, corpus: Corpus, start: int, rank: int = 0, ranks: int = 1) -> Iterator[NDArray[np.int64]]:
-    """Endless batches of photo numbers, a fixed share of each data set; `start` skips what was done before. Of several
-    ranks each takes every so-manieth batch, so that `ranks` batches together are one step."""
+    """Endless batches of photo numbers, `int64`, with a fixed share of each data set.
+
+    `start` is the number of steps that are done already. Rank r of n takes batches r, r + n, …, so that n batches
+    together are one step.
+    """
     streams: list[tuple[NDArray[np.int64], int, int]] = []
     for seed, (first, photos) in enumerate(zip(corpus.starts, corpus.sets, strict=True)):
         spec: DataSet = photos.spec
@@ -120,7 +135,7 @@ def batches(recipe: Recipe, corpus: Corpus, start: int, rank: int = 0, ranks: in
 
 
 def _slice(index: NDArray[np.int64], share: int, seed: int, step: int) -> NDArray[np.int64]:
-    """Photos `step · share …` of an endless row of shuffles, each a fresh permutation that the seed decides."""
+    """Photos `step · share` to `(step + 1) · share` of an endless sequence of permutations, which the seed decides."""
     places = np.arange(step * share, (step + 1) * share)
     epochs = np.unique(places // len(index))
     orders = {int(e): np.random.default_rng([seed, int(e)]).permutation(len(index)) for e in epochs}

@@ -1,4 +1,4 @@
-"""The frozen trunk's view of every photo, computed once: what the `object` head and the relational term learn from."""
+"""What the frozen packaged trunk says of every photo, computed once, for `object` heads and the relational loss."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engines.files import replacing
 from training.data.photos import PhotoSet, Pixels
 from training.network.trunk import EfficientNetLite, packaged
 
@@ -18,15 +19,20 @@ Half = NDArray[np.float16]
 
 
 @dataclass(frozen=True)
-class Teacher:
-    """Over all photos of a run: `logits [n, 1000]` of the packaged classifier, `feature [n, 1280]` GeM with p = 2."""
+class Frozen:
+    """The frozen trunk's answers, over all photos of a run.
+
+    Attributes:
+        logits: `float16 [n, 1000]`, of the packaged classifier.
+        feature: `float16 [n, 1280]`, pooled by GeM with p = 2.
+    """
 
     logits: Half
     feature: Half
 
 
 def resized(pixels: Pixels, size: int, device: torch.device | None = None) -> Tensor:
-    """`uint8 [n, h, w, 3]` → `float [n, 3, size, size]` on `device`, antialiased, in whole numbers like a decoder's."""
+    """`uint8 [n, h, w, 3]` → `float [n, 3, size, size]` on `device`, antialiased, rounded as a decoder does."""
     x = torch.from_numpy(np.array(pixels)).to(device).permute(0, 3, 1, 2).float()
     if x.shape[-1] != size:
         x = F.interpolate(x, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
@@ -34,22 +40,27 @@ def resized(pixels: Pixels, size: int, device: torch.device | None = None) -> Te
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def teach(sets: list[PhotoSet], size: int, cache: Path, trunk: str, device: torch.device) -> Teacher:
-    """What the packaged Lite `trunk` says of every photo, from `cache` where it is there already."""
+def run_frozen(sets: list[PhotoSet], size: int, cache: Path, trunk: str, device: torch.device) -> Frozen:
+    """Run the packaged Lite trunk over every photo at `size` pixels a side. Answers in `cache` are not computed again.
+
+    Raises:
+        ConfigError: the package with the trunk's weights is not installed.
+    """
     parts = []
     for photos in sets:
-        file = cache / f"{photos.spec.name}_{trunk}_{size}_teacher.npz"
+        file = cache / f"{photos.spec.name}_{trunk}_{size}_frozen.npz"
         if not file.is_file():
             logits, gem = _run(photos.pixels, size, trunk, device)
-            np.savez(file, logits=logits, gem=gem)
+            with replacing(file) as part, part.open("wb") as opened:
+                np.savez(opened, logits=logits, gem=gem)
         parts.append(np.load(file))
-    return Teacher(np.concatenate([p["logits"] for p in parts]), np.concatenate([p["gem"] for p in parts]))
+    return Frozen(np.concatenate([p["logits"] for p in parts]), np.concatenate([p["gem"] for p in parts]))
 
 
-def no_teacher(sets: list[PhotoSet]) -> Teacher:
-    """Rows of no numbers, for a recipe that asks the teacher nothing."""
+def no_frozen(sets: list[PhotoSet]) -> Frozen:
+    """Rows of width 0, for a recipe that learns nothing from the frozen trunk."""
     none = np.zeros((sum(len(s.rows) for s in sets), 0), np.float16)
-    return Teacher(none, none)
+    return Frozen(none, none)
 
 
 @torch.inference_mode()
@@ -68,7 +79,8 @@ def _run(pixels: Pixels, size: int, name: str, device: torch.device) -> tuple[Ha
 
 
 def principal_axes(feature: Half, dim: int) -> tuple[Tensor, Tensor]:
-    """PCA of `feature [n, f]`: weight `[dim, f]` and bias `[dim]` of the layer that projects on the first axes."""
+    """PCA of `feature [n, f]`: weight `float32 [dim, f]` and bias `[dim]` of the layer that projects on the first
+    axes, the largest variance first."""
     x = torch.from_numpy(feature.astype(np.float32))
     mean = x.mean(0)
     covariance = torch.cov((x - mean).T)

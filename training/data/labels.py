@@ -1,10 +1,10 @@
-"""From rows to targets: which labels every head has, and which of them every photo carries."""
+"""From rows to targets: which labels every head has, and which of them every photo has."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -20,12 +20,18 @@ from training.readers.label_table import Row, multiple
 from training.readers.query_words import query_words
 from training.recipe import DataSet, HeadSpec, Recipe
 
+Groups = Mapping[str, tuple[str, Tensor]]
+"""For every head whose labels are groups of another head's labels: that other, finer head's id, and which share of each
+of its labels belongs to each label of this head, `float32 [finer labels, labels]`, rows that sum to 1."""
+
 
 @dataclass(frozen=True)
 class Targets:
-    """A head's labels (`values`, in output order) and its targets over all photos of the run, sets one after another.
+    """A head's labels, and which of them every photo of the run has. Photos are numbered as in the corpus.
 
-    softmax: `int64 [n]`, −1 where the photo has no label of the head; multi_label: `bool [n, labels]`.
+    Attributes:
+        values: the labels, in the order of the head's outputs.
+        targets: softmax: `int64 [n]`, −1 where the photo has no label of the head; multi_label: `bool [n, labels]`.
     """
 
     spec: HeadSpec
@@ -41,7 +47,11 @@ def imagenet_names() -> list[str]:
 
 
 def build_labels(recipe: Recipe, sets: list[PhotoSet]) -> list[Targets]:
-    """Targets of every head; labels are those with at least `min_images` training photos, in alphabetical order."""
+    """Targets of every head. Its labels are those with at least `min_photos` training photos, in alphabetical order.
+
+    Raises:
+        ConfigError: a head has fewer than two labels.
+    """
     return [_targets(head, sets) for head in recipe.heads]
 
 
@@ -50,31 +60,32 @@ def _targets(head: HeadSpec, sets: list[PhotoSet]) -> Targets:
     if head.source == "imagenet":
         return Targets(head, imagenet_names(), np.full(total, -1, np.int64))
     rows = [(r if s.spec.name in head.datasets else None) for s in sets for r in s.rows]
-    carried = [_carried(head, r) for r in rows]
+    found = [_labels_of(head, r) for r in rows]
     counts: Counter[str] = Counter()
-    for row, labels in zip(rows, carried, strict=True):
+    for row, labels in zip(rows, found, strict=True):
         if row is not None and row["split"] in ("train", "gallery"):
             counts.update(labels)
-    values = sorted(v for v, n in counts.items() if n >= head.min_images)
+    values = sorted(v for v, n in counts.items() if n >= head.min_photos)
     if len(values) < 2:
-        raise ConfigError(f"heads[{head.id}]: {len(values)} labels in column {head.column!r}; lower min_images")
+        raise ConfigError(f"heads[{head.id}]: {len(values)} labels in column {head.column!r}; lower min_photos")
     place = {v: i for i, v in enumerate(values)}
     if head.kind == "softmax":
-        single = [next((place[v] for v in labels if v in place), -1) for labels in carried]
+        single = [next((place[v] for v in labels if v in place), -1) for labels in found]
         return Targets(head, values, np.array(single, np.int64))
     many = np.zeros((total, len(values)), np.bool_)
-    for i, labels in enumerate(carried):
+    for i, labels in enumerate(found):
         many[i, [place[v] for v in labels if v in place]] = True
     return Targets(head, values, many)
 
 
-def groups_of(heads: Sequence[Targets], learnt: NDArray[np.int64]) -> dict[str, tuple[str, Tensor]]:
-    """For every head with a `finer` one: that head's id and, over the training photos (numbers `learnt [n]`), the share
-    of each of its labels that carries each label of the head: `float [finer labels, labels]`.
+def groups_of(heads: Sequence[Targets], learnt: NDArray[np.int64]) -> Groups:
+    """The groups of every head that names a `finer` one, counted over the training photos `learnt [n]`.
 
-    Raises ConfigError where a finer label is never seen with a label of the head.
+    Raises:
+        ConfigError: no training photo with some finer label has a label of the head.
     """
-    by_id, groups = {target.spec.id: target for target in heads}, {}
+    by_id = {target.spec.id: target for target in heads}
+    groups: dict[str, tuple[str, Tensor]] = {}
     for target in heads:
         if not target.spec.finer:
             continue
@@ -88,13 +99,13 @@ def groups_of(heads: Sequence[Targets], learnt: NDArray[np.int64]) -> dict[str, 
             alone = finer.values[int(np.flatnonzero(total == 0)[0])]
             raise ConfigError(
                 f"heads[{target.spec.id}].finer: no training photo of {finer.spec.id}'s {alone!r} has a label of it; "
-                "lower its min_images, or leave `finer` out"
+                "lower its min_photos, or leave `finer` out"
             )
         groups[target.spec.id] = finer.spec.id, torch.from_numpy((counts / total).astype(np.float32))
     return groups
 
 
-def _carried(head: HeadSpec, row: Row | None) -> frozenset[str]:
+def _labels_of(head: HeadSpec, row: Row | None) -> frozenset[str]:
     if row is None:
         return frozenset()
     if head.source == "queries":
@@ -112,7 +123,8 @@ def _part(head: HeadSpec, value: str) -> str:
 
 
 def product_ids(sets: list[PhotoSet]) -> NDArray[np.int64]:
-    """`int64 [n]` over all photos: product identity among the training products of the whole run, −1 for none."""
+    """`int64 [n]` over all photos: the number of the photo's product among those of the run's training photos, −1 for
+    none."""
     keys = [_identity(s.spec, r) for s in sets for r in s.rows]
     place = {k: i for i, k in enumerate(sorted(set(keys) - {""}))}
     return np.array([place.get(k, -1) for k in keys], np.int64)

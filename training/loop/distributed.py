@@ -1,8 +1,8 @@
-"""Several processes as one: torchrun starts them, each has its share of the batch, all see all pairs.
+"""Several processes that act as one. torchrun starts them; each has its share of the batch, and all see all pairs.
 
-Gradients come out as one process with the whole batch would have them. `DistributedDataParallel` averages them over
-ranks, so a loss of gathered rows (the same number on every rank) is right as it is, and a mean over a rank's own photos
-is scaled by that rank's part of all photos that count (`fair`).
+The gradients are those of one process with the whole batch. `DistributedDataParallel` averages gradients over ranks.
+A loss of gathered rows has the same value on every rank, so the average is right. A mean over a rank's own photos is
+first scaled by that rank's part of all photos that count (`fair`).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 Made = TypeVar("Made")
-PATIENCE = timedelta(hours=12)  # the others wait while the first rank decodes the photos
+PATIENCE = timedelta(hours=12)  # the other ranks wait while the first one decodes the photos
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which process this is of how many, and the device it computes on."""
+    """This process: its rank among `size` processes, and the device it computes on."""
 
     rank: int = 0
     size: int = 1
@@ -38,10 +38,10 @@ class Ranks:
 
 @contextmanager
 def ranks(device: str = "auto") -> Iterator[Ranks]:
-    """The process group that torchrun set up, or this process alone; left again at the end.
+    """Join the process group that torchrun set up, if any, and leave it at the end of the block.
 
-    `device` `auto`, `cpu` or `cuda`; on `cuda`, which `auto` is where there is a GPU, each process takes the GPU of its
-    local rank and talks through NCCL, else Gloo.
+    `device` is `cpu`, `cuda`, or `auto`, which means `cuda` where there is a GPU. On `cuda` each process takes the GPU
+    of its local rank, and they communicate by NCCL; on `cpu`, by Gloo.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -60,7 +60,7 @@ def ranks(device: str = "auto") -> Iterator[Ranks]:
 
 
 class _Gather(torch.autograd.Function):
-    """All ranks' rows; backward sums what every rank's loss asks of this rank's rows."""
+    """All ranks' rows. The gradient of this rank's rows is the sum of the gradients on all ranks."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class _Gather(torch.autograd.Function):
 
 
 def agree(value: float) -> float:
-    """The first rank's value, on every rank: clocks differ."""
+    """The first rank's value, on every rank. Ranks must not decide by their own clocks, which differ."""
     if not dist.is_initialized():
         return value
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
@@ -85,7 +85,7 @@ def agree(value: float) -> float:
 
 
 def first_first(work: Callable[[], Made]) -> Made:
-    """`work` on the first rank, then on the others, which find what it left in the cache."""
+    """Do `work` on the first rank, then on the other ranks, which find its results in the cache."""
     if dist.is_initialized() and dist.get_rank() > 0:
         dist.barrier()
     made = work()
@@ -101,9 +101,9 @@ def _rows(x: Tensor) -> Tensor:
 
 
 def gather(x: Tensor) -> Tensor:
-    """`[n, …]` of this rank → `[ranks · n, …]` of all, in rank order and with gradients; every rank must have n rows.
+    """This rank's rows `[n, …]` → all ranks' rows `[ranks · n, …]`, in rank order and with gradients.
 
-    Without a process group `x` itself.
+    Every rank must have n rows. Without a process group the result is `x` itself.
     """
     if not dist.is_initialized():
         return x
@@ -114,14 +114,15 @@ def gather(x: Tensor) -> Tensor:
 
 
 def several() -> bool:
-    """Whether there is a process group."""
+    """Whether this process belongs to a group."""
     return dist.is_initialized()
 
 
 def fair(counts: Tensor) -> Tensor:
-    """`counts float [k]` photos that count in each of k means here → factors `[k]`: own count / mean count of a rank.
+    """`counts float [k]`, how many photos each of k means is over on this rank → factors `[k]`.
 
-    A mean over this rank's photos times its factor, averaged over ranks, is the mean over all ranks' photos.
+    A factor is this rank's count divided by the mean count of a rank. Means times their factors, averaged over ranks,
+    are the means over all ranks' photos.
     """
     total = counts.clone()
     dist.all_reduce(total)

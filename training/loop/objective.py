@@ -1,74 +1,38 @@
-"""The weighted sum of losses that a batch is judged by: heads, the recipe's `[metric]` table, its `[[losses]]`."""
+"""The weighted sum of losses of a batch: those of the heads, of the recipe's embedding and hash, and of a tutor."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import assert_never
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from training import losses
-from training.data.corpus import Corpus
+from training.loop.batch import Batch, Term
 from training.loop.distributed import fair, gather, several
 from training.loop.state import State, centre_key
 from training.loop.tutor import tutor_terms
-from training.losses import pairs
-from training.network.model import Outputs
-from training.recipe import ArcFace, LossSpec, MultiLabelArcFace, Pairwise, Recipe, Spreading, Standard
+from training.recipe import (
+    ArcFace,
+    Contrastive,
+    LossSpec,
+    MultiLabelArcFace,
+    Pairwise,
+    Recipe,
+    Relational,
+    Spreading,
+    Standard,
+)
 
 
-@dataclass(frozen=True)
-class Term:
-    """A loss times the recipe's weight. `counted` is the number of this rank's photos that it is a mean over; None for
-    a loss of all ranks' photos, which is the same number on every rank."""
+def total_loss(recipe: Recipe, state: State, batch: Batch) -> dict[str, Tensor]:
+    """Weighted losses by name, float scalars, each with the mean that one process with the whole batch would take.
 
-    value: Tensor
-    counted: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What is known of a batch, on the device of the outputs: photo `numbers int [n]`, `products int [n]` (−1: none),
-    and the outputs of its weak views, then of its strong ones, in the same order; the same of a tutor, if any."""
-
-    corpus: Corpus
-    numbers: Tensor
-    products: Tensor
-    views: int
-    out: Outputs
-    tutor: Outputs | None = None
-
-    @property
-    def device(self) -> torch.device:
-        """Where the outputs are."""
-        return self.out.feature.device
-
-    def put(self, values: NDArray[np.generic]) -> Tensor:
-        """Rows of this batch of one of the corpus's arrays, as a tensor beside the outputs."""
-        rows = self.corpus.placed(values, self.device)[self.numbers]
-        return rows.float() if rows.dtype == torch.float16 else rows
-
-    def of(self, datasets: Sequence[str]) -> Tensor:
-        """`bool [n]`: which photos are of these data sets."""
-        return self.put(self.corpus.members(tuple(datasets)))
-
-
-def batch_of(corpus: Corpus, numbers: NDArray[np.int64], out: Outputs, tutor: Outputs | None = None) -> Batch:
-    """The batch of these photos and the network's outputs for all their views."""
-    index = torch.from_numpy(numbers).to(out.feature.device)
-    products = corpus.placed(corpus.products, out.feature.device)[index]
-    return Batch(corpus, index, products, len(out.feature) // len(numbers), out, tutor)
-
-
-def total_loss(recipe: Recipe, state: State, corpus: Corpus, batch: Batch) -> dict[str, Tensor]:
-    """Weighted losses by name, each averaged as one process with the whole batch would average it."""
-    terms = head_terms(recipe, corpus, batch) | _metric_terms(recipe, state, corpus, batch)
-    terms |= {name: Term(*term) for name, term in tutor_terms(recipe, batch).items()}
-    terms |= {spec.id: _declared(spec, state, corpus, batch) for spec in recipe.losses}
+    Contrastive losses add the batch to their memory in `state`.
+    """
+    terms = head_terms(recipe, batch)
+    terms |= {spec.id: _code_term(spec, state, batch) for spec in recipe.all_losses}
+    terms |= tutor_terms(recipe, batch)
     if not several():
         return {name: term.value for name, term in terms.items()}
     whole = torch.ones((), device=batch.device)
@@ -76,14 +40,14 @@ def total_loss(recipe: Recipe, state: State, corpus: Corpus, batch: Batch) -> di
     return {name: term.value * factor for (name, term), factor in zip(terms.items(), factors, strict=True)}
 
 
-def head_terms(recipe: Recipe, corpus: Corpus, batch: Batch) -> dict[str, Term]:
-    """The heads' losses, named `head.ID`; beside a tutor, labels count as the recipe says."""
+def head_terms(recipe: Recipe, batch: Batch) -> dict[str, Term]:
+    """The heads' losses, named `head.ID`. In a batch with a tutor, labels get the recipe's `distillation.labels`."""
     terms, n = {}, len(batch.numbers)
     labels = 1.0 if batch.tutor is None else recipe.distillation.labels
-    for head in corpus.heads:
+    for head in batch.corpus.heads:
         logits = batch.out.logits[head.spec.id]
         if head.spec.source == "imagenet":
-            loss = losses.distillation(logits[:n], batch.put(corpus.teacher.logits))
+            loss = losses.distillation(logits[:n], batch.put(batch.corpus.frozen.logits))
             counted = torch.full((), n, device=batch.device)
         else:
             target = batch.put(head.targets).repeat(batch.views, *[1] * (head.targets.ndim - 1))
@@ -97,68 +61,87 @@ def head_terms(recipe: Recipe, corpus: Corpus, batch: Batch) -> dict[str, Term]:
     return terms
 
 
-def _metric_terms(recipe: Recipe, state: State, corpus: Corpus, batch: Batch) -> dict[str, Term]:
-    """ArcFace and the contrastive term on the embedding and on the softened hash, and the relational term."""
-    metric, n, out = recipe.metric, len(batch.numbers), batch.out
-    terms: dict[str, Term] = {}
-    products, identity = gather(batch.products), gather(batch.numbers)
-    same = (products[:, None] == products[None]) & (products[:, None] >= 0) | (identity[:, None] == identity[None])
-    old = state.memory.same(identity, products)
-    codes = {"embedding": out.embedding, "hash": losses.soft_bits(out.bits)}
-    ids = batch.products.repeat(batch.views)
-    weak = {name: gather(code[:n]) for name, code in codes.items()} if metric.contrastive else {}
-    for name, weight in (("embedding", 1.0), ("hash", metric.hash)):
-        if metric.arcface and weight:
-            arc = losses.arcface(codes[name], state.centres[name], ids, metric.scale, metric.margin)
-            terms[f"{name}.arcface"] = Term(arc * metric.arcface * weight, (ids >= 0).sum())
-        if metric.contrastive and weight:
-            pair = losses.contrastive(
-                weak[name],
-                gather(codes[name][n:]),
-                temperature=metric.temperature,
-                same=same,
-                memory=state.memory.codes[name].clone(),
-                same_memory=old,
-            )
-            terms[f"{name}.contrastive"] = Term(pair * metric.contrastive * weight)
-    if weak:
-        state.memory.add(identity, products, weak)
-    if metric.relational:
-        centre = corpus.centre.to(batch.device, non_blocking=True)
-        feature = gather(batch.put(corpus.teacher.feature) - centre)
-        terms["relational"] = Term(losses.relational(gather(out.feature[:n] - centre), feature) * metric.relational)
-    return terms
-
-
-def _declared(spec: LossSpec, state: State, corpus: Corpus, batch: Batch) -> Term:
-    """One of the recipe's `[[losses]]`."""
-    seen = batch.of(spec.datasets or [s.spec.name for s in corpus.sets])
-    code = batch.out.embedding if spec.on == "embedding" else losses.soft_bits(batch.out.bits)
-    ids = torch.where(seen, batch.products, -1).repeat(batch.views)
+def _code_term(spec: LossSpec, state: State, batch: Batch) -> Term:
+    """One loss of the embedding, the hash or the trunk's feature."""
     match spec:
-        case ArcFace():
-            loss = losses.arcface(code, state.centres[centre_key(spec.id)], ids, spec.scale, spec.margin)
-            return Term(loss * spec.weight, (ids >= 0).sum())
-        case MultiLabelArcFace():
-            targets = next(t.targets for t in corpus.heads if t.spec.id == spec.head)
-            marks = (batch.put(targets) & seen[:, None]).repeat(batch.views, 1)
-            centres = state.centres[centre_key(spec.id)]
-            loss = losses.multi_label_arcface(code, centres, marks, spec.scale, spec.margin)
-            return Term(loss * spec.weight, marks.any(1).sum())
+        case ArcFace() | MultiLabelArcFace():
+            return _centre_term(spec, state, batch)
+        case Contrastive():
+            loss = _contrastive(spec, state, batch)
+        case Relational():
+            loss = _relational(spec, batch)
         case Pairwise():
-            loss = pairs.pairwise_double_margin(
-                gather(code),
-                gather(ids),
+            loss = losses.pairwise_double_margin(
+                gather(batch.codes[spec.on]),
+                gather(_products(spec, batch)),
                 alpha=spec.alpha,
                 positive=spec.positive,
                 negative=spec.negative,
                 negative_weight=spec.negative_weight,
             )
         case Standard():
-            loss = pairs.standard_pairs(spec.name, gather(code), gather(ids))
+            loss = losses.standard_pairs(spec.name, gather(batch.codes[spec.on]), gather(_products(spec, batch)))
         case Spreading():
-            n = len(batch.numbers)  # weak views alone: a photo's other view shall stay near
-            loss = pairs.spreading(gather(code[:n])[gather(seen.int()) > 0])
+            # weak views alone: the two views of a photo shall stay near each other
+            loss = losses.spreading(_of_all_ranks(spec, batch, batch.codes[spec.on][: len(batch.numbers)]))
         case _:
             assert_never(spec)
     return Term(loss * spec.weight)
+
+
+def _centre_term(spec: ArcFace | MultiLabelArcFace, state: State, batch: Batch) -> Term:
+    """A loss with class centres: the mean over this rank's photos that have a product or a label."""
+    code, centres = batch.codes[spec.on], state.centres[centre_key(spec.id)]
+    if isinstance(spec, ArcFace):
+        ids = _products(spec, batch)
+        loss = losses.arcface(code, centres, ids, spec.scale, spec.margin)
+        return Term(loss * spec.weight, (ids >= 0).sum())
+    targets = next(t.targets for t in batch.corpus.heads if t.spec.id == spec.head)
+    marks = batch.put(targets)
+    if spec.datasets:
+        marks = marks & batch.of(spec.datasets)[:, None]
+    marks = marks.repeat(batch.views, 1)
+    loss = losses.multi_label_arcface(code, centres, marks, spec.scale, spec.margin)
+    return Term(loss * spec.weight, marks.any(1).sum())
+
+
+def _contrastive(spec: Contrastive, state: State, batch: Batch) -> Tensor:
+    """Over all ranks' photos, which are then added to the loss's memory."""
+    n, code, memory = len(batch.numbers), batch.codes[spec.on], state.memories[spec.id]
+    weak, strong, numbers, products = (
+        _of_all_ranks(spec, batch, rows) for rows in (code[:n], code[n:], batch.numbers, batch.products)
+    )
+    alike = (products[:, None] == products[None]) & (products[:, None] >= 0)
+    loss = losses.contrastive(
+        weak,
+        strong,
+        temperature=spec.temperature,
+        same=alike | (numbers[:, None] == numbers[None]),
+        memory=memory.codes.clone(),
+        same_memory=memory.same(numbers, products),
+    )
+    memory.add(numbers, products, weak)
+    return loss
+
+
+def _relational(spec: Relational, batch: Batch) -> Tensor:
+    """Over all ranks' weak views. Features are all positive, so their mean is taken off: raw cosines are all near 1."""
+    centre = batch.corpus.centre.to(batch.device, non_blocking=True)
+    ours = batch.out.feature[: len(batch.numbers)] - centre
+    theirs = batch.put(batch.corpus.frozen.feature) - centre
+    return losses.relational(_of_all_ranks(spec, batch, ours), _of_all_ranks(spec, batch, theirs))
+
+
+def _products(spec: LossSpec, batch: Batch) -> Tensor:
+    """`int64 [views · n]`: the products of all views, −1 for none and for photos of data sets that do not count."""
+    products = batch.products
+    if spec.datasets:
+        products = torch.where(batch.of(spec.datasets), products, -1)
+    return products.repeat(batch.views)
+
+
+def _of_all_ranks(spec: LossSpec, batch: Batch, rows: Tensor) -> Tensor:
+    """The rows `[n, …]` of all ranks, of those photos whose data sets count for the loss."""
+    everyone = gather(rows)
+    # without a choice nothing is indexed: a GPU would have to wait for the number of rows that stay
+    return everyone[gather(batch.of(spec.datasets).int()) > 0] if spec.datasets else everyone

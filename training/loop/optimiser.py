@@ -14,9 +14,10 @@ from training.recipe import Schedule
 def build_optimiser(
     plan: Schedule, trunk: Iterable[nn.Parameter], rest: Iterable[nn.Parameter]
 ) -> torch.optim.Optimizer:
-    """Two groups of parameters, the trunk at `trunk_rate` and everything else at `head_rate`.
+    """An optimiser with two groups of parameters: the trunk at `trunk_rate`, everything else at `head_rate`.
 
-    GrokNet: SGD, momentum 0.9, weight decay 1e-4, rate 0.0144 for 4,416 photos a batch (linear in the batch).
+    GrokNet used SGD with momentum 0.9, weight decay 1e-4 and a rate of 0.0144 for 4,416 photos a batch, to be
+    scaled with the batch.
     """
     parts = [list(trunk), list(rest)]
     groups = [{"params": p, "rate": r} for p, r in zip(parts, (plan.trunk_rate, plan.head_rate), strict=True)]
@@ -27,7 +28,10 @@ def build_optimiser(
 
 
 def set_rate(optimiser: torch.optim.Optimizer, plan: Schedule, step: int, done: float) -> float:
-    """Set every group's rate for `step` (from 0), `done` in 0–1 of the run being through; returns the factor."""
+    """Set every group's rate for `step`, counted from 0, when the share `done` of the run is over.
+
+    Returns the factor on the recipe's rates: from 0 to 1 during the warm-up, then a cosine from 1 to 0.
+    """
     warm = min(1.0, (step + 1) / max(plan.warmup, 1))
     for group in optimiser.param_groups:
         group["lr"] = group["rate"] * warm * 0.5 * (1 + math.cos(math.pi * done))

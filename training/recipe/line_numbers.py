@@ -19,8 +19,11 @@ class _Table:
 
 
 def line_of(text: str, message: str) -> int | None:
-    """The line, from 1, that `message` speaks of: msgspec's path (`$.heads[2].kind`), the unknown field it names, our
-    own `heads[ID].kind: …`, or the place that the TOML parser gives; None where it names none."""
+    """The number of the line, from 1, that an error `message` is about, or None if the message names no place.
+
+    It understands msgspec's path (`$.heads[2].kind`), the unknown field that msgspec names, our own
+    `heads[ID].kind: …`, and the line that the TOML parser gives.
+    """
     parsed = re.search(r"at line (\d+)", message)
     if parsed:
         return int(parsed.group(1))
@@ -56,12 +59,12 @@ def _tables(text: str) -> list[_Table]:
 
 
 def _find(tables: list[_Table], name: str, which: str, key: str) -> int | None:
-    """The key's line, else its table's; a missing table's key has no line."""
+    """The line of the key, or of its table if the key is missing, or None if the table is missing too."""
     named = [t for t in tables if t.name == name]
     if which.isdigit() and int(which) < len(named):
         named = [named[int(which)]]
     elif which:
-        # a repeated head `ID-07` was declared as `ID`
+        # a head `ID-07` comes from a head `ID` with `repeat`
         named = [t for t in named if which in t.labels or re.sub(r"-\d+$", "", which) in t.labels]
     lines = [t.keys[key] for t in named if key in t.keys]
     if lines:

@@ -11,7 +11,7 @@ from msgspec import structs
 from engines.recognition import build_engine
 from schemas.manifest import load_manifest, sha256_file
 from schemas.taxonomy import MARKET, load_taxonomy
-from training.bundle.export import version_of
+from training.bundle.raw_bundle import version_of
 from training.evaluation import evaluate
 
 BUNDLE = Path(__file__).parents[3] / "training" / "bundles" / "demo"

@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from training.bundle import hash_choice as catalyzer
+from training.bundle import hash_choice
 from training.bundle.hash_layers import itq, pack, rotated_axes
 from training.evaluation.metrics import hamming
 from training.network.model import BITS
@@ -77,14 +77,14 @@ def test_the_wanted_layer_is_chosen_where_it_can_be_fitted(
 ) -> None:
     rows = np.random.default_rng(0).normal(size=(700, 400)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    monkeypatch.setattr(catalyzer, "embed", lambda _network, _corpus, numbers, _size: rows[numbers])
-    monkeypatch.setattr(catalyzer, "fit_catalyzer", lambda *_, **__: torch.nn.Linear(400, BITS))
-    monkeypatch.setattr(catalyzer, "itq", partial(itq, iterations=1))
+    monkeypatch.setattr(hash_choice, "embed", lambda _network, _corpus, numbers, _size: rows[numbers])
+    monkeypatch.setattr(hash_choice, "fit_spreading_layer", lambda *_, **__: torch.nn.Linear(400, BITS))
+    monkeypatch.setattr(hash_choice, "itq", partial(itq, iterations=1))
     corpus = SimpleNamespace(starts=[0], sets=[Photos(photos)], products=np.full(700, -1, np.int64))
     trained = torch.nn.Linear(400, BITS)
-    network = SimpleNamespace(catalyzer=trained, embed=torch.nn.Linear(2, 2))
-    assert catalyzer.choose_hash(network, corpus, 64, wanted)["hash"] == chosen  # type: ignore[arg-type]
-    assert (network.catalyzer is trained) == (chosen == "trained")
+    network = SimpleNamespace(hash_layer=trained, embed=torch.nn.Linear(2, 2))
+    assert hash_choice.choose_hash(network, corpus, 64, wanted)["hash"] == chosen  # type: ignore[arg-type]
+    assert (network.hash_layer is trained) == (chosen == "trained")
 
 
 @pytest.mark.parametrize("blind", ["trained", "rotation"])
@@ -101,13 +101,13 @@ def test_the_best_layer_finds_most_of_the_validation_photos(monkeypatch: pytest.
     torch.nn.init.orthogonal_(seeing.weight)
     torch.nn.init.zeros_(blinded.weight)
     layers = {"trained": seeing, "rotation": seeing} | {blind: blinded}
-    monkeypatch.setattr(catalyzer, "embed", lambda _network, _corpus, numbers, _size: rows[numbers])
-    monkeypatch.setattr(catalyzer, "hash_layers", lambda *_: (layers, rows[:600]))
-    network = SimpleNamespace(catalyzer=None, embed=torch.nn.Linear(2, 2))
+    monkeypatch.setattr(hash_choice, "embed", lambda _network, _corpus, numbers, _size: rows[numbers])
+    monkeypatch.setattr(hash_choice, "hash_layers", lambda *_: (layers, rows[:600]))
+    network = SimpleNamespace(hash_layer=None, embed=torch.nn.Linear(2, 2))
     corpus = SimpleNamespace(starts=[0], sets=[photos])
-    facts = catalyzer.choose_hash(network, corpus, 64, "best")  # type: ignore[arg-type]
+    facts = hash_choice.choose_hash(network, corpus, 64, "best")  # type: ignore[arg-type]
     (expected,) = {"trained", "rotation"} - {blind}
     assert facts["hash"] == expected
-    assert network.catalyzer is seeing
+    assert network.hash_layer is seeing
     assert facts[f"validation_recall_at_1_{blind}"] == pytest.approx(1 / 40, abs=1e-4)
     assert float(facts[f"validation_recall_at_1_{expected}"]) > 0.9

@@ -14,7 +14,7 @@ import torch
 from schemas.errors import ConfigError
 from tests.training import tiny
 from training.bundle import export
-from training.bundle.onnx_graph import deployable, run_torch, write_graph
+from training.bundle.onnx_graph import ExportedGraph, deployable, run_torch, write_graph
 from training.data.corpus import load_corpus
 from training.data.labels import Targets, groups_of
 from training.loop.state import CHECKPOINT, new_state
@@ -43,28 +43,28 @@ def test_a_finer_label_of_no_group_is_refused() -> None:
 
 def test_the_graph_gives_the_mean_of_both_answers(tmp_path: Path) -> None:
     """Against the same by loops over labels; torch and ONNX Runtime alike. The finer head speaks for itself."""
-    network = deployable(Network("efficientnet_lite0", {"coarse": 2, "product": 3}, pretrained=False))
+    network = Network("efficientnet_lite0", {"coarse": 2, "product": 3}, pretrained=False)
     names = ["coarse", "product", "embedding", "hash"]
     photos = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3), np.uint8)
-    own = run_torch(network, photos, names)
+    own = run_torch(deployable(network), photos, names)
     shares = np.array([[0, 1], [1, 0], [0.25, 0.75]], np.float32)
-    network.groups = {"coarse": ("product", torch.from_numpy(shares))}
+    graph = deployable(network, {"coarse": ("product", torch.from_numpy(shares))})
 
-    told = run_torch(network, photos, names)
+    both = run_torch(graph, photos, names)
     for photo in range(2):
         lengths = [
             sum(float(own["product"][photo, p]) ** 2 * float(shares[p, label]) for p in range(3)) ** 0.5
             for label in range(2)
         ]
         expected = [(float(own["coarse"][photo, c]) + lengths[c] / sum(lengths)) / 2 for c in range(2)]
-        assert told["coarse"][photo] == pytest.approx(expected, abs=1e-6)
-    assert np.abs(told["coarse"] - own["coarse"]).max() > 1e-3
-    assert np.array_equal(told["product"], own["product"])
+        assert both["coarse"][photo] == pytest.approx(expected, abs=1e-6)
+    assert np.abs(both["coarse"] - own["coarse"]).max() > 1e-3
+    assert np.array_equal(both["product"], own["product"])
 
-    write_graph(network, tmp_path / "model.onnx", 48, names)
+    write_graph(graph, tmp_path / "model.onnx", 48, names)
     session = ort.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
     for name, value in zip(names, session.run(names, {"photos": photos}), strict=True):
-        assert np.abs(value.astype(np.float64) - told[name].astype(np.float64)).max() < 1e-4, name
+        assert np.abs(value.astype(np.float64) - both[name].astype(np.float64)).max() < 1e-4, name
 
 
 class _Enough(Exception):
@@ -86,12 +86,12 @@ def test_an_export_serves_the_groups_and_says_how_it_was_made(
     state.save(tmp_path / CHECKPOINT)
     seen: dict[str, Any] = {}
 
-    def graph(_recipe: object, network: Network, *_: object, facts: Any, **__: object) -> None:
-        seen.update(groups=network.groups, command=facts.command)
+    def write(_recipe: object, graph: ExportedGraph, *_: object, facts: Any, **__: object) -> None:
+        seen.update(groups=graph.groups, command=facts.command)
         raise _Enough
 
     monkeypatch.setattr(export, "choose_hash", lambda *_: {})
-    monkeypatch.setattr(export, "write_raw", graph)
+    monkeypatch.setattr(export, "write_raw", write)
     with pytest.raises(_Enough):
         export.export(recipe, tmp_path, tmp_path, tmp_path / "bundle", cache=tmp_path / "cache", recipe_file="r.toml")
     finer, shares = seen["groups"]["studio.category"]

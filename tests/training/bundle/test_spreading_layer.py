@@ -8,9 +8,8 @@ import torch
 
 from training import losses
 from training.bundle.hash_layers import Floats, bit_statistics, itq, pack
-from training.bundle.spreading_layer import FAR, NEAR, fit_catalyzer, neighbours
+from training.bundle.spreading_layer import FAR, NEAR, fit_spreading_layer, neighbours
 from training.evaluation.metrics import cosine_distance, hamming
-from training.losses import pairs
 
 torch.set_num_threads(1)
 
@@ -47,17 +46,17 @@ def test_it_starts_at_itq() -> None:
     rows = manifold(200, 2)
     weight, bias = itq(rows, 16)
     with torch.inference_mode():
-        start = fit_catalyzer(rows, 16, steps=0)(torch.from_numpy(rows)).numpy()
+        start = fit_spreading_layer(rows, 16, steps=0)(torch.from_numpy(rows)).numpy()
     assert start == pytest.approx(rows @ weight.T + bias, abs=1e-5)
 
 
 def test_it_keeps_more_neighbours_of_rows_it_never_saw() -> None:
     seen, unseen = manifold(600, 3), manifold(300, 4)
     weight, bias = itq(seen, 16)
-    layer = fit_catalyzer(seen, 16, batch=128)
+    layer = fit_spreading_layer(seen, 16, batch=128)
     with torch.inference_mode():
         ours, before = layer(torch.from_numpy(unseen)), torch.from_numpy(unseen @ weight.T + bias)
-        spread = [float(pairs.spreading(losses.soft_bits(x))) for x in (ours, before)]
+        spread = [float(losses.spreading(losses.soft_bits(x))) for x in (ours, before)]
     assert spread[0] < spread[1] - 0.1
     codes, linear = pack(ours.numpy()), pack(before.numpy())
     assert kept(codes, unseen) > kept(linear, unseen)
@@ -67,9 +66,9 @@ def test_it_keeps_more_neighbours_of_rows_it_never_saw() -> None:
 def test_the_seed_alone_decides() -> None:
     rows = manifold(120, 5)
     torch.manual_seed(1)
-    first = fit_catalyzer(rows, 8, steps=3, seed=4).state_dict()
+    first = fit_spreading_layer(rows, 8, steps=3, seed=4).state_dict()
     torch.manual_seed(2)
-    again = fit_catalyzer(rows, 8, steps=3, seed=4).state_dict()
+    again = fit_spreading_layer(rows, 8, steps=3, seed=4).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
-    other = fit_catalyzer(rows, 8, steps=3, seed=5).state_dict()
+    other = fit_spreading_layer(rows, 8, steps=3, seed=5).state_dict()
     assert not torch.equal(first["hidden.weight"], other["hidden.weight"])

@@ -83,14 +83,14 @@ def test_a_product_number_that_is_none_is_named(tmp_path: Path) -> None:
 
 def test_labels_come_from_training_photos_of_their_own_data_sets() -> None:
     sets = [photo_set("shop", SHOP), photo_set("street", STREET)]
-    head = HeadSpec(id="kind", column="kind", datasets=["shop"], min_images=2)
+    head = HeadSpec(id="kind", column="kind", datasets=["shop"], min_photos=2)
     (target,) = build_labels(recipe(head), sets)
     assert target.values == ["hat", "mug"]  # a rug was only ever tested
     assert target.targets.tolist() == [1, 1, 0, 0, -1, -1, -1, -1]
 
 
 def test_one_label_is_no_head() -> None:
-    with pytest.raises(ConfigError, match="lower min_images"):
+    with pytest.raises(ConfigError, match="lower min_photos"):
         build_labels(
             recipe(HeadSpec(id="kind", column="kind", datasets=["street"])),
             [photo_set("shop", SHOP), photo_set("street", STREET)],
@@ -98,7 +98,7 @@ def test_one_label_is_no_head() -> None:
 
 
 def test_query_labels() -> None:
-    head = HeadSpec(id="query", column="query", source="queries", kind="multi_label", datasets=["shop"], min_images=2)
+    head = HeadSpec(id="query", column="query", source="queries", kind="multi_label", datasets=["shop"], min_photos=2)
     (target,) = build_labels(recipe(head, sets=("shop",)), [photo_set("shop", [*SHOP, dict(SHOP[1])])])
     assert target.values == ["best", "blue", "mug", "mugs"][1:]
     assert target.targets[1].tolist() == [True, True, False]

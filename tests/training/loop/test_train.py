@@ -71,7 +71,7 @@ held_out = 3
 
 
 def small(**changes: Any) -> Recipe:
-    """A trunk of 0.1 M weights without a teacher on six studio products."""
+    """A trunk of 0.1 M weights without a frozen trunk on six studio products."""
     studio = DataSet(
         name="studio", reader="studio", product="product", share=4, catalogue=2, identities=6, views=2, held_out=3
     )
@@ -127,8 +127,8 @@ def steps(recipe: Recipe, state: State, corpus: Corpus, count: int) -> list[dict
     return found
 
 
-def test_a_recipe_without_a_teacher_asks_for_none(corpus: Corpus) -> None:
-    assert corpus.teacher.logits.shape == (len(corpus.products), 0)
+def test_a_recipe_without_a_frozen_trunk_runs_none(corpus: Corpus) -> None:
+    assert corpus.frozen.logits.shape == (len(corpus.products), 0)
     state = new_state(small(), corpus)
     assert set(state.centres) == {"loss:product__arcface", "loss:query__arcface"}
 
@@ -205,7 +205,7 @@ def test_ranks_together_draw_the_batch_of_one(corpus: Corpus) -> None:
     double = msgspec.structs.replace(recipe.datasets[0], share=8, catalogue=4)
     sets = [msgspec.structs.replace(recipe, datasets=[double])]
     photos = corpus.sets[0]
-    wide = Corpus([type(photos)(double, photos.pixels, photos.rows)], corpus.heads, corpus.products, *_teacher(corpus))
+    wide = Corpus([type(photos)(double, photos.pixels, photos.rows)], corpus.heads, corpus.products, *_rest_of(corpus))
     whole = batches(sets[0], wide, 2)
     parts = [batches(recipe, corpus, 2, rank, 2) for rank in range(2)]
     for _ in range(3):
@@ -213,8 +213,8 @@ def test_ranks_together_draw_the_batch_of_one(corpus: Corpus) -> None:
         assert sorted(both.tolist()) == sorted(next(whole).tolist())
 
 
-def _teacher(corpus: Corpus) -> tuple[Any, Any, torch.Tensor]:
-    return corpus.teacher, corpus.groups, corpus.centre
+def _rest_of(corpus: Corpus) -> tuple[Any, Any, torch.Tensor]:
+    return corpus.frozen, corpus.groups, corpus.centre
 
 
 def test_two_processes_train_by_torchrun(corpus: Corpus, cache: Path, tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_curves_are_written_and_a_resumed_run_hides_what_it_does_again(cache: Pa
     assert [event.step for event in curves.Scalars("train/loss")] == [1, 2, 3]
 
 
-def test_a_teacher_of_another_width_is_refused(cache: Path, tmp_path: Path) -> None:
+def test_a_frozen_trunk_of_another_width_is_refused(cache: Path, tmp_path: Path) -> None:
     recipe = small(metric=Metric(arcface=0, contrastive=0, relational=1, hash=0))
     with pytest.raises(ConfigError, match=r"metric\.relational.*256 features"):
         train(recipe, tmp_path, tmp_path / "run", cache=cache)

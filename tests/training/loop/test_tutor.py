@@ -15,7 +15,7 @@ from tests.training.tiny import tiny_recipe
 from training import losses
 from training.bundle.export import export
 from training.data.corpus import Corpus, batches, load_corpus
-from training.loop.objective import batch_of
+from training.loop.batch import make_batch
 from training.loop.state import CHECKPOINT, new_state
 from training.loop.train import train, train_step
 from training.loop.tutor import load_tutor, tutor_terms
@@ -81,7 +81,7 @@ def test_beside_a_tutor_every_labelled_head_learns_from_it_and_labels_count_less
     assert all(beside[name] > 0 for name in added)
     for head in ("studio.category", "studio.colour", "query"):
         assert beside[f"head.{head}"] == pytest.approx(0.25 * alone[f"head.{head}"], rel=1e-5)
-    assert beside["head.object"] == pytest.approx(alone["head.object"], rel=1e-5)  # it has its teacher already
+    assert beside["head.object"] == pytest.approx(alone["head.object"], rel=1e-5)  # it imitates the packaged classifier
 
 
 def test_a_student_that_equals_its_tutor_has_nothing_to_learn_from_it(corpus: Corpus, folder: Path) -> None:
@@ -113,8 +113,8 @@ def test_a_head_counts_the_views_of_its_data_sets_so_that_ranks_can_weigh_them(c
     tutor = load_tutor(folder / "tutor" / CHECKPOINT, recipe().as_tutor(), corpus.sizes, CPU)
     numbers = next(batches(recipe(), corpus, 0))
     views = torch.rand(2 * len(numbers), 3, 48, 48) * 255
-    terms = tutor_terms(recipe(), batch_of(corpus, numbers, state.network(views), tutor(views)))
-    counts = {name: None if counted is None else int(counted) for name, (_, counted) in terms.items()}
+    terms = tutor_terms(recipe(), make_batch(corpus, numbers, state.network(views), tutor(views)))
+    counts = {name: None if term.counted is None else int(term.counted) for name, term in terms.items()}
     assert counts.pop("tutor.embedding") is None  # over pairs of all ranks
     assert set(counts.values()) == {2 * len(numbers)}
 

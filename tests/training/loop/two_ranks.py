@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from training import losses
 from training.data.corpus import load_corpus
 from training.data.frozen_trunk import resized
+from training.loop.batch import make_batch
 from training.loop.distributed import fair, gather, several
-from training.loop.objective import batch_of, total_loss
+from training.loop.objective import total_loss
 from training.loop.state import new_state
-from training.losses import pairs
 from training.recipe import (
     ArcFace,
     DataSet,
@@ -52,7 +52,7 @@ class Batch:
         marks[8:] = False
         self.positives = marks[mine]
         self.numbers = torch.arange(PHOTOS)[mine]
-        self.teacher = torch.randn(PHOTOS, 3, generator=draw, dtype=torch.float64)[mine]
+        self.other_network = torch.randn(PHOTOS, 3, generator=draw, dtype=torch.float64)[mine]
         self.memory = nn.functional.normalize(torch.randn(4, WIDTH, generator=draw, dtype=torch.float64))
 
 
@@ -87,16 +87,16 @@ def by_name(name: str, x: Tensor, batch: Batch, tiny: Tiny) -> Tensor:  # noqa: 
     known = batch.products >= 0
     match name:
         case "pairwise":
-            return pairs.pairwise_double_margin(gather(x), gather(batch.products), negative=(0.1, 1.9))
+            return losses.pairwise_double_margin(gather(x), gather(batch.products), negative=(0.1, 1.9))
         case "spreading":
-            return pairs.spreading(gather(x))
+            return losses.spreading(gather(x))
         case "triplet_rank":
             everyone = gather(x)
-            return pairs.triplet_rank(everyone, everyone.roll(1, 0), everyone.roll(2, 0), 0.2)
+            return losses.triplet_rank(everyone, everyone.roll(1, 0), everyone.roll(2, 0), 0.2)
         case "contrastive":
             return contrastive(x, batch, tiny)
         case "relational":
-            return losses.relational(gather(x), gather(batch.teacher))
+            return losses.relational(gather(x), gather(batch.other_network))
         case "softmax":
             return averaged(losses.softmax_loss(x, batch.products), known)
         case "multi_label_softmax":
@@ -106,7 +106,7 @@ def by_name(name: str, x: Tensor, batch: Batch, tiny: Tiny) -> Tensor:  # noqa: 
         case "multi_label_arcface":
             value = losses.multi_label_arcface(x, tiny.centres, batch.positives, 8.0, 0.3)
             return averaged(value, batch.positives.any(1))
-    return pairs.standard_pairs(name, gather(x), gather(batch.products))  # type: ignore[arg-type]
+    return losses.standard_pairs(name, gather(x), gather(batch.products))  # type: ignore[arg-type]
 
 
 NAMES = ["pairwise", "spreading", "triplet_rank", "contrastive", "relational"]
@@ -171,7 +171,7 @@ def objective(rank: int, size: int, cache: Path) -> dict[str, Tensor]:
         numbers = everyone[rank * 8 // size : (rank + 1) * 8 // size]
         photos = resized(corpus.pixels(numbers).numpy(), 48)
         out = model(torch.cat([photos, photos.flip(3)]))
-        parts = total_loss(recipe, state, corpus, batch_of(corpus, numbers, out))
+        parts = total_loss(recipe, state, make_batch(corpus, numbers, out))
         state.optimiser.zero_grad()
         torch.stack(list(parts.values())).sum().backward()
     named = [*state.network.named_parameters(), *state.centres.named_parameters()]

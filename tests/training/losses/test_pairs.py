@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.losses import pairs
+from training import losses
 from training.recipe import StandardPairs
 
 torch.set_num_threads(1)
@@ -54,7 +54,7 @@ def test_double_margin_is_the_loop_over_pairs(
     dtype: torch.dtype, alpha: float, positive: tuple[float, float], negative: tuple[float, float], weight: float
 ) -> None:
     x = units(8, 3, 1, dtype)
-    value = pairs.pairwise_double_margin(
+    value = losses.pairwise_double_margin(
         x, PRODUCTS, alpha=alpha, positive=positive, negative=negative, negative_weight=weight
     )
     # the twin sees what half precision kept; rows of half precision are no longer quite unit, which costs 2 − 2 cos
@@ -71,19 +71,19 @@ def test_double_margin_by_hand() -> None:
     x = torch.tensor([[math.cos(a), math.sin(a)] for a in at], dtype=torch.float64)
     # positives (0, 1) both ways: (1 − .1) / .6 = 1.5, to the 1.5; of four negatives (0, 2) are beyond .7, (1, 2) within
     expected = 1.5**1.5 + 10_000 * ((0.7 - (2 - math.sqrt(3))) / 0.7) ** 1.5 * 2 / 4
-    assert pairs.pairwise_double_margin(x, torch.tensor([5, 5, 9])).item() == pytest.approx(expected, rel=1e-9)
+    assert losses.pairwise_double_margin(x, torch.tensor([5, 5, 9])).item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_double_margin_is_nothing_within_both_margins() -> None:
     x = torch.eye(2, dtype=torch.float64)[[0, 0, 1, 1]]
-    assert pairs.pairwise_double_margin(x, torch.tensor([0, 0, 1, 1])).item() == 0
+    assert losses.pairwise_double_margin(x, torch.tensor([0, 0, 1, 1])).item() == 0
 
 
 @pytest.mark.parametrize("cosine", [1.0, -1.0])
 @pytest.mark.parametrize("same", [True, False])
 def test_double_margin_gradient_is_finite_at_the_ends(cosine: float, same: bool) -> None:
     x = torch.tensor([[1.0, 0.0], [cosine, 0.0]], requires_grad=True)
-    pairs.pairwise_double_margin(x, torch.tensor([0, 0 if same else 1])).backward()
+    losses.pairwise_double_margin(x, torch.tensor([0, 0 if same else 1])).backward()
     assert x.grad is not None
     assert bool(torch.isfinite(x.grad).all())
 
@@ -91,7 +91,7 @@ def test_double_margin_gradient_is_finite_at_the_ends(cosine: float, same: bool)
 def test_double_margin_gradient_is_the_difference_quotient() -> None:
     x = units(6, 4, 2).requires_grad_()
     ids = torch.tensor([0, 0, 1, 1, -1, 2])
-    assert torch.autograd.gradcheck(lambda e: pairs.pairwise_double_margin(e, ids, negative=(0.1, 1.9)), (x,))
+    assert torch.autograd.gradcheck(lambda e: losses.pairwise_double_margin(e, ids, negative=(0.1, 1.9)), (x,))
 
 
 @pytest.mark.parametrize("name", ["double_margin", "spreading", *STANDARD])
@@ -102,11 +102,11 @@ def test_a_batch_without_pairs_gives_zero_and_zero_gradient(name: str) -> None:
     x.requires_grad_()
     unknown = torch.full((len(x),), -1)
     if name == "spreading":
-        value = pairs.spreading(x)
+        value = losses.spreading(x)
     elif name == "double_margin":
-        value = pairs.pairwise_double_margin(x, unknown)
+        value = losses.pairwise_double_margin(x, unknown)
     else:
-        value = pairs.standard_pairs(name, x, unknown)  # type: ignore[arg-type]
+        value = losses.standard_pairs(name, x, unknown)  # type: ignore[arg-type]
     value.backward()
     assert value.item() == 0
     assert x.grad is not None
@@ -119,13 +119,13 @@ def test_triplet_rank_is_the_loop_over_rows(dtype: torch.dtype, margin: float) -
     a, p, n = (units(7, 5, seed, dtype) for seed in (4, 5, 6))
     rows = zip(a.double().numpy(), p.double().numpy(), n.double().numpy(), strict=True)
     twin = np.mean([max(0.0, np.linalg.norm(i - j) - np.linalg.norm(i - k) + margin) for i, j, k in rows])
-    assert pairs.triplet_rank(a, p, n, margin).item() == pytest.approx(twin, rel=1e-5)
+    assert losses.triplet_rank(a, p, n, margin).item() == pytest.approx(twin, rel=1e-5)
 
 
 def test_triplet_rank_by_hand() -> None:
     a = torch.tensor([[0.0, 0.0], [0.0, 0.0]])
     p, n = torch.tensor([[3.0, 4.0], [1.0, 0.0]]), torch.tensor([[0.0, 2.0], [0.0, 2.0]])
-    assert pairs.triplet_rank(a, p, n).item() == pytest.approx((5 - 2) / 2)  # the second row is ranked rightly
+    assert losses.triplet_rank(a, p, n).item() == pytest.approx((5 - 2) / 2)  # the second row is ranked rightly
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -135,20 +135,20 @@ def test_spreading_is_the_loop_over_rows(dtype: torch.dtype) -> None:
     twin = 0.0
     for i in range(len(wide)):
         twin -= math.log(min(float(np.linalg.norm(wide[i] - wide[j])) for j in range(len(wide)) if j != i)) / len(wide)
-    assert pairs.spreading(x).item() == pytest.approx(twin, rel=1e-2 if dtype == torch.bfloat16 else 1e-4)
+    assert losses.spreading(x).item() == pytest.approx(twin, rel=1e-2 if dtype == torch.bfloat16 else 1e-4)
 
 
 def test_spreading_by_hand() -> None:
     # on the circle at 0°, 90°, 270°: the nearest other is √2 away for each
     x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-    assert pairs.spreading(x).item() == pytest.approx(-math.log(math.sqrt(2)), rel=1e-5)
+    assert losses.spreading(x).item() == pytest.approx(-math.log(math.sqrt(2)), rel=1e-5)
 
 
 @pytest.mark.parametrize("cosine", [1.0, -1.0])
 @pytest.mark.parametrize("name", ["spreading", "triplet"])
 def test_gradients_of_distances_are_finite_at_the_ends(name: str, cosine: float) -> None:
     x = torch.tensor([[1.0, 0.0], [cosine, 0.0]], requires_grad=True)
-    value = pairs.spreading(x) if name == "spreading" else pairs.triplet_rank(x[:1], x[1:], -x[1:])
+    value = losses.spreading(x) if name == "spreading" else losses.triplet_rank(x[:1], x[1:], -x[1:])
     value.backward()
     assert x.grad is not None
     assert bool(torch.isfinite(x.grad).all())
@@ -164,7 +164,7 @@ def test_supervised_contrastive_is_the_loop_over_anchors(dtype: torch.dtype) -> 
         total = sum(math.exp(float(wide[i] @ wide[j]) / 0.1) for j in others)  # 0.1: the library's temperature
         mine = [math.log(math.exp(float(wide[i] @ wide[j]) / 0.1) / total) for j in others if ids[j] == ids[i]]
         terms.append(-sum(mine) / len(mine))
-    value = pairs.standard_pairs("supervised_contrastive", x, torch.tensor(ids))
+    value = losses.standard_pairs("supervised_contrastive", x, torch.tensor(ids))
     # the library divides by the rows' lengths, which half precision leaves near 1
     tolerance = 1e-4 if dtype in (torch.float64, torch.float32) else 3e-2
     assert value.item() == pytest.approx(sum(terms) / len(terms), rel=tolerance)
@@ -176,7 +176,7 @@ def test_triplet_margin_by_hand() -> None:
     at = [math.radians(angle) for angle in (0, 60, 90)]
     x = torch.tensor([[math.cos(a), math.sin(a)] for a in at])
     expected = 1 - 2 * math.sin(math.radians(15)) + 0.05
-    assert pairs.standard_pairs("triplet_margin", x, torch.tensor([4, 4, 7])).item() == pytest.approx(
+    assert losses.standard_pairs("triplet_margin", x, torch.tensor([4, 4, 7])).item() == pytest.approx(
         expected, rel=1e-5
     )
 
@@ -185,6 +185,6 @@ def test_triplet_margin_by_hand() -> None:
 @pytest.mark.parametrize("cosine", [1.0, -1.0])
 def test_standard_gradients_are_finite_at_the_ends(name: StandardPairs, cosine: float) -> None:
     x = torch.tensor([[1.0, 0.0], [cosine, 0.0], [0.0, 1.0], [0.0, cosine]], requires_grad=True)
-    pairs.standard_pairs(name, x, torch.tensor([0, 0, 1, 1])).backward()
+    losses.standard_pairs(name, x, torch.tensor([0, 0, 1, 1])).backward()
     assert x.grad is not None
     assert bool(torch.isfinite(x.grad).all())

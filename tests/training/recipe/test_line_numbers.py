@@ -88,7 +88,7 @@ def test_losses_and_repeated_heads(tmp_path: Path) -> None:
     pairwise = recipe.losses[2]
     assert isinstance(pairwise, Pairwise)
     assert (pairwise.positive, pairwise.negative, pairwise.alpha) == ((0.1, 0.7), (0.1, 0.9), 1.5)
-    assert not recipe.needs_teacher or recipe.starts_from_teacher
+    assert not recipe.needs_frozen_trunk or recipe.starts_from_frozen_trunk
 
 
 @pytest.mark.parametrize(
@@ -104,10 +104,10 @@ def test_losses_and_repeated_heads(tmp_path: Path) -> None:
         ('datasets = ["shop"]\nrepeat', 'datasets = ["shoes"]\nrepeat', 28, "shoes"),
         ('kind = "multi_label"', 'kind = "softmax"', 45, "no multi-label head"),
         ('kind = "arcface"', 'kind = "arcfaces"', 39, "arcfaces"),
-        ('id = "product.pairs"', 'id = "query"', 50, "taken"),
+        ('id = "product.pairs"', 'id = "query"', 50, "has this id"),
         ("negative = [0.1, 0.9]", "negative = [0.9, 0.1]", 51, "first margin"),
         ("negative = [0.1, 0.9]", "alpha = 0.5", 51, "alpha"),
-        ('id = "query"', 'id = "shop.kind"', 20, "taken"),
+        ('id = "query"', 'id = "shop.kind"', 20, "has this id"),
         ('column = "kind"', 'column = "kind"\nfiner = "query"', 22, "no other head"),
         ('column = "kind"', 'column = "kind"\nfiner = "shop.kind"', 22, "no other head"),
         ('on = "hash"', 'on = "logits"', 56, "logits"),
@@ -138,9 +138,9 @@ def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "line", "message"),
     [
-        (None, 15, "is not there"),
+        (None, 15, "there is no folder"),
         ("path,kind\na.jpg,mug\n", 16, "no column 'product'"),
-        ("path,product\na.jpg,1\n", 21, "no column 'kind', only path, product"),
+        ("path,product\na.jpg,1\n", 21, "no column 'kind'; it has path, product"),
         ("kind,product\nmug,1\n", 15, "`path` column"),
     ],
 )
@@ -159,7 +159,7 @@ def test_data_that_lack_what_is_asked_for_are_refused_before_any_photo(
 
 def test_a_trunk_that_is_not_there_is_refused_with_its_likes(tmp_path: Path) -> None:
     text = TEXT.replace("size = 64", 'size = 64\ntrunk = "resnet50e"', 1)
-    with pytest.raises(ConfigError, match=r"line 3: trunk: 'resnet50e' .*; resnet50,"):
+    with pytest.raises(ConfigError, match=r"line 3: trunk: 'resnet50e' .*; similar ones are resnet50,"):
         load_checked(write(tmp_path, text), tmp_path)
 
 
