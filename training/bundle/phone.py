@@ -60,7 +60,7 @@ def export_phone(bundle_dir: Path, out: Path) -> Phone:
             else.
     """
     if out.exists():
-        raise ConfigError(f"--out: {out} exists already; name another folder, or delete it")
+        raise ConfigError(f"--out: {out} is there already; name another folder, or delete it")
     bundle = load_bundle(bundle_dir)
     with making_folder(out) as part:
         names = list(bundle.outputs)

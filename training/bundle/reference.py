@@ -74,7 +74,7 @@ def write_reference(
         BundleRefused: ONNX Runtime and torch disagree.
     """
     if folder.exists():
-        raise ConfigError(f"--out: {folder} exists already; name another folder, or delete it")
+        raise ConfigError(f"--out: {folder} is there already; name another folder, or delete it")
     torch.manual_seed(seed)
     targets = _targets(heads)
     network = Network(trunk, {t.spec.id: len(t.values) for t in targets}, pretrained=weights == FROM_TIMM)

@@ -1,4 +1,4 @@
-"""labels.csv: a folder's photos, one row each, `path` relative to the folder, perhaps the part of it in `box`."""
+"""labels.csv: one row for each photo of a folder. `path` is relative to the folder; `box` may name a part of it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ Row = dict[str, str]
 
 
 def read_rows(folder: Path) -> list[Row]:
-    """Rows of `folder/labels.csv`; raises ConfigError when it is absent, not UTF-8 or has no `path` column."""
+    """The rows of `folder/labels.csv`.
+
+    Raises:
+        ConfigError: it does not exist, is not UTF-8, or has no `path` column or no row.
+    """
     file = Path(folder) / "labels.csv"
     if not file.is_file():
-        raise ConfigError(f"data: {file} is not there; a data folder has labels.csv with a `path` column")
+        raise ConfigError(f"data: there is no {file}; a data folder has a labels.csv with a `path` column")
     try:
         with file.open(newline="", encoding="utf-8-sig") as text:  # spreadsheets write a byte-order mark
             rows = list(csv.DictReader(text))
@@ -27,14 +31,16 @@ def read_rows(folder: Path) -> list[Row]:
 
 
 def is_catalogue(row: Row) -> bool:
-    """Whether a row is a clean catalogue picture rather than somebody's photo."""
+    """Whether a row is a clean catalogue photo rather than one that somebody took."""
     return row.get("domain") in ("iconic", "gallery") or row.get("split") == "gallery"
 
 
 def box_of(row: Row) -> Box | None:
-    """Column `box`: left, top, right, bottom as shares of the upright photo, blanks between; without it all of it.
+    """The column `box`: left, top, right, bottom as shares of the upright photo, separated by blanks. None means the
+    whole photo.
 
-    Raises Invalid (stage `decode`, error `bad_box`) when it is something else.
+    Raises:
+        Invalid: it is something else (stage `decode`, error `bad_box`).
     """
     text = row.get("box", "").split()
     if not text:
@@ -43,9 +49,9 @@ def box_of(row: Row) -> Box | None:
         left, top, right, bottom = map(float, text)
         return Box(left=left, top=top, right=right, bottom=bottom)
     except ValueError as error:
-        raise Invalid("decode", "bad_box", f"box {row['box']!r}: {error}; four shares of 0 to 1") from None
+        raise Invalid("decode", "bad_box", f"box {row['box']!r}: {error}; give four shares from 0 to 1") from None
 
 
 def multiple(value: str) -> list[str]:
-    """Labels of one cell of a multi-label column: `red|round` is two."""
+    """The labels in a cell of a multi-label column: `red|round` has two."""
     return [label for label in value.split("|") if label]

@@ -1,4 +1,4 @@
-"""The bytes of a photo that a row names: a file, or a member of a tar shard."""
+"""The bytes of the photo that a row names, which is a file or a member of a tar shard."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ TAR = ".tar"
 
 
 def read_photo(folder: Path, path: str) -> bytes:
-    """Bytes of `folder / path`. Where a part of `path` is a plain tar file, the rest names the member in it.
+    """The bytes of `folder / path`. If a part of `path` is a plain tar file, the rest is the name of a member.
 
-    A shard's headers are read once a process; after that a photo costs one seek. Raises OSError when there is no such
-    file or member, or the shard ends before it does.
+    A process reads a shard's headers once; after that a photo costs one seek.
+
+    Raises:
+        OSError: there is no such file or member, or the shard ends inside it.
     """
     shard, member = split_shard(folder, path)
     if member is None:
@@ -31,7 +33,7 @@ def read_photo(folder: Path, path: str) -> bytes:
 
 
 def split_shard(folder: Path, path: str) -> tuple[Path, str | None]:
-    """The file that holds a photo, and the member's name in it (None: the file is the photo)."""
+    """The file with the photo, and the name of the member in it, which is None if the file is the photo."""
     parts = path.split("/")
     for depth, part in enumerate(parts[:-1], start=1):
         if part.endswith(TAR):
@@ -42,13 +44,13 @@ def split_shard(folder: Path, path: str) -> tuple[Path, str | None]:
 
 
 def member_name(name: str) -> str:
-    """A member's name without the `./` that some archivers write."""
+    """A member's name without the `./` that some archive programs write."""
     return name.removeprefix("./")
 
 
-@lru_cache(maxsize=64)  # shards of about 1,000 photos each: some 10 MB of names
+@lru_cache(maxsize=64)  # of shards with 1,000 photos each: about 10 MB of names
 def _places(shard: Path, modified_ns: int) -> dict[str, tuple[int, int]]:
-    """Member → (start, size) in the file; a damaged shard gives what stands before the damage."""
+    """Member → (start, size) in the file. Of a damaged shard, the members before the damage."""
     places: dict[str, tuple[int, int]] = {}
     try:
         with tarfile.open(shard, "r:") as tar:
@@ -56,5 +58,5 @@ def _places(shard: Path, modified_ns: int) -> dict[str, tuple[int, int]]:
                 if member.isfile():
                     places.setdefault(member_name(member.name), (member.offset_data, member.size))
     except tarfile.TarError:
-        pass  # the reader has named the shard already
+        pass  # the reader has reported the shard already
     return places

@@ -1,7 +1,7 @@
 """Search words from what sellers wrote: the labels of the multi-label query head.
 
-A stand-in for the (query, clicked photo) logs of a marketplace: the words of titles and names, cleaned, with a
-minimum number of photos a word (`labels.build_labels` applies it).
+They stand in for a marketplace's log of queries and clicked photos. The words of titles and names are cleaned here;
+`training/data/labels.py` keeps those with enough photos.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-# every text column of a labels.csv that a buyer could have typed a word of
-QUERY_COLUMN = "query"  # what the head calls its column; no labels.csv has it
+QUERY_COLUMN = "query"  # the column that such a head names; no labels.csv has it
+# the columns of a labels.csv whose words a buyer may search for
 QUERY_COLUMNS = ("title", "productDisplayName", "product", "coarse", "label", "articleType", "baseColour")
 _STOP_TEXT = """
     and class for free from left like new off one only pack pick set the used with delivery barely vintage handmade
     lovely small large men mens man women womens woman unisex others not sure med utan
 """
 STOP_WORDS = frozenset(_STOP_TEXT.split())
-# "men" and "women" are the gender head's business and stand in nearly every fashion title
+# "men" and "women" are in nearly every fashion title, and the gender head predicts them
 
 
 def query_words(row: Mapping[str, str]) -> frozenset[str]:
-    """Words of a row's text columns: lower case, letters only, at least 3 and no stop words."""
+    """The words of a row's text columns: lower case, at least 3 letters, no stop words."""
     words: set[str] = set()
     for column in QUERY_COLUMNS:
         text = re.sub(r"[-_/]", " ", row.get(column) or "")

@@ -1,4 +1,4 @@
-"""Which readers there are, by the name that a recipe gives."""
+"""All readers, by the name that a recipe gives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.readers.layouts.sop import read_sop
 from training.readers.layouts.webdataset import read_webdataset
 
 Reader = Callable[[Path, float], Found]
-"""(folder, share of the training photos or products to set aside as `val` where the layout has none) → rows."""
+"""(folder, share of the training photos or products that become `val` if the layout has none) → rows."""
 
 READERS: Mapping[str, Reader] = {
     "csv": read_csv,
@@ -32,15 +32,17 @@ READERS: Mapping[str, Reader] = {
 
 
 def read(reader: str, folder: Path, validation: float = 0.05) -> Found:
-    """Rows of `folder` in the layout that `reader` names.
+    """The rows of `folder` in the layout that `reader` names.
+
+    `validation` is the share of the training photos or products that become `val`, if the layout has none.
 
     Raises:
-        ConfigError: no such reader, the folder is not of that layout, or not one photo is named in it.
+        ConfigError: there is no such reader, the folder has another layout, or it names no photo.
     """
     if reader not in READERS:
         raise ConfigError(f"reader {reader!r}: there are {', '.join(sorted(READERS))}")
     if not folder.is_dir():
-        raise ConfigError(f"data: {folder} is no folder; name the one with the data set")
+        raise ConfigError(f"data: {folder} is no folder; name the folder of the data set")
     found = READERS[reader](folder, validation)
     if not found.rows:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(found.skipped.items())[:3])

@@ -1,5 +1,5 @@
-"""A data set of any layout as plain tar shards, which the `webdataset` reader takes back: one file to carry a thousand
-photos to where they are trained on."""
+"""Pack a data set of any layout into plain tar shards, to carry it to another machine. The `webdataset` reader reads
+them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from engines.files import replacing
 from schemas.errors import ConfigError
 from training.readers.label_table import Row
 from training.readers.photo_bytes import read_photo
 
-PER_SHARD = 1000  # photos: 10 to 300 MB, which a disk reads in one go and a network sends again when it fails
+PER_SHARD = 1000  # photos in a shard, 10 to 300 MB: small enough to send again after a failure
 _KINDS = frozenset({"jpg", "jpeg", "png", "webp"})
 
 
 @dataclass
 class Packed:
-    """Shards and the photos in them, and those that could not be read: path → why."""
+    """The shards, how many photos are in them, and the photos that could not be read: path → why."""
 
     shards: list[Path] = field(default_factory=list)
     photos: int = 0
@@ -36,12 +37,23 @@ def write_shards(
     per_shard: int = PER_SHARD,
     progress: Callable[[int, int], None] | None = None,
 ) -> Packed:
-    """Write `out/SPLIT-000000.tar` …, photos byte for byte with their columns as json; `origin` is where each lay.
+    """Write `out/SPLIT-000000.tar` and so on: the photos' own bytes, and their columns as json. The column `origin` is
+    the photo's former path.
 
-    Equal photos and rows give equal bytes. Raises ConfigError when `out` holds shards already.
+    Equal photos and rows give equal shards.
+
+    Args:
+        folder: of the data set.
+        rows: what to pack.
+        out: folder of the shards.
+        per_shard: photos in a shard, at most.
+        progress: called with the photos done and the photos in all.
+
+    Raises:
+        ConfigError: `out` has shards already.
     """
     if out.is_dir() and any(out.glob("*.tar")):
-        raise ConfigError(f"--out {out}: there are shards already; name another folder, or remove them")
+        raise ConfigError(f"--out {out}: the folder has shards already; name another folder, or remove them")
     out.mkdir(parents=True, exist_ok=True)
     packed = Packed()
     for split in dict.fromkeys(row["split"] for row in rows):
@@ -71,16 +83,14 @@ def _samples(
 
 
 def _write(shard: Path, samples: Sequence[tuple[str, bytes, Row]]) -> Path:
-    part = shard.with_name(shard.name + ".part")
-    with tarfile.open(part, "w") as tar:
+    with replacing(shard) as part, tarfile.open(part, "w") as tar:
         for number, (kind, data, row) in enumerate(samples):
             labels = {name: value for name, value in row.items() if name != "path"} | {"origin": row["path"]}
             for name, content in (
                 (f"{number:06d}.{kind}", data),
                 (f"{number:06d}.json", json.dumps(labels, ensure_ascii=False).encode()),
             ):
-                member = tarfile.TarInfo(name)  # no time, no owner: equal photos give equal shards
+                member = tarfile.TarInfo(name)  # without time and owner, so that equal photos give equal shards
                 member.size = len(content)
                 tar.addfile(member, io.BytesIO(content))
-    part.replace(shard)
     return shard

@@ -1,4 +1,4 @@
-"""Photos to embeddings a batch at a time, so that memory does not grow with their number, and the nearest of others."""
+"""Embeddings of photos, one batch at a time so that memory does not grow with their number, and nearest neighbours."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from training.readers.label_table import Row, box_of
 Floats = NDArray[np.float32]
 Item = TypeVar("Item")
 BATCH = 16
-COMPARED = 256  # rows of the distance matrix at a time: 1 KB a labelled photo
+COMPARED = 256  # rows of the distance matrix at a time, which take 1 KB for each labelled photo
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A row, the sha256 of its photo's bytes, and its embedding `float32 [d]`, or why there is none."""
+    """A row, the sha256 of its photo's bytes, and its embedding `float32 [d]`, or the `error` why there is none."""
 
     row: Row
     digest: bytes
@@ -37,7 +37,7 @@ class Seen:
 
 
 def embed(engine: RecognitionEngine, folder: Path, rows: Iterable[Row]) -> Iterator[Seen]:
-    """Every row in order; a photo that cannot be read or decoded is one without embedding, never fatal."""
+    """Every row in order. A photo that cannot be read or decoded has no embedding."""
     preprocess, size = engine.manifest.preprocess, min(BATCH, engine.max_batch)
     with ThreadPoolExecutor(2) as pool:
         for some in chunks(rows, size):
@@ -64,7 +64,7 @@ def _decoded(folder: Path, row: Row, preprocess: Preprocess) -> tuple[bytes, NDA
 
 
 def sha256(data: bytes) -> bytes:
-    """What tells two files apart."""
+    """The sha256 of a file's bytes."""
     return hashlib.sha256(data).digest()
 
 
@@ -76,10 +76,10 @@ def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 def nearest(queries: Floats, gallery: Floats) -> tuple[NDArray[np.int64], Floats]:
-    """The nearest of `gallery [m, d]` for each of `queries [n, d]`, all of unit length.
+    """The nearest row of `gallery [m, d]` for each row of `queries [n, d]`, all of unit length.
 
     Returns:
-        Places `int64 [n]`, the first of equals, and squared L2 distances `float32 [n]` = 2 − 2 cos, from 0 to 4.
+        Places `int64 [n]`, of equals the first, and squared L2 distances `float32 [n]` = 2 − 2 cos, from 0 to 4.
     """
     cosine = queries @ gallery.T
     places = cosine.argmax(1)

@@ -1,4 +1,4 @@
-"""The labels.csv files that weak labels are written to: found again by their recipe, and never over somebody's own."""
+"""Writing labels.csv files with weak labels. A file that somebody else made is never overwritten."""
 
 from __future__ import annotations
 
@@ -7,29 +7,28 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from engines.files import replacing
 from schemas.errors import ConfigError
 from training.readers.label_table import Row
 
-SOURCE = "source"  # the column that every table made here has
+SOURCE = "source"  # every table that is written here has this column
 
 
 def refuse_foreign(out: Path) -> None:
-    """Raise ConfigError when `out` is a table that was not made here."""
+    """Raise ConfigError if `out` exists and was not written by this room."""
     if out.is_file() and SOURCE not in out.read_text("utf-8-sig").partition("\n")[0].strip().split(","):
-        raise ConfigError(f"--out {out}: a table that was not made here; name another file")
+        raise ConfigError(f"--out {out}: this file was not made by this command; name another file")
 
 
 def way(out: Path, photos: Path) -> Path:
-    """How to get from the folder of `out` to the photos: what comes before every path in it."""
+    """The relative path from the folder of `out` to the folder of the photos."""
     return Path(os.path.relpath(photos.absolute(), out.absolute().parent))
 
 
 def write_table(out: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """Write beside and rename, so that there is never half a table."""
+    """Replace the table `out`; it appears whole or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
+    with replacing(out) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
         writer.writerows(rows)
-    part.replace(out)

@@ -1,9 +1,9 @@
-"""Unlabelled photos → boxes → embeddings → nearest labelled photo; within a threshold its product becomes theirs.
+"""Label unlabelled photos with their nearest product: photos → boxes → embeddings → nearest labelled photo.
 
-GrokNet (KDD 2020, weak supervision of the product-id data): detect boxes in unlabelled photos, embed each, take the
-nearest labelled product if its distance is below a threshold. Distance here is the squared L2 distance of unit vectors,
-the one of the pairwise loss; a product is as near as its nearest labelled photo. A public article gives .2, which is a
-cosine of .9. What that threshold lets through is measured on the labelled validation photos beside.
+This is GrokNet's weak supervision of the product-id data (KDD 2020): detect boxes in unlabelled photos, embed each, and
+take the nearest labelled product if its distance is below a threshold. The distance is the squared L2 distance of unit
+vectors, from 0 to 4, as in the pairwise loss. A product is as near as its nearest labelled photo. A public
+article gives a threshold of .2, which is a cosine of .9. `judge` measures the threshold on labelled validation photos.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from training.weak.gallery import PROVENANCE, Gallery, build_gallery, judge
 from training.weak.label_files import refuse_foreign, way, write_table
 
 Progress = Callable[[int, int], None]
-"""Photos done, photos in all."""
+"""Called with the photos done and the photos in all."""
 
 
 class WeakSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is near, and by which labels."""
+    """What counts as near, and where the labels are."""
 
     product: str = "product"  # column of the labelled rows that is the identity
     reader: str = "csv"  # layout of the labelled folder
@@ -42,8 +42,14 @@ class WeakSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 @dataclass(frozen=True)
 class WeakReport:
-    """`counts` of photos and boxes and what became of them, `skipped` photos by name with the reason, `quantiles` of
-    the nearest distances, and what `judge` found on the labelled `validation` photos."""
+    """What became of the photos.
+
+    Attributes:
+        counts: of photos, of boxes, and of each way in which they were dropped or kept.
+        skipped: path → why the photo was dropped.
+        quantiles: of the nearest distances.
+        validation: what `judge` found on the labelled validation photos.
+    """
 
     counts: dict[str, int]
     skipped: dict[str, str]
@@ -61,19 +67,28 @@ def label_photos(
     boxes: Boxes | None = None,
     progress: Progress | None = None,
 ) -> WeakReport:
-    """Write `out`, a labels.csv whose paths lead from its folder to the photos that were near enough.
+    """Write `out`, a labels.csv with the photos that were near enough; its paths start at its own folder.
 
-    Training and catalogue photos of `labelled` are what is compared with; its validation photos judge the threshold;
-    its test photos are there only to be kept out: a photo that is byte for byte a labelled one is dropped.
+    Photos are compared with the training and catalogue photos of `labelled`. The validation photos of `labelled` judge
+    the threshold. Its test photos are only kept out: a photo with the same bytes as any labelled photo is dropped.
+
+    Args:
+        bundle: computes the embeddings.
+        labelled: folder of the labelled photos.
+        photos: folder of the photos to label.
+        out: the table to write.
+        settings: threshold and columns.
+        boxes: path → boxes to look at; without any, the whole photo.
+        progress: called with the photos done and the photos in all.
 
     Raises:
         BundleRefused: the bundle cannot be used.
-        ConfigError: no labelled training photo, no photo, or `out` is a table that was not made here.
+        ConfigError: there is no labelled training photo or no photo, or `out` was not made by this command.
     """
     refuse_foreign(out)
-    paths = list(photos_below(photos, Found()))  # notes and tables beside the photos are no photos that failed
+    paths = list(photos_below(photos, Found()))  # other files in the folder are no photos that failed
     if not paths:
-        raise ConfigError(f"--photos {photos}: no JPEG, PNG or WebP file below it")
+        raise ConfigError(f"--photos {photos}: there is no JPEG, PNG or WebP file in it")
     known = read(settings.reader, labelled, validation=0.0).rows
     engine = build_engine(bundle)
     try:
@@ -102,7 +117,7 @@ def _boxed(paths: Sequence[str], boxes: Boxes, progress: Progress | None) -> Ite
 
 
 class _Labelling:
-    """Decides box by box, and counts what it drops."""
+    """Decides for every box, and counts what it drops."""
 
     def __init__(self, gallery: Gallery, threshold: float, model: str) -> None:
         self._gallery, self._threshold, self._model = gallery, threshold, model
@@ -127,9 +142,9 @@ class _Labelling:
         if seen.embedding is None:
             kind, why = "unreadable", seen.error
         elif seen.digest in self._gallery.digests:
-            kind, why = "duplicate", f"the bytes of the labelled {self._gallery.digests[seen.digest]}"
-        elif (owner := self._owners.setdefault(seen.digest, path)) != path:  # boxes of one photo have one digest
-            kind, why = "duplicate", f"the bytes of {owner}"
+            kind, why = "duplicate", f"same bytes as the labelled {self._gallery.digests[seen.digest]}"
+        elif (owner := self._owners.setdefault(seen.digest, path)) != path:  # all boxes of a photo have its digest
+            kind, why = "duplicate", f"same bytes as {owner}"
         if why and path not in self.skipped:
             self.counts[kind] += 1
             self.skipped[path] = why

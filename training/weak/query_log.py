@@ -1,7 +1,7 @@
-"""(query, photo) pairs of a whole log, thinned to queries that enough photos and buyers stand for, as a labels.csv.
+"""From a log to a labels.csv: the (query, photo) pairs that enough photos and buyers support.
 
-The log is read once, line by line; pairs are gathered in a temporary database on disk, so that memory does not grow
-with the log.
+The log is read once, line by line. The pairs are collected in a temporary database on disk, so that memory does not
+grow with the log.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from schemas.errors import ConfigError
+from schemas.units import Count, ValidationShare
 from training.readers.found_rows import chance
 from training.readers.label_table import Row
 from training.readers.photo_bytes import split_shard
@@ -38,20 +37,20 @@ _SCHEMA = """
     CREATE TABLE pair (query TEXT, image TEXT, buyer BLOB, PRIMARY KEY (query, image, buyer)) WITHOUT ROWID;
     CREATE TABLE kept (query TEXT, image TEXT, buyers INTEGER, PRIMARY KEY (query, image)) WITHOUT ROWID;
 """
-_AT_ONCE = 10_000  # pairs a write
+_AT_ONCE = 10_000  # pairs in one write
 
 
 class PairSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a pair and a query need to be kept, and how photos are split."""
+    """What a pair and a query need to be kept, and how the photos are split."""
 
-    min_images: Annotated[int, Meta(ge=1)] = 25  # photos a query: with fewer a head learns the photos, not the word
-    min_buyers: Annotated[int, Meta(ge=1)] = 1  # buyers a pair; 2 and more drop most accidents, and most of the log
-    validation: Annotated[float, Meta(ge=0, lt=0.5)] = 0.05  # of the photos, and as many for test
+    min_images: Count = 25  # photos of a query; with fewer a head learns the photos by heart, not the word
+    min_buyers: Count = 1  # buyers of a pair; 2 and more drop most accidental pairs, and most of the log
+    validation: ValidationShare = 0.05  # share of the photos; test gets as many
 
 
 @dataclass(frozen=True)
 class LogReport:
-    """How much came in, what was dropped, each event, pair, photo or query by its reason, and what was kept."""
+    """Counts: what was `read`, what was `dropped` by reason, and what was `kept`."""
 
     read: dict[str, int]
     dropped: dict[str, int]
@@ -67,16 +66,19 @@ def clean_log(
     photos: Path | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> LogReport:
-    """Write `out`: a row a photo, its queries in the column `queries` with `|` between.
+    """Write `out`: one row for each photo, with its queries in the column `queries`, separated by `|`.
 
     Args:
-        logs: files of one JSON object a line, each buyer's in order of time over all of them; `.gz`, and `-` for
-            standard input.
-        photos: where the images lie; those that do not are dropped. Without it paths stay as the log has them.
-        progress: called with the lines read so far.
+        logs: files with one JSON object on each line, also `.gz`, and `-` for standard input. Over all of them, the
+            events of a buyer must be in order of time.
+        out: the table to write.
+        chain: windows and bounds of the chains.
+        pairs: what is kept.
+        photos: folder of the photos; pairs whose photo is not in it are dropped. Without it, paths stay as in the log.
+        progress: called with the number of lines read.
 
     Raises:
-        ConfigError: a log is not there or damaged, or `out` is a table that was not made here.
+        ConfigError: a log does not exist or is damaged, or `out` was not made by this command.
     """
     refuse_foreign(out)
     for log in logs:
@@ -113,7 +115,7 @@ def _readable(log: Path) -> Iterator[bytes]:
         with _opened(log) as file:
             yield from file
     except (EOFError, OSError, zlib.error) as error:
-        raise ConfigError(f"log {log}: damaged: {error}; give the part that can be read") from None
+        raise ConfigError(f"log {log}: damaged ({error}); give the part that can be read") from None
 
 
 def _opened(log: Path) -> AbstractContextManager[Iterable[bytes]]:
@@ -145,7 +147,7 @@ def _pairs(
 
 
 def _gather(database: sqlite3.Connection, pairs: Sequence[Pair]) -> int:
-    """Add pairs; returns how many were there already. Buyers are kept as digests: nobody needs their names."""
+    """Add pairs; returns how many were known already. Buyers are stored as digests: names are not needed."""
     rows = [(p.query, p.image, hashlib.blake2b(p.buyer.encode(), digest_size=8).digest()) for p in pairs]
     before = database.total_changes
     database.executemany("INSERT OR IGNORE INTO pair VALUES (?, ?, ?)", rows)
@@ -155,7 +157,7 @@ def _gather(database: sqlite3.Connection, pairs: Sequence[Pair]) -> int:
 def _thin(
     database: sqlite3.Connection, settings: PairSettings, photos: Path | None, dropped: Counter[str]
 ) -> dict[str, int]:
-    """Fill `kept`: pairs with enough buyers, whose photo is there, of queries with enough photos."""
+    """Fill the table `kept`: pairs with enough buyers whose photo exists, of queries with enough photos."""
     distinct = _number(database, "SELECT COUNT(*) FROM (SELECT DISTINCT query, image FROM pair)")
     database.execute(
         "INSERT INTO kept SELECT query, image, COUNT(*) FROM pair GROUP BY query, image HAVING COUNT(*) >= ?",

@@ -1,8 +1,9 @@
-"""Search → click → message: what a buyer typed, the photo that was clicked for it, and that the seller was written to.
+"""Chains of search → click → message: a buyer's query, the photo that was clicked, and the message to the seller.
 
-A pair counts only where all three follow one another within their windows (GrokNet, KDD 2020: query data from buyers
-who searched, clicked and messaged the seller). A click belongs to the buyer's last search before it, and to none when
-that search could not be used. One pass; what is held is bounded in buyers and in clicks a buyer.
+A (query, photo) pair counts only if all three events follow each other within their windows (GrokNet, KDD 2020: query
+data from buyers who searched, clicked and messaged the seller). A click belongs to the buyer's last search before it,
+or to no search if that one could not be used. The log is read once. Memory is bounded by the number of buyers and by
+the clicks of a buyer.
 """
 
 from __future__ import annotations
@@ -18,13 +19,22 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-Seconds = Annotated[float, Meta(gt=0)]
+from schemas.units import Count, Seconds
+
 Text = Annotated[str, Meta(min_length=1, max_length=512)]
 
 
 class LogEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a log. `time`: seconds since 1970, or ISO 8601 with an offset. A search has a `query`, a click a
-    `listing` and the `image` that was clicked, a message a `listing`. Other fields are ignored."""
+    """One line of a log. Other fields are ignored.
+
+    Attributes:
+        time: seconds since 1970, or ISO 8601 with an offset.
+        buyer: who did it.
+        event: what was done.
+        query: of a search.
+        listing: of a click or a message.
+        image: of a click, the path of the photo.
+    """
 
     time: float | Annotated[datetime, Meta(tz=True)]
     buyer: Text
@@ -40,18 +50,18 @@ class LogEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long a step may take, and how much is remembered."""
+    """How long a chain may take, and how much is remembered."""
 
-    click_window_s: Seconds = 1800.0  # half an hour without an event ends a visit in common web analytics
-    message_window_s: Seconds = 86_400.0  # buyers sleep on it; later, it was rarely this search that brought them
-    longest_query: Annotated[int, Meta(ge=1)] = 80  # characters; longer ones are pasted texts
-    buyers: Annotated[int, Meta(ge=1)] = 1_000_000  # remembered at once, about 1 KB each
-    clicks: Annotated[int, Meta(ge=1)] = 200  # remembered a buyer; who clicks more within a day is hardly one
+    click_window_s: Seconds = 1800.0  # web analytics commonly end a visit after half an hour without an event
+    message_window_s: Seconds = 86_400.0  # after a day another search is the likelier reason for a message
+    longest_query: Count = 80  # characters; longer queries are pasted text
+    buyers: Count = 1_000_000  # remembered at a time, about 1 KB each
+    clicks: Count = 200  # remembered for each buyer; more clicks in a day are hardly a buyer's
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A buyer's query and the photo that was chosen for it."""
+    """A buyer's query, and the path of the photo that the buyer chose for it."""
 
     buyer: str
     query: str
@@ -68,7 +78,7 @@ class _Buyer:
 
 
 class Chains:
-    """Events in, each buyer's in order of time, pairs out; `dropped` counts the events that led to none, by reason."""
+    """Takes events, each buyer's in order of time, and gives pairs; `dropped` counts events without one by reason."""
 
     def __init__(self, settings: ChainSettings) -> None:
         self._settings = settings
@@ -76,7 +86,7 @@ class Chains:
         self.dropped: Counter[str] = Counter()
 
     def feed(self, event: LogEvent) -> Pair | None:
-        """Take one event; the pair that it completes, if any."""
+        """Take one event; returns the pair that it completes, if any."""
         buyer = self._buyer(event.buyer)
         if event.seconds < buyer.last:
             self.dropped["out_of_order"] += 1
@@ -91,7 +101,7 @@ class Chains:
         return None
 
     def finish(self) -> None:
-        """Count the clicks that nobody wrote a message after."""
+        """At the end of the log: count the clicks that no message followed."""
         while self._buyers:
             self._forget()
 
@@ -113,7 +123,7 @@ class Chains:
         query, reason = clean_query(event.query, self._settings.longest_query)
         if reason:
             self.dropped[reason] += 1
-        buyer.searched, buyer.query = event.seconds, query  # an unusable search ends the one before it all the same
+        buyer.searched, buyer.query = event.seconds, query  # a search that cannot be used still ends the one before it
 
     def _click(self, buyer: _Buyer, event: LogEvent) -> None:
         reason = ""
@@ -127,7 +137,7 @@ class Chains:
             self.dropped[reason] += 1
             return
         if buyer.clicks.pop(event.listing, None):
-            self.dropped["click_again"] += 1  # the later search is what the message will be about
+            self.dropped["click_again"] += 1  # a message will be about the later search
         buyer.clicks[event.listing] = (event.seconds, buyer.query, event.image)
         if len(buyer.clicks) > self._settings.clicks:
             buyer.clicks.popitem(last=False)
@@ -146,8 +156,12 @@ class Chains:
 
 
 def clean_query(query: str, longest: int = 80) -> tuple[str, str]:
-    """The query in one form (NFKC, lower case, letters and digits of any script, single blanks) and "", or "" and why
-    it cannot be used: it is empty, too long, without a letter, or holds an address or a telephone number."""
+    """The query in its normal form, and "" as the reason; or "" and the reason why it cannot be used.
+
+    The normal form is NFKC in lower case, with letters and digits of any script and single blanks. A query cannot be
+    used if it is empty, longer than `longest` characters, has no letter, or contains an e-mail address or a telephone
+    number.
+    """
     if "@" in query or re.search(r"\d(?:[\s()./-]?\d){6,}", query):
         return "", "query_personal"
     text = unicodedata.normalize("NFKC", query).casefold()
@@ -160,6 +174,6 @@ def clean_query(query: str, longest: int = 80) -> tuple[str, str]:
 
 
 def _inside(image: str) -> bool:
-    """Whether it is a path within the photos' folder."""
+    """Whether `image` is a path inside the photos' folder."""
     path = PurePosixPath(image)
     return bool(image) and not path.is_absolute() and ".." not in path.parts

@@ -164,7 +164,7 @@ def test_webdataset_names_what_it_cannot_use(tmp_path: Path) -> None:
     assert [row["path"] for row in found.rows] == ["a.tar/3.jpg", "b.tar/4.jpg", "e.tar/6.jpg"]
     check_photos_are_there(tmp_path, found.rows)
     assert found.skipped.keys() == {"a.tar/1", "a.tar/2", "b.tar/4", "b.tar/5", "c.tar.gz", "d.tar", "e.tar", "e.tar/7"}
-    assert "no photo among its parts (json)" in found.skipped["a.tar/1"]
+    assert "no photo among its members (json)" in found.skipped["a.tar/1"]
     assert "labels cannot be read" in found.skipped["a.tar/2"]
     assert "plain tar" in found.skipped["c.tar.gz"]
     assert "damaged" in found.skipped["d.tar"]
@@ -261,7 +261,7 @@ def test_products_10k(tmp_path: Path) -> None:
     assert found.skipped == {"train.csv:32": "no name or no class"}
     assert 2 <= sum(row["split"] == "val" for row in found.rows) <= 17  # 9 expected of 30
     (tmp_path / "test_kaggletest.csv").unlink()
-    assert read("products10k", tmp_path).skipped["test_kaggletest.csv"] == "not there; no test split"
+    assert read("products10k", tmp_path).skipped["test_kaggletest.csv"] == "does not exist, so there is no test split"
 
 
 @pytest.mark.parametrize("prefix", ["", "all/", "rp2k_dataset/all/"])
@@ -294,7 +294,7 @@ def test_aliproducts(tmp_path: Path, nest: str, image: str, product: str) -> Non
     ]
     assert found.skipped.keys() == {"train.json:images[2]", "val.json:images[1]"}
     (tmp_path / "train.json").write_text("{}")
-    with pytest.raises(ConfigError, match="fetch it again"):
+    with pytest.raises(ConfigError, match="download it again"):
         read("aliproducts", tmp_path)
 
 

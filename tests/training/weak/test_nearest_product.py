@@ -135,8 +135,8 @@ def test_near_photos_get_the_product_and_say_where_from(bundle: Path, labelled: 
     }
     assert report.skipped == {
         "b/broken.jpg": "cannot be decoded: not_an_image",
-        "b/leak.png": "the bytes of the labelled test/2.png",
-        "b/twice.png": "the bytes of a/0.png",
+        "b/leak.png": "same bytes as the labelled test/2.png",
+        "b/twice.png": "same bytes as a/0.png",
     }
     assert {entry["photos"] for entry in report.validation} == {4}
     assert list(report.quantiles) == ["p05", "p25", "p50", "p75", "p95"]
@@ -192,7 +192,7 @@ def test_a_row_that_is_no_box_is_named_by_line(tmp_path: Path, text: str) -> Non
 
 def test_somebodys_table_is_not_overwritten(bundle: Path, labelled: Path, tmp_path: Path) -> None:
     put(tmp_path / "found", {"1.png": picture(1), "labels.csv": b"path,split\n1.png,train\n"})
-    with pytest.raises(ConfigError, match="not made here"):
+    with pytest.raises(ConfigError, match="not made by this command"):
         label_photos(bundle, labelled, tmp_path / "found", tmp_path / "found/labels.csv", WeakSettings())
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="no JPEG, PNG or WebP"):

@@ -251,5 +251,5 @@ def test_times_of_two_kinds_and_damage_that_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         clean_log([tmp_path / "none"], tmp_path / "out.csv", CHAIN, PairSettings())
     (tmp_path / "mine.csv").write_text("path,split\n")
-    with pytest.raises(ConfigError, match="not made here"):
+    with pytest.raises(ConfigError, match="not made by this command"):
         clean_log([tmp_path / "log"], tmp_path / "mine.csv", CHAIN, PairSettings())

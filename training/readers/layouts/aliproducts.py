@@ -1,12 +1,12 @@
-"""`aliproducts`: AliProducts, about 2.5 million photos of 50,030 products, labels of the training photos unchecked.
+"""`aliproducts`: AliProducts, about 2.5 million photos of 50,030 products; training labels are unchecked.
 
     train.json, val.json     {"images": [{"image_id": "1849756.jpg", "class_id": "00000"}, ...]}
     train/00000/1849756.jpg, val/00000/2345.jpg
 
 Source: Cheng et al., "Weakly Supervised Learning with Side Information for Noisy Labeled Images", ECCV 2020, and the
 AliProducts Challenge of the CVPR 2020 RetailVision workshop; layout and fields as read by public code for it
-(github.com/mingliangzhang2018/AliProducts-Challenge; the sample file says `id` and `category_id` instead). Labels of
-the challenge's test photos were never published: figures are of `val`, which therefore is the test split here.
+(github.com/mingliangzhang2018/AliProducts-Challenge; the sample file says `id` and `category_id` instead). The
+labels of the challenge's test photos were never published, so figures are those of `val`, which is the test split here.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ _FILES = {"train": "train", "test": "val"}  # split → file and folder
 
 
 def read_aliproducts(folder: Path, validation: float) -> Found:
-    """Rows `path, split, product`; `validation` of the training photos become val. Raises ConfigError when a file is
-    no JSON object with `images`."""
+    """Rows `path, split, product`; the share `validation` of the training photos becomes val.
+
+    Raises:
+        ConfigError: a file is no JSON object with `images`.
+    """
     found = Found()
     prefix = nested(folder, "train.json", "AliProducts")
     photos = prefix if (folder / prefix / "train").is_dir() else f"{prefix}dataset/"
     for split, name in _FILES.items():
         file = f"{prefix}{name}.json"
         if split == "test" and not (folder / file).is_file():
-            found.skipped[file] = "not there; no test split"
+            found.skipped[file] = "does not exist, so there is no test split"
             continue
         for number, entry in enumerate(_images(folder / file)):
             image, product = _named(entry, "image_id", "id"), _named(entry, "class_id", "category_id")
@@ -47,9 +50,9 @@ def _images(file: Path) -> list[Any]:
     try:
         images = json.loads(file.read_bytes())["images"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f'data: {file} is not {{"images": [...]}}: {error!r}; fetch it again') from None
+        raise ConfigError(f'data: {file} is not {{"images": [...]}}: {error!r}; download it again') from None
     if not isinstance(images, list):
-        raise ConfigError(f"data: {file}: `images` is no list; fetch it again")
+        raise ConfigError(f"data: {file}: `images` is no list; download it again")
     return images
 
 

@@ -1,10 +1,10 @@
-"""`folder`: a folder a class, as most labelled photos of the world lie.
+"""`folder`: one folder for each class, the most common layout of labelled photos.
 
     FOLDER/<class>/**/photo.jpg             or, with the splits as first folders,
     FOLDER/<train|val|test>/<class>/**/photo.jpg
 
-The layout of torchvision's `ImageFolder` (its documentation, `torchvision.datasets.ImageFolder`), whose classes are the
-first folders and whose photos may lie deeper. `training`, `valid` and `validation` are understood as well.
+This is the layout of torchvision's `ImageFolder` (documentation of `torchvision.datasets.ImageFolder`): the classes are
+the first folders, and photos may be deeper. The split folders may also be called `training`, `valid` or `validation`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from training.readers.found_rows import SPLITS, Found, chance, photos_below, set
 
 
 def read_tree(folder: Path, validation: float) -> Found:
-    """Rows `path, split, label`. Without split folders, each photo's name puts it into val (`validation` of them), test
-    (as many) or train; with them, training photos are set aside only where there is no val."""
+    """Rows `path, split, label`.
+
+    Without split folders, a photo's name decides: the share `validation` becomes val, as much becomes test, and the
+    rest train. With split folders, training photos become val only if there is no val.
+    """
     found = Found()
     firsts = {p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")}
     splits = bool(firsts) and firsts <= SPLITS.keys()

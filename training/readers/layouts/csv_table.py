@@ -1,4 +1,4 @@
-"""`csv`: labels.csv beside the photos, `path` relative to it. The layout that every other one is turned into."""
+"""`csv`: a labels.csv in the folder of the photos. Every other layout is turned into such rows."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from training.readers.label_table import read_rows
 
 
 def read_csv(folder: Path, validation: float) -> Found:
-    """Rows as they stand: the table says itself which split a photo is of, so that nothing is set aside."""
+    """The rows without a change. The table names the splits itself, so nothing is set aside."""
     return Found(read_rows(folder))

@@ -1,13 +1,12 @@
-"""`inshop`: In-shop Clothes Retrieval of DeepFashion, 52,712 pictures of 7,982 items.
+"""`inshop`: In-shop Clothes Retrieval of DeepFashion, 52,712 photos of 7,982 items.
 
-    Eval/list_eval_partition.txt     number of pictures; header; then image_name item_id evaluation_status
-                                     (train, query, gallery), blanks between
+    Eval/list_eval_partition.txt     number of photos; header; then image_name item_id evaluation_status
+                                     (train, query, gallery), separated by blanks
     Img/img/WOMEN/Dresses/id_00000002/02_1_front.jpg
 
 Source: Liu et al., "DeepFashion", CVPR 2016; layout as documented by github.com/open-mmlab/mmfashion,
-`docs/dataset/IN_SHOP_DATASET.md`, and read by github.com/open-mmlab/mmpretrain, `datasets/inshop.py`. Items of
-training and of query + gallery are disjoint: a query is looked up in the gallery. Some copies hold `img/` and the list
-at the top.
+`docs/dataset/IN_SHOP_DATASET.md`, and read by github.com/open-mmlab/mmpretrain, `datasets/inshop.py`. No item of
+training is in query or gallery; a query searches in the gallery. Some copies have `img/` and the list at the top.
 """
 
 from __future__ import annotations
@@ -17,12 +16,13 @@ from pathlib import Path
 from training.readers.found_rows import Found, nested, set_aside_products
 
 _LIST = "list_eval_partition.txt"
-# test products are never trained on: their gallery is a domain of the test split, not the split `gallery`
+# test products are never trained on, so their gallery is a domain of the test split and not the split `gallery`
 _STATUS = {"train": ("train", "natural"), "query": ("test", "natural"), "gallery": ("test", "gallery")}
 
 
 def read_inshop(folder: Path, validation: float) -> Found:
-    """Rows `path, split, domain, product, department, category, view`; `validation` of the items go to val."""
+    """Rows `path, split, domain, product, department, category, view`; the share `validation` of the training
+    items becomes val."""
     found = Found()
     listed = nested(folder, _LIST, "Eval", "Anno") + _LIST
     photos = nested(folder, "img", "Img")

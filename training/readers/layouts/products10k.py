@@ -5,7 +5,7 @@
     train/1.jpg, test/1.jpg
 
 Source: Bai et al., "Products-10K: A Large-scale Product Recognition Dataset", arXiv:2008.10545, and its competition of
-the same name; file names and columns as in the competition's data. Every split knows the same products.
+the same name; file names and columns as in the competition's data. All splits know the same products.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ _FILES = {"train": "train.csv", "test": "test_kaggletest.csv"}
 
 
 def read_products10k(folder: Path, validation: float) -> Found:
-    """Rows `path, split, product, group`; a test photo has the group that its product has in training (the test table
-    has none). `validation` of the training photos become val. Without the test table there is no test split."""
+    """Rows `path, split, product, group`. The share `validation` of the training photos becomes val.
+
+    The test table has no groups, so a test photo gets the group of its product in training. Without the test table
+    there is no test split.
+    """
     found = Found()
     prefix = nested(folder, _FILES["train"], "Product10K", "products-10k")
     groups: Row = {}
     for split, name in _FILES.items():
         file = folder / prefix / name
         if split == "test" and not file.is_file():
-            found.skipped[prefix + name] = "not there; no test split"
+            found.skipped[prefix + name] = "does not exist, so there is no test split"
             continue
         with file.open(newline="", encoding="utf-8-sig") as lines:
             for number, row in enumerate(csv.DictReader(lines), start=2):

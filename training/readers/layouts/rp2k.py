@@ -5,7 +5,7 @@
 
 Source: Peng et al., "RP2K: A Large-scale Retail Product Dataset for Fine-grained Image Classification",
 arXiv:2006.12634; layout as documented by github.com/Graviti-AI/tensorbay-python-sdk, `opendataset/RP2K`. The archive
-unpacks to `rp2k_dataset/all`. Every split knows the same products.
+unpacks to `rp2k_dataset/all`. All splits know the same products.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """`sop`: Stanford Online Products, 120,053 photos of 22,634 products in 12 categories.
 
-    Ebay_train.txt, Ebay_test.txt       image_id class_id super_class_id path, one header line, blanks between
+    Ebay_train.txt, Ebay_test.txt       image_id class_id super_class_id path; one header line, separated by blanks
     bicycle_final/111085122871_0.JPG    and eleven more folders
 
 Source: Oh Song et al., "Deep Metric Learning via Lifted Structured Feature Embedding", CVPR 2016; layout as read by
-github.com/tensorflow/datasets, `stanford_online_products.py`. Products of the two files are disjoint: a test photo is
-looked up among all other test photos.
+github.com/tensorflow/datasets, `stanford_online_products.py`. No product is in both files: a test photo
+searches among all other test photos.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ _FILES = {"train": "Ebay_train.txt", "test": "Ebay_test.txt"}
 
 
 def read_sop(folder: Path, validation: float) -> Found:
-    """Rows `path, split, domain, product, category`; `validation` of the training products become val, whole."""
+    """Rows `path, split, domain, product, category`; the share `validation` of the training
+    products becomes val with all photos."""
     found = Found()
     prefix = nested(folder, _FILES["train"], "Stanford_Online_Products")
     for split, name in _FILES.items():

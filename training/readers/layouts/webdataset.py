@@ -1,11 +1,11 @@
-"""`webdataset`: plain tar shards whose members share a key: `0001.jpg`, `0001.json`, `0001.cls` are one sample.
+"""`webdataset`: plain tar shards in which the members of one sample share a key: `0001.jpg`, `0001.json`, `0001.cls`.
 
 The format (github.com/webdataset/webdataset, "The WebDataset Format"): the key is a member's path up to the first dot
-of its file name, what follows is the kind of the part. Here `jpg`, `jpeg`, `png` or `webp` is the photo; `json` is an
-object whose texts, numbers and lists of them become columns; `cls` and `txt` become the columns `cls` and `title`.
+of its file name, and the rest is the kind of the member. Here `jpg`, `jpeg`, `png` or `webp` is the photo. `json` is an
+object whose texts, numbers and lists of these become columns. `cls` and `txt` become the columns `cls` and `title`.
 
-The package of that name is not needed: it streams shards into a training loop, while a run here decodes every photo
-once into its cache, for which `tarfile` gives the places and a seek gives the bytes.
+The package `webdataset` is not needed. It streams shards into a training loop, but here a run decodes every photo once
+into its cache: `tarfile` finds the members, and a seek reads them.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from training.readers.photo_bytes import TAR, member_name
 _KEY = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")
 _PHOTO = ("jpg", "jpeg", "png", "webp")
 _TEXT = {"cls": "cls", "txt": "title"}
-_META = "__"  # members of this prefix are the archive's own
+_META = "__"  # members with this prefix describe the archive
 
-Sample = dict[str, tuple[str, bytes | None]]  # kind → (member, its bytes unless it is the photo)
+Sample = dict[str, tuple[str, bytes | None]]  # kind → (member, its bytes; None for the photo)
 
 
 def read_webdataset(folder: Path, validation: float) -> Found:
-    """Rows of every `*.tar` below the folder, in order of name; `path` is `shard.tar/member.jpg`.
+    """Rows of every `*.tar` below the folder, in order of name. `path` is `shard.tar/member.jpg`.
 
-    The split is the json's `split`, else a word of the shard's name or folders (`train-0001.tar`, `val/7.tar`), else
-    train. A sample without photo, a json that is none and the rest of a damaged shard are skipped by name.
+    The split is `split` of the json, or else a word of the shard's name or folders (`train-0001.tar`, `val/7.tar`), or
+    else train. Samples without photo, json that cannot be read, and the rest of a damaged shard are skipped by name.
+    Without a val split the share `validation` of the training photos becomes val.
     """
     found = Found()
     for shard in sorted(folder.rglob("*" + TAR)):
@@ -59,23 +60,23 @@ def _samples(shard: Path, name: str, found: Found) -> dict[str, Sample]:
                     continue
                 key, kind = match[1], match[2].lower()
                 if member.offset_data + member.size > size:
-                    found.skipped[f"{name}/{key}"] = f"the shard ends within {member.name}"
+                    found.skipped[f"{name}/{key}"] = f"the shard ends inside {member.name}"
                     samples.pop(key, None)
                     continue
                 if kind in samples.setdefault(key, {}):
-                    found.skipped[f"{name}/{key}"] = f"two members .{kind}; the first counts"
+                    found.skipped[f"{name}/{key}"] = f"two members are .{kind}; the first one counts"
                     continue
                 text = tar.extractfile(member) if kind == "json" or kind in _TEXT else None
                 samples[key][kind] = (member_name(member.name), text.read() if text else None)
     except tarfile.TarError as error:
-        found.skipped[name] = f"damaged: {error}; the samples before the damage count"
+        found.skipped[name] = f"damaged ({error}); the samples before the damage count"
     return samples
 
 
 def _row(shard: str, key: str, sample: Sample, found: Found) -> Row | None:
     photo = next((sample[kind][0] for kind in _PHOTO if kind in sample), None)
     if photo is None:
-        found.skipped[f"{shard}/{key}"] = f"no photo among its parts ({', '.join(sorted(sample))})"
+        found.skipped[f"{shard}/{key}"] = f"no photo among its members ({', '.join(sorted(sample))})"
         return None
     row: Row = {"path": f"{shard}/{photo}", "split": _split(shard)}
     try:
@@ -99,7 +100,7 @@ def _columns(labels: Any) -> Row:
 
 
 def _text(value: Any) -> str | None:
-    """A value as a column; several of them are joined as multi-label heads read them."""
+    """A value as text, and a list as multi-label heads read it; None for other values."""
     if isinstance(value, str | int | float):
         return str(value)
     if isinstance(value, list) and all(isinstance(v, str | int | float) for v in value):
