@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from schemas.errors import Invalid
-from training.studio._finish import print_mask, texture
-from training.studio._light import Shadows, cast, shade
-from training.studio._mesh import TRIM, Floats, Mesh, unit
+from training.studio._drawing.finish import print_mask, texture
+from training.studio._drawing.light import Shadows, cast, shade
+from training.studio._drawing.raster import rasterise
+from training.studio._drawing.room import Covering, paint
+from training.studio._drawing.scene import Placed, Scene, build_scene
 from training.studio._product import Product
-from training.studio._raster import rasterise
-from training.studio._room import Covering, paint
-from training.studio._scene import Placed, Scene, build_scene
+from training.studio._shapes.mesh import TRIM, Floats, Mesh, unit
 
 Domain = Literal["iconic", "natural"]
 _STREAM = 0x9A07  # keeps a photo's draws apart from those of products
