@@ -146,7 +146,7 @@ def _veins(u: Floats, v: Floats) -> NDArray[np.bool_]:
 
 
 def print_mask(finish: Finish, uv: Floats) -> NDArray[np.bool_]:
-    """Where the accent is visible: bool [k] for uv [k, 2]. It covers at most a third of the surface, with checks half."""
+    """Where the accent is visible: bool [k] for uv [k, 2]. It covers a third of the surface at most; checks half."""
     mask: NDArray[np.bool_]
     u, v = uv[:, 0] * np.float32(finish.frequency), uv[:, 1] * np.float32(finish.frequency)
     fu, fv = u - np.floor(u), v - np.floor(v)
