@@ -12,16 +12,13 @@ import torch
 from engines.recognition import build_engine
 from schemas.errors import ConfigError
 from schemas.manifest import Manifest, load_manifest
-from schemas.taxonomy import Taxonomy
 from tests.training import tiny
 from training.bundle.export import words_of
-from training.bundle.onnx_graph import deployable, epoch_of, run_torch
 from training.data.corpus import batches, load_corpus
 from training.evaluation import evaluate
 from training.loop.state import State, centre_key, new_state
 from training.loop.train import train_step
 from training.loop.warm_start import PENALTY, fit_to_frozen
-from training.network.model import Network
 from training.readers.query_words import query_words
 from training.studio import TEST_IDENTITIES, write_dataset
 
@@ -189,43 +186,3 @@ def test_heads_start_at_the_optimum_of_the_frozen_feature(made: tuple[Path, Mani
     for _ in range(10):  # convex: every step away from the optimum is uphill
         step = torch.randn(fitted.shape, generator=generator)
         assert penalised(fitted + step * 0.1) > best
-
-
-def test_the_epoch_follows_the_hash_path_alone() -> None:
-    from training.data.photos import squash
-
-    network = deployable(Network("efficientnet_lite0", {"a": 3}, pretrained=False)).network
-    before = epoch_of(network, squash(48))
-    with torch.no_grad():
-        network.head("a").weight.add_(1)
-    assert epoch_of(network, squash(48)) == before
-    assert epoch_of(network, squash(64)) != before
-    with torch.no_grad():
-        network.hash_layer.bias.add_(1)
-    assert epoch_of(network, squash(48)) != before
-
-
-def test_served_bits_are_the_signs_most_significant_first() -> None:
-    graph = deployable(Network("efficientnet_lite0", {"a": 3}, pretrained=False))
-    photos = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3), np.uint8)
-    served = run_torch(graph, photos, ["a", "embedding", "hash"])
-    with torch.inference_mode():
-        out = graph.network(torch.from_numpy(photos).permute(0, 3, 1, 2).float())
-    assert np.array_equal(np.unpackbits(served["hash"], axis=1), (out.bits > 0).numpy().astype(np.uint8))
-    assert served["a"].sum(1) == pytest.approx([1, 1], abs=1e-5)
-
-
-def test_a_taxonomy_keeps_its_ids(made: tuple[Path, Manifest]) -> None:
-    from schemas.taxonomy import TaxonomyHead, TaxonomyLabel
-    from training.bundle.taxonomy import extend_taxonomy
-    from training.data.labels import Targets
-
-    spec = tiny.tiny_recipe().heads[1]
-    red = TaxonomyLabel(id="rot", value="red", display={"de": "Rot"})
-    old = Taxonomy(heads=[TaxonomyHead(id=spec.id, kind="softmax", column="colour", datasets=[], labels=[red])])
-    (head,) = extend_taxonomy(old, [Targets(spec, ["Äpple", "apple", "red"], np.zeros(0, np.int64))]).heads
-    assert [(label.id, label.value) for label in head.labels] == [
-        ("rot", "red"),
-        ("apple", "Äpple"),
-        ("apple-2", "apple"),
-    ]

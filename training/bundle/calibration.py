@@ -1,16 +1,17 @@
 """Calibration on validation photos: a score becomes a probability, and a precision becomes a threshold.
 
-A few hundred validation photos, several of one product, tell less than isotonic regression alone would believe: its
-steps follow them and not the next photos. So every table stands on three legs, each carrying where the next lacks data:
+A few hundred validation photos, several of them of one product, are too few for isotonic regression alone: its steps
+would fit these photos and not the next ones. So every table is made of three parts. Each helps where the next one has
+too few photos:
 
-1. one logistic curve over log odds (Platt 1999) for the softmax heads of a network that were fitted alike;
-2. the head's own curve, the maximum a posteriori around that one, with a prior as wide as such heads differ;
-3. isotonic regression (Zadrozny & Elkan 2002) of the head's photos, which weighs n / (n + `BELIEF`) against the curve.
+1. one logistic curve over log odds (Platt 1999) for all softmax heads of the network that were fitted in the same way;
+2. the head's own curve, the maximum a posteriori around the shared one, with a prior as wide as such heads differ;
+3. isotonic regression (Zadrozny & Elkan 2002) of the head's photos, which gets the weight n / (n + `BELIEF`).
 
-Where labels exclude each other the first label of every photo is fitted, as the second is right more often the more the
-first is in doubt, which would bend the table; where several may hold, the five best. A label with photos enough gets a
-table of its own on top (`class_tables`), and in a multi-label head every label does (`word_tables`). The threshold is
-the lowest calibrated probability at which the validation photos reach the precision asked for.
+If labels exclude each other, only the first label of every photo is fitted: the second one is correct more often when
+the first is in doubt, which would bend the table. If several labels may hold, the five best are fitted. A label with
+enough photos gets a table of its own (`class_tables`), and in a multi-label head every label does (`word_tables`). The
+threshold is the lowest calibrated probability at which the validation photos reach the wanted precision.
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ from training.evaluation.scoring import Scored
 
 Floats = NDArray[np.float64]
 
-LEAST_PHOTOS = 50  # fewer photos than this tell nothing that the raw probability does not
-LEAST_OF_LABEL = 100  # with fewer a table of its own moved labels past each other without being better calibrated
-BELIEF = 700.0  # photos at which isotonic regression counts as much as the curve
-LIKENESS = 0.3  # how alike right and wrong are among photos of one product: m of them count as m / (1 + (m - 1) · this)
+LEAST_PHOTOS = 50  # with fewer photos a table is no better than the raw probability
+LEAST_OF_LABEL = 100  # with fewer photos a label's own table changed the order of labels and calibrated no better
+BELIEF = 700.0  # with this many photos isotonic regression gets the same weight as the curve
+LIKENESS = 0.3  # correlation of errors among photos of one product: m of them count as m / (1 + (m - 1) · this)
 FAINT = 1e-6  # probabilities are kept this far from 0 and 1 before the log
-LEAST_SLOPE = 0.05  # a table must not fall
-# standard deviations of slope and offset: how far heads may differ from their shared curve, narrowest first …
+LEAST_SLOPE = 0.05  # above 0, because a table must not fall
+# standard deviations of slope and offset, narrowest first: how far heads may differ from their shared curve
 SPREADS = ((0.2, 0.1), (0.4, 0.2), (0.6, 0.3), (0.8, 0.4), (1.2, 0.6), (2.0, 1.0))
-FOLDS = 5  # of validation photos, to choose among them
-CLASS_SPREAD = (0.2, 0.3)  # … labels from their head …
-SOURCE_SPREAD = (0.3, 1.0)  # … words of one data set from all words …
-WORD_SPREAD = (0.3, 0.5)  # … and words from the others of their data set
-FREE = (10.0, 10.0)  # no prior to speak of
+FOLDS = 5  # of validation photos, to choose one of these
+CLASS_SPREAD = (0.2, 0.3)  # how far labels may differ from their head
+SOURCE_SPREAD = (0.3, 1.0)  # how far the words of one data set may differ from all words
+WORD_SPREAD = (0.3, 0.5)  # how far a word may differ from the others of its data set
+FREE = (10.0, 10.0)  # practically no prior
 # where a curve is sampled: a straight line between two of these is within 0.01 of any curve with a slope below 2
 GRID = np.array(
     [0.0, 0.002, 0.005, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99,
@@ -50,7 +51,7 @@ GRID = np.array(
 
 
 class Curve(NamedTuple):
-    """A logistic curve over log odds; the default leaves them as they are."""
+    """A logistic curve over log odds. The default changes nothing."""
 
     slope: float = 1.0
     offset: float = 0.0
@@ -62,10 +63,12 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True)
 class Words:
-    """What a multi-label head learned from, label by label, over its training photos.
+    """What a multi-label head was taught about each of its l labels, over its training photos.
 
-    `usual [l]`: the mean 1 / k over the photos that carry the label, k their number of labels, which is the probability
-    that the head was taught to give it; `source [l]`: the data set that most of these photos are of.
+    Attributes:
+        usual: `float64 [l]`, the mean of 1 / k over the photos with the label, where k is a photo's number of labels.
+            This is the probability that the head was taught to give to the label.
+        source: `int64 [l]`, the number of the data set that most of these photos are from.
     """
 
     usual: Floats
@@ -74,7 +77,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Points:
-    """What is fitted, `[m]` each: raw probability, right or wrong, label, and how much it counts."""
+    """The predictions that are fitted, all `[m]`: raw probability, whether it was correct, label, and weight."""
 
     probability: Floats
     correct: NDArray[np.bool_]
@@ -86,7 +89,7 @@ class Points:
 
 
 def log_odds(probability: NDArray[np.floating]) -> Floats:
-    """log p / (1 - p), finite."""
+    """log p / (1 − p), kept finite."""
     p = np.clip(np.asarray(probability, np.float64), FAINT, 1 - FAINT)
     result: Floats = np.log(p / (1 - p))
     return result
@@ -95,7 +98,8 @@ def log_odds(probability: NDArray[np.floating]) -> Floats:
 def fit_curve(
     odds: Floats, correct: NDArray[np.bool_], weight: Floats, around: Curve, spread: tuple[float, float]
 ) -> Curve:
-    """The most probable curve for `odds [m]` and `correct [m]`, weighted, with a normal prior; convex, by Newton."""
+    """The most probable curve for `odds [m]`, `correct [m]` and `weight [m]`, with a normal prior of standard deviation
+    `spread` around `around`. The problem is convex and solved by Newton's method."""
     prior, precision = np.array(around), np.diag(1 / np.square(spread))
     found = prior.copy()
     for _ in range(50):
@@ -105,7 +109,7 @@ def fit_curve(
         crossed = doubt @ odds
         step = np.linalg.solve(np.array([[doubt @ odds**2, crossed], [crossed, doubt.sum()]]) + precision, gradient)
         length = float(np.linalg.norm(step))
-        found = found - step / max(1.0, length)  # far from the end Newton may overshoot
+        found = found - step / max(1.0, length)  # far from the minimum a full step may be too long
         found[0] = max(found[0], LEAST_SLOPE)
         if length < 1e-9:
             break
@@ -113,7 +117,7 @@ def fit_curve(
 
 
 def points(scored: Sequence[Scored], head: Head) -> Points:
-    """The predictions that a table of `head` is fitted to, of all its data sets together."""
+    """The predictions that a table of `head` is fitted to, from all its data sets together."""
     filled = [s for s in scored if len(s.targets)]
     if not filled:
         empty = np.empty(0)
@@ -127,7 +131,7 @@ def points(scored: Sequence[Scored], head: Head) -> Points:
 
 
 def _weight(scored: Scored) -> Floats:
-    """How much each photo counts: photos of one product are right or wrong together."""
+    """The weight of each photo, `[n]`. Photos of one product are correct or wrong together, so each counts less."""
     if scored.products is None:
         return np.ones(len(scored.targets))
     _, place, many = np.unique(scored.products, return_inverse=True, return_counts=True)
@@ -136,15 +140,18 @@ def _weight(scored: Scored) -> Floats:
 
 
 class Shared(NamedTuple):
-    """What heads that were fitted alike have in common: their curve, and how far a head's own may be from it."""
+    """What heads that were fitted in the same way share: a curve, and how far a head's own curve may be from it."""
 
     curve: Curve
     spread: tuple[float, float] = SPREADS[0]
 
 
 def share(heads: Sequence[Points]) -> Shared:
-    """The heads' curve, and the narrowest of `SPREADS` that is as good as the best on photos that were not fitted to:
-    within one standard error of its log loss over folds (Breiman et al. 1984, §3.4.3)."""
+    """The heads' curve, and the narrowest of `SPREADS` that is as good as the best one.
+
+    As good means: on photos that were left out of the fit, its log loss over folds is within one standard error of the
+    best (Breiman et al. 1984, §3.4.3).
+    """
     losses = np.zeros((len(SPREADS), FOLDS))
     for fold in range(FOLDS):
         parts = [_parted(found, fold) for found in heads if len(found.label) >= FOLDS]
@@ -158,19 +165,19 @@ def share(heads: Sequence[Points]) -> Shared:
 
 
 def _parted(found: Points, fold: int) -> tuple[Points, Points]:
-    """All photos but those of one fold, and that fold; neighbours, which are often of one product, stay together."""
+    """All photos but one fold, and that fold. Folds are runs of photos, because neighbours often show one product."""
     left = np.zeros(len(found.label), np.bool_)
     left[np.array_split(np.arange(len(left)), FOLDS)[fold]] = True
     return found[~left], found[left]
 
 
 def _log_loss(table: Calibration, found: Points) -> float:
-    said = np.clip(apply(table, found.probability), 1e-3, 1 - 1e-3)  # one photo must not decide
+    said = np.clip(apply(table, found.probability), 1e-3, 1 - 1e-3)  # a single photo must not decide
     return float(-(found.weight * np.log(np.where(found.correct, said, 1 - said))).sum())
 
 
 def shared_curve(heads: Sequence[Points]) -> Curve:
-    """One curve for all heads, each photo of each counting as it does in its own."""
+    """One curve for all heads. A photo has the same weight as in the head's own curve."""
     odds = np.concatenate([log_odds(p.probability) for p in heads] or [np.empty(0)])
     correct = np.concatenate([p.correct for p in heads] or [np.empty(0, np.bool_)])
     return fit_curve(odds, correct, np.concatenate([p.weight for p in heads] or [np.empty(0)]), Curve(), FREE)
@@ -179,10 +186,10 @@ def shared_curve(heads: Sequence[Points]) -> Curve:
 def isotonic(
     probability: NDArray[np.floating], correct: NDArray[np.bool_], weight: Floats | None = None
 ) -> Calibration:
-    """Fit one table to `probability [m]` and `correct [m]`, weighted.
+    """Fit one table to `probability [m]` and `correct [m]`, with weights `[m]`, by isotonic regression.
 
-    Values are kept off 0 and 1 by half a photo, (½) / (m + 1): so many photos cannot tell more. Below the lowest
-    probability seen the table goes straight to 0 at 0, for the labels that come second and later.
+    Values stay away from 0 and 1 by half a photo, ½ / (m + 1), because m photos cannot tell more. Below the lowest
+    probability of these photos the table is a straight line to 0 at 0, for labels that come second and later.
     """
     fit = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(probability, correct, weight)
     edge = 0.5 / (len(probability) + 1)
@@ -202,7 +209,7 @@ def apply(table: Calibration | None, probability: NDArray[np.floating]) -> Float
 
 
 def apply_head(head: Head, labels: NDArray[np.integer], probability: NDArray[np.floating]) -> Floats:
-    """Calibrated probabilities `[n, k]` of `labels [n, k]`, by the label's own table where it has one."""
+    """Calibrated probabilities `[n, k]` of `labels [n, k]`, by the label's own table if it has one."""
     result = apply(head.calibration, probability)
     for label in head.labels:
         if label.id in head.class_calibration:
@@ -212,7 +219,7 @@ def apply_head(head: Head, labels: NDArray[np.integer], probability: NDArray[np.
 
 
 def head_table(found: Points, around: Shared) -> Calibration:
-    """Isotonic regression and the curve around `around`, mixed by how many photos there are."""
+    """The head's own curve near `around`, mixed with isotonic regression by the number of photos."""
     own = fit_curve(log_odds(found.probability), found.correct, found.weight, around.curve, around.spread)
     steps = isotonic(found.probability, found.correct, found.weight)
     photos = float(found.weight.sum())
@@ -222,7 +229,8 @@ def head_table(found: Points, around: Shared) -> Calibration:
 
 
 def class_tables(found: Points, head: Head, table: Calibration) -> dict[str, Calibration]:
-    """By label id, a table for every label that came first on `LEAST_OF_LABEL` photos: `table`, bent by a curve."""
+    """Label id → a table, for every label that came first on at least `LEAST_OF_LABEL` photos. It is `table`, bent by a
+    curve."""
     tables = {}
     for label in head.labels:
         mine = found[found.label == label.index]
@@ -234,11 +242,11 @@ def class_tables(found: Points, head: Head, table: Calibration) -> dict[str, Cal
 
 
 def word_tables(found: Points, head: Head, words: Words) -> dict[str, Calibration]:
-    """By label id, a table for every label of a multi-label head.
+    """Label id → a table, for every label of a multi-label head.
 
-    A photo with k labels was taught 1 / k for each, so that a raw probability says nothing by itself: a curve is over
-    its log odds less those of the label's usual value, around the curve of the labels of the same data set, whose
-    predictions together then straighten what no logistic curve follows.
+    The head was taught 1 / k for each of a photo's k labels, so a raw probability means nothing by itself. A label's
+    curve is fitted to its log odds minus those of its usual value, near the curve of all labels of the same data set.
+    Then the predictions of all these labels together correct what no logistic curve can follow.
     """
     usual = log_odds(np.minimum(words.usual, 0.95))
     odds = log_odds(found.probability) - usual[found.label]
@@ -253,24 +261,26 @@ def word_tables(found: Points, head: Head, words: Words) -> dict[str, Calibratio
             curves[i] = fit_curve(odds[mine], found.correct[mine], found.weight[mine], curve, WORD_SPREAD)
             said[mine] = curves[i](odds[mine])
         ready = Points(said[ours], found.correct[ours], found.label[ours], found.weight[ours])
-        shape = head_table(ready, Shared(Curve())) if ours.any() else None  # of many words together, no logistic curve
+        shape = (
+            head_table(ready, Shared(Curve())) if ours.any() else None
+        )  # many words together follow no logistic curve
         for i, own in curves.items():
             tables[head.labels[i].id] = _table(GRID, apply(shape, own(log_odds(GRID) - usual[i])))
     return tables
 
 
 def _table(x: Floats, y: Floats) -> Calibration:
-    """The manifest's form: four digits, as the store keeps; nothing for nothing, and never certain."""
+    """A table for the manifest: four digits, as in the store; 0 at 0; elsewhere never exactly 0 or 1."""
     y = np.clip(np.maximum.accumulate(np.round(y, 4)), 1e-4, 1 - 1e-4)
     y[x == 0] = 0.0
     return Calibration(x=x.tolist(), y=y.tolist())
 
 
 def threshold(probability: NDArray[np.floating], correct: NDArray[np.bool_], precision: float) -> float:
-    """Lowest t such that predictions with probability ≥ t are right with at least `precision`; 1 when there is none."""
+    """The lowest t such that predictions with probability ≥ t have at least `precision`, or 1 if there is no such t."""
     order = np.argsort(-probability, kind="stable")
     ranked, right = probability[order], np.cumsum(correct[order])
-    # a threshold cannot part equal probabilities: only the last of each run is a candidate
+    # a threshold cannot separate equal probabilities, so only the last of each run is a candidate
     last = np.append(ranked[1:] != ranked[:-1], True)
     good = last & (right / np.arange(1, len(ranked) + 1) >= precision)
     return float(ranked[np.flatnonzero(good)[-1]]) if good.any() else 1.0
@@ -285,10 +295,15 @@ def calibrate_head(
     *,
     by_label: bool = True,
 ) -> Head:
-    """The head with its tables and threshold, from raw predictions on the validation photos of its data sets.
+    """The head with its tables and its threshold. With fewer than `LEAST_PHOTOS` photos it does not change.
 
-    `around` is what the heads that were fitted alike share, None where there is none to lean on. A multi-label head
-    needs `words` for tables by label; `by_label` False leaves a softmax head's order of labels as the network has it.
+    Args:
+        scored: raw predictions on the validation photos, one part for each of the head's data sets.
+        head: without calibration.
+        precision: the wanted precision of what is offered.
+        around: what heads that were fitted in the same way share; None if there are no such heads.
+        words: what a multi-label head was taught; without it the head gets no tables by label.
+        by_label: False keeps a softmax head's order of labels, by leaving out tables by label.
     """
     filled = [s for s in scored if len(s.targets)]
     if sum(len(s.targets) for s in filled) < LEAST_PHOTOS:
@@ -300,12 +315,12 @@ def calibrate_head(
     else:
         own = {} if words is None else word_tables(found, head, words)
     head = msgspec.structs.replace(head, calibration=table, class_calibration=own)
-    # over all labels that may be offered, not the first alone: else the second would be offered at any probability
+    # over all labels that may be offered: with the first label alone, the second would be offered at any probability
     labels = np.concatenate([s.predictions.labels for s in filled])
     calibrated = apply_head(head, labels, np.concatenate([s.predictions.probabilities for s in filled]))
     lowest = threshold(calibrated.ravel(), np.concatenate([s.correct for s in filled]).ravel(), precision)
     if head.kind == "softmax":
-        lowest = max(lowest, 0.5)  # of labels that exclude each other at most one is more likely than not
-    # rounded down: a value that reached the threshold must still reach it as float32
+        lowest = max(lowest, 0.5)  # of labels that exclude each other, at most one has a probability above one half
+    # rounded down, so that a value that reached the threshold still does as float32
     lowest = float(np.floor(lowest * 1e5) / 1e5) if lowest < 1 else 1.0
     return msgspec.structs.replace(head, threshold=lowest, target_precision=precision)

@@ -11,42 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from training.bundle import hash_choice
-from training.bundle.hash_layers import itq, pack, rotated_axes
-from training.evaluation.metrics import hamming
+from training.bundle.hash_layers import itq
 from training.network.model import BITS
 from training.recipe import HashLayer
 
 torch.set_num_threads(1)
-
-
-def test_axes_are_a_tight_frame_of_the_leading_ones() -> None:
-    x = np.random.default_rng(1).normal(size=(120, 48)).astype(np.float32) * np.linspace(2, 0.1, 48, dtype=np.float32)
-    weight, bias = rotated_axes(x, 32, 8)
-    assert weight.shape == (32, 48)
-    singular = np.linalg.svd(weight, compute_uv=False)
-    assert singular[:8] == pytest.approx(1, abs=1e-5)
-    assert singular[8:] == pytest.approx(0, abs=1e-5)
-    centred = x - x.mean(0)
-    leading = np.linalg.svd(centred, full_matrices=False)[2][:8]
-    assert x @ weight.T + bias == pytest.approx((centred @ leading.T @ leading) @ weight.T, abs=1e-4)
-
-
-def test_shares_of_different_bits_are_angles() -> None:
-    """Charikar 2002: two signs of random directions differ with a chance of the angle over π."""
-    rng = np.random.default_rng(2)
-    x = rng.normal(size=(40, 16)).astype(np.float32)
-    x = np.concatenate([x, -x])  # mean 0, so that the angles are about the origin
-    shares = np.mean(
-        [
-            hamming(*[pack(x @ weight.T + bias)] * 2) / 64
-            for weight, bias in (rotated_axes(x, 64, 16, seed) for seed in range(30))
-        ],
-        axis=0,
-    )
-    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
-    angles = np.arccos(np.clip(unit @ unit.T, -1, 1)) / np.pi
-    assert np.abs(shares - angles).max() < 0.06
-    assert np.abs(shares - angles).mean() < 0.012
 
 
 class Photos:

@@ -3,42 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
 
-from schemas.errors import ConfigError
-from tests.training import tiny
-from training.bundle import export
-from training.bundle.onnx_graph import ExportedGraph, deployable, run_torch, write_graph
-from training.data.corpus import load_corpus
-from training.data.labels import Targets, groups_of
-from training.loop.state import CHECKPOINT, new_state
+from training.bundle.onnx_graph import deployable, epoch_of, run_torch, write_graph
 from training.network.model import Network
-from training.recipe import HeadSpec
-
-COARSE = HeadSpec(id="coarse", column="coarse", datasets=["shop"], finer="product")
-FINE = HeadSpec(id="product", column="product", datasets=["shop"])
-PRODUCTS = Targets(FINE, ["apple", "milk", "pear"], np.array([0, 0, 2, 2, 1, -1, 2, 1]))
-
-
-def test_shares_are_counted_over_the_training_photos() -> None:
-    kinds = Targets(COARSE, ["dairy", "fruit"], np.array([1, 1, 1, 0, 0, 1, 1, -1]))
-    finer, shares = groups_of([kinds, PRODUCTS], np.arange(8))["coarse"]
-    assert finer == "product"
-    assert shares.numpy() == pytest.approx(np.array([[0, 1], [1, 0], [1 / 3, 2 / 3]]))
-    assert groups_of([kinds, PRODUCTS], np.array([0, 2, 4]))["coarse"][1].tolist() == [[0, 1], [1, 0], [0, 1]]
-    assert groups_of([PRODUCTS], np.arange(8)) == {}
-
-
-def test_a_finer_label_of_no_group_is_refused() -> None:
-    kinds = Targets(COARSE, ["dairy", "fruit"], np.array([1, 1, 1, 1, -1, 1, 1, -1]))
-    with pytest.raises(ConfigError, match=r"heads\[coarse\]\.finer: no training photo of product's 'milk'"):
-        groups_of([kinds, PRODUCTS], np.arange(8))
 
 
 def test_the_graph_gives_the_mean_of_both_answers(tmp_path: Path) -> None:
@@ -67,39 +39,25 @@ def test_the_graph_gives_the_mean_of_both_answers(tmp_path: Path) -> None:
         assert np.abs(value.astype(np.float64) - both[name].astype(np.float64)).max() < 1e-4, name
 
 
-class _Enough(Exception):
-    """The export went as far as this test looks."""
+def test_the_epoch_follows_the_hash_path_alone() -> None:
+    from training.data.photos import squash
+
+    network = deployable(Network("efficientnet_lite0", {"a": 3}, pretrained=False)).network
+    before = epoch_of(network, squash(48))
+    with torch.no_grad():
+        network.head("a").weight.add_(1)
+    assert epoch_of(network, squash(48)) == before
+    assert epoch_of(network, squash(64)) != before
+    with torch.no_grad():
+        network.hash_layer.bias.add_(1)
+    assert epoch_of(network, squash(48)) != before
 
 
-@pytest.mark.parametrize("tutor", ["", "efficientnet_lite2"])
-def test_an_export_serves_the_groups_and_says_how_it_was_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tutor: str
-) -> None:
-    heads = [
-        HeadSpec(id="studio.category", column="category", datasets=["studio"], finer="studio.product"),
-        HeadSpec(id="studio.product", column="product", datasets=["studio"]),
-    ]
-    recipe = msgspec.structs.replace(tiny.tiny_recipe(), heads=heads)
-    corpus = load_corpus(recipe, tmp_path, tmp_path / "cache")
-    state = new_state(recipe, corpus)
-    state.taught_by = tutor
-    state.save(tmp_path / CHECKPOINT)
-    seen: dict[str, Any] = {}
-
-    def write(_recipe: object, graph: ExportedGraph, *_: object, facts: Any, **__: object) -> None:
-        seen.update(groups=graph.groups, command=facts.command)
-        raise _Enough
-
-    monkeypatch.setattr(export, "choose_hash", lambda *_: {})
-    monkeypatch.setattr(export, "write_raw", write)
-    with pytest.raises(_Enough):
-        export.export(recipe, tmp_path, tmp_path, tmp_path / "bundle", cache=tmp_path / "cache", recipe_file="r.toml")
-    finer, shares = seen["groups"]["studio.category"]
-    products, categories = (target.values for target in reversed(corpus.heads))
-    rows = {row["product"]: row["category"] for row in corpus.sets[0].rows}
-    assert finer == "studio.product"
-    assert [categories[int(row.argmax())] for row in shares] == [rows[product] for product in products]
-    last = "groknet train r.toml --data DATA --out RUN"
-    if tutor:
-        last = f"groknet train r.toml --data DATA --out TUTOR --as-tutor && {last} --tutor TUTOR"
-    assert seen["command"] == f"{last} && groknet export RUN --out BUNDLE"
+def test_served_bits_are_the_signs_most_significant_first() -> None:
+    graph = deployable(Network("efficientnet_lite0", {"a": 3}, pretrained=False))
+    photos = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3), np.uint8)
+    served = run_torch(graph, photos, ["a", "embedding", "hash"])
+    with torch.inference_mode():
+        out = graph.network(torch.from_numpy(photos).permute(0, 3, 1, 2).float())
+    assert np.array_equal(np.unpackbits(served["hash"], axis=1), (out.bits > 0).numpy().astype(np.uint8))
+    assert served["a"].sum(1) == pytest.approx([1, 1], abs=1e-5)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pytest
 import torch
 
 from schemas.errors import ConfigError
 from schemas.taxonomy import Taxonomy
 from tests.training.tiny import tiny_recipe
-from training import losses
 from training.bundle.export import export
 from training.data.corpus import Corpus, batches, load_corpus
 from training.loop.batch import make_batch
@@ -22,6 +20,8 @@ from training.loop.tutor import load_tutor, tutor_terms
 from training.recipe import Distillation, Recipe
 
 torch.set_num_threads(1)
+
+
 CPU = torch.device("cpu")
 
 
@@ -124,19 +124,3 @@ def test_who_is_no_tutor_of_the_recipe_is_refused(corpus: Corpus, folder: Path, 
         load_tutor(tmp_path / CHECKPOINT, recipe().as_tutor(), corpus.sizes, CPU)
     with pytest.raises(ConfigError, match="no tutor of this recipe"):
         load_tutor(folder / "tutor" / CHECKPOINT, recipe().as_tutor(), corpus.sizes | {"query": 3}, CPU)
-
-
-@pytest.mark.parametrize("temperature", [1.0, 2.5])
-def test_distillation_against_its_definition(temperature: float) -> None:
-    generator = torch.Generator().manual_seed(3)
-    ours, theirs = (torch.randn(6, 5, generator=generator, dtype=torch.float64) for _ in range(2))
-    counted = torch.tensor([True, False, True, True, False, True])
-    expected = []
-    for a, b in zip(ours[counted].numpy(), theirs[counted].numpy(), strict=True):
-        p = np.exp(b / temperature) / np.exp(b / temperature).sum()
-        q = np.exp(a / temperature) / np.exp(a / temperature).sum()
-        expected.append(float((p * np.log(p / q)).sum()) * temperature**2)
-    found = losses.distillation(ours, theirs, temperature, counted)
-    assert float(found) == pytest.approx(np.mean(expected), rel=1e-9)
-    none = torch.zeros(6, dtype=torch.bool)
-    assert float(losses.distillation(ours, theirs, temperature, none)) == 0.0

@@ -12,8 +12,14 @@ from torch import Tensor
 from training import losses
 
 torch.set_num_threads(1)
+
+
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
+
+
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+
+
 POSITIVES = torch.tensor([[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 0, 1], [0, 0, 1, 1]]).bool()
 
 
@@ -115,3 +121,53 @@ def test_arcface_agrees_with_an_independent_library() -> None:
     with torch.no_grad():
         library.W.copy_(centres.T)
     assert losses.arcface(x, centres, targets, 16.0, 0.25).item() == pytest.approx(library(x, targets).item(), rel=1e-4)
+
+
+def unit(rows: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.normalize(rows)
+
+
+def random_units(n: int, d: int, seed: int) -> torch.Tensor:
+    return unit(torch.randn(n, d, generator=torch.Generator().manual_seed(seed)))
+
+
+def log_softmax(row: list[float]) -> list[float]:
+    top = max(row)
+    total = math.log(sum(math.exp(v - top) for v in row)) + top
+    return [v - total for v in row]
+
+
+def arcface_twin(x: np.ndarray, centres: np.ndarray, targets: list[int], scale: float, margin: float) -> float:
+    total, count = 0.0, 0
+    for row, target in zip(x, targets, strict=True):
+        if target < 0:
+            continue
+        cosines = [float(row @ c / np.linalg.norm(c)) for c in centres]
+        theta = math.acos(max(-1.0, min(1.0, cosines[target])))
+        own = math.cos(theta + margin) if theta + margin < math.pi else cosines[target] - margin * math.sin(margin)
+        logits = [scale * (own if i == target else c) for i, c in enumerate(cosines)]
+        total, count = total - log_softmax(logits)[target], count + 1
+    return total / count
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.25, 0.5])
+def test_arcface_against_angles(margin: float) -> None:
+    x, centres = random_units(6, 5, 3), torch.randn(4, 5, generator=torch.Generator().manual_seed(4)) * 3
+    targets = [0, 3, -1, 2, 2, 1]
+    twin = arcface_twin(x.numpy().astype(np.float64), centres.numpy().astype(np.float64), targets, 16.0, margin)
+    assert losses.arcface(x, centres, torch.tensor(targets), 16.0, margin).item() == pytest.approx(twin, rel=1e-4)
+
+
+def test_arcface_beyond_pi_goes_on_linearly() -> None:
+    centres = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    x = unit(torch.tensor([[-1.0, 0.05]]))
+    twin = arcface_twin(x.numpy().astype(np.float64), centres.numpy().astype(np.float64), [0], 8.0, 0.5)
+    assert losses.arcface(x, centres, torch.tensor([0]), 8.0, 0.5).item() == pytest.approx(twin, rel=1e-4)
+
+
+@pytest.mark.parametrize("cosine", [1.0, -1.0])
+def test_arcface_gradient_is_finite_at_the_ends(cosine: float) -> None:
+    x = torch.tensor([[cosine, 0.0]], requires_grad=True)
+    losses.arcface(x, torch.eye(2), torch.tensor([0]), 32.0, 0.5).backward()
+    assert x.grad is not None
+    assert bool(torch.isfinite(x.grad).all())

@@ -13,8 +13,14 @@ from training import losses
 from training.recipe import StandardPairs
 
 torch.set_num_threads(1)
+
+
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
+
+
 STANDARD: tuple[StandardPairs, ...] = ("multi_similarity", "circle", "supervised_contrastive", "triplet_margin")
+
+
 PRODUCTS = torch.tensor([0, 0, 1, -1, 1, 1, 2, -1])
 
 
@@ -188,3 +194,56 @@ def test_standard_gradients_are_finite_at_the_ends(name: StandardPairs, cosine: 
     losses.standard_pairs(name, x, torch.tensor([0, 0, 1, 1])).backward()
     assert x.grad is not None
     assert bool(torch.isfinite(x.grad).all())
+
+
+def unit(rows: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.normalize(rows)
+
+
+def random_units(n: int, d: int, seed: int) -> torch.Tensor:
+    return unit(torch.randn(n, d, generator=torch.Generator().manual_seed(seed)))
+
+
+def log_softmax(row: list[float]) -> list[float]:
+    top = max(row)
+    total = math.log(sum(math.exp(v - top) for v in row)) + top
+    return [v - total for v in row]
+
+
+def contrastive_twin(
+    a: np.ndarray, b: np.ndarray, t: float, *, same: np.ndarray, m: np.ndarray, old: np.ndarray
+) -> float:
+    total = 0.0
+    for first, second, pairs in ((a, b, same), (b, a, same.T)):
+        for i in range(len(first)):
+            logits = [float(first[i] @ second[i]) / t]
+            logits += [float(first[i] @ second[j]) / t for j in range(len(second)) if j != i and not pairs[i, j]]
+            logits += [float(first[i] @ m[j]) / t for j in range(len(m)) if not old[i, j]]
+            total -= log_softmax(logits)[0]
+    return total / (2 * len(a))
+
+
+def test_contrastive_leaves_products_of_its_own_out() -> None:
+    a, b, memory = random_units(5, 8, 5), random_units(5, 8, 6), random_units(7, 8, 7)
+    products = torch.tensor([0, 0, 1, -1, -1])
+    same = (products[:, None] == products[None]) & (products[:, None] >= 0) | torch.eye(5, dtype=torch.bool)
+    old = torch.rand(5, 7, generator=torch.Generator().manual_seed(8)) < 0.4
+    value = losses.contrastive(a, b, temperature=0.2, same=same, memory=memory, same_memory=old)
+    twin = contrastive_twin(a.numpy(), b.numpy(), 0.2, same=same.numpy(), m=memory.numpy(), old=old.numpy())
+    assert value.item() == pytest.approx(twin, rel=1e-4)
+
+
+def test_relational_compares_pairs_only() -> None:
+    ours, theirs = random_units(4, 3, 10), random_units(4, 6, 11)
+    twin = [
+        (float(ours[i] @ ours[j]) - float(theirs[i] @ theirs[j])) ** 2 for i in range(4) for j in range(4) if i != j
+    ]
+    # lengths do not count
+    assert losses.relational(ours * 7, theirs * 3).item() == pytest.approx(sum(twin) / len(twin), rel=1e-4)
+
+
+def test_soft_bits_keep_the_signs() -> None:
+    logits = torch.randn(4, 256, generator=torch.Generator().manual_seed(12)) / 16
+    soft = losses.soft_bits(logits)
+    assert torch.equal(soft > 0, logits > 0)
+    assert soft.norm(dim=1).tolist() == pytest.approx([1.0] * 4, rel=1e-5)

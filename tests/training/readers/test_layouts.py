@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -14,9 +13,8 @@ import pytest
 from PIL import Image
 
 from schemas.errors import ConfigError
-from training.data.photos import load, squash
-from training.evaluation.evaluate import select
-from training.readers import READERS, read, read_photo, write_shards
+from training.data.photos import load
+from training.readers import read, read_photo
 from training.readers.label_table import Row, read_rows
 from training.recipe import DataSet, Recipe, Schedule
 
@@ -44,33 +42,9 @@ def check_photos_are_there(folder: Path, rows: list[Row]) -> None:
         assert read_photo(folder, row["path"])[:3] == b"\xff\xd8\xff", row["path"]
 
 
-def test_the_recipe_names_every_reader() -> None:
-    for reader in (*READERS, "studio"):
-        assert one("shop", reader).datasets[0].reader == reader
-    with pytest.raises(ValueError, match=r"datasets\[d\]\.reader: no reader 'sope'; use one of ali.*, csv,.*, studio"):
-        one("shop", "sope")
-
-
-def test_an_unknown_reader_and_a_missing_folder_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="'imagenet': there are aliproducts"):
-        read("imagenet", tmp_path)
-    with pytest.raises(ConfigError, match="nowhere is no folder"):
-        read("folder", tmp_path / "nowhere")
-
-
-@pytest.mark.parametrize("reader", sorted(READERS))
-def test_a_folder_of_another_layout_is_refused_with_what_is_missing(reader: str, tmp_path: Path) -> None:
-    (tmp_path / "readme.md").write_text("nothing here")
-    with pytest.raises(ConfigError, match=str(tmp_path)):
-        read(reader, tmp_path)
-
-
 def test_csv_is_the_table_as_it_stands(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("path,split,kind\na.jpg,train,mug\nb.jpg,test,hat\n")
     assert read("csv", tmp_path, validation=0.4).rows == read_rows(tmp_path)
-
-
-# --- folder -----------------------------------------------------------------------------------------------------------
 
 
 def test_folder_with_splits(tmp_path: Path) -> None:
@@ -103,9 +77,6 @@ def test_folder_without_splits_is_split_by_name_alone(tmp_path: Path) -> None:
     (tmp_path / "mug/0.jpg").unlink()
     assert read("folder", tmp_path, validation=0.2).rows == [r for r in rows if r["path"] != "mug/0.jpg"]
     assert {row["split"] for row in read("folder", tmp_path, validation=0.0).rows} == {"train"}
-
-
-# --- webdataset -------------------------------------------------------------------------------------------------------
 
 
 def shard(path: Path, *members: tuple[str, bytes]) -> None:
@@ -169,9 +140,6 @@ def test_webdataset_names_what_it_cannot_use(tmp_path: Path) -> None:
     assert "plain tar" in found.skipped["c.tar.gz"]
     assert "damaged" in found.skipped["d.tar"]
     assert read_photo(tmp_path, "b.tar/4.jpg") == jpeg(3)
-
-
-# --- public layouts ---------------------------------------------------------------------------------------------------
 
 
 def test_stanford_online_products(tmp_path: Path) -> None:
@@ -298,86 +266,6 @@ def test_aliproducts(tmp_path: Path, nest: str, image: str, product: str) -> Non
         read("aliproducts", tmp_path)
 
 
-# --- through the cache ------------------------------------------------------------------------------------------------
-
-
 def one(folder: str, reader: str) -> Recipe:
     spec = DataSet(name="d", folder=folder, reader=reader, share=1)
     return Recipe(name="r", size=32, cache_size=32, datasets=[spec], heads=[], schedule=Schedule(steps=1))
-
-
-def test_corrupt_photos_of_any_layout_are_counted_named_and_skipped(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    shard(tmp_path / "d/train.tar", ("1.jpg", jpeg(1)), ("2.jpg", b"<html>"), ("3.jpg", jpeg(3)), ("4.json", b"{}"))
-    with caplog.at_level(logging.INFO):
-        (photos,) = load(one("d", "webdataset"), tmp_path, tmp_path / "cache")
-    assert [row["path"] for row in photos.rows] == ["train.tar/1.jpg", "train.tar/3.jpg"]
-    assert photos.skipped.keys() == {"train.tar/2.jpg", "train.tar/4"}
-    assert "train.tar/2.jpg: cannot be decoded: not_an_image" in caplog.text
-    assert "d: 2 photos, 2 skipped" in caplog.text
-    (again,) = load(one("d", "webdataset"), tmp_path, tmp_path / "cache")
-    assert (again.rows, again.skipped) == (photos.rows, photos.skipped)
-    shard(tmp_path / "e/train.tar", ("2.jpg", b"<html>"))
-    with pytest.raises(ConfigError, match="no photo could be decoded"):
-        load(one("e", "webdataset"), tmp_path, tmp_path / "cache2")
-
-
-def test_the_cache_is_what_numpy_would_have_saved(tmp_path: Path) -> None:
-    put(tmp_path, *(f"d/train/mug/{n:02d}.jpg" for n in range(11)))
-    (photos,) = load(one("d", "folder"), tmp_path, tmp_path / "cache")
-    from engines.pixels import decode
-
-    whole = np.stack([decode(jpeg(n), squash(32)) for n in range(11)])
-    np.save(tmp_path / "whole.npy", whole)
-    assert (tmp_path / "cache/d.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
-    assert np.array_equal(photos.pixels, whole)
-
-
-def test_a_box_is_what_training_sees(tmp_path: Path) -> None:
-    left, right = np.zeros((40, 20, 3), np.uint8), np.full((40, 20, 3), 255, np.uint8)
-    (tmp_path / "d").mkdir()
-    Image.fromarray(np.hstack([left, right])).save(tmp_path / "d/a.png")
-    (tmp_path / "d/labels.csv").write_text(
-        "path,split,box\na.png,train,0 0 .5 1\na.png,train,.5 0 1 1\na.png,train,\na.png,train,1 2 3\n"
-    )
-    (photos,) = load(one("d", "csv"), tmp_path, tmp_path / "cache")
-    assert [float(p.mean()) for p in photos.pixels[:2]] == [0.0, 255.0]
-    assert 100 < float(photos.pixels[2].mean()) < 155
-    assert photos.skipped == {"a.png": "cannot be decoded: bad_box"}
-
-
-def test_a_catalogue_of_another_held_out_split_is_no_gallery() -> None:
-    def row(split: str, domain: str) -> Row:
-        return {"path": f"{split}-{domain}", "split": split, "domain": domain}
-
-    rows = [row(s, d) for s in ("train", "val", "test") for d in ("natural", "gallery")] + [row("gallery", "iconic")]
-    assert [r["path"] for r in select(rows, "test")] == [
-        "train-gallery",
-        "test-natural",
-        "test-gallery",
-        "gallery-iconic",
-    ]
-
-
-def test_packed_is_the_same_data_set(tmp_path: Path) -> None:
-    put(tmp_path / "d", "a.JPG", "b/c.png", "d.jpg")
-    (tmp_path / "d/labels.csv").write_text(
-        "path,split,domain,box,title\na.JPG,gallery,iconic,,Röd\nb/c.png,train,natural,0 0 .5 1,\n"
-        "d.jpg,train,natural,,x|y\ngone.jpg,train,natural,,\n"
-    )
-    rows = read("csv", tmp_path / "d").rows
-    packed = write_shards(tmp_path / "d", rows, tmp_path / "shards", per_shard=1)
-    assert [shard.name for shard in packed.shards] == ["gallery-000000.tar", "train-000000.tar", "train-000001.tar"]
-    assert (packed.photos, list(packed.skipped)) == (3, ["gone.jpg"])
-    back = read("webdataset", tmp_path / "shards", validation=0.0)
-    assert back.skipped == {}
-    assert back.rows == [
-        {**row, "path": f"{shard.name}/000000.{kind}", "origin": row["path"]}
-        for row, shard, kind in zip(rows, packed.shards, ("jpg", "png", "jpg"), strict=False)
-    ]
-    for row in back.rows:
-        assert read_photo(tmp_path / "shards", row["path"]) == (tmp_path / "d" / row["origin"]).read_bytes()
-    write_shards(tmp_path / "d", rows, tmp_path / "again", per_shard=1)
-    for shard in packed.shards:
-        assert shard.read_bytes() == (tmp_path / "again" / shard.name).read_bytes()

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import ConfigError
-from training.data.check_recipe import load_checked
 from training.recipe import ArcFace, MultiLabelArcFace, Pairwise, Spreading, Standard, load_recipe
 
 TEXT = """\
@@ -133,37 +132,3 @@ def test_an_unknown_main_task_is_refused(tmp_path: Path) -> None:
 def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.toml"):
         load_recipe(tmp_path / "none.toml")
-
-
-@pytest.mark.parametrize(
-    ("table", "line", "message"),
-    [
-        (None, 15, "there is no folder"),
-        ("path,kind\na.jpg,mug\n", 16, "no column 'product'"),
-        ("path,product\na.jpg,1\n", 21, "no column 'kind'; it has path, product"),
-        ("kind,product\nmug,1\n", 15, "`path` column"),
-    ],
-)
-def test_data_that_lack_what_is_asked_for_are_refused_before_any_photo(
-    tmp_path: Path, table: str | None, line: int, message: str
-) -> None:
-    path = write(tmp_path, TEXT)
-    if table is not None:
-        (tmp_path / "shop").mkdir()
-        (tmp_path / "shop" / "labels.csv").write_text(table)
-    with pytest.raises(ConfigError) as refused:
-        load_checked(path, tmp_path)
-    assert f"line {line}:" in str(refused.value), str(refused.value)
-    assert message in str(refused.value)
-
-
-def test_a_trunk_that_is_not_there_is_refused_with_its_likes(tmp_path: Path) -> None:
-    text = TEXT.replace("size = 64", 'size = 64\ntrunk = "resnet50e"', 1)
-    with pytest.raises(ConfigError, match=r"line 3: trunk: 'resnet50e' .*; similar ones are resnet50,"):
-        load_checked(write(tmp_path, text), tmp_path)
-
-
-def test_data_that_have_it_all_pass(tmp_path: Path) -> None:
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "labels.csv").write_text("path,kind,product\na.jpg,mug,1\n")
-    assert load_checked(write(tmp_path, TEXT), tmp_path) == load_recipe(tmp_path / "small.toml")

@@ -16,8 +16,6 @@ from schemas.errors import ConfigError
 from tests.engines.tiny_bundle import write_tiny_bundle
 from training.readers.label_table import Row, read_rows
 from training.weak import WeakSettings, label_photos, read_boxes
-from training.weak.embeddings import nearest
-from training.weak.gallery import determined
 
 
 @pytest.fixture(scope="module")
@@ -74,29 +72,6 @@ def brute(bundle: Path, photo: bytes) -> tuple[float, str]:
         (float(((query - vector) ** 2).sum()), f"p{product}")
         for vector, (product, _) in zip(vectors, known, strict=True)
     )
-
-
-def test_nearest_is_the_nearest() -> None:
-    rng = np.random.default_rng(0)
-    every = rng.normal(size=(16, 5))
-    queries, gallery = np.split(every / np.linalg.norm(every, axis=1, keepdims=True), [9])
-    places, distances = nearest(queries.astype(np.float32), gallery.astype(np.float32))
-    for query, place, distance in zip(queries, places, distances, strict=True):
-        each = [float(((query - other) ** 2).sum()) for other in gallery]
-        assert place == each.index(min(each))
-        assert distance == pytest.approx(min(each), abs=1e-5)
-    places, distances = nearest(np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)[[0, 0, 2]])
-    assert places.tolist() == [0, 0, 2]
-    assert distances.tolist() == [0, 2, 0]
-
-
-def test_what_a_product_decides() -> None:
-    rows: list[Row] = [
-        {"path": "1", "split": "train", "product": "a", "coarse": "x", "title": "one", "maker": ""},
-        {"path": "2", "split": "train", "product": "a", "coarse": "x", "title": "two", "maker": "m"},
-        {"path": "3", "split": "train", "product": "b", "coarse": "x", "title": "two", "maker": ""},
-    ]
-    assert determined(rows, "product") == ["coarse", "maker"]
 
 
 def test_near_photos_get_the_product_and_say_where_from(bundle: Path, labelled: Path, tmp_path: Path) -> None:
@@ -178,16 +153,6 @@ def test_boxes_are_looked_at_one_by_one(bundle: Path, labelled: Path, tmp_path: 
         ("whole.png", "", "p2"),
     ]
     assert [row["weak_distance"] for row in rows[:2]] == ["0.0000", "0.0000"]
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["path,left,top,right,bottom\na,0,0,2,1\n", "path,left\na,0\n", "path,x0,y0,x1,y1,W,H\na,1,1,2,2,0,0\n", "p\n1\n"],
-)
-def test_a_row_that_is_no_box_is_named_by_line(tmp_path: Path, text: str) -> None:
-    (tmp_path / "boxes.csv").write_text(text)
-    with pytest.raises(ConfigError, match=r"boxes\.csv:2: .*; a row has path and left"):
-        read_boxes(tmp_path / "boxes.csv")
 
 
 def test_somebodys_table_is_not_overwritten(bundle: Path, labelled: Path, tmp_path: Path) -> None:

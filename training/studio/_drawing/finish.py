@@ -1,4 +1,4 @@
-"""Colours, prints and materials: what a point of a product's surface looks like before light falls on it.
+"""Colours, prints and materials: the surface of a product before light falls on it.
 
 Colours are linear RGB in [0, 1] (the square of the displayed value: gamma 2 is near sRGB and a square root is fast).
 """
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from training.studio._product import Product
 from training.studio._shapes.mesh import Floats
 
-# Displayed RGB of the dark and the light end of each colour name; a product lies between by its own number.
+# Displayed RGB of the darkest and the lightest shade of each colour name; a product's own number chooses between them.
 _SHADES: dict[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
     "red": ((165, 18, 24), (222, 44, 40)),
     "orange": ((222, 98, 12), (246, 138, 40)),
@@ -29,7 +29,7 @@ _SHADES: dict[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
     "grey": ((108, 110, 112), (152, 152, 154)),
     "white": ((232, 230, 226), (250, 250, 248)),
 }
-# What is printed on neutral products: mid grey, charcoal and beige, so that a black check is not also a white one.
+# Prints on neutral products are mid grey, charcoal or beige: black with white checks is also white with black ones.
 _NEUTRAL_ACCENT = {"black": (158, 158, 160), "grey": (58, 58, 62), "white": (204, 182, 146)}
 # Trim: (displayed RGB, material): oak, walnut, steel, black metal, white plastic, brass.
 _TRIMS = (
@@ -55,9 +55,9 @@ _MATERIAL = {
 
 @dataclass(frozen=True)
 class Finish:
-    """How one object is coloured; `albedo` answers for its body, the rest are constants of a slot.
+    """How one object is coloured. `albedo` computes its body; the other slots have one colour each.
 
-    base, accent, trim: linear RGB; frequency: prints a unit of uv, a multiple of 4 so that they close around.
+    base, accent, trim: linear RGB; frequency: prints for each unit of uv, a multiple of 4 so that they meet all around.
     """
 
     base: Floats
@@ -86,8 +86,8 @@ def linear(rgb: ArrayLike) -> Floats:
 
 
 def finish_of(product: Product) -> Finish:
-    """The product's finish; the accent of its print is a neutral or a shade of the same hue, so that the colour's
-    name stays true of the whole."""
+    """The product's finish. The accent of its print is neutral or has the same hue, so that the name of the colour
+    stays true."""
     s = product.shape
     dark, light = (np.asarray(end, np.float32) for end in _SHADES[product.colour])
     shown = dark + (light - dark) * np.float32(s[8])
@@ -146,7 +146,7 @@ def _veins(u: Floats, v: Floats) -> NDArray[np.bool_]:
 
 
 def print_mask(finish: Finish, uv: Floats) -> NDArray[np.bool_]:
-    """True where the accent shows: bool [k] for uv [k, 2]; a third of the surface or less, half of a checked one."""
+    """Where the accent is visible: bool [k] for uv [k, 2]. It covers a third of the surface at most; checks half."""
     mask: NDArray[np.bool_]
     u, v = uv[:, 0] * np.float32(finish.frequency), uv[:, 1] * np.float32(finish.frequency)
     fu, fv = u - np.floor(u), v - np.floor(v)

@@ -1,4 +1,4 @@
-"""Light on surfaces: a key light with soft shadows, a sky, and what shiny materials mirror."""
+"""Light on surfaces: a key light with soft shadows, a sky, and reflections in shiny materials."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from PIL import Image, ImageFilter
 from training.studio._drawing.raster import rasterise
 from training.studio._shapes.mesh import Floats, unit
 
-_MAP = 144  # pixels a side of the light's own picture of the scene
-_SPAN = 2.4  # half of what that picture covers, in scene units
+_MAP = 144  # pixels a side of the map that the light sees
+_SPAN = 2.4  # half of the side of that map, in scene units
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Light:
 
 @dataclass(frozen=True)
 class Shadows:
-    """The light's picture: `depth` [map, map] of the nearest surface (-inf: none) and its blurred `cover` [0, 1];
-    `contact` [map, map] in [0, 1]: how closely something stands above the floor."""
+    """What the light sees: `depth` [map, map] of the nearest surface (-inf: none) and its blurred `cover` [0, 1];
+    `contact` [map, map] in [0, 1]: how close something is to the floor."""
 
     right: Floats
     up: Floats
@@ -38,7 +38,7 @@ class Shadows:
     contact: Floats
 
     def on_floor(self, points: Floats) -> Floats:
-        """How much of the key light points [k, 3] under or behind everything miss, in [0, 1]."""
+        """The share of the key light, in [0, 1], that points [k, 3] below or behind all objects do not get."""
         return _read(self.cover, points @ self.right, points @ self.up)
 
     def near_floor(self, points: Floats) -> Floats:
@@ -46,8 +46,8 @@ class Shadows:
         return _read(self.contact, points[:, 0], points[:, 1])
 
     def on_surface(self, points: Floats, normals: Floats) -> Floats:
-        """How much of the key light surface points [k, 3] miss because of another surface, in [0, 1]."""
-        points = points + normals * np.float32(0.04)  # stepping off the surface avoids stripes of self-shadow
+        """The share of the key light, in [0, 1], that surface points [k, 3] do not get because of another surface."""
+        points = points + normals * np.float32(0.04)  # a step away from the surface avoids stripes of self-shadow
         scale = _MAP / (2 * _SPAN)
         x = (points @ self.right) * scale + _MAP / 2
         y = (points @ self.up) * scale + _MAP / 2
@@ -63,7 +63,7 @@ class Shadows:
 
 
 def _read(picture: Floats, x: Floats, y: Floats) -> Floats:
-    """Bilinear reading of a light picture at scene coordinates."""
+    """Bilinear lookup in one of the light's maps at scene coordinates."""
     scale = _MAP / (2 * _SPAN)
     x = np.clip(x * scale + (_MAP / 2 - 0.5), 0, _MAP - 1.001)
     y = np.clip(y * scale + (_MAP / 2 - 0.5), 0, _MAP - 1.001)
@@ -108,7 +108,7 @@ def shade(
 
     colour [k, 3], normals and to_eye unit vectors [k, 3], material [k, 5] (diffuse, highlight, exponent, mirror,
     see-through), shadow [k] in [0, 1], height [k] above the floor. Blinn-Phong (Blinn 1977) with Schlick's Fresnel
-    term (Schlick 1994) on a made-up surrounding of a bright window and a dim floor.
+    term (Schlick 1994), with reflections of an invented bright window and dim floor.
     """
     lit = np.maximum(normals @ light.to_key, 0) * (1 - shadow)
     facing = np.clip(np.einsum("ij,ij->i", normals, to_eye), 0, 1)

@@ -14,7 +14,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Fragments:
-    """What is visible: `pixel` [k] flat indices (y * width + x), `face` [k], `weights` [k, 3] barycentric in the
+    """The visible fragments: `pixel` [k] flat indices (y * width + x), `face` [k], `weights` [k, 3] barycentric in the
     picture plane, `nearness` [k] (the interpolated value that won)."""
 
     pixel: Ints
@@ -74,7 +74,7 @@ def rasterise(xy: Floats, nearness: Floats, faces: NDArray[np.int32], width: int
 
 
 def _count_up(counts: Ints) -> Ints:
-    """0..counts[i]-1 for every i, laid end to end."""
+    """0..counts[i]-1 for every i, concatenated."""
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
     return np.arange(total) - np.repeat(ends - counts, counts)

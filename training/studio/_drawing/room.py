@@ -18,7 +18,7 @@ _TONES = (
 
 @dataclass(frozen=True)
 class Covering:
-    """One surface of the room: kind, two linear RGB tones, scale (units of length a repeat), angle of the grain."""
+    """One surface of the room: kind, two linear RGB tones, scale (units of length of a repeat), angle of the grain."""
 
     kind: str
     tone: Floats
@@ -28,7 +28,7 @@ class Covering:
 
 
 def draw_covering(rng: np.random.Generator, wall: bool) -> Covering:
-    """A covering; walls are mostly plain, as most are."""
+    """A random covering. Most walls are plain."""
     kinds = ("plain", "plain", "plain", "stripes", "bricks", "tiles", "concrete") if wall else _COVERINGS
     kind = kinds[int(rng.integers(len(kinds)))]
     tone = np.asarray(_TONES[int(rng.integers(len(_TONES)))], np.float32) * rng.uniform(0.8, 1.06)

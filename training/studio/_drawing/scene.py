@@ -1,4 +1,4 @@
-"""A scene: the subject, what stands around it, the camera, the light and the room, all drawn from one generator."""
+"""A scene: the subject, the things around it, camera, light and room, all drawn from one random generator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.studio._product import Product, make_product
 from training.studio._shapes.mesh import Floats, Mesh, ball, bevel, block, lathe, unit
 from training.studio._shapes.product_mesh import mesh_of
 
-_EXTRA_IDENTITY = 10**9  # distractors are products of identities beyond every published range
+_EXTRA_IDENTITY = 10**9  # distractors have identities outside every published range
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Camera:
         return xy.astype(np.float32), depth.astype(np.float32)
 
     def rays(self, width: int, height: int, step: int) -> Floats:
-        """Directions [h', w', 3] through every `step`th pixel's middle of a picture of width x height."""
+        """Directions [h', w', 3] through the middle of every `step`th pixel of a photo of width x height."""
         x = (np.arange(0, width, step) + (step - 1) / 2 - self.centre[0]) / self.focal
         y = (np.arange(0, height, step) + (step - 1) / 2 - self.centre[1]) / self.focal
         rays: Floats = x[None, :, None] * self.axes[0] + y[:, None, None] * self.axes[1] + self.axes[2]
@@ -50,7 +50,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Scene:
-    """objects[0] is the subject; floor and wall are None before a white sweep; wall: y = wall_y, turned by wall_yaw."""
+    """objects[0] is the subject; floor and wall are None before white; the wall is y = wall_y, turned by wall_yaw."""
 
     objects: tuple[Placed, ...]
     camera: Camera
@@ -70,7 +70,7 @@ def turned(mesh: Mesh, degrees: float) -> Mesh:
 
 
 def _clutter(rng: np.random.Generator) -> Placed:
-    """A thing nobody sells here: a book, a box, a tin or a ball in a muted colour."""
+    """A thing that is no product: a book, a box, a tin or a ball in a muted colour."""
     kind = int(rng.integers(4))
     if kind == 0:
         mesh = block((rng.uniform(0.3, 0.6), rng.uniform(0.25, 0.45), rng.uniform(0.05, 0.15)), round_by=0.01)
@@ -115,7 +115,7 @@ def _light(rng: np.random.Generator, iconic: bool) -> Light:
 def _camera(
     rng: np.random.Generator, subject: Mesh, frame: tuple[int, int], iconic: bool, view: tuple[float, float, float]
 ) -> Camera:
-    """A camera in the plane x = 0 that frames the subject; natural photos tilt, wander off centre and crop."""
+    """A camera in the plane x = 0 that frames the subject; natural photos are tilted, off centre and cropped."""
     (width, height), (_, elevation, distance) = frame, view
     e = np.radians(elevation)
     middle = float(subject.points[:, 2].max()) / 2
@@ -168,12 +168,12 @@ def _neighbours(rng: np.random.Generator, subject: Mesh, camera: Camera) -> list
 
 
 def build_scene(rng: np.random.Generator, product: Product, width: int, height: int, iconic: bool) -> Scene:
-    """Everything that a photo of the product shows, for a picture of width x height pixels."""
+    """Everything that a photo of the product with width x height pixels shows."""
     azimuth = float(rng.uniform(-35, 35) if iconic else rng.uniform(-180, 180))
     if not iconic and rng.random() < 0.6:
         azimuth *= 0.4  # people mostly photograph the front
     if product.category in ("cushion", "bag"):
-        azimuth *= 0.5  # edge on, a flat thing tells nothing
+        azimuth *= 0.5  # a flat thing shows nothing from its edge
     elevation = float(rng.uniform(14, 28) if iconic else rng.uniform(6, 48))
     if product.category == "plate":
         elevation += 22  # flat things are photographed from above

@@ -1,4 +1,4 @@
-"""Builders of the boxy products: stool, chair, table, bag, carton, cushion; same contract as the vessels'."""
+"""Builders of stool, chair, table, bag, carton and cushion; arguments and results as in `vessels.py`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _legs(
 
 
 def _disc(radius: float, low: float, high: float, slot: int = BODY) -> Mesh:
-    """A flat round top between two heights; its uv are the plane's, so that prints lie straight."""
+    """A flat round top between two heights; its uv are those of the plane, so that prints are straight."""
     line = bevel([[0, low], [radius, low], [radius, high], [0, high]], min(0.03, (high - low) * 0.4))
     rings = np.concatenate([line[:-1], np.linspace(line[-2], line[-1], 5)[1:]])
     mesh = lathe(rings, slot, 40)
@@ -201,7 +201,7 @@ def cushion(s: Numbers) -> Mesh:
     size = (np.abs(u) ** power + np.abs(v) ** power) ** (1 / power)
     pull = np.where(size > 1e-6, edge / np.maximum(size, 1e-6), 1)
     x, y = u * pull, v * pull
-    if s[0] <= 0.8:  # ears: the corners of a stuffed cover stand out
+    if s[0] <= 0.8:  # the corners of a stuffed cover stick out
         ear = 1 + lerp(0.0, 0.12, s[4]) * np.abs(u * v) ** 2
         x, y = x * ear, y * ear
     puff = thick * np.sqrt(np.maximum(1 - edge**2.4, 0)) * (1 - 0.25 * edge)

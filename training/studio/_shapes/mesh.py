@@ -1,4 +1,4 @@
-"""Triangle meshes and the few primitives that all products are made of.
+"""Triangle meshes and the primitives that all products are made of.
 
 Lengths are in object units (a product is scaled to about 1 afterwards); z points up. Arrays are float32.
 """
@@ -19,7 +19,7 @@ BODY, PLAIN, TRIM, INNER = range(4)  # slots: printed body, unprinted body, trim
 
 @dataclass(frozen=True)
 class Mesh:
-    """points, normals [n, 3], uv [n, 2] (about one unit a unit of length), faces [m, 3], slots uint8 [m]."""
+    """points and normals [n, 3]; uv [n, 2], about one unit for each unit of length; faces [m, 3]; slots uint8 [m]."""
 
     points: Floats
     normals: Floats
@@ -39,7 +39,7 @@ class Mesh:
         )
 
     def stretch(self, x: float = 1, y: float = 1, z: float = 1) -> Mesh:
-        """The mesh scaled along each axis; normals follow by the inverse, as normals do."""
+        """The mesh scaled along each axis; normals are scaled by the inverse."""
         factors = np.array([x, y, z], np.float32)
         return replace(self, points=self.points * factors, normals=unit(self.normals / factors))
 
@@ -103,7 +103,7 @@ def smooth(points: ArrayLike, count: int = 28) -> Floats:
 
 
 def bevel(points: Sequence[Sequence[float]], by: float = 0.012) -> Floats:
-    """The polyline with each inner corner cut `by` on either side, so that edges catch light as real ones do."""
+    """The polyline with each inner corner cut `by` on either side, so that edges reflect light as real ones do."""
     p = np.asarray(points, np.float64)
     out = [p[0]]
     for before, corner, after in zip(p[:-2], p[1:-1], p[2:], strict=True):
@@ -131,7 +131,7 @@ def lathe(profile: ArrayLike, slot: int = BODY, segments: int = 36) -> Mesh:
 
 
 def tube(path: ArrayLike, radius: float | Sequence[float], slot: int = PLAIN, segments: int = 10) -> Mesh:
-    """A round bar along `path` [p, 3] with closed ends; `radius` is one number or one a point of the path."""
+    """A round bar along `path` [p, 3] with closed ends; `radius` is one number, or one for each point of the path."""
     line = np.asarray(path, np.float32)
     radii = np.broadcast_to(np.asarray(radius, np.float32), len(line))
     line = np.concatenate([line[:1], line, line[-1:]])

@@ -37,7 +37,7 @@ _BUILDERS: dict[str, Callable[[tuple[float, ...]], Mesh]] = {
 def mesh_of(product: Product) -> Mesh:
     """The product's mesh: centred on the z axis, standing on z = 0, its bounding box's diagonal 1.7 long.
 
-    uv keep the builder's units, so that a print has the same scale on a small and on a large product.
+    uv keep the builder's units, so that a print has the same scale on small and on large products.
     """
     mesh = _BUILDERS[product.category](product.shape)
     low, high = mesh.points.min(axis=0), mesh.points.max(axis=0)

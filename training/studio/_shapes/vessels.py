@@ -1,4 +1,4 @@
-"""Builders of the turned products: mug, bottle, bowl, vase, plate, teapot, bucket, ball, lamp, hat.
+"""Builders of round products: mug, bottle, bowl, vase, plate, teapot, bucket, ball, lamp, hat.
 
 Each takes the shape numbers s (floats in [0, 1)) and returns a mesh standing on z = 0 in its own units.
 """
@@ -188,7 +188,7 @@ def bucket(s: Numbers) -> Mesh:
 
 
 def ball_product(s: Numbers) -> Mesh:
-    """A ball: round, with seams, or the two-pointed ball of the rugby field."""
+    """A ball: round, perhaps with seams, or a rugby ball."""
     body = ball(0.5, BODY, 44)
     c, d = arc(0, 360, 40)
     seams = [] if s[0] < 0.5 else [tube(np.stack([0.5 * c, 0 * c, 0.5 + 0.5 * d], axis=1), 0.008, TRIM, 6)]
