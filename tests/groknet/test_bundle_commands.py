@@ -69,7 +69,7 @@ def test_diff_says_what_changes_for_users(groknet: Call, bundle: Path, other: Pa
     assert (colour["labels_added"], colour["labels_removed"], colour["labels_moved"]) == (["pink"], ["green"], 1)
     assert (colour["threshold"], colour["calibration"]) == ([0.5, 0.8], 0.3)  # 0.4 against 0.7 at 0.5
     text = groknet("bundle", "diff", bundle, other)
-    for said in ("cannot be compared", "colour no longer says green", "less often", "finds nothing: words"):
+    for said in ("cannot be compared", "colour no longer says green", "less often", "find nothing: words"):
         assert said in text.err
     assert "head colour threshold" in text.out
 

@@ -94,7 +94,7 @@ def test_profiles_reach_what_is_asked_for() -> None:
 def test_out_of_memory_leaves_the_largest_profile_out_once(tiny: Path, caplog: pytest.LogCaptureFixture) -> None:
     backend, device = opened(tiny, 20, room=8)
     assert "no room for 20 photos" in caplog.text
-    assert "going on with 8" in caplog.text
+    assert "continuing with 8" in caplog.text
     expected = engine.open_backend(load_bundle(tiny), "onnxruntime").run(PHOTOS)
     np.testing.assert_allclose(backend.run(PHOTOS)["embedding"], expected["embedding"], atol=1e-5)
     backend.close()
@@ -140,4 +140,4 @@ def test_where_nothing_compiles_the_graph_runs_as_it_is(
     monkeypatch.setattr(torch, "compile", compiler)
     with caplog.at_level(logging.WARNING):
         assert torch_gpu._compiled(graph, torch.from_numpy(PHOTOS[:2])) is graph
-    assert "cannot compile the graph (RuntimeError: Failed to find C compiler); going on without" in caplog.text
+    assert "cannot compile the graph (RuntimeError: Failed to find C compiler); it runs uncompiled" in caplog.text
