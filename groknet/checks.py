@@ -8,13 +8,14 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from groknet.check import Check
 from groknet.config import Loaded, load_config
 from groknet.home import Home
-from groknet.worker_checks import worker_checks
+from groknet.worker_checks import not_made, worker_checks
 from schemas.errors import GroknetError
 
 _MIN_PYTHON = (3, 11)
@@ -46,7 +47,7 @@ def all_checks(home: Home, bundle: Path | None) -> Iterator[Check]:
     source = home.config_file if home.config_file.exists() else "defaults (no groknet.toml) and environment"
     yield Check(check="configuration", state="ok", detail=str(source))
     yield _home(home)
-    yield _bundle(loaded)
+    yield _bundle(_in_force(loaded))
     yield _jpegs(loaded)
     yield from worker_checks(loaded)
 
@@ -112,6 +113,21 @@ def _home(home: Home) -> Check:
         remedy = "free some space: an event that cannot be written is refused"
         return Check(check="home", state="failed", detail=detail, remedy=remedy)
     return Check(check="home", state="ok", detail=detail if home.root.exists() else f"{detail}; not made yet")
+
+
+def _in_force(loaded: Loaded) -> Loaded:
+    """With the bundle of the epoch in force, which the workers run; the configured one where the store cannot say."""
+    from groknet.epochs import in_force
+    from workers.stores import build_store
+
+    url = loaded.config.store.url
+    if not_made(url):
+        return loaded
+    try:
+        with closing(build_store(url)) as store:
+            return in_force(loaded, store)
+    except GroknetError:
+        return loaded  # the check of the store says why
 
 
 def _bundle(loaded: Loaded) -> Check:

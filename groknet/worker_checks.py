@@ -38,14 +38,15 @@ def worker_checks(loaded: Loaded) -> Iterator[Check]:
     yield _page_port(loaded)
 
 
-def _not_made(url: str) -> bool:
+def not_made(url: str) -> bool:
+    """Whether a URL names an embedded file that is not there: to look at it would make it."""
     return url.startswith("sqlite:///") and not Path("/" + url.partition(":///")[2].partition("?")[0]).exists()
 
 
 def _stream(loaded: Loaded, taggers: Taggers) -> Iterator[Check]:
     url = loaded.config.stream.url
     shown = str(hide_secrets("url", url))
-    if _not_made(url):
+    if not_made(url):
         yield Check(check="stream", state="ok", detail=f"{shown}, not made yet")
         return
     began = time.monotonic()
@@ -89,7 +90,7 @@ def lag_check(lag: Lag, now_ms: int, taggers: Taggers, home: Home) -> Check:
 def _store(loaded: Loaded) -> Check:
     url = loaded.config.store.url
     shown = str(hide_secrets("url", url))
-    if _not_made(url):
+    if not_made(url):
         return Check(check="store", state="ok", detail=f"{shown}, not made yet")
     began = time.monotonic()
     try:
