@@ -41,9 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     sheet.add_argument("--side", type=int, default=160, help="pixels a side of each photo (default 160)")
     sheet.add_argument("--seed", type=int, default=0, help="seed of the products (default 0)")
     write = commands.add_parser("write", help="write JPEGs and labels.csv; existing photos are kept")
-    write.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="folder to write to; made if it does not exist"
-    )
+    write.add_argument("folder", type=Path, metavar="FOLDER", help="folder to write to; made if it does not exist")
     write.add_argument("--identities", type=_span, required=True, metavar="A:B", help="identities A to B - 1")
     write.add_argument(
         "--views", type=int, default=4, help="natural photos of each product, besides one catalogue photo (default 4)"
