@@ -1,9 +1,9 @@
-"""What each of GrokNet's losses adds, GeM against the average, and what the catalyzer costs and gives:
+"""What each of GrokNet's losses adds, GeM against the average, and ways to make the hash:
 `python -m benchmarks.ablation --data FOLDER --work FOLDER`.
 
-`training/recipes/ablation.toml` is the whole; the other rows are it with losses taken away, all with the same steps
-and photos. Every row is the mean over seeds. Groceries: test photos that were never trained on; studio: products that
-were never trained on. A row that has been trained is not trained again (`--work` keeps the runs).
+`training/recipes/ablation.toml` has all losses. The other rows leave some out, with the same steps and photos. Every
+row is the mean over seeds. Groceries are measured on test photos that were not trained on, the studio on products that
+were not trained on. `--work` keeps the runs, so no row is trained twice.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LOSSES = ("product.arcface", "query.arcface", "product.pairs")
 
 
 def rows(whole: Recipe) -> dict[str, Recipe]:
-    """Row → recipe: losses added one by one, then the whole with the average for GeM."""
+    """Row → recipe: losses are added one by one; the last row has all of them and averages instead of GeM."""
     softmax = [head for head in whole.heads if head.kind == "softmax"]
     made = {"softmax": msgspec.structs.replace(whole, heads=softmax, losses=[])}
     made["+ multi-label softmax"] = msgspec.structs.replace(whole, losses=[])
@@ -78,14 +78,14 @@ def main() -> int:
     body = "\n".join(
         [
             f"{arguments.steps} steps of {photos} photos at {whole.size} pixels, {_seeds(arguments.seeds)}; in "
-            "per cent. R@1 is that of a photo's nearest catalogue picture, by the trunk's feature and by the "
-            "embedding, which without a loss of its own stays the principal axes that it starts at.",
+            "per cent. R@1: the photo's nearest catalogue photo shows its product, by the trunk's feature and by the "
+            "embedding. Without a loss of its own the embedding stays at the principal axes where it starts.",
             "",
             table(("losses", *_columns(_FIGURES, arguments.seeds)), lines),
             "",
-            "## With and without a catalyzer",
+            "## Ways to make the hash",
             "",
-            "The last row's embedding as 256 bits, R@1 of grocery test photos.",
+            "The embedding of the row with all losses (GeM) as 256 bits; R@1 of grocery test photos.",
             "",
             table(("code", *_columns(("R@1",), arguments.seeds)), hashes),
         ]
@@ -110,7 +110,7 @@ _FIGURES = (
 
 def _seeds(count: int) -> str:
     if count == 1:
-        return "one seed, so that differences of a point or two are chance"
+        return "one seed, so differences of a point or two are chance"
     return f"means of {count} seeds; *±* is the standard deviation over them of the column before it"
 
 
@@ -135,7 +135,7 @@ def _figures(network: Network, corpus: Corpus, size: int) -> dict[str, float]:
 
 
 def _recall(network: Network, corpus: Corpus, size: int, name: str, photos: Seen | None = None) -> dict[str, float]:
-    """R@1 in per cent by code; the gallery is all catalogue pictures, of products that were trained on or tested."""
+    """Code → R@1 in per cent. The gallery is all catalogue photos, of products that were trained on or are tested."""
     photos = photos or look(network, corpus, numbers_of(corpus, name, "test"), size)
     shown = [numbers_of(corpus, name, split, True) for split in ("train", "test")]
     gallery = look(network, corpus, np.concatenate(shown), size)
@@ -144,7 +144,7 @@ def _recall(network: Network, corpus: Corpus, size: int, name: str, photos: Seen
 
 
 def _hashes(network: Network, corpus: Corpus, size: int) -> dict[str, float]:
-    """R@1 of groceries by the float embedding and by ways to make 256 bits of it."""
+    """R@1 of groceries in per cent, by the float embedding and by ways to make 256 bits of it."""
     fitted = np.random.default_rng(0).permutation(corpus.learnt)[:FIT]
     fit = look(network, corpus, fitted, size).embedding
     photos = look(network, corpus, numbers_of(corpus, "grocery", "test"), size)
@@ -159,7 +159,7 @@ def _hashes(network: Network, corpus: Corpus, size: int) -> dict[str, float]:
         "signs of a random projection": lambda x: pack(x @ turn.T),
         f"rotation of {AXES} leading axes": lambda x: pack(x @ frame.T + shift),
         "ITQ": lambda x: pack(x @ weight.T + bias),
-        "catalyzer": lambda x: coded(layer, x),
+        "spreading layer (GrokNet's catalyzer)": lambda x: coded(layer, x),
     }
     for name, way in ways.items():
         mine, theirs = (replace(one, code=way(one.embedding)) for one in (photos, gallery))

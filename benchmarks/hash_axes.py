@@ -1,9 +1,8 @@
 """How many axes a rotation should keep:
 `python -m benchmarks.hash_axes --data FOLDER --work FOLDER --checkpoint RUN/checkpoint.pt`.
 
-A rotation is drawn by chance, and one draw's luck says nothing, so that draws are averaged. Validation photos alone are
-looked at: they look for their product among catalogue pictures by the embedding, by the hash, and by the hash with the
-photo not rounded.
+A rotation is random, so the mean over several random rotations is measured. Only validation photos are used: they are
+searched among catalogue photos by the embedding, by the hash, and by the hash with the photo not rounded.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ Code = Callable[[Floats], Floats]
 
 
 def found(pairs: Sequence[Neighbours], photo: Code, picture: Code) -> float:
-    """R@1 by the inner product of what both make of embeddings, the mean over data sets."""
+    """R@1 by the inner product of the codes of photos and of catalogue photos, the mean over data sets."""
     hits = [
         float((theirs[(photo(photos) @ picture(pictures).T).argmax(1)] == ids).mean())
         for photos, pictures, ids, theirs in pairs
@@ -35,8 +34,8 @@ def found(pairs: Sequence[Neighbours], photo: Code, picture: Code) -> float:
 
 
 def lost(fit: Floats, pairs: Sequence[Neighbours], axes: int, draws: int) -> tuple[float, float]:
-    """R@1 lost against the embedding by rotations fitted to `fit [n, 400]`, the mean over draws: with both sides
-    rounded, and with the photo's left as it is."""
+    """R@1 that rotations fitted to `fit [n, 400]` lose against the embedding, the mean over `draws` random rotations:
+    with both sides rounded, and with the photo not rounded."""
     rounded, kept = [], []
     for seed in range(draws):
         weight, bias = rotated_axes(fit, BITS, axes, seed)

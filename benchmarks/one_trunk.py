@@ -1,10 +1,10 @@
 """One trunk for every task against a network of its own for each:
 `python -m benchmarks.one_trunk --data FOLDER --work FOLDER`.
 
-The one is trained by the demo's recipe, cut to a budget; each of the others sees the same photos of its own data set in
-as many steps, for its one head. That is a budget for each network; with `--same-photos` it is one for each side: the
-one takes as many photos through its trunk as all others together, so both sides cost the same. Both are measured on
-the same test photos; the interval is a paired bootstrap's.
+The one trunk is trained with the demo's recipe and a smaller budget. Each of the other networks has one head and sees
+the same photos of its own data set in as many steps. So every network has the same number of steps. With
+`--same-photos` both sides have the same number of photos instead: the one trunk gets as many as all other networks
+together, and both sides cost the same. All are measured on the same test photos. Intervals are by paired bootstrap.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def budget(recipe: Recipe, steps: int, size: int) -> Recipe:
 
 
 def alone(recipe: Recipe, head: HeadSpec) -> Recipe:
-    """A network for one head: its data set with the same share, no other loss."""
+    """The recipe of a network for one head: its data set with the same share, and no other loss."""
     sets = [d for d in recipe.datasets if d.name in head.datasets]
     metric = Metric(arcface=0.0, contrastive=0.0, relational=0.0, hash=0.0)
-    single = msgspec.structs.replace(head, finer="")  # which is not here
+    single = msgspec.structs.replace(head, finer="")  # that head is left out
     return msgspec.structs.replace(recipe, datasets=sets, heads=[single], metric=metric)
 
 
@@ -73,7 +73,9 @@ def main() -> int:
     options = parser(__doc__, tells="page")
     training_options(options, steps=600, seeds=1)
     options.add_argument("--size", type=int, default=160, help="pixels a side (default 160)")
-    options.add_argument("--same-photos", action="store_true", help="one budget for each side, not for each network")
+    options.add_argument(
+        "--same-photos", action="store_true", help="same photos for each side, not same steps for each network"
+    )
     options.add_argument(
         "--weights", type=head_weight, nargs="+", default=[], metavar="HEAD=WEIGHT", help="of the one trunk's losses"
     )
@@ -87,7 +89,7 @@ def main() -> int:
     weights = dict(arguments.weights)
     told = "".join(f" {name}={weight:g}" for name, weight in weights.items())
     recipes = {"one": weighed(budget(whole, steps, arguments.size), weights)} | others
-    folder = {"one": f"one{told.replace(' ', '-')}"}  # runs are kept: other weights, another folder
+    folder = {"one": f"one{told.replace(' ', '-')}"}  # runs are kept, so other weights need another folder
     found: dict[str, dict[str, list[Hits]]] = {}
     for name, recipe in recipes.items():
         for seed in range(arguments.seeds):

@@ -1,4 +1,4 @@
-"""Trials: networks trained by a recipe, and what they make of test photos, one by one, so that two can be compared."""
+"""Trials: networks trained by recipes, and their answers for each test photo, so that two networks can be compared."""
 
 from __future__ import annotations
 
@@ -23,13 +23,20 @@ from training.recipe import Recipe
 Floats = NDArray[np.float32]
 Hits = NDArray[np.bool_]
 BATCH = 128
-DRAWS = 2000  # of the paired bootstrap: its interval's ends move by a twentieth of a point
+DRAWS = 2000  # of the paired bootstrap; the ends of its interval are then exact to a twentieth of a point
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a network says of `numbers [n]`: `feature [n, f]`, `embedding [n, 400]`, packed hash `[n, 32]`, and the best
-    label `[n]` of every head."""
+    """A network's answers for n photos.
+
+    Attributes:
+        numbers: `int64 [n]`, the photos' numbers in the corpus.
+        feature: `float32 [n, f]`, of the trunk.
+        embedding: `float32 [n, 400]`, unit rows.
+        code: `uint8 [n, 32]`, the packed hash.
+        best: head id → `int64 [n]`, the best label.
+    """
 
     numbers: NDArray[np.int64]
     feature: Floats
@@ -39,17 +46,17 @@ class Seen:
 
 
 def device_of(asked: str | None) -> str:
-    """The torch device that was asked for, or the GPU where there is one."""
+    """The torch device that was asked for, or the GPU if there is one, or the processor."""
     return asked or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def device_name(device: str) -> str:
-    """The GPU's name, as a report's head says it."""
+    """The GPU's name, for the head of a report."""
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else "no GPU"
 
 
 def trained(recipe: Recipe, data: Path, work: Path, name: str, device: str) -> tuple[Network, Corpus]:
-    """The network of a run `work/name`, trained now unless it has been, as it would be exported, and its data."""
+    """The network that the run `work/name` exports, and its data. The run is done now unless it is finished already."""
     on = msgspec.structs.replace(recipe, device="cuda" if device.startswith("cuda") else "cpu")
     out = work / name
     train(on, data, out, resume=True, cache=_cache(recipe, work))
@@ -57,7 +64,7 @@ def trained(recipe: Recipe, data: Path, work: Path, name: str, device: str) -> t
 
 
 def loaded(recipe: Recipe, data: Path, work: Path, checkpoint: Path, device: str) -> tuple[Network, Corpus]:
-    """The network of a finished run, as it would be exported, and its data."""
+    """The network that a finished run exports, and its data."""
     corpus = load_corpus(recipe, data, _cache(recipe, work), torch.device(device))
     network, _ = load_network(checkpoint, recipe, corpus.sizes)
     return network.to(device), corpus
@@ -68,25 +75,25 @@ def _cache(recipe: Recipe, work: Path) -> Path:
 
 
 def frozen(trunk: str, device: str) -> Network:
-    """The packaged trunk as it comes, without heads: its `feature` is what training has to beat."""
+    """The packaged trunk without training and without heads. Training should beat its `feature`."""
     return Network(trunk, {}).to(device).eval()
 
 
 @torch.inference_mode()
 def hash_logits(layer: nn.Module, embedding: Floats) -> Floats:
-    """What a hash layer on the CPU makes of embeddings `[n, 400]`, `[n, 256]`: the bits are its signs."""
+    """The hash logits `[n, 256]` that a layer on the processor gives for embeddings `[n, 400]`."""
     logits: Floats = layer(torch.from_numpy(embedding)).numpy()
     return logits
 
 
 def coded(layer: nn.Module, embedding: Floats) -> NDArray[np.uint8]:
-    """Packed codes `[n, 32]` of the same."""
+    """Their signs, packed: `uint8 [n, 32]`."""
     return pack(hash_logits(layer, embedding))
 
 
 @torch.inference_mode()
 def look(network: Network, corpus: Corpus, numbers: NDArray[np.int64], size: int) -> Seen:
-    """The network's outputs for the numbered photos, whole and unaugmented, on the network's device."""
+    """The network's answers for the photos `numbers [n]`, whole and without augmentation, computed on its device."""
     device = network.embed.weight.device
     parts: list[tuple[Floats, ...]] = []
     best: dict[str, list[NDArray[np.int64]]] = {head: [] for head in network.head_ids}
@@ -101,13 +108,16 @@ def look(network: Network, corpus: Corpus, numbers: NDArray[np.int64], size: int
 
 
 def numbers_of(corpus: Corpus, dataset: str, split: str, catalogue: bool = False) -> NDArray[np.int64]:
-    """Numbers of one data set's photos of a split, or of its catalogue pictures."""
+    """The numbers of one data set's photos of a split, or of its catalogue photos."""
     place = next(i for i, s in enumerate(corpus.sets) if s.spec.name == dataset)
     return corpus.starts[place] + corpus.sets[place].index(split, catalogue)
 
 
 def head_hits(seen: Seen, corpus: Corpus) -> dict[str, Hits]:
-    """By head with one label a photo: whether the best label is right, over the photos that have a label."""
+    """Head id → whether the best label is right, `bool`, over the photos that have a label of the head.
+
+    Heads with several labels a photo are left out.
+    """
     hits = {}
     for target in corpus.heads:
         truth = target.targets[seen.numbers]
@@ -117,7 +127,7 @@ def head_hits(seen: Seen, corpus: Corpus) -> dict[str, Hits]:
 
 
 def found_first(photos: Seen, gallery: Seen, ids: NDArray[np.str_], gallery_ids: NDArray[np.str_]) -> dict[str, Hits]:
-    """By code (`feature`, `embedding`, `hash`): whether a photo's nearest picture is of its own product."""
+    """Code (`feature`, `embedding`, `hash`) → `bool [n]`: does the nearest catalogue photo show the product?"""
     mine, theirs = numbered(ids, gallery_ids)
     distances = {
         "feature": cosine_distance(unit(photos.feature), unit(gallery.feature)),
@@ -128,26 +138,27 @@ def found_first(photos: Seen, gallery: Seen, ids: NDArray[np.str_], gallery_ids:
 
 
 def numbered(ids: NDArray[np.str_], gallery_ids: NDArray[np.str_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Both as numbers, −1 for what the gallery lacks."""
+    """Both as numbers; −1 for products that are not in the gallery."""
     known = {name: i for i, name in enumerate(np.unique(gallery_ids))}
     mine, theirs = (np.array([known.get(str(one), -1) for one in some], np.int64) for some in (ids, gallery_ids))
     return mine, theirs
 
 
 def unit(x: Floats) -> Floats:
-    """Rows of length 1."""
+    """The rows `[n, d]`, scaled to length 1."""
     scaled: Floats = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
     return scaled
 
 
 def column(corpus: Corpus, numbers: NDArray[np.int64], name: str) -> NDArray[np.str_]:
-    """A column of the photos' rows."""
+    """A column of the photos' rows, `[n]`."""
     owner = np.searchsorted(np.array(corpus.starts), numbers, side="right") - 1
     return np.array([corpus.sets[o].rows[n - corpus.starts[o]][name] for o, n in zip(owner, numbers, strict=True)])
 
 
 def paired_interval(ours: Hits, theirs: Hits, seed: int = 0) -> tuple[float, float, float]:
-    """Difference of two shares on the same photos, in points, and its 95 % interval by paired bootstrap."""
+    """The difference of two shares on the same photos, and the ends of its 95 % interval by paired bootstrap, all in
+    points."""
     gap = ours.astype(np.float64) - theirs.astype(np.float64)
     rng = np.random.default_rng(seed)
     means = gap[rng.integers(0, len(gap), (DRAWS, len(gap)))].mean(1)

@@ -1,9 +1,8 @@
 """Products that training never saw: `python -m benchmarks.unseen --data FOLDER --work FOLDER`.
 
-A network is trained by the demo's recipe without every fifth grocery product (`product_id` that 5 divides): none of
-their photos nor catalogue pictures, in training or validation. Their test photos then look for themselves among all
-81 catalogue pictures, by the hash that the recipe asks for and by the other ways to make one, by embedding and the
-run's own trunk feature, and by the frozen trunk's feature.
+A network is trained with the demo's recipe but without every fifth grocery product (`product_id` divisible by 5):
+neither training nor validation has a photo or a catalogue photo of them. Their test photos are then searched among all
+81 catalogue photos: by every hash layer, by the embedding, by the trunk's feature, and by the frozen trunk's feature.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ def main() -> int:
     """Train, measure, write; the exit code."""
     options = parser(__doc__, tells="page")
     training_options(options, steps=0, seeds=1)
-    options.add_argument("--checkpoint", type=Path, help="of such a run, trained elsewhere; nothing is trained")
+    options.add_argument("--checkpoint", type=Path, help="of such a run that is finished; nothing is trained")
     arguments = options.parse_args()
     device = device_of(arguments.device)
     recipe = without_products(load_recipe(RECIPE))
@@ -81,10 +80,10 @@ def main() -> int:
     body = "\n\n".join(
         [
             f"R@1 of {int(out.sum())} test photos of the left-out products and {int((~out).sum())} of the others among "
-            "81 catalogue pictures. Difference on the left-out ones, in points with the 95 % interval of a paired "
-            "bootstrap.",
+            "81 catalogue photos. The last column is the difference on the left-out products, in points, with the 95 % "
+            "interval of a paired bootstrap.",
             table(("by", "left out", "trained on", "against the frozen trunk"), lines),
-            f"Against the float embedding the recipe's hash, `{recipe.hash_layer}`, loses "
+            f"Compared with the float embedding, the recipe's hash, `{recipe.hash_layer}`, loses "
             + ", ".join(f"{points:.1f} points ({part})" for part, points in lost.items())
             + ".",
         ]
@@ -101,7 +100,7 @@ def _parts(out: Hits) -> dict[str, Hits]:
 
 
 def _hits(network: Network, corpus: Corpus, size: int, *, hashes: bool = True) -> dict[str, Hits]:
-    """By feature, embedding and, where they are asked for, every hash layer."""
+    """Hits by feature, by embedding and, with `hashes`, by every hash layer."""
     photos = look(network, corpus, numbers_of(corpus, "grocery", "test"), size)
     gallery = look(network, corpus, _catalogue(corpus), size)
     ids = column(corpus, photos.numbers, "product"), column(corpus, gallery.numbers, "product")
@@ -116,7 +115,7 @@ def _hits(network: Network, corpus: Corpus, size: int, *, hashes: bool = True) -
 
 
 def _catalogue(corpus: Corpus) -> np.typing.NDArray[np.int64]:
-    """Numbers of all catalogue pictures, of products left out too."""
+    """The numbers of all catalogue photos, also of products that were left out."""
     place = next(i for i, s in enumerate(corpus.sets) if s.spec.name == "grocery")
     rows = corpus.sets[place].rows
     return corpus.starts[place] + np.array([i for i, row in enumerate(rows) if row["domain"] == "iconic"], np.int64)

@@ -1,7 +1,6 @@
-"""What makes a bundle: data sets and cleaning, trunk, heads, losses, trainer, hash, calibration, evaluation, export.
+"""What makes a bundle: data sets, the network, its losses, the training loop, the export, and measuring.
 
-Here and nowhere else lives torch (`studio`, `evaluation`, `table`, `queries`, `recipe` and `hashing` do without it).
-Nothing imports this room from below; it imports `engines` to check what it exports, and `schemas`.
-
-The way of a run: `recipe.load_recipe` → `train.train` → `export.export`, which measures with `evaluation`.
+The way of a run: `recipe.load_recipe` → `loop.train.train` → `bundle.export.export`, which measures with `evaluation`.
+`README.md` says which room has what. The rooms `studio`, `readers`, `recipe`, `evaluation` and `weak` do without torch.
+`training` imports `engines` and `schemas`; of the rooms of this repository only `groknet` and `benchmarks` import it.
 """

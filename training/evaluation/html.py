@@ -142,7 +142,7 @@ def _errors(scored: Scored, rows: Sequence[Row], data: Path) -> str:
     for i in worst:
         called = labels[scored.predictions.labels[i, 0]].value
         caption = f"<b>{escape(called)}</b> {said[i]:.2f}<br>is {escape(_true(scored, i))}"
-        figures.append(_picture(data, rows[places[i]], caption))
+        figures.append(_photo(data, rows[places[i]], caption))
     return "".join(figures) or "<p>None.</p>"
 
 
@@ -175,7 +175,7 @@ def _retrieval(found: Measured, near: Neighbours, data: Path) -> str:
         theirs, ours = near.catalogue[order[i]], near.catalogue[own[i].argmin()]
         trio = ((near.photos[i], "photo"), (theirs, f"{near.by_hash[i].min()} bits: nearest"))
         shown = [*trio, (ours, f"{own[i].min()} bits: its own")]
-        figures += [_picture(data, rows[place], f"{text}<br>{_product(rows[place])}") for place, text in shown]
+        figures += [_photo(data, rows[place], f"{text}<br>{_product(rows[place])}") for place, text in shown]
     trios = "".join(f"<div class=row>{''.join(figures[i : i + 3])}</div>" for i in range(0, len(figures), 3))
     return (
         f"<h2>Photo → catalogue photo</h2><div class=row>{plot}<p class=soft>The dashed line is the float embedding. "
@@ -188,7 +188,7 @@ def _product(row: Row) -> str:
     return f"<b>{escape(row.get('product', ''))}</b>"
 
 
-def _picture(data: Path, row: Row, caption: str) -> str:
+def _photo(data: Path, row: Row, caption: str) -> str:
     """A small inline copy of the photo with `caption`, which is HTML. Without the photo, the caption."""
     try:
         small = base64.b64encode(thumbnail(read_photo(data, row["path"]), SIDE)).decode()

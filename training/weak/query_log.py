@@ -148,7 +148,7 @@ def _pairs(
 
 def _gather(database: sqlite3.Connection, pairs: Sequence[Pair]) -> int:
     """Add pairs; returns how many were known already. Buyers are stored as digests: names are not needed."""
-    rows = [(p.query, p.image, hashlib.blake2b(p.buyer.encode(), digest_size=8).digest()) for p in pairs]
+    rows = [(p.query, p.photo, hashlib.blake2b(p.buyer.encode(), digest_size=8).digest()) for p in pairs]
     before = database.total_changes
     database.executemany("INSERT OR IGNORE INTO pair VALUES (?, ?, ?)", rows)
     return len(rows) - (database.total_changes - before)

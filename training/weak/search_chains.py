@@ -65,7 +65,7 @@ class Pair:
 
     buyer: str
     query: str
-    image: str
+    photo: str
 
 
 @dataclass

@@ -128,7 +128,7 @@ def test_given_weights_are_those_that_answer(tmp_path: Path, state: dict[str, Te
     np.testing.assert_allclose(bundle.expected["head.object"], expected, rtol=0.1, atol=1e-4)  # weights in half
     card = (folder / "card.md").read_text()
     assert "weights.pth, sha256" in card
-    assert "so does the `object` head" in card
+    assert "the `object` head has its classifier" in card
     build_engine(folder).close()
 
 
@@ -144,7 +144,7 @@ def test_what_cannot_be_used_is_said(tmp_path: Path, state: dict[str, Tensor]) -
     with pytest.raises(ConfigError, match=r"w\.pth has no layer4\.1\.conv2\.weight.*--trunk"):
         write_reference(folder, **SMALL, weights=str(path))
     torch.save(state | {"conv1.weight": torch.zeros(64, 3, 3, 3)}, path)
-    with pytest.raises(ConfigError, match=r"conv1\.weight is \[64, 3, 3, 3\], the trunk has \[64, 3, 7, 7\]"):
+    with pytest.raises(ConfigError, match=r"conv1\.weight is \[64, 3, 3, 3\], but \[64, 3, 7, 7\] in the trunk"):
         write_reference(folder, **SMALL, weights=str(path))
     path.write_bytes(b"no weights")
     with pytest.raises(ConfigError, match=r"w\.pth cannot be read"):

@@ -1,4 +1,4 @@
-"""The catalyzer against what it must do: start at ITQ, spread, and keep more neighbours of rows it never saw."""
+"""The spreading layer starts at ITQ, spreads its codes, and keeps more neighbours of rows that it was not fitted to."""
 
 from __future__ import annotations
 

@@ -75,10 +75,10 @@ def test_multi_label_softmax_by_hand() -> None:
     assert value.item() == pytest.approx(math.log(2), rel=1e-6)
 
 
-def test_distillation_is_zero_for_the_teacher_itself_whatever_is_added() -> None:
-    teacher = torch.randn(3, 9, generator=torch.Generator().manual_seed(9))
-    assert losses.distillation(teacher + 5, teacher).item() == pytest.approx(0, abs=1e-5)
-    # one sure teacher (p = 1), a student of two equal logits: log 2
+def test_distillation_is_zero_for_the_other_network_itself_whatever_is_added() -> None:
+    other = torch.randn(3, 9, generator=torch.Generator().manual_seed(9))
+    assert losses.distillation(other + 5, other).item() == pytest.approx(0, abs=1e-5)
+    # the other network is certain (p = 1), ours has two equal logits: log 2
     sure = torch.tensor([[50.0, -50.0]])
     assert losses.distillation(torch.zeros(1, 2), sure).item() == pytest.approx(math.log(2), rel=1e-5)
 

@@ -92,7 +92,7 @@ def test_a_log_becomes_a_table(tmp_path: Path, min_images: int, min_buyers: int)
 
     buyers: dict[tuple[str, str], set[str]] = defaultdict(set)
     for pair in naive(events):
-        buyers[pair.query, pair.image].add(pair.buyer)
+        buyers[pair.query, pair.photo].add(pair.buyer)
     enough = {pair: who for pair, who in buyers.items() if len(who) >= min_buyers}
     images = Counter(query for query, _ in enough)
     kept = {pair: who for pair, who in enough.items() if images[pair[0]] >= min_images}

@@ -78,7 +78,7 @@ def test_what_is_remembered_is_bounded() -> None:
     assert dropped == {"buyer_forgotten": 2, "click_without_search": 1, "message_without_click": 1}
     events = [search(0, "a"), *(click(1, f"l{n}") for n in range(5)), *(message(2, f"l{n}") for n in range(5))]
     pairs, dropped = run(events, few)
-    assert [pair.image for pair in pairs] == ["l2.jpg", "l3.jpg", "l4.jpg"]
+    assert [pair.photo for pair in pairs] == ["l2.jpg", "l3.jpg", "l4.jpg"]
     assert dropped == {"click_forgotten": 2, "message_without_click": 2}
 
 
