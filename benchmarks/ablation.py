@@ -1,9 +1,9 @@
-"""What each of GrokNet's losses adds, GeM against the average, and what the catalyzer costs and gives:
+"""What each of GrokNet's losses adds, GeM against average pooling, and what the catalyzer costs and gains:
 `python -m benchmarks.ablation --data FOLDER --work FOLDER`.
 
-`training/recipes/ablation.toml` is the whole; the other rows are it with losses taken away, all with the same steps
-and photos. Every row is the mean over seeds. Groceries: test photos that were never trained on; studio: products that
-were never trained on. A row that has been trained is not trained again (`--work` keeps the runs).
+`training/recipes/ablation.toml` is the complete recipe. The other rows leave out losses and have the same steps and
+photos. Each row is a mean over seeds. Grocery photos are test photos; studio products were never trained on. `--work`
+keeps the runs, so no row is trained twice.
 """
 
 from __future__ import annotations

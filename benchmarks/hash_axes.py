@@ -1,9 +1,8 @@
 """How many axes a rotation should keep:
 `python -m benchmarks.hash_axes --data FOLDER --work FOLDER --checkpoint RUN/checkpoint.pt`.
 
-A rotation is drawn by chance, and one draw's luck says nothing, so that draws are averaged. Validation photos alone are
-looked at: they look for their product among catalogue pictures by the embedding, by the hash, and by the hash with the
-photo not rounded.
+A rotation is random, and one draw says little, so draws are averaged. Only validation photos are used. They search for
+their product among catalogue pictures by the embedding, by the hash, and by the hash with the photo not rounded.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """One trunk for every task against a network of its own for each:
 `python -m benchmarks.one_trunk --data FOLDER --work FOLDER`.
 
-The one is trained by the demo's recipe, cut to a budget; each of the others sees the same photos of its own data set in
-as many steps, for its one head. That is a budget for each network; with `--same-photos` it is one for each side: the
-one takes as many photos through its trunk as all others together, so both sides cost the same. Both are measured on
-the same test photos; the interval is a paired bootstrap's.
+The common trunk is trained with the demo's recipe, cut to a budget of steps. Each other network trains one head on the
+same photos of its own data set, for as many steps. With `--same-photos` the budget is the same for both sides: the
+common trunk sees as many photos as all other networks together. Both are measured on the same test photos, with the
+interval of a paired bootstrap.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Products that training never saw: `python -m benchmarks.unseen --data FOLDER --work FOLDER`.
 
-A network is trained by the demo's recipe without every fifth grocery product (`product_id` that 5 divides): none of
-their photos nor catalogue pictures, in training or validation. Their test photos then look for themselves among all
-81 catalogue pictures, by the hash that the recipe asks for and by the other ways to make one, by embedding and the
-run's own trunk feature, and by the frozen trunk's feature.
+A network is trained with the demo's recipe without every fifth grocery product (`product_id` divisible by 5): neither
+their photos nor their catalogue pictures are in training or validation. Their test photos then search for their product
+among all 81 catalogue pictures: by the recipe's hash, by other hash layers, by embedding, by the run's trunk feature,
+and by the frozen trunk's feature.
 """
 
 from __future__ import annotations
