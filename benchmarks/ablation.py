@@ -18,12 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import page, parser, table, training_options, versions, write_page
-from training.corpus import Corpus
-from training.hashing import AXES, itq, pack, rotated_axes
-from training.model import BITS, Network
-from training.recipe import Recipe, load_recipe
-from training.spread import fit_catalyzer
-from training.trials import (
+from benchmarks.trials import (
     Floats,
     Seen,
     coded,
@@ -36,6 +31,11 @@ from training.trials import (
     numbers_of,
     trained,
 )
+from training.bundle.hash_layers import AXES, itq, pack, rotated_axes
+from training.bundle.spreading_layer import fit_spreading_layer
+from training.data.corpus import Corpus
+from training.network.model import BITS, Network
+from training.recipe import Recipe, load_recipe
 
 RECIPE = Path(__file__).parents[1] / "training" / "recipes" / "ablation.toml"
 FIT = 4000  # training photos that a hash layer is fitted to
@@ -154,7 +154,7 @@ def _hashes(network: Network, corpus: Corpus, size: int) -> dict[str, float]:
     turn = np.linalg.qr(np.random.default_rng(0).standard_normal((fit.shape[1], BITS)))[0].T.astype(np.float32)
     frame, shift = rotated_axes(fit, BITS, AXES)
     weight, bias = itq(fit, BITS)
-    layer = fit_catalyzer(fit, BITS)
+    layer = fit_spreading_layer(fit, BITS)
     ways: dict[str, Callable[[Floats], NDArray[np.uint8]]] = {
         "signs of a random projection": lambda x: pack(x @ turn.T),
         f"rotation of {AXES} leading axes": lambda x: pack(x @ frame.T + shift),

@@ -28,10 +28,10 @@ from engines.recognition.interface import Backend
 from engines.recognition.precision import Precision, write_bundle
 from schemas.errors import Invalid
 from schemas.manifest import Preprocess
+from training.bundle.reference import write_reference
 from training.evaluation import evaluate
-from training.reference import write_reference
+from training.readers.label_table import read_rows
 from training.studio import TEST_IDENTITIES, TRAIN_IDENTITIES, make_product, render
-from training.table import read_rows
 
 Photos = NDArray[np.uint8]
 BATCH = 8

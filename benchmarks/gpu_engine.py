@@ -112,7 +112,7 @@ def _bundles(scratch: Path, arguments: argparse.Namespace) -> Iterator[tuple[str
         yield f"{folder.name}, {load_bundle(folder).manifest.precision}", folder
     if arguments.bundle:
         return
-    from training.reference import write_reference
+    from training.bundle.reference import write_reference
 
     write_reference(scratch / "reference")
     for precision in get_args(Precision):

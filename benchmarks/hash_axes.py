@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report import page, parser, table, versions, write_page
+from benchmarks.trials import device_name, device_of, loaded
 from benchmarks.unseen import RECIPE, without_products
-from training.catalyzer import Neighbours, hash_layers, validation_neighbours
-from training.hashing import Floats, rotated_axes
-from training.model import BITS
+from training.bundle.hash_choice import Neighbours, hash_layers, validation_neighbours
+from training.bundle.hash_layers import Floats, rotated_axes
+from training.network.model import BITS
 from training.recipe import load_recipe
-from training.trials import device_name, device_of, loaded
 
 Code = Callable[[Floats], Floats]
 

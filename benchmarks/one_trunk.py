@@ -17,8 +17,7 @@ import msgspec
 import numpy as np
 
 from benchmarks.report import page, parser, table, training_options, versions, write_page
-from training.recipe import HeadSpec, Metric, Recipe, load_recipe
-from training.trials import (
+from benchmarks.trials import (
     Hits,
     device_name,
     device_of,
@@ -28,6 +27,7 @@ from training.trials import (
     paired_interval,
     trained,
 )
+from training.recipe import HeadSpec, Metric, Recipe, load_recipe
 
 RECIPE = Path(__file__).parents[1] / "training" / "recipes" / "demo.toml"
 REAL = ("grocery", "clothing", "fashion")

@@ -27,7 +27,7 @@ from groknet.config import demo_bundle
 from schemas.manifest import Manifest
 from schemas.predictions import Predictions
 from training.evaluation import predict
-from training.table import Row, is_catalogue, read_rows
+from training.readers.label_table import Row, is_catalogue, read_rows
 from workers.search import rerank
 from workers.search.kinds import Kinds
 from workers.search.photos import RERANKED

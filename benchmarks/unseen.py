@@ -16,13 +16,7 @@ import msgspec
 import numpy as np
 
 from benchmarks.report import page, parser, table, training_options, versions, write_page
-from engines.recognition import asymmetric
-from training.catalyzer import hash_layers
-from training.corpus import Corpus
-from training.evaluation.metrics import ranked_hits
-from training.model import Network
-from training.recipe import Recipe, load_recipe
-from training.trials import (
+from benchmarks.trials import (
     Hits,
     coded,
     column,
@@ -38,6 +32,12 @@ from training.trials import (
     paired_interval,
     trained,
 )
+from engines.recognition import asymmetric
+from training.bundle.hash_choice import hash_layers
+from training.data.corpus import Corpus
+from training.evaluation.metrics import ranked_hits
+from training.network.model import Network
+from training.recipe import Recipe, load_recipe
 
 RECIPE = Path(__file__).parents[1] / "training" / "recipes" / "demo.toml"
 EVERY = 5

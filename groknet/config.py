@@ -11,7 +11,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,6 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from groknet.epochs import written_epochs
 from groknet.home import Home
 from schemas.errors import ConfigError
 from workers.backfill.settings import BackfillSettings
@@ -78,9 +77,14 @@ class Loaded:
     home: Home
     origin: Mapping[str, str] = field(default_factory=dict)
     configured: str = ""
-    """The bundle of command line or configuration; `engine.bundle` is another one after a change of the epoch."""
+    """The bundle of command line or configuration; `engine.bundle` is another one in `with_bundle`."""
     follows: bool = True
-    """Whether workers change over with the home's epoch: not where the command line names a bundle."""
+    """Whether workers run the epoch that the store says is in force: not where the command line names a bundle."""
+
+    def with_bundle(self, folder: Path) -> Loaded:
+        """The same with another bundle to run, as `groknet.epochs.in_force` finds it."""
+        engine = msgspec.structs.replace(self.config.engine, bundle=str(folder))
+        return replace(self, config=msgspec.structs.replace(self.config, engine=engine))
 
 
 def load_config(home: Home, environ: Mapping[str, str] = os.environ, *, bundle: Path | None = None) -> Loaded:
@@ -98,11 +102,7 @@ def load_config(home: Home, environ: Mapping[str, str] = os.environ, *, bundle: 
     config = _convert(_overlay(from_file, from_env), strict=False, where="environment over " + home.config_file.name)
     origin = dict.fromkeys(_leaves(from_file), "file") | dict.fromkeys(_leaves(from_env), "environment")
     config = _complete(config, home, bundle)
-    configured = config.engine.bundle
-    epochs = written_epochs(home) if bundle is None else None
-    if epochs is not None and epochs.configured == configured:
-        config = msgspec.structs.replace(config, engine=msgspec.structs.replace(config.engine, bundle=epochs.bundle))
-    return Loaded(config, home, origin, configured, bundle is None)
+    return Loaded(config, home, origin, config.engine.bundle, bundle is None)
 
 
 def demo_bundle() -> Path:
@@ -187,16 +187,16 @@ def _leaves(table: Mapping[str, Any]) -> list[str]:
 
 def _complete(config: Config, home: Home, bundle: Path | None) -> Config:
     """Fill in what depends on HOME, so that nobody after this needs to know the defaults."""
-    replace = msgspec.structs.replace
+    change = msgspec.structs.replace
     folder = bundle.absolute() if bundle else demo_bundle()
     if not bundle and config.engine.bundle:
         folder = home.root / Path(config.engine.bundle).expanduser()
-    return replace(
+    return change(
         config,
-        stream=replace(config.stream, url=config.stream.url or home.stream_url),
-        store=replace(config.store, url=config.store.url or home.store_url),
-        engine=replace(config.engine, bundle=str(folder)),
-        intake=replace(config.intake, allowed_roots=_with(config.intake.allowed_roots, str(home.uploads))),
+        stream=change(config.stream, url=config.stream.url or home.stream_url),
+        store=change(config.store, url=config.store.url or home.store_url),
+        engine=change(config.engine, bundle=str(folder)),
+        intake=change(config.intake, allowed_roots=_with(config.intake.allowed_roots, str(home.uploads))),
     )
 
 

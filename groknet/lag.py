@@ -8,9 +8,7 @@ import msgspec
 
 from schemas.topics import RETRY_DELAYS_S
 from workers.streams.base import Partition, StreamAdmin
-
-GROUP = "tagger"
-RETRY_GROUP = "tagger-retry"
+from workers.tagger import GROUP, RETRY_GROUP
 
 
 class Lag(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +42,7 @@ def measure(admin: StreamAdmin, topic: str, now_ms: int) -> Lag:
     """The lag of a topic as of now. Raises Transient, and ConfigError for an unknown topic."""
     spans = uncommitted(admin, topic)
     waiting = sum(end - first for first, end in spans.values())
-    stamps = timestamps_ms(admin, {partition: first for partition, (first, _) in spans.items()})
+    stamps = admin.timestamps_ms({partition: first for partition, (first, _) in spans.items()})
     oldest = min(stamps.values(), default=None)
     if oldest is None:
         return Lag(topic=topic, waiting=waiting)
@@ -62,22 +60,10 @@ def _count_until(
     low = {p: spans[p][0] + 1 for p, stamp in stamps.items() if stamp <= until_ms}
     high = {p: spans[p][1] for p in low}
     while middle := {p: (low[p] + high[p]) // 2 for p in low if low[p] < high[p]}:
-        found = timestamps_ms(admin, middle)
+        found = admin.timestamps_ms(middle)
         for partition, offset in middle.items():
             if found.get(partition, until_ms + 1) <= until_ms:
                 low[partition] = offset + 1
             else:
                 high[partition] = offset
     return sum(offset - spans[p][0] for p, offset in low.items())
-
-
-def timestamps_ms(admin: StreamAdmin, positions: Mapping[Partition, int]) -> dict[Partition, int]:
-    """UTC milliseconds of the record at each offset, or of the next one there is; absent at the end."""
-    found: dict[Partition, int] = {}
-    for partition, offset in positions.items():
-        start = admin.end_offsets(partition.topic) | {partition: offset}
-        for record in admin.read(partition.topic, start):
-            if record.partition == partition:
-                found[partition] = record.timestamp_ms
-                break
-    return found

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import TypeVar
 
 from groknet.config import Loaded
+from groknet.epochs import in_force
 from groknet.ports import make_topics
 from groknet.process import Process, Stopped
 from schemas.errors import Transient
@@ -52,6 +53,13 @@ class Opening:
         store = self.until("store", lambda: build_store(self._loaded.config.store.url))
         stack.callback(store.close)
         return store
+
+    def in_force(self, store: Store) -> Loaded:
+        """The configuration with the bundle of the epoch in force, once the store can tell it.
+
+        Raises BundleRefused when this home does not have that bundle.
+        """
+        return self.until("store", lambda: in_force(self._loaded, store))
 
     def until(self, service: str, attempt: Callable[[], T]) -> T:
         """Try until it works: `Transient` means that the service (`stream` or `store`) is away."""

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from groknet.epochs import epoch_of, every_indexer, written_epochs
+from groknet.epochs import epoch_of, every_indexer, read_record
 from groknet.home import Home
 from groknet.sending import Outgoing
 from groknet.services import Http
@@ -70,13 +70,13 @@ class IndexView:
         return Indexed(held, removed)
 
 
-def indexer_urls(home: Home, configured: Iterable[str]) -> list[str]:
+def indexer_urls(home: Home, configured: Iterable[str], store: Store) -> list[str]:
     """The configured indexers, else those that run on this home; of several epochs those of the one in force. Raises
     ConnectionError without any."""
     urls = every_indexer(home, configured)
-    epochs = written_epochs(home)
-    if epochs is not None and len(urls) > 1:
-        urls = [url for url in urls if epoch_of(url) == epochs.active]
+    record = read_record(store) if len(urls) > 1 else None
+    if record is not None:
+        urls = [url for url in urls if epoch_of(url) == record.epochs.active]
     if not urls:
         raise ConnectionError("no indexer runs on this home")
     return urls

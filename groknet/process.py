@@ -27,7 +27,7 @@ SUPERVISED = "GROKNET_SUPERVISED"
 ORPHAN_GRACE_S = 5.0  # what is in hand finishes; anything longer would meet the next supervisor's workers
 LOCK_PATIENCE_S = ORPHAN_GRACE_S + 5.0  # an orphan of a killed supervisor is gone by then
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-_CLIENTS = ("kafka", "cassandra", "urllib3", "uvicorn")
+_CLIENTS = ("kafka", "cassandra", "urllib3", "uvicorn", "faiss")
 """Loggers of others: at INFO they say a line a connection, and a rebalance takes kilobytes."""
 
 

@@ -76,10 +76,15 @@ def _at_rest(found: Whereabouts, now: float) -> str:
 
 
 def _not_stored(found: Whereabouts, last: Dead | None, now: float) -> str:
+    held = 0 if found.indexed is None else found.indexed.held
+    in_index = f"is searchable (event of {local_time(held / 1e6, now)})" if held else ""
+    if "store" in found.unknown:
+        text = in_index or "is not searchable"
+        tail = f"; {_died(last, now)}" if last is not None else ""
+        return f"{text}; whether something newer is stored is not known, since the store does not answer{tail}"
     if last is not None:
         return f"is not stored: {_died(last, now)}"
-    what = "could not be looked up everywhere" if found.unknown else "is not stored and not on the way"
-    return f"{what}, but the index holds it" if found.indexed is not None and found.indexed.held else what
+    return f"is not stored and not on the way, but {in_index}" if held else "is not stored and not on the way"
 
 
 def _removed(found: Whereabouts, of: str) -> str:

@@ -14,18 +14,18 @@ from urllib.parse import quote
 import msgspec
 
 from groknet.config import Loaded
+from groknet.epochs import every_indexer
 from groknet.home import Home
 from groknet.lag import uncommitted
 from groknet.letters import Letter, read_letters
 from groknet.outcomes import IndexView, indexer_urls
 from groknet.services import Http
 from groknet.taggers import running_taggers
-from schemas.dead_letters import PREFIX
 from schemas.envelope import header
 from schemas.errors import Transient
 from schemas.predictions import StoredListing
 from schemas.topics import DEAD_LETTERS, RETRY_DELAYS_S, UPLOADED
-from workers.stores import build_store
+from workers.stores import Store, build_store
 from workers.streams import Record, Stream, StreamAdmin, build_stream
 from workers.tagger.failures import RETRY_ERROR, attempt_of, due_ms
 
@@ -124,15 +124,14 @@ class Whereabouts(msgspec.Struct, kw_only=True):
 def find(loaded: Loaded, listing_id: str, progress: Progress) -> Whereabouts:
     """Ask store, indexers, taggers and stream; one that is away is named in `unknown`. Raises ConfigError."""
     found = Whereabouts(listing_id=listing_id)
+    configured = loaded.config.search.indexer_urls
     try:
-        found.stored = _stored(loaded, listing_id)
+        with closing(build_store(loaded.config.store.url)) as store:
+            found.stored = _stored(store, listing_id)
+            _ask_index(found, lambda: indexer_urls(loaded.home, configured, store))
     except Transient as why:
         found.unknown["store"] = why.message
-    try:
-        index = IndexView(lambda: indexer_urls(loaded.home, loaded.config.search.indexer_urls)).of(listing_id)
-        found.indexed = Indexed(held=index.held, removed=index.removed)
-    except OSError as why:
-        found.unknown["index"] = str(why)
+        _ask_index(found, lambda: every_indexer(loaded.home, configured))
     found.in_hand = list(_in_hand(loaded.home, listing_id))
     try:
         _read_stream(build_stream(loaded.config.stream.url, "where"), found, progress)
@@ -141,9 +140,16 @@ def find(loaded: Loaded, listing_id: str, progress: Progress) -> Whereabouts:
     return found
 
 
-def _stored(loaded: Loaded, listing_id: str) -> Stored | None:
-    with closing(build_store(loaded.config.store.url)) as store:
-        entry = store.get([listing_id]).get(listing_id)
+def _ask_index(found: Whereabouts, urls: Callable[[], list[str]]) -> None:
+    try:
+        index = IndexView(urls).of(found.listing_id)
+        found.indexed = Indexed(held=index.held, removed=index.removed)
+    except OSError as why:
+        found.unknown["index"] = str(why)
+
+
+def _stored(store: Store, listing_id: str) -> Stored | None:
+    entry = store.get([listing_id]).get(listing_id)
     if entry is None:
         return None
     if not isinstance(entry, StoredListing):
@@ -245,7 +251,7 @@ def _dead(letter: Letter) -> Dead:
         message="its headers cannot be read" if why is None else why.message,
         image_id=None if why is None else why.image_id,
         event_time=_read(record).event_time or None,
-        replayable=record.value is not None and header(record.headers, PREFIX + "replayable") != "no",
+        replayable=why is None or why.replayable != "no",
         replayed=letter.replayed,
     )
 

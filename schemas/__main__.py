@@ -28,12 +28,8 @@ def released_breaks(files: dict[str, bytes], folder: Path = RELEASED_FOLDER) -> 
 def main(arguments: list[str] | None = None, folder: Path = JSON_FOLDER, released: Path = RELEASED_FOLDER) -> int:
     """Write or check the files. Exit codes: 0 done, or nothing to report; 1 stale files or breaks, named on stderr."""
     parser = argparse.ArgumentParser(prog="python -m schemas", description=__doc__)
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; fail on a stale file or a break"
-    )
-    parser.add_argument(
-        "--freeze", action="store_true", help="release: copy to json/v1, unless something breaks"
-    )
+    parser.add_argument("--check", action="store_true", help="write nothing; fail on a stale file or a break")
+    parser.add_argument("--freeze", action="store_true", help="release: copy to json/v1, unless something breaks")
     options = parser.parse_args(arguments)
     files = render()
     problems = released_breaks(files, released)

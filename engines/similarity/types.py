@@ -36,7 +36,7 @@ class IndexStats:
 
     Attributes:
         vectors: codes that a search can find.
-        listings: listings that these codes belong to.
+        listings: listings that these codes belong to; one without a good photo does not count.
         tombstones: dead codes that no merge has removed yet.
         pending: codes in the tails, which are not merged yet.
         removed: listings whose removal is remembered.

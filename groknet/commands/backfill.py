@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter, validators
-from msgspec import structs
 
-from engines.recognition import build_engine
-from groknet.config import load_config
-from groknet.epochs import read_epochs, with_epoch, write_epochs
+from groknet.config import Loaded, load_config
+from groknet.epochs import bundle_at, change_record, find_bundle, known_epochs, with_epoch
 from groknet.exits import CommandError, Exit
+from groknet.filling import coverage_of, fill
 from groknet.home import find_home
 from groknet.options import HomeOption, JsonOption
-from groknet.ports import make_epoch_topics, open_store, open_stream
+from groknet.ports import open_store, open_stream
+from groknet.presence import first_epochs
 from groknet.terminal import json_line, note
-from groknet.terminal import progress as progress_bar
 from schemas.manifest import load_manifest
-from workers.backfill import Progress, build_backfill, measure
-from workers.intake import Intake
+from workers.backfill import Progress
+from workers.stores import Store
 
 
 def backfill(
@@ -29,7 +28,9 @@ def backfill(
     epoch: Annotated[
         str | None, Parameter(help="An epoch that is known here, `groknet epoch status` names them.")
     ] = None,
-    bundle: Annotated[Path | None, Parameter(help="A bundle, whose epoch it becomes known here.")] = None,
+    bundle: Annotated[
+        Path | None, Parameter(help="A bundle; its epoch becomes known to every home on this store.")
+    ] = None,
     rate: Annotated[
         float | None,
         Parameter(
@@ -49,38 +50,29 @@ def backfill(
 
     --json writes one line: {"epoch", "total", "done", "removed", "lost", "failed", "coverage"}.
     """
-    place = find_home(home).must_exist()
-    loaded = load_config(place)
-    known = read_epochs(place, loaded.configured)
+    loaded = load_config(find_home(home).must_exist())
     if bundle is None and epoch is None:
         raise CommandError("give --bundle DIR, or --epoch of one that is known here", Exit.USAGE)
-    folder = str(bundle.absolute()) if bundle else known.named(str(epoch))
-    manifest = load_manifest(Path(folder))
-    if epoch not in (None, manifest.epoch):
-        raise CommandError(f"--epoch {epoch}: the bundle is of epoch {manifest.epoch}", Exit.USAGE)
-    if known.bundles.get(manifest.epoch) != folder:
-        write_epochs(place, with_epoch(known, manifest.epoch, folder))
-    settings = loaded.config.backfill
-    if rate is not None:
-        settings = structs.replace(settings, listings_per_s=rate)
-    section = loaded.config.engine
-    engine = build_engine(Path(folder), section.backend, section.threads, section.max_batch)
-    try:
-        with open_stream(loaded, "backfill") as stream, open_store(loaded) as store:
-            make_epoch_topics(stream, manifest.epoch)
-            run = build_backfill(
-                settings, stream=stream, store=store, engine=engine, intake=Intake(loaded.config.intake)
-            )
-            with progress_bar(quiet=json) as bar:
-                task = bar.add_task(f"epoch {manifest.epoch}", total=None)
-                done = run.run(_stop_by_signal(), lambda p: bar.update(task, total=p.total, completed=p.seen))
-            admin = stream.admin()
-            share = measure(store, admin, manifest.epoch).share
-            admin.close()
-    finally:
-        engine.close()
-    _report(manifest.epoch, done, share, json=json)
+    with open_stream(loaded, "backfill") as stream, open_store(loaded) as store:
+        folder, target = _target(loaded, store, bundle, epoch)
+        done = fill(loaded, folder, stream=stream, store=store, rate=rate, stop=_stop_by_signal(), quiet=json)
+        share = coverage_of(target, stream=stream, store=store).share
+    _report(target, done, share, json=json)
     return Exit.FAILED if done.failed else Exit.OK
+
+
+def _target(loaded: Loaded, store: Store, bundle: Path | None, epoch: str | None) -> tuple[Path, str]:
+    """The bundle to tag with and its epoch, which is known afterwards."""
+    if bundle is None:
+        known = known_epochs(loaded, store)
+        return find_bundle(loaded, known, str(epoch)), str(epoch)
+    folder = bundle.absolute()
+    named = load_manifest(folder).epoch
+    if epoch not in (None, named):
+        raise CommandError(f"--epoch {epoch}: the bundle is of epoch {named}", Exit.USAGE)
+    here = bundle_at(folder)
+    change_record(store, lambda known: with_epoch(known, named, here), lambda: first_epochs(loaded, store))
+    return folder, named
 
 
 def _stop_by_signal() -> threading.Event:
@@ -97,7 +89,7 @@ def _report(epoch: str, done: Progress, share: float, *, json: bool) -> None:
         return
     for line in done.named:
         note(line)
-    left = done.total - done.seen
+    left = done.total - done.seen  # of a back-fill that was stopped
     more = f"; {left} left: run it again" if left else ""
     print(
         f"epoch {epoch}: {done.done} tagged, {done.removed} removed, {done.lost} without a photo that can be had, "

@@ -37,9 +37,9 @@ def check(
     _folder("folder", folder)
     from engines.pixels import decode as decode_photo
     from schemas.errors import Invalid
-    from training.data import squash
+    from training.data.photos import squash
     from training.readers import read, read_photo
-    from training.table import box_of
+    from training.readers.label_table import box_of
 
     found = read(reader, folder)
     skipped = dict(found.skipped)

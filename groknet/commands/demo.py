@@ -15,6 +15,7 @@ from groknet.commands.run import STOP_BUDGET_S, page_url, specs
 from groknet.commands.search import ask_service
 from groknet.commands.submit import percentile
 from groknet.config import Loaded, load_config
+from groknet.epochs import in_force
 from groknet.exits import Exit
 from groknet.home import Home
 from groknet.listings import find_photos, photo_event
@@ -53,6 +54,8 @@ def demo(
     """
     place = Home(home.absolute()).make()
     loaded = load_config(place, bundle=bundle)
+    with open_store(loaded) as store:
+        loaded = in_force(loaded, store)
     manifest = load_manifest(Path(loaded.config.engine.bundle))
     own = find_photos([path.expanduser() for path in photos or []])  # not every shell opens the ~ of PHOTOS=~/pictures
     signal.signal(signal.SIGTERM, _interrupt)
@@ -114,9 +117,9 @@ class _Show:
             producer, admin = stream.producer(), stream.admin()
             stack.callback(producer.close)
             stack.callback(admin.close)
-            self._store = stack.enter_context(open_store(self._loaded))
-            index = IndexView(lambda: indexer_urls(home, configured))
-            tracker = Tracker(self._store, admin, index, _GIVE_UP_S)
+            store = self._store = stack.enter_context(open_store(self._loaded))
+            index = IndexView(lambda: indexer_urls(home, configured, store))
+            tracker = Tracker(store, admin, index, _GIVE_UP_S)
             sender = Sender(producer)
             began = time.monotonic()
             for drawn in draw(studio):

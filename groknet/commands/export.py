@@ -56,7 +56,7 @@ def export(
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
         raise CommandError(f"--out {out}: holds something that is no bundle; name another folder", Exit.USAGE)
     from schemas.taxonomy import load_taxonomy
-    from training.export import export as write_bundle
+    from training.bundle.export import export as write_bundle
     from training.recipe import load_recipe
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
@@ -86,7 +86,7 @@ def _phone(bundle: Path, out: Path, unused: list[str], json: bool) -> Exit:
         raise CommandError(f"{bundle}: no such bundle", Exit.NOT_FOUND)
     if not (bundle / MANIFEST_FILE).is_file():
         raise CommandError(f"{bundle} is no bundle; export the run first, then its bundle with --phone", Exit.USAGE)
-    from training.phone import export_phone
+    from training.bundle.phone import export_phone
 
     made = export_phone(bundle, out)
     size = sum(path.stat().st_size for path in out.iterdir())

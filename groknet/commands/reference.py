@@ -33,7 +33,7 @@ def reference(
     tensorrt_rtx --precision fp16 --out ENGINE` compiles it, and `groknet engine bench` measures it. Needs
     groknet[train].
     """
-    from training.reference import write_reference
+    from training.bundle.reference import write_reference
 
     manifest = write_reference(out, trunk, size, weights=weights, heads=heads)
     if json:

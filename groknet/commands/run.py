@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -13,14 +14,19 @@ from cyclopts import Parameter, validators
 
 from engines.recognition import load_bundle
 from groknet.config import Loaded, load_config
-from groknet.epochs import beside_name, written_epochs
-from groknet.exits import CommandError, Exit
-from groknet.home import Home, find_home
+from groknet.epochs import Epochs, beside_name, find_bundle, in_force
+from groknet.exits import Exit
+from groknet.home import find_home
 from groknet.options import BundleOption, HomeOption
+from groknet.ports import open_store
+from groknet.presence import Watch
 from groknet.services import SUPERVISOR, Lock, Running, forget_running, usual_port, write_running
 from groknet.supervisor import Spec, Supervisor
 from groknet.taggers import MOST
 from groknet.terminal import note
+from schemas.errors import BundleRefused, Transient
+from schemas.manifest import load_manifest
+from workers.stores import build_store
 
 PortOption = Annotated[
     int | None, Parameter(name="--port", help="HTTP port, 0: any free one; else the configured one.")
@@ -114,9 +120,10 @@ def run_all(
     and ports in HOME/run/<worker>.json.
     """
     place = find_home(home).make()
-    loaded = load_config(place, bundle=bundle)
-    load_bundle(loaded.config.engine.bundle)
     stops = _count_signals()
+    loaded = _when_the_store_answers(load_config(place, bundle=bundle), stops)
+    load_bundle(loaded.config.engine.bundle)
+    watch = Watch(lambda: build_store(loaded.config.store.url), owned=True)
     lock = Lock(place, SUPERVISOR)
     supervisor = Supervisor(place, specs(loaded, port, taggers), note)
     page = page_url(loaded, supervisor)
@@ -125,10 +132,11 @@ def run_all(
         write_running(place, SUPERVISOR, Running(pid=os.getpid(), host=page.host, port=page.port))
         told = False
         look = 0.0
+        if loaded.follows:
+            watch.start()
         while not stops:
-            if loaded.follows and time.monotonic() >= look:
-                with suppress(CommandError):  # a file that cannot be read ends no worker; the next start says so
-                    supervisor.beside(beside_specs(place, loaded.config.engine.bundle))
+            if watch.epochs is not None and time.monotonic() >= look:
+                supervisor.beside(beside_specs(loaded, watch.epochs))
                 look = time.monotonic() + _LOOK_S
             supervisor.tick()
             if supervisor.settled and not told:
@@ -137,6 +145,7 @@ def run_all(
             time.sleep(_TICK_S)
         note("draining; a second signal ends the workers at once")
     finally:
+        watch.close()
         orderly = supervisor.stop(STOP_BUDGET_S, lambda: len(stops) > 1)
         forget_running(place, SUPERVISOR)
         lock.release()
@@ -179,18 +188,33 @@ def specs(loaded: Loaded, port: int | None, taggers: int = 1) -> list[Spec]:
     ]
 
 
-def beside_specs(home: Home, first: str) -> list[Spec]:
-    """An indexer for each epoch of a home but that of its `first` bundle, which the home's own indexer holds."""
-    epochs = written_epochs(home)
-    others = {} if epochs is None else {epoch: path for epoch, path in epochs.bundles.items() if path != first}
-    return [
-        Spec(
-            "indexer",
-            ["run", "indexer", "--home", str(home.root), "--bundle", path, "--beside"],
-            beside_name(epoch),
-        )
-        for epoch, path in others.items()
-    ]
+def beside_specs(loaded: Loaded, epochs: Epochs) -> list[Spec]:
+    """An indexer for each known epoch whose bundle this home has, but that of its own bundle, which the home's indexer
+    holds."""
+    own = load_manifest(Path(loaded.config.engine.bundle)).epoch
+    found: list[Spec] = []
+    for epoch in epochs.bundles:
+        if epoch != own:
+            with suppress(BundleRefused):  # the search service says why it cannot change over to it
+                path = str(find_bundle(loaded, epochs, epoch))
+                arguments = ["run", "indexer", "--home", str(loaded.home.root), "--bundle", path, "--beside"]
+                found.append(Spec("indexer", arguments, beside_name(epoch)))
+    return found
+
+
+def _when_the_store_answers(loaded: Loaded, stops: list[int]) -> Loaded:
+    """With the bundle of the epoch in force, once the store has told which that is, or a signal has come."""
+    told = False
+    while loaded.follows and not stops:
+        try:
+            with open_store(loaded) as store:
+                return in_force(loaded, store)
+        except Transient as error:
+            if not told:
+                note(f"waiting for the store, to learn which epoch is in force: {error}")
+                told = True
+            time.sleep(_LOOK_S)
+    return loaded
 
 
 def page_url(loaded: Loaded, supervisor: Supervisor) -> Running:

@@ -9,9 +9,12 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from groknet.config import load_config
+from groknet.epochs import OLD_FILE
 from groknet.exits import Exit
 from groknet.home import find_home
+from groknet.old_epochs import take_over
 from groknet.options import HomeOption, JsonOption
+from groknet.ports import open_store
 from groknet.terminal import json_line, note
 from schemas.errors import ConfigError
 from workers.stores.schema import Schema, check_store, migrate_store
@@ -32,10 +35,14 @@ def migrate(
     """Make keyspace and tables of store.url, or bring them up to date; where all is done, change nothing.
 
     Before new workers are rolled out: groknet store migrate. After the last old one has gone: with --removals.
-    --json writes {"place", "version", "applied", "new"}.
+    A HOME/epochs.json of an older version is taken over into the store, and renamed. --json writes {"place",
+    "version", "applied", "new"}.
     """
-    url = load_config(find_home(home)).config.store.url
-    schema = migrate_store(url, _migrations(), removals=removals, say=note)
+    loaded = load_config(find_home(home))
+    schema = migrate_store(loaded.config.store.url, _migrations(), removals=removals, say=note)
+    if (loaded.home.root / OLD_FILE).exists():
+        with open_store(loaded) as store:
+            note(take_over(loaded, store))
     return _say(schema, json, "" if schema and schema.new else "; no migration was new")
 
 

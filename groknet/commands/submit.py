@@ -156,7 +156,7 @@ def _tracker(loaded: Loaded, stack: ExitStack, give_up_s: float) -> Tracker:
     stack.callback(admin.close)
     store = stack.enter_context(open_store(loaded))
     home, configured = loaded.home, loaded.config.search.indexer_urls
-    return Tracker(store, admin, IndexView(lambda: indexer_urls(home, configured)), give_up_s)
+    return Tracker(store, admin, IndexView(lambda: indexer_urls(home, configured, store)), give_up_s)
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

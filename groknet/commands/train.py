@@ -40,8 +40,8 @@ def train(
         raise CommandError("--as-tutor and --tutor: a tutor learns from no tutor", Exit.USAGE)
     if not data.is_dir():
         raise CommandError(f"--data {data}: no such folder", Exit.NOT_FOUND)
-    from training.check import load_checked
-    from training.train import train as run
+    from training.data.check_recipe import load_checked
+    from training.loop.train import train as run
 
     loaded = load_checked(recipe, data)
     if as_tutor:

@@ -3,17 +3,55 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deploy.local import Services
 from workers.stores import Store, build_store
 from workers.streams import Consumer, Partition, RebalanceListener, Record, Stream, TopicSpec, build_stream
 
 ROOT = Path(__file__).parents[2]
+
+
+Outage = Callable[[], AbstractContextManager[None]]
+
+
+@contextmanager
+def locked_file(path: Path) -> Iterator[None]:
+    """Another connection holds the write lock: as silent as an embedded log can be."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        db.execute("ROLLBACK")
+        db.close()
+
+
+@contextmanager
+def silent_broker(services: Services, name: str = "kafka-1") -> Iterator[None]:
+    """The broker keeps its connections and answers nothing."""
+    services.pause(name)
+    try:
+        yield
+    finally:
+        services.resume(name)
+
+
+@contextmanager
+def dead_broker(services: Services, name: str = "kafka-1") -> Iterator[None]:
+    """The broker is killed, and started again on leaving."""
+    services.kill(name)
+    try:
+        yield
+    finally:
+        services.start(name)
 
 
 @dataclass
@@ -26,6 +64,8 @@ class StreamBackend:
     short_session_s: float
     patience_s: float = 30.0
     """Longest time that anything that must happen may take."""
+    outages: Mapping[str, Outage] = field(default_factory=dict)
+    """By name: the log does not answer while one of these is entered."""
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(time.time_ns()))
 
     def build(self, worker: str = "test") -> Stream:

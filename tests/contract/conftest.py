@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.contract.backends import StoreBackend, StreamBackend
+from tests.contract.backends import StoreBackend, StreamBackend, dead_broker, locked_file, silent_broker
 
 REAL = [
     pytest.mark.services,
@@ -18,11 +19,15 @@ REAL = [
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=REAL)])
 def stream_backend(request: pytest.FixtureRequest, tmp_path: Path) -> StreamBackend:
     if request.param == "kafka":
-        url = f"kafka://{request.getfixturevalue('services').bootstrap}?session_s=6"  # brokers allow no less
+        services = request.getfixturevalue("services")
+        url = f"kafka://{services.bootstrap}?session_s=6"  # brokers allow no less
         short = f"{url}&max_poll_s=0.5"
-        return StreamBackend(url=url, short_session_url=short, short_session_s=0.5, patience_s=60.0)
-    url = f"sqlite://{tmp_path}/stream.db"
-    return StreamBackend(url=url, short_session_url=f"{url}?lease_s=0.5", short_session_s=0.5)
+        outages = {"silent": partial(silent_broker, services), "dead": partial(dead_broker, services)}
+        return StreamBackend(url=url, short_session_url=short, short_session_s=0.5, patience_s=60.0, outages=outages)
+    path = tmp_path / "stream.db"
+    outages = {"locked": partial(locked_file, path)}
+    short = f"sqlite://{path}?lease_s=0.5"
+    return StreamBackend(url=f"sqlite://{path}", short_session_url=short, short_session_s=0.5, outages=outages)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ which is fair on two cores. The exit code is 1 when a limit is not kept.
 from __future__ import annotations
 
 import random
+import signal
 import statistics
 import sys
 import tempfile
@@ -267,6 +268,7 @@ def main() -> int:
     options.add_argument("--threads", type=int, default=1, help="of each tagger's engine (default 1)")
     options.add_argument("--window", type=float, default=20.0, help="seconds of each window (default 20)")
     chosen = options.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # taggers and servers must not outlive this process
     with tempfile.TemporaryDirectory() as folder, Services(Path(folder) / "services", servers.settings()) as services:
         result = measure(
             services,

@@ -95,6 +95,7 @@ class Burst(Schedule):
     each with part of a fetch taken."""
 
     kind = "burst"
+    times = 3
     by_url = 0.4
     hanging = 0.0
     stops = 3
@@ -147,7 +148,7 @@ class RunAll(Schedule):
 
     def _act(self, town: Town) -> None:
         first, last = self._portions(2)
-        how, seconds = self._rng.choice(("kill -9", "pause")), self._rng.uniform(75, 90)
+        how, seconds = self._rng.choice(("kill -9", "pause")), self._rng.uniform(105, 120)
         action = actions.kill_server if how == "kill -9" else actions.pause_server
         town.send(first)
         self.steps += [f"{how} {KAFKA} for {seconds:.0f} s", "kill -9 tagger"]
@@ -159,13 +160,13 @@ class RunAll(Schedule):
 
 
 KINDS: dict[type[Schedule], float] = {
-    Mixed: 46,
+    Mixed: 47,
     Outage: 22,
     Burst: 10,
     Joining: 8,
     Large: 6,
     LongOutage: 5,
-    RunAll: 3,
+    RunAll: 2,
 }
 """How often each comes in a hundred: those that take minutes are rare."""
 NAMES = {kind.kind: kind for kind in KINDS}

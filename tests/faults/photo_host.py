@@ -10,6 +10,7 @@ import time
 import msgspec
 
 from schemas.events import ImageRef, ListingEvent
+from tests.faults.poison import is_poison
 from tests.workers.intake.loopback import Loopback, answer
 
 LONGEST_AWAY_S = 3.0
@@ -61,7 +62,7 @@ class PhotoHost:
 def addressed(
     events: list[ListingEvent], host: PhotoHost, seed: int, *, share: float, hanging: float
 ) -> list[ListingEvent]:
-    """Give `share` of the events one photo by URL instead of inline; the same event stays the same wherever it is
+    """Give `share` of the events one good photo by URL instead of inline; the same event stays the same wherever it is
     repeated. `hanging`: the share of these photos that get no answer at first, where the others get 503."""
     rng = random.Random(f"addressed {seed}")
     changed: dict[str, ListingEvent] = {}
@@ -74,7 +75,10 @@ def addressed(
 
 def _move(event: ListingEvent, host: PhotoHost, rng: random.Random, hanging: float) -> ListingEvent:
     images = list(event.images)
-    at = rng.randrange(len(images))
+    good = [at for at, ref in enumerate(images) if not is_poison(ref.data)]
+    if not good:
+        return event
+    at = rng.choice(good)
     old = images[at]
     path = f"/{event.listing_id}/{event.event_id}/{old.image_id}.jpg"
     away_s, hangs = rng.uniform(0.3, LONGEST_AWAY_S), rng.random() < hanging

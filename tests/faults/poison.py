@@ -14,6 +14,8 @@ from tests.faults.oracle import Verdict, newest
 from workers.streams.base import Stream
 
 POISON = b"this is not a photo"
+SERVICES = ("store", "stream")
+"""Stages at which no event is at fault."""
 
 
 def is_poison(data: bytes | None) -> bool:
@@ -51,8 +53,7 @@ def judge_dead_letters(events: Iterable[ListingEvent], stream: Stream, verdict: 
     poison = {(e.listing_id, ref.image_id) for e in every for ref in e.images if is_poison(ref.data)}
     counts = {(e.listing_id, ref.image_id) for e in newest(every).values() for ref in e.images if is_poison(ref.data)}
     verdict.lost += [f"dead letter: {listing}/{image}" for listing, image in sorted(counts - blamed)]
-    verdict.wrong += [
-        f"dead letter: {x.listing_id}/{x.image_id}: {x.stage} {x.error}"
-        for x in letters
-        if (x.listing_id, x.image_id) not in poison
-    ]
+    for x in letters:
+        if (x.listing_id, x.image_id) not in poison:
+            kind = verdict.flood if x.stage in SERVICES else verdict.wrong
+            kind.append(f"dead letter: {x.listing_id}/{x.image_id}: {x.stage} {x.error}")

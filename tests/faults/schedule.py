@@ -30,6 +30,8 @@ class Schedule:
     supervised: ClassVar[bool] = False
     by_url: ClassVar[float] = 0.05
     """Share of the events that have a photo by URL, which fails at first: these alone may be retried."""
+    times: ClassVar[int] = 1
+    """As many listings as other kinds have."""
     hanging: ClassVar[float] = 0.5
     """Share of these whose host hangs; the others' answers 503."""
 
@@ -37,7 +39,7 @@ class Schedule:
         self._rng = random.Random(f"{self.kind} {seed}")
         self._photos, self._host, self._faults = photos, host, faults
         self._name = f"run-{next(_runs)}"  # a town may see several, the same seed twice among them
-        events = poisoned(workload(listings, photos, seed, self._name), share=0.05, seed=seed)
+        events = poisoned(workload(self.times * listings, photos, seed, self._name), share=0.05, seed=seed)
         self._events = addressed(events, host, seed, share=self.by_url, hanging=self.hanging)
         self._warm = workload(WARM_LISTINGS, photos, seed, f"{self._name}-warm")
         self.steps: list[str] = []

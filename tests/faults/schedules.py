@@ -36,7 +36,7 @@ from tests.faults.oracle import Truth
 from tests.faults.outcome import Outcome, keep_outcome, read_outcomes, summary, words
 from tests.faults.photo_host import PhotoHost
 from tests.faults.schedule import Schedule
-from tests.faults.town import RETRIES, Town
+from tests.faults.town import RETRIES, Stalled, Town
 from tests.faults.workload import studio_jpegs
 
 PHOTOS = 24
@@ -94,7 +94,10 @@ class Harness:
             if not schedule.verdict.clean or town.schedules >= SCHEDULES_A_TOWN:
                 self._leave_town()
         except Exception as why:
-            error = words(why)
+            if isinstance(why, Stalled):
+                schedule.verdict.late.append(str(why))
+            else:
+                error = words(why)
             try:
                 self._leave_town()
             except Exception as then:

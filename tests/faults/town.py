@@ -36,9 +36,11 @@ from workers.streams import build_stream
 from workers.streams.base import Partition, Record
 
 INDEXER_S = 5.0 * SLOWNESS
+READY_S = 180.0 * SLOWNESS  # three workers that start at once on two busy cores
 TAGGERS = ("tagger-a", "tagger-b")
 WORKERS = (*TAGGERS, "indexer")
 SEND_S = 150.0 * SLOWNESS  # longer than the longest outage of a broker
+FLUSH_S = 20.0 * SLOWNESS  # a client that has given up is replaced at the next send, not by waiting
 RETRIES = Path(__file__).with_name("quick_retries.py")
 ENVIRONMENT = {
     "GROKNET__ENGINE__THREADS": "1",  # two taggers, two servers and an indexer share the cores
@@ -54,6 +56,14 @@ ENVIRONMENT = {
     "GROKNET__INTAKE__ATTEMPTS": "2",
 }
 ENVIRONMENT_OF = {"tagger-b": {"GROKNET__TAGGER__DECODE_PROCESSES": "1"}}  # the others decode in threads
+
+
+Still = dict[Partition, tuple[int, float]]
+"""Events that each partition has left, and the moment (monotonic seconds) since when it has been so many."""
+
+
+class Stalled(Exception):
+    """Events wait though nothing was done to anybody."""
 
 
 class Town:
@@ -93,7 +103,7 @@ class Town:
             self.cluster.wait_ready()
             return
         for worker in WORKERS:
-            self.cluster.url(worker, revive=True)
+            self.cluster.url(worker, revive=True, timeout_s=READY_S)
 
     def send(self, events: list[ListingEvent]) -> None:
         """Send durably, again where a broker was away for too long: events that come twice are part of the trial."""
@@ -103,7 +113,7 @@ class Town:
             try:
                 for event in events:
                     self._producer.send(UPLOADED, event.listing_id.encode(), encode_event(event))
-                self._producer.flush(SEND_S)
+                self._producer.flush(FLUSH_S)
                 return
             except GroknetError:
                 if time.monotonic() > deadline:
@@ -114,26 +124,31 @@ class Town:
         """These were sent, or will be."""
         self._events += events
 
-    def waiting(self, topic: str) -> dict[Partition, int]:
-        """Where each partition that has events left goes on. Raises GroknetError."""
-        done = groups.committed(self.admin, topic)
-        ends = self.admin.end_offsets(topic)
-        return {partition: done.get(partition, 0) for partition, end in ends.items() if done.get(partition, 0) < end}
-
     def backlog(self) -> int:
         """Events of all topics that are not committed. Raises GroknetError."""
-        count = 0
-        for topic in source_topics():
-            ends = self.admin.end_offsets(topic)
-            count += sum(ends[partition] - done for partition, done in self.waiting(topic).items())
-        return count
+        return sum(sum(self._left(topic).values()) for topic in source_topics())
+
+    def _left(self, topic: str) -> dict[Partition, int]:
+        """How many events of each partition are not committed. Raises GroknetError."""
+        done = groups.committed(self.admin, topic)
+        return {place: max(0, end - done.get(place, 0)) for place, end in self.admin.end_offsets(topic).items()}
+
+    def _waiting(self, topic: str) -> list[Record]:
+        """The events of a topic that are not committed. Raises GroknetError."""
+        left = self._left(topic)
+        if not any(left.values()):
+            return []
+        start = {place: end - left[place] for place, end in self.admin.end_offsets(topic).items()}
+        return list(self.admin.read(topic, start))
 
     def measure(self, events: list[ListingEvent]) -> float:
-        """Send some while nothing is wrong and wait until they are committed; returns events a second."""
+        """Send some while nothing is wrong and wait until they are committed; returns events a second. Raises Stalled
+        when they are not within a minute."""
         began = time.monotonic()
         self.send(events)
         while self.backlog():
-            assert time.monotonic() - began < BASE_S, f"not committed without any fault: {self.cluster.tail()}"
+            if time.monotonic() - began > BASE_S:
+                raise Stalled(f"{self.backlog()} of {len(events)} events are left after {BASE_S:.0f} s without a fault")
             time.sleep(0.05)
         return len(events) / (time.monotonic() - began)
 
@@ -151,7 +166,8 @@ class Town:
     def judge(self, engine: RecognitionEngine, truth: Truth, deadline: Deadline) -> Verdict:
         """Wait until all that was ever sent here is stored and searchable, or the time is up; compare with the events.
         Nothing is started again meanwhile."""
-        left = self._until_committed(deadline)
+        still: Still = {}
+        left = self._until_committed(deadline, still)
         oracle = Oracle(engine, self._events, truth, self.host.photos)
         while True:
             passed_s, over = deadline.passed_s, deadline.over or bool(left)
@@ -167,35 +183,30 @@ class Town:
         if verdict.clean and not left:
             deadline.took_s = passed_s
         verdict.excuse({listing for listing, _ in left})
-        verdict.late[:0] = _by_place(left)
+        verdict.late[:0] = _by_place(left, still)
         judge_retries(self._events, self.admin, verdict)
         judge_large(self._events, self.admin, verdict)
         verdict.ended += self.cluster.ended
         self.cluster.ended.clear()
         return verdict
 
-    def _until_committed(self, deadline: Deadline) -> list[tuple[str, Partition]]:
+    def _until_committed(self, deadline: Deadline, still: Still) -> list[tuple[str, Partition]]:
         """Returns when the taggers have committed all, retries included; else, when the time is up, what is left:
-        listing and place of each event."""
+        listing and place of each event. `still` is told since when each partition has had as much left."""
         while True:
             with contextlib.suppress(Transient):  # a broker that has just come back
-                left = [
-                    ((record.key or b"").decode(), record.partition, self._late(record, deadline))
-                    for topic in source_topics()
-                    if (start := self.waiting(topic))
-                    for record in self.admin.read(topic, start)
-                    if record.partition in start
-                ]
-                if not left:
+                counts = {place: count for topic in source_topics() for place, count in self._left(topic).items()}
+                if not any(counts.values()):
                     return []
-                if any(late for _, _, late in left):
-                    return [(listing, partition) for listing, partition, _ in left]
+                for place, count in counts.items():
+                    if place not in still or still[place][0] != count:
+                        still[place] = count, time.monotonic()
+                retries = [record for topic in DELAYS_S for record in self._waiting(topic)]
+                if deadline.over or any(_retry_late(record, deadline) for record in retries):
+                    left = [*self._waiting(UPLOADED), *retries]
+                    return [((record.key or b"").decode(), record.partition) for record in left]
             assert deadline.passed_s < 2 * deadline.allowed_s, "the broker does not answer"
             time.sleep(0.3)
-
-    def _late(self, record: Record, deadline: Deadline) -> bool:
-        delay_s = DELAYS_S.get(record.partition.topic)
-        return deadline.over if delay_s is None else deadline.retry_over(record.timestamp_ms + 1000 * delay_s)
 
     def _indexer_url(self) -> str | None:
         try:
@@ -214,6 +225,15 @@ class Town:
             stack.callback(self.cluster.stop)
 
 
-def _by_place(left: list[tuple[str, Partition]]) -> list[str]:
+def _retry_late(record: Record, deadline: Deadline) -> bool:
+    return deadline.retry_over(record.timestamp_ms + 1000 * DELAYS_S[record.partition.topic])
+
+
+def _by_place(left: list[tuple[str, Partition]], still: Still) -> list[str]:
+    """How much is left in each partition, and for how long nothing has been done there: stalled, or only slow."""
+    now = time.monotonic()
     counts = Counter(partition for _, partition in left)
-    return [f"{partition.topic}-{partition.number}: {count} events are left" for partition, count in counts.items()]
+    return [
+        f"{place.topic}-{place.number}: {count} events are left, none was done for {now - still[place][1]:.0f} s"
+        for place, count in counts.items()
+    ]

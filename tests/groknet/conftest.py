@@ -111,9 +111,9 @@ class Cluster:
         return self.process.wait(timeout=START_S)
 
 
-def start_all(home: Path, bundle: Path) -> Cluster:
+def start_all(home: Path, bundle: Path, *options: str) -> Cluster:
     command = [sys.executable, "-m", "groknet", "run", "all", "--home", str(home), "--bundle", str(bundle)]
-    process = subprocess.Popen([*command, "--port", "0"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, "--port", "0", *options], stderr=subprocess.PIPE, text=True)
     return Cluster(home, process)
 
 

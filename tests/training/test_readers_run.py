@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from schemas.taxonomy import Taxonomy
-from training.corpus import batches, load_corpus
-from training.export import export
+from training.bundle.export import export
+from training.data.corpus import batches, load_corpus
+from training.loop.train import train
 from training.recipe import DataSet, HeadSpec, Metric, Recipe, Schedule
-from training.train import train
 
 torch.set_num_threads(1)
 

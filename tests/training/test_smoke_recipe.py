@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from training.loop.train import train
 from training.recipe import Recipe, load_recipe
-from training.train import train
 
 ENDS = 15  # steps averaged at either end of the run
 

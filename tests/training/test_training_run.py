@@ -12,17 +12,15 @@ import torch
 from engines.recognition import build_engine
 from schemas.errors import ConfigError
 from schemas.manifest import Manifest, load_manifest
-from schemas.taxonomy import Taxonomy
 from tests.training import tiny
-from training.corpus import batches, load_corpus
+from training.bundle.export import words_of
+from training.data.corpus import batches, load_corpus
 from training.evaluation import evaluate
-from training.export import words_of
-from training.graph import deployable, epoch_of, run_torch
-from training.model import Network
-from training.queries import query_words
-from training.start import PENALTY, fit_head
+from training.loop.state import State, centre_key, new_state
+from training.loop.train import train_step
+from training.loop.warm_start import PENALTY, fit_to_frozen
+from training.readers.query_words import query_words
 from training.studio import TEST_IDENTITIES, write_dataset
-from training.train import State, new_state, train_step
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +147,8 @@ def test_a_run_that_was_cut_goes_on_bit_for_bit(made: tuple[Path, Manifest], tmp
         assert torch.equal(value, resumed.network.state_dict()[name]), name
     for name, value in whole.best.state_dict().items():
         assert torch.equal(value, resumed.best.state_dict()[name]), name
-    assert torch.equal(whole.centres["hash"], resumed.centres["hash"])
+    hashed = centre_key("hash.arcface")
+    assert torch.equal(whole.centres[hashed], resumed.centres[hashed])
 
 
 def test_the_exported_weights_are_the_running_mean(made: tuple[Path, Manifest], tmp_path: Path) -> None:
@@ -171,59 +170,19 @@ def test_heads_start_at_the_optimum_of_the_frozen_feature(made: tuple[Path, Mani
     corpus = load_corpus(recipe, tmp_path, made[0].parent / "run" / "cache")
     target = next(t for t in corpus.heads if t.spec.id == "studio.category")
     head = torch.nn.Linear(1280, len(target.values))
-    fit_head(head, target, corpus)
+    fitted, bias = fit_to_frozen(head, target, corpus)
     photos = corpus.sets[0]
     train = np.concatenate([photos.index("train", False), photos.index("train", True)])
-    feature = torch.from_numpy(corpus.teacher.feature[train].astype(np.float32))
+    feature = torch.from_numpy(corpus.frozen.feature[train].astype(np.float32))
     labels = torch.from_numpy(target.targets[train])
 
     def penalised(weight: torch.Tensor) -> float:
         scaled = weight * (feature.std(0, correction=0) + 1e-3)
-        loss = torch.nn.functional.cross_entropy(feature @ weight.T + head.bias.detach(), labels)
+        loss = torch.nn.functional.cross_entropy(feature @ weight.T + bias, labels)
         return float(loss + PENALTY * scaled.square().sum())
 
-    best = penalised(head.weight.detach())
+    best = penalised(fitted)
     generator = torch.Generator().manual_seed(0)
     for _ in range(10):  # convex: every step away from the optimum is uphill
-        step = torch.randn(head.weight.shape, generator=generator)
-        assert penalised(head.weight.detach() + step * 0.1) > best
-
-
-def test_the_epoch_follows_the_hash_path_alone() -> None:
-    from training.data import squash
-
-    network = deployable(Network("efficientnet_lite0", {"a": 3}, pretrained=False))
-    before = epoch_of(network, squash(48))
-    with torch.no_grad():
-        network.head("a").weight.add_(1)
-    assert epoch_of(network, squash(48)) == before
-    assert epoch_of(network, squash(64)) != before
-    with torch.no_grad():
-        network.catalyzer.bias.add_(1)
-    assert epoch_of(network, squash(48)) != before
-
-
-def test_served_bits_are_the_signs_most_significant_first() -> None:
-    network = deployable(Network("efficientnet_lite0", {"a": 3}, pretrained=False))
-    photos = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3), np.uint8)
-    served = run_torch(network, photos, ["a", "embedding", "hash"])
-    with torch.inference_mode():
-        out = network(torch.from_numpy(photos).permute(0, 3, 1, 2).float())
-    assert np.array_equal(np.unpackbits(served["hash"], axis=1), (out.bits > 0).numpy().astype(np.uint8))
-    assert served["a"].sum(1) == pytest.approx([1, 1], abs=1e-5)
-
-
-def test_a_taxonomy_keeps_its_ids(made: tuple[Path, Manifest]) -> None:
-    from schemas.taxonomy import TaxonomyHead, TaxonomyLabel
-    from training.labels import Targets
-    from training.taxonomy import extend_taxonomy
-
-    spec = tiny.tiny_recipe().heads[1]
-    red = TaxonomyLabel(id="rot", value="red", display={"de": "Rot"})
-    old = Taxonomy(heads=[TaxonomyHead(id=spec.id, kind="softmax", column="colour", datasets=[], labels=[red])])
-    (head,) = extend_taxonomy(old, [Targets(spec, ["Äpple", "apple", "red"], np.zeros(0, np.int64))]).heads
-    assert [(label.id, label.value) for label in head.labels] == [
-        ("rot", "red"),
-        ("apple", "Äpple"),
-        ("apple-2", "apple"),
-    ]
+        step = torch.randn(fitted.shape, generator=generator)
+        assert penalised(fitted + step * 0.1) > best

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from schemas.manifest import Manifest
 from schemas.taxonomy import Taxonomy
-from training.export import export
+from training.bundle.export import export
+from training.loop.train import train
 from training.recipe import DataSet, HeadSpec, Metric, Recipe, Schedule
-from training.train import train
 
 
 def tiny_recipe(steps: int = 2) -> Recipe:

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from schemas.errors import ConfigError
-from workers.serving import Health, _listen, operations_routes, serve
+from workers.serving import Health, PortTaken, _listen, operations_routes, serve, waiting_room
 
 
 class Clock:
@@ -71,7 +71,12 @@ def test_the_three_operations_routes_over_a_real_port():
         answer = _get(server.url + "/readyz")
         assert answer.status == 503
         assert answer.headers["retry-after"] == "1"
-        assert json.loads(answer.data) == {"ready": False, "stale": False, "waiting_for": "the index"}
+        assert json.loads(answer.data) == {
+            "ready": False,
+            "stale": False,
+            "waiting_for": "the index",
+            "hold": None,
+        }
         health.mark_started()
         health.mark_ready()
         assert _get(server.url + "/readyz").status == 200
@@ -85,6 +90,21 @@ def test_the_three_operations_routes_over_a_real_port():
         server.stop()
     assert not server.running
     server.stop()
+
+
+def test_a_waiting_room_says_what_it_waits_for_on_every_path():
+    health = Health()
+    health.waiting_for = "the store: no node answers"
+    server = serve(waiting_room(health), "127.0.0.1", 0)
+    try:
+        for path in ("/", "/v1/search", "/page/x.js"):
+            answer = _get(server.url + path)
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+            assert "it waits for the store: no node answers" in json.loads(answer.data)["detail"]
+        assert json.loads(_get(server.url + "/readyz").data)["ready"] is False
+        assert _get(server.url + "/healthz").status == 200
+    finally:
+        server.stop()
 
 
 def test_answers_do_not_wait_for_acknowledgements():
@@ -112,7 +132,7 @@ def test_a_taken_port_is_named():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"port: {port} on 127.0.0.1"):
+        with pytest.raises(PortTaken, match=f"port: {port} on 127.0.0.1"):
             serve(Starlette(), "127.0.0.1", port)
     with pytest.raises(ConfigError, match=r"host: 'no\.such\.host\.invalid'"):
         serve(Starlette(), "no.such.host.invalid", 0)

@@ -1,8 +1,8 @@
-"""Measuring a bundle on a folder of labelled photos: numpy and the engine, no torch.
+"""Measuring a bundle on a folder of labelled photos, with numpy and an engine, without torch.
 
-`evaluate` is what `groknet evaluate` prints, `measure` also what it was made of, for the HTML report; `predict` and
-`metrics` are shared with calibration, so that what is calibrated, what is measured and what is served come from the
-same pixels through the same engine.
+`evaluate` gives the report that `groknet evaluate` prints. `measure` also gives the predictions behind it, for the HTML
+report. Calibration uses the same `predict` and `metrics`, so that the same pixels go through the same engine when a
+bundle is calibrated, measured and served.
 """
 
 from training.evaluation.evaluate import evaluate, measure

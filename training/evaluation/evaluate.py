@@ -1,4 +1,4 @@
-"""`evaluate`: heads, retrieval by float and by hash, calibration error, of one bundle on one folder."""
+"""Measure one bundle on one folder: its heads, their calibration, and retrieval by embedding and by hash."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from schemas.errors import ConfigError
 from schemas.manifest import Head, Manifest
 from training.evaluation.folder import MISSING, Predicted, Progress, predict
 from training.evaluation.scoring import Figures, Neighbours, Scored, by_bits, figures, neighbours, retrieval, score
-from training.queries import QUERY_COLUMN, query_words
 from training.readers import read
-from training.table import Row, is_catalogue
+from training.readers.label_table import Row, is_catalogue
+from training.readers.query_words import QUERY_COLUMN, query_words
 
 
 class Report(TypedDict):
-    """What was measured, as `groknet evaluate --json` prints it."""
+    """The figures, as `groknet evaluate --json` prints them; `evaluate` explains them."""
 
     photos: dict[str, int]
     heads: dict[str, Figures]
@@ -30,7 +30,14 @@ class Report(TypedDict):
 
 @dataclass(frozen=True)
 class Measured:
-    """A report, and what it was made of: predictions, each head's beside the truth by column, neighbours."""
+    """A report and what it was computed from.
+
+    Attributes:
+        report: the figures.
+        predicted: predictions of all photos.
+        scored: column → the head's predictions and the truth.
+        neighbours: distances to the catalogue photos, if there are any.
+    """
 
     report: Report
     predicted: Predicted
@@ -49,18 +56,18 @@ def evaluate(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """The report of `measure`, which says what its arguments are and what it raises.
+    """The report of `measure`; arguments and errors are the same.
 
     Returns:
-        `photos`: `{"listed", "read", "missing", "unreadable"}`, rows of the split and of catalogue pictures; what is
-        missing or unreadable is in no other figure.
+        `photos`: `{"listed", "read", "missing", "unreadable"}`, counts over the split's photos and the catalogue
+        photos. Missing and unreadable photos are in no other figure.
         `heads`: column of labels.csv → `{"n", "top1", "top5", "macro", "ece", "ece_floor", "offered", "precision",
-        "outside"}`, see `scoring.figures`. `outside` counts photos whose labels the head does not have: they are left
-        out of its score. Where nothing is left, `n` is 0 and the figures are None.
-        `queries`: the same for heads that learned from words of titles, which are no column; with `map`.
+        "outside"}`, see `scoring.figures`. `outside` counts photos whose labels the head does not know; they are not
+        scored. If no photo is left, `n` is 0 and the figures are None.
+        `queries`: the same, with `map`, for heads that learnt from words of titles, which are no column.
         `retrieval`: `float`, `hash` and `fine` (see `scoring.retrieval`) → `{"n", "recall_at_1", "recall_at_5",
-        "recall_at_10", "map"}`, and `bits`: recall by the first so many bits of the hash. Both are empty without
-        catalogue pictures and photos of their products.
+        "recall_at_10", "map"}`. It is empty without catalogue photos and other photos of their products.
+        `bits`: a number of bits → recall by that many first bits of the hash. It is empty when `retrieval` is.
     """
     found = measure(
         bundle, data, split, columns=columns, reader=reader, backend=backend, threads=threads, progress=progress
@@ -82,15 +89,19 @@ def measure(
     """Measure a bundle on a folder of labelled photos.
 
     Args:
-        bundle: the bundle's folder; it is verified before it is used.
-        data: the folder; rows of `split` are scored (all rows where there is no split column).
-        columns: column of labels.csv → head id, where the column's name is not the one that the head learned from.
-            `-`, `_` and `.` count as equal in the id.
-        reader: the folder's layout, a name of `training/readers`; `csv` is labels.csv beside the photos.
-        progress: called with photos done and photos in all.
+        bundle: the bundle's folder; its files are verified first.
+        data: the folder with the photos.
+        split: rows of this split are scored; without a split column, all rows.
+        columns: column of labels.csv → head id, for columns that have another name than the head's own column. In the
+            id, `-`, `_` and `.` count as equal.
+        reader: the folder's layout, a name of `training/readers`; `csv` is labels.csv and the photos.
+        backend: of the engine.
+        threads: of the engine; None lets it choose.
+        progress: called with the photos done and the photos in all.
 
     Raises:
-        BundleRefused, ConfigError: the bundle or the folder cannot be used; the message says what to do.
+        BundleRefused: the bundle cannot be used.
+        ConfigError: the folder cannot be used; the message says what to do.
     """
     rows = select(read(reader, data).rows, split)
     engine = build_engine(bundle, backend=backend, threads=threads)
@@ -101,8 +112,12 @@ def measure(
 
 
 def select(rows: Sequence[Row], split: str) -> list[Row]:
-    """Photos of the split, and catalogue pictures but those of another held-out split, whose products are other ones;
-    raises ConfigError when no photo is left."""
+    """The split's photos and the catalogue photos. Those of the other held-out split show other products and are left
+    out.
+
+    Raises:
+        ConfigError: no photo has this split.
+    """
     foreign = {"val", "test"} - {split}
     kept = [
         row
@@ -111,12 +126,16 @@ def select(rows: Sequence[Row], split: str) -> list[Row]:
     ]
     if all(is_catalogue(row) for row in kept):
         there = sorted({row.get("split", "") for row in rows})
-        raise ConfigError(f"split: no photo has {split!r}; the data have {', '.join(there)}")
+        raise ConfigError(f"split: no photo has {split!r}; use one of {', '.join(there)}")
     return kept
 
 
 def head_columns(manifest: Manifest, rows: Sequence[Row], columns: Mapping[str, str]) -> dict[str, Head]:
-    """Column of labels.csv → the head that it scores. Raises ConfigError for an unknown column or head."""
+    """Column of labels.csv → the head that is scored with it. `columns` is as in `measure`.
+
+    Raises:
+        ConfigError: an unknown column or head.
+    """
     by_id = {_plain(head.id): head for head in manifest.heads}
     mapping: dict[str, Head] = {}
     for column, head_id in columns.items():
@@ -138,7 +157,7 @@ def _plain(head_id: str) -> str:
 
 
 def measured(predicted: Predicted, mapping: Mapping[str, Head]) -> Measured:
-    """The figures of predictions that are there already; `mapping` as `head_columns` gives it."""
+    """The figures of existing predictions; `mapping` is that of `head_columns`."""
     scored = {column: score(predicted, column, head) for column, head in mapping.items()}
     values = {column: figures(one) for column, one in scored.items()}
     there = frozenset(predicted.rows[0])

@@ -1,4 +1,4 @@
-"""A folder of photos through an engine."""
+"""Run a folder of photos through an engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engines.recognition import Predictions, RecognitionEngine
 from schemas.errors import ConfigError, Invalid
 from schemas.manifest import Manifest, Preprocess
 from training.readers import read_photo
-from training.table import Row, box_of
+from training.readers.label_table import Row, box_of
 
 log = logging.getLogger(__name__)
 BATCH = 16
@@ -26,8 +26,14 @@ Progress = Callable[[int, int], None]  # photos done, photos in all
 
 @dataclass(frozen=True)
 class Predicted:
-    """What the engine said about the rows that could be decoded; `skipped` the others' paths, each with the reason:
-    `missing`, or what the decoder found."""
+    """Predictions for a folder's photos.
+
+    Attributes:
+        manifest: of the bundle.
+        rows: of the photos that could be decoded.
+        predictions: of these rows, in this order.
+        skipped: the paths of the other photos with the reason: `missing`, or the decoder's error.
+    """
 
     manifest: Manifest
     rows: list[Row]
@@ -38,9 +44,10 @@ class Predicted:
 def predict(
     engine: RecognitionEngine, folder: Path, rows: Sequence[Row], progress: Progress | None = None
 ) -> Predicted:
-    """Decode `folder / row["path"]` as the manifest says and infer; undecodable files are counted, never fatal.
+    """Decode every `folder / row["path"]` as the manifest says, and infer. Photos that cannot be decoded are counted.
 
-    Raises ConfigError when not one photo could be decoded.
+    Raises:
+        ConfigError: no photo could be decoded.
     """
     preprocess, batch = engine.manifest.preprocess, min(BATCH, engine.max_batch)
     kept: list[Row] = []
@@ -65,7 +72,7 @@ def predict(
 
 
 def decode_row(folder: Path, row: Row, preprocess: Preprocess) -> NDArray[np.uint8] | str:
-    """The photo, or why there is none."""
+    """The photo `uint8 [height, width, 3]`, or why there is none."""
     try:
         return decode(read_photo(folder, row["path"]), preprocess, box=box_of(row))
     except FileNotFoundError:

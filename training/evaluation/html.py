@@ -1,6 +1,6 @@
-"""The report as one HTML file that needs nothing beside it: figures, plots, confusions, the worst errors as pictures.
+"""The report as one HTML file without further files: figures, plots, confusions, and the photos of the worst errors.
 
-Every text of a manifest or a table is escaped, and the page has no script: labels and titles are strangers' text.
+Labels and titles are text of strangers, so all text of a manifest or a table is escaped, and the page has no script.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.files import write_file
 from engines.pixels import thumbnail
 from schemas.errors import Invalid
 from training.evaluation import metrics
@@ -21,13 +22,13 @@ from training.evaluation.evaluate import Measured
 from training.evaluation.plots import recall_plot, reliability_plot
 from training.evaluation.scoring import Neighbours, Scored
 from training.readers import read_photo
-from training.table import Row
+from training.readers.label_table import Row
 
-Rows = Mapping[str, Mapping[str, float | None]]  # a line of figures a name
+Rows = Mapping[str, Mapping[str, float | None]]  # name → its line of figures
 
-SIDE = 112  # pixels of a picture's long side
-PAIRS = 10  # confusions of a head
-WORST = 8  # pictures of a head, and photos whose product was not found
+SIDE = 112  # pixels of a shown photo's long side
+PAIRS = 10  # confusions that are shown for a head
+WORST = 8  # photos that are shown for a head, and of photos whose product was not found
 
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1c1c1e;--soft:#6b6b70;--line:#d8d8dc;--page:#fff;--blue:#1f6feb}
@@ -49,9 +50,10 @@ figcaption b{font-weight:600}.soft{color:var(--soft)}
 
 
 def write_html(path: Path, found: Measured, data: Path, split: str) -> None:
-    """Write the report of `found`, whose photos lie in `data`; the file appears whole or not at all.
+    """Write the report of `found` to `path`. `data` is the folder of its photos, and `split` what was measured.
 
-    It holds small pictures of the worst errors, as they were measured on: who may see the photos may see it.
+    The file appears whole or not at all. It contains small copies of photos, so show it only to people who may see
+    these photos.
     """
     manifest, report = found.predicted.manifest, found.report
     photos = report["photos"]
@@ -64,9 +66,10 @@ def write_html(path: Path, found: Measured, data: Path, split: str) -> None:
         f"missing, {photos['unreadable']:,} unreadable.</p>",
         "<h2>Figures</h2>",
         *(_table(title, rows) for title, rows in parts.items() if rows),
-        "<p class=soft>ece: calibration error over 15 bins of equal mass; ece_floor: what exactly true probabilities "
-        "would give with so many photos. offered: photos whose first label reaches the operating threshold; precision: "
-        "right ones among the labels that do. outside: photos whose label the head does not have.</p>",
+        "<p class=soft>ece: calibration error over 15 bins of equal mass. ece_floor: the ece of exactly calibrated "
+        "probabilities with this number of photos. offered: share of photos whose first label reaches the operating "
+        "threshold. precision: share of correct labels among all that reach it. outside: photos whose label the head "
+        "does not know.</p>",
         *_skipped(found),
     ]
     if found.neighbours is not None:
@@ -78,9 +81,7 @@ def write_html(path: Path, found: Measured, data: Path, split: str) -> None:
         f"<title>{escape(manifest.model_version)}</title><style>{_STYLE}</style></head><body>"
         f"{''.join(sections)}</body></html>\n"
     )
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(page, encoding="utf-8")
-    part.replace(path)
+    write_file(path, page)
 
 
 def _table(title: str, rows: Rows) -> str:
@@ -120,7 +121,7 @@ def _head(column: str, scored: Scored, found: Measured, data: Path) -> str:
 
 
 def _confusions(scored: Scored) -> str:
-    """The most frequent pairs of a true label and the first one; a true label of several is the first by number."""
+    """The most frequent pairs of a true label and a wrong first answer. Of several true labels the first one counts."""
     first, wrong = scored.predictions.labels[:, 0], ~scored.correct[:, 0]
     pairs = Counter(zip(scored.targets[wrong].tolist(), first[wrong].tolist(), strict=True))
     labels = scored.head.labels
@@ -128,11 +129,11 @@ def _confusions(scored: Scored) -> str:
         f"<tr><td>{escape(labels[truth].value)}</td><td>{escape(labels[said].value)}</td><td>{count}</td></tr>"
         for (truth, said), count in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:PAIRS]
     ]
-    return f"<table class=text><tr><th>is</th><th>was called</th><th>photos</th></tr>{''.join(lines)}</table>"
+    return f"<table class=text><tr><th>true label</th><th>answer</th><th>photos</th></tr>{''.join(lines)}</table>"
 
 
 def _errors(scored: Scored, rows: Sequence[Row], data: Path) -> str:
-    """Photos whose first label is wrong, the surest first."""
+    """Photos whose first label is wrong, the most confident first."""
     said = scored.predictions.probabilities[:, 0]
     wrong = np.flatnonzero(~scored.correct[:, 0])
     worst = wrong[np.argsort(-said[wrong], kind="stable")][:WORST]
@@ -147,7 +148,7 @@ def _errors(scored: Scored, rows: Sequence[Row], data: Path) -> str:
 
 def _places(scored: Scored) -> NDArray[np.int64]:
     if scored.rows is None:
-        raise ValueError("scored.rows: needed to show its photos; make it with scoring.score")
+        raise ValueError("scored.rows: needed to show the photos; use scoring.score to make it")
     return scored.rows
 
 
@@ -166,7 +167,7 @@ def _retrieval(found: Measured, near: Neighbours, data: Path) -> str:
     order = metrics.nearest(near.by_hash)[:, 0]
     lost = near.catalogue_ids[order] != near.photo_ids
     own = np.where(near.catalogue_ids[None, :] == near.photo_ids[:, None], near.by_hash, np.iinfo(np.int32).max)
-    far = own.min(1) - near.by_hash.min(1)  # bits by which the right picture is farther than the nearest
+    far = own.min(1) - near.by_hash.min(1)  # bits by which the correct photo is farther than the nearest one
     worst = np.flatnonzero(lost)[np.argsort(-far[lost], kind="stable")][:WORST]
     rows = found.predicted.rows
     figures = []
@@ -177,8 +178,8 @@ def _retrieval(found: Measured, near: Neighbours, data: Path) -> str:
         figures += [_picture(data, rows[place], f"{text}<br>{_product(rows[place])}") for place, text in shown]
     trios = "".join(f"<div class=row>{''.join(figures[i : i + 3])}</div>" for i in range(0, len(figures), 3))
     return (
-        f"<h2>Photo → catalogue picture</h2><div class=row>{plot}<p class=soft>The dashed line is the float embedding; "
-        f"dots are the first so many bits of the hash.</p></div><h3>Farthest from their own picture</h3>"
+        f"<h2>Photo → catalogue photo</h2><div class=row>{plot}<p class=soft>The dashed line is the float embedding. "
+        f"A dot is that number of first bits of the hash.</p></div><h3>Farthest from their own catalogue photo</h3>"
         f"<div class=row>{trios or '<p>None.</p>'}</div>"
     )
 
@@ -188,7 +189,7 @@ def _product(row: Row) -> str:
 
 
 def _picture(data: Path, row: Row, caption: str) -> str:
-    """A small picture, inline; of a photo that is gone since, the caption alone. `caption` is HTML."""
+    """A small inline copy of the photo with `caption`, which is HTML. Without the photo, the caption."""
     try:
         small = base64.b64encode(thumbnail(read_photo(data, row["path"]), SIDE)).decode()
         image = f'<img alt="" src="data:image/webp;base64,{small}">'

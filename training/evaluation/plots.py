@@ -1,4 +1,4 @@
-"""Plots as inline SVG: enough for a report, so that no library is needed. Colours come from the page's style."""
+"""Plots as inline SVG, so that the report needs no library. Colours come from the page's style."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ Point = tuple[float, float]
 
 
 def reliability_plot(bins: Sequence[Bin], title: str) -> str:
-    """What was said against how often it was so; a dot a bin, its area as its share. The diagonal is a true head."""
+    """Mean probability against the share of correct answers: one dot for each bin, its area its share of predictions.
+    A perfectly calibrated head is on the diagonal."""
     total = sum(one.count for one in bins)
     dots = [
         f'<circle cx="{_x(one.said)}" cy="{_y(one.right)}" r="{3 + 14 * (one.count / total) ** 0.5:.1f}">'
-        f"<title>said {one.said:.3f}, right {one.right:.3f}, {one.count} predictions</title></circle>"
+        f"<title>probability {one.said:.3f}, correct {one.right:.3f}, {one.count} predictions</title></circle>"
         for one in bins
     ]
     line = _line([(one.said, one.right) for one in bins], "curve")
     body = [_line([(0.0, 0.0), (1.0, 1.0)], "ideal"), line, *dots]
-    return _frame(body, title, "said", "right", {0.0: "0", 0.5: "0.5", 1.0: "1"})
+    return _frame(body, title, "probability", "correct", {0.0: "0", 0.5: "0.5", 1.0: "1"})
 
 
 def recall_plot(by_bits: Mapping[int, float], by_float: float, title: str) -> str:
-    """Recall against the number of bits, from 0 to the most; the dashed line is that of the float embedding."""
+    """Recall at 1 against the number of bits, from 0 to the largest of `by_bits`. The dashed line, `by_float`, is the
+    recall of the float embedding."""
     most = max(by_bits)
     places = [(bits / most, value) for bits, value in sorted(by_bits.items())]
     dots = [
@@ -50,7 +52,7 @@ def _line(places: Sequence[Point], kind: str) -> str:
 
 
 def _frame(body: Sequence[str], title: str, across: str, up: str, ticks: Mapping[float, str]) -> str:
-    """The axes around `body`; both run from 0 to 1, `ticks` names places on the one across."""
+    """The axes around `body`. Both go from 0 to 1; `ticks` labels places on the horizontal one."""
     middle = _y(0.5)
     axes = [
         _line([(0.0, 1.0), (0.0, 0.0), (1.0, 0.0)], "axis"),

@@ -1,4 +1,4 @@
-"""What a head said beside the truth, and its figures; photo → catalogue picture beside the truth, and its figures."""
+"""Predictions next to the truth, and their figures: those of a head, and those of photo → catalogue photo."""
 
 from __future__ import annotations
 
@@ -12,21 +12,27 @@ from engines.recognition import HeadPredictions, asymmetric
 from schemas.manifest import Head
 from training.evaluation import metrics
 from training.evaluation.folder import Predicted
-from training.queries import QUERY_COLUMN, query_words
-from training.table import Row, is_catalogue, multiple
+from training.readers.label_table import Row, is_catalogue, multiple
+from training.readers.query_words import QUERY_COLUMN, query_words
 
 Figures = dict[str, float | None]  # None: nothing to measure it on
-IDENTITY = "product"  # the column that says which photos show the same thing
-PREFIXES = (16, 32, 64, 96, 128, 160, 192, 224, 256)  # bits of a hash that are compared in `by_bits`
+IDENTITY = "product"  # photos with one value in this column show the same product
+PREFIXES = (16, 32, 64, 96, 128, 160, 192, 224, 256)  # numbers of bits that `by_bits` compares
 _OF_LABELS = ("top1", "top5", "macro", "ece", "ece_floor")
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A head's predictions beside the truth, for the rows whose label the head has.
+    """A head's predictions and the truth, for the n photos whose label the head knows.
 
-    `positives` for multi-label; `products [n]` numbers the photos' products, None where it is not known which are of
-    one; `rows [n]` are the places of the photos in what was predicted.
+    Attributes:
+        head: of the manifest.
+        predictions: k labels for each photo.
+        targets: `int64 [n]`, the true label; of several, the first.
+        positives: `bool [n, labels]`, all true labels of a multi-label head; None for a softmax head.
+        outside: how many further photos have a label that the head does not know.
+        products: `int64 [n]`, equal for photos of one product; None if no row names a product.
+        rows: `int64 [n]`, the photos' places in `Predicted.rows`.
     """
 
     head: Head
@@ -39,7 +45,7 @@ class Scored:
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """bool [n, k]: whether each of the k predictions is right."""
+        """`bool [n, k]`: whether each of the k predictions is correct."""
         labels = self.predictions.labels.astype(np.int64)
         if self.positives is not None:
             right: NDArray[np.bool_] = np.take_along_axis(self.positives, labels, axis=1)
@@ -49,7 +55,7 @@ class Scored:
 
 
 def score(predicted: Predicted, column: str, head: Head) -> Scored:
-    """Predictions and truth of one head for the natural photos."""
+    """The predictions of one head and the truth in `column`, for all photos that are no catalogue photos."""
     place = {label.value: label.index for label in head.labels}
     photos = [i for i, row in enumerate(predicted.rows) if not is_catalogue(row)]
     truth = [_truth(predicted.rows[i], column, head) for i in photos]
@@ -70,7 +76,8 @@ def score(predicted: Predicted, column: str, head: Head) -> Scored:
 
 
 def together(parts: Sequence[Scored]) -> Scored:
-    """One head's photos of several data sets as one; without `products` and `rows`, which are of one data set each."""
+    """One head's photos of several data sets as one. `products` and `rows` are left out, because they number the photos
+    of a single data set."""
     found = [part.predictions for part in parts]
     predictions = HeadPredictions(
         np.concatenate([one.labels for one in found]),
@@ -84,7 +91,8 @@ def together(parts: Sequence[Scored]) -> Scored:
 
 
 def product_numbers(rows: Sequence[Row]) -> NDArray[np.int64] | None:
-    """`int64 [n]`, equal for photos of one product; None where no row says. A photo that does not say is alone."""
+    """`int64 [n]`, equal for photos of one product, or None if no row names a product. A photo without a product has a
+    number of its own."""
     if not any(row.get(IDENTITY) for row in rows):
         return None
     names = [row.get(IDENTITY) or f"/{i}" for i, row in enumerate(rows)]
@@ -99,11 +107,14 @@ def _truth(row: Row, column: str, head: Head) -> list[str]:
 
 
 def figures(scored: Scored) -> Figures:
-    """Figures of one head, None where no photo has a label that it knows.
+    """The figures of one head. Each is None if no photo has a label that the head knows.
 
-    `top1`, `top5`, `macro`; `ece` of the first label, in a multi-label head of all predictions, with `ece_top1` for the
-    first and `map`; `ece_floor` is what `ece` would be by chance alone; `offered` is the share of photos whose first
-    label reaches the operating threshold, `precision` how many of the labels that do are right.
+    Returns:
+        `n`: photos. `top1`, `top5`, `macro`: see `metrics.accuracy`. `ece`: calibration error of the first label, or
+        of all predictions of a multi-label head, which also has `ece_top1` for the first label and `map`. `ece_floor`:
+        the `ece` that chance alone would give. `offered`: the share of photos whose first label reaches the operating
+        threshold. `precision`: the share of correct labels among all that reach it. `outside`: photos with unknown
+        labels.
     """
     many = scored.positives is not None
     names = (*_OF_LABELS, *(("ece_top1", "map") if many else ()), "offered", "precision")
@@ -127,8 +138,18 @@ def figures(scored: Scored) -> Figures:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Photos (`photos`, places in what was predicted) against catalogue pictures (`catalogue`): distances `[q, g]`,
-    and the number of the product of each."""
+    """Distances between q photos and g catalogue photos.
+
+    Attributes:
+        photos: `int64 [q]`, places in `Predicted.rows`.
+        catalogue: `int64 [g]`, likewise.
+        photo_ids: `int64 [q]`, numbers of the photos' products.
+        catalogue_ids: `int64 [g]`, numbers of the catalogue photos' products.
+        by_float: `float32 [q, g]`, 1 − cosine of the embeddings.
+        by_hash: `int32 [q, g]`, bits that differ.
+        by_fine: `float32 [q, g]`, catalogue hashes against the photo's hash logits; None if the bundle does not tell
+            its hash layer.
+    """
 
     photos: NDArray[np.int64]
     catalogue: NDArray[np.int64]
@@ -140,7 +161,7 @@ class Neighbours:
 
 
 def neighbours(predicted: Predicted, identity: str = IDENTITY) -> Neighbours | None:
-    """Photos whose product has a catalogue picture; None where there are none."""
+    """The photos whose product has a catalogue photo, against all catalogue photos; None if there are none."""
     ids: dict[str, int] = {}
     numbers = np.array([ids.setdefault(row.get(identity, ""), len(ids)) for row in predicted.rows], np.int64)
     catalogue = np.array([is_catalogue(row) and bool(row.get(identity)) for row in predicted.rows], np.bool_)
@@ -161,8 +182,8 @@ def neighbours(predicted: Predicted, identity: str = IDENTITY) -> Neighbours | N
 
 
 def retrieval(found: Neighbours) -> dict[str, dict[str, float]]:
-    """`float`, `hash` and `fine`, the catalogue's hashes by the photo's bits before they were rounded, where the bundle
-    tells them: Recall@1/5/10 and mean average precision."""
+    """Recall@1/5/10 and mean average precision by `float` (the embedding), `hash`, and `fine`, which compares catalogue
+    hashes with the photo's hash logits, if the bundle tells its hash layer."""
     distances = {"float": found.by_float, "hash": found.by_hash}
     if found.by_fine is not None:
         distances["fine"] = found.by_fine
@@ -178,7 +199,7 @@ def retrieval(found: Neighbours) -> dict[str, dict[str, float]]:
 
 
 def by_bits(predicted: Predicted, found: Neighbours) -> dict[str, dict[str, float]]:
-    """Recall@1/5/10 by the first bits of the hash alone, by their number."""
+    """Number of bits → Recall@1/5/10 by that many first bits of the hash."""
     codes = predicted.predictions.hash
     result: dict[str, dict[str, float]] = {}
     for bits in PREFIXES:

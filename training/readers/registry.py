@@ -1,4 +1,4 @@
-"""Which readers there are, by the name that a recipe gives."""
+"""All readers, by the name that a recipe gives."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from schemas.errors import ConfigError
-from training.readers.aliproducts import read_aliproducts
-from training.readers.csv_table import read_csv
-from training.readers.found import Found
-from training.readers.inshop import read_inshop
-from training.readers.products10k import read_products10k
-from training.readers.rp2k import read_rp2k
-from training.readers.sop import read_sop
-from training.readers.tree import read_tree
-from training.readers.webdataset import read_webdataset
+from training.readers.found_rows import Found
+from training.readers.layouts.aliproducts import read_aliproducts
+from training.readers.layouts.class_folders import read_tree
+from training.readers.layouts.csv_table import read_csv
+from training.readers.layouts.inshop import read_inshop
+from training.readers.layouts.products10k import read_products10k
+from training.readers.layouts.rp2k import read_rp2k
+from training.readers.layouts.sop import read_sop
+from training.readers.layouts.webdataset import read_webdataset
 
 Reader = Callable[[Path, float], Found]
-"""(folder, share of the training photos or products to set aside as `val` where the layout has none) → rows."""
+"""(folder, share of the training photos or products that become `val` if the layout has none) → rows."""
 
 READERS: Mapping[str, Reader] = {
     "csv": read_csv,
@@ -32,15 +32,17 @@ READERS: Mapping[str, Reader] = {
 
 
 def read(reader: str, folder: Path, validation: float = 0.05) -> Found:
-    """Rows of `folder` in the layout that `reader` names.
+    """The rows of `folder` in the layout that `reader` names.
+
+    `validation` is the share of the training photos or products that become `val`, if the layout has none.
 
     Raises:
-        ConfigError: no such reader, the folder is not of that layout, or not one photo is named in it.
+        ConfigError: there is no such reader, the folder has another layout, or it names no photo.
     """
     if reader not in READERS:
         raise ConfigError(f"reader {reader!r}: there are {', '.join(sorted(READERS))}")
     if not folder.is_dir():
-        raise ConfigError(f"data: {folder} is no folder; name the one with the data set")
+        raise ConfigError(f"data: {folder} is no folder; name the folder of the data set")
     found = READERS[reader](folder, validation)
     if not found.rows:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(found.skipped.items())[:3])

@@ -1,10 +1,12 @@
-"""The product-photo studio: labelled photos of made-up products, drawn in numpy, any number of them.
+"""The product-photo studio: any number of labelled photos of invented products, rendered in numpy.
 
-A product follows from an integer, its identity; a photo from a product, a view, a domain and a seed. Nothing is
-downloaded and nothing is kept between calls. The identity ranges do not overlap: what a bundle was trained on
-(`TRAIN_IDENTITIES`), what it is measured on (`TEST_IDENTITIES`) and what the demo lists (`DEMO_IDENTITIES`).
-Bytes repeat from run to run on one machine; another machine or numpy may round the odd pixel differently. A change
-of looks asks for a new bundle: the one in use has learnt these.
+An integer, the identity, decides a product. A product, a view, a domain and a seed decide a photo. Nothing is
+downloaded, and nothing is kept between calls. Three ranges of identities do not overlap: those that a bundle is trained
+on (`TRAIN_IDENTITIES`), those that it is measured on (`TEST_IDENTITIES`) and those of the demo (`DEMO_IDENTITIES`).
+One machine always gives the same bytes; another machine or numpy version may round a few pixels differently. Whoever
+changes how photos look must train a new bundle, because the current one has learnt the current look.
+
+Modules and folders with an underscore are private to the studio; everything public is named here.
 """
 
 from training.studio._dataset import LABEL_COLUMNS, write_dataset

@@ -1,4 +1,4 @@
-"""`python -m training.studio sheet|write`: look at the studio's photos, or write a folder of them."""
+"""`python -m training.studio sheet|write`: write a contact sheet of the studio's photos, or a folder of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _span(text: str) -> range:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.studio",
-        description="Photos of made-up products with known labels, drawn in numpy.",
+        description="Photos of invented products with known labels, rendered in numpy.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -39,23 +39,23 @@ def _parser() -> argparse.ArgumentParser:
     sheet = commands.add_parser("sheet", help="write a contact sheet: every category, iconic and natural")
     sheet.add_argument("out", type=Path, metavar="OUT", help="file to write; .png or .jpg")
     sheet.add_argument("--side", type=int, default=160, help="pixels a side of each photo (default 160)")
-    sheet.add_argument("--seed", type=int, default=0, help="another seed, other products (default 0)")
-    write = commands.add_parser("write", help="write JPEGs and labels.csv; existing pictures are kept")
-    write.add_argument("folder", type=Path, metavar="FOLDER", help="folder to write into; made if missing")
+    sheet.add_argument("--seed", type=int, default=0, help="seed of the products (default 0)")
+    write = commands.add_parser("write", help="write JPEGs and labels.csv; existing photos are kept")
+    write.add_argument("folder", type=Path, metavar="FOLDER", help="folder to write to; made if it does not exist")
     write.add_argument("--identities", type=_span, required=True, metavar="A:B", help="identities A to B - 1")
     write.add_argument(
-        "--views", type=int, default=4, help="natural photos a product, beside its iconic one (default 4)"
+        "--views", type=int, default=4, help="natural photos of each product, besides one catalogue photo (default 4)"
     )
     write.add_argument("--size", type=int, default=256, help="pixels a side (default 256)")
     write.add_argument("--split", choices=("train", "val", "test"), default="train", help="split of natural photos")
     write.add_argument("--seed", type=int, default=0, help="seed of products and photos (default 0)")
-    write.add_argument("--workers", type=int, default=None, help="processes (default: one a core)")
+    write.add_argument("--workers", type=int, default=None, help="processes (default: one for each core)")
     write.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 when all is written, 2 for a usage error (argparse)."""
+    """Run one command. Returns 0 when everything is written; argparse exits with 2 for a usage error."""
     args = _parser().parse_args(argv)
     if args.command == "sheet":
         contact_sheet(sample_of_each(args.side, args.seed), columns=8).save(args.out, quality=82)
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         progress=not args.quiet,
         split=args.split,
     )
-    print(f"{drawn} pictures drawn into {args.folder}")
+    print(f"{drawn} photos drawn into {args.folder}")
     return 0
 
 

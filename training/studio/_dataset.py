@@ -1,4 +1,4 @@
-"""Folders of studio photos with their labels.csv, written by several processes, resumed where they stopped."""
+"""Folders of studio photos with their labels.csv. Several processes write them, and a repeated call continues."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from engines.files import replacing
 from schemas.errors import Invalid
 from training.studio._photo import Domain, render
 from training.studio._product import make_product
@@ -23,13 +24,13 @@ Split = Literal["train", "val", "test"]
 LABEL_COLUMNS = (
     "path", "domain", "split", "product", "category", "colour", "material", "pattern", "title",
 )  # fmt: skip
-_QUALITY = 90  # of the stored JPEG; natural photos have been through a lower one already
-_CHUNK = 16  # photos a message to a worker: about a second of work
+_QUALITY = 90  # of the stored JPEG; natural photos were compressed more strongly before
+_CHUNK = 16  # photos in a message to a process: about a second of work
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One picture to be written; plain data, so that it crosses to a worker."""
+    """One photo to write, as plain data that can be sent to another process."""
 
     path: Path
     identity: int
@@ -50,13 +51,24 @@ def write_dataset(
     progress: bool = True,
     split: Split = "train",
 ) -> int:
-    """Write JPEGs and labels.csv (`LABEL_COLUMNS`) into `folder`; the number of pictures drawn now is returned.
+    """Write JPEGs and labels.csv (`LABEL_COLUMNS`) to `folder`, and return the number of photos drawn by this call.
 
-    Per identity: one iconic picture of split 'gallery' and `views_per_product` natural photos of split `split`.
-    A picture that is there already is kept, whatever its size, and rows of earlier calls stay in labels.csv, so an
-    interrupted call is simply repeated, and further splits go into the same folder. workers: processes (None: one a
-    core; 1: this process). Pictures appear under their final name only when whole. Raises Invalid for an unknown
-    split or a negative number of views.
+    Each identity gets one iconic photo of split `gallery` and `views_per_product` natural photos of split `split`. A
+    photo that exists is kept, whatever its size, and so are the rows of earlier calls. So an interrupted call can be
+    repeated, and several splits can share a folder. Every photo appears whole or not at all.
+
+    Args:
+        folder: to write to.
+        identities: of the products.
+        views_per_product: natural photos of each product.
+        size: width and height in pixels.
+        seed: of products and photos.
+        workers: processes; None means one for each core, and 1 this process.
+        progress: show a progress bar.
+        split: of the natural photos.
+
+    Raises:
+        Invalid: an unknown split or a negative number of views.
     """
     if split not in ("train", "val", "test"):
         raise Invalid("studio", "bad_split", f"split is {split!r}: use 'train', 'val' or 'test'")
@@ -92,12 +104,12 @@ def _jobs_of(identity: int, views: int, size: tuple[int, int], seed: int) -> lis
 
 
 def _drawn(root: Path, jobs: list[_Job], workers: int) -> Iterator[None]:
-    """Draw every job, yielding once a picture."""
+    """Draw every job; yields once for each photo."""
     roots = [root] * len(jobs)
     if workers == 1 or len(jobs) <= _CHUNK:
         yield from map(_write, roots, jobs)
         return
-    # spawn: the caller may hold threads (BLAS, a progress bar), which a fork would copy in mid-step.
+    # spawn, as the caller may have threads (BLAS, a progress bar): a fork would copy their locks in any state
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         yield from pool.map(_write, roots, jobs, chunksize=_CHUNK)
 
@@ -105,13 +117,12 @@ def _drawn(root: Path, jobs: list[_Job], workers: int) -> Iterator[None]:
 def _write(root: Path, job: _Job) -> None:
     photo = render(make_product(job.identity, job.seed), job.view, job.domain, job.size, job.seed)
     target = root / job.path
-    part = target.with_suffix(".part")
-    Image.fromarray(photo.pixels).save(part, "JPEG", quality=_QUALITY)
-    part.replace(target)
+    with replacing(target) as part:
+        Image.fromarray(photo.pixels).save(part, "JPEG", quality=_QUALITY)
 
 
 def _merge_labels(root: Path, jobs: list[_Job], split: Split) -> None:
-    """labels.csv with the rows of all jobs and those of earlier calls, in order of path, replaced at once."""
+    """Replace labels.csv by one with the rows of all jobs and of earlier calls, in order of path."""
     table = root / "labels.csv"
     rows: dict[str, dict[str, str]] = {}
     if table.exists():
@@ -133,9 +144,7 @@ def _merge_labels(root: Path, jobs: list[_Job], split: Split) -> None:
         )
         rows[path] = dict(zip(LABEL_COLUMNS, values, strict=True))
     root.mkdir(parents=True, exist_ok=True)
-    part = table.with_suffix(".part")
-    with part.open("w", newline="", encoding="utf-8") as lines:
+    with replacing(table) as part, part.open("w", newline="", encoding="utf-8") as lines:
         writer = csv.DictWriter(lines, LABEL_COLUMNS)
         writer.writeheader()
         writer.writerows(rows[path] for path in sorted(rows))
-    part.replace(table)

@@ -11,25 +11,31 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from schemas.errors import Invalid
-from training.studio._finish import print_mask, texture
-from training.studio._light import Shadows, cast, shade
-from training.studio._mesh import TRIM, Floats, Mesh, unit
+from training.studio._drawing.finish import print_mask, texture
+from training.studio._drawing.light import Shadows, cast, shade
+from training.studio._drawing.raster import rasterise
+from training.studio._drawing.room import Covering, paint
+from training.studio._drawing.scene import Placed, Scene, build_scene
 from training.studio._product import Product
-from training.studio._raster import rasterise
-from training.studio._room import Covering, paint
-from training.studio._scene import Placed, Scene, build_scene
+from training.studio._shapes.mesh import TRIM, Floats, Mesh, unit
 
 Domain = Literal["iconic", "natural"]
-_STREAM = 0x9A07  # keeps a photo's draws apart from those of products
-_LONGEST = 448  # a scene is drawn at twice the photo's size, but its longer side never above this many pixels
-_BACKDROP = 0.97  # linear grey of the white sweep behind iconic photos
+_STREAM = 0x9A07  # separates a photo's random numbers from those of products
+_LONGEST = 448  # pixels; a scene is drawn at twice the photo's size, but its longer side at this at most
+_BACKDROP = 0.97  # linear grey of the white background of iconic photos
 
 
 @dataclass(frozen=True)
 class Photo:
-    """pixels uint8 [h, w, 3] RGB; mask bool [h, w]: where the subject itself is seen (what hides it is left out);
-    box: (x0, y0, x1, y1) in pixels, the mask's bounding box, x1 and y1 exclusive; viewpoint: the subject's turn
-    about the vertical and the camera's elevation in degrees, and its distance (the subject's diagonal is 1.7)."""
+    """A photo and what is known of it.
+
+    Attributes:
+        pixels: `uint8 [h, w, 3]`, RGB.
+        mask: `bool [h, w]`, where the subject itself is visible.
+        box: (x0, y0, x1, y1) in pixels, the bounding box of the mask, x1 and y1 exclusive.
+        viewpoint: the subject's turn about the vertical and the camera's elevation, both in degrees, and the camera's
+            distance, where the subject's diagonal is 1.7.
+    """
 
     pixels: NDArray[np.uint8]
     mask: NDArray[np.bool_]
@@ -42,11 +48,13 @@ class Photo:
 def render(
     product: Product, view: int, domain: Domain = "natural", size: tuple[int, int] = (224, 224), seed: int = 0
 ) -> Photo:
-    """A photo of `product`: view after view differs, the same arguments give the same bytes.
+    """A photo of `product`. Every view is another photo, and the same arguments give the same bytes.
 
-    size is (width, height) in pixels. The scene is drawn at twice that size, at most 448 pixels along its longer
-    side, and resized: an 800 x 600 photo has the detail of a 448 x 336 one. Raises Invalid for an unknown domain or
-    a side below 16 pixels.
+    `size` is (width, height) in pixels. The scene is drawn at twice that size, but with at most 448 pixels on its
+    longer side, and then resized: an 800 x 600 photo has the detail of a 448 x 336 one.
+
+    Raises:
+        Invalid: an unknown domain, or a side below 16 pixels.
     """
     if domain not in ("iconic", "natural"):
         raise Invalid("studio", "bad_domain", f"domain is {domain!r}: use 'iconic' or 'natural'")
@@ -140,7 +148,7 @@ def _surface(
 
 
 def _background(rng: np.random.Generator, scene: Scene, shadows: Shadows, width: int, height: int) -> Floats:
-    """Linear RGB [h * w, 3] of what lies behind the objects, drawn at half size and a little out of focus."""
+    """Linear RGB [h * w, 3] of the background, drawn at half size and a little out of focus."""
     rays = scene.camera.rays(width, height, 2).reshape(-1, 3)
     if scene.floor is None or scene.wall is None:
         picture = _sweep(scene, shadows, rays)
@@ -155,13 +163,13 @@ def _background(rng: np.random.Generator, scene: Scene, shadows: Shadows, width:
 
 
 def _to_floor(eye: Floats, rays: Floats) -> Floats:
-    """How far along each ray [k, 3] the floor lies; 1e6 where it never does."""
+    """The distance to the floor along each ray [k, 3], or 1e6 if the ray does not meet it."""
     down = np.minimum(rays[:, 2], -1e-4)
     return np.where(rays[:, 2] < -1e-4, -eye[2] / down, 1e6).astype(np.float32)
 
 
 def _sweep(scene: Scene, shadows: Shadows, rays: Floats) -> Floats:
-    """The white of a catalogue picture with the subject's soft shadow."""
+    """The white background of a catalogue photo with the subject's soft shadow."""
     to_floor = _to_floor(scene.camera.eye, rays)
     spot = scene.camera.eye + rays * np.minimum(to_floor, 50)[:, None]
     dark = 0.34 * shadows.on_floor(spot) + 0.38 * shadows.near_floor(spot)

@@ -1,4 +1,4 @@
-"""What is for sale: a product's attributes, its shape numbers and its title, all derived from its identity."""
+"""A product: its attributes, shape numbers and title, all derived from its identity."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRAIN_IDENTITIES = range(0, 100_000)
 TEST_IDENTITIES = range(100_000, 120_000)
 DEMO_IDENTITIES = range(200_000, 220_000)
 
-# Which materials a category is sold in, drawn alike.
+# The materials of each category, all equally likely.
 _MATERIALS_OF = {
     "mug": ("ceramic", "metal", "plastic"),
     "bottle": ("glass", "metal", "plastic"),
@@ -41,18 +41,18 @@ _MATERIALS_OF = {
     "cushion": ("fabric", "leather"),
     "bucket": ("metal", "plastic"),
 }
-_UNPATTERNED = frozenset({"glass"})  # a print on see-through walls is hard to see, and would not be a true label
+_UNPATTERNED = frozenset({"glass"})  # a print on transparent walls is hard to see, so its label would be wrong
 _ADJECTIVE = {"wood": "wooden"}
 _OPENERS = ("", "", "", "", "", "New ", "Vintage ", "Handmade ", "Lovely ", "Used ", "Small ", "Large ")
 _CLOSERS = ("", "", "", "", "", ", like new", ", free delivery", " - pick up only", ", barely used", " (one left)")
 
 SHAPE_NUMBERS = 12
-_STREAM = 0x5D10  # keeps a product's draws apart from those of its photos
+_STREAM = 0x5D10  # separates a product's random numbers from those of its photos
 
 
 @dataclass(frozen=True)
 class Product:
-    """One product: every photo of it shows the same object.
+    """One product. Every photo of it shows the same object.
 
     `shape` holds `SHAPE_NUMBERS` floats in [0, 1), read by the category's builder (proportions, variants) and by
     the finish (shade of the colour, scale of the pattern, colour of handles and legs).
@@ -82,7 +82,7 @@ class Product:
 
 
 def make_product(identity: int, seed: int = 0) -> Product:
-    """The product of any integer identity; the same `identity` and `seed` give the same product everywhere."""
+    """The product of an integer identity. The same `identity` and `seed` always give the same product."""
     rng = np.random.default_rng([_STREAM, seed % 2**64, identity % 2**64])
     category = CATEGORIES[int(rng.integers(len(CATEGORIES)))]
     colour = COLOURS[int(rng.integers(len(COLOURS)))]
@@ -96,7 +96,7 @@ def make_product(identity: int, seed: int = 0) -> Product:
 
 
 def _title(category: str, colour: str, material: str, pattern: str, rng: np.random.Generator) -> str:
-    """A seller's words; the category and the colour are always named, material and pattern mostly."""
+    """A title in a seller's words. It always names category and colour, and mostly material and pattern."""
     made_of = _ADJECTIVE.get(material, material)
     print_word = "" if pattern == "plain" else f"{pattern} "
     form = int(rng.integers(5))

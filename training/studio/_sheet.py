@@ -1,4 +1,4 @@
-"""Contact sheets: many photos on one picture, to look at."""
+"""Contact sheets: one image with many photos."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from training.studio._photo import Photo, render
 from training.studio._product import CATEGORIES, DEMO_IDENTITIES, Product, make_product
 
-_LINE = 12  # pixels a line of caption, at a font of 10 pixels; a letter is about 5.5 wide
+_LINE = 12  # pixels of a line of caption; the font has 10, and a letter is about 5.5 wide
 
 
 def _caption(photo: Photo, width: int) -> str:
@@ -21,7 +21,7 @@ def _caption(photo: Photo, width: int) -> str:
 
 
 def contact_sheet(photos: Sequence[Photo], columns: int, captions: bool = True) -> Image.Image:
-    """The photos, all of one size, row after row; below iconic ones the title, below natural ones the labels."""
+    """The photos, all of one size, in rows. Iconic photos have the title below them, natural ones the labels."""
     height, width = photos[0].pixels.shape[:2]
     strip = 2 * _LINE + 2 if captions else 0
     rows = -(-len(photos) // columns)
@@ -36,7 +36,7 @@ def contact_sheet(photos: Sequence[Photo], columns: int, captions: bool = True) 
 
 
 def sample_of_each(side: int = 160, seed: int = 0) -> list[Photo]:
-    """Per category two products, each as one iconic and one natural photo: 4 photos a category."""
+    """Two products of each category, each with one iconic and one natural photo: four photos for each category."""
     found: dict[str, list[Product]] = {category: [] for category in CATEGORIES}
     for identity in DEMO_IDENTITIES:
         product = make_product(identity, seed)

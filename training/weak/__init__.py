@@ -1,15 +1,15 @@
-"""Labels without labelling: photos near a labelled product, and photos that buyers chose for what they had searched.
+"""Labels without labelling work: from similar labelled photos, and from what buyers searched for and chose.
 
-`label_photos` gives unlabelled photos the product of their nearest labelled photo, where it is near enough; `clean_log`
-turns a log of searches, clicks and messages into (query, photo) pairs. Both write a labels.csv of the common columns
-with columns that say where each label came from, both count what they dropped and why. No torch: a bundle's engine
-gives the embeddings. Boxes come from a file until a detector gives them.
+`label_photos` labels unlabelled photos with their nearest product, if it is near enough. `clean_log` turns a log of
+searches, clicks and messages into (query, photo) pairs. Both write a labels.csv with the common columns and with
+columns that say where each label came from, and both count what they drop and why. They need no torch: a bundle's
+engine computes the embeddings. Boxes come from a file.
 """
 
 from training.weak.boxes import read_boxes
-from training.weak.chain import ChainSettings
-from training.weak.label import WeakReport, WeakSettings, label_photos
-from training.weak.pairs import LogReport, PairSettings, clean_log
+from training.weak.nearest_product import WeakReport, WeakSettings, label_photos
+from training.weak.query_log import LogReport, PairSettings, clean_log
+from training.weak.search_chains import ChainSettings
 
 __all__ = [
     "ChainSettings",

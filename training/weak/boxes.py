@@ -1,4 +1,4 @@
-"""Which parts of a photo are looked at: boxes of a detector, by file; the whole photo where it gave none."""
+"""Which parts of a photo to look at: a detector's boxes from a file, or the whole photo."""
 
 from __future__ import annotations
 
@@ -8,18 +8,24 @@ from pathlib import Path
 
 from engines.pixels import Box
 from schemas.errors import ConfigError
-from training.table import Row
+from training.readers.label_table import Row
 
 _SHARES = ("left", "top", "right", "bottom")
 _PIXELS = ("x0", "y0", "x1", "y1", "W", "H")
 
 Boxes = Mapping[str, Sequence[Box]]
-"""Path of a photo → its boxes. A photo that is absent is one box, the whole of it."""
+"""Path of a photo → its boxes. A photo that is not listed is looked at as a whole."""
 
 
 def read_boxes(file: Path) -> Boxes:
-    """Boxes of a CSV file: `path` and either `left, top, right, bottom` as shares of the upright photo or `x0, y0, x1,
-    y1, W, H` in pixels; one row a box. Raises ConfigError naming the line that is no box."""
+    """The boxes of a CSV file with one row for each box.
+
+    A row has `path` and either `left, top, right, bottom` as shares of the upright photo, or `x0, y0, x1, y1, W, H` in
+    pixels.
+
+    Raises:
+        ConfigError: a row is no box; the message names its line.
+    """
     boxes: dict[str, list[Box]] = {}
     with file.open(newline="", encoding="utf-8-sig") as lines:
         for number, row in enumerate(csv.DictReader(lines), start=2):
@@ -36,9 +42,9 @@ def _box(row: Row) -> Box:
         return Box(*(float(row[name]) for name in _SHARES))
     x0, y0, x1, y1, width, height = (float(row[name]) for name in _PIXELS)
     edges = (x0 / width, y0 / height, x1 / width, y1 / height)
-    return Box(*(min(1.0, max(0.0, edge)) for edge in edges))  # detectors draw a little beyond the edge
+    return Box(*(min(1.0, max(0.0, edge)) for edge in edges))  # detectors' boxes may reach a little beyond the edge
 
 
 def box_text(box: Box) -> str:
-    """The box as `labels.csv` holds it, to a ten-thousandth: finer than any photo's pixels that count."""
+    """The box as `labels.csv` has it: shares with four digits, which is finer than a pixel of the network's input."""
     return " ".join(f"{edge:.4f}" for edge in (box.left, box.top, box.right, box.bottom))

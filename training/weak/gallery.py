@@ -1,4 +1,4 @@
-"""The labelled photos that unlabelled ones are compared with, and what the comparison is worth."""
+"""The labelled photos that unlabelled ones are compared with, and how good the comparison is."""
 
 from __future__ import annotations
 
@@ -11,19 +11,26 @@ import numpy as np
 from engines.recognition import RecognitionEngine
 from schemas.errors import ConfigError
 from training.readers import read_photo
-from training.table import Row
-from training.weak.embed import COMPARED, Floats, Seen, chunks, embed, nearest, sha256
-from training.weak.tables import SOURCE
+from training.readers.label_table import Row
+from training.weak.embeddings import COMPARED, Floats, Seen, chunks, embed, nearest, sha256
+from training.weak.label_files import SOURCE
 
 PROVENANCE = (SOURCE, "weak_from", "weak_distance", "weak_threshold", "weak_model")
-LADDER = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # thresholds that are judged beside the chosen one, to choose the next by
-_OWN = frozenset({"path", "split", "domain", "box", *PROVENANCE})  # of one photo, not of its product
+LADDER = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # further thresholds that are judged, to help choose the next one
+_OWN = frozenset({"path", "split", "domain", "box", *PROVENANCE})  # they describe a photo, not its product
 
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """Training and catalogue photos: `rows`, their embeddings `vectors float32 [m, d]`, the `product` column, the
-    `columns` that a product decides, and `digests`: sha256 of every labelled photo of any split → its path."""
+    """Training and catalogue photos.
+
+    Attributes:
+        product: the column of the product.
+        rows: of the photos.
+        vectors: `float32 [m, d]`, their embeddings, unit rows.
+        columns: the columns that have one value for each product.
+        digests: sha256 of every labelled photo of any split → its path.
+    """
 
     product: str
     rows: list[Row]
@@ -32,14 +39,14 @@ class Gallery:
     digests: dict[bytes, str]
 
     def match(self, seen: Iterable[Seen]) -> Iterator[tuple[Seen, Row, float]]:
-        """Each with its nearest labelled photo and the squared distance; those without embedding are left out."""
+        """Every photo with its nearest labelled row and the squared distance. Photos without embedding are left out."""
         for some in chunks((s for s in seen if s.embedding is not None), COMPARED):
             places, distances = nearest(np.stack([s.embedding for s in some if s.embedding is not None]), self.vectors)
             for s, place, distance in zip(some, places.tolist(), distances.tolist(), strict=True):
                 yield s, self.rows[place], distance
 
     def facts(self) -> dict[str, Row]:
-        """Product → the columns that it decides."""
+        """Product → its values of `columns`."""
         facts: dict[str, Row] = {}
         for row in self.rows:
             known = facts.setdefault(row[self.product], {})
@@ -48,7 +55,11 @@ class Gallery:
 
 
 def build_gallery(engine: RecognitionEngine, folder: Path, rows: Sequence[Row], product: str) -> Gallery:
-    """Embed the training and catalogue photos; raises ConfigError when none has a label in column `product`."""
+    """Embed the training and catalogue photos of `rows`.
+
+    Raises:
+        ConfigError: none of them has a label in column `product`.
+    """
     own = [row for row in rows if _learnt(row) and row.get(product)]
     seen = [s for s in embed(engine, folder, own) if s.embedding is not None]
     if not seen:
@@ -61,7 +72,7 @@ def build_gallery(engine: RecognitionEngine, folder: Path, rows: Sequence[Row], 
 
 
 def determined(rows: Sequence[Row], product: str) -> list[str]:
-    """Columns in which no product has two values: what holds of the product holds of every photo of it."""
+    """The columns in which no product has two values, so that a product's value holds for every photo of it."""
     values: dict[tuple[str, str], set[str]] = {}
     for row in rows:
         for column, value in row.items():
@@ -74,10 +85,11 @@ def determined(rows: Sequence[Row], product: str) -> list[str]:
 def judge(
     engine: RecognitionEngine, folder: Path, rows: Sequence[Row], gallery: Gallery, threshold: float
 ) -> list[dict[str, float]]:
-    """What thresholds let through, on the validation photos: an entry each for `threshold` and those of LADDER, rising.
+    """How good thresholds are on the validation photos: one entry for `threshold` and each of LADDER, in order.
 
-    `photos` looked at, the share of them `covered` (nearer than `threshold`) and the share of these that is `right`.
-    Photos of products that the gallery lacks count too: unlabelled photos will mostly be of such. Empty without any.
+    An entry has `photos`, the share that is `covered` (nearer than the threshold), and the share of these that is
+    `right`. Photos of products that are not in the gallery count too, because most unlabelled photos will show such
+    products. Without validation photos the list is empty.
     """
     own = [row for row in rows if row["split"] == "val" and row.get(gallery.product)]
     judged = [

@@ -35,6 +35,7 @@ class Progress:
     """Listings so far; `lost`: none of their photos can be had any more, or was decoded; `failed`: for now."""
 
     total: int
+    """What the topic lacked at first, or what was tried where that is more."""
     done: int = 0
     removed: int = 0
     lost: int = 0
@@ -96,6 +97,7 @@ class Backfill:
             with ThreadPoolExecutor(self._settings.fetch_threads, thread_name_prefix="backfill-fetch") as threads:
                 while not stop.is_set() and (some := list(islice(work, self._settings.listings_at_once))):
                     self._tag(some, progress, threads)
+                    progress.total = max(progress.total, progress.seen)  # some have come since they were counted
                     tell(progress)
                     self._wait(progress.seen, began, stop)
         finally:

@@ -71,14 +71,18 @@ def lacking(store: Store, held: dict[str, int]) -> Iterator[State]:
             yield state
 
 
-def measure(store: Store, admin: StreamAdmin, epoch: str) -> Coverage:
-    """Read the whole topic and the whole store; a listing whose photos were all bad cannot be found: not wanted."""
+def measure(store: Store, admin: StreamAdmin, epoch: str, before: int | None = None) -> Coverage:
+    """Read the whole topic and the whole store; a listing whose photos were all bad cannot be found: not wanted.
+
+    `before`: UTC µs; a listing that came to the store later and is not in the topic is left out.
+    """
     held = held_by(admin, epoch)
     wanted = covered = gone = 0
     for state in store.scan():
         if isinstance(state, RemovalMarker):
             gone += state.listing_id in held
         elif state.images:
-            wanted += 1
-            covered += held.get(state.listing_id, 0) >= state.event_time
+            there = held.get(state.listing_id, 0) >= state.event_time
+            covered += there
+            wanted += there or before is None or state.stored_at < before
     return Coverage(wanted, covered, gone)

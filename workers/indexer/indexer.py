@@ -29,6 +29,7 @@ from workers.streams import Partition, Stream, StreamAdmin, TopicSpec
 _log = logging.getLogger(__name__)
 _HOUSEKEEPING_RECORDS = 1000  # between two looks at stop, heartbeat and snapshot while a long topic is read
 _BACKOFF_S = (0.1, 5.0)
+_LINE_EVERY_S = 60.0
 
 
 class Indexer:
@@ -52,6 +53,8 @@ class Indexer:
         self._saved_at = time.monotonic()
         self._saving: threading.Thread | None = None
         self._live = False
+        self._applied = 0
+        self._line_due = time.monotonic() + _LINE_EVERY_S
         self.app: Starlette = build_app(
             settings,
             index=lambda: self._index,
@@ -106,17 +109,22 @@ class Indexer:
         self._live = True  # what came since the snapshot is late, and its age tells by how much
 
     def _follow(self, admin: StreamAdmin, stop: threading.Event) -> None:
-        wait_s = _BACKOFF_S[0]
+        wait_s, away_since = _BACKOFF_S[0], 0.0
         while not stop.is_set():
             self._health.beat()
+            self._say_each_minute()
             try:
                 level = self._catch_up(admin, stop)
             except Transient as error:
-                _log.warning("the hash topic cannot be read, next try in %.1f s: %s", wait_s, error.message)
+                if not away_since:
+                    away_since = time.monotonic()
+                    _log.warning("the hash topic cannot be read, it is tried again until it can: %s", error.message)
                 stop.wait(wait_s)
                 wait_s = min(wait_s * 2, _BACKOFF_S[1])
                 continue
-            wait_s = _BACKOFF_S[0]
+            if away_since:
+                _log.warning("the hash topic can be read again, after %.0f s", time.monotonic() - away_since)
+            wait_s, away_since = _BACKOFF_S[0], 0.0
             if level:
                 self._live = True
                 self._health.fresh()
@@ -139,6 +147,7 @@ class Indexer:
             if record.partition not in ends:
                 continue
             self._updates.apply(self._index, record, live=self._live)
+            self._applied += 1
             self._offsets[record.partition] = record.next_offset
             if n % _HOUSEKEEPING_RECORDS == 0:
                 self._health.beat()
@@ -159,6 +168,17 @@ class Indexer:
         self._offsets = dict.fromkeys(ends, 0)
         for entry in self._recent.newest(self._settings.recent):
             self._recent.forget(entry.listing_id)
+
+    def _say_each_minute(self) -> None:
+        """What was applied in the last minute, if anything was."""
+        if time.monotonic() < self._line_due:
+            return
+        self._line_due = time.monotonic() + _LINE_EVERY_S
+        if self._applied:
+            stats = self._index.stats()
+            text = "last minute: %d messages applied; the index holds %d hashes of %d listings"
+            _log.info(text, self._applied, stats.vectors, stats.listings)
+            self._applied = 0
 
     def _measure(self) -> None:
         stats = self._index.stats()

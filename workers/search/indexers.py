@@ -126,9 +126,14 @@ class Indexers:
         return [_checked(future.result()) for future in asked]
 
     def _ask(self, method: str, url: str, body: bytes | None) -> urllib3.BaseHTTPResponse:
+        """One answer. A connection that broke is tried once more on a new one: an indexer closes those that were idle
+        for a while, which may happen just as a request is on its way, and all that is asked is only read."""
         headers = {"content-type": "application/json"}
         try:
-            return self._pool.request(method, url, body=body, headers=headers, timeout=self._timeout)
+            try:
+                return self._pool.request(method, url, body=body, headers=headers, timeout=self._timeout)
+            except urllib3.exceptions.ProtocolError:
+                return self._pool.request(method, url, body=body, headers=headers, timeout=self._timeout)
         except urllib3.exceptions.HTTPError as error:
             text = f"an indexer cannot be reached ({type(error).__name__}); start it, or correct search.indexer_urls"
             raise Transient(_STAGE, "unreachable", text) from None

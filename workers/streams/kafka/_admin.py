@@ -20,7 +20,9 @@ from workers.streams.kafka._topics import await_topics, check, creation, describ
 _PATIENCE_S = 10.0  # for a coordinator that moves, a broker that restarts
 _AGAIN_AFTER_S = 0.2
 _CREATE_TRIES = 3
-_LOOK_BYTES = 16 * 1024  # of each partition; what does not fit into it comes alone, whatever its size
+# Fetched of each partition to see its first record; a batch that is larger comes alone, in a request of its own. With
+# 16 KiB 24 partitions of busy topics cost 55 ms of a core, with 64 KiB 25 ms, with 160 KiB 35 ms.
+_LOOK_BYTES = 64 * 1024
 _REFUSALS = (errors.InvalidReplicationFactorError, errors.InvalidConfigurationError, errors.PolicyViolationError)
 
 Answer = TypeVar("Answer")

@@ -22,7 +22,7 @@ def release_parked(client: Any) -> None:
     `_next_partition_records` is None, but the fetch that it finished last stays there, empty. Until the parked rest is
     taken up, the partition is not fetched either, not even after it moved to another member and came back.
     Call this before each poll, in the thread that polls: only `poll` changes these attributes. See
-    docs/kafka-client.md.
+    docs/explanation/kafka-client.md.
     """
     fetcher = client._fetcher
     if not fetcher._next_partition_records:  # None, or a fetch that has been taken whole

@@ -68,7 +68,9 @@ class KafkaProducer:
         self._buffered_bytes = 0
         self._failure: BaseException | None = None  # the first since the last flush
         self._broken = False
-        self._refused: tuple[float, Transient] | None = None  # when no new client could be opened last, and why
+        self._replacing = False  # one thread opens a new client
+        self._replaced = threading.Condition(self._lock)
+        self._refused: tuple[float, Transient] | None = None  # when a new client could not be opened, and why
         self._ended_at = time.monotonic()  # when a record last succeeded or failed, or the first one was sent
         self._releases: list[threading.Thread] = []
         self._closed = False
@@ -123,41 +125,57 @@ class KafkaProducer:
     def _admit(self, size: int) -> Any:
         """Take room in the buffer; returns the client to send with."""
         asked = time.monotonic()
-        with self._lock:
-            if self._closed:
-                raise ValueError("send after close")
-            if self._buffered >= _BUFFER_RECORDS or self._buffered_bytes + size > _BUFFER_BYTES:
-                raise Reject(
-                    f"stream: {self._buffered} records ({self._buffered_bytes} bytes) wait for brokers; slow down"
-                )
-            now = time.monotonic()
-            self._ended_at = self._ended_at if self._buffered else now
-            if self._broken or now - self._ended_at > _STUCK_S:
-                self._replace(asked)
-                self._ended_at = now
-            self._buffered += 1
-            self._buffered_bytes += size
-            return self._client
+        while True:
+            with self._lock:
+                if self._closed:
+                    raise ValueError("send after close")
+                if self._buffered >= _BUFFER_RECORDS or self._buffered_bytes + size > _BUFFER_BYTES:
+                    raise Reject(
+                        f"stream: {self._buffered} records ({self._buffered_bytes} bytes) wait for brokers; slow down"
+                    )
+                if not self._must_replace(asked):
+                    self._buffered += 1
+                    self._buffered_bytes += size
+                    return self._client
+            self._replace()
 
-    def _replace(self, asked: float) -> None:
-        """A new client for one that has given up; what that one holds fails meanwhile.
+    def _must_replace(self, asked: float) -> bool:
+        """True for the one thread that is to open a new client; the others wait for it and share its answer, so that
+        a `send` takes the time of one attempt. Raises Transient when the attempt failed."""
+        while self._replacing:
+            self._replaced.wait()
+            if self._refused is not None and asked < self._refused[0]:
+                why = self._refused[1]
+                raise Transient(why.stage, why.error, why.message)
+        now = time.monotonic()
+        self._ended_at = self._ended_at if self._buffered else now
+        self._replacing = self._broken or now - self._ended_at > _STUCK_S
+        return self._replacing
 
-        Threads wait for one another here. Those that asked before another one gave up share its answer, so that each
-        `send` takes the time of one attempt.
-        """
-        if self._refused is not None and asked < self._refused[0]:
-            why = self._refused[1]
-            raise Transient(why.stage, why.error, why.message)
+    def _replace(self) -> None:
+        """A new client for one that has given up; what that one holds fails meanwhile."""
+        client, refused = None, None
         try:
-            client = self._open()
+            client = self._open()  # without the lock: records of the old client succeed and fail meanwhile
         except Transient as why:
-            self._refused = time.monotonic(), why
+            refused = why
             raise
-        release = threading.Thread(target=_release, args=(self._client,), name="kafka-release", daemon=True)
+        finally:
+            with self._lock:
+                now = time.monotonic()
+                if client is not None and self._closed:
+                    self._release_later(client)
+                elif client is not None:
+                    self._release_later(self._client)
+                    self._client, self._broken, self._ended_at = client, False, now
+                self._refused = None if refused is None else (now, refused)
+                self._replacing = False
+                self._replaced.notify_all()
+
+    def _release_later(self, client: Any) -> None:
+        release = threading.Thread(target=_release, args=(client,), name="kafka-release", daemon=True)
         release.start()
         self._releases = [one for one in self._releases if one.is_alive()] + [release]
-        self._client = client
-        self._broken = False
 
     def _succeeded(self, size: int, _: Any) -> None:
         self._settle(size)

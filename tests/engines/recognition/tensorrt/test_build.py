@@ -47,7 +47,7 @@ def library() -> Library:
 @pytest.fixture(scope="module")
 def resnext(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """ResNeXt-101 32x4d at 224 pixels, random weights; few heads, since each of 80 is compiled for nine profiles."""
-    from training.reference import write_reference
+    from training.bundle.reference import write_reference
 
     folder = tmp_path_factory.mktemp("resnext") / "bundle"
     write_reference(folder, heads=8)

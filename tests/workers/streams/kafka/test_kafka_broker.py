@@ -202,8 +202,11 @@ def test_closing_without_a_broker_says_so_and_leaves_no_thread(
 
 
 def test_a_killed_broker_comes_back_and_its_members_go_on(
-    backend: StreamBackend, stream: Stream, services: Services
+    backend: StreamBackend, stream: Stream, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from workers.streams.kafka import _producer
+
+    monkeypatch.setitem(_producer._OPTIONS, "delivery_timeout_ms", 300_000)  # a start on busy cores may take a minute
     topic, group = backend.topic(partitions=2), backend.name("group")
     member = join(stream, group, [topic])
     poll_until([member], lambda: len(member.held) == 2, 60.0)
@@ -215,7 +218,7 @@ def test_a_killed_broker_comes_back_and_its_members_go_on(
     after = [producer.send(topic, b"%d" % n, b"after") for n in range(100)]
     services.start("kafka-1")
     for delivery in after:
-        delivery.wait(60)
+        delivery.wait(300)
     deadline = time.monotonic() + 60
     while len(member.records) < 200 and time.monotonic() < deadline:
         try:
@@ -279,6 +282,46 @@ def test_a_broker_that_is_away_longer_than_a_record_may_take_is_used_again(
     with pytest.raises(Transient, match="send again later"):
         producer.close()
     assert len(read(stream, topic)) >= acknowledged  # the kill may have come before any of the first was written
+
+
+def test_threads_that_send_while_no_broker_answers_share_one_attempt_to_find_one(
+    backend: StreamBackend, stream: Stream, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workers.streams.kafka import _producer
+
+    topic, producer = backend.topic(partitions=1), stream.producer()
+    producer.send(topic, b"k", b"before").wait(30)
+    attempts, open_client = [], _producer.open_client
+
+    def counted(*args: Any, **options: Any) -> tuple[Any, Any]:
+        attempts.append(threading.get_ident())
+        return open_client(*args, **options)
+
+    monkeypatch.setattr(_producer, "open_client", counted)
+    told: list[str] = []
+    together = threading.Barrier(4)
+
+    def send() -> None:
+        together.wait()
+        try:
+            producer.send(topic, b"k", b"without")
+        except Transient as why:
+            told.append(why.error)
+
+    services.kill("kafka-1")
+    producer._broken = True  # as after a record whose time was over
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    services.start("kafka-1")
+    assert told == ["log_unreachable"] * 4
+    assert len(attempts) == 1  # which took seconds, when the threads had long been waiting for it
+    producer.send(topic, b"k", b"after").wait(30)
+    assert len(attempts) == 2
+    producer.close()
+    assert read(stream, topic) == [(b"k", 0)] * 2
 
 
 def test_the_listener_runs_in_the_polling_thread_and_its_error_comes_out_of_poll(

@@ -1,0 +1,155 @@
+"""Trials: networks trained by a recipe, and what they make of test photos, one by one, so that two can be compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from training.bundle.hash_layers import pack
+from training.data.corpus import Corpus, load_corpus
+from training.data.frozen_trunk import resized
+from training.evaluation.metrics import cosine_distance, hamming, ranked_hits
+from training.loop.state import CHECKPOINT, load_network
+from training.loop.train import train
+from training.network.model import Network
+from training.recipe import Recipe
+
+Floats = NDArray[np.float32]
+Hits = NDArray[np.bool_]
+BATCH = 128
+DRAWS = 2000  # of the paired bootstrap: its interval's ends move by a twentieth of a point
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a network says of `numbers [n]`: `feature [n, f]`, `embedding [n, 400]`, packed hash `[n, 32]`, and the best
+    label `[n]` of every head."""
+
+    numbers: NDArray[np.int64]
+    feature: Floats
+    embedding: Floats
+    code: NDArray[np.uint8]
+    best: dict[str, NDArray[np.int64]]
+
+
+def device_of(asked: str | None) -> str:
+    """The torch device that was asked for, or the GPU where there is one."""
+    return asked or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device_name(device: str) -> str:
+    """The GPU's name, as a report's head says it."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else "no GPU"
+
+
+def trained(recipe: Recipe, data: Path, work: Path, name: str, device: str) -> tuple[Network, Corpus]:
+    """The network of a run `work/name`, trained now unless it has been, as it would be exported, and its data."""
+    on = msgspec.structs.replace(recipe, device="cuda" if device.startswith("cuda") else "cpu")
+    out = work / name
+    train(on, data, out, resume=True, cache=_cache(recipe, work))
+    return loaded(on, data, work, out / CHECKPOINT, device)
+
+
+def loaded(recipe: Recipe, data: Path, work: Path, checkpoint: Path, device: str) -> tuple[Network, Corpus]:
+    """The network of a finished run, as it would be exported, and its data."""
+    corpus = load_corpus(recipe, data, _cache(recipe, work), torch.device(device))
+    network, _ = load_network(checkpoint, recipe, corpus.sizes)
+    return network.to(device), corpus
+
+
+def _cache(recipe: Recipe, work: Path) -> Path:
+    return work / f"cache-{recipe.name}"
+
+
+def frozen(trunk: str, device: str) -> Network:
+    """The packaged trunk as it comes, without heads: its `feature` is what training has to beat."""
+    return Network(trunk, {}).to(device).eval()
+
+
+@torch.inference_mode()
+def hash_logits(layer: nn.Module, embedding: Floats) -> Floats:
+    """What a hash layer on the CPU makes of embeddings `[n, 400]`, `[n, 256]`: the bits are its signs."""
+    logits: Floats = layer(torch.from_numpy(embedding)).numpy()
+    return logits
+
+
+def coded(layer: nn.Module, embedding: Floats) -> NDArray[np.uint8]:
+    """Packed codes `[n, 32]` of the same."""
+    return pack(hash_logits(layer, embedding))
+
+
+@torch.inference_mode()
+def look(network: Network, corpus: Corpus, numbers: NDArray[np.int64], size: int) -> Seen:
+    """The network's outputs for the numbered photos, whole and unaugmented, on the network's device."""
+    device = network.embed.weight.device
+    parts: list[tuple[Floats, ...]] = []
+    best: dict[str, list[NDArray[np.int64]]] = {head: [] for head in network.head_ids}
+    for some in np.array_split(numbers, max(1, -(-len(numbers) // BATCH))):
+        out = network(resized(corpus.pixels(some).numpy(), size, device))
+        parts.append(tuple(x.float().cpu().numpy() for x in (out.feature, out.embedding, out.bits)))
+        for head, logits in out.logits.items():
+            best[head].append(logits.argmax(1).cpu().numpy())
+    feature, embedding, bits = (np.concatenate(one) for one in zip(*parts, strict=True))
+    labels = {head: np.concatenate(found) for head, found in best.items()}
+    return Seen(numbers, feature, embedding, pack(bits), labels)
+
+
+def numbers_of(corpus: Corpus, dataset: str, split: str, catalogue: bool = False) -> NDArray[np.int64]:
+    """Numbers of one data set's photos of a split, or of its catalogue pictures."""
+    place = next(i for i, s in enumerate(corpus.sets) if s.spec.name == dataset)
+    return corpus.starts[place] + corpus.sets[place].index(split, catalogue)
+
+
+def head_hits(seen: Seen, corpus: Corpus) -> dict[str, Hits]:
+    """By head with one label a photo: whether the best label is right, over the photos that have a label."""
+    hits = {}
+    for target in corpus.heads:
+        truth = target.targets[seen.numbers]
+        if target.spec.kind == "softmax" and target.spec.source != "imagenet" and (truth >= 0).any():
+            hits[target.spec.id] = seen.best[target.spec.id][truth >= 0] == truth[truth >= 0]
+    return hits
+
+
+def found_first(photos: Seen, gallery: Seen, ids: NDArray[np.str_], gallery_ids: NDArray[np.str_]) -> dict[str, Hits]:
+    """By code (`feature`, `embedding`, `hash`): whether a photo's nearest picture is of its own product."""
+    mine, theirs = numbered(ids, gallery_ids)
+    distances = {
+        "feature": cosine_distance(unit(photos.feature), unit(gallery.feature)),
+        "embedding": cosine_distance(photos.embedding, gallery.embedding),
+        "hash": hamming(photos.code, gallery.code),
+    }
+    return {name: ranked_hits(distance, mine, theirs)[:, 0] for name, distance in distances.items()}
+
+
+def numbered(ids: NDArray[np.str_], gallery_ids: NDArray[np.str_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Both as numbers, −1 for what the gallery lacks."""
+    known = {name: i for i, name in enumerate(np.unique(gallery_ids))}
+    mine, theirs = (np.array([known.get(str(one), -1) for one in some], np.int64) for some in (ids, gallery_ids))
+    return mine, theirs
+
+
+def unit(x: Floats) -> Floats:
+    """Rows of length 1."""
+    scaled: Floats = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
+    return scaled
+
+
+def column(corpus: Corpus, numbers: NDArray[np.int64], name: str) -> NDArray[np.str_]:
+    """A column of the photos' rows."""
+    owner = np.searchsorted(np.array(corpus.starts), numbers, side="right") - 1
+    return np.array([corpus.sets[o].rows[n - corpus.starts[o]][name] for o, n in zip(owner, numbers, strict=True)])
+
+
+def paired_interval(ours: Hits, theirs: Hits, seed: int = 0) -> tuple[float, float, float]:
+    """Difference of two shares on the same photos, in points, and its 95 % interval by paired bootstrap."""
+    gap = ours.astype(np.float64) - theirs.astype(np.float64)
+    rng = np.random.default_rng(seed)
+    means = gap[rng.integers(0, len(gap), (DRAWS, len(gap)))].mean(1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return 100 * float(gap.mean()), 100 * float(low), 100 * float(high)

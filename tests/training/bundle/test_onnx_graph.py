@@ -1,0 +1,63 @@
+"""A head whose labels are groups of another's: the exported graph asks both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+
+from training.bundle.onnx_graph import deployable, epoch_of, run_torch, write_graph
+from training.network.model import Network
+
+
+def test_the_graph_gives_the_mean_of_both_answers(tmp_path: Path) -> None:
+    """Against the same by loops over labels; torch and ONNX Runtime alike. The finer head speaks for itself."""
+    network = Network("efficientnet_lite0", {"coarse": 2, "product": 3}, pretrained=False)
+    names = ["coarse", "product", "embedding", "hash"]
+    photos = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3), np.uint8)
+    own = run_torch(deployable(network), photos, names)
+    shares = np.array([[0, 1], [1, 0], [0.25, 0.75]], np.float32)
+    graph = deployable(network, {"coarse": ("product", torch.from_numpy(shares))})
+
+    both = run_torch(graph, photos, names)
+    for photo in range(2):
+        lengths = [
+            sum(float(own["product"][photo, p]) ** 2 * float(shares[p, label]) for p in range(3)) ** 0.5
+            for label in range(2)
+        ]
+        expected = [(float(own["coarse"][photo, c]) + lengths[c] / sum(lengths)) / 2 for c in range(2)]
+        assert both["coarse"][photo] == pytest.approx(expected, abs=1e-6)
+    assert np.abs(both["coarse"] - own["coarse"]).max() > 1e-3
+    assert np.array_equal(both["product"], own["product"])
+
+    write_graph(graph, tmp_path / "model.onnx", 48, names)
+    session = ort.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    for name, value in zip(names, session.run(names, {"photos": photos}), strict=True):
+        assert np.abs(value.astype(np.float64) - both[name].astype(np.float64)).max() < 1e-4, name
+
+
+def test_the_epoch_follows_the_hash_path_alone() -> None:
+    from training.data.photos import squash
+
+    network = deployable(Network("efficientnet_lite0", {"a": 3}, pretrained=False)).network
+    before = epoch_of(network, squash(48))
+    with torch.no_grad():
+        network.head("a").weight.add_(1)
+    assert epoch_of(network, squash(48)) == before
+    assert epoch_of(network, squash(64)) != before
+    with torch.no_grad():
+        network.hash_layer.bias.add_(1)
+    assert epoch_of(network, squash(48)) != before
+
+
+def test_served_bits_are_the_signs_most_significant_first() -> None:
+    graph = deployable(Network("efficientnet_lite0", {"a": 3}, pretrained=False))
+    photos = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3), np.uint8)
+    served = run_torch(graph, photos, ["a", "embedding", "hash"])
+    with torch.inference_mode():
+        out = graph.network(torch.from_numpy(photos).permute(0, 3, 1, 2).float())
+    assert np.array_equal(np.unpackbits(served["hash"], axis=1), (out.bits > 0).numpy().astype(np.uint8))
+    assert served["a"].sum(1) == pytest.approx([1, 1], abs=1e-5)

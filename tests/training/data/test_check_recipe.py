@@ -1,0 +1,115 @@
+"""A recipe whose folders, columns or trunk are missing is refused with the line to change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import ConfigError
+from training.data.check_recipe import load_checked
+from training.recipe import load_recipe
+
+TEXT = """\
+name = "small"  # line 1
+size = 64
+cache_size = 96
+
+[schedule]
+steps = 10
+views = 1
+
+[metric]
+contrastive = 0.0
+relational = 0.0
+
+[[datasets]]
+name = "shop"
+folder = "shop"
+product = "product"
+share = 4
+
+[[heads]]
+id = "shop.kind"
+column = "kind"
+datasets = ["shop"]
+
+[[heads]]
+id = "shop.part"
+column = "product"
+source = "partition"
+datasets = ["shop"]
+repeat = 3
+
+[[heads]]
+id = "query"
+column = "query"
+source = "queries"
+kind = "multi_label"
+datasets = ["shop"]
+
+[[losses]]
+kind = "arcface"
+id = "product.arcface"
+
+[[losses]]
+kind = "multi_label_arcface"
+id = "query.arcface"
+head = "query"
+weight = 0.5
+
+[[losses]]
+kind = "pairwise"
+id = "product.pairs"
+negative = [0.1, 0.9]
+
+[[losses]]
+kind = "spreading"
+id = "hash.spread"
+on = "hash"
+
+[[losses]]
+kind = "standard"
+id = "product.standard"
+name = "circle"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "small.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "message"),
+    [
+        (None, 15, "there is no folder"),
+        ("path,kind\na.jpg,mug\n", 16, "no column 'product'"),
+        ("path,product\na.jpg,1\n", 21, "no column 'kind'; it has path, product"),
+        ("kind,product\nmug,1\n", 15, "`path` column"),
+    ],
+)
+def test_data_that_lack_what_is_asked_for_are_refused_before_any_photo(
+    tmp_path: Path, table: str | None, line: int, message: str
+) -> None:
+    path = write(tmp_path, TEXT)
+    if table is not None:
+        (tmp_path / "shop").mkdir()
+        (tmp_path / "shop" / "labels.csv").write_text(table)
+    with pytest.raises(ConfigError) as refused:
+        load_checked(path, tmp_path)
+    assert f"line {line}:" in str(refused.value), str(refused.value)
+    assert message in str(refused.value)
+
+
+def test_a_trunk_that_is_not_there_is_refused_with_its_likes(tmp_path: Path) -> None:
+    text = TEXT.replace("size = 64", 'size = 64\ntrunk = "resnet50e"', 1)
+    with pytest.raises(ConfigError, match=r"line 3: trunk: 'resnet50e' .*; similar ones are resnet50,"):
+        load_checked(write(tmp_path, text), tmp_path)
+
+
+def test_data_that_have_it_all_pass(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "labels.csv").write_text("path,kind,product\na.jpg,mug,1\n")
+    assert load_checked(write(tmp_path, TEXT), tmp_path) == load_recipe(tmp_path / "small.toml")

@@ -1,0 +1,67 @@
+"""Ways to make 256 bits of a 400-d embedding by one linear layer, and statistics of the bits. Numpy only.
+
+The signs of the layer's outputs are the bits. A layer is trained with the network (`metric.hash` weighs it). The
+layers here are fitted to the embeddings afterwards, and may take its place.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+AXES = 128  # of a rotation; fewer lose more, and up to 192 lose as much (docs/benchmarks/unseen.md)
+
+
+def itq(embedding: Floats, bits: int, iterations: int = 50, seed: int = 0) -> tuple[Floats, Floats]:
+    """Iterative quantisation (Gong & Lazebnik 2011): PCA to `bits`, then the rotation that brings it nearest to ±1.
+
+    `embedding [n, d]` → weight `[bits, d]` and bias `[bits]`, so that bit = weight · e + bias > 0.
+    """
+    mean = embedding.mean(0, dtype=np.float64)
+    x = embedding - mean
+    _, vectors = np.linalg.eigh(x.T @ x)
+    axes = vectors[:, -bits:]
+    projected = x @ axes
+    rotation, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((bits, bits)))
+    for _ in range(iterations):
+        left, _, right = np.linalg.svd(np.sign(projected @ rotation).T @ projected)
+        rotation = (left @ right).T
+    weight = (axes @ rotation).T
+    return weight.astype(np.float32), (-weight @ mean).astype(np.float32)
+
+
+def rotated_axes(embedding: Floats, bits: int, axes: int, seed: int = 0) -> tuple[Floats, Floats]:
+    """A random rotation of the `axes` principal axes into `bits` directions, axes ≤ bits, which form a tight frame.
+
+    The signs of two photos in a random direction differ with probability angle / π (Charikar 2002). `embedding [n, d]`
+    → weight `[bits, d]` and bias `[bits]`, as in `itq`.
+    """
+    mean = embedding.mean(0, dtype=np.float64)
+    x = embedding - mean
+    _, vectors = np.linalg.eigh(x.T @ x)
+    spread, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((bits, axes)))
+    weight = spread @ vectors[:, -axes:].T
+    return weight.astype(np.float32), (-weight @ mean).astype(np.float32)
+
+
+def pack(logits: Floats) -> NDArray[np.uint8]:
+    """Hash logits `[n, 256]` → `uint8 [n, 32]`, most significant bit first."""
+    return np.packbits(logits > 0, axis=1)
+
+
+def bit_statistics(codes: NDArray[np.uint8]) -> dict[str, float]:
+    """Statistics of packed codes `[n, 32]`.
+
+    Returns:
+        `worst_balance` and `mean_balance`: |share of ones − ½| over bits; `correlation`: mean |correlation| of two
+        bits.
+    """
+    bits = np.unpackbits(codes, axis=1).astype(np.float64)
+    off = np.abs(bits.mean(0) - 0.5)
+    live = bits[:, off < 0.5]  # a bit that never changes has no correlation
+    between = 0.0
+    if live.shape[1] > 1:
+        correlation = np.abs(np.corrcoef(live.T))
+        between = float(correlation[~np.eye(len(correlation), dtype=bool)].mean())
+    return {"worst_balance": float(off.max()), "mean_balance": float(off.mean()), "correlation": between}

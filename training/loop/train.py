@@ -1,0 +1,198 @@
+"""The trainer, to be read from top to bottom: data, network, one loop, checkpoints to resume from.
+
+`torchrun --nproc-per-node N -m groknet train …` runs it in N processes. Each draws a batch with the recipe's shares,
+and a step is that of one process with all N batches (`distributed.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import Progress, TextColumn
+from torch import Tensor, nn
+
+from schemas.errors import ConfigError
+from training.data.augment import augment
+from training.data.corpus import Corpus, batches, load_corpus
+from training.data.frozen_trunk import resized
+from training.loop.batch import make_batch
+from training.loop.distributed import Ranks, agree, first_first, ranks
+from training.loop.objective import head_terms, total_loss
+from training.loop.optimiser import set_rate
+from training.loop.state import CHECKPOINT, State, new_state
+from training.loop.tensorboard import Curves
+from training.loop.tutor import load_tutor
+from training.recipe import Recipe, Relational
+
+log = logging.getLogger(__name__)
+CHECKPOINT_SECONDS = 240.0
+ALONE = Ranks()
+
+
+def train(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    cache: Path | None = None,
+    tutor: Path | None = None,
+) -> Path:
+    """Do a training run and return the path of its checkpoint, `out/checkpoint.pt`.
+
+    It is deterministic from the recipe's seed on one machine, except where `schedule.minutes` ends the run.
+
+    Args:
+        recipe: what to train.
+        data: has the folders that the recipe names.
+        out: folder of the run.
+        resume: continue from the checkpoint in `out`, if there is one.
+        cache: keeps decoded photos; `out/cache` by default.
+        tutor: folder of a finished run of `recipe.as_tutor()`, to learn from.
+
+    Raises:
+        ConfigError: the data do not fit the recipe, or the recipe asks for something that its trunk does not have.
+    """
+    torch.set_num_threads(recipe.threads)
+    out.mkdir(parents=True, exist_ok=True)
+    with ranks(recipe.device) as group:
+        corpus = first_first(lambda: load_corpus(recipe, data, cache or out / "cache", group.device))
+        state = new_state(recipe, corpus, group.device)
+        if tutor is not None:
+            state.tutor = load_tutor(tutor / CHECKPOINT, recipe.as_tutor(), corpus.sizes, group.device)
+            state.taught_by = recipe.distillation.trunk
+        _check_widths(recipe, state, corpus)
+        if group.size > 1:
+            state.model = nn.parallel.DistributedDataParallel(state.model, broadcast_buffers=False)
+        file = out / CHECKPOINT
+        if resume and file.is_file():
+            state.load(file)
+            log.info("resumed at step %d", state.step)
+        _run(recipe, state, corpus, out, group)
+    return file
+
+
+def _run(recipe: Recipe, state: State, corpus: Corpus, out: Path, group: Ranks) -> None:
+    """The loop, from the state's step to the end of the schedule. Only the first rank writes."""
+    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[note]}"))
+    with ExitStack() as stack:
+        bar = stack.enter_context(Progress(*columns, disable=not group.first))
+        curves = Curves(out, state.step) if group.first else None
+        if curves:
+            stack.callback(curves.close)
+        task = bar.add_task(recipe.name, total=1.0, note="")
+        saved = time.monotonic()
+        state.network.train()
+        for numbers in batches(recipe, corpus, state.step, group.rank, group.size):
+            done = agree(progress_of(recipe, state.step, state.seconds))
+            if done >= 1.0:
+                break
+            begun = time.monotonic()
+            if recipe.weighting.rule == "trend" and state.step % recipe.weighting.every == 0:
+                state.weights.observe(validate(recipe, state, corpus, group))
+            values = train_step(recipe, state, corpus, numbers, done, group)
+            state.seconds += time.monotonic() - begun
+            state.step += 1
+            if state.step % recipe.schedule.record_every == 0:
+                said = {name: float(value) for name, value in values.items()}  # here the processor waits for a GPU
+                note = f"step {state.step} loss {said['loss']:.2f}"
+                bar.update(task, completed=done, note=note)
+                state.history.append({"step": state.step, "seconds": state.seconds, **said})
+                if curves:
+                    log.info("%s %.0f s %s", note, state.seconds, {k: round(v, 2) for k, v in said.items()})
+                    curves.add("train", said, state.step)
+                    curves.add("weight", state.weights.factors(), state.step)
+                    curves.add("rate", rates(state), state.step)
+            if group.first and time.monotonic() - saved > CHECKPOINT_SECONDS:
+                state.save(out / CHECKPOINT)
+                saved = time.monotonic()
+        if group.first:
+            state.save(out / CHECKPOINT)
+
+
+def progress_of(recipe: Recipe, step: int, seconds: float) -> float:
+    """The share of the run that is done, from 0 to 1: of its steps or of its minutes, whichever is more."""
+    minutes = recipe.schedule.minutes
+    return min(1.0, max(step / recipe.schedule.steps, seconds / 60 / minutes if minutes else 0.0))
+
+
+def train_step(  # noqa: PLR0917 (a step needs all of them)
+    recipe: Recipe,
+    state: State,
+    corpus: Corpus,
+    numbers: NDArray[np.int64],
+    done: float,
+    group: Ranks = ALONE,
+) -> dict[str, Tensor]:
+    """One optimiser step on the photos `numbers [n]`; `done` is the share of the run that is over.
+
+    Returns:
+        The losses as float scalars, each times the recipe's weight; `loss`, their sum with the weighting's factors;
+        and `p`, the exponent of GeM.
+    """
+    plan = recipe.schedule
+    set_rate(state.optimiser, plan, state.step, done)
+    size = plan.small_size if done < plan.small_share else recipe.size
+    seed = recipe.seed * 1_000_003 + state.step * group.size + group.rank
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)  # of dropout: a resumed run draws the same
+    photos = corpus.photos(numbers, group.device)
+    kinds = (recipe.augment.weak, recipe.augment.strong)[: plan.views]
+    views = torch.cat([augment(photos, view, size, generator) for view in kinds])
+    views = views.contiguous(memory_format=torch.channels_last)
+    out = state.model(views)
+    with torch.no_grad():
+        tutor = state.tutor(views) if state.tutor is not None else None
+    parts = total_loss(recipe, state, make_batch(corpus, numbers, out, tutor))
+    factors = state.weights.factors()
+    loss = torch.stack([part * factors.get(name, 1.0) for name, part in parts.items()]).sum()
+    if group.size > 1:  # gradients are exchanged for every parameter, also for those that no loss uses
+        loss = loss + (out.embedding.sum() + out.bits.sum()) * 0.0
+    state.optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(state.network.parameters(), 10.0)
+    state.optimiser.step()
+    state.follow(plan.average)
+    return {name: part.detach() for name, part in {"loss": loss, **parts, "p": state.network.pool.p}.items()}
+
+
+@torch.no_grad()
+def validate(recipe: Recipe, state: State, corpus: Corpus, group: Ranks = ALONE) -> dict[str, float]:
+    """The mean loss of every head on validation photos, whole and without augmentation, by `head.ID`. Heads without
+    validation photos are left out."""
+    pool = np.concatenate([first + s.index("val", False) for first, s in zip(corpus.starts, corpus.sets, strict=True)])
+    chosen = pool[:: max(1, len(pool) // recipe.weighting.photos)]
+    totals: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    state.network.eval()
+    for start in range(0, len(chosen), 64):
+        numbers = chosen[start : start + 64]
+        out = state.network(resized(corpus.pixels(numbers).numpy(), recipe.size, group.device))
+        for name, term in head_terms(recipe, make_batch(corpus, numbers, out)).items():
+            counted = int(term.counted) if term.counted is not None else 0
+            totals[name] = totals.get(name, 0.0) + float(term.value) * counted
+            counts[name] = counts.get(name, 0) + counted
+    state.network.train()
+    return {name: total / counts[name] for name, total in totals.items() if counts[name]}
+
+
+def rates(state: State) -> dict[str, float]:
+    """The learning rates of trunk and heads."""
+    return dict(zip(("trunk", "heads"), (group["lr"] for group in state.optimiser.param_groups), strict=True))
+
+
+def _check_widths(recipe: Recipe, state: State, corpus: Corpus) -> None:
+    """Raise ConfigError if a relational loss would compare features of different widths."""
+    ours, theirs = state.network.trunk.features, corpus.frozen.feature.shape[1]
+    for spec in recipe.all_losses:
+        if isinstance(spec, Relational) and ours != theirs:
+            where = "metric.relational" if spec not in recipe.losses else f"losses[{spec.id}].kind"
+            raise ConfigError(
+                f"{where}: trunk {recipe.trunk!r} has {ours} features, the frozen trunk {theirs}; leave this loss out"
+            )

@@ -1,0 +1,48 @@
+"""Losses of the angle between a code and learnt class centres (ArcFace), for one label a photo and for several.
+
+Shapes: `n` photos, `d` dimensions of the code, `p` products, `q` labels. Every function returns a float scalar. Where
+nothing in the batch counts, that is a zero through which gradients flow.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.losses.softmax import multi_label_softmax, softmax_loss, wide
+
+
+def arcface(embedding: Tensor, centres: Tensor, targets: Tensor, scale: float, margin: float) -> Tensor:
+    """Additive angular margin (Deng et al. 2019): the own class's cosine becomes cos(θ + margin); all times `scale`.
+
+    `embedding [n, d]` has unit rows, `centres [p, d]` rows of any length, and `targets int [n]` is negative where the
+    photo has no product. `margin` is in radians. Where θ + margin would pass π, the loss goes on linearly with
+    cos θ − margin · sin margin, so that it never rewards distance.
+    """
+    cosine = wide(embedding) @ F.normalize(wide(centres)).T
+    place = targets.clamp(min=0)[:, None]
+    own = with_margin(cosine.gather(1, place), margin)
+    return softmax_loss(cosine.scatter(1, place, own) * scale, targets)
+
+
+def multi_label_arcface(embedding: Tensor, centres: Tensor, positives: Tensor, scale: float, margin: float) -> Tensor:
+    """ArcFace for photos with several labels (GrokNet, KDD 2020, §3.2): a photo is pulled to all their centres.
+
+    `embedding [n, d]` has unit rows, `centres [q, d]` rows of any length, `positives` is float or bool `[n, q]`. The
+    mean is over the rows that have a positive. The paper leaves room; we read it so: every positive cosine gets the
+    angular margin, then comes the cross-entropy of all logits against 1/k over the k positives. With k = 1 this is
+    `arcface`; with margin 0 it is `multi_label_softmax` of the scaled cosines.
+    """
+    cosine = wide(embedding) @ F.normalize(wide(centres)).T
+    mine = positives > 0
+    return multi_label_softmax(torch.where(mine, with_margin(cosine, margin), cosine) * scale, mine)
+
+
+def with_margin(cosine: Tensor, margin: float) -> Tensor:
+    """cos(θ + margin) for cos θ of any shape, or cos θ − margin · sin margin where θ + margin would pass π."""
+    sine = (1.0 - cosine.square()).clamp(min=1e-6).sqrt()  # 1e-6: a finite gradient at cos = ±1
+    shifted = cosine * math.cos(margin) - sine * math.sin(margin)
+    return torch.where(cosine > -math.cos(margin), shifted, cosine - margin * math.sin(margin))

@@ -1,0 +1,111 @@
+"""The network on one page: trunk → GeM → { softmax and multi-label heads, 400-d embedding → 256 hash logits }.
+
+As in GrokNet (KDD 2020), every head sits on the trunk's feature, the losses of similarity share one L2-normalised
+embedding, and the hash layer behind the embedding gives logits whose signs are the bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Literal, NamedTuple, TypeVar, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.network.trunk import build_trunk
+
+EMBEDDING = 400
+BITS = 256
+Value = TypeVar("Value")
+
+
+class GeM(nn.Module):
+    """Generalised mean over the feature map, `(mean x^p)^(1/p)`, with a learnt p (Radenović et al. 2018). It is always
+    computed in float32, because FP16 overflows."""
+
+    def __init__(self, p: float = 2.0, learnt: bool = True) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.tensor(p), requires_grad=learnt)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[n, c, h, w]` → `float32 [n, c]`."""
+        return x.float().clamp(min=1e-4).pow(self.p).mean((2, 3)).pow(1.0 / self.p)
+
+
+class Outputs(NamedTuple):
+    """What one forward pass gives for n photos.
+
+    Attributes:
+        feature: `[n, f]`, the pooled trunk.
+        logits: head id → `[n, labels]`.
+        embedding: `[n, 400]`, unit rows.
+        bits: `[n, 256]`, hash logits.
+    """
+
+    feature: Tensor
+    logits: dict[str, Tensor]
+    embedding: Tensor
+    bits: Tensor
+
+
+class Network(nn.Module):
+    """Trunk, pooling, heads, embedding and hash layer.
+
+    `sizes` gives the heads: id → number of labels. `dropout` is the share of the feature that the heads do not see in
+    training. With `bfloat16_trunk` the trunk, which is nine tenths of the work, computes in bfloat16; the rest stays
+    float32.
+    """
+
+    def __init__(
+        self,
+        trunk: str,
+        sizes: Mapping[str, int],
+        pretrained: bool = True,
+        dropout: float = 0.0,
+        pooling: Literal["gem", "average"] = "gem",
+    ) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.bfloat16_trunk = False
+        self.trunk = build_trunk(trunk, pretrained)
+        self.pool = GeM() if pooling == "gem" else GeM(1.0, learnt=False)  # p = 1 is the average
+        # module names must not have dots
+        self.heads = nn.ModuleDict({_key(k): nn.Linear(self.trunk.features, n) for k, n in sizes.items()})
+        self.head_ids = list(sizes)
+        self.embed = nn.Linear(self.trunk.features, EMBEDDING)
+        self.hash_layer = nn.Linear(EMBEDDING, BITS)
+        nn.init.orthogonal_(self.hash_layer.weight)
+        nn.init.zeros_(self.hash_layer.bias)
+
+    def forward(self, photos: Tensor) -> Outputs:
+        """`float [n, 3, h, w]`, RGB, values from 0 to 255."""
+        with torch.autocast(photos.device.type, torch.bfloat16) if self.bfloat16_trunk else nullcontext():
+            maps = self.trunk(photos)
+        feature = self.pool(maps)
+        seen = F.dropout(feature, self.dropout, self.training)
+        logits = {head: self.head(head)(seen) for head in self.head_ids}
+        embedding = F.normalize(self.embed(feature))
+        return Outputs(feature, logits, embedding, self.hash_layer(embedding))
+
+    def head(self, head_id: str) -> nn.Linear:
+        """The linear layer of a head."""
+        return cast(nn.Linear, self.heads[_key(head_id)])
+
+    def train(self, mode: bool = True) -> Network:
+        """Training or evaluation mode. Batch norm of a timm trunk stays in evaluation mode in both."""
+        super().train(mode)
+        for module in self.trunk.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+
+def current_names(state: Mapping[str, Value]) -> dict[str, Value]:
+    """A network's state under the names of today. Earlier versions called the hash layer `catalyzer`."""
+    return {name.replace("catalyzer.", "hash_layer.", 1): value for name, value in state.items()}
+
+
+def _key(head: str) -> str:
+    return head.replace(".", "__")

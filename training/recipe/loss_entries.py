@@ -1,0 +1,99 @@
+"""How a recipe declares a loss of the embedding or of the hash: one `[[losses]]` table each, typed by its `kind`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from schemas.manifest import StableId, Strict
+from schemas.units import Count, Positive
+
+Code = Literal["embedding", "hash"]
+"""What a loss acts on: the 400-d embedding, or the softened signs of the 256 hash logits."""
+
+StandardPairs = Literal["multi_similarity", "circle", "supervised_contrastive", "triplet_margin"]
+Margin = Annotated[float, Meta(ge=0, lt=1.6)]
+"""An angle in radians, below about half of π."""
+
+
+class _Loss(Strict, frozen=True, kw_only=True, tag_field="kind"):
+    """What every loss has.
+
+    Attributes:
+        id: name of the loss in logs and checkpoints; no other loss or head has it.
+        weight: factor of the loss in the sum.
+        datasets: only photos of these data sets count; an empty list means all of them.
+    """
+
+    id: StableId
+    weight: Positive = 1.0
+    datasets: list[str] = msgspec.field(default_factory=list)
+
+
+class _CodeLoss(_Loss, frozen=True, kw_only=True):
+    """A loss of one code: `on` says which."""
+
+    on: Code = "embedding"
+
+
+class ArcFace(_CodeLoss, frozen=True, kw_only=True, tag="arcface"):
+    """Angular margin to the centre of a photo's product (Deng et al. 2019). Every product has a learnt centre."""
+
+    scale: Positive = 64.0
+    margin: Margin = 0.5
+
+
+class MultiLabelArcFace(_CodeLoss, frozen=True, kw_only=True, tag="multi_label_arcface"):
+    """Angular margins to the centres of all labels that a photo has in the multi-label head `head` (GrokNet §3.2)."""
+
+    head: str
+    scale: Positive = 64.0
+    margin: Margin = 0.5
+
+
+class Pairwise(_CodeLoss, frozen=True, kw_only=True, tag="pairwise"):
+    """Double margin over all pairs of all ranks (GrokNet §3.2).
+
+    The two numbers of `positive` and of `negative` are squared distances: where the penalty of such a pair begins or
+    ends, and where it is 1.
+    """
+
+    alpha: Annotated[float, Meta(ge=1)] = 1.5
+    positive: tuple[float, float] = (0.1, 0.7)
+    negative: tuple[float, float] = (0.0, 0.7)
+    negative_weight: Positive = 10_000.0
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in (("positive", self.positive), ("negative", self.negative)):
+            if not low < high:
+                raise ValueError(f"losses[{self.id}].{name}: the first margin must be below the second")
+
+
+class Spreading(_CodeLoss, frozen=True, kw_only=True, tag="spreading"):
+    """Push every photo away from its nearest other photo, so that all directions are used (Sablayrolles 2019)."""
+
+
+class Standard(_CodeLoss, frozen=True, kw_only=True, tag="standard"):
+    """A pair loss of pytorch-metric-learning with its defaults, over all pairs of all ranks."""
+
+    name: StandardPairs
+
+
+class Contrastive(_CodeLoss, frozen=True, kw_only=True, tag="contrastive"):
+    """InfoNCE between the weak and the strong view of a photo (Oord et al. 2018). Needs `schedule.views = 2`.
+
+    `memory` is the number of earlier weak views that serve as further negatives (Wang et al. 2020).
+    """
+
+    temperature: Positive = 0.1
+    memory: Count = 2048
+
+
+class Relational(_Loss, frozen=True, kw_only=True, tag="relational"):
+    """Keep which photos look alike: compare the cosines of the trunk's features with those of the frozen trunk
+    (after Park et al. 2019). The two trunks must have features of the same width."""
+
+
+LossSpec = ArcFace | MultiLabelArcFace | Pairwise | Spreading | Standard | Contrastive | Relational

@@ -1,0 +1,184 @@
+"""A recipe: what to train, as one short typed TOML file. Unknown keys and impossible values are refused by name."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from schemas.errors import ConfigError
+from schemas.manifest import StableId, Strict
+from schemas.units import Count, Share
+from training.network.lite_shapes import LITE
+from training.recipe.line_numbers import line_of
+from training.recipe.loss_entries import Contrastive, LossSpec, MultiLabelArcFace, Relational, Spreading
+from training.recipe.tables import (
+    Augment,
+    DataSet,
+    Distillation,
+    HashLayer,
+    HeadSpec,
+    Metric,
+    Schedule,
+    Weighting,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Recipe(Strict, frozen=True, kw_only=True):
+    """A whole run.
+
+    Attributes:
+        trunk: a Lite trunk whose weights come in a package, or the name of a timm model.
+        pretrained: start at published weights.
+        size: pixels a side that the network is trained for and served with.
+        cache_size: pixels a side of the decoded photos on disk; at least `size`.
+        threads: of torch, on the processor.
+        losses: `[[losses]]` entries. `[metric]` is short for the usual ones; `all_losses` has both.
+        hash_layer: which layer makes the bits (`training/bundle/hash_choice.py`). `rotation` keeps the neighbours of
+            products that training never saw, and loses some on the products of training. `trained` is the layer that
+            was trained with the network. `itq` and `spreading` are fitted afterwards. `best` is the one that finds most
+            products of validation photos.
+        device: `auto` is the GPU where there is one.
+        target_precision: the operating thresholds reach this precision on validation photos.
+    """
+
+    name: StableId
+    trunk: str = "efficientnet_lite0"
+    pretrained: bool = True
+    size: Annotated[int, Meta(ge=32, le=512)] = 176
+    cache_size: Annotated[int, Meta(ge=32, le=512)] = 192
+    seed: int = 0
+    threads: Count = 2
+    datasets: list[DataSet]
+    heads: list[HeadSpec]
+    losses: list[LossSpec] = msgspec.field(default_factory=list)
+    metric: Metric = Metric()
+    weighting: Weighting = Weighting()
+    distillation: Distillation = Distillation()
+    augment: Augment = Augment()
+    pooling: Literal["gem", "average"] = "gem"
+    hash_layer: HashLayer = "rotation"
+    schedule: Schedule
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    target_precision: Share = 0.9
+
+    def __post_init__(self) -> None:
+        if self.hash_layer == "catalyzer":
+            log.warning('hash_layer = "catalyzer" is deprecated; write "spreading" instead')
+            msgspec.structs.force_setattr(self, "hash_layer", "spreading")
+        msgspec.structs.force_setattr(self, "heads", [one for head in self.heads for one in _repeated(head)])
+        if self.cache_size < self.size:
+            raise ValueError("cache_size: must be at least size, or training never sees the detail that is served")
+        if self.metric.contrastive and self.schedule.views < 2:
+            raise ValueError("metric.contrastive: needs schedule.views = 2; otherwise set it to 0")
+        self._check_data_sets()
+        self._check_ids()
+        self._check_finer()
+        self._check_losses()
+
+    @property
+    def all_losses(self) -> list[LossSpec]:
+        """The losses of the embedding and the hash: those of `[metric]`, then the `[[losses]]` entries."""
+        return [*self.metric.losses(), *self.losses]
+
+    @property
+    def starts_from_frozen_trunk(self) -> bool:
+        """Whether the network starts at the packaged weights, and its heads and embedding at the best that can be
+        computed from the frozen trunk."""
+        return self.trunk in LITE and self.pretrained
+
+    @property
+    def frozen_trunk(self) -> str:
+        """The packaged Lite trunk that serves as the frozen one: the run's own trunk if it is packaged."""
+        return self.trunk if self.trunk in LITE else "efficientnet_lite0"
+
+    @property
+    def needs_frozen_trunk(self) -> bool:
+        """Whether the run learns from, or starts at, the frozen packaged trunk."""
+        imitated = any(head.source == "imagenet" for head in self.heads)
+        return imitated or self.starts_from_frozen_trunk or any(isinstance(x, Relational) for x in self.all_losses)
+
+    def as_tutor(self) -> Recipe:
+        """The recipe of its tutor: the same with another trunk."""
+        plan = msgspec.structs.replace(self.schedule, steps=self.distillation.steps or self.schedule.steps)
+        return msgspec.structs.replace(self, name=f"{self.name}-tutor", trunk=self.distillation.trunk, schedule=plan)
+
+    def _check_data_sets(self) -> None:
+        """Every data set that is named exists."""
+        names = {d.name for d in self.datasets}
+        for spec in self.datasets:
+            if spec.products_of and spec.products_of not in names:
+                raise ValueError(f"datasets[{spec.name}].products_of: no data set {spec.products_of!r} in this recipe")
+        for group, members in (("heads", self.heads), ("losses", self.losses)):
+            for member in members:
+                unknown = set(member.datasets) - names
+                if unknown:
+                    what = f"{group}[{member.id}].datasets"
+                    raise ValueError(f"{what}: no data set {sorted(unknown)[0]!r} in this recipe")
+
+    def _check_ids(self) -> None:
+        """No two heads or losses have one id, nor has a loss one that `[metric]` gives."""
+        taken: set[str] = set()
+        for group, members in (("heads", self.heads), ("losses", self.losses)):
+            taken |= {loss.id for loss in self.metric.losses()} if group == "losses" else set()
+            for member in members:
+                if member.id in taken:
+                    raise ValueError(f"{group}[{member.id}].id: another head or loss has this id; give each its own")
+                taken.add(member.id)
+
+    def _check_finer(self) -> None:
+        """Both heads of a pair have one label a photo, and they share their data sets."""
+        column = {head.id: head for head in self.heads if (head.kind, head.source) == ("softmax", "column")}
+        for head in self.heads:
+            other = column.get(head.finer)
+            if head.finer and (head.id not in column or other in (None, head) or other.datasets != head.datasets):
+                raise ValueError(
+                    f"heads[{head.id}].finer: {head.finer!r} is no other head of these data sets; both must be "
+                    'of kind "softmax" and source "column"'
+                )
+
+    def _check_losses(self) -> None:
+        """What a loss or the weighting refers to exists."""
+        for loss in self.losses:
+            if isinstance(loss, MultiLabelArcFace):
+                head = next((h for h in self.heads if h.id == loss.head), None)
+                if head is None or head.kind != "multi_label":
+                    raise ValueError(f"losses[{loss.id}].head: {loss.head!r} is no multi-label head of this recipe")
+            elif isinstance(loss, Contrastive):
+                if self.schedule.views < 2:
+                    raise ValueError(f"losses[{loss.id}].kind: needs schedule.views = 2; otherwise remove the loss")
+            elif not isinstance(loss, Spreading | Relational) and not any(d.product for d in self.datasets):
+                raise ValueError(f"losses[{loss.id}].kind: no data set names a product column to learn from")
+        known = {f"head.{head.id}" for head in self.heads}
+        for main in self.weighting.main:
+            if main not in known:
+                raise ValueError(f"weighting.main: {main!r} is not `head.` and the id of a head")
+
+
+def _repeated(head: HeadSpec) -> list[HeadSpec]:
+    """The heads that `repeat` asks for."""
+    if head.repeat == 1:
+        return [head]
+    return [msgspec.structs.replace(head, id=f"{head.id}-{i:02d}", repeat=1) for i in range(head.repeat)]
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        ConfigError: it cannot be read or is no recipe; the message names the file, the line to change and the key.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"recipe {path}: {error}") from None
+    try:
+        return msgspec.toml.decode(text, type=Recipe)
+    except msgspec.DecodeError as error:
+        line = line_of(text, str(error))
+        raise ConfigError(f"recipe {path}{f', line {line}' if line else ''}: {error}") from None
