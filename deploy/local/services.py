@@ -133,7 +133,7 @@ class Services:
         return self._live(state)
 
     def down(self) -> list[str]:
-        """Stop every server of the home, including left-over ones, with TERM, and KILL after a bound. Returns their names."""
+        """Stop every server of the home, also left-over ones: TERM, and KILL after a bound. Returns their names."""
         with self._locked():
             names = self._stop(list(processes.find(self.home)))
             state = self._read()
@@ -161,7 +161,7 @@ class Services:
         processes.kill(self._process(name))
 
     def pause(self, name: str) -> None:
-        """Send SIGSTOP: the server keeps its connections and answers nothing. Raises ServicesError if it does not stop."""
+        """Send SIGSTOP: it keeps its connections and answers nothing. Raises ServicesError if it does not stop."""
         try:
             processes.pause(self._process(name))
         except (TimeoutError, psutil.NoSuchProcess) as error:
