@@ -28,6 +28,7 @@ TORCH_TRIALS = ("benchmarks/trials.py",)  # compares trained networks
 BACKEND_PACKAGES = {"onnxruntime", "tensorrt", "openvino", "kafka", "cassandra", "torch"}
 MEASURES_PARTS = ("benchmarks/index.py",)  # of an index, one by one
 NO_CIRCLES = ROOMS  # no room has any, and none may get one
+DOCUMENTED = ("schemas", "engines", "deploy")  # rooms whose public functions all have a docstring
 PORTS = ("workers/streams", "workers/stores")  # every folder in them is a back end
 TORCH_BACKEND = "engines/recognition/torch/"  # imported when chosen
 ENGINE_BACKENDS = ("onnx_runtime", "openvino", "torch")
@@ -133,6 +134,23 @@ def test_modules_and_functions_stay_short() -> None:
     assert {name: n for name, n in functions.items() if n > 100} == {}
     assert statistics.median(n for n in lengths.values() if n > 5) <= 130
     assert statistics.quantiles(functions.values(), n=10)[-1] <= 35
+
+
+def undocumented(node: ast.AST, prefix: str) -> Iterator[str]:
+    """Public functions and methods of public classes that have no docstring."""
+    for child in ast.iter_child_nodes(node):
+        name = getattr(child, "name", "_")
+        if isinstance(child, ast.ClassDef) and not name.startswith("_"):
+            yield from undocumented(child, f"{prefix}{name}.")
+        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not name.startswith("_"):
+            if ast.get_docstring(child) is None:
+                yield prefix + name
+
+
+@pytest.mark.parametrize("room", DOCUMENTED)
+def test_every_public_function_has_a_docstring(room: str) -> None:
+    paths = [path for path in MODULES if names(path).startswith(f"{room}/")]
+    assert [name for path in paths for name in undocumented(ast.parse(path.read_text()), f"{names(path)}: ")] == []
 
 
 def test_every_module_says_what_it_is() -> None:
