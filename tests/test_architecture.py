@@ -28,7 +28,7 @@ TORCH_TRIALS = ("benchmarks/trials.py",)  # compares trained networks
 BACKEND_PACKAGES = {"onnxruntime", "tensorrt", "openvino", "kafka", "cassandra", "torch"}
 MEASURES_PARTS = ("benchmarks/index.py",)  # of an index, one by one
 NO_CIRCLES = ROOMS  # no room has any, and none may get one
-DOCUMENTED = ("schemas", "engines", "deploy")  # rooms whose public functions all have a docstring
+DOCUMENTED = ("schemas", "engines", "training", "deploy")  # rooms whose public functions all have a docstring
 PORTS = ("workers/streams", "workers/stores")  # every folder in them is a back end
 TORCH_BACKEND = "engines/recognition/torch/"  # imported when chosen
 ENGINE_BACKENDS = ("onnx_runtime", "openvino", "torch")
@@ -139,12 +139,12 @@ def test_modules_and_functions_stay_short() -> None:
 def undocumented(node: ast.AST, prefix: str) -> Iterator[str]:
     """Public functions and methods of public classes that have no docstring."""
     for child in ast.iter_child_nodes(node):
-        name = getattr(child, "name", "_")
-        if isinstance(child, ast.ClassDef) and not name.startswith("_"):
-            yield from undocumented(child, f"{prefix}{name}.")
-        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not name.startswith("_"):
-            if ast.get_docstring(child) is None:
-                yield prefix + name
+        if not isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) or child.name.startswith("_"):
+            continue
+        if isinstance(child, ast.ClassDef):
+            yield from undocumented(child, f"{prefix}{child.name}.")
+        elif ast.get_docstring(child) is None:
+            yield prefix + child.name
 
 
 @pytest.mark.parametrize("room", DOCUMENTED)
