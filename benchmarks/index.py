@@ -326,7 +326,7 @@ def body(options: argparse.Namespace) -> str:
     parts += ["## Filters, on inverted lists", by_filter]
     if not options.alone and options.codes <= LARGE:
         parts += ["## Sizes at which the kind changes (median ms of one search)", thresholds(codes, world.asked)]
-    parts += ["## The generator beside real hashes (5,000 each)", likeness(real, distances(small))]
+    parts += ["## The generator and real hashes (5,000 each)", likeness(real, distances(small))]
     return "\n\n".join(parts)
 
 
