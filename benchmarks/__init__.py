@@ -1,4 +1,5 @@
-"""What proves the claims: speed and accuracy, side by side with peers, one command each, as ratios measured in one run.
+"""Measures every claim about speed and accuracy: one command for each, compared with peers in the same run.
 
-A benchmark prints the machine it ran on. Nothing imports from here, and no test depends on a time measured here.
+A benchmark prints the machine that it ran on. No other room imports this one, and no test depends on a measured time.
+`docs/benchmarks/README.md` has all figures.
 """

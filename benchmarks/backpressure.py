@@ -1,8 +1,8 @@
 """A store fifty times slower for a minute: `python -m benchmarks.backpressure --json`.
 
-A tagger (a process of its own, the demo's engine) works through a backlog from real Kafka to real Cassandra. Then the
-node gets only every fiftieth moment to run (SIGSTOP and SIGCONT), then all of them again. Told are the tagger's
-resident memory, what it commits and who is in the group, in each of the three phases.
+A tagger in a process of its own, with the demo's engine, works through a backlog from real Kafka to real Cassandra.
+Then SIGSTOP and SIGCONT let the node run for one fiftieth of the time, and then normally again. For each of the three
+phases the benchmark reports the tagger's resident memory, its commits and the members of its group.
 """
 
 from __future__ import annotations

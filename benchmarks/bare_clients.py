@@ -1,9 +1,8 @@
-"""kafka-python and cassandra-driver alone: read the same events, write the same cells, send the same messages.
+"""kafka-python and cassandra-driver alone: they read the same events, write the same cells, send the same messages.
 
-What a program costs that has no thoughts of its own: nothing is decoded, ordered, checked or retried. It may ask for
-the same heads of listings as a tagger has to, three times an event, and do nothing with the answers; and decode.
-One process leaves cores idle while it waits and so has them to itself while it works; several side by side, each on
-partitions of its own, keep a machine as full as a tagger does.
+This is the cost of a program without logic: it decodes, orders, checks and retries nothing. Options make it look up
+listings three times for each event, as a tagger must, and decode photos. One process leaves cores idle while it waits.
+Several processes, each with its own partitions, fill the machine as a tagger does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whose processor time it was: by thread and by child, from the kernel; by function, from a profiler."""
+"""Processor time by thread and by child process, from the kernel, and by function, from a profiler."""
 
 from __future__ import annotations
 

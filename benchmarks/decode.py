@@ -1,7 +1,7 @@
 """Bytes to the network's pixels: `python -m benchmarks.decode`.
 
-A photo of 1600 x 1200 (studio render, sensor noise added, quality 85) through `engines.pixels.decode`, in turn with
-Pillow's full decode and resize, on one core, in processor time. Then threads against processes.
+It decodes 1600 x 1200 photos (studio renders with added sensor noise, quality 85) with `engines.pixels.decode` and, in
+turn, with Pillow's full decode and resize, in processor time of one core. Then it compares threads with processes.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ SMALL = (800, 600)
 NOISE = (0.0, 2.0, 4.0, 7.0)  # standard deviation of a grey level: none, daylight, indoors, night
 PREPROCESS = Preprocess(width=224, height=224)  # the demo bundle's
 WORKERS = 2
-NOTE = """The aim is 3 times Pillow's full decode. Photos with little noise are well above it, noisy ones below:
-their files are longer, and a reduced decode saves nothing of undoing the Huffman code. What else runs moves the ratio,
-since it takes from the full decode the cache that a reduced one does without. Three quarters of a decode are
-libjpeg-turbo's at the reduced scale, a sixth is the resize (0.8 ms), the guards are 0.15 ms. What was tried and left:
-simplejpeg, with its fast transform and chroma too, has the same libjpeg-turbo under it and the same pixels, and behind
-the same guards gains nothing; kornia-rs resizes in 0.5 ms, without antialiasing (3.6 apart on average, 78 at most, on a
-picture of random blocks); a box filter would take a third off the resize, but moves pixels by 0.9 on average and 53 at
-most, where the filter that the network was trained with moves 0.3 and 12."""
-POOLS = """Threads of a tagger decode unless `tagger.decode_processes` is set. Nine tenths of a decode are spent in
-libjpeg and in the resize, both without the interpreter lock, so that on two cores with nothing else to do two threads,
-and two processes that write into slots of shared memory, are alike. On many cores the lock binds threads, and in a
-busy tagger it is taken from everything else: there processes decode. What threads decoded is copied into the batch,
-which takes {copy:.3f} ms of processor time a photo; slots that lie side by side are the batch."""
+NOTE = """The goal is 3 times Pillow's full decode. Photos with little noise are well above it, noisy ones below:
+their files are longer, and a reduced decode must undo the whole Huffman code as well. Other work on the machine
+changes the ratio, because it takes cache that only the full decode needs. libjpeg-turbo at the reduced scale takes
+three quarters of a decode, the resize a sixth (0.8 ms), the checks 0.15 ms. Three alternatives were tried.
+simplejpeg, even with its fast transform and chroma, uses the same libjpeg-turbo, gives the same pixels, and gains
+nothing after the same checks. kornia-rs resizes in 0.5 ms without antialiasing (3.6 apart on average, 78 at most, on
+a picture of random blocks). A box filter would save a third of the resize, but changes pixels by 0.9 on average and
+53 at most; the filter that the network was trained with changes them by 0.3 and 12."""
+POOLS = """A tagger decodes in threads unless `tagger.decode_processes` is set. libjpeg and the resize take nine
+tenths of a decode, both without the interpreter lock. So on two idle cores, two threads are about as fast as two
+processes that write into slots of shared memory. On many cores the lock limits threads, and in a busy tagger decoding
+takes it from everything else; processes are better there. Photos decoded by threads are copied into the batch, which
+takes {copy:.3f} ms of processor time for each photo. Adjacent slots are the batch without a copy."""
 DEVICE = """With `tagger.jpeg_decoder = "nvimgcodec"` the GPU undoes the Huffman code and the transform and averages
-the photo down; guards, header and resize are left to the cores. What is left alone, beside the decode by Pillow; and
-how far apart the pixels are when the package's own processor back end decodes. **What a GPU makes of it was not
-measured here.**"""
-COLUMNS = """Images a second of one core, by processor time; *mean* and *largest* are the difference of a pixel's
-value, of 255. A decode at 1/8 does little but undo the Huffman code: none at a reduced scale can be faster."""
+the photo down. Checks, header and resize remain on the CPU. The table compares what remains with a decode by Pillow,
+and shows how much the pixels differ when the package's CPU back end decodes. **The GPU itself was not measured
+here.**"""
+COLUMNS = """Images a second on one core, by processor time. *Mean* and *largest* are differences of a pixel's value,
+out of 255. A decode at 1/8 mostly undoes the Huffman code, so no reduced decode can be faster."""
 
 
 def photo(identity: int, noise: float, size: tuple[int, int] = SIZE) -> bytes:

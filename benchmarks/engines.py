@@ -1,9 +1,9 @@
 """Every back end that needs no GPU, in one run: `python -m benchmarks.engines`.
 
-Two networks: ResNeXt-101 32x4d with random weights at 224, and a bundle (the demo's by default). Throughput at batch 8
-and latency at batch 1 of the back ends alone, measured in turn, medians; beside them how far each is from ONNX
-Runtime in FP32 on studio photos that INT8 was not calibrated on. With `--data`, a folder with labels.csv that has
-catalogue pictures and photos of the same products, Recall@1 too.
+It measures two networks: ResNeXt-101 32x4d with random weights at 224 pixels, and a bundle (by default the demo's). It
+reports medians of throughput at batch 8 and latency at batch 1 of the bare back ends, measured in turn, and how much
+each differs from ONNX Runtime in FP32 on studio photos that INT8 was not calibrated on. With `--data`, a folder with a
+labels.csv of catalogue pictures and photos of the same products, it also reports Recall@1.
 """
 
 from __future__ import annotations
@@ -154,9 +154,10 @@ HEADER = [
 ]
 
 
-NOTE = """Batch 8, two threads, medians of rounds in turn; ratio to ONNX Runtime in FP32. *half* is a bundle whose
-trunk is in FP16: OpenVINO and torch compute it in bfloat16, where the processor has it. The columns behind the speeds
-compare with ONNX Runtime in FP32 on studio photos; *least cosine* is of the two embeddings of one photo."""
+NOTE = """Batch 8, two threads, medians of rounds in turn, with the ratio to ONNX Runtime in FP32. *half* is a bundle
+whose trunk is in FP16; OpenVINO and torch compute it in bfloat16 where the processor has it. The columns after the
+speeds compare with ONNX Runtime in FP32 on studio photos. *Least cosine* is the smallest cosine of a photo's two
+embeddings."""
 
 
 def network(title: str, float_bundle: Path, scratch: Path, options: argparse.Namespace, data: Path | None) -> str:

@@ -1,11 +1,11 @@
 """Engine and worker on a GPU: `python -m benchmarks.gpu_engine --out docs/benchmarks/gpu.md`.
 
-Each bundle (default: ResNeXt-101 32x4d at 224 pixels, random weights, in every precision that the back end has) is
-built for the GPU here, runs its parity photos, and is measured: the bare engine at several batch sizes with one caller
-and with two, and, with the fastest bundle, how much of it is left at the end of whole taggers fed 800 x 600 JPEGs (see
-`gpu_workers`), decoded on the processor and on the GPU's own decoder, and how many cores each stage would take at the
-engine's speed. The result is Markdown with date, device and command, written anew after each figure. Without a GPU
-nothing is written and the exit code is 3.
+For each bundle (by default ResNeXt-101 32x4d at 224 pixels with random weights, in every precision of the back end) it
+builds an engine for this GPU, runs the parity photos, and measures the bare engine at several batch sizes with one and
+with two callers. With the fastest bundle it then measures whole taggers on 800 x 600 JPEGs (see `gpu_workers`), decoded
+on the CPU and on the GPU's own decoder, and how many cores each stage would need at the engine's speed. The result is
+a Markdown page with date, device and command, rewritten after each figure. Without a GPU it writes nothing and exits
+with code 3.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Several workers on one GPU, a process each: what `gpu_engine` starts, for one interpreter lock feeds no GPU.
+"""Several workers on one GPU, one process each. `gpu_engine` starts them, because one interpreter cannot feed a GPU.
 
-Each process opens the engine and then, for each JPEG decoder, fills a log of its own and runs a tagger; last comes the
-bare engine. Before each run all wait for one another. `python -m benchmarks.gpu_workers` is one such process.
+Each process opens the engine. For each JPEG decoder it fills a stream of its own and runs a tagger. Last it runs the
+bare engine. Before each run all processes wait for each other. `python -m benchmarks.gpu_workers` is one of them.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Hashes like those of a catalogue, as many as one likes: what `benchmarks.index` fills its indexes with.
+"""Generates any number of hashes like those of a catalogue; `benchmarks.index` fills its indexes with them.
 
-A photo is a point in a space of few dimensions: a kind (mugs, say), a product of that kind, a photo of that product,
-each a Gaussian step smaller than the one before, the last of varying length. Its hash says on which side of 256 random
-planes it lies, which is what a hash layer does to an embedding. Few dimensions make far photos differ in widely varying
-numbers of bits, the three steps make near ones near. `FITTED` was chosen so that distances of 5,000 hashes agree with
-those of 5,000 photos of three catalogues by demo-395f615c; `REAL` is what demo-2804b5f8, a later bundle with a hash
-layer that was trained along, makes of the same photos: 2.6 bits from them in the mean, 7 at most. The benchmark prints
-both.
+A photo is a point in a space of few dimensions: a kind (such as mugs), a product of that kind, and a photo of that
+product. Each is a Gaussian step smaller than the one before; the last step varies in length. The hash says on which
+side of 256 random planes the point is, as a hash layer does with an embedding. Because of the few dimensions, distant
+photos differ in widely varying numbers of bits; the three steps make near photos near. `FITTED` was chosen so that
+distances of 5,000 hashes agree with those of 5,000 photos of three catalogues by demo-395f615c. `REAL` has the
+distances of the same photos by demo-2804b5f8, a later bundle with a trained hash layer: 2.6 bits apart on average, 7 at
+most. The benchmark prints both.
 """
 
 from __future__ import annotations

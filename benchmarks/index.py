@@ -1,4 +1,4 @@
-"""The live index at a size, while it is updated: latencies, recall, bytes, pauses, restart; beside others.
+"""The live index of a given size, while it is updated: latency, recall, bytes, pauses, restart, and other indexes.
 
 `python -m benchmarks.index --codes 1000000 --data FOLDER --out docs/benchmarks/index.md` makes the page.
 """
@@ -326,7 +326,7 @@ def body(options: argparse.Namespace) -> str:
     parts += ["## Filters, on inverted lists", by_filter]
     if not options.alone and options.codes <= LARGE:
         parts += ["## Sizes at which the kind changes (median ms of one search)", thresholds(codes, world.asked)]
-    parts += ["## The generator beside real hashes (5,000 each)", likeness(real, distances(small))]
+    parts += ["## The generator and real hashes (5,000 each)", likeness(real, distances(small))]
     return "\n\n".join(parts)
 
 
@@ -354,9 +354,9 @@ def beside(codes: Codes, world: World) -> list[str]:
         print(rows[-1], file=sys.stderr, flush=True)
         del rival
     head = ["index", "p50 ms of processor", "p99", "longest", "R@10", "bytes a code", "built in s", ""]
-    parts = ["The same codes in others, built once, asked by one thread, with no updates:", table(head, rows)]
+    parts = ["The same codes in other indexes, built once, searched by one thread, without updates:", table(head, rows)]
     if large:
-        parts.append("usearch: not run at this size; the page of a million codes says what a million take it to build.")
+        parts.append("usearch: not run at this size; the page of a million codes says how long it takes to build.")
     return parts
 
 

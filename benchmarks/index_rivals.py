@@ -1,4 +1,4 @@
-"""What others make of the same codes: plain FAISS indexes and usearch, built once, without updates."""
+"""The same codes in other indexes: plain FAISS and usearch, built once, without updates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all measurements share: their options, and what each says of itself: the command, the day, the machine."""
+"""The options of all benchmarks, and what each reports about itself: command, date and machine."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Clients that never pause, against one search service: `python -m benchmarks.search_load --clients 8 --seconds 120`.
 
-Studio photos among studio listings, everything in one home: tagger, indexer and search as `groknet run all` starts
-them. Then more clients than the service lets in, which must be told to come back, and never hang.
+It searches with studio photos among studio listings. Tagger, indexer and search run in one home, as `groknet run all`
+starts them. Then come more clients than the service lets in; it must refuse them quickly and never hang.
 """
 
 from __future__ import annotations

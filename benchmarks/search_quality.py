@@ -1,9 +1,9 @@
-"""What the vote, the re-ranking, the rule of kinds and the radius of duplicates do:
+"""The effects of vote, re-ranking, kinds and duplicate radius:
 `python -m benchmarks.search_quality --data FOLDER`.
 
-The shop's listings are the catalogue pictures of grocery products, or in-store photos of them; the queries are photos
-of the test split. Weights are chosen on photos of the validation split. Nothing here goes over HTTP: that the service
-answers the same is tests/workers/search/test_catalogue.py's to prove.
+The listings are catalogue pictures of grocery products, or in-store photos of them. The queries are photos of the test
+split. Weights are chosen with photos of the validation split. Nothing uses HTTP here;
+tests/workers/search/test_catalogue.py proves that the service gives the same answers.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ EVERY = 100_000
 FINE, K_RECIPROCAL = "fine (the service's)", "k-reciprocal"
 ORDERS = ("by distance", FINE, K_RECIPROCAL)
 KINDS = {"grocery": {"grocery"}, "fashion": {"fashion", "clothing"}, "clothing": {"fashion", "clothing"}}
-NOTE = """*own*: the best label of the head for that column. *neighbours*: the vote of the twenty nearest listings
-alone. *vote*: both, as the service counts them. Listings carry the column's text as their category. A hundredth is
-about as much as chance moves on a thousand photos. Where no head knows the categories, *neighbours* is all there is."""
+NOTE = """*own* is the best label of that column's head, *neighbours* the vote of the twenty nearest listings, and
+*vote* both, as the service combines them. The listings' categories are the column's texts. With a thousand photos,
+chance changes a share by about a hundredth. If no head knows the categories, only *neighbours* is available."""
 
 
 @dataclass(frozen=True)

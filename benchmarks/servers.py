@@ -1,4 +1,4 @@
-"""What benchmarks on real servers share: a new keyspace, the topics of a bundle."""
+"""Helpers for benchmarks on real servers: a new keyspace, and the topics of a bundle."""
 
 from __future__ import annotations
 

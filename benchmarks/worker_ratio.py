@@ -1,8 +1,8 @@
-"""How much of the bare engine's speed is left at the end of a whole worker: `python -m benchmarks.worker_ratio`.
+"""How much of the bare engine's speed a whole worker keeps: `python -m benchmarks.worker_ratio`.
 
-Both are measured in turn in one process on the same photos (800 x 600 JPEG, quality 85, studio renders): the engine
-alone on decoded batches of the worker's size, then a tagger from an embedded log to an embedded store. The stage
-that costs the rest is named by its processor time, each stage run alone on the same photos.
+One process measures both in turn on the same photos (800 x 600 JPEG, quality 85, studio renders): the engine alone on
+decoded batches of the worker's size, then a tagger from an embedded stream to an embedded store. Each stage also runs
+alone on the same photos, and its processor time shows what costs the rest.
 """
 
 from __future__ import annotations

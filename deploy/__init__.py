@@ -1,3 +1,4 @@
-"""What operates it: real services on one machine (`local/`), the same as containers (`compose.yaml`), migrations of
-the store (`cql/`). What runs on them is the concern of `workers`; nothing of ours is imported.
+"""Real services on one machine (`local/`) or as containers (`compose.yaml`), and the store's migrations (`cql/`).
+
+`workers` run on these services. This room imports nothing of ours.
 """

@@ -1,5 +1,6 @@
-"""`python -m deploy.demo_real [options of groknet demo]`: the demo on Kafka and Cassandra, started for it and stopped
-after it. What it does is what anyone would do by hand: services up, two URLs, store migrate, the demo, services down.
+"""`python -m deploy.demo_real [options of groknet demo]`: the demo on Kafka and Cassandra.
+
+It does what you would do by hand: services up, set two URLs, store migrate, the demo, services down.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ KEYSPACE = "groknet"
 
 
 def urls(services: Services) -> dict[str, str]:
-    """The two settings that move a home from the embedded back ends to these servers, as environment."""
+    """Return the two settings that move a home to these servers, as environment variables."""
     nodes = ",".join(f"{host}:{services.cassandra_port}" for host in services.contact_points)
     return {
         "GROKNET__STREAM__URL": f"kafka://{services.bootstrap}",
@@ -26,8 +27,8 @@ def urls(services: Services) -> dict[str, str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Run it; the exit code is the demo's."""
-    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the demo as well: the servers stop after it
+    """Run the demo and return its exit code."""
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C also reaches the demo, and the servers stop after it
     groknet = [sys.executable, "-m", "groknet"]
     with Services(HOME, say=lambda line: print(line, flush=True)) as services:
         environment = os.environ | urls(services)

@@ -74,6 +74,7 @@ class ListingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     @property
     def removed(self) -> bool:
+        """Whether this event removes the listing."""
         return self.type == "removed"
 
     @cached_property  # it is compared many times, and inline photos are up to 700 KB

@@ -26,7 +26,9 @@ TRAINING_ONLY = {
 NO_TORCH = ("training/studio", "training/evaluation", "training/readers", "training/recipe", "training/weak")
 TORCH_TRIALS = ("benchmarks/trials.py",)  # compares trained networks
 BACKEND_PACKAGES = {"onnxruntime", "tensorrt", "openvino", "kafka", "cassandra", "torch"}
+MEASURES_PARTS = ("benchmarks/index.py",)  # of an index, one by one
 NO_CIRCLES = ROOMS  # no room has any, and none may get one
+DOCUMENTED = ("schemas", "engines", "training", "deploy")  # rooms whose public functions all have a docstring
 PORTS = ("workers/streams", "workers/stores")  # every folder in them is a back end
 TORCH_BACKEND = "engines/recognition/torch/"  # imported when chosen
 ENGINE_BACKENDS = ("onnx_runtime", "openvino", "torch")
@@ -56,6 +58,22 @@ def test_rooms_import_one_way_only() -> None:
     command = [str(Path(sys.executable).with_name("lint-imports")), "--config", "pyproject.toml", "--no-cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_private_modules_are_imported_from_their_own_folder_alone() -> None:
+    wrong = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or not node.module:
+                continue
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                parts = name.split(".")
+                private = [i for i, part in enumerate(parts) if part.startswith("_") and part != "__future__"]
+                folder = "/".join(parts[: private[0]]) if private else ""
+                is_module = private and any((ROOT / folder).glob(f"{parts[private[0]]}*"))
+                if is_module and not names(path).startswith(f"{folder}/") and names(path) not in MEASURES_PARTS:
+                    wrong.append(f"{names(path)}: {name}")
+    assert wrong == []
 
 
 def test_torch_is_imported_by_training_and_its_back_end_alone() -> None:
@@ -116,6 +134,23 @@ def test_modules_and_functions_stay_short() -> None:
     assert {name: n for name, n in functions.items() if n > 100} == {}
     assert statistics.median(n for n in lengths.values() if n > 5) <= 130
     assert statistics.quantiles(functions.values(), n=10)[-1] <= 35
+
+
+def undocumented(node: ast.AST, prefix: str) -> Iterator[str]:
+    """Public functions and methods of public classes that have no docstring."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) or child.name.startswith("_"):
+            continue
+        if isinstance(child, ast.ClassDef):
+            yield from undocumented(child, f"{prefix}{child.name}.")
+        elif ast.get_docstring(child) is None:
+            yield prefix + child.name
+
+
+@pytest.mark.parametrize("room", DOCUMENTED)
+def test_every_public_function_has_a_docstring(room: str) -> None:
+    paths = [path for path in MODULES if names(path).startswith(f"{room}/")]
+    assert [name for path in paths for name in undocumented(ast.parse(path.read_text()), f"{names(path)}: ")] == []
 
 
 def test_every_module_says_what_it_is() -> None:

@@ -155,5 +155,17 @@ def test_examples_in_json_are_events(document: Path) -> None:
         decode_event(block.encode())
 
 
+def test_every_page_is_in_an_index() -> None:
+    """A page is linked from docs/README.md, or from the README of its folder."""
+    indexes = [*(ROOT / "docs").rglob("README.md")]
+    linked = {
+        (index.parent / target.partition("#")[0]).resolve()
+        for index in indexes
+        for target in re.findall(r"\]\(([^)\s]+)\)", index.read_text("utf-8"))
+    }
+    pages = {page.resolve() for page in (ROOT / "docs").rglob("*.md")} - {ROOT / "docs" / "README.md"}
+    assert sorted(page.relative_to(ROOT).as_posix() for page in pages - linked) == []
+
+
 def test_the_readme_stays_short() -> None:
     assert len((ROOT / "README.md").read_text("utf-8").split()) < MOST_WORDS

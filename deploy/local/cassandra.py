@@ -8,7 +8,7 @@ from pathlib import Path
 from deploy.local.processes import mark
 from deploy.local.settings import Server, ServicesSettings, ServicesState
 
-# What Cassandra's own jvm17-server.options opens to it.
+# The packages that Cassandra's own jvm17-server.options exports and opens.
 _EXPORTS = (
     *(f"java.base/jdk.internal.{name}" for name in ("misc", "ref")),
     "java.base/sun.nio.ch",
@@ -43,7 +43,7 @@ _LOGBACK = """\
 
 
 def configuration(state: ServicesState, server: Server, settings: ServicesSettings) -> dict[str, object]:
-    """The cassandra.yaml of one node."""
+    """Return the cassandra.yaml of one node."""
     data = Path(server.folder) / "data"
     secured = state.security.cassandra_user is not None
     chosen: dict[str, object] = {
@@ -63,8 +63,8 @@ def configuration(state: ServicesState, server: Server, settings: ServicesSettin
         "native_transport_port": server.ports["client"],
         "data_file_directories": [str(data / "tables")],
         **{f"{name}_directory": str(data / name) for name in ("commitlog", "saved_caches", "hints", "cdc_raw")},
-        # Periodic, its default, writes 3 times as fast (6,700 to 1,900/s), but replay ends at the last mark, one each
-        # 100 ms: what was acknowledged since is lost by kill -9. For throughput: cassandra_options.
+        # The default, periodic, writes 3 times as fast (6,700 and 1,900/s), but a kill -9 loses what was acknowledged
+        # since the last mark, and there is one mark each 100 ms. For throughput set it in cassandra_options.
         "commitlog_sync": "batch",
         "commitlog_segment_size": "16MiB",
         "auto_snapshot": False,  # tests drop tables
@@ -84,7 +84,7 @@ def configuration(state: ServicesState, server: Server, settings: ServicesSettin
 
 
 def write_files(state: ServicesState, server: Server, settings: ServicesSettings) -> None:
-    """cassandra.yaml, as JSON, which is YAML, for the owner alone; and the configuration of its log."""
+    """Write cassandra.yaml (as JSON, which is YAML), which only the owner may read, and the log configuration."""
     folder = Path(server.folder)
     file = folder / "cassandra.yaml"
     file.touch(mode=0o600)
@@ -95,7 +95,7 @@ def write_files(state: ServicesState, server: Server, settings: ServicesSettings
 def start_command(
     java: Path, class_path: str, state: ServicesState, server: Server, settings: ServicesSettings
 ) -> list[str]:
-    """The node itself."""
+    """Return the command that starts the node."""
     folder = Path(server.folder)
     alone = len(state.contact_points) == 1
     jamm = next(jar for jar in class_path.split(":") if "/jamm-" in jar)
@@ -104,7 +104,7 @@ def start_command(
         mark(Path(state.home), server.name),
         f"-Xms{settings.cassandra_heap_mb}m",
         f"-Xmx{settings.cassandra_heap_mb}m",
-        "-XX:+UseSerialGC",  # two cores: no thread is left over for a concurrent collector
+        "-XX:+UseSerialGC",  # two cores have no thread to spare for a concurrent collector
         "-XX:+ExitOnOutOfMemoryError",
         "-Xss512k",
         f"-XX:ErrorFile={folder / 'jvm-error.log'}",
@@ -119,9 +119,9 @@ def start_command(
         f"-Dlogback.configurationFile={folder / 'logback.xml'}",
         "-Dcassandra.superuser_setup_delay_ms=0",  # ten seconds without the first user otherwise
         "-Dcassandra.skip_wait_for_gossip_to_settle=0",  # eight seconds at least otherwise
-        # how long a joining node waits to hear of the others: 30 s by default; alone there is nobody to hear
+        # how long a joining node waits to hear from the others: 30 s by default; a single node need not wait
         f"-Dcassandra.ring_delay_ms={100 if alone else 3000}",
-        # how long a leaving node waits for the others to hear of it: 2 s by default
+        # how long a leaving node waits until the others know: 2 s by default
         f"-Dcassandra.shutdown_announce_in_ms={0 if alone else 2000}",
         "-Dcassandra.consistent.rangemovement=false",  # a node may join while another is down
         *settings.java_options,

@@ -1,4 +1,4 @@
-"""What goes wrong with the services, in one sentence that names the remedy."""
+"""The errors of the services. Each is one sentence that names the remedy."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ class ServicesError(Exception):
 
 
 class ChoiceError(ServicesError):
-    """What was asked for cannot be had on this home or machine; nothing was changed."""
+    """This home or machine cannot do what was asked for. Nothing was changed."""

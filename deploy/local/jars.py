@@ -1,4 +1,4 @@
-"""The servers' jars: pinned by checksum in `*.lock`, downloaded once a user, verified at every start."""
+"""The servers' jars: pinned by checksum in `*.lock`, downloaded once for each user, verified at every start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deploy.local.errors import ServicesError
 
 Say = Callable[[str], None]
 REPOSITORY_VARIABLE = "GROKNET_MAVEN_REPOSITORY"
-"""Set in the environment: URL of a Maven repository to download from, where the public one is not reached."""
+"""This environment variable names another Maven repository (a URL), for machines that cannot reach the public one."""
 
 _DOWNLOADS = 8  # a hundred small files: the time is in round trips
 _TRIES = 3
@@ -41,12 +41,12 @@ class Jar:
 
     @property
     def path(self) -> str:
-        """Where a Maven repository has it."""
+        """Its path in a Maven repository."""
         return f"{self.group.replace('.', '/')}/{self.artifact}/{self.version}/{self.name}"
 
 
 def jar_from_file(group: str, artifact: str, version: str, classifier: str, file: Path) -> Jar:
-    """The lock line of a downloaded file."""
+    """Return the lock entry of a downloaded file."""
     return Jar(group, artifact, version, classifier, _sha256(file), file.stat().st_size)
 
 
@@ -60,7 +60,7 @@ def write_lock(path: Path, coordinates: Iterable[str], jars: Sequence[Jar]) -> N
 
 
 def read_lock(path: Path) -> tuple[Jar, ...]:
-    """The jars of a lock, in its order, which is the order of the class path."""
+    """Return the jars of a lock, in the order of the class path."""
     jars = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
@@ -71,15 +71,17 @@ def read_lock(path: Path) -> tuple[Jar, ...]:
 
 
 def default_cache() -> Path:
-    """$XDG_CACHE_HOME/groknet, else ~/.cache/groknet."""
+    """Return $XDG_CACHE_HOME/groknet, or ~/.cache/groknet."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "groknet"
 
 
 def class_path(server: str, cache: Path, say: Say) -> str:
-    """The class path of `kafka` or `cassandra`: every jar of its lock, present and verified.
+    """Return the class path of `kafka` or `cassandra`, after verifying every jar of its lock.
 
-    What is missing or damaged is downloaded, into a folder that all homes of a user share. Raises ServicesError when
-    that fails or when what comes is not what the lock says.
+    Jars that are missing or damaged are downloaded into a folder that all homes of a user share.
+
+    Raises:
+        ServicesError: a download fails, or a file does not match the lock.
     """
     jars = read_lock(Path(__file__).with_name(f"{server}.lock"))
     folder = cache / "jars"
@@ -116,7 +118,7 @@ def _download(jars: Sequence[Jar], folder: Path) -> None:
 
 
 def fetch(jar: Jar, staging: Path) -> Path:
-    """Download one jar into a folder of its own, so that a try that broke off leaves nothing for the next."""
+    """Download one jar into a folder of its own, so that a broken download leaves nothing for the next try."""
     try:
         from jgo.maven import MavenContext
     except ModuleNotFoundError:

@@ -1,4 +1,4 @@
-"""The Java runtime: the wheel's, or one that is named."""
+"""The Java runtime: the one in the wheel, or a named one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _VERSION = 17  # Cassandra 5.0 runs on no newer one, Kafka 4 on no older one
 
 
 def find_java() -> Path:
-    """A `java` of version 17; raises ServicesError with the remedy where there is none."""
+    """Return the path of a `java` of version 17. Raises ServicesError, with the remedy, if there is none."""
     named = os.environ.get(JAVA_VARIABLE)
     if named:
         return _checked(Path(named))

@@ -42,7 +42,7 @@ appender.file.strategy.max = 2
 
 
 def properties(state: ServicesState, server: Server, settings: ServicesSettings) -> dict[str, str]:
-    """The server.properties of one broker."""
+    """Return the server.properties of one broker."""
     brokers = [entry for entry in state.servers if entry.name.startswith("kafka-")]
     copies, in_sync = (3, 2) if len(brokers) >= 3 else (1, 1)
     voters = [f"{_id(entry)}@{entry.host}:{entry.ports['controller']}" for entry in brokers]
@@ -89,7 +89,7 @@ def _security(state: ServicesState) -> dict[str, str]:
 
 
 def write_files(state: ServicesState, server: Server, settings: ServicesSettings) -> None:
-    """server.properties (with passwords, so for the owner alone) and the configuration of its log."""
+    """Write server.properties, which only the owner may read because of its passwords, and the log configuration."""
     folder = Path(server.folder)
     lines = [f"{key}={value}" for key, value in properties(state, server, settings).items()]
     file = folder / "server.properties"
@@ -99,12 +99,12 @@ def write_files(state: ServicesState, server: Server, settings: ServicesSettings
 
 
 def is_formatted(server: Server) -> bool:
-    """True once the data folder belongs to a cluster."""
+    """Return whether the data folder belongs to a cluster already."""
     return (Path(server.folder) / "data" / "meta.properties").exists()
 
 
 def format_command(java: Path, server: Server, cluster_id: str, security: Security) -> list[str]:
-    """Make the data folder one of the cluster; SCRAM's passwords go into its first records."""
+    """Return the command that adds the data folder to the cluster. Its first records hold the SCRAM passwords."""
     command = [str(java), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "kafka.tools.StorageTool", "format"]
     command += ["-t", cluster_id, "-c", str(Path(server.folder) / "server.properties")]
     if security.kafka_protocol.startswith("SASL"):
@@ -115,7 +115,7 @@ def format_command(java: Path, server: Server, cluster_id: str, security: Securi
 
 
 def start_command(java: Path, state: ServicesState, server: Server, settings: ServicesSettings) -> list[str]:
-    """The broker itself."""
+    """Return the command that starts the broker."""
     brokers = sum(entry.name.startswith("kafka-") for entry in state.servers)
     heap_mb = settings.kafka_heap_mb or (320 if brokers > 1 else 512)
     folder = Path(server.folder)

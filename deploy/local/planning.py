@@ -1,4 +1,4 @@
-"""Which servers a home has: names, addresses, ports, passwords. Chosen once, then kept."""
+"""Plans a home's servers: names, addresses, ports and passwords. They are chosen once and then kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COUNTS = (0, 1, 3)  # two can agree on nothing when one is gone
 
 
 def plan(home: Path, settings: ServicesSettings) -> ServicesState:
-    """The servers of a new home; raises ChoiceError when a named port is taken or a number cannot be."""
+    """Plan the servers of a new home. Raises ChoiceError if a named port is taken or a number is not possible."""
     brokers = _count("brokers", settings.brokers)
     nodes = _count("nodes", settings.nodes)
     addresses = [f"127.0.0.{number}" for number in range(1, nodes + 1)]
@@ -50,9 +50,10 @@ def plan(home: Path, settings: ServicesSettings) -> ServicesState:
 def adopt(
     state: ServicesState, settings: ServicesSettings, running: Collection[str], say: Callable[[str], None]
 ) -> ServicesState:
-    """The servers of a home that has some, on free ports; `say` hears of each port that had to change.
+    """Return the servers of an existing home, on free ports. `say` gets a line for each port that had to change.
 
-    Raises ChoiceError when others are asked for than it was made with, or when a port is taken that cannot change.
+    Raises:
+        ChoiceError: other servers are asked for than the home has, or a taken port cannot change.
     """
     has = {kind: sum(server.name.startswith(kind) for server in state.servers) for kind in ("kafka", "cassandra")}
     security = state.security
@@ -77,7 +78,7 @@ def adopt(
 
 
 def _move(state: ServicesState, option: str, kind: str, port: int | None, running: Collection[str]) -> None:
-    """Give the clients' side of one kind of server the port that is asked for."""
+    """Set the client port of one kind of server to the requested port."""
     servers = [server for server in state.servers if server.name.startswith(kind)]
     if port is None or not servers or servers[0].ports["client"] == port:
         return
@@ -90,7 +91,7 @@ def _move(state: ServicesState, option: str, kind: str, port: int | None, runnin
 def _free_ports(
     state: ServicesState, settings: ServicesSettings, running: Collection[str], say: Callable[[str], None]
 ) -> None:
-    """Give new ports to servers whose ports are taken, where nobody would look for them on the old ones."""
+    """Give new ports to servers whose ports are taken, if no client relies on the old ones."""
     for server in state.servers:
         kind = server.name.partition("-")[0]
         named = settings.kafka_port if kind == "kafka" else settings.cassandra_port
@@ -109,7 +110,7 @@ def _free_ports(
 
 
 def _tell_addresses(state: ServicesState) -> None:
-    """Derive what clients are told from the servers."""
+    """Derive the clients' addresses from the servers."""
     brokers = [server for server in state.servers if server.name.startswith("kafka")]
     nodes = [server for server in state.servers if server.name.startswith("cassandra")]
     state.bootstrap = [f"{server.host}:{server.ports['client']}" for server in brokers]
@@ -132,7 +133,7 @@ def _check_addresses(addresses: Iterable[str]) -> None:
 
 
 def _client_ports(wanted: int | None, usual: int, hosts: Sequence[str], count: int, free: Iterator[int]) -> list[int]:
-    """As many ports as there are servers: the wanted ones, else the usual ones, else free ones."""
+    """Return one port for each server: the requested ones, or the usual ones, or free ones."""
     ports = range(wanted or usual, (wanted or usual) + count)
     taken = [port for port in ports if not all(is_free(host, port) for host in hosts)]
     if not taken:

@@ -1,4 +1,4 @@
-"""Ports on loopback: which are free, and who holds one that is not."""
+"""TCP ports on loopback: which are free, and which process has a taken one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOWEST, _HIGHEST = 15_000, 32_000
 
 
 def is_free(host: str, port: int) -> bool:
-    """True when a server could listen there now."""
+    """Return whether a server could listen there now."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -26,7 +26,7 @@ def is_free(host: str, port: int) -> bool:
 
 
 def free_ports(hosts: Collection[str], home: Path, taken: Collection[int]) -> Iterator[int]:
-    """Ports that are free on each of the hosts; the search starts where another home's would not."""
+    """Return ports that are free on every host. Each home starts its search at another port."""
     span = _HIGHEST - _LOWEST
     start = zlib.crc32(str(home).encode()) % span
     for step in range(span):
@@ -36,7 +36,7 @@ def free_ports(hosts: Collection[str], home: Path, taken: Collection[int]) -> It
 
 
 def holder(port: int) -> str:
-    """Who listens on a port, as words; where the system does not tell, `another process`."""
+    """Return which process listens on a port, as text; `another process` if the system does not say."""
     try:
         for connection in psutil.net_connections(kind="tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:

@@ -1,4 +1,4 @@
-"""Whether a server answers, asked in its own protocol, so that no client library is needed."""
+"""Asks a server in its own protocol whether it answers, without a client library."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _TIMEOUT_S = 2.0
 
 
 def kafka_answers(host: str, port: int, *, tls: bool) -> bool:
-    """True when a broker answers ApiVersions (key 18, version 0), which it does once it is in the cluster.
+    """Return whether a broker answers ApiVersions (key 18, version 0), which it does once it is in the cluster.
 
-    Needs no password: the protocol has the question asked before. Source: Kafka protocol guide.
+    It needs no password, because clients ask this before they log in. Source: Kafka protocol guide.
     """
     client = b"groknet-probe"
     body = struct.pack(">hhih", 18, 0, 1, len(client)) + client
@@ -32,7 +32,7 @@ _STARTUP, _READY, _AUTHENTICATE, _AUTH_RESPONSE, _AUTH_SUCCESS = 0x01, 0x02, 0x0
 
 
 def cassandra_answers(host: str, port: int, *, tls: bool, user: str | None, password: str | None) -> bool:
-    """True when a node lets a client in, by the native protocol, version 4."""
+    """Return whether a node lets a client in, with version 4 of the native protocol."""
     options = struct.pack(">h", 1) + _string("CQL_VERSION") + _string("3.0.0")
     try:
         with _connection(host, port, tls) as connection:

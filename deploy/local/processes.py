@@ -1,7 +1,7 @@
-"""Server processes: started on their own, found by a mark on their command line, signalled, stopped in bounds.
+"""Server processes: started independently, found by a mark on their command line, signalled, and stopped within bounds.
 
-A process is never looked up by a remembered id, which may be another's by now, but by the mark that it carries:
-so one that was left over by a run whose files are gone is found as well.
+A process is found by its mark, never by a remembered id, which may belong to another process by now. This also finds
+processes that an earlier run left behind, even if its files are gone.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _children_lock = threading.Lock()  # servers are started and stopped by several 
 
 
 def mark(home: Path, name: str) -> str:
-    """The argument that tells whose server a process is."""
+    """Return the command line argument that says whose server a process is."""
     return f"{_MARK}{home}#{name}"
 
 
 def spawn(command: Sequence[str], environment: Mapping[str, str], output: Path) -> int:
-    """Start a process that outlives this one and hears nothing of its Ctrl-C; returns its id.
+    """Start a process that outlives this one and does not get its Ctrl-C. Returns its id.
 
-    `output` holds what this one writes, no earlier one.
+    `output` then contains only the output of this process.
     """
     with output.open("wb") as out:
         child = subprocess.Popen(
@@ -48,7 +48,7 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], output: Path) 
 
 
 def find(home: Path) -> dict[str, psutil.Process]:
-    """The live servers of a home by name."""
+    """Return the live servers of a home by name."""
     with _children_lock:
         children = list(_children.values())
     for child in children:
@@ -64,8 +64,10 @@ def find(home: Path) -> dict[str, psutil.Process]:
 
 
 def lives(pid: int) -> bool:
-    """True while a process that was found or started just now is there. Its command line is not looked at: for a moment
-    after the start it is empty."""
+    """Return whether a process that was just found or started is alive.
+
+    It does not look at the command line, which is empty for a moment after the start.
+    """
     child = _children.get(pid)
     if child is not None:
         return child.poll() is None
@@ -76,15 +78,18 @@ def lives(pid: int) -> bool:
 
 
 def started_at(process: psutil.Process) -> str:
-    """When it started, ISO 8601 in UTC, to the second."""
+    """Return when it started: ISO 8601 in UTC, to the second."""
     return datetime.fromtimestamp(process.create_time(), UTC).isoformat(timespec="seconds")
 
 
 def pause(process: psutil.Process, timeout_s: float = 10.0) -> None:
-    """SIGSTOP, and wait until the system shows it stopped: a process that waits for its turn on a busy core takes
-    the signal only then (beside four busy loops on two cores 199 times of 200 it was still shown as running).
+    """Send SIGSTOP, and wait until the system shows the process as stopped.
 
-    Raises TimeoutError where it does not stop.
+    A process that waits for a busy core takes the signal only when it runs. With four busy loops on two cores, 199 of
+    200 processes were still shown as running right after the signal.
+
+    Raises:
+        TimeoutError: it does not stop.
     """
     process.suspend()
     until = time.monotonic() + timeout_s
@@ -95,12 +100,12 @@ def pause(process: psutil.Process, timeout_s: float = 10.0) -> None:
 
 
 def is_paused(process: psutil.Process) -> bool:
-    """True after SIGSTOP."""
+    """Return whether it is stopped by SIGSTOP."""
     return bool(process.status() == psutil.STATUS_STOPPED)
 
 
 def terminate(process: psutil.Process) -> None:
-    """Ask it to stop; a paused one is woken to hear that."""
+    """Ask it to stop. A paused process is resumed, so that it gets the signal."""
     for number in (signal.SIGTERM, signal.SIGCONT):
         try:
             process.send_signal(number)
@@ -109,7 +114,7 @@ def terminate(process: psutil.Process) -> None:
 
 
 def kill(process: psutil.Process) -> None:
-    """End it now and wait until it is gone."""
+    """Kill it, and wait until it is gone."""
     try:
         process.kill()
     except psutil.NoSuchProcess:
@@ -118,7 +123,7 @@ def kill(process: psutil.Process) -> None:
 
 
 def wait(process: psutil.Process, timeout_s: float) -> bool:
-    """Wait until it is gone; True when it is."""
+    """Wait until it is gone, and return whether it is."""
     child = _children.get(process.pid)
     try:
         if child is not None:

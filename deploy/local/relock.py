@@ -1,6 +1,6 @@
-"""Write the lock files anew: `python -m deploy.local.relock`, after a version below has changed.
+"""Writes the lock files again: `python -m deploy.local.relock`, after a version below has changed.
 
-Needs the extra `services` and a Maven repository to be reached; takes a minute.
+It needs the extra `services` and a Maven repository, and takes a minute.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SERVERS = {
 
 
 def resolve(coordinates: tuple[str, ...], folder: Path) -> list[Jar]:
-    """The jars that coordinates need at run time, downloaded below `folder`, sorted by coordinate."""
+    """Download the jars that some coordinates need at run time into `folder`, and return them sorted by coordinate."""
     from jgo.maven import MavenContext
 
     context = MavenContext(repo_cache=folder, timeout=60)
@@ -35,7 +35,7 @@ def resolve(coordinates: tuple[str, ...], folder: Path) -> list[Jar]:
 
 
 def main() -> None:
-    """Resolve every server and write its lock beside this file."""
+    """Resolve every server, and write its lock into this folder."""
     for server, coordinates in SERVERS.items():
         with tempfile.TemporaryDirectory() as folder:
             jars = resolve(coordinates, Path(folder))

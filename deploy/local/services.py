@@ -1,4 +1,4 @@
-"""Kafka and Cassandra of one home: started, watched until they answer, disturbed on purpose, stopped."""
+"""The services of one home: starts Kafka and Cassandra, waits for them, disturbs them for tests, stops them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from deploy.local.tls import make_certificate
 _POLL_S = 0.1
 _PROGRESS_EVERY_S = 5.0
 _BOOTSTRAPPED = ".joined"
-"""In a node's folder: it has been in the ring, so it need not wait for its turn again."""
+"""A file in a node's folder: the node has joined the ring, so it need not wait for its turn again."""
 
 
 def _quiet(_: str) -> None:
@@ -35,7 +35,7 @@ def _quiet(_: str) -> None:
 
 
 class Services:
-    """The services of a home. Usable from several threads and processes at once: what changes anything is locked."""
+    """The services of a home. Several threads and processes may use it at once; every change takes a lock."""
 
     def __init__(
         self,
@@ -45,7 +45,14 @@ class Services:
         cache: Path | None = None,
         say: Callable[[str], None] = _quiet,
     ) -> None:
-        """`cache`: where jars are kept, for all homes; `say` hears one line at each step."""
+        """Name the home; nothing starts yet.
+
+        Args:
+            home: the folder.
+            settings: choices for a new home.
+            cache: the folder with the jars of all homes.
+            say: gets one line at each step.
+        """
         self.home = home.expanduser().resolve()
         self._settings = settings or ServicesSettings()
         self._cache = cache or default_cache()
@@ -60,7 +67,7 @@ class Services:
 
     @property
     def bootstrap(self) -> str:
-        """Kafka's addresses, HOST:PORT with commas between."""
+        """Kafka's addresses as HOST:PORT, separated by commas."""
         return ",".join(self._known().bootstrap)
 
     @property
@@ -70,14 +77,14 @@ class Services:
 
     @property
     def cassandra_port(self) -> int:
-        """Where each node listens to clients; raises ServicesError when the home has no node."""
+        """The client port of each node. Raises ServicesError if the home has no node."""
         port = self._known().cassandra_port
         if port is None:
             raise ServicesError(f"{self.home} has no Cassandra node; it was made with nodes 0")
         return port
 
     def __enter__(self) -> Services:
-        """Start, and see to it that nothing outlives this process, not even when it is killed."""
+        """Start the services, and make sure that none outlives this process, even if it is killed."""
         self._guard = Guard(self.home)
         try:
             self.up()
@@ -89,7 +96,7 @@ class Services:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop."""
+        """Stop the services."""
         try:
             self.down()
         finally:
@@ -97,10 +104,11 @@ class Services:
                 self._guard.release()
 
     def up(self) -> ServicesState:
-        """Start what does not run, wake what is paused and wait until all answer; returns the status.
+        """Start what does not run, resume what is paused, wait until all answer, and return the status.
 
-        Raises ServicesError: a port is taken, the home was made otherwise, a server ended or did not answer in time.
-        What this call has started is then stopped again.
+        Raises:
+            ServicesError: a port is taken, the home has other servers, or a server ended or did not answer in time.
+                What this call has started is then stopped again.
         """
         with self._locked():
             running = processes.find(self.home)
@@ -112,7 +120,7 @@ class Services:
                     for server in wave:
                         if server.name in running:
                             server.pid = running[server.name].pid
-                            running[server.name].resume()  # else a paused one would never answer
+                            running[server.name].resume()  # a paused server would never answer
                         else:
                             started.append(server.name)
                             self._spawn(state, server)
@@ -125,7 +133,7 @@ class Services:
         return self._live(state)
 
     def down(self) -> list[str]:
-        """Stop every server of the home, left-over ones as well; returns their names. TERM, and KILL after a bound."""
+        """Stop every server of the home, also left-over ones: TERM, and KILL after a bound. Returns their names."""
         with self._locked():
             names = self._stop(list(processes.find(self.home)))
             state = self._read()
@@ -134,12 +142,12 @@ class Services:
         return names
 
     def status(self) -> ServicesState | None:
-        """What runs, where, and whether it answers; None when the home has no services."""
+        """Return what runs, where, and whether it answers; None if the home has no services."""
         state = self._read()
         return None if state is None else self._live(state)
 
     def left_over(self) -> list[str]:
-        """Servers that run for this home though its services.json does not know them, each as one sentence."""
+        """Return servers that run for this home but are not in its services.json, one sentence for each."""
         state = self._read()
         known = {server.name for server in state.servers} if state else set()
         return [
@@ -149,11 +157,11 @@ class Services:
         ]
 
     def kill(self, name: str) -> None:
-        """End one server with SIGKILL; returns when it is gone. It stays away until `start` or `up`."""
+        """Kill one server, and wait until it is gone. It stays down until `start` or `up`."""
         processes.kill(self._process(name))
 
     def pause(self, name: str) -> None:
-        """SIGSTOP: it keeps its connections and answers nothing. Raises ServicesError where it does not stop."""
+        """Send SIGSTOP: it keeps its connections and answers nothing. Raises ServicesError if it does not stop."""
         try:
             processes.pause(self._process(name))
         except (TimeoutError, psutil.NoSuchProcess) as error:
@@ -162,7 +170,7 @@ class Services:
             ) from None
 
     def resume(self, name: str) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         self._process(name).resume()
 
     def stop(self, name: str) -> None:
@@ -183,7 +191,7 @@ class Services:
             self._write(state)
 
     def restart(self, name: str) -> None:
-        """Stop one server in order, if it runs, start it, and wait until it answers."""
+        """Stop one server if it runs, start it, and wait until it answers."""
         self._stop([name])
         self.start(name)
 
@@ -257,7 +265,7 @@ class Services:
         self._say(f"{server.name} answers on {server.host}:{server.ports['client']} after {seconds:.1f} s")
 
     def _stop(self, names: Sequence[str]) -> list[str]:
-        """Stop some servers; TERM to all, then what is left after the bound is killed."""
+        """Stop some servers: TERM to all, and KILL to those left after the bound."""
         found = {name: process for name, process in processes.find(self.home).items() if name in names}
         for process in found.values():
             processes.terminate(process)
@@ -269,7 +277,7 @@ class Services:
         return sorted(found)
 
     def _live(self, state: ServicesState) -> ServicesState:
-        """The same with what is true now."""
+        """Return the state with current values of process, memory and readiness."""
         found = processes.find(self.home)
         for server in state.servers:
             process = found.get(server.name)
@@ -330,7 +338,7 @@ class Services:
 
 
 def _waves(state: ServicesState) -> Iterator[list[Server]]:
-    """Who may start at once: all but nodes that have yet to join, since one at a time may change the ring."""
+    """Yield groups of servers that may start together. New nodes come alone, because only one may join at a time."""
     brokers = [server for server in state.servers if server.name.startswith("kafka")]
     nodes = [server for server in state.servers if server.name.startswith("cassandra")]
     fresh = [node for node in nodes[1:] if not (Path(node.folder) / _BOOTSTRAPPED).exists()]

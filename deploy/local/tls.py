@@ -1,4 +1,4 @@
-"""A certificate for loopback: one key that Kafka and Cassandra serve with, and that clients are told to trust."""
+"""Makes a certificate for loopback. Kafka and Cassandra serve with its key, and clients trust it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 from deploy.local.errors import ServicesError
 
-_DAYS = 3650  # a home that is that old is made anew
+_DAYS = 3650  # ten years: no home lives that long
 
 
 def make_certificate(java: Path, folder: Path, hosts: Iterable[str], password: str) -> Path:
-    """Write keystore.p12 (for the servers) and ca.pem (for clients) where they are missing; returns the latter."""
+    """Write keystore.p12 for the servers and ca.pem for clients if they are missing. Returns the path of ca.pem."""
     store, trusted = folder / "keystore.p12", folder / "ca.pem"
     if store.exists() and trusted.exists():
         return trusted

@@ -33,6 +33,7 @@ class CudaBindings:
         self._handles: dict[int, Any] = {}
 
     def device(self) -> Device:
+        """See `Driver.device`."""
         name = bytes(_call("cuDeviceGetName", 256, self._device)).split(b"\0")[0].decode()
         attribute = cu.CUdevice_attribute
         major = _call("cuDeviceGetAttribute", attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, self._device)
@@ -41,53 +42,67 @@ class CudaBindings:
 
     @contextmanager
     def current(self) -> Iterator[None]:
+        """See `Driver.current`."""
         _call("cuCtxSetCurrent", self._context)  # it stays current: the next block need not set it again
         yield
 
     def allocate(self, size: int) -> int:
+        """See `Driver.allocate`."""
         return int(_call("cuMemAlloc", size))
 
     def release(self, address: int) -> None:
+        """See `Driver.release`."""
         _call("cuMemFree", address)
 
     def pinned(self, size: int) -> npt.NDArray[np.uint8]:
+        """See `Driver.pinned`."""
         address = int(_call("cuMemHostAlloc", size, 0))
         memory = (ctypes.c_uint8 * size).from_address(address)
         weakref.finalize(memory, cu.cuMemFreeHost, address)
         return np.ndarray((size,), np.uint8, buffer=memoryview(memory).cast("B"))
 
     def stream(self) -> int:
+        """See `Driver.stream`."""
         return self._keep(_call("cuStreamCreate", int(cu.CUstream_flags.CU_STREAM_NON_BLOCKING)))
 
     def event(self) -> int:
+        """See `Driver.event`."""
         flags = cu.CUevent_flags.CU_EVENT_BLOCKING_SYNC | cu.CUevent_flags.CU_EVENT_DISABLE_TIMING
         return self._keep(_call("cuEventCreate", int(flags)))
 
     def copy_in(self, address: int, host: npt.NDArray[np.uint8], stream: int) -> None:
+        """See `Driver.copy_in`."""
         _call("cuMemcpyHtoDAsync", address, host.ctypes.data, host.nbytes, self._handles[stream])
 
     def copy_out(self, host: npt.NDArray[np.uint8], address: int, stream: int) -> None:
+        """See `Driver.copy_out`."""
         _call("cuMemcpyDtoHAsync", host.ctypes.data, address, host.nbytes, self._handles[stream])
 
     def record(self, event: int, stream: int) -> None:
+        """See `Driver.record`."""
         _call("cuEventRecord", self._handles[event], self._handles[stream])
 
     def wait(self, stream: int, event: int) -> None:
+        """See `Driver.wait`."""
         _call("cuStreamWaitEvent", self._handles[stream], self._handles[event], 0)
 
     def synchronize(self, event: int) -> None:
+        """See `Driver.synchronize`."""
         _call("cuEventSynchronize", self._handles[event])
 
     def begin_capture(self, stream: int) -> None:
+        """See `Driver.begin_capture`."""
         # thread local: another thread's calls do not end this capture
         mode = cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         _call("cuStreamBeginCapture", self._handles[stream], mode)
 
     def end_capture(self, stream: int) -> int:
+        """See `Driver.end_capture`."""
         graph = _call("cuStreamEndCapture", self._handles[stream])
         return self._keep(_call("cuGraphInstantiate", graph, 0))
 
     def launch(self, graph: int, stream: int) -> None:
+        """See `Driver.launch`."""
         _call("cuGraphLaunch", self._handles[graph], self._handles[stream])
 
     def kernel(self, source: str, name: str) -> Any:
@@ -110,9 +125,11 @@ class CudaBindings:
         _call("cuLaunchKernel", kernel, *grid, 1, *block, 1, 0, self._handles[stream], arguments, 0)
 
     def check(self) -> None:
+        """See `Driver.check`."""
         _call("cuCtxSynchronize")
 
     def close(self) -> None:
+        """See `Driver.close`."""
         self._handles.clear()
         _call("cuDevicePrimaryCtxRelease", self._device)
 

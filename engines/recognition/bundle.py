@@ -32,6 +32,7 @@ class Bundle:
 
     @property
     def model_path(self) -> Path:
+        """The path of the graph, `model.onnx`."""
         return self.folder / MODEL_FILE
 
     @property

@@ -39,8 +39,10 @@ class OnnxRuntime:
         return list(bundle.outputs)
 
     def run(self, photos: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.generic]]:
+        """Compute the raw outputs of uint8 [n, h, w, 3]; see `Backend.run`."""
         values = self._session.run(self._outputs, {self._input: photos})
         return dict(zip(self._outputs, values, strict=True))
 
     def close(self) -> None:
+        """See `Backend.close`."""
         del self._session

@@ -45,6 +45,7 @@ class OpenVino:
         bundle.check_graph_outputs({name for value in model.outputs for name in value.names})
 
     def run(self, photos: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.generic]]:
+        """Compute the raw outputs of uint8 [n, h, w, 3]; see `Backend.run`."""
         try:
             request = self._idle.get_nowait()
         except queue.Empty:
@@ -55,4 +56,5 @@ class OpenVino:
         return values
 
     def close(self) -> None:
+        """See `Backend.close`."""
         del self._model, self._idle

@@ -80,6 +80,7 @@ class HashIndex:
 
     @property
     def epoch(self) -> str:
+        """The epoch of all codes in this index."""
         return self._epoch
 
     @property

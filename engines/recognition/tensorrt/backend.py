@@ -48,9 +48,11 @@ class TensorRt:
         self._overlap = open_profiles(self.engine.batches, lambda profiles: self._open(plan, profiles))
 
     def run(self, photos: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.generic]]:
+        """Compute the raw outputs of uint8 [n, h, w, 3]; see `Backend.run`."""
         return self._overlap.run(photos)
 
     def close(self) -> None:
+        """See `Backend.close`."""
         with suppress(DeviceLost):  # then there is nothing to free
             with self._driver.current():
                 self._overlap.close()

@@ -23,10 +23,11 @@ class TorchCpu:
         self._lock = threading.Lock()
 
     def run(self, photos: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.generic]]:
-        """See `Backend.run`."""
+        """Compute the raw outputs of uint8 [n, h, w, 3]; see `Backend.run`."""
         with self._lock, torch.inference_mode():
             values = self._graph(torch.from_numpy(photos))
         return {name: value.numpy() for name, value in zip(self._outputs, values, strict=True)}
 
     def close(self) -> None:
+        """See `Backend.close`."""
         del self._graph

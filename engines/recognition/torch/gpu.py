@@ -53,12 +53,14 @@ class Cuda:
     name = "cuda"
 
     def tensor(self, address: int, row: Row, photos: int) -> Tensor:
+        """See `Device.tensor`."""
         tensor = torch.as_tensor(_Memory(address, row, photos), device=self.name)
         if tensor.data_ptr() != address:
             raise DeviceFault(f"torch: {row.name} was copied, but it must share memory with the driver")
         return tensor
 
     def captured(self, body: Callable[[], None], stream: int) -> Callable[[], None]:
+        """See `Device.captured`."""
         ours = torch.cuda.ExternalStream(stream)  # type: ignore[no-untyped-call]
         with torch.cuda.stream(ours):
             for _ in range(_WARM):
@@ -120,9 +122,11 @@ class TorchGpu:
         self._overlap = open_profiles(profiles, self._open)
 
     def run(self, photos: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.generic]]:
+        """Compute the raw outputs of uint8 [n, h, w, 3]; see `Backend.run`."""
         return self._overlap.run(photos)
 
     def close(self) -> None:
+        """See `Backend.close`."""
         with suppress(DeviceLost):  # then there is nothing to free
             self._overlap.close()
             del self._overlap, self._compute  # free graphs and weights before their context

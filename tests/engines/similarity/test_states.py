@@ -227,7 +227,8 @@ class World:
                 codes,
             )
         stats = epoch.index.stats()
-        assert (stats.listings, stats.vectors) == (len(epoch.holds), sum(len(s.photos) for s in epoch.holds.values()))
+        photos = [len(state.photos) for state in epoch.holds.values()]
+        assert (stats.listings, stats.vectors) == (sum(count > 0 for count in photos), sum(photos))
 
     def brute_force(self, epoch: Epoch, code: int, k: int, where: Where | None, radius: int | None) -> list[Neighbour]:
         found = []
