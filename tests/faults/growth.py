@@ -247,7 +247,8 @@ def measure(
     kept = {
         "even": all(groups.even(dict(enumerate(j.shares)), j.taggers) for j in joined)
         and all(groups.even(dict(enumerate(row["live_partitions"])), row["taggers"]) for row in joins),
-        "events": all(row["after_over_one"] >= EVENTS_RATIO for row in joins),
+        "events_during": all(row["during_over_one"] >= EVENTS_RATIO for row in joins),
+        "events_after": all(row["after_over_one"] >= EVENTS_RATIO for row in joins),
         "waits": all(row["max_s"] <= waits[0]["max_s"] + LONGER_S for row in waits),
     }
     return {
