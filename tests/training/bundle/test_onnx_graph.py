@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import onnxruntime as ort
 import pytest
 import torch
 
+from schemas.manifest import encode_preprocess
 from training.bundle.onnx_graph import deployable, epoch_of, run_torch, write_graph
+from training.data.photos import squash
 from training.network.model import Network
 
 
@@ -61,3 +64,14 @@ def test_served_bits_are_the_signs_most_significant_first() -> None:
         out = graph.network(torch.from_numpy(photos).permute(0, 3, 1, 2).float())
     assert np.array_equal(np.unpackbits(served["hash"], axis=1), (out.bits > 0).numpy().astype(np.uint8))
     assert served["a"].sum(1) == pytest.approx([1, 1], abs=1e-5)
+
+
+def test_an_epoch_does_not_follow_the_name_of_the_hash_layer() -> None:
+    """Bundles made when it was called `catalyzer` keep their epoch: the digest, once more by hand."""
+    network = deployable(Network("efficientnet_lite0", {"a": 3}, pretrained=False)).network
+    digest = hashlib.sha256(encode_preprocess(squash(48)))
+    state = {name.replace("hash_layer.", "catalyzer."): value for name, value in network.state_dict().items()}
+    for name in sorted(state):
+        if not name.startswith("heads."):
+            digest.update(name.encode() + state[name].float().numpy().tobytes())
+    assert epoch_of(network, squash(48)) == digest.hexdigest()[:12]

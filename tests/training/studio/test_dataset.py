@@ -73,7 +73,7 @@ def test_the_command_writes_folders_and_sheets(tmp_path, capsys):
     folder, sheet = tmp_path / "photos", tmp_path / "sheet.jpg"
     words = ["write", str(folder), "--identities", "5:7", "--views", "1", "--size", "32", "--split", "test", "--quiet"]
     assert main(words) == 0
-    assert "4 pictures drawn" in capsys.readouterr().out
+    assert "4 photos drawn" in capsys.readouterr().out
     assert len(list(folder.rglob("*.jpg"))) == 4
     assert main(["sheet", str(sheet), "--side", "32"]) == 0
     with Image.open(sheet) as picture:
