@@ -24,7 +24,7 @@ from workers import metrics
 from workers.intake import Uploads
 from workers.stores.base import Change, Latest, Put, Removal, Store
 from workers.streams.base import Delivery, Producer, Record
-from workers.tagger.failures import Failures
+from workers.tagger.failures import Failures, NotTaken
 from workers.tagger.job import Job
 from workers.tagger.pooling import pool
 
@@ -75,6 +75,9 @@ class Effects:
             letters = partial(self._letters, self.failures)
             bad = [case for case in cases if case.failure is None and case.job.bad and not case.job.superseded]
             self._deliver(bad, letters)
+            for case in bad:
+                if isinstance(case.failure, Transient):
+                    case.failure = NotTaken("stream", case.failure.error, case.failure.message)
         if self.uploads is not None:
             self.uploads.tidy(case.job.listing for case in cases if case.failure is None)
         return [case.failure for case in cases]

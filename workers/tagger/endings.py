@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,7 +20,7 @@ from workers.tagger.failures import Failures
 from workers.tagger.handover import Handover
 from workers.tagger.hold import Hold
 from workers.tagger.job import Job
-from workers.tagger.waiting import HELD_S, WaitingRoom, pause_s
+from workers.tagger.waiting import HELD_S, Back, WaitingRoom, pause_s
 
 _log = logging.getLogger(__name__)
 _MOST = 64  # that are sent together, and waited for together
@@ -56,7 +56,7 @@ class Endings:
         self._timeout_s = timeout_s
         self._finished = finished
         self._queue: Handover[_Ending] = Handover(most=_MOST)
-        self._refused: dict[Job, _Ending] = {}
+        self._refused: dict[Job, _Ending | None] = {}
         self._lock = threading.Lock()
         self._warned = -_WARN_EVERY_S
         metrics.UNDELIVERED.set_function(lambda: len(self._refused))
@@ -65,6 +65,19 @@ class Endings:
         """An event failed for good (a dead letter) or for now (a retry)."""
         job.stage, job.why, job.tries = "ending", why.message, 0
         self._queue.put([_Ending(job, why)])
+
+    def keep(self, job: Job, why: Transient, back: Back) -> None:
+        """The dead letters of an event's photos are not taken now: `back` gets it later, as often as it takes."""
+        with self._lock:
+            self._refused[job] = None
+        self._wait(job, why, f"dead letters of its photos are not taken: {why}", back)
+
+    def forget(self, jobs: Iterable[Job]) -> None:
+        """These are through."""
+        if self._refused:
+            with self._lock:
+                for job in jobs:
+                    self._refused.pop(job, None)
 
     def stop(self) -> None:
         """No more will come."""
@@ -90,9 +103,7 @@ class Endings:
                 through.append(ending)
             except Transient as why:
                 self._again(ending, why)
-        with self._lock:
-            for ending in through:
-                self._refused.pop(ending.job, None)
+        self.forget(ending.job for ending in through)
         self._finished([(ending.job, ending.outcome) for ending in through])
 
     def _deliver(self, ending: _Ending) -> Delivery:
@@ -103,15 +114,18 @@ class Endings:
 
     def _again(self, ending: _Ending, why: Transient | Reject) -> None:
         """Keep it, and send it again later; a hold makes it wait for the end of the outage."""
-        job = ending.job
         with self._lock:
-            self._refused[job] = ending
+            self._refused[ending.job] = ending
+        what = "dead letter" if ending.outcome == "dead" else "retry"
+        self._wait(ending.job, why, f"its {what} is not taken: {why}", self._back)
+
+    def _wait(self, job: Job, why: Transient | Reject, words: str, back: Back) -> None:
+        job.why = words
         if isinstance(why, Transient) and self._hold.judge(why):
-            self._waiting.put(job, HELD_S, self._back)
+            self._waiting.put(job, HELD_S, back)
             return
         job.tries += 1
-        job.why = f"its {'dead letter' if ending.outcome == 'dead' else 'retry'} is not taken: {why}"
-        self._waiting.put(job, pause_s(job.tries, _LONGEST_WAIT_S), self._back)
+        self._waiting.put(job, pause_s(job.tries, _LONGEST_WAIT_S), back)
         if job.tries > 1 and time.monotonic() - self._warned >= _WARN_EVERY_S:
             self._warned = time.monotonic()
             _log.warning(
@@ -123,4 +137,4 @@ class Endings:
     def _back(self, jobs: Sequence[Job]) -> None:
         with self._lock:
             endings = [self._refused[job] for job in jobs]
-        self._queue.put(endings)
+        self._queue.put(ending for ending in endings if ending is not None)

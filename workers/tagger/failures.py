@@ -55,6 +55,10 @@ def _own(headers: Headers) -> Headers:
     return tuple(pair for pair in headers if pair[0] not in ours and not pair[0].startswith(DLQ_PREFIX))
 
 
+class NotTaken(Transient):
+    """The stream does not take a dead letter now. It is sent again until it does; its event goes nowhere else."""
+
+
 class Failures:
     """Writes retries and dead letters of one worker."""
 

@@ -23,7 +23,7 @@ from workers.tagger.breaker import Breaker
 from workers.tagger.completion import Completion
 from workers.tagger.effects import Effects
 from workers.tagger.endings import Endings
-from workers.tagger.failures import Failures
+from workers.tagger.failures import Failures, NotTaken
 from workers.tagger.handover import Handover
 from workers.tagger.hold import Hold
 from workers.tagger.infer import Infer
@@ -248,10 +248,14 @@ class Pipeline:
         """All effects of some events. Those that fail wait and come back; the others do not wait for them."""
         outcomes = list(zip(jobs, self._effects.settle(jobs), strict=True))
         failed = time.monotonic()
-        self._finish([(job, _outcome(job)) for job, why in outcomes if why is None])
+        through = [job for job, why in outcomes if why is None]
+        self._endings.forget(through)
+        self._finish([(job, _outcome(job)) for job in through])
         for job, why in outcomes:
             if isinstance(why, Invalid):
                 self._endings.end(job, why)
+            elif isinstance(why, NotTaken):
+                self._endings.keep(job, why, self._back_to_settle)
             elif why is not None:
                 self._try_again(job, why, self._back_to_settle, failed)
 

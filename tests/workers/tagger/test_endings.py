@@ -86,6 +86,23 @@ def test_a_dead_letter_that_is_refused_waits_and_others_go_on(rig: Rig) -> None:
     assert len(rig.dead_letters()) == 1
 
 
+def test_refused_dead_letters_of_photos_send_no_event_to_a_retry_topic(rig: Rig) -> None:
+    """Its rows are there at once; only its dead letter waits, longer than the tries in place."""
+    closed = Closed()
+    rig.settings = msgspec.structs.replace(rig.settings, in_place_tries=2)
+    rig.send(event("half", [jpeg(1), b"no photo"]))
+    with rig.tagger(stream=picky(rig.stream, closed)) as failure:
+        until(lambda: closed.refused >= 5, "five tries")
+        assert rig.store.get(["half"])["half"].summary.status == "partial"
+        assert metrics.UNDELIVERED.collect()[0].samples[0].value == 1
+        assert rig.lag() == 1
+        closed.open.set()
+        rig.wait(failure)
+        assert metrics.UNDELIVERED.collect()[0].samples[0].value == 0
+    assert [parse_dead_letter(record.headers).image_id for record in rig.dead_letters()] == ["1"]
+    assert list(rig.admin.read(RETRY_30S)) == []
+
+
 def test_a_tagger_that_ends_with_a_refused_dead_letter_has_not_committed_it(rig: Rig) -> None:
     closed = Closed()
     rig.settings = msgspec.structs.replace(rig.settings, drain_budget_s=0.1)
