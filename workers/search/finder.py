@@ -15,9 +15,9 @@ from workers.indexer.recent import Recent
 from workers.indexer.wire import HeldListing, Neighbour, NeighboursRequest
 from workers.search import rerank
 from workers.search.answers import Freshness, RecentListing, Similar
+from workers.search.filters import ANY, Filters
 from workers.search.indexers import Indexers
 from workers.search.naming import Names, thumbnail_path
-from workers.search.params import ANY, Filters
 from workers.stores import Store
 
 MAX_PHOTOS = 20  # of one listing: so many neighbours a listing are enough, whatever they are

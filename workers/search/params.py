@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -12,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from engines.pixels import Box
 from workers.problems import Problem
+from workers.search.filters import Filters
 
 _ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
@@ -19,24 +19,6 @@ _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _MAX_VALUES = 16  # of one filter
 _MAX_VALUE = 256  # characters: what an event's category may have
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Only listings of one of these categories, and in one of these states; empty: any."""
-
-    categories: frozenset[str] = frozenset()
-    states: frozenset[str] = frozenset()
-
-    def __bool__(self) -> bool:
-        return bool(self.categories or self.states)
-
-    def pass_(self, category: str | None, state: str) -> bool:
-        """Whether a listing of this category and state is wanted."""
-        return (not self.categories or category in self.categories) and (not self.states or state in self.states)
-
-
-ANY = Filters()
 
 
 def bad(detail: str) -> Problem:

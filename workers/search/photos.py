@@ -19,9 +19,9 @@ from workers import metrics
 from workers.search import answers, params, vote
 from workers.search.admission import Bound
 from workers.search.answers import CategoryShare, PredictAnswer, SearchAnswer, SearchByListing
+from workers.search.filters import Filters
 from workers.search.finder import Found, Wanted
 from workers.search.inference import Recognised
-from workers.search.params import Filters
 from workers.search.service import Service, answered
 from workers.search.suggest import Suggester
 from workers.search.uploads import photo_problem, read_photo

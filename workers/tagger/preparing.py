@@ -10,17 +10,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.pixels import MOST_PHOTOS, DecodeProcesses, SlotPhoto, open_jpeg_decoder
-from engines.recognition import RecognitionEngine
+from engines.pixels import DecodeProcesses, SlotPhoto
 from schemas.errors import Invalid, Transient
 from workers import metrics
 from workers.intake import Intake
 from workers.tagger.job import Job, Photo
 from workers.tagger.prepare import DECODE_SECONDS, Prepare, fetch, spoil
-from workers.tagger.settings import TaggerSettings
 
 _SECONDS = metrics.STAGE_SECONDS.labels("prepare")
-_BATCHES_DECODED = 4  # that may wait for the engine, as in its queue
 
 
 @dataclass(slots=True)
@@ -145,31 +142,3 @@ class InProcesses:
             _SECONDS.observe(time.monotonic() - started)
             yield ready
             started = time.monotonic()
-
-
-def build_preparing(
-    settings: TaggerSettings, *, intake: Intake, engine: RecognitionEngine, more_threads: int = 0
-) -> Preparing:
-    """The stage as the settings want it, for `prepare_threads` and some more threads.
-
-    Raises ConfigError when the JPEG decoder is not to be had.
-    """
-    preprocess = engine.manifest.preprocess
-    if settings.decode_processes:
-        size = min(settings.batch_size, engine.max_batch)
-        processes = DecodeProcesses(
-            settings.decode_processes,
-            preprocess,
-            thumbnail_side=settings.thumbnail_side if settings.thumbnails else 0,
-            slots=_BATCHES_DECODED * size + MOST_PHOTOS * (settings.prepare_threads + more_threads),
-        )
-        return InProcesses(intake, processes, most=MOST_PHOTOS, wait_s=settings.batch_wait_ms / 1000)
-    return InThread(
-        Prepare(
-            intake=intake,
-            preprocess=preprocess,
-            thumbnail_side=settings.thumbnail_side,
-            thumbnails=settings.thumbnails,
-            jpeg=open_jpeg_decoder(settings.jpeg_decoder),
-        )
-    )
