@@ -15,16 +15,16 @@ from schemas.errors import Invalid, Transient
 from schemas.events import ListingEvent
 from schemas.predictions import ImageRow, RemovalMarker
 from workers.backfill.coverage import State, held_by, lacking
-from workers.backfill.patience import patiently
 from workers.backfill.settings import BackfillSettings
 from workers.intake import Intake
 from workers.serving import Health
+from workers.stages.infer import Infer
+from workers.stages.job import Job, Photo
+from workers.stages.prepare import Prepare
+from workers.stages.retry_in_place import patiently
+from workers.stages.settle import Effects
 from workers.stores import Store
 from workers.streams import Partition, Producer, Record, Stream
-from workers.tagger.effects import Effects
-from workers.tagger.infer import Infer
-from workers.tagger.job import Job, Photo
-from workers.tagger.prepare import Prepare
 
 _log = logging.getLogger(__name__)
 _NOWHERE = Partition("backfill", 0)

@@ -13,19 +13,19 @@ from workers import metrics
 from workers.intake import Intake, Uploads
 from workers.intake.uploads import FOLDER as UPLOADS
 from workers.serving import Health
+from workers.stages.failures import Failures
+from workers.stages.infer import Infer
+from workers.stages.prepare import Prepare
+from workers.stages.preparing import InProcesses, InThread, Preparing
+from workers.stages.settle import Effects
 from workers.stores.base import Store
 from workers.streams.base import Stream
 from workers.tagger.completion import Completion
-from workers.tagger.effects import Effects
-from workers.tagger.failures import Failures
 from workers.tagger.hold import Hold
 from workers.tagger.in_hand import InHand
-from workers.tagger.infer import Infer
 from workers.tagger.journal import Journal
 from workers.tagger.lane import Lane
 from workers.tagger.pipeline import Pipeline
-from workers.tagger.prepare import Prepare
-from workers.tagger.preparing import InProcesses, InThread, Preparing
 from workers.tagger.settings import TaggerSettings
 from workers.tagger.tagger import GROUP, LIVE, RETRY, Tagger, sources
 from workers.tagger.watch import Probe, Watch

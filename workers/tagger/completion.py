@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from workers.stages.job import Job
 from workers.tagger.in_hand import InHand
-from workers.tagger.job import Job
 from workers.tagger.journal import Journal
 
 

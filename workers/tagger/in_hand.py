@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from workers import metrics
-from workers.tagger.job import Job
+from workers.stages.job import Job
 
 
 class InHand:

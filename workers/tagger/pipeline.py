@@ -17,20 +17,21 @@ from schemas.errors import Invalid, Transient
 from schemas.events import decode_event
 from schemas.predictions import ImageRow
 from workers import metrics
-from workers.tagger import moved_photos
+from workers.stages import moved_photos
+from workers.stages.failures import Failures
+from workers.stages.infer import Infer
+from workers.stages.job import Job, Photo
+from workers.stages.preparing import Preparing
+from workers.stages.retry_in_place import pause_s
+from workers.stages.settle import Effects
 from workers.tagger.batcher import Batcher
 from workers.tagger.breaker import Breaker
 from workers.tagger.completion import Completion
-from workers.tagger.effects import Effects
 from workers.tagger.endings import Endings
-from workers.tagger.failures import Failures
 from workers.tagger.handover import Handover
 from workers.tagger.hold import Hold
-from workers.tagger.infer import Infer
-from workers.tagger.job import Job, Photo
-from workers.tagger.preparing import Preparing
 from workers.tagger.settings import TaggerSettings
-from workers.tagger.waiting import HELD_S, Back, WaitingRoom, pause_s
+from workers.tagger.waiting import HELD_S, Back, WaitingRoom
 
 _log = logging.getLogger(__name__)
 _LOOK_UP_EVENTS = 32  # looked up in the store in one request

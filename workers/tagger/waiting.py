@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import random
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from workers.stages.job import Job
 from workers.tagger.hold import Hold
-from workers.tagger.job import Job
 
-_FIRST_S, _LONGEST_S = 0.1, 5.0
 HELD_S = 0.5  # what a hold has kept is not tried again sooner, so that a service on its way back is not pressed
 
 Back = Callable[[Sequence[Job]], None]
-
-
-def pause_s(tries: int, longest_s: float = _LONGEST_S) -> float:
-    """Seconds before try number `tries` + 1: doubling from 0.1, and jittered, so that workers which failed together do
-    not return together."""
-    doubled: float = _FIRST_S * 2 ** min(tries - 1, 20)
-    return min(longest_s, doubled) * random.uniform(0.5, 1.0)
 
 
 @dataclass(order=True, slots=True)

@@ -13,9 +13,9 @@ from schemas.errors import Invalid, Transient
 from schemas.topics import RETRY_DELAYS_S, UPLOADED
 from tests.workers.tagger.rig import PATIENCE_S, Rig, event, jpeg
 from tests.workers.tagger.test_hold import until
+from workers.stages.settle import Effects
 from workers.streams import Partition, RebalanceListener
 from workers.tagger import GROUP, RETRY_GROUP
-from workers.tagger.effects import Effects
 from workers.tagger.journal import Journal
 
 RETRY_30S, RETRY_10M = RETRY_DELAYS_S

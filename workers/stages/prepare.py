@@ -14,7 +14,7 @@ from schemas.events import ImageRef
 from schemas.manifest import Preprocess
 from workers import metrics
 from workers.intake import Intake
-from workers.tagger.job import Job, Photo
+from workers.stages.job import Job, Photo
 
 _FETCH_SECONDS, DECODE_SECONDS = metrics.STAGE_SECONDS.labels("fetch"), metrics.STAGE_SECONDS.labels("decode")
 

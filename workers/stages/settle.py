@@ -22,11 +22,11 @@ from schemas.predictions import RemovalMarker, Status, StoredListing, Summary
 from schemas.topics import PREDICTIONS, hash_topic
 from workers import metrics
 from workers.intake import Uploads
+from workers.stages.failures import Failures
+from workers.stages.job import Job
+from workers.stages.pooling import pool
 from workers.stores.base import Change, Latest, Put, Removal, Store
 from workers.streams.base import Delivery, Producer, Record
-from workers.tagger.failures import Failures
-from workers.tagger.job import Job
-from workers.tagger.pooling import pool
 
 SOURCE = "/groknet/tagger"
 _GONE_FROM_STORE = metrics.REMOVAL_SECONDS.labels("store")

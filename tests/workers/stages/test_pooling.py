@@ -10,7 +10,7 @@ import pytest
 from engines.recognition import HeadPredictions, Predictions
 from schemas.manifest import Head, Label, Manifest, Preprocess, Training
 from schemas.predictions import ImageRow, Prediction
-from workers.tagger.pooling import pool
+from workers.stages.pooling import pool
 
 LABELS = ["a", "b", "c", "d", "e", "f", "g"]
 

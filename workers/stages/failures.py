@@ -20,8 +20,8 @@ from schemas.envelope import Headers, header
 from schemas.errors import Invalid, Transient
 from schemas.topics import DEAD_LETTERS, RETRY_DELAYS_S
 from workers import metrics
+from workers.stages import moved_photos
 from workers.streams.base import Delivery, Producer, Record
-from workers.tagger import moved_photos
 
 ATTEMPT = "groknet.attempt"
 FIRST_FAILED = "groknet.first_failed_at_ms"

@@ -14,8 +14,8 @@ from engines.pixels import DecodeProcesses, SlotPhoto
 from schemas.errors import Invalid, Transient
 from workers import metrics
 from workers.intake import Intake
-from workers.tagger.job import Job, Photo
-from workers.tagger.prepare import DECODE_SECONDS, Prepare, fetch, spoil
+from workers.stages.job import Job, Photo
+from workers.stages.prepare import DECODE_SECONDS, Prepare, fetch, spoil
 
 _SECONDS = metrics.STAGE_SECONDS.labels("prepare")
 

@@ -15,8 +15,8 @@ from schemas.errors import DeviceLost, Invalid
 from schemas.predictions import ImageRow
 from workers import metrics
 from workers.serving import Health
-from workers.tagger.job import Photo
-from workers.tagger.pooling import image_rows
+from workers.stages.job import Photo
+from workers.stages.pooling import image_rows
 
 _log = logging.getLogger(__name__)
 

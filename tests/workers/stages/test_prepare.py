@@ -15,9 +15,9 @@ from schemas.manifest import Preprocess
 from schemas.predictions import StoredListing
 from tests.workers.tagger.rig import PATIENCE_S, Rig, event, jpeg
 from workers.intake import Intake, IntakeSettings
+from workers.stages.job import Job
+from workers.stages.preparing import InProcesses
 from workers.streams.base import Partition, Record
-from workers.tagger.job import Job
-from workers.tagger.preparing import InProcesses
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
 

@@ -13,6 +13,13 @@ T = TypeVar("T")
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
 
 
+def pause_s(tries: int, longest_s: float = _LONGEST_WAIT_S) -> float:
+    """Seconds before try number `tries` + 1: doubling from 0.1, and jittered, so that workers which failed together do
+    not return together."""
+    doubled: float = _FIRST_WAIT_S * 2 ** min(tries - 1, 20)
+    return min(longest_s, doubled) * random.uniform(0.5, 1.0)
+
+
 def waits(tries: int) -> Iterator[float]:
     """Seconds to wait before each try but the first, growing and jittered: workers that failed together must not
     return together."""
