@@ -16,7 +16,7 @@ from schemas.predictions import BadImage, ImageRow
 from workers.streams.base import Record
 
 if TYPE_CHECKING:
-    from workers.tagger.offsets import Ticket
+    from workers.tagger.completion.offsets import Ticket
 
 
 @dataclass(slots=True)

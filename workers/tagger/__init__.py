@@ -8,7 +8,7 @@ network runs `engines`', where rows and messages go `workers.stores`' and `worke
 from __future__ import annotations
 
 from workers.tagger.build import build_tagger
-from workers.tagger.in_hand import InHand
+from workers.tagger.completion.in_hand import InHand
 from workers.tagger.settings import TaggerSettings
 from workers.tagger.tagger import GROUP, RETRY_GROUP, Tagger
 

@@ -20,10 +20,10 @@ from workers.stages.preparing import InProcesses, InThread, Preparing
 from workers.stages.settle import Effects
 from workers.stores.base import Store
 from workers.streams.base import Stream
-from workers.tagger.completion import Completion
+from workers.tagger.completion.completion import Completion
+from workers.tagger.completion.in_hand import InHand
+from workers.tagger.completion.journal import Journal
 from workers.tagger.hold import Hold
-from workers.tagger.in_hand import InHand
-from workers.tagger.journal import Journal
 from workers.tagger.lane import Lane
 from workers.tagger.pipeline import Pipeline
 from workers.tagger.settings import TaggerSettings

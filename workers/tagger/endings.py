@@ -19,9 +19,9 @@ from workers.stages.failures import Failures
 from workers.stages.job import Job
 from workers.stages.retry_in_place import pause_s
 from workers.streams.base import Delivery
-from workers.tagger.handover import Handover
 from workers.tagger.hold import Hold
-from workers.tagger.waiting import HELD_S, WaitingRoom
+from workers.tagger.queues.handover import Handover
+from workers.tagger.waiting_room import HELD_S, WaitingRoom
 
 _log = logging.getLogger(__name__)
 _MOST = 64  # that are sent together, and waited for together

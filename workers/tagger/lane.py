@@ -20,8 +20,8 @@ from workers import metrics
 from workers.stages.failures import attempt_of, due_ms
 from workers.stages.job import Job
 from workers.streams.base import Consumer, Partition, RebalanceListener, Record, Stream
-from workers.tagger.journal import Journal
-from workers.tagger.offsets import Offsets
+from workers.tagger.completion.journal import Journal
+from workers.tagger.completion.offsets import Offsets
 from workers.tagger.pipeline import Pipeline
 from workers.tagger.settings import TaggerSettings
 

@@ -24,14 +24,14 @@ from workers.stages.job import Job, Photo
 from workers.stages.preparing import Preparing
 from workers.stages.retry_in_place import pause_s
 from workers.stages.settle import Effects
-from workers.tagger.batcher import Batcher
 from workers.tagger.breaker import Breaker
-from workers.tagger.completion import Completion
+from workers.tagger.completion.completion import Completion
 from workers.tagger.endings import Endings
-from workers.tagger.handover import Handover
 from workers.tagger.hold import Hold
+from workers.tagger.queues.batcher import Batcher
+from workers.tagger.queues.handover import Handover
 from workers.tagger.settings import TaggerSettings
-from workers.tagger.waiting import HELD_S, Back, WaitingRoom
+from workers.tagger.waiting_room import HELD_S, Back, WaitingRoom
 
 _log = logging.getLogger(__name__)
 _LOOK_UP_EVENTS = 32  # looked up in the store in one request

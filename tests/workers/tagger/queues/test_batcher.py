@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from workers.tagger.batcher import Batcher
+from workers.tagger.queues.batcher import Batcher
 
 
 def test_closes_by_size_and_keeps_order() -> None:

@@ -22,7 +22,7 @@ from schemas.predictions import RemovalMarker, StoredListing
 from schemas.topics import UPLOADED, hash_topic
 from tests.workers.tagger.rig import Rig, event, jpeg, removal
 from workers.intake import IntakeSettings, Uploads
-from workers.tagger.journal import Journal
+from workers.tagger.completion.journal import Journal
 
 
 def stored(rig: Rig, listing: str) -> StoredListing:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from workers.tagger.handover import Handover
+from workers.tagger.queues.handover import Handover
 
 
 def test_a_taker_gets_its_share_of_what_waits_and_never_more_than_the_bound() -> None:

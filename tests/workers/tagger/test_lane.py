@@ -16,7 +16,7 @@ from tests.workers.tagger.test_hold import until
 from workers.stages.settle import Effects
 from workers.streams import Partition, RebalanceListener
 from workers.tagger import GROUP, RETRY_GROUP
-from workers.tagger.journal import Journal
+from workers.tagger.completion.journal import Journal
 
 RETRY_30S, RETRY_10M = RETRY_DELAYS_S
 
@@ -167,8 +167,8 @@ def test_a_crash_loop_of_any_cause_ends_by_the_attempts_rule(
 
 
 def test_what_is_taken_back_leaves_no_hole_in_the_offsets() -> None:
-    from tests.workers.tagger.test_offsets import P, record
-    from workers.tagger.offsets import PartitionOffsets
+    from tests.workers.tagger.completion.test_offsets import P, record
+    from workers.tagger.completion.offsets import PartitionOffsets
 
     offsets = PartitionOffsets()
     first, second = offsets.take(record(0)), offsets.take(record(1))

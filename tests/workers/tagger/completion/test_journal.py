@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 from workers.streams.base import Partition, Record
-from workers.tagger import journal as journal_module
-from workers.tagger.journal import Journal
+from workers.tagger.completion import journal as journal_module
+from workers.tagger.completion.journal import Journal
 
 CRASH = """
 import os, signal, sys
 from pathlib import Path
 from workers.streams.base import Partition, Record
-from workers.tagger.journal import Journal
+from workers.tagger.completion.journal import Journal
 journal = Journal(Path(sys.argv[1]))
 for offset in map(int, sys.argv[2].split(",")):
     journal.start(Record(partition=Partition("t", 0), offset=offset, timestamp_ms=0, key=None, value=None))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workers.stages.job import Job
-from workers.tagger.in_hand import InHand
-from workers.tagger.journal import Journal
+from workers.tagger.completion.in_hand import InHand
+from workers.tagger.completion.journal import Journal
 
 
 @dataclass(frozen=True, slots=True)

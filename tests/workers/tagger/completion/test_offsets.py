@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.streams.base import Partition, Record
-from workers.tagger.offsets import Offsets, PartitionOffsets
+from workers.tagger.completion.offsets import Offsets, PartitionOffsets
 
 P = Partition("t", 0)
 
