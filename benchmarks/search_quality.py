@@ -28,10 +28,10 @@ from schemas.manifest import Manifest
 from schemas.predictions import Predictions
 from training.evaluation import predict
 from training.readers.label_table import Row, is_catalogue, read_rows
-from workers.search import rerank
-from workers.search.kinds import Kinds
-from workers.search.photos import RERANKED
-from workers.search.vote import RULE, Ballot, VoteRule, Voting
+from workers.search.find import rerank
+from workers.search.find.relevant_heads import Kinds
+from workers.search.find.vote import RULE, Ballot, VoteRule, Voting
+from workers.search.http.photo_routes import RERANKED
 
 WEIGHTS = (0.0, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0)
 SCALES = (4.0, 8.0, 12.0, 18.0, 27.0)

@@ -18,7 +18,7 @@ from schemas.events import ImageRef, ListingEvent
 from schemas.manifest import Head, Manifest
 from schemas.predictions import Predictions, StoredListing
 from training.studio import DEMO_IDENTITIES, Product, make_product, render
-from workers.search.kinds import Kinds
+from workers.search.find.relevant_heads import Kinds
 
 SIZE = (400, 300)  # what a page shows; an 800 x 600 render has no more detail and takes twice as long
 _QUALITY = 85

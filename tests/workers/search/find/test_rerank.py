@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from workers.search.rerank import RerankRule, hamming, k_reciprocal
+from workers.search.find.rerank import RerankRule, hamming, k_reciprocal
 
 
 def twin(distances: list[list[float]], rule: RerankRule) -> list[float]:

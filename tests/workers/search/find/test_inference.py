@@ -18,7 +18,7 @@ from schemas.manifest import Manifest
 from tests.workers.indexer.hash_topic import stream_at
 from tests.workers.indexer.running import Running, counted, until
 from tests.workers.search.rig import HTTP, photo, rig, served
-from workers.search.inference import Inference
+from workers.search.find.inference import Inference
 from workers.serving import Health
 
 

@@ -13,11 +13,11 @@ from schemas.manifest import Manifest
 from schemas.predictions import RemovalMarker, StoredListing
 from workers.indexer.recent import Recent
 from workers.indexer.wire import HeldListing, Neighbour, NeighboursRequest
-from workers.search import rerank
 from workers.search.answers import Freshness, RecentListing, Similar
-from workers.search.filters import ANY, Filters
-from workers.search.indexers import Indexers
-from workers.search.naming import Names, thumbnail_path
+from workers.search.find import rerank
+from workers.search.find.filters import ANY, Filters
+from workers.search.find.indexers import Indexers
+from workers.search.find.naming import Names, thumbnail_path
 from workers.stores import Store
 
 MAX_PHOTOS = 20  # of one listing: so many neighbours a listing are enough, whatever they are

@@ -8,7 +8,7 @@ import pytest
 from schemas.manifest import Head, Label, load_manifest
 from schemas.predictions import Prediction
 from tests.engines.tiny_bundle import write_tiny_bundle
-from workers.search.vote import VOTERS, Ballot, VoteRule, Voting
+from workers.search.find.vote import VOTERS, Ballot, VoteRule, Voting
 
 RULE = VoteRule(own_weight=0.25, scale_bits=8.0)
 

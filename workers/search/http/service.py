@@ -17,10 +17,10 @@ from starlette.responses import Response
 from schemas.errors import Reject
 from schemas.predictions import RemovalMarker, StoredListing
 from workers.problems import Problem
-from workers.search.finder import Finder, Found
-from workers.search.indexers import Indexers
-from workers.search.inference import Inference
-from workers.search.naming import Names
+from workers.search.find.finder import Finder, Found
+from workers.search.find.indexers import Indexers
+from workers.search.find.inference import Inference
+from workers.search.find.naming import Names
 from workers.search.settings import SearchSettings
 from workers.serving import Health
 from workers.stores import Store

@@ -16,14 +16,14 @@ from engines.recognition import RecognitionEngine
 from schemas.errors import EpochMismatch, Reject, Transient
 from workers import metrics
 from workers.problems import FAULT, HANDLERS, Problem
-from workers.search.admission import PHOTO_COST, READ_COST, Admission
-from workers.search.assets import page_routes
-from workers.search.indexers import Indexers
-from workers.search.inference import ENGINE_LABEL, Inference
-from workers.search.listings import ListingHandlers
-from workers.search.openapi import describe
-from workers.search.photos import PhotoHandlers
-from workers.search.service import Service
+from workers.search.find.indexers import Indexers
+from workers.search.find.inference import ENGINE_LABEL, Inference
+from workers.search.http.admission import PHOTO_COST, READ_COST, Admission
+from workers.search.http.listing_routes import ListingHandlers
+from workers.search.http.openapi import describe
+from workers.search.http.page_routes import page_routes
+from workers.search.http.photo_routes import PhotoHandlers
+from workers.search.http.service import Service
 from workers.search.settings import SearchSettings
 from workers.serving import Health, operations_routes
 from workers.stores import Store

@@ -14,7 +14,7 @@ from groknet.services import Running, write_running
 from tests.workers.indexer.running import until
 from tests.workers.search.rig import HTTP, photo, rig, served
 from workers.search import SearchSettings
-from workers.search.admission import Buckets
+from workers.search.http.admission import Buckets
 
 TOKEN = "a-token-of-some-length"
 

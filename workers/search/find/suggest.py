@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from schemas.manifest import Manifest
 from schemas.predictions import Predictions
 from workers.search.answers import Suggestion
-from workers.search.naming import Names
+from workers.search.find.naming import Names
 
 MAX_CATEGORIES = 5
 MAX_WORDS = 8

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from engines.pixels import Box
 from workers.problems import Problem
-from workers.search.filters import Filters
+from workers.search.find.filters import Filters
 
 _ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")

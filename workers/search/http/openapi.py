@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from workers.problems import MEDIA_TYPE
-from workers.search import answers, examples
-from workers.search import openapi_parts as parts
-from workers.search.openapi_parts import Document
+from workers.search import answers
+from workers.search.http import openapi_examples as examples
+from workers.search.http import openapi_parts as parts
+from workers.search.http.openapi_parts import Document
 from workers.search.settings import SearchSettings
 
 _TYPES = (

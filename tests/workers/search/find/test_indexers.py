@@ -11,7 +11,7 @@ import pytest
 
 from schemas.errors import Transient
 from workers.indexer.wire import IndexAnswer, RecentAnswer
-from workers.search.indexers import Indexers
+from workers.search.find.indexers import Indexers
 
 EPOCH = "0123456789ab"
 ABOUT = IndexAnswer(

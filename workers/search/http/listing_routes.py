@@ -10,7 +10,6 @@ from starlette.responses import Response
 from schemas.errors import Transient
 from schemas.predictions import RemovalMarker, StoredListing
 from workers.problems import Problem
-from workers.search import params
 from workers.search.answers import (
     BatchAnswer,
     BatchRequest,
@@ -21,10 +20,11 @@ from workers.search.answers import (
     RecentListings,
     SimilarAnswer,
 )
-from workers.search.finder import Wanted, freshness
-from workers.search.naming import thumbnail_path
-from workers.search.photos import RERANKED
-from workers.search.service import Service, answered
+from workers.search.find.finder import Wanted, freshness
+from workers.search.find.naming import thumbnail_path
+from workers.search.http import params
+from workers.search.http.photo_routes import RERANKED
+from workers.search.http.service import Service, answered
 
 _ID_BYTES = 160  # of a listing id in a JSON body, at most
 

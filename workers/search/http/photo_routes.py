@@ -16,16 +16,18 @@ from engines.pixels import Box, decode
 from schemas.errors import Invalid
 from schemas.predictions import Predictions
 from workers import metrics
-from workers.search import answers, params, vote
-from workers.search.admission import Bound
+from workers.search import answers
 from workers.search.answers import CategoryShare, PredictAnswer, SearchAnswer, SearchByListing
-from workers.search.filters import Filters
-from workers.search.finder import Found, Wanted
-from workers.search.inference import Recognised
-from workers.search.service import Service, answered
-from workers.search.suggest import Suggester
-from workers.search.uploads import photo_problem, read_photo
-from workers.search.vote import Ballot, Voting
+from workers.search.find import vote
+from workers.search.find.filters import Filters
+from workers.search.find.finder import Found, Wanted
+from workers.search.find.inference import Recognised
+from workers.search.find.suggest import Suggester
+from workers.search.find.vote import Ballot, Voting
+from workers.search.http import params
+from workers.search.http.admission import Bound
+from workers.search.http.service import Service, answered
+from workers.search.http.uploads import photo_problem, read_photo
 
 _MAX_JSON = 4_096  # bytes of a body that names a listing and a photo
 RERANKED = 50  # listings that are ordered anew, the nearest; the k1 of 20 of re-ranking needs some around them

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from tests.workers.search.rig import HTTP, Rig, photo
-from workers.search.rerank import hamming, k_reciprocal
-from workers.search.suggest import LEAST
-from workers.search.vote import Ballot, Voting
+from workers.search.find.rerank import hamming, k_reciprocal
+from workers.search.find.suggest import LEAST
+from workers.search.find.vote import Ballot, Voting
 
 
 def predict(shop: Rig, data: bytes, query: str = "") -> tuple[int, Any]:

@@ -6,9 +6,9 @@ import pytest
 from schemas.manifest import Head, Label, Manifest, load_manifest
 from schemas.predictions import Prediction, Predictions
 from tests.engines.tiny_bundle import write_tiny_bundle
-from workers.search.kinds import Kinds
-from workers.search.naming import Names
-from workers.search.suggest import Suggester
+from workers.search.find.naming import Names
+from workers.search.find.relevant_heads import Kinds
+from workers.search.find.suggest import Suggester
 
 
 def head(id_: str, datasets: list[str], *values: str, kind: str = "softmax", column: str = "") -> Head:

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from schemas.manifest import Label, Manifest
 from schemas.predictions import Prediction, Predictions
 from workers.search.answers import NamedPrediction, NamedPredictions
-from workers.search.kinds import Kinds
+from workers.search.find.relevant_heads import Kinds
 
 MAX_TAGS = 4
 
