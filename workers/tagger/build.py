@@ -15,8 +15,7 @@ from workers.intake.uploads import FOLDER as UPLOADS
 from workers.serving import Health
 from workers.stages.failures import Failures
 from workers.stages.infer import Infer
-from workers.stages.prepare import Prepare
-from workers.stages.preparing import InProcesses, InThread, Preparing
+from workers.stages.prepare import EventPreparer, PrepareInProcesses, PrepareInThread, PrepareStage
 from workers.stages.settle import Effects
 from workers.stores.base import Store
 from workers.streams.base import Stream
@@ -64,7 +63,7 @@ def build_tagger(
     probe = Probe(stream.admin, UPLOADED)
     hold = Hold({"store": store.probe, "stream": probe}, health)
     journal = Journal(home / "tagger")
-    prepare = build_preparing(settings, intake=intake, engine=engine, more_threads=_RETRY_THREADS)
+    prepare = build_prepare(settings, intake=intake, engine=engine, more_threads=_RETRY_THREADS)
     pipeline = Pipeline(
         settings,
         lanes={LIVE: settings.prepare_threads, RETRY: _RETRY_THREADS},
@@ -90,9 +89,9 @@ def build_tagger(
     return Tagger(lanes, pipeline=pipeline, journal=journal, health=health, watch=watch, probe=probe)
 
 
-def build_preparing(
+def build_prepare(
     settings: TaggerSettings, *, intake: Intake, engine: RecognitionEngine, more_threads: int = 0
-) -> Preparing:
+) -> PrepareStage:
     """The stage as the settings want it, for `prepare_threads` and some more threads.
 
     Raises ConfigError when the JPEG decoder is not to be had.
@@ -106,9 +105,9 @@ def build_preparing(
             thumbnail_side=settings.thumbnail_side if settings.thumbnails else 0,
             slots=_BATCHES_DECODED * size + MOST_PHOTOS * (settings.prepare_threads + more_threads),
         )
-        return InProcesses(intake, processes, most=MOST_PHOTOS, wait_s=settings.batch_wait_ms / 1000)
-    return InThread(
-        Prepare(
+        return PrepareInProcesses(intake, processes, most=MOST_PHOTOS, wait_s=settings.batch_wait_ms / 1000)
+    return PrepareInThread(
+        EventPreparer(
             intake=intake,
             preprocess=preprocess,
             thumbnail_side=settings.thumbnail_side,

@@ -21,7 +21,7 @@ from workers.stages import moved_photos
 from workers.stages.failures import Failures
 from workers.stages.infer import Infer
 from workers.stages.job import Job, Photo
-from workers.stages.preparing import Preparing
+from workers.stages.prepare import PrepareStage
 from workers.stages.retry_in_place import pause_s
 from workers.stages.settle import Effects
 from workers.tagger.breaker import Breaker
@@ -49,7 +49,7 @@ class Pipeline:
         settings: TaggerSettings,
         *,
         lanes: Mapping[str, int],
-        prepare: Preparing,
+        prepare: PrepareStage,
         infer: Infer,
         effects: Effects,
         failures: Failures,
@@ -178,7 +178,7 @@ class Pipeline:
 
     def _prepare_loop(self, lane: str) -> None:
         while jobs := self._to_prepare[lane].take():
-            for some in self._prepare(self._to_compute(jobs)):
+            for some in self._prepare.prepare(self._to_compute(jobs)):
                 for photo in some.photos:
                     photo.job.stage = "engine"
                 self._batcher.put(*some.photos)
@@ -225,7 +225,7 @@ class Pipeline:
             if not batch:
                 return
             complete = []
-            for photo, outcome in self._infer(batch):
+            for photo, outcome in self._infer.infer(batch):
                 if isinstance(outcome, ImageRow):
                     last = photo.job.good(photo, outcome)
                 else:

@@ -16,7 +16,7 @@ from schemas.predictions import StoredListing
 from tests.workers.tagger.rig import PATIENCE_S, Rig, event, jpeg
 from workers.intake import Intake, IntakeSettings
 from workers.stages.job import Job
-from workers.stages.preparing import InProcesses
+from workers.stages.prepare import PrepareInProcesses
 from workers.streams.base import Partition, Record
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
@@ -45,10 +45,10 @@ def job(name: str, photos: list[bytes]) -> Job:
 
 def test_an_event_of_twenty_photos_goes_through_three_slots() -> None:
     processes = DecodeProcesses(1, Preprocess(width=32, height=32), thumbnail_side=32, slots=3)
-    stage = InProcesses(Intake(IntakeSettings()), processes, most=16, wait_s=60)
+    stage = PrepareInProcesses(Intake(IntakeSettings()), processes, most=16, wait_s=60)
     whole, bad = job("a", [jpeg(i) for i in range(20)]), job("b", [b"no photo", b"nor this"])
     found, ended = [], []
-    for some in stage([whole, bad]):
+    for some in stage.prepare([whole, bad]):
         assert len(some.photos) <= 3
         found += [(photo.job, photo.image_id, photo.pixels.shape) for photo in some.photos]
         ended += some.ended
