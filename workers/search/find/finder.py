@@ -96,6 +96,21 @@ class Finder:
                 found.append(Found(photo, listing))
         return found
 
+    def ordered(
+        self,
+        hashes: Sequence[str],
+        found: Sequence[Found],
+        k: int,
+        *,
+        reranked: bool,
+        margins: NDArray[np.float32] | None = None,
+    ) -> list[Found]:
+        """The first k listings in the order of the answer: re-ranked; else by the photo's unrounded bits if `margins`
+        (float32 [bits]) are given; else by distance."""
+        if reranked:
+            return self.reranked(hashes, found)[:k]
+        return (list(found) if margins is None else self.refined(margins, found))[:k]
+
     def refined(self, margins: NDArray[np.float32], found: Sequence[Found]) -> list[Found]:
         """In the order of their distance from a photo whose bits are not rounded; a listing whose hash the store does
         not know stays where its bits put it."""

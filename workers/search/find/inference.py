@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.recognition import RecognitionEngine
+from engines.recognition.bisect import run_halving
 from schemas import predictions as stored
 from schemas.errors import Invalid, Reject
 from workers import metrics
@@ -121,23 +123,28 @@ class Inference:
                 item.answer.set_exception(Reject("the photo waited too long; ask again"))
         return [item for item in wanted if item.deadline >= now]
 
-    def _infer(self, items: list[_Item]) -> None:
-        """Answer every item; a batch that holds a bad photo is halved until the bad one stands alone."""
+    def _infer(self, items: Sequence[_Item]) -> None:
+        """Answer every item. A photo that the engine refuses is found by halving the batch, and harms no other."""
         try:
-            with metrics.ENGINE_SECONDS.labels(ENGINE_LABEL).time():
-                found = self._engine.infer(np.stack([item.pixels for item in items]))
-        except Invalid as error:
-            if len(items) == 1:
-                items[0].answer.set_exception(error)
-                return
-            half = len(items) // 2
-            self._infer(items[:half])
-            self._infer(items[half:])
-            return
+            outcomes = run_halving(items, self._recognise, alone=_refusal)
         except Exception as error:
             metrics.ENGINE_ERRORS.labels(type(error).__name__).inc()
             for item in items:
                 item.answer.set_exception(error)
             raise
-        for i, item in enumerate(items):
-            item.answer.set_result(Recognised(found.row(i, self.manifest), found.hash_hex(i), found.margins(i)))
+        for item, outcome in zip(items, outcomes, strict=True):
+            if isinstance(outcome, Invalid):
+                item.answer.set_exception(outcome)
+            else:
+                item.answer.set_result(outcome)
+
+    def _recognise(self, items: Sequence[_Item]) -> list[Recognised]:
+        with metrics.ENGINE_SECONDS.labels(ENGINE_LABEL).time():
+            found = self._engine.infer(np.stack([item.pixels for item in items]))
+        return [Recognised(found.row(i, self.manifest), found.hash_hex(i), found.margins(i)) for i in range(len(items))]
+
+
+def _refusal(_: _Item, error: Exception) -> Invalid:
+    """The engine's own words about a photo that it refuses alone."""
+    assert isinstance(error, Invalid)
+    return error

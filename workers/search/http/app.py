@@ -16,14 +16,17 @@ from engines.recognition import RecognitionEngine
 from schemas.errors import EpochMismatch, Reject, Transient
 from workers import metrics
 from workers.problems import FAULT, HANDLERS, Problem
+from workers.search.find.finder import Finder
 from workers.search.find.indexers import Indexers
 from workers.search.find.inference import ENGINE_LABEL, Inference
+from workers.search.find.naming import Names
 from workers.search.http.admission import PHOTO_COST, READ_COST, Admission
 from workers.search.http.listing_routes import ListingHandlers
-from workers.search.http.openapi import describe
+from workers.search.http.openapi.document import describe
 from workers.search.http.page_routes import page_routes
 from workers.search.http.photo_routes import PhotoHandlers
-from workers.search.http.service import Service
+from workers.search.http.stored import StoredListings
+from workers.search.http.threads import Threads
 from workers.search.settings import SearchSettings
 from workers.serving import Health, operations_routes
 from workers.stores import Store
@@ -40,13 +43,33 @@ def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionE
     `health` is ready once the engine is warm and every indexer is; `health.failed` is set when the engine breaks.
     Store and engine stay the caller's to close, after the server has stopped.
     """
+    manifest = engine.manifest
     indexers = Indexers(
-        settings.indexer_urls, settings.indexer_timeout_s, callers=settings.max_waiting, epoch=engine.manifest.epoch
+        settings.indexer_urls, settings.indexer_timeout_s, callers=settings.max_waiting, epoch=manifest.epoch
     )
     inference = Inference(engine, health, max_waiting=settings.max_waiting, timeout_s=settings.answer_timeout_s)
-    service = Service(settings, store=store, indexers=indexers, inference=inference, health=health)
-    photos, listings, admission = PhotoHandlers(service), ListingHandlers(service), Admission(settings)
-    manifest = engine.manifest
+    threads = Threads(
+        decode_threads=settings.decode_threads,
+        read_threads=settings.max_waiting,
+        answer_timeout_s=settings.answer_timeout_s,
+    )
+    names = Names(manifest)
+    finder = Finder(store, indexers, manifest, names)
+    stored = StoredListings(store, manifest, threads)
+    photos = PhotoHandlers(
+        settings,
+        manifest=manifest,
+        inference=inference,
+        finder=finder,
+        names=names,
+        stored=stored,
+        threads=threads,
+        health=health,
+    )
+    listings = ListingHandlers(
+        settings, indexers=indexers, finder=finder, names=names, stored=stored, threads=threads, health=health
+    )
+    admission = Admission(settings)
     stop = threading.Event()
 
     def probe() -> None:
@@ -73,7 +96,7 @@ def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionE
         yield
         stop.set()
         inference.close()
-        service.close()
+        threads.close()
         prober.join()
         indexers.close()
 

@@ -20,40 +20,56 @@ from workers.search.answers import (
     RecentListings,
     SimilarAnswer,
 )
-from workers.search.find.finder import Wanted, freshness
-from workers.search.find.naming import thumbnail_path
+from workers.search.find.finder import Finder, Wanted, freshness
+from workers.search.find.indexers import Indexers
+from workers.search.find.naming import Names, thumbnail_path
 from workers.search.http import params
+from workers.search.http.json_bodies import answered, json_body
 from workers.search.http.photo_routes import RERANKED
-from workers.search.http.service import Service, answered
+from workers.search.http.stored import StoredListings
+from workers.search.http.threads import Threads
+from workers.search.settings import SearchSettings
+from workers.serving import Health
 
 _ID_BYTES = 160  # of a listing id in a JSON body, at most
 
 
 class ListingHandlers:
-    """One an application."""
+    """Answers the routes that read stored listings. Each application has one."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._settings = service.settings
+    def __init__(
+        self,
+        settings: SearchSettings,
+        *,
+        indexers: Indexers,
+        finder: Finder,
+        names: Names,
+        stored: StoredListings,
+        threads: Threads,
+        health: Health,
+    ) -> None:
+        self._settings, self._health = settings, health
+        self._indexers, self._finder, self._names = indexers, finder, names
+        self._stored, self._threads = stored, threads
 
     async def listing(self, request: Request) -> Response:
         """`GET /v1/listings/{listing_id}`."""
         listing_id = params.identifier(request.path_params["listing_id"], "listing_id")
         language = params.language(request, self._settings.language)
-        async with self._service.in_time():
-            stored = await self._service.stored(listing_id)
+        async with self._threads.in_time():
+            stored = await self._stored.get(listing_id)
             fresh = await self._freshness(stored)
         return answered(self._shown(stored, fresh, language))
 
     async def _freshness(self, stored: StoredListing) -> Freshness:
         try:
-            held = await self._service.read(lambda: self._service.indexers.listing(stored.listing_id))
+            held = await self._threads.read(lambda: self._indexers.listing(stored.listing_id))
         except Transient:
             return freshness(stored, None, searchable=None)
         return freshness(stored, held, searchable=held is not None and held.event_time == stored.event_time)
 
     def _shown(self, stored: StoredListing, fresh: Freshness, language: str) -> ListingAnswer:
-        named = self._service.names.named
+        named = self._names.named
         return ListingAnswer(
             listing_id=stored.listing_id,
             event_id=stored.event.event_id,
@@ -80,12 +96,12 @@ class ListingHandlers:
     async def batch(self, request: Request) -> Response:
         """`POST /v1/listings:batch`."""
         language, most = params.language(request, self._settings.language), self._settings.max_batch
-        body = await params.json_body(request, BatchRequest, 1_024 + most * _ID_BYTES, self._settings.upload_timeout_s)
+        body = await json_body(request, BatchRequest, 1_024 + most * _ID_BYTES, self._settings.upload_timeout_s)
         wanted = list(dict.fromkeys(params.identifier(one, "listing_ids") for one in body.listing_ids))
         if not 1 <= len(wanted) <= most:
             raise Problem(422, "bad-field", f"listing_ids: {len(wanted)} of them; give 1 to {most}")
-        async with self._service.in_time():
-            found = await self._service.read(lambda: self._service.store.get(wanted))
+        async with self._threads.in_time():
+            found = await self._stored.get_many(wanted)
         stored = [one for one in (found.get(listing_id) for listing_id in wanted) if isinstance(one, StoredListing)]
         answer = BatchAnswer(
             listings=[self._shown(one, freshness(one, None, searchable=None), language) for one in stored],
@@ -96,47 +112,47 @@ class ListingHandlers:
 
     async def similar(self, request: Request) -> Response:
         """`GET /v1/listings/{listing_id}/similar`."""
-        began, settings, service = time.perf_counter(), self._settings, self._service
+        began, settings = time.perf_counter(), self._settings
         listing_id = params.identifier(request.path_params["listing_id"], "listing_id")
         image_id = params.optional_identifier(request, "image_id")
         k = params.number(request, "k", settings.default_k, settings.max_k)
         language, only = params.language(request, settings.language), params.filters(request)
         reranked = params.flag(request, "rerank", settings.rerank)
         count = max(k, RERANKED) if reranked else k
-        async with service.in_time():
-            looked = await service.looked(listing_id, image_id)
-            found = await service.read(lambda: service.finder.find(looked.hashes, Wanted(count, listing_id, only)))
+        async with self._threads.in_time():
+            query = await self._stored.query(listing_id, image_id)
+            found = await self._threads.read(lambda: self._finder.find(query.hashes, Wanted(count, listing_id, only)))
         answer = SimilarAnswer(
             listing_id=listing_id,
-            image_ids=looked.image_ids,
-            epoch=looked.stored.epoch,
-            neighbours=service.finder.shown(service.ordered(looked.hashes, found, k, reranked=reranked), language),
+            image_ids=query.image_ids,
+            epoch=query.listing.epoch,
+            neighbours=self._finder.shown(self._finder.ordered(query.hashes, found, k, reranked=reranked), language),
             reranked=reranked,
-            stale=service.health.stale,
+            stale=self._health.stale,
             took_s=round(time.perf_counter() - began, 4),
         )
         return answered(answer)
 
     async def duplicates(self, request: Request) -> Response:
         """`GET /v1/listings/{listing_id}/duplicates`."""
-        began, settings, service = time.perf_counter(), self._settings, self._service
+        began, settings = time.perf_counter(), self._settings
         listing_id = params.identifier(request.path_params["listing_id"], "listing_id")
         image_id = params.optional_identifier(request, "image_id")
         radius = params.number(request, "radius", settings.duplicate_radius, settings.max_radius, least=0)
         k = params.number(request, "k", settings.max_k, settings.max_k)
         language = params.language(request, settings.language)
-        async with service.in_time():
-            looked = await service.looked(listing_id, image_id)
+        async with self._threads.in_time():
+            query = await self._stored.query(listing_id, image_id)
             wanted = Wanted(k + 1, listing_id, radius=radius)
-            found = await service.read(lambda: service.finder.find(looked.hashes, wanted))
+            found = await self._threads.read(lambda: self._finder.find(query.hashes, wanted))
         answer = DuplicatesAnswer(
             listing_id=listing_id,
-            image_ids=looked.image_ids,
-            epoch=looked.stored.epoch,
+            image_ids=query.image_ids,
+            epoch=query.listing.epoch,
             radius=radius,
-            duplicates=service.finder.shown(found[:k], language),
+            duplicates=self._finder.shown(found[:k], language),
             complete=len(found) <= k,
-            stale=service.health.stale,
+            stale=self._health.stale,
             took_s=round(time.perf_counter() - began, 4),
         )
         return answered(answer)
@@ -145,8 +161,8 @@ class ListingHandlers:
         """`GET /v1/thumbnail?listing_id=&image_id=`."""
         listing_id = params.identifier(request.query_params.get("listing_id", ""), "listing_id")
         image_id = params.identifier(request.query_params.get("image_id", ""), "image_id")
-        async with self._service.in_time():
-            webp = await self._service.read(lambda: self._service.store.thumbnail(listing_id, image_id))
+        async with self._threads.in_time():
+            webp = await self._stored.thumbnail(listing_id, image_id)
         if webp is None:
             raise Problem(404, "no-thumbnail", f"image_id: no thumbnail of {image_id} of {listing_id} is stored")
         # A minute spares a page its reloads; longer would keep a removed photo in sight.
@@ -156,6 +172,6 @@ class ListingHandlers:
         """`GET /v1/recent`."""
         n = params.number(request, "n", 24, self._settings.max_recent)
         language = params.language(request, self._settings.language)
-        async with self._service.in_time():
-            newest = await self._service.read(lambda: self._service.finder.recent(n, language))
+        async with self._threads.in_time():
+            newest = await self._threads.read(lambda: self._finder.recent(n, language))
         return answered(RecentListings(listings=newest))

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from schemas.errors import Invalid
 from workers.problems import Problem
-from workers.search.http.params import media_type
+from workers.search.http.json_bodies import media_type
 
 FIELD = "photo"
 _FORM_OVERHEAD = 16_384  # boundaries and part headers around the photo

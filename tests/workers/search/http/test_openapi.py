@@ -12,7 +12,7 @@ from starlette.routing import Route
 from tests.workers.indexer.running import Running
 from tests.workers.search.rig import HTTP, Rig, photo, served
 from workers.search import SearchSettings, build_search
-from workers.search.http.openapi import describe
+from workers.search.http.openapi.document import describe
 from workers.serving import Health
 
 DOCUMENT = describe(SearchSettings())

@@ -6,9 +6,8 @@ import msgspec
 
 from workers.problems import MEDIA_TYPE
 from workers.search import answers
-from workers.search.http import openapi_examples as examples
-from workers.search.http import openapi_parts as parts
-from workers.search.http.openapi_parts import Document
+from workers.search.http.openapi import examples, parts
+from workers.search.http.openapi.parts import Document
 from workers.search.settings import SearchSettings
 
 _TYPES = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from workers.problems import MEDIA_TYPE
-from workers.search.http import openapi_examples as examples
+from workers.search.http.openapi import examples
 from workers.search.settings import SearchSettings
 
 Document = dict[str, Any]
