@@ -21,7 +21,7 @@ from workers.serving import Health
 from workers.stages.infer import Infer
 from workers.stages.job import Job, Photo
 from workers.stages.prepare import EventPreparer
-from workers.stages.retry_in_place import patiently
+from workers.stages.retry_in_place import call_with_retries
 from workers.stages.settle import Effects
 from workers.stores import Store
 from workers.streams import Partition, Producer, Record, Stream
@@ -173,7 +173,7 @@ class Backfill:
                 raise fault
 
         if left:
-            patiently(settle, self._settings.in_place_tries)
+            call_with_retries(settle, self._settings.in_place_tries)
 
 
 def _job(state: State) -> Job:

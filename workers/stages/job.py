@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,15 @@ from schemas.events import ImageRef, ListingEvent
 from schemas.predictions import BadImage, ImageRow
 from workers.streams.base import Record
 
-if TYPE_CHECKING:
-    from workers.tagger.completion.offsets import Ticket
+
+class Ticket(Protocol):
+    """The place of an event among the offsets of its partition."""
+
+    def finish(self) -> None:
+        """Every effect of the event is durable."""
+
+    def take_back(self) -> None:
+        """The event was not processed after all. Only the newest ticket of a partition can be taken back."""
 
 
 @dataclass(slots=True)

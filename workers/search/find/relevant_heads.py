@@ -1,11 +1,12 @@
-"""Which kinds of product a photo shows, so that a table is not offered "Casual".
+"""Which heads are relevant for a photo, so that a table is not described as "Casual".
 
-A head that learned from one data set answers on photos of any kind, and is sure of itself on those too. A head of
-words that learned from several data sets knows better: its words are those of all of them. So each word speaks for the
-data sets whose labels it stands in ("mug" for the one with a label "mug"), in equal parts, with its probability; a
-data set is shown where at least SHARE of the best one's words speak for it, and the best one's add up to LEAST.
+A head that learned from one data set answers on photos of every kind of product, and is confident on those too. A head
+of words that learned from several data sets knows better, because its words come from all of them. So each of its words
+indicates the data sets that have a label with that word ("mug" indicates the one with a label "mug"). A word's
+probability is divided equally among these data sets. A photo shows the kind of a data set if the words for it reach
+SHARE of the words for the best data set, and the words for the best one add up to LEAST.
 
-A bundle without such a head of words, and a data set whose labels hold none of the words, are left as they are.
+The rule does not apply to a bundle without such a head of words, nor to a data set whose labels contain no word.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ LEAST = 0.3
 _WORDS = re.compile(r"[^\W\d_]{3,}")  # as the words of titles are taken: letters, three at least
 
 
-class Kinds:
-    """The rule over one bundle's heads. Thread-safe."""
+class RelevantHeads:
+    """Tells which heads of one bundle are relevant for a photo. Thread-safe."""
 
     def __init__(self, manifest: Manifest) -> None:
         self._kind = {head.id: head.datasets[0] for head in manifest.heads if len(head.datasets) == 1}
@@ -35,8 +36,8 @@ class Kinds:
         self._speaks = {(head.id, label): kinds for head in word_heads for label, kinds in _spoken(head, vocabulary)}
         self._judged = {kind for kinds in self._speaks.values() for kind in kinds}
 
-    def shown(self, predictions: Predictions) -> frozenset[str]:
-        """Ids of the heads to listen to: those of the kinds shown, and those that are of no one kind."""
+    def relevant(self, predictions: Predictions) -> frozenset[str]:
+        """Ids of the relevant heads: those of the kinds that the photo shows, and those of several kinds."""
         spoken = dict.fromkeys(self._judged, 0.0)
         for head, best in predictions.items():
             for one in best:
@@ -46,13 +47,13 @@ class Kinds:
         silent = {kind for kind, mass in spoken.items() if most < LEAST or mass < SHARE * most}
         return frozenset(head for head in predictions if self._kind.get(head) not in silent)
 
-    def of_one(self, head: str) -> bool:
-        """Whether a head learned from one kind of product alone."""
+    def of_one_kind(self, head: str) -> bool:
+        """Whether the head learned from one kind of product alone."""
         return head in self._kind
 
 
 def _spoken(head: Head, vocabulary: dict[str, set[str]]) -> list[tuple[str, tuple[str, ...]]]:
-    """Label of a head of words → the kinds that it speaks for."""
+    """For each label of a head of words, the kinds of product that it indicates."""
     found = []
     for label in head.labels:
         kinds = tuple(kind for kind, words in vocabulary.items() if _words(label.value) & words)

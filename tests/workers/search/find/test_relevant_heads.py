@@ -7,7 +7,7 @@ from schemas.manifest import Head, Label, Manifest, load_manifest
 from schemas.predictions import Prediction, Predictions
 from tests.engines.tiny_bundle import write_tiny_bundle
 from workers.search.find.naming import Names
-from workers.search.find.relevant_heads import Kinds
+from workers.search.find.relevant_heads import RelevantHeads
 from workers.search.find.suggest import Suggester
 
 
@@ -51,13 +51,13 @@ def said(**words: float) -> Predictions:
 )
 def test_heads_of_kinds_that_no_word_speaks_for_are_silent(manifest, words, silent):
     predictions = said(**words)
-    assert set(predictions) - Kinds(manifest).shown(predictions) == silent
+    assert set(predictions) - RelevantHeads(manifest).relevant(predictions) == silent
 
 
 def test_a_bundle_of_one_kind_is_left_as_it_is(manifest):
     one = msgspec.structs.replace(manifest, heads=[h for h in HEADS if h.id.startswith("wear")])
     predictions = {"wear.usage": [Prediction(label="casual", probability=0.4)]}
-    assert Kinds(one).shown(predictions) == {"wear.usage"}
+    assert RelevantHeads(one).relevant(predictions) == {"wear.usage"}
 
 
 def test_an_apple_is_not_offered_casual(manifest):
