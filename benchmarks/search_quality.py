@@ -28,10 +28,10 @@ from schemas.manifest import Manifest
 from schemas.predictions import Predictions
 from training.evaluation import predict
 from training.readers.label_table import Row, is_catalogue, read_rows
-from workers.search import rerank
-from workers.search.kinds import Kinds
-from workers.search.photos import RERANKED
-from workers.search.vote import RULE, Ballot, VoteRule, Voting
+from workers.search.find import rerank
+from workers.search.find.relevant_heads import RelevantHeads
+from workers.search.find.vote import RULE, Ballot, VoteRule, Voting
+from workers.search.http.photo_routes import RERANKED
 
 WEIGHTS = (0.0, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0)
 SCALES = (4.0, 8.0, 12.0, 18.0, 27.0)
@@ -167,13 +167,13 @@ def kinds(engine: RecognitionEngine, data: Path, cap: int) -> str:
     """What heads of other kinds of product offer, before and after the rule."""
     manifest = engine.manifest
     of = {head.id: head.datasets[0] for head in manifest.heads if len(head.datasets) == 1}
-    rule, rows = Kinds(manifest), []
+    rule, rows = RelevantHeads(manifest), []
     for name, right in KINDS.items():
         chosen = [r for r in read_rows(data / name) if not is_catalogue(r) and r["split"] == "test"]
         photos = recognised(engine, data / name, _some(chosen, cap))
         wrong, kept, silenced = [], 0, 0
         for said in photos.predictions:
-            shown = rule.shown(said)
+            shown = rule.relevant(said)
             wrong += [head in shown for head, kind in of.items() if said[head][0].offered and kind not in right]
             kept += any(kind == name and head in shown for head, kind in of.items())
             silenced += not any(head in shown for head in of)

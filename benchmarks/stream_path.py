@@ -44,11 +44,11 @@ from workers import metrics
 from workers.collector import spare_collector
 from workers.intake import Intake, IntakeSettings
 from workers.serving import Health
+from workers.stages.pooling import image_rows
 from workers.stores import Store, build_store
 from workers.streams import Stream, build_stream
 from workers.streams.base import TopicSpec
 from workers.tagger import GROUP, TaggerSettings, build_tagger
-from workers.tagger.pooling import image_rows
 
 PHOTO = (96, 72)  # small: fetching and decoding are measured elsewhere
 BATCH = 32

@@ -29,11 +29,11 @@ from schemas.topics import UPLOADED, topics_for
 from training.studio import TEST_IDENTITIES, make_product, render
 from workers.intake import Intake, IntakeSettings
 from workers.serving import Health
+from workers.stages.pooling import image_rows
 from workers.stores import build_store
 from workers.streams import build_stream
 from workers.streams.base import TopicSpec
 from workers.tagger import GROUP, TaggerSettings, build_tagger
-from workers.tagger.pooling import image_rows
 
 SIZE = (800, 600)
 WAIT_S = 0.05

@@ -32,7 +32,7 @@ from workers.collector import spare_collector
 from workers.indexer import build_indexer
 from workers.intake import Intake
 from workers.search import build_search
-from workers.search.switchboard import Switchboard
+from workers.search.http.switchboard import Switchboard
 from workers.serving import GRACE_S, Health, PortTaken, Server, operations_routes, serve, waiting_room
 from workers.stores import Store, build_store
 from workers.streams import build_stream

@@ -14,8 +14,8 @@ from schemas.envelope import Headers
 from schemas.errors import InvalidEvent
 from schemas.events import decode_event
 from schemas.topics import DEAD_LETTERS, UPLOADED
+from workers.stages.failures import ATTEMPT
 from workers.streams.base import Partition, RebalanceListener, Record, Stream
-from workers.tagger.failures import ATTEMPT
 
 REPLAY_GROUP = "dlq-replay"
 _DELIVERY_S = 30.0

@@ -18,7 +18,7 @@ from schemas.events import ImageRef, ListingEvent
 from schemas.manifest import Head, Manifest
 from schemas.predictions import Predictions, StoredListing
 from training.studio import DEMO_IDENTITIES, Product, make_product, render
-from workers.search.kinds import Kinds
+from workers.search.find.relevant_heads import RelevantHeads
 
 SIZE = (400, 300)  # what a page shows; an 800 x 600 render has no more detail and takes twice as long
 _QUALITY = 85
@@ -121,7 +121,7 @@ def describe(manifest: Manifest, entry: StoredListing, outcome: Outcome, place: 
         if head.id in entry.summary.predictions
     }
     studio = entry.event.producer == PRODUCER
-    shown = Kinds(manifest).shown(entry.summary.predictions)
+    shown = RelevantHeads(manifest).relevant(entry.summary.predictions)
     offered = {head for head, prediction in best.items() if prediction.offered and head in shown}
 
     def rank(head: Head) -> tuple[bool, bool, float]:

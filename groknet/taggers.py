@@ -8,7 +8,7 @@ from groknet.exits import CommandError, Exit
 from groknet.home import Home
 from groknet.services import Lock, Running, is_locked, read_running
 
-MOST = 256  # as many as `workers.tagger.journal` keeps apart in one home
+MOST = 256  # as many as `workers.tagger.completion.journal` keeps apart in one home
 _NAME = re.compile(r"tagger(?:-([1-9]\d{0,2}))?")
 _GLANCE_S = 0.1  # somebody who only looks whether a name is taken holds its lock for microseconds
 

@@ -25,9 +25,9 @@ from schemas.envelope import header
 from schemas.errors import Transient
 from schemas.predictions import StoredListing
 from schemas.topics import DEAD_LETTERS, RETRY_DELAYS_S, UPLOADED
+from workers.stages.failures import RETRY_ERROR, attempt_of, due_ms
 from workers.stores import Store, build_store
 from workers.streams import Record, Stream, StreamAdmin, build_stream
-from workers.tagger.failures import RETRY_ERROR, attempt_of, due_ms
 
 Progress = Callable[[str], None]
 

@@ -30,9 +30,9 @@ from schemas.topics import DEAD_LETTERS, RETRY_DELAYS_S, UPLOADED
 from tests.groknet.conftest import Call
 from workers import metrics
 from workers.serving import Health, operations_routes, serve
+from workers.stages.job import Job
 from workers.streams import Partition, RebalanceListener, Record, Stream
 from workers.tagger import GROUP, RETRY_GROUP, InHand
-from workers.tagger.job import Job
 
 SHORT, LONG = RETRY_DELAYS_S
 TIMED_OUT: Headers = (("groknet.attempt", b"2"), ("groknet.retry.error", b"fetch: timeout"))

@@ -15,16 +15,16 @@ from schemas.errors import Invalid, Transient
 from schemas.events import ListingEvent
 from schemas.predictions import ImageRow, RemovalMarker
 from workers.backfill.coverage import State, held_by, lacking
-from workers.backfill.patience import patiently
 from workers.backfill.settings import BackfillSettings
 from workers.intake import Intake
 from workers.serving import Health
+from workers.stages.infer import Infer
+from workers.stages.job import Job, Photo
+from workers.stages.prepare import EventPreparer
+from workers.stages.retry_in_place import call_with_retries
+from workers.stages.settle import Effects
 from workers.stores import Store
 from workers.streams import Partition, Producer, Record, Stream
-from workers.tagger.effects import Effects
-from workers.tagger.infer import Infer
-from workers.tagger.job import Job, Photo
-from workers.tagger.prepare import Prepare
 
 _log = logging.getLogger(__name__)
 _NOWHERE = Partition("backfill", 0)
@@ -66,7 +66,7 @@ class Backfill:
         stream: Stream,
         epoch: str,
         effects: Effects,
-        prepare: Prepare,
+        preparer: EventPreparer,
         infer: Infer,
         producer: Producer,
     ) -> None:
@@ -75,7 +75,7 @@ class Backfill:
         self._stream = stream
         self._epoch = epoch
         self._effects = effects
-        self._prepare = prepare
+        self._preparer = preparer
         self._infer = infer
         self._producer = producer
 
@@ -140,14 +140,14 @@ class Backfill:
         if job.superseded:
             return []
         try:
-            return self._prepare(job)
+            return self._preparer.prepare_event(job)
         except Transient as why:
             return why
 
     def _rows(self, photos: list[Photo]) -> Iterator[tuple[Photo, ImageRow | Invalid]]:
         most = self._infer.engine.max_batch
         for first in range(0, len(photos), most):
-            yield from self._infer(photos[first : first + most])
+            yield from self._infer.infer(photos[first : first + most])
 
     def _settle(self, jobs: Sequence[Job], progress: Progress) -> None:
         """Write and publish; what store or broker refuse for now is tried again, then ends the run."""
@@ -173,7 +173,7 @@ class Backfill:
                 raise fault
 
         if left:
-            patiently(settle, self._settings.in_place_tries)
+            call_with_retries(settle, self._settings.in_place_tries)
 
 
 def _job(state: State) -> Job:
@@ -204,7 +204,7 @@ def build_backfill(
         manifest=manifest,
         timeout_s=settings.delivery_timeout_s,
     )
-    prepare = Prepare(
+    preparer = EventPreparer(
         intake=intake, preprocess=manifest.preprocess, thumbnail_side=settings.thumbnail_side, thumbnails=True
     )
     return Backfill(
@@ -213,7 +213,7 @@ def build_backfill(
         stream=stream,
         epoch=manifest.epoch,
         effects=effects,
-        prepare=prepare,
+        preparer=preparer,
         infer=Infer(engine=engine, health=Health()),
         producer=producer,
     )

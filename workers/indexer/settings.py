@@ -9,9 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from engines.similarity import IndexLimits
-
-Positive = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(gt=0)]
+from schemas.units import Count, Seconds, Whole
 
 
 class IndexerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,27 +26,27 @@ class IndexerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """20 h. A log may drop tombstones after a day: an older snapshot could keep a removed listing, and is not used."""
     stale_after_s: Seconds = 30.0
     """Not level with the topic for this long: still answers, says that it is stale."""
-    max_listing_hashes: Positive = 20
+    max_listing_hashes: Count = 20
     """Hashes a message; an event has at most 20 images, so that a longer message is refused."""
-    max_tombstones: Positive = 100_000
+    max_tombstones: Count = 100_000
     """Dead codes before they are merged away; 3.2 MB, and few beside the codes of a large index."""
-    max_pending: Positive = 8_192
+    max_pending: Count = 8_192
     """New codes that a search compares one by one, before they are merged: 0.1 ms."""
-    exact_below: Positive = 1_000_000
+    exact_below: Count = 1_000_000
     """Hashes from which on the index reads inverted lists instead of every hash (docs/benchmarks/index.md)."""
-    multihash_from: Annotated[int, Meta(ge=0)] = 0
+    multihash_from: Whole = 0
     """Hashes from which on an exact index has a multi-index hash for near duplicates beside it; 0: never. It is slower
     than reading all where hashes crowd as those of a catalogue do (docs/benchmarks/index.md)."""
-    probes: Annotated[int, Meta(ge=0)] = 0
+    probes: Whole = 0
     """Inverted lists that a search reads; 0: a sixteenth of them, at least 128."""
     gpu: bool = False
     """Search exact parts on the first GPU; needs the extra [gpu] in place of [cpu]."""
     partitions: str = ""
     """Of the hash topic that this indexer holds, as `0-3` or `0,2,5-7`; empty: all. Several indexers, each with a home
     and partitions of its own, hold an index together: give the search service all their addresses."""
-    max_k: Positive = 2_000
+    max_k: Count = 2_000
     """Neighbours a hash: 100 listings of 20 photos each, what the search service asks for at most."""
-    max_query_hashes: Positive = 64
+    max_query_hashes: Count = 64
     """Hashes a request: three events' photos; a request stays under 50 ms at a million hashes."""
     recent: Annotated[int, Meta(ge=1, le=1000)] = 64
     """Listings that it remembers as applied last, for the live strip of the page."""

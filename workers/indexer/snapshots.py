@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from engines.files import write_file
 from engines.similarity import HashIndex, IndexLimits, SnapshotRefused
 from schemas.errors import EpochMismatch
 from workers.indexer.recent import Recent
@@ -61,9 +62,7 @@ class Snapshots:
 
         def save() -> None:
             write(self._path)
-            beside = self._strip.with_suffix(".tmp")
-            beside.write_bytes(strip)
-            beside.replace(self._strip)
+            write_file(self._strip, strip)
 
         return save
 

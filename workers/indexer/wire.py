@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from schemas.hashes import Epoch, HashHex
+from schemas.units import Count
 from workers.indexer.recent import Recent
 
 
@@ -19,7 +20,7 @@ class NeighboursRequest(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     hashes: list[HashHex]
-    k: Annotated[int, Meta(ge=1)]
+    k: Count
     epoch: Epoch
     radius: Annotated[int, Meta(ge=0, le=256)] | None = None
     categories: Annotated[list[str], Meta(min_length=1, max_length=100)] | None = None

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-Seconds = Annotated[float, Meta(gt=0, le=600)]
+_Seconds = Annotated[float, Meta(gt=0, le=600)]  # one event must not wait longer for one photo
 
 _HOST_PORT = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})$")
 
@@ -19,17 +19,17 @@ class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     max_bytes: Annotated[int, Meta(ge=1, le=256_000_000)] = 10_000_000
     """A 24-megapixel JPEG of quality 90 is 6 to 9 MB; a listing's photo that is larger is not a listing's photo."""
-    connect_timeout_s: Seconds = 3.0
+    connect_timeout_s: _Seconds = 3.0
     """Name resolution, TCP and TLS, each: a connection whose first packet is lost (1 s of back-off) still fits."""
-    read_timeout_s: Seconds = 5.0
+    read_timeout_s: _Seconds = 5.0
     """Longest silence between two pieces of an answer."""
-    total_timeout_s: Seconds = 15.0
+    total_timeout_s: _Seconds = 15.0
     """One attempt, redirects included, whatever pieces arrive: 10 MB at 6 Mbit/s."""
     attempts: Annotated[int, Meta(ge=1, le=10)] = 3
     """In place, for faults that may pass; longer outages are for the retry topics."""
-    attempts_time_cap_s: Seconds = 20.0
+    attempts_time_cap_s: _Seconds = 20.0
     """All attempts together; below the 25 s in which a tagger must drain."""
-    backoff_base_s: Seconds = 0.2
+    backoff_base_s: _Seconds = 0.2
     """Before attempt n + 1 a pause drawn evenly from 0 to base * 2**n: jitter keeps workers out of step."""
     max_redirects: Annotated[int, Meta(ge=0, le=10)] = 3
     """A CDN needs one or two."""

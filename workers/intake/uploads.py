@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from engines.files import write_file
 from schemas.events import ListingEvent
 
 FOLDER = "uploads"
@@ -28,7 +29,6 @@ class Uploads:
         """Keep a copy of a photo; returns where it is. The same photo again is one copy, as of now."""
         place = self._place(listing_id)
         copy = place / f"{hashlib.sha256(data).hexdigest()[:32]}{suffix}"
-        part = copy.with_suffix(f".{os.getpid()}.part")
         while True:
             try:
                 os.utime(copy)
@@ -36,8 +36,7 @@ class Uploads:
             except FileNotFoundError:
                 place.mkdir(parents=True, exist_ok=True)
             try:
-                part.write_bytes(data)
-                part.replace(copy)
+                write_file(copy, data, shared=True)
             except FileNotFoundError:
                 continue  # the folder was empty for a moment, and went
 

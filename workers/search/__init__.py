@@ -4,7 +4,7 @@
 indexers over HTTP and what a listing shows from the store. Nothing here writes to stream, store or index.
 """
 
-from workers.search.app import build_search
+from workers.search.http.app import build_search
 from workers.search.settings import SearchSettings
 
 __all__ = ["SearchSettings", "build_search"]

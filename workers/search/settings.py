@@ -7,8 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-Positive = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(gt=0)]
+from schemas.units import Count, NotNegative, Seconds
 
 
 class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,21 +17,21 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     indexer_urls: list[str] = []
     """Every indexer, each holding a part of the index: all are asked, their answers merged. `run all` fills it in."""
-    max_upload_bytes: Positive = 10_000_000
+    max_upload_bytes: Count = 10_000_000
     """A phone's photo is 3 to 6 MB."""
     upload_timeout_s: Seconds = 30.0
     """For the whole body: 10 MB over a slow uplink of 3 Mbit/s."""
-    max_waiting: Positive = 32
+    max_waiting: Count = 32
     """Requests with a photo that are let in; at 40 ms a photo the last one waits 1.3 s. The next gets 503."""
-    max_requests: Positive = 256
+    max_requests: Count = 256
     """Requests under way of all kinds; a read takes milliseconds, so that so many are a jam. The next gets 503."""
     tokens: list[Annotated[str, Meta(min_length=16, max_length=256)]] = []
     """Bearer tokens of those who may ask; none: everybody who reaches the port. 16 characters cannot be guessed."""
-    rate_per_s: Annotated[float, Meta(ge=0)] = 0.0
+    rate_per_s: NotNegative = 0.0
     """Photos a second of one client, a read counting a tenth; 0: no limit, as fits loopback. Above it: 429."""
     rate_burst: Annotated[float, Meta(ge=1)] = 20.0
     """Photos that a client may send at once before the rate binds."""
-    decode_threads: Positive = 2
+    decode_threads: Count = 2
     """Decoding and asking leave the interpreter lock; one a core."""
     answer_timeout_s: Seconds = 15.0
     """From the last byte of a photo to its answer; beyond it the client gets 503 and the photo is dropped."""
@@ -40,7 +39,7 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """For one indexer's answer; a search among a million hashes takes milliseconds."""
     max_k: Annotated[int, Meta(ge=1, le=100)] = 100
     """Listings an answer; an indexer gives at most 2,000 photos, 20 for each listing."""
-    default_k: Positive = 12
+    default_k: Count = 12
     vote: bool = True
     """Categories by vote where the request does not say (`vote=`); on, since where no head knows the shop's categories
     the neighbours are all there is. Beside a head that knows them it is right as often, within chance."""

@@ -1,94 +1,16 @@
-"""The tagger: listing events in; prediction rows, hash messages, retries and dead letters out.
+"""The tagger: reads listing events, and writes prediction rows, hash messages, retries and dead letters.
 
-Stages with bounded queues, a batcher across events and partitions, effects in one fixed order, offsets that are
-committed only behind durable effects. How photos are fetched is `workers.intake`'s, how pixels are made and the
-network runs `engines`', where rows and messages go `workers.stores`' and `workers.streams`' concern.
+Start at `lane.py`: a lane polls events, hands them to the `pipeline`, and commits their offsets. The pipeline runs the
+stages of `workers.stages` in threads, with `queues` between them. `completion` remembers every event until all of its
+effects are durable; only then may its offset be committed. `hold` stops the intake while the store or the stream is
+away. `build.py` puts a tagger together.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import msgspec
-
-from engines.recognition import RecognitionEngine
-from schemas.topics import UPLOADED
-from workers import metrics
-from workers.intake import Intake, Uploads
-from workers.intake.uploads import FOLDER as UPLOADS
-from workers.serving import Health
-from workers.stores.base import Store
-from workers.streams.base import Stream
-from workers.tagger.completion import Completion
-from workers.tagger.effects import Effects
-from workers.tagger.failures import Failures
-from workers.tagger.hold import Hold
-from workers.tagger.in_hand import InHand
-from workers.tagger.infer import Infer
-from workers.tagger.journal import Journal
-from workers.tagger.lane import Lane
-from workers.tagger.pipeline import Pipeline
-from workers.tagger.preparing import build_preparing
+from workers.tagger.build import build_tagger
+from workers.tagger.completion.in_hand import InHand
 from workers.tagger.settings import TaggerSettings
-from workers.tagger.tagger import GROUP, LIVE, RETRY, RETRY_GROUP, Tagger, sources
-from workers.tagger.watch import Probe, Watch
+from workers.tagger.tagger import GROUP, RETRY_GROUP, Tagger
 
 __all__ = ["GROUP", "RETRY_GROUP", "InHand", "Tagger", "TaggerSettings", "build_tagger"]
-
-_RETRY_THREADS = 1  # of the preparing stage: a slow host of photos holds up other retries, and no live listing
-
-
-def build_tagger(
-    settings: TaggerSettings,
-    *,
-    stream: Stream,
-    store: Store,
-    engine: RecognitionEngine,
-    intake: Intake,
-    home: Path,
-    health: Health,
-    in_hand: InHand | None = None,
-) -> Tagger:
-    """Wire one tagger; the engine is warmed up, which runs its parity photos, before a record is polled. `in_hand`: who
-    else wants to know what it has in hand."""
-    engine.warm_up()
-    manifest = engine.manifest
-    metrics.MODEL_INFO.labels(manifest.model_version, type(engine).__name__, manifest.epoch).set(1)
-    producer = stream.producer()
-    failures = Failures(producer, group=GROUP, model_version=manifest.model_version, keep_blob=store.keep_blob)
-    effects = Effects(
-        store=store,
-        producer=producer,
-        failures=failures,
-        manifest=manifest,
-        timeout_s=settings.delivery_timeout_s,
-        encode_listing=msgspec.json.Encoder().encode if settings.publish_predictions else None,
-        uploads=Uploads(home / UPLOADS),
-    )
-    probe = Probe(stream.admin, UPLOADED)
-    hold = Hold({"store": store.probe, "stream": probe}, health)
-    journal = Journal(home / "tagger")
-    prepare = build_preparing(settings, intake=intake, engine=engine, more_threads=_RETRY_THREADS)
-    pipeline = Pipeline(
-        settings,
-        lanes={LIVE: settings.prepare_threads, RETRY: _RETRY_THREADS},
-        prepare=prepare,
-        infer=Infer(engine=engine, health=health, slots=prepare.slots),
-        effects=effects,
-        failures=failures,
-        hold=hold,
-        completion=Completion(journal, in_hand or InHand()),
-    )
-    lanes = [
-        Lane(source, settings, stream=stream, pipeline=pipeline, journal=journal, joined=health.mark_ready)
-        for source in sources(settings)
-    ]
-    watch = Watch(
-        lanes,
-        hold,
-        admin=probe.admin,
-        interval_s=settings.watch_interval_s,
-        outcomes=pipeline.outcomes,
-        in_flight=pipeline.in_flight,
-    )
-    return Tagger(lanes, pipeline=pipeline, journal=journal, health=health, watch=watch, probe=probe)

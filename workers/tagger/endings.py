@@ -15,12 +15,13 @@ from typing import Literal
 
 from schemas.errors import Invalid, Reject, Transient
 from workers import metrics
+from workers.stages.failures import Failures
+from workers.stages.job import Job
+from workers.stages.retry_in_place import pause_s
 from workers.streams.base import Delivery
-from workers.tagger.failures import Failures
-from workers.tagger.handover import Handover
 from workers.tagger.hold import Hold
-from workers.tagger.job import Job
-from workers.tagger.waiting import HELD_S, Back, WaitingRoom, pause_s
+from workers.tagger.queues.handover import Handover
+from workers.tagger.waiting_room import HELD_S, Back, WaitingRoom
 
 _log = logging.getLogger(__name__)
 _MOST = 64  # that are sent together, and waited for together

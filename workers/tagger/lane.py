@@ -17,11 +17,11 @@ from dataclasses import dataclass
 
 from schemas.errors import Invalid, Transient
 from workers import metrics
+from workers.stages.failures import attempt_of, due_ms
+from workers.stages.job import Job
 from workers.streams.base import Consumer, Partition, RebalanceListener, Record, Stream
-from workers.tagger.failures import attempt_of, due_ms
-from workers.tagger.job import Job
-from workers.tagger.journal import Journal
-from workers.tagger.offsets import Offsets
+from workers.tagger.completion.journal import Journal
+from workers.tagger.completion.offsets import Offsets
 from workers.tagger.pipeline import Pipeline
 from workers.tagger.settings import TaggerSettings
 

@@ -17,20 +17,21 @@ from schemas.errors import Invalid, Transient
 from schemas.events import decode_event
 from schemas.predictions import ImageRow
 from workers import metrics
-from workers.tagger import moved_photos
-from workers.tagger.batcher import Batcher
+from workers.stages import moved_photos
+from workers.stages.failures import Failures, NotTaken
+from workers.stages.infer import Infer
+from workers.stages.job import Job, Photo
+from workers.stages.prepare import PrepareStage
+from workers.stages.retry_in_place import pause_s
+from workers.stages.settle import Effects
 from workers.tagger.breaker import Breaker
-from workers.tagger.completion import Completion
-from workers.tagger.effects import Effects
+from workers.tagger.completion.completion import Completion
 from workers.tagger.endings import Endings
-from workers.tagger.failures import Failures, NotTaken
-from workers.tagger.handover import Handover
 from workers.tagger.hold import Hold
-from workers.tagger.infer import Infer
-from workers.tagger.job import Job, Photo
-from workers.tagger.preparing import Preparing
+from workers.tagger.queues.batcher import Batcher
+from workers.tagger.queues.handover import Handover
 from workers.tagger.settings import TaggerSettings
-from workers.tagger.waiting import HELD_S, Back, WaitingRoom, pause_s
+from workers.tagger.waiting_room import HELD_S, Back, WaitingRoom
 
 _log = logging.getLogger(__name__)
 _LOOK_UP_EVENTS = 32  # looked up in the store in one request
@@ -48,7 +49,7 @@ class Pipeline:
         settings: TaggerSettings,
         *,
         lanes: Mapping[str, int],
-        prepare: Preparing,
+        prepare: PrepareStage,
         infer: Infer,
         effects: Effects,
         failures: Failures,
@@ -177,7 +178,7 @@ class Pipeline:
 
     def _prepare_loop(self, lane: str) -> None:
         while jobs := self._to_prepare[lane].take():
-            for some in self._prepare(self._to_compute(jobs)):
+            for some in self._prepare.prepare(self._to_compute(jobs)):
                 for photo in some.photos:
                     photo.job.stage = "engine"
                 self._batcher.put(*some.photos)
@@ -224,7 +225,7 @@ class Pipeline:
             if not batch:
                 return
             complete = []
-            for photo, outcome in self._infer(batch):
+            for photo, outcome in self._infer.infer(batch):
                 if isinstance(outcome, ImageRow):
                     last = photo.job.good(photo, outcome)
                 else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from groknet.cli import main
 from workers.streams.base import Record
-from workers.tagger import offsets
+from workers.tagger.completion import offsets
 
 _take = offsets.PartitionOffsets.take
 

@@ -8,8 +8,8 @@ from groknet.cli import main
 from schemas.topics import RETRY_DELAYS_S
 from tests.faults.ladder import DELAYS_S
 from tests.faults.large import TOPIC_TAKES
+from workers.stages.failures import Failures
 from workers.streams.base import Record
-from workers.tagger.failures import Failures
 
 RETRY_DELAYS_S.update(DELAYS_S)
 _dead_letter = Failures.dead_letter

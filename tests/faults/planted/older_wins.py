@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from groknet.cli import main
 from schemas.predictions import StoredListing
+from workers.stages.settle import Effects
 from workers.stores.base import Latest
 from workers.stores.embedded import _tables
-from workers.tagger.effects import Effects
 
 _put = _tables.put_listing
 

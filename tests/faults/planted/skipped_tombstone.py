@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from groknet.cli import main
 from schemas.predictions import RemovalMarker, StoredListing
+from workers.stages.settle import Effects
 from workers.streams.base import Delivery, Record
-from workers.tagger.effects import Effects
 
 _send = Effects._send
 

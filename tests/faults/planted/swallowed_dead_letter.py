@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from groknet.cli import main
-from workers.tagger.failures import Failures
+from workers.stages.failures import Failures
 
 
 class Nothing:

@@ -13,7 +13,7 @@ from tests.workers.indexer.hash_topic import EPOCH, Naive, Publisher, message, r
 from tests.workers.indexer.running import Running, running, until
 from workers.indexer import IndexerSettings
 from workers.indexer.wire import Neighbour, NeighboursRequest
-from workers.search.indexers import Indexers
+from workers.search.find.indexers import Indexers
 
 ZERO = "0" * 64
 

@@ -13,7 +13,7 @@ from schemas.topics import RETRY_DELAYS_S, UPLOADED
 from tests.workers.tagger.outages import Outage, guarded_store
 from tests.workers.tagger.rig import Rig, event, jpeg
 from tests.workers.tagger.test_hold import until
-from tests.workers.tagger.test_lanes import SlowHost, slow
+from tests.workers.tagger.test_lane import SlowHost, slow
 from workers import metrics
 from workers.serving import Health, operations_routes
 from workers.streams import Partition, RebalanceListener

@@ -1,0 +1,208 @@
+"""A hash to listings: ask every indexer, keep each listing's nearest photo, fill in what the store knows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.recognition import asymmetric
+from schemas.manifest import Manifest
+from schemas.predictions import RemovalMarker, StoredListing
+from workers.indexer.recent import Recent
+from workers.indexer.wire import HeldListing, Neighbour, NeighboursRequest
+from workers.search.answers import Freshness, RecentListing, Similar
+from workers.search.find import rerank
+from workers.search.find.filters import ANY, Filters
+from workers.search.find.indexers import Indexers
+from workers.search.find.naming import Names, thumbnail_path
+from workers.stores import Store
+
+MAX_PHOTOS = 20  # of one listing: so many neighbours a listing are enough, whatever they are
+MAX_ASKED = 2_000  # photos of one hash that an indexer gives at most
+SPARE = 5  # listings asked for beyond those wanted: removals are rare and leave the index within a second
+HASH_BITS = 256
+_US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A listing by its nearest photo; `listing` is None while the store does not know what the index holds."""
+
+    photo: Neighbour
+    listing: StoredListing | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is looked for: `count` listings that pass `only`, none of them `without`, none farther than `radius`."""
+
+    count: int
+    without: str | None = None
+    only: Filters = ANY
+    radius: int = HASH_BITS
+
+
+class Finder:
+    """Reads index and store together. Thread-safe; every call blocks and may raise Transient or EpochMismatch."""
+
+    def __init__(self, store: Store, indexers: Indexers, manifest: Manifest, names: Names) -> None:
+        self._store = store
+        self._indexers = indexers
+        self._manifest = manifest
+        self._names = names
+
+    def find(self, hashes: Sequence[str], wanted: Wanted) -> list[Found]:
+        """The listings nearest to any of the hashes, by their nearest photo, nearest first; those removed meanwhile
+        are left out. Asks for more photos as long as there are more and too few listings are wanted ones. The index
+        filters; the store, which is newer, has the last word."""
+        most = MAX_ASKED if wanted.only else min(MAX_ASKED, (wanted.count + 1) * MAX_PHOTOS)
+        ask = min((wanted.count + SPARE) * 2, most)
+        stored: dict[str, StoredListing | RemovalMarker] = {}
+        while True:
+            query = NeighboursRequest(
+                hashes=list(hashes),
+                k=ask,
+                epoch=self._manifest.epoch,
+                radius=wanted.radius if wanted.radius < HASH_BITS else None,
+                categories=sorted(wanted.only.categories) or None,
+                states=sorted(wanted.only.states) or None,
+            )
+            photos = self._indexers.neighbours(query)
+            found = self._chosen(photos, wanted, stored)
+            exhausted = len(photos) < ask or photos[-1].distance > wanted.radius
+            if len(found) >= wanted.count or exhausted or ask >= most:
+                return found[: wanted.count]
+            ask = min(ask * 2, most)
+
+    def _chosen(
+        self, photos: Sequence[Neighbour], wanted: Wanted, stored: dict[str, StoredListing | RemovalMarker]
+    ) -> list[Found]:
+        """One photo a listing, of those that are wanted; `stored` is what was read before and is added to."""
+        nearest: dict[str, Neighbour] = {}
+        for photo in photos:
+            if photo.distance <= wanted.radius and photo.listing_id != wanted.without:
+                nearest.setdefault(photo.listing_id, photo)
+        chosen = list(nearest.values())[: None if wanted.only else wanted.count + SPARE]
+        unread = [photo.listing_id for photo in chosen if photo.listing_id not in stored]
+        if unread:
+            stored.update(self._store.get(unread))
+        found = []
+        for photo in chosen:
+            listing = stored.get(photo.listing_id)
+            if not isinstance(listing, RemovalMarker) and _passes(listing, wanted.only):
+                found.append(Found(photo, listing))
+        return found
+
+    def ordered(
+        self,
+        hashes: Sequence[str],
+        found: Sequence[Found],
+        k: int,
+        *,
+        reranked: bool,
+        margins: NDArray[np.float32] | None = None,
+    ) -> list[Found]:
+        """The first k listings in the order of the answer: re-ranked; else by the photo's unrounded bits if `margins`
+        (float32 [bits]) are given; else by distance."""
+        if reranked:
+            return self.reranked(hashes, found)[:k]
+        return (list(found) if margins is None else self.refined(margins, found))[:k]
+
+    def refined(self, margins: NDArray[np.float32], found: Sequence[Found]) -> list[Found]:
+        """In the order of their distance from a photo whose bits are not rounded; a listing whose hash the store does
+        not know stays where its bits put it."""
+        codes = {place: code for place, one in enumerate(found) if (code := self._code(one)) is not None}
+        refined = list(found)
+        if codes:
+            packed = np.frombuffer(b"".join(codes.values()), np.uint8).reshape(len(codes), -1)
+            order = np.argsort(asymmetric(margins[None], packed)[0], kind="stable")
+            coded = [found[place] for place in codes]
+            for place, i in zip(codes, order, strict=True):
+                refined[place] = coded[i]
+        return refined
+
+    def reranked(self, hashes: Sequence[str], found: Sequence[Found]) -> list[Found]:
+        """In the order of k-reciprocal re-ranking; a listing whose hash the store does not know stays at the end."""
+        coded = [(one, code) for one in found if (code := self._code(one)) is not None]
+        if len(coded) < 2:
+            return list(found)
+        codes = np.frombuffer(b"".join([bytes.fromhex(hashes[0]), *(code for _, code in coded)]), np.uint8)
+        distances = rerank.hamming(codes.reshape(len(coded) + 1, -1))
+        distances[0, 1:] = distances[1:, 0] = [one.photo.distance for one, _ in coded]
+        order = np.argsort(rerank.k_reciprocal(distances), kind="stable")
+        known = {one.photo.listing_id for one, _ in coded}
+        return [coded[i][0] for i in order] + [one for one in found if one.photo.listing_id not in known]
+
+    def _code(self, found: Found) -> bytes | None:
+        if found.listing is None or found.listing.epoch != self._manifest.epoch:
+            return None
+        return next((bytes.fromhex(r.hash) for r in found.listing.images if r.image_id == found.photo.image_id), None)
+
+    def shown(self, found: Sequence[Found], language: str) -> list[Similar]:
+        """As they are answered."""
+        return [self._similar(one.photo, one.listing, language) for one in found]
+
+    def _similar(self, photo: Neighbour, listing: StoredListing | None, language: str) -> Similar:
+        return Similar(
+            listing_id=photo.listing_id,
+            image_id=photo.image_id,
+            distance=photo.distance,
+            title=None if listing is None else listing.event.title,
+            category=None if listing is None else listing.event.category,
+            tags=[] if listing is None else self._names.tags(listing.summary.predictions, language),
+            thumbnail=thumbnail_path(photo.listing_id, photo.image_id),
+        )
+
+    def recent(self, n: int, language: str) -> list[RecentListing]:
+        """The n listings that became searchable last and are still stored, newest first."""
+        entries = self._indexers.recent(n).recent
+        stored = self._store.get([entry.listing_id for entry in entries]) if entries else {}
+        listings = []
+        for entry in entries:
+            listing = stored.get(entry.listing_id)
+            if isinstance(listing, StoredListing) and listing.images:
+                listings.append(self._recent(entry, listing, language))
+        return listings
+
+    def _recent(self, entry: Recent, listing: StoredListing, language: str) -> RecentListing:
+        return RecentListing(
+            listing_id=listing.listing_id,
+            title=listing.event.title,
+            tags=self._names.tags(listing.summary.predictions, language),
+            thumbnail=thumbnail_path(listing.listing_id, listing.images[0].image_id),
+            freshness=freshness(listing, entry, searchable=True),
+        )
+
+
+def _passes(listing: StoredListing | None, only: Filters) -> bool:
+    if not only:
+        return True
+    return listing is not None and only.pass_(listing.event.category, listing.event.state)
+
+
+def freshness(listing: StoredListing, known: Recent | HeldListing | None, *, searchable: bool | None) -> Freshness:
+    """When a listing was uploaded, stored and indexed.
+
+    Times of another event are not used, nor an upload after the first storing: it is that of a replay.
+    """
+    same = known is not None and known.event_time == listing.event_time
+    uploaded = known.uploaded_at if known is not None and same else None
+    if uploaded is not None and uploaded > listing.stored_at:
+        uploaded = None
+    indexed = known.indexed_at if known is not None and same else None
+    return Freshness(
+        event_time=listing.event_time,
+        uploaded_at=uploaded,
+        stored_at=listing.stored_at,
+        indexed_at=indexed,
+        searchable=searchable,
+        upload_to_stored_s=_seconds(uploaded, listing.stored_at),
+        upload_to_searchable_s=_seconds(uploaded, indexed),
+    )
+
+
+def _seconds(start: int | None, end: int | None) -> float | None:
+    return None if start is None or end is None else max(0, end - start) / _US

@@ -1,0 +1,1 @@
+"""The OpenAPI description of the service, which `/openapi.json` serves."""

@@ -1,0 +1,236 @@
+"""The OpenAPI 3.1 description: paths and examples kept here by hand, shapes taken from the types that are answered."""
+
+from __future__ import annotations
+
+import msgspec
+
+from workers.problems import MEDIA_TYPE
+from workers.search import answers
+from workers.search.http.openapi import examples, parts
+from workers.search.http.openapi.parts import Document
+from workers.search.settings import SearchSettings
+
+_TYPES = (
+    answers.SearchByListing,
+    answers.SearchAnswer,
+    answers.PredictAnswer,
+    answers.ListingAnswer,
+    answers.SimilarAnswer,
+    answers.DuplicatesAnswer,
+    answers.BatchRequest,
+    answers.BatchAnswer,
+    answers.RecentListings,
+    answers.ProblemAnswer,
+)
+
+
+def describe(settings: SearchSettings) -> Document:
+    """The whole document, with this service's own limits."""
+    _, components = msgspec.json.schema_components(_TYPES, ref_template=parts.REF)
+    scheme = {"type": "http", "scheme": "bearer", "description": "Asked for where the service has tokens."}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "GrokNet search",
+            "version": "1",
+            "summary": "A photo in; calibrated predictions and the listings that look like it out.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "security": [{}, {"token": []}],
+        "paths": {
+            "/v1/search": {"post": _search(settings)},
+            "/v1/predict": {"post": _predict(settings)},
+            "/v1/listings/{listing_id}": {"get": _listing(settings)},
+            "/v1/listings/{listing_id}/similar": {"get": _similar(settings)},
+            "/v1/listings/{listing_id}/duplicates": {"get": _duplicates(settings)},
+            "/v1/listings:batch": {"post": _batch(settings)},
+            "/v1/thumbnail": {"get": _thumbnail()},
+            "/v1/recent": {"get": _recent(settings)},
+            **_operations(),
+        },
+        "components": {"schemas": components, "securitySchemes": {"token": scheme}},
+    }
+
+
+def _search(settings: SearchSettings) -> Document:
+    by_listing = {"$ref": parts.REF.format(name="SearchByListing")}
+    return {
+        "operationId": "search",
+        "summary": "Find the listings that look like a photo, or like a listing",
+        "parameters": [
+            parts.number("k", "Listings wanted", settings.default_k, settings.max_k),
+            parts.language(settings),
+            parts.box(),
+            *parts.filters(),
+            parts.flag("vote", "Vote for the category: own prediction and the 20 nearest listings", settings.vote),
+            parts.flag("fine", "Of a photo: order by its bits before they were rounded", settings.fine),
+            parts.flag("rerank", "Order by k-reciprocal neighbours instead of by distance", settings.rerank),
+        ],
+        "requestBody": {
+            "required": True,
+            "description": f"{parts.photo_limits(settings)} Or a stored listing, as JSON: it is not in its own answer.",
+            "content": {
+                **parts.photo_contents(settings),
+                "application/json": {"schema": by_listing, "example": examples.SEARCH_BY_LISTING},
+            },
+        },
+        "responses": {
+            "200": parts.answer("Predictions, the vote and neighbours", "SearchAnswer", examples.SEARCH),
+            **parts.problems(400, 404, 408, 409, 410, 413, 415, 422),
+        },
+    }
+
+
+def _predict(settings: SearchSettings) -> Document:
+    return {
+        "operationId": "predict",
+        "summary": "What a photo shows: category, attributes and title words to offer while listing",
+        "parameters": [parts.language(settings), parts.box()],
+        "requestBody": {
+            "required": True,
+            "description": parts.photo_limits(settings),
+            "content": parts.photo_contents(settings),
+        },
+        "responses": {
+            "200": parts.answer("Calibrated predictions", "PredictAnswer", examples.PREDICT),
+            **parts.problems(400, 408, 413, 415, 422),
+        },
+    }
+
+
+def _listing(settings: SearchSettings) -> Document:
+    return {
+        "operationId": "listing",
+        "summary": "What is stored of a listing, and how fresh it is",
+        "parameters": [parts.listing_path(), parts.language(settings)],
+        "responses": {
+            "200": parts.answer("The listing", "ListingAnswer", examples.LISTING),
+            **parts.problems(404, 410, 422),
+        },
+    }
+
+
+def _similar(settings: SearchSettings) -> Document:
+    return {
+        "operationId": "similar",
+        "summary": "Other listings that look like a listing; the nearest of its photos counts",
+        "parameters": [
+            parts.listing_path(),
+            parts.image_query(),
+            parts.number("k", "Listings wanted", settings.default_k, settings.max_k),
+            parts.language(settings),
+            *parts.filters(),
+            parts.flag("rerank", "Order by k-reciprocal neighbours instead of by distance", settings.rerank),
+        ],
+        "responses": {
+            "200": parts.answer("Listings", "SimilarAnswer", examples.SIMILAR),
+            **parts.problems(404, 409, 410, 422),
+        },
+    }
+
+
+def _duplicates(settings: SearchSettings) -> Document:
+    about = "Bits of 256 that may differ"
+    return {
+        "operationId": "duplicates",
+        "summary": "Other listings that have a photo nearly equal to one of a listing's",
+        "parameters": [
+            parts.listing_path(),
+            parts.image_query(),
+            parts.number("radius", about, settings.duplicate_radius, settings.max_radius, least=0),
+            parts.number("k", "Listings wanted at most", settings.max_k, settings.max_k),
+            parts.language(settings),
+        ],
+        "responses": {
+            "200": parts.answer("Listings", "DuplicatesAnswer", examples.DUPLICATES),
+            **parts.problems(404, 409, 410, 422),
+        },
+    }
+
+
+def _batch(settings: SearchSettings) -> Document:
+    schema = {"$ref": parts.REF.format(name="BatchRequest")}
+    return {
+        "operationId": "batch",
+        "summary": f"Many listings in one read, at most {settings.max_batch}; the index is not asked",
+        "parameters": [parts.language(settings)],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schema, "example": examples.BATCH_REQUEST}},
+        },
+        "responses": {
+            "200": parts.answer("Listings in the order asked", "BatchAnswer", examples.BATCH),
+            **parts.problems(400, 408, 413, 415, 422),
+        },
+    }
+
+
+def _thumbnail() -> Document:
+    ids = [
+        {
+            "name": name,
+            "in": "query",
+            "required": True,
+            "schema": {"type": "string", "maxLength": 128},
+            "example": value,
+        }
+        for name, value in (("listing_id", "shop/mug-17"), ("image_id", "front"))
+    ]
+    webp = {"description": "The thumbnail, at most 10 KB", "content": {"image/webp": {"schema": {"type": "string"}}}}
+    return {
+        "operationId": "thumbnail",
+        "summary": "A small WebP of one photo of a listing",
+        "parameters": ids,
+        "responses": {"200": webp, **parts.problems(404, 422)},
+    }
+
+
+def _recent(settings: SearchSettings) -> Document:
+    return {
+        "operationId": "recent",
+        "summary": "The listings that became searchable last, newest first",
+        "parameters": [parts.number("n", "Listings wanted", 24, settings.max_recent), parts.language(settings)],
+        "responses": {
+            "200": parts.answer("Listings", "RecentListings", examples.RECENT),
+            **parts.problems(422),
+        },
+    }
+
+
+def _operations() -> Document:
+    html = {"200": {"description": "A page", "content": {"text/html": {"schema": {"type": "string"}}}}}
+    text = {"200": {"description": "Prometheus text", "content": {"text/plain": {"schema": {"type": "string"}}}}}
+    document = {
+        "200": {"description": "This document", "content": {"application/json": {"schema": {"type": "object"}}}}
+    }
+    return {
+        "/": {"get": {"operationId": "page", "summary": "The search page", "responses": html}},
+        "/page/{name}": {"get": _page_part()},
+        "/openapi.json": {"get": {"operationId": "openapi", "summary": "This document", "responses": document}},
+        "/healthz": {"get": _probe("live", "503: restart this process", examples.HEALTHZ)},
+        "/readyz": {"get": _probe("ready", "503: send it nothing yet; `stale` is told apart", examples.READYZ)},
+        "/metrics": {"get": {"operationId": "metrics", "summary": "Metrics", "responses": text}},
+    }
+
+
+def _page_part() -> Document:
+    kinds = ("text/css", "text/html", "text/javascript", "image/svg+xml")
+    content = {kind: {"schema": {"type": "string"}} for kind in kinds}
+    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}, "example": "app.js"}
+    problem = {MEDIA_TYPE: {"schema": {"$ref": parts.REF.format(name="ProblemAnswer")}}}
+    return {
+        "operationId": "page_part",
+        "summary": "A script, style sheet or picture of the search page",
+        "parameters": [name],
+        "responses": {
+            "200": {"description": "The part", "content": content},
+            "404": {"description": "No such part", "content": problem},
+        },
+    }
+
+
+def _probe(field: str, summary: str, example: Document) -> Document:
+    schema = {"type": "object", "required": [field], "properties": {field: {"type": "boolean"}}}
+    content = {"application/json": {"schema": schema, "example": example}}
+    responses = {status: {"description": field, "content": content} for status in ("200", "503")}
+    return {"operationId": field, "summary": summary, "responses": responses}

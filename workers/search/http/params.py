@@ -1,0 +1,90 @@
+"""Parameters of the query and JSON bodies, read and bounded; each refusal names the field and what would be right."""
+
+from __future__ import annotations
+
+import re
+
+from starlette.requests import Request
+
+from engines.pixels import Box
+from workers.problems import Problem
+from workers.search.find.filters import Filters
+
+_ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+_MAX_VALUES = 16  # of one filter
+_MAX_VALUE = 256  # characters: what an event's category may have
+
+
+def bad(detail: str) -> Problem:
+    """422: a parameter is at fault."""
+    return Problem(422, "bad-parameter", detail)
+
+
+def identifier(text: str, field: str) -> str:
+    """A listing's or an image's id."""
+    if not _ID.fullmatch(text):
+        raise bad(f"{field}: 1 to 128 characters of A-Z a-z 0-9 . _ : / - are an id; this is none")
+    return text
+
+
+def optional_identifier(request: Request, field: str) -> str | None:
+    """An id of the query; None where it is not given."""
+    text = request.query_params.get(field)
+    return None if text is None else identifier(text, field)
+
+
+def language(request: Request, default: str) -> str:
+    """`lang`."""
+    chosen = request.query_params.get("lang", default)
+    if not _LANGUAGE.fullmatch(chosen):
+        raise bad("lang: not a language tag; give one like en or zh-Hant")
+    return chosen
+
+
+def number(request: Request, name: str, default: int, most: int, least: int = 1) -> int:
+    """A whole number."""
+    text = request.query_params.get(name, str(min(default, most)))
+    if not (text.isascii() and text.isdigit() and len(text) <= 6 and least <= int(text) <= most):
+        raise bad(f"{name}: {text[:20]!r} is not a whole number from {least} to {most}")
+    return int(text)
+
+
+def flag(request: Request, name: str, default: bool) -> bool:
+    """`true` or `false`."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if text.lower() not in _FLAGS:
+        raise bad(f"{name}: {text[:20]!r} is neither true nor false")
+    return _FLAGS[text.lower()]
+
+
+def box(request: Request) -> Box | None:
+    """`box`: left,top,right,bottom as shares of the upright photo."""
+    text = request.query_params.get("box")
+    if text is None:
+        return None
+    parts = text.split(",")
+    try:
+        edges = [float(part) for part in parts if len(part) <= 32]
+    except ValueError:
+        edges = []
+    if len(edges) != 4 or len(parts) != 4:
+        raise bad("box: give left,top,right,bottom as shares of the photo's sides, like 0.1,0.2,0.9,0.8")
+    try:
+        return Box(*edges)
+    except ValueError as error:
+        raise bad(str(error)) from None
+
+
+def filters(request: Request) -> Filters:
+    """`category` and `state`, each as often as it is given."""
+    found = {}
+    for name in ("category", "state"):
+        values = request.query_params.getlist(name)
+        if len(values) > _MAX_VALUES or any(not 1 <= len(value) <= _MAX_VALUE for value in values):
+            raise bad(f"{name}: at most {_MAX_VALUES} of them, each of 1 to {_MAX_VALUE} characters")
+        found[name] = frozenset(values)
+    return Filters(found["category"], found["state"])

@@ -1,0 +1,200 @@
+"""`POST /v1/search` and `POST /v1/predict`: a photo (or a stored listing) in, what it shows and its like out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.requests import Request
+from starlette.responses import Response
+
+from engines.pixels import Box, decode
+from schemas.errors import Invalid
+from schemas.manifest import Manifest
+from schemas.predictions import Predictions
+from workers import metrics
+from workers.search import answers
+from workers.search.answers import CategoryShare, PredictAnswer, SearchAnswer, SearchByListing
+from workers.search.find import vote
+from workers.search.find.filters import Filters
+from workers.search.find.finder import Finder, Found, Wanted
+from workers.search.find.inference import Inference, Recognised
+from workers.search.find.naming import Names
+from workers.search.find.suggest import Suggester
+from workers.search.find.vote import Ballot, Voting
+from workers.search.http import params
+from workers.search.http.admission import Bound
+from workers.search.http.json_bodies import answered, json_body, media_type
+from workers.search.http.stored import StoredListings
+from workers.search.http.threads import Threads
+from workers.search.http.uploads import photo_problem, read_photo
+from workers.search.settings import SearchSettings
+from workers.serving import Health
+
+_MAX_JSON = 4_096  # bytes of a body that names a listing and a photo
+RERANKED = 50  # listings that are ordered anew, the nearest; the k1 of 20 of re-ranking needs some around them
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The parameters of a search."""
+
+    k: int
+    language: str
+    box: Box | None
+    only: Filters
+    vote: bool
+    rerank: bool
+    fine: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is searched for: one photo just recognised, or photos of a stored listing."""
+
+    hashes: list[str]
+    predictions: Predictions
+    listing_id: str | None = None
+    image_ids: list[str] = field(default_factory=list)
+    margins: NDArray[np.float32] | None = None
+
+
+class PhotoHandlers:
+    """Answers the routes that take a photo. Each application has one."""
+
+    def __init__(
+        self,
+        settings: SearchSettings,
+        *,
+        manifest: Manifest,
+        inference: Inference,
+        finder: Finder,
+        names: Names,
+        stored: StoredListings,
+        threads: Threads,
+        health: Health,
+    ) -> None:
+        self._settings, self._manifest, self._health = settings, manifest, health
+        self._inference, self._finder, self._names = inference, finder, names
+        self._stored, self._threads = stored, threads
+        self._voting = Voting(manifest)
+        self._suggester = Suggester(manifest, names, settings.category_columns)
+        self._photos = Bound(settings.max_waiting, "photos are being looked at already")
+
+    async def search(self, request: Request) -> Response:
+        """`POST /v1/search`."""
+        began = time.perf_counter()
+        asked = self._asked(request)
+        if media_type(request) == "application/json":
+            return await self._by_listing(request, asked, began)
+        with self._photos.held():
+            data = await read_photo(request, self._settings.max_upload_bytes, self._settings.upload_timeout_s)
+            async with self._threads.in_time():
+                recognised = await self._recognise(data, asked.box)
+                margins = recognised.margins if asked.fine else None
+                seen = _Seen([recognised.hash], recognised.predictions, margins=margins)
+                found = await self._find(seen, asked)
+        return self._answer(asked, seen, found, began)
+
+    async def predict(self, request: Request) -> Response:
+        """`POST /v1/predict`."""
+        began = time.perf_counter()
+        language, box = params.language(request, self._settings.language), params.box(request)
+        with self._photos.held():
+            data = await read_photo(request, self._settings.max_upload_bytes, self._settings.upload_timeout_s)
+            async with self._threads.in_time():
+                seen = await self._recognise(data, box)
+        suggestions = self._suggester.suggest(seen.predictions, language)
+        answer = PredictAnswer(
+            model_version=self._manifest.model_version,
+            epoch=self._manifest.epoch,
+            hash=seen.hash,
+            box=_edges(box),
+            category=suggestions.category,
+            attributes=suggestions.attributes,
+            title_words=suggestions.title_words,
+            predictions=self._names.named(seen.predictions, language),
+            took_s=round(time.perf_counter() - began, 4),
+        )
+        return answered(answer)
+
+    def _asked(self, request: Request) -> _Asked:
+        settings = self._settings
+        return _Asked(
+            k=params.number(request, "k", settings.default_k, settings.max_k),
+            language=params.language(request, settings.language),
+            box=params.box(request),
+            only=params.filters(request),
+            vote=params.flag(request, "vote", settings.vote),
+            rerank=params.flag(request, "rerank", settings.rerank),
+            fine=params.flag(request, "fine", settings.fine),
+        )
+
+    async def _recognise(self, data: bytes, box: Box | None) -> Recognised:
+        preprocess = self._manifest.preprocess
+        try:
+            with metrics.SEARCH_SECONDS.labels("decode").time():
+                pixels = await self._threads.decode(lambda: decode(data, preprocess, box=box))
+            with metrics.SEARCH_SECONDS.labels("recognise").time():
+                return await asyncio.wrap_future(self._inference.submit(pixels))
+        except Invalid as error:
+            raise photo_problem(error) from None
+
+    async def _by_listing(self, request: Request, asked: _Asked, began: float) -> Response:
+        if asked.box is not None:
+            raise params.bad("box: a stored listing's photos are compared whole; send the photo itself to cut it")
+        body = await json_body(request, SearchByListing, _MAX_JSON, self._settings.upload_timeout_s)
+        listing_id = params.identifier(body.listing_id, "listing_id")
+        image_id = None if body.image_id is None else params.identifier(body.image_id, "image_id")
+        async with self._threads.in_time():
+            query = await self._stored.query(listing_id, image_id)
+            rows = {row.image_id: row.predictions for row in query.listing.images}
+            predictions = query.listing.summary.predictions if image_id is None else rows[image_id]
+            seen = _Seen(query.hashes, predictions, listing_id, query.image_ids)
+            found = await self._find(seen, asked)
+        return self._answer(asked, seen, found, began)
+
+    async def _find(self, seen: _Seen, asked: _Asked) -> list[Found]:
+        """Enough listings to answer, to vote and to order anew."""
+        anew = asked.rerank or seen.margins is not None
+        count = max(asked.k, vote.VOTERS if asked.vote else 0, RERANKED if anew else 0)
+        wanted = Wanted(count, seen.listing_id, asked.only)
+        with metrics.SEARCH_SECONDS.labels("find").time():
+            return await self._threads.read(lambda: self._finder.find(seen.hashes, wanted))
+
+    def _answer(self, asked: _Asked, seen: _Seen, found: Sequence[Found], began: float) -> Response:
+        ordered = self._finder.ordered(seen.hashes, found, asked.k, reranked=asked.rerank, margins=seen.margins)
+        categories = self._vote(seen.predictions, found) if asked.vote and not asked.only.categories else []
+        took_s = time.perf_counter() - began
+        metrics.SEARCH_SECONDS.labels("total").observe(took_s)
+        answer = SearchAnswer(
+            model_version=self._manifest.model_version,
+            epoch=self._manifest.epoch,
+            hash=seen.hashes[0],
+            listing_id=seen.listing_id,
+            image_ids=seen.image_ids,
+            box=_edges(asked.box),
+            predictions=self._names.named(seen.predictions, asked.language),
+            categories=categories,
+            neighbours=self._finder.shown(ordered, asked.language),
+            reranked=asked.rerank,
+            stale=self._health.stale,
+            took_s=round(took_s, 4),
+        )
+        return answered(answer)
+
+    def _vote(self, predictions: Predictions, found: Sequence[Found]) -> list[CategoryShare]:
+        ballots = [
+            Ballot(one.photo.listing_id, one.listing.event.category, one.photo.distance)
+            for one in found[: vote.VOTERS]
+            if one.listing is not None
+        ]
+        return self._voting.count(predictions, ballots)
+
+
+def _edges(box: Box | None) -> answers.Box | None:
+    return None if box is None else astuple(box)

@@ -1,0 +1,71 @@
+"""Reads stored listings for the routes, and answers with a problem when there is none to read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from schemas.manifest import Manifest
+from schemas.predictions import RemovalMarker, StoredListing
+from workers.problems import Problem
+from workers.search.http.threads import Threads
+from workers.stores import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A stored listing whose photos are compared with others: the ids of these photos, and their hashes."""
+
+    listing: StoredListing
+    image_ids: list[str]
+    hashes: list[str]
+
+
+class StoredListings:
+    """The store, as the routes read it. Belongs to the event loop's thread."""
+
+    def __init__(self, store: Store, manifest: Manifest, threads: Threads) -> None:
+        self._store, self._manifest, self._threads = store, manifest, threads
+
+    async def get(self, listing_id: str) -> StoredListing:
+        """The listing as it was stored last.
+
+        Raises:
+            Problem: 404 if the store does not know the listing, 410 if it was removed.
+        """
+        found = (await self.get_many([listing_id])).get(listing_id)
+        if found is None:
+            raise Problem(404, "no-such-listing", f"listing_id: {listing_id} is not stored; submit it first")
+        if isinstance(found, RemovalMarker):
+            detail = f"listing_id: {listing_id} was removed (event time {found.event_time}); submit it again"
+            raise Problem(410, "removed", detail)
+        return found
+
+    async def get_many(
+        self, listing_ids: Sequence[str], model_version: str | None = None
+    ) -> dict[str, StoredListing | RemovalMarker]:
+        """The listings that the store knows, by id; `model_version` asks for the rows of one model."""
+        return await self._threads.read(lambda: self._store.get(listing_ids, model_version))
+
+    async def thumbnail(self, listing_id: str, image_id: str) -> bytes | None:
+        """The WebP bytes of a photo's thumbnail; None if there is none."""
+        return await self._threads.read(lambda: self._store.thumbnail(listing_id, image_id))
+
+    async def query(self, listing_id: str, image_id: str | None) -> Query:
+        """A stored listing to search with: one of its photos, or all of them.
+
+        Raises:
+            Problem: 404 or 410 as in `get`; 404 if it has no such photo; 409 if it has no hashes of this epoch.
+        """
+        listing = await self.get(listing_id)
+        if listing.epoch != self._manifest.epoch:  # another model stored it last; rows of this model may exist too
+            mine = (await self.get_many([listing_id], self._manifest.model_version)).get(listing_id)
+            if not isinstance(mine, StoredListing) or mine.epoch != self._manifest.epoch:
+                detail = f"listing_id: {listing_id} has no hashes of epoch {self._manifest.epoch}; back-fill it"
+                raise Problem(409, "other-epoch", detail)
+            listing = mine
+        rows = [row for row in listing.images if image_id in (None, row.image_id)]
+        if not rows:
+            what = f"no photo {image_id} of {listing_id}" if image_id else f"no photo of {listing_id} could be used"
+            raise Problem(404, "no-such-photo", f"image_id: {what}; see its listing for those there are")
+        return Query(listing, [row.image_id for row in rows], [row.hash for row in rows])

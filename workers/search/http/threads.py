@@ -1,0 +1,56 @@
+"""The threads of one search application, and the time limit of an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from schemas.errors import Reject
+from workers.problems import Problem
+
+T = TypeVar("T")
+
+
+class Threads:
+    """Runs blocking work outside the event loop. One pool decodes photos, one waits for the store or the index."""
+
+    def __init__(self, *, decode_threads: int, read_threads: int, answer_timeout_s: float) -> None:
+        self._decoders = ThreadPoolExecutor(decode_threads, thread_name_prefix="search-decode")
+        self._readers = ThreadPoolExecutor(read_threads, thread_name_prefix="search-read")
+        self._answer_timeout_s = answer_timeout_s
+
+    def close(self) -> None:
+        """End the threads. Idempotent."""
+        self._decoders.shutdown(cancel_futures=True)
+        self._readers.shutdown(cancel_futures=True)
+
+    async def decode(self, work: Callable[[], T]) -> T:
+        """Run work that needs a processor. Raises Reject when the service is stopping, and what `work` raises."""
+        return await _run(self._decoders, work)
+
+    async def read(self, work: Callable[[], T]) -> T:
+        """Run work that waits for the store or the index. Raises Reject when the service is stopping, and what `work`
+        raises."""
+        return await _run(self._readers, work)
+
+    @asynccontextmanager
+    async def in_time(self) -> AsyncIterator[None]:
+        """Bound the time of the block by `answer_timeout_s`. Raises Problem 503 when it takes longer."""
+        try:
+            async with asyncio.timeout(self._answer_timeout_s):
+                yield
+        except TimeoutError:
+            detail = f"no answer within {self._answer_timeout_s:g} s; ask again in a moment"
+            raise Problem(503, "too-slow", detail, retry_after_s=2) from None
+
+
+async def _run(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    try:
+        return await asyncio.get_running_loop().run_in_executor(threads, work)
+    except RuntimeError as error:
+        if "shutdown" in str(error):
+            raise Reject("the search service is stopping; ask again") from None
+        raise

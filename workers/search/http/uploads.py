@@ -1,0 +1,84 @@
+"""The photo of a request: raw body or multipart field `photo`, bounded in bytes and in time before it is looked at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from schemas.errors import Invalid
+from workers.problems import Problem
+from workers.search.http.json_bodies import media_type
+
+FIELD = "photo"
+_FORM_OVERHEAD = 16_384  # boundaries and part headers around the photo
+_STATUS = {
+    "not_an_image": 415,
+    "format_not_allowed": 415,
+    "empty": 422,
+    "too_many_pixels": 413,
+}
+
+
+async def read_photo(request: Request, max_bytes: int, timeout_s: float) -> bytes:
+    """The photo's bytes.
+
+    Raises Problem: 408 too slow, 413 too large, 415 not a photo's media type, 422 no photo in it.
+    """
+    kind = media_type(request)
+    form = kind == "multipart/form-data"
+    if not form and kind not in ("", "application/octet-stream") and not kind.startswith("image/"):
+        detail = f"content-type: {kind} is no photo; send image/jpeg, image/png or image/webp, or a form"
+        raise Problem(415, "not-a-photo", detail)
+    try:
+        async with asyncio.timeout(timeout_s):
+            body = await _body(request, max_bytes + (_FORM_OVERHEAD if form else 0), max_bytes)
+    except TimeoutError:
+        raise Problem(408, "too-slow", f"body: not complete within {timeout_s:g} s; send a smaller photo") from None
+    except ClientDisconnect:
+        raise Problem(400, "incomplete", "body: the connection ended before it was complete; send it again") from None
+    photo = await _from_form(request, body) if form else body
+    if len(photo) > max_bytes:
+        raise _too_large(max_bytes)
+    if not photo:
+        raise Problem(422, "empty", "body: no bytes; send the photo as the body, or as the form field 'photo'")
+    return photo
+
+
+def photo_problem(error: Invalid) -> Problem:
+    """The answer to a photo that cannot be used."""
+    status = _STATUS.get(error.error, 422)
+    return Problem(status, error.error.replace("_", "-"), f"photo: {error.message}")
+
+
+async def _body(request: Request, limit: int, told: int) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(told)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise _too_large(told)
+    return bytes(body)
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(413, "too-large", f"photo: larger than {limit:,} bytes; send it scaled down")
+
+
+async def _from_form(request: Request, body: bytes) -> bytes:
+    async def once() -> AsyncIterator[bytes]:
+        yield body
+        yield b""
+
+    try:
+        form = await MultiPartParser(request.headers, once(), max_files=1, max_fields=8).parse()  # type:
+        ignore[arg-type] except (MultiPartException, KeyError) as error: reason = getattr(error, "message", "it names no
+        boundary") raise Problem(400, "bad-form", f"body: not a multipart form ({reason}); send one with a file
+        'photo'") from None try: field = form.get(FIELD) if not isinstance(field, UploadFile): raise Problem(422,
+        "no-photo", "photo: the form has no file of that name; add it") return await field.read() finally: await
+        form.close()

@@ -1,0 +1,81 @@
+"""The infer stage: runs the engine on a batch. A photo that makes the engine fail harms no other photo."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.recognition import RecognitionEngine
+from engines.recognition.bisect import run_halving
+from schemas.errors import DeviceLost, Invalid
+from schemas.predictions import ImageRow
+from workers import metrics
+from workers.serving import Health
+from workers.stages.job import Photo
+from workers.stages.pooling import image_rows
+
+_log = logging.getLogger(__name__)
+
+Outcome = ImageRow | Invalid
+
+
+@dataclass(frozen=True, slots=True)
+class Infer:
+    """Runs batches on one engine. Only one thread may call it."""
+
+    engine: RecognitionEngine
+    health: Health
+    slots: NDArray[np.uint8] | None = None
+    """The pixels of all photos that have a slot, uint8 [slots, h, w, 3]."""
+    _places: dict[tuple[int, ...], NDArray[np.uint8]] = field(default_factory=dict)
+
+    def infer(self, photos: Sequence[Photo]) -> list[tuple[Photo, Outcome]]:
+        """Run a batch and give each photo its row, or the reason why the engine cannot process it.
+
+        Raises:
+            DeviceLost: the device is gone; no photo can cause that.
+            Exception: the engine failed on its own parity photos as well, so the engine or the device is at fault.
+        """
+        outcomes = run_halving(photos, self._run, alone=self._blame, halve_on=Exception)
+        return list(zip(photos, outcomes, strict=True))
+
+    def _blame(self, photo: Photo, error: Exception) -> Invalid:
+        """The photo failed alone. An engine at fault fails its parity photos in `warm_up`, and the process ends."""
+        self.engine.warm_up()
+        return Invalid("engine", "engine_failed", f"the engine failed on this photo alone: {error}")
+
+    def _run(self, photos: Sequence[Photo]) -> list[ImageRow]:
+        try:
+            return self._rows(photos)
+        except Exception as error:
+            metrics.ENGINE_ERRORS.labels(type(error).__name__).inc()
+            if not isinstance(error, DeviceLost):
+                _log.warning("the engine failed on a batch of %d photos (%s)", len(photos), error)
+            raise
+
+    def _rows(self, photos: Sequence[Photo]) -> list[ImageRow]:
+        manifest, started = self.engine.manifest, time.monotonic()
+        with self.health.batch():
+            output = self.engine.infer(self._batch(photos))
+        metrics.ENGINE_SECONDS.labels(type(self.engine).__name__).observe(time.monotonic() - started)
+        return image_rows(manifest, [photo.image_id for photo in photos], output)
+
+    def _batch(self, photos: Sequence[Photo]) -> NDArray[np.uint8]:
+        """The pixels as uint8 [n, h, w, 3]: a view if the photos have consecutive slots, else a copy."""
+        first, count = photos[0].slot, len(photos)
+        side_by_side = first is not None and [photo.slot for photo in photos] == [*range(first, first + count)]
+        if self.slots is not None and first is not None and side_by_side:
+            return self.slots[first : first + count]
+        return self._stacked([photo.pixels for photo in photos])
+
+    def _stacked(self, pixels: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """Copy the pixels to a buffer that all batches share: new memory pages cost more than the copying."""
+        place = self._places.get(pixels[0].shape)
+        if place is None or len(place) < len(pixels):
+            place = self._places[pixels[0].shape] = np.empty((len(pixels), *pixels[0].shape), np.uint8)
+        return np.stack(pixels, out=place[: len(pixels)])

@@ -1,0 +1,105 @@
+"""One event and its photos, as they pass through the stages."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import Invalid
+from schemas.events import ImageRef, ListingEvent
+from schemas.predictions import BadImage, ImageRow
+from workers.streams.base import Record
+
+
+class Ticket(Protocol):
+    """The place of an event among the offsets of its partition."""
+
+    def finish(self) -> None:
+        """Every effect of the event is durable."""
+
+    def take_back(self) -> None:
+        """The event was not processed after all. Only the newest ticket of a partition can be taken back."""
+
+
+@dataclass(slots=True)
+class Photo:
+    """One decoded photo: pixels uint8 [h, w, 3], and a thumbnail as WebP bytes (empty if there is none)."""
+
+    job: Job
+    image_id: str
+    pixels: NDArray[np.uint8]
+    thumbnail: bytes
+    slot: int | None = None
+    """The slot that holds the pixels, if another process decoded them."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """An event, and what is known about its photos so far."""
+
+    record: Record
+    attempt: int
+    ticket: Ticket | None = None
+    """None for an event that did not come from a topic, as in a back-fill."""
+    event: ListingEvent | None = None
+    lane: str = ""
+    """The name of the lane that took it."""
+    superseded: bool = False
+    """True if nothing has to be computed. What the store holds is then published again."""
+    rows: dict[str, ImageRow] = field(default_factory=dict)
+    thumbnails: dict[str, bytes] = field(default_factory=dict)
+    bad: dict[str, Invalid] = field(default_factory=dict)
+    tries: int = 0
+    """Failed tries of the current step. Tries that failed during a hold do not count."""
+    stage: str = "prepare"
+    why: str = ""
+    """Why the last try failed; empty if no try failed."""
+    taken: float = field(default_factory=time.time)
+    """When a lane took it, in UTC seconds."""
+    _lock: Lock = field(default_factory=Lock)
+
+    @property
+    def listing(self) -> ListingEvent:
+        """The decoded event. Raises RuntimeError before it is decoded."""
+        if self.event is None:
+            raise RuntimeError("the event has not been decoded yet")
+        return self.event
+
+    @property
+    def listing_id(self) -> str | None:
+        """The id of the listing; None until the event is decoded."""
+        return None if self.event is None else self.event.listing_id
+
+    def good(self, photo: Photo, row: ImageRow) -> bool:
+        """Store the row of a good photo. Returns True if this was the last missing photo."""
+        with self._lock:
+            self.rows[photo.image_id] = row
+            if photo.thumbnail:
+                self.thumbnails[photo.image_id] = photo.thumbnail
+            return self._complete()
+
+    def spoil(self, image_id: str, why: Invalid) -> bool:
+        """Note a bad photo. Returns True if this was the last missing photo."""
+        with self._lock:
+            self.bad[image_id] = why
+            return self._complete()
+
+    def _complete(self) -> bool:
+        return len(self.rows) + len(self.bad) == len(self.listing.images)
+
+    def images_in_order(self) -> list[ImageRow]:
+        """The rows of the good photos, in the order of the event."""
+        return [self.rows[ref.image_id] for ref in self._refs() if ref.image_id in self.rows]
+
+    def bad_in_order(self) -> list[BadImage]:
+        """The bad photos, in the order of the event."""
+        named = ((ref.image_id, self.bad.get(ref.image_id)) for ref in self._refs())
+        return [BadImage(image_id=i, stage=why.stage, error=why.error) for i, why in named if why is not None]
+
+    def _refs(self) -> list[ImageRef]:
+        return self.listing.images

@@ -1,0 +1,214 @@
+"""The prepare stage: fetches and decodes the photos of events, in the calling thread or in other processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.pixels import DecodeProcesses, JpegDecoder, SlotPhoto, decode, decode_photo
+from schemas.errors import Invalid, Transient
+from schemas.events import ImageRef
+from schemas.manifest import Preprocess
+from workers import metrics
+from workers.intake import Intake
+from workers.stages.job import Job, Photo
+
+_SECONDS = metrics.STAGE_SECONDS.labels("prepare")
+_FETCH_SECONDS, _DECODE_SECONDS = metrics.STAGE_SECONDS.labels("fetch"), metrics.STAGE_SECONDS.labels("decode")
+
+
+@dataclass(slots=True)
+class Prepared:
+    """The outcome for some photos of some events."""
+
+    photos: list[Photo] = field(default_factory=list)
+    """Decoded photos, ready for the engine."""
+    ended: list[Job] = field(default_factory=list)
+    """Events that have no photo left to decode and none on its way to the engine."""
+    failed: list[tuple[Job, Transient]] = field(default_factory=list)
+    """Events of which a photo could not be fetched for now."""
+
+
+class PrepareStage(Protocol):
+    """Prepares the photos of events. Many threads may call it at once."""
+
+    @property
+    def slots(self) -> NDArray[np.uint8] | None:
+        """The pixels of all photos that have a slot, uint8 [slots, h, w, 3]; None if photos have no slots."""
+
+    def prepare(self, jobs: Sequence[Job]) -> Iterator[Prepared]:
+        """Prepare the photos of events that are not removals, some photos at a time.
+
+        Consume each result before you request the next: the photos hold slots until `give_back`. If one photo of an
+        event cannot be fetched for now, none of the event's photos is yielded.
+        """
+
+    def give_back(self, photos: Sequence[Photo]) -> None:
+        """Release the pixels of these photos; the engine has read them."""
+
+    def close(self) -> None:
+        """Release all resources. No other call may be running."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventPreparer:
+    """Fetches and decodes all photos of one event in the calling thread.
+
+    It returns them together, because a photo that cannot be fetched for now makes the whole event wait. No photo of
+    that event may have reached the engine by then.
+    """
+
+    intake: Intake
+    preprocess: Preprocess
+    thumbnail_side: int
+    """Pixels of the longer side."""
+    thumbnails: bool
+    jpeg: JpegDecoder | None = None
+
+    def prepare_event(self, job: Job) -> list[Photo]:
+        """Return the decoded photos of an event, and note the bad ones in the job.
+
+        A removal has none: the photos that it still names are not needed, and must not delay it.
+
+        Raises:
+            Transient: a photo could not be fetched for now.
+        """
+        if job.listing.removed:
+            return []
+        photos = [self._photo(job, ref) for ref in job.listing.images]
+        return [photo for photo in photos if photo is not None]
+
+    def _photo(self, job: Job, ref: ImageRef) -> Photo | None:
+        try:
+            data = _fetch(self.intake, ref)
+            fetched = time.monotonic()
+            pixels, thumbnail = self._decode(data)
+            _DECODE_SECONDS.observe(time.monotonic() - fetched)
+        except Invalid as why:
+            _spoil(job, ref.image_id, why)
+            return None
+        return Photo(job, ref.image_id, pixels, thumbnail)
+
+    def _decode(self, data: bytes) -> tuple[NDArray[np.uint8], bytes]:
+        if not self.thumbnails:
+            return decode(data, self.preprocess, jpeg=self.jpeg), b""
+        decoded = decode_photo(data, self.preprocess, thumbnail_side=self.thumbnail_side, jpeg=self.jpeg)
+        return decoded.pixels, decoded.thumbnail
+
+
+class PrepareInThread:
+    """A `PrepareStage` that decodes each photo in the calling thread."""
+
+    slots = None
+
+    def __init__(self, preparer: EventPreparer) -> None:
+        self._preparer = preparer
+
+    def prepare(self, jobs: Sequence[Job]) -> Iterator[Prepared]:
+        """See `PrepareStage.prepare`."""
+        for job in jobs:
+            try:
+                with _SECONDS.time():
+                    photos = self._preparer.prepare_event(job)
+            except Transient as why:
+                yield Prepared(failed=[(job, why)])
+            else:
+                yield Prepared(photos=photos, ended=[] if photos else [job])
+
+    def give_back(self, photos: Sequence[Photo]) -> None:
+        """Do nothing: each photo owns its pixels."""
+
+    def close(self) -> None:
+        """Do nothing: no resource is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """The bytes of one photo that was fetched and not yet decoded."""
+
+    job: Job
+    image_id: str
+    data: bytes
+
+
+class PrepareInProcesses:
+    """A `PrepareStage` that fetches in the calling thread and decodes the photos of several events in processes."""
+
+    def __init__(self, intake: Intake, processes: DecodeProcesses, *, most: int, wait_s: float) -> None:
+        """Photos go to the processes when there are `most` of them, or when the first has waited `wait_s` seconds."""
+        self._intake = intake
+        self._processes = processes
+        self.slots = processes.slots
+        self._most = most
+        self._wait_s = wait_s
+
+    def prepare(self, jobs: Sequence[Job]) -> Iterator[Prepared]:
+        """See `PrepareStage.prepare`."""
+        waiting: list[_Fetched] = []
+        began = time.monotonic()
+        for job in jobs:
+            try:
+                photos, ended = self._fetched(job)
+            except Transient as why:
+                yield Prepared(failed=[(job, why)])
+                continue
+            if ended:
+                yield Prepared(ended=[job])
+            waiting += photos
+            if len(waiting) >= self._most or time.monotonic() - began >= self._wait_s:
+                yield from self._decoded(waiting)
+                waiting, began = [], time.monotonic()
+        yield from self._decoded(waiting)
+
+    def give_back(self, photos: Sequence[Photo]) -> None:
+        """See `PrepareStage.give_back`."""
+        self._processes.give_back([photo.slot for photo in photos if photo.slot is not None])
+
+    def close(self) -> None:
+        """See `PrepareStage.close`."""
+        self._processes.close()
+
+    def _fetched(self, job: Job) -> tuple[list[_Fetched], bool]:
+        """The photos of an event that are to be decoded, and whether all of them are bad. Raises Transient."""
+        found, ended = [], False
+        for ref in job.listing.images:
+            try:
+                found.append(_Fetched(job, ref.image_id, _fetch(self._intake, ref)))
+            except Invalid as why:
+                ended = _spoil(job, ref.image_id, why)
+        return found, ended
+
+    def _decoded(self, waiting: Sequence[_Fetched]) -> Iterator[Prepared]:
+        left = iter(waiting)
+        started = time.monotonic()
+        for outcomes in self._processes.decode([one.data for one in waiting]):
+            ready = Prepared()
+            for outcome, one in zip(outcomes, left, strict=False):
+                if isinstance(outcome, SlotPhoto):
+                    _DECODE_SECONDS.observe(outcome.seconds)
+                    ready.photos.append(Photo(one.job, one.image_id, outcome.pixels, outcome.thumbnail, outcome.slot))
+                elif _spoil(one.job, one.image_id, outcome):
+                    ready.ended.append(one.job)
+            _SECONDS.observe(time.monotonic() - started)
+            yield ready
+            started = time.monotonic()
+
+
+def _fetch(intake: Intake, ref: ImageRef) -> bytes:
+    """Fetch a photo's bytes and measure how long it takes. Raises Invalid or Transient."""
+    started = time.monotonic()
+    data = intake.fetch(ref)
+    _FETCH_SECONDS.observe(time.monotonic() - started)
+    return data
+
+
+def _spoil(job: Job, image_id: str, why: Invalid) -> bool:
+    """Note a bad photo in the job and in the metrics. True if it was the job's last missing photo."""
+    if why.stage == "decode":
+        metrics.DECODE_ERRORS.labels(why.error).inc()
+    return job.spoil(image_id, why)

@@ -1,0 +1,123 @@
+"""Puts one tagger together from its parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from engines.pixels import MOST_PHOTOS, DecodeProcesses, open_jpeg_decoder
+from engines.recognition import RecognitionEngine
+from schemas.topics import UPLOADED
+from workers import metrics
+from workers.intake import Intake, Uploads
+from workers.intake.uploads import FOLDER as UPLOADS
+from workers.serving import Health
+from workers.stages.failures import Failures
+from workers.stages.infer import Infer
+from workers.stages.prepare import EventPreparer, PrepareInProcesses, PrepareInThread, PrepareStage
+from workers.stages.settle import Effects
+from workers.stores.base import Store
+from workers.streams.base import Stream
+from workers.tagger.completion.completion import Completion
+from workers.tagger.completion.in_hand import InHand
+from workers.tagger.completion.journal import Journal
+from workers.tagger.hold import Hold
+from workers.tagger.lane import Lane
+from workers.tagger.pipeline import Pipeline
+from workers.tagger.settings import TaggerSettings
+from workers.tagger.tagger import GROUP, LIVE, RETRY, Tagger, sources
+from workers.tagger.watch import Probe, Watch
+
+_RETRY_THREADS = 1  # a slow photo host then delays other retries, but no live listing
+_BATCHES_DECODED = 4  # batches of decoded photos that may wait for the engine, as many as its queue takes
+
+
+def build_tagger(
+    settings: TaggerSettings,
+    *,
+    stream: Stream,
+    store: Store,
+    engine: RecognitionEngine,
+    intake: Intake,
+    home: Path,
+    health: Health,
+    in_hand: InHand | None = None,
+) -> Tagger:
+    """Build one tagger and warm up its engine, which checks the engine's parity photos.
+
+    Pass `in_hand` to share the list of events in hand with other parts of the process.
+
+    Raises:
+        ConfigError: the JPEG decoder is not available, or too many taggers share `home`.
+    """
+    engine.warm_up()
+    manifest = engine.manifest
+    metrics.MODEL_INFO.labels(manifest.model_version, type(engine).__name__, manifest.epoch).set(1)
+    producer = stream.producer()
+    failures = Failures(producer, group=GROUP, model_version=manifest.model_version, keep_blob=store.keep_blob)
+    effects = Effects(
+        store=store,
+        producer=producer,
+        failures=failures,
+        manifest=manifest,
+        timeout_s=settings.delivery_timeout_s,
+        encode_listing=msgspec.json.Encoder().encode if settings.publish_predictions else None,
+        uploads=Uploads(home / UPLOADS),
+    )
+    probe = Probe(stream.admin, UPLOADED)
+    hold = Hold({"store": store.probe, "stream": probe}, health)
+    journal = Journal(home / "tagger")
+    prepare = build_prepare(settings, intake=intake, engine=engine, more_threads=_RETRY_THREADS)
+    pipeline = Pipeline(
+        settings,
+        lanes={LIVE: settings.prepare_threads, RETRY: _RETRY_THREADS},
+        prepare=prepare,
+        infer=Infer(engine=engine, health=health, slots=prepare.slots),
+        effects=effects,
+        failures=failures,
+        hold=hold,
+        completion=Completion(journal, in_hand or InHand()),
+    )
+    lanes = [
+        Lane(source, settings, stream=stream, pipeline=pipeline, journal=journal, joined=health.mark_ready)
+        for source in sources(settings)
+    ]
+    watch = Watch(
+        lanes,
+        hold,
+        admin=probe.admin,
+        interval_s=settings.watch_interval_s,
+        outcomes=pipeline.outcomes,
+        in_flight=pipeline.in_flight,
+    )
+    return Tagger(lanes, pipeline=pipeline, journal=journal, health=health, watch=watch, probe=probe)
+
+
+def build_prepare(
+    settings: TaggerSettings, *, intake: Intake, engine: RecognitionEngine, more_threads: int = 0
+) -> PrepareStage:
+    """Build the prepare stage for `prepare_threads` and `more_threads` threads.
+
+    Raises:
+        ConfigError: the JPEG decoder is not available.
+    """
+    preprocess = engine.manifest.preprocess
+    if settings.decode_processes:
+        size = min(settings.batch_size, engine.max_batch)
+        processes = DecodeProcesses(
+            settings.decode_processes,
+            preprocess,
+            thumbnail_side=settings.thumbnail_side if settings.thumbnails else 0,
+            slots=_BATCHES_DECODED * size + MOST_PHOTOS * (settings.prepare_threads + more_threads),
+        )
+        return PrepareInProcesses(intake, processes, most=MOST_PHOTOS, wait_s=settings.batch_wait_ms / 1000)
+    return PrepareInThread(
+        EventPreparer(
+            intake=intake,
+            preprocess=preprocess,
+            thumbnail_side=settings.thumbnail_side,
+            thumbnails=settings.thumbnails,
+            jpeg=open_jpeg_decoder(settings.jpeg_decoder),
+        )
+    )

@@ -1,0 +1,1 @@
+"""What remembers an event from its taking until its offset may be committed."""

@@ -1,0 +1,1 @@
+"""Queues between the stages, which hand over several items at a time."""
