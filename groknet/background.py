@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from groknet.exits import CommandError, Exit
+from groknet.cli.exits import CommandError, Exit
 from groknet.supervisor import Supervisor
 
 _TICK_S = 0.05

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from groknet.cli.exits import CommandError
 from groknet.config import Loaded
 from groknet.epochs import every_indexer
-from groknet.exits import CommandError
 from groknet.presence import TTL_S, Presence, live_workers
 from groknet.services import Http
 from schemas.errors import Transient

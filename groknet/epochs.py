@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from groknet.cli.exits import CommandError, Exit
 from groknet.config import Loaded
-from groknet.exits import CommandError, Exit
 from groknet.home import Home
 from groknet.services import Http, Running, is_locked, read_running
 from schemas.errors import BundleRefused, ConfigError

@@ -8,9 +8,9 @@ from pathlib import Path
 from msgspec import structs
 
 from engines.recognition import build_engine
+from groknet.cli.terminal import progress as progress_bar
 from groknet.config import Loaded
 from groknet.ports import make_epoch_topics
-from groknet.terminal import progress as progress_bar
 from schemas.manifest import load_manifest
 from workers.backfill import Coverage, Progress, build_backfill, measure
 from workers.intake import Intake

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from groknet.exits import CommandError, Exit
+from groknet.cli.exits import CommandError, Exit
 from workers.intake.uploads import FOLDER as UPLOADS
 
 HOME_VARIABLE = "GROKNET_HOME"

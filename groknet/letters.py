@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from groknet.exits import CommandError, Exit
+from groknet.cli.exits import CommandError, Exit
 from schemas.dead_letters import PREFIX, DeadLetter, parse_dead_letter
 from schemas.envelope import Headers
 from schemas.errors import InvalidEvent

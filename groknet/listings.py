@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from groknet.exits import CommandError, Exit
+from groknet.cli.exits import CommandError, Exit
 from schemas.events import MAX_INLINE_BYTES, ImageRef, ListingEvent
 from workers.intake import Uploads
 

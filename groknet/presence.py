@@ -18,9 +18,9 @@ from pathlib import Path
 
 import msgspec
 
+from groknet.cli.exits import CommandError, Exit
 from groknet.config import Loaded
 from groknet.epochs import Epochs, configured_epochs, find_bundle, read_record, refuse_old_file
-from groknet.exits import CommandError, Exit
 from groknet.services import Worker, read_running
 from schemas.errors import BundleRefused, GroknetError
 from schemas.hashes import Epoch

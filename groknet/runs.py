@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from groknet.exits import CommandError, Exit
+from groknet.cli.exits import CommandError, Exit
 
 RECIPE = "recipe.toml"
 _FILE = "run.json"

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from groknet.exits import CommandError, Exit
+from groknet.cli.exits import CommandError, Exit
 from groknet.home import Home
 
 Worker = Literal["tagger", "indexer", "search"]

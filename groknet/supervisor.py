@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from typing import IO
 
-from groknet.exits import CommandError, Exit
+from groknet.cli.exits import CommandError, Exit
 from groknet.home import Home
 from groknet.process import SUPERVISED
 from groknet.services import SERVICES, Http, Running, Worker, read_running, readiness, write_gave_up

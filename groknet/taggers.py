@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from groknet.exits import CommandError, Exit
+from groknet.cli.exits import CommandError, Exit
 from groknet.home import Home
 from groknet.services import Lock, Running, is_locked, read_running
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from groknet.terminal import duration, local_time, shown
+from groknet.cli.terminal import duration, local_time, shown
 from groknet.whereabouts import Dead, InHand, Stored, Waiting, Whereabouts
 
 _REASONS = {

@@ -9,15 +9,15 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import HomeOption, JsonOption
+from groknet.cli.terminal import json_line, note
 from groknet.config import Loaded, load_config
 from groknet.epochs import bundle_at, change_record, find_bundle, known_epochs, with_epoch
-from groknet.exits import CommandError, Exit
 from groknet.filling import coverage_of, fill
 from groknet.home import find_home
-from groknet.options import HomeOption, JsonOption
 from groknet.ports import open_store, open_stream
 from groknet.presence import first_epochs
-from groknet.terminal import json_line, note
 from schemas.manifest import load_manifest
 from workers.backfill import Progress
 from workers.stores import Store

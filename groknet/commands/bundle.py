@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.table import Table
 
-from groknet.exits import CommandError, Exit
-from groknet.options import JsonOption
-from groknet.terminal import json_line, note, stdout
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import JsonOption
+from groknet.cli.terminal import json_line, note, stdout
 
 FolderArgument = Annotated[Path, Parameter(help="Folder of the bundle.")]
 

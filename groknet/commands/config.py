@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from groknet.cli.exits import Exit
+from groknet.cli.options import BundleOption, HomeOption, JsonOption
+from groknet.cli.terminal import json_line
 from groknet.config import load_config
 from groknet.config_text import as_plain, as_toml
-from groknet.exits import Exit
 from groknet.home import find_home
-from groknet.options import BundleOption, HomeOption, JsonOption
-from groknet.terminal import json_line
 
 
 def config(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOption = False) -> Exit:

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter, validators
 from rich.table import Table
 
-from groknet.exits import CommandError, Exit
-from groknet.options import JsonOption, ReaderOption
-from groknet.terminal import json_line, note, progress, stdout
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import JsonOption, ReaderOption
+from groknet.cli.terminal import json_line, note, progress, stdout
 
 _NAMED = 10  # skipped files that a person is shown; --json names them all
 

@@ -9,14 +9,14 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 from rich.table import Table
 
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import HomeOption, JsonOption
+from groknet.cli.terminal import json_line, note, stdout
 from groknet.config import load_config
-from groknet.exits import CommandError, Exit
 from groknet.home import find_home
 from groknet.letters import Policy, Replayed, plan, read_letters
 from groknet.letters import replay as replay_letters
-from groknet.options import HomeOption, JsonOption
 from groknet.ports import open_stream
-from groknet.terminal import json_line, note, stdout
 
 
 def list_letters(*, home: HomeOption = None, json: JsonOption = False) -> Exit:

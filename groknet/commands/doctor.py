@@ -6,10 +6,10 @@ from rich.text import Text
 
 from groknet.check import Check
 from groknet.checks import all_checks
-from groknet.exits import Exit
+from groknet.cli.exits import Exit
+from groknet.cli.options import BundleOption, HomeOption, JsonOption
+from groknet.cli.terminal import json_line, stdout
 from groknet.home import find_home
-from groknet.options import BundleOption, HomeOption, JsonOption
-from groknet.terminal import json_line, stdout
 
 _STYLE = {"ok": "green", "note": "yellow", "failed": "red"}
 

@@ -9,9 +9,9 @@ import msgspec
 from cyclopts import Parameter
 from rich.table import Table
 
-from groknet.exits import CommandError, Exit
-from groknet.options import JsonOption
-from groknet.terminal import json_line, note, progress, stdout
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import JsonOption
+from groknet.cli.terminal import json_line, note, progress, stdout
 from schemas.errors import ConfigError
 
 Backend = Literal["tensorrt", "tensorrt_rtx", "openvino", "onnxruntime", "torch"]

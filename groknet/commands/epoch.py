@@ -12,16 +12,16 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter, validators
 from rich.table import Table
 
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import HomeOption, JsonOption
+from groknet.cli.terminal import json_line, note, stdout
 from groknet.config import Loaded, load_config
 from groknet.cutover import index_answers, index_state, not_there, refuse_obstacles, stay_apart, wait_for_all
 from groknet.epochs import Epochs, change_record, find_bundle, known_epochs, switched, without_epoch
-from groknet.exits import CommandError, Exit
 from groknet.filling import coverage_of, fill
 from groknet.home import find_home
-from groknet.options import HomeOption, JsonOption
 from groknet.ports import open_store, open_stream
 from groknet.presence import Presence, first_epochs, live_workers
-from groknet.terminal import json_line, note, stdout
 from schemas.errors import BundleRefused
 from workers.stores import Store
 from workers.streams import Stream

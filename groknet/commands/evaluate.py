@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from rich.table import Table
 
-from groknet.exits import CommandError, Exit
-from groknet.options import JsonOption, ReaderOption
-from groknet.terminal import json_line, note, progress, stdout
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import JsonOption, ReaderOption
+from groknet.cli.terminal import json_line, note, progress, stdout
 
 if TYPE_CHECKING:
     from training.evaluation.evaluate import Report

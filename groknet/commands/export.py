@@ -9,10 +9,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from groknet.exits import CommandError, Exit
-from groknet.options import JsonOption
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import JsonOption
+from groknet.cli.terminal import json_line, note
 from groknet.runs import RECIPE, recall
-from groknet.terminal import json_line, note
 from schemas.manifest import MANIFEST_FILE
 
 

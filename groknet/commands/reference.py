@@ -8,9 +8,9 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from groknet.exits import Exit
-from groknet.options import JsonOption
-from groknet.terminal import json_line, note
+from groknet.cli.exits import Exit
+from groknet.cli.options import JsonOption
+from groknet.cli.terminal import json_line, note
 
 
 def reference(

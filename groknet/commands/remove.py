@@ -8,14 +8,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import GIVE_UP_S, GiveUpOption, HomeOption, JsonOption
+from groknet.cli.terminal import json_line, note
 from groknet.commands.submit import send_all, summary
 from groknet.config import load_config
-from groknet.exits import CommandError, Exit
 from groknet.home import find_home
-from groknet.options import GIVE_UP_S, GiveUpOption, HomeOption, JsonOption
 from groknet.ports import open_store
 from groknet.sending import outgoing
-from groknet.terminal import json_line, note
 from schemas.events import ListingEvent
 
 

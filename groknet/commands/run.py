@@ -13,17 +13,17 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from engines.recognition import load_bundle
+from groknet.cli.exits import Exit
+from groknet.cli.options import BundleOption, HomeOption
+from groknet.cli.terminal import note
 from groknet.config import Loaded, load_config
 from groknet.epochs import Epochs, beside_name, find_bundle, in_force
-from groknet.exits import Exit
 from groknet.home import find_home
-from groknet.options import BundleOption, HomeOption
 from groknet.ports import open_store
 from groknet.presence import Watch
 from groknet.services import SUPERVISOR, Lock, Running, forget_running, usual_port, write_running
 from groknet.supervisor import Spec, Supervisor
 from groknet.taggers import MOST
-from groknet.terminal import note
 from schemas.errors import BundleRefused, Transient
 from schemas.manifest import load_manifest
 from workers.stores import build_store

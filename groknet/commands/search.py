@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.table import Table
 
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import HomeOption, JsonOption
+from groknet.cli.terminal import json_line, stdout
 from groknet.config import load_config
-from groknet.exits import CommandError, Exit
 from groknet.home import Home, find_home
-from groknet.options import HomeOption, JsonOption
 from groknet.services import Http, read_running
-from groknet.terminal import json_line, stdout
 
 _TIMEOUT_S = 60.0  # the service itself answers, or refuses, within half of it
 

@@ -14,10 +14,10 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from deploy.local import ChoiceError, Protocol, Server, Services, ServicesError, ServicesSettings, ServicesState
-from groknet.exits import CommandError, Exit
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import HomeOption, JsonOption
+from groknet.cli.terminal import json_line, note, stderr, stdout
 from groknet.home import find_home
-from groknet.options import HomeOption, JsonOption
-from groknet.terminal import json_line, note, stderr, stdout
 
 app = App(
     name="services",

@@ -10,12 +10,12 @@ from cyclopts import Parameter
 from rich.table import Table
 from rich.text import Text
 
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import HomeOption, JsonOption
+from groknet.cli.terminal import json_line, stdout
 from groknet.config import load_config
-from groknet.exits import CommandError, Exit
 from groknet.home import find_home
-from groknet.options import HomeOption, JsonOption
 from groknet.ports import open_store
-from groknet.terminal import json_line, stdout
 from schemas.predictions import RemovalMarker, StoredListing
 
 

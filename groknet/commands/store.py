@@ -8,14 +8,14 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from groknet.cli.exits import Exit
+from groknet.cli.options import HomeOption, JsonOption
+from groknet.cli.terminal import json_line, note
 from groknet.config import load_config
 from groknet.epochs import OLD_FILE
-from groknet.exits import Exit
 from groknet.home import find_home
 from groknet.old_epochs import take_over
-from groknet.options import HomeOption, JsonOption
 from groknet.ports import open_store
-from groknet.terminal import json_line, note
 from schemas.errors import ConfigError
 from workers.stores.schema import Schema, check_store, migrate_store
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from cyclopts import App
 from rich.table import Table
 
-from groknet.exits import CommandError, Exit
-from groknet.options import BundleOption, HomeOption, JsonOption
-from groknet.terminal import json_line, stdout
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import BundleOption, HomeOption, JsonOption
+from groknet.cli.terminal import json_line, stdout
 from schemas.errors import ConfigError
 from schemas.topics import TOPICS, Topic, topics_for
 

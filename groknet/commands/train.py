@@ -9,9 +9,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from groknet.exits import CommandError, Exit
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.terminal import note
 from groknet.runs import Run, remember
-from groknet.terminal import note
 
 
 def train(

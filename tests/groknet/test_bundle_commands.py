@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from groknet.exits import Exit
+from groknet.cli.exits import Exit
 from schemas.manifest import MODEL_FILE, Calibration
 from tests.engines.tiny_bundle import HEADS, labels, seal
 from tests.groknet.conftest import Call

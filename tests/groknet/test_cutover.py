@@ -19,7 +19,7 @@ import pytest
 import urllib3
 
 from deploy.local import Services
-from groknet.exits import Exit
+from groknet.cli.exits import Exit
 from groknet.home import Home
 from groknet.presence import Presence
 from groknet.supervisor import Spec, Supervisor

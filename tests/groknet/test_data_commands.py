@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from groknet.exits import Exit
-from groknet.options import Reader
+from groknet.cli.exits import Exit
+from groknet.cli.options import Reader
 from tests.groknet.conftest import Call, write_photo
 from training.readers import READERS
 

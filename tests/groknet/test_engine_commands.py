@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from groknet.exits import Exit
+from groknet.cli.exits import Exit
 from tests.groknet.conftest import Call, write_photo
 
 ON_RTX = pytest.mark.skipif(

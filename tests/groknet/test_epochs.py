@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from groknet.cli.exits import CommandError, Exit
 from groknet.config import Loaded, load_config
 from groknet.cutover import not_there, refuse_obstacles, stay_apart, wait_for_all
 from groknet.epochs import (
@@ -29,7 +30,6 @@ from groknet.epochs import (
     with_epoch,
     without_epoch,
 )
-from groknet.exits import CommandError, Exit
 from groknet.home import Home
 from groknet.presence import Follower, Presence, Watch, first_epochs, live_workers
 from schemas.errors import BundleRefused, ConfigError, Transient

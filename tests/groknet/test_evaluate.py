@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from groknet.exits import Exit
+from groknet.cli.exits import Exit
 from tests.engines.tiny_bundle import HEADS, write_tiny_bundle
 from tests.groknet.conftest import Call, write_photo
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from groknet.exits import CommandError
+from groknet.cli.exits import CommandError
 from groknet.listings import find_photos, listing_id, photo_event
 from schemas.events import MAX_INLINE_BYTES, ImageRef, ListingEvent
 from tests.groknet.conftest import write_photo

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from groknet.cli.exits import Exit
 from groknet.config import demo_bundle
-from groknet.exits import Exit
 from tests.groknet.conftest import Call
 
 

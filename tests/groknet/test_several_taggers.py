@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from groknet.exits import Exit
+from groknet.cli.exits import Exit
 from groknet.home import Home
 from groknet.services import Readiness, read_running, readiness
 from groknet.taggers import running_taggers

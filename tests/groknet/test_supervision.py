@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from groknet.background import Background
-from groknet.exits import CommandError, Exit
+from groknet.cli.exits import CommandError, Exit
 from groknet.home import Home
 from groknet.services import SUPERVISOR, Lock, is_locked, read_gave_up
 from groknet.supervisor import Spec, Supervisor

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from groknet.exits import Exit
+from groknet.cli.exits import Exit
 from schemas.topics import PREDICTIONS, TOPICS, UPLOADED
 from tests.groknet.conftest import Call
 from workers.streams import TopicSpec, build_stream

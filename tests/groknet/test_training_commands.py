@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from groknet.exits import Exit
+from groknet.cli.exits import Exit
 from schemas.manifest import load_manifest
 from tests.groknet.conftest import Call
 

@@ -13,14 +13,14 @@ import msgspec
 import pytest
 from starlette.applications import Starlette
 
+from groknet.cli.exits import Exit
+from groknet.cli.terminal import duration, local_time, shown
 from groknet.config import load_config
-from groknet.exits import Exit
 from groknet.home import Home
 from groknet.lag import measure
 from groknet.ports import open_stream
 from groknet.services import Hold as HoldSaid
 from groknet.services import Lock, Readiness, Running, write_running
-from groknet.terminal import duration, local_time, shown
 from groknet.where_text import details, sentence
 from groknet.whereabouts import Dead, Indexed, Patience, Stored, Waiting, Whereabouts
 from groknet.worker_checks import lag_check

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from groknet.cli.exits import CommandError
 from groknet.commands.search import ask_service
-from groknet.exits import CommandError
 from groknet.home import Home
 from groknet.services import Running, write_running
 from tests.workers.indexer.running import until

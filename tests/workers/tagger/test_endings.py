@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from groknet.exits import CommandError
+from groknet.cli.exits import CommandError
 from groknet.letters import plan, read_letters
 from schemas.dead_letters import parse_dead_letter
 from schemas.envelope import header

@@ -14,7 +14,7 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError
 from cyclopts.exceptions import UnknownCommandError
 
-from groknet.exits import Exit, exit_code, table
+from groknet.cli.exits import Exit, exit_code, table
 from schemas.errors import GroknetError
 
 TRACEBACK = "GROKNET_TRACEBACK"

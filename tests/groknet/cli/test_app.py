@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from groknet.cli import _BUNDLE, _COMMANDS, _DATA, _DLQ, _ENGINE, _RUN
-from groknet.exits import MEANING, Exit
+from groknet.cli.app import _BUNDLE, _COMMANDS, _DATA, _DLQ, _ENGINE, _RUN
+from groknet.cli.exits import MEANING, Exit
 from tests.groknet.conftest import Call
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EVERY = [
     [],
     *([name] for name in (*_COMMANDS, "run", "dlq", "data", "engine")),
