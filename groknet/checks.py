@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from groknet.check import Check
-from groknet.config import Loaded, load_config
-from groknet.home import Home
+from groknet.home.config import Loaded, load_config
+from groknet.home.paths import Home
 from groknet.worker_checks import not_made, worker_checks
 from schemas.errors import GroknetError
 
@@ -117,7 +117,7 @@ def _home(home: Home) -> Check:
 
 def _in_force(loaded: Loaded) -> Loaded:
     """With the bundle of the epoch in force, which the workers run; the configured one where the store cannot say."""
-    from groknet.epochs import in_force
+    from groknet.home.epochs import in_force
     from workers.stores import build_store
 
     url = loaded.config.store.url

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from groknet.cli.exits import CommandError
-from groknet.config import Loaded
-from groknet.epochs import every_indexer
+from groknet.home.config import Loaded
+from groknet.home.epochs import every_indexer
+from groknet.home.running import Http
 from groknet.presence import TTL_S, Presence, live_workers
-from groknet.services import Http
 from schemas.errors import Transient
 from workers.indexer.wire import IndexAnswer
 from workers.stores import Store

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from groknet.cli.exits import CommandError, Exit
-from groknet.config import Loaded
-from groknet.epochs import OLD_FILE, Epochs, bundle_at, change_record, read_record, with_epoch
+from groknet.home.config import Loaded
+from groknet.home.epochs import OLD_FILE, Epochs, bundle_at, change_record, read_record, with_epoch
 from schemas.errors import BundleRefused
 from schemas.hashes import Epoch
 from workers.stores import Store

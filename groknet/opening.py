@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TypeVar
 
-from groknet.config import Loaded
-from groknet.epochs import in_force
+from groknet.home.config import Loaded
+from groknet.home.epochs import in_force
 from groknet.ports import make_topics
 from groknet.process import Process, Stopped
 from schemas.errors import Transient

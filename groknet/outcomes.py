@@ -16,10 +16,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from groknet.epochs import epoch_of, every_indexer, read_record
-from groknet.home import Home
+from groknet.home.epochs import epoch_of, every_indexer, read_record
+from groknet.home.paths import Home
+from groknet.home.running import Http
 from groknet.sending import Outgoing
-from groknet.services import Http
 from schemas.dead_letters import parse_dead_letter
 from schemas.errors import Transient
 from schemas.predictions import RemovalMarker, StoredListing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from groknet.config import Loaded
+from groknet.home.config import Loaded
 from schemas.topics import HASHES_PREFIX, TOPICS, Topic, topics_for
 from workers.stores import Store, build_store
 from workers.streams import Stream, TopicSpec, build_stream

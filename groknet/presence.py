@@ -19,9 +19,9 @@ from pathlib import Path
 import msgspec
 
 from groknet.cli.exits import CommandError, Exit
-from groknet.config import Loaded
-from groknet.epochs import Epochs, configured_epochs, find_bundle, read_record, refuse_old_file
-from groknet.services import Worker, read_running
+from groknet.home.config import Loaded
+from groknet.home.epochs import Epochs, configured_epochs, find_bundle, read_record, refuse_old_file
+from groknet.home.running import Worker, read_running
 from schemas.errors import BundleRefused, GroknetError
 from schemas.hashes import Epoch
 from schemas.manifest import load_manifest

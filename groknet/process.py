@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from groknet.home import Home
-from groknet.services import Lock, Running, Worker, forget_running, write_running
-from groknet.taggers import claim, tagger_name
+from groknet.home.paths import Home
+from groknet.home.running import Lock, Running, Worker, forget_running, write_running
+from groknet.home.taggers import claim, tagger_name
 
 SUPERVISED = "GROKNET_SUPERVISED"
 """Set by the supervisor in the environment of its workers: stdin is its pipe, Ctrl-C is its business."""

@@ -24,10 +24,10 @@ from logging.handlers import RotatingFileHandler
 from typing import IO
 
 from groknet.cli.exits import CommandError, Exit
-from groknet.home import Home
+from groknet.home.paths import Home
+from groknet.home.running import SERVICES, Http, Running, Worker, read_running, readiness, write_gave_up
+from groknet.home.taggers import keep_name, tagger_name
 from groknet.process import SUPERVISED
-from groknet.services import SERVICES, Http, Running, Worker, read_running, readiness, write_gave_up
-from groknet.taggers import keep_name, tagger_name
 
 _COMMAND = (sys.executable, "-m", "groknet")
 _FIRST_PAUSE_S = 0.2

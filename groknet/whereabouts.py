@@ -13,14 +13,14 @@ from urllib.parse import quote
 
 import msgspec
 
-from groknet.config import Loaded
-from groknet.epochs import every_indexer
-from groknet.home import Home
+from groknet.home.config import Loaded
+from groknet.home.epochs import every_indexer
+from groknet.home.paths import Home
+from groknet.home.running import Http
+from groknet.home.taggers import running_taggers
 from groknet.lag import uncommitted
 from groknet.letters import Letter, read_letters
 from groknet.outcomes import IndexView, indexer_urls
-from groknet.services import Http
-from groknet.taggers import running_taggers
 from schemas.envelope import header
 from schemas.errors import Transient
 from schemas.predictions import StoredListing

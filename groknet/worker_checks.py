@@ -11,11 +11,11 @@ from pathlib import Path
 
 from groknet.check import Check
 from groknet.cli.terminal import duration, local_time
-from groknet.config import Loaded, hide_secrets
-from groknet.home import Home
+from groknet.home.config import Loaded, hide_secrets
+from groknet.home.paths import Home
+from groknet.home.running import Http, Readiness, Running, is_locked, read_gave_up, read_running, readiness
+from groknet.home.taggers import running_taggers
 from groknet.lag import Lag, measure
-from groknet.services import Http, Readiness, Running, is_locked, read_gave_up, read_running, readiness
-from groknet.taggers import running_taggers
 from schemas.errors import GroknetError
 from schemas.topics import RETRY_DELAYS_S, UPLOADED
 from workers.stores import build_store

@@ -12,10 +12,10 @@ from cyclopts import Parameter, validators
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption
 from groknet.cli.terminal import json_line, note
-from groknet.config import Loaded, load_config
-from groknet.epochs import bundle_at, change_record, find_bundle, known_epochs, with_epoch
 from groknet.filling import coverage_of, fill
-from groknet.home import find_home
+from groknet.home.config import Loaded, load_config
+from groknet.home.epochs import bundle_at, change_record, find_bundle, known_epochs, with_epoch
+from groknet.home.paths import find_home
 from groknet.ports import open_store, open_stream
 from groknet.presence import first_epochs
 from schemas.manifest import load_manifest

@@ -5,9 +5,9 @@ from __future__ import annotations
 from groknet.cli.exits import Exit
 from groknet.cli.options import BundleOption, HomeOption, JsonOption
 from groknet.cli.terminal import json_line
-from groknet.config import load_config
-from groknet.config_text import as_plain, as_toml
-from groknet.home import find_home
+from groknet.home.config import load_config
+from groknet.home.config_text import as_plain, as_toml
+from groknet.home.paths import find_home
 
 
 def config(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOption = False) -> Exit:

@@ -17,14 +17,14 @@ from groknet.cli.terminal import note, stdout
 from groknet.commands.run import STOP_BUDGET_S, page_url, specs
 from groknet.commands.search import ask_service
 from groknet.commands.submit import percentile
-from groknet.config import Loaded, load_config
-from groknet.epochs import in_force
-from groknet.home import Home
+from groknet.home.config import Loaded, load_config
+from groknet.home.epochs import in_force
+from groknet.home.paths import Home
+from groknet.home.running import SUPERVISOR, Lock
 from groknet.listings import find_photos, photo_event
 from groknet.outcomes import IndexView, Outcome, Tracker, indexer_urls
 from groknet.ports import open_store, open_stream
 from groknet.sending import Outgoing, Sender, outgoing
-from groknet.services import SUPERVISOR, Lock
 from groknet.showcase import Score, describe, draw, event_of, listing_id_of, photo_of, products
 from groknet.supervisor import Supervisor
 from schemas.manifest import Manifest, load_manifest

@@ -12,8 +12,8 @@ from rich.table import Table
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption
 from groknet.cli.terminal import json_line, note, stdout
-from groknet.config import load_config
-from groknet.home import find_home
+from groknet.home.config import load_config
+from groknet.home.paths import find_home
 from groknet.letters import Policy, Replayed, plan, read_letters
 from groknet.letters import replay as replay_letters
 from groknet.ports import open_stream

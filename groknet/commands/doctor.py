@@ -9,7 +9,7 @@ from groknet.checks import all_checks
 from groknet.cli.exits import Exit
 from groknet.cli.options import BundleOption, HomeOption, JsonOption
 from groknet.cli.terminal import json_line, stdout
-from groknet.home import find_home
+from groknet.home.paths import find_home
 
 _STYLE = {"ok": "green", "note": "yellow", "failed": "red"}
 

@@ -15,11 +15,11 @@ from rich.table import Table
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption
 from groknet.cli.terminal import json_line, note, stdout
-from groknet.config import Loaded, load_config
 from groknet.cutover import index_answers, index_state, not_there, refuse_obstacles, stay_apart, wait_for_all
-from groknet.epochs import Epochs, change_record, find_bundle, known_epochs, switched, without_epoch
 from groknet.filling import coverage_of, fill
-from groknet.home import find_home
+from groknet.home.config import Loaded, load_config
+from groknet.home.epochs import Epochs, change_record, find_bundle, known_epochs, switched, without_epoch
+from groknet.home.paths import find_home
 from groknet.ports import open_store, open_stream
 from groknet.presence import Presence, first_epochs, live_workers
 from schemas.errors import BundleRefused

@@ -12,8 +12,8 @@ from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import GIVE_UP_S, GiveUpOption, HomeOption, JsonOption
 from groknet.cli.terminal import json_line, note
 from groknet.commands.submit import send_all, summary
-from groknet.config import load_config
-from groknet.home import find_home
+from groknet.home.config import load_config
+from groknet.home.paths import find_home
 from groknet.ports import open_store
 from groknet.sending import outgoing
 from schemas.events import ListingEvent

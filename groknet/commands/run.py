@@ -16,14 +16,14 @@ from engines.recognition import load_bundle
 from groknet.cli.exits import Exit
 from groknet.cli.options import BundleOption, HomeOption
 from groknet.cli.terminal import note
-from groknet.config import Loaded, load_config
-from groknet.epochs import Epochs, beside_name, find_bundle, in_force
-from groknet.home import find_home
+from groknet.home.config import Loaded, load_config
+from groknet.home.epochs import Epochs, beside_name, find_bundle, in_force
+from groknet.home.paths import find_home
+from groknet.home.running import SUPERVISOR, Lock, Running, forget_running, usual_port, write_running
+from groknet.home.taggers import MOST
 from groknet.ports import open_store
 from groknet.presence import Watch
-from groknet.services import SUPERVISOR, Lock, Running, forget_running, usual_port, write_running
 from groknet.supervisor import Spec, Supervisor
-from groknet.taggers import MOST
 from schemas.errors import BundleRefused, Transient
 from schemas.manifest import load_manifest
 from workers.stores import build_store

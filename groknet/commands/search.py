@@ -12,9 +12,9 @@ from rich.table import Table
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption
 from groknet.cli.terminal import json_line, stdout
-from groknet.config import load_config
-from groknet.home import Home, find_home
-from groknet.services import Http, read_running
+from groknet.home.config import load_config
+from groknet.home.paths import Home, find_home
+from groknet.home.running import Http, read_running
 
 _TIMEOUT_S = 60.0  # the service itself answers, or refuses, within half of it
 

@@ -17,7 +17,7 @@ from deploy.local import ChoiceError, Protocol, Server, Services, ServicesError,
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption
 from groknet.cli.terminal import json_line, note, stderr, stdout
-from groknet.home import find_home
+from groknet.home.paths import find_home
 
 app = App(
     name="services",

@@ -13,8 +13,8 @@ from rich.text import Text
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption
 from groknet.cli.terminal import json_line, stdout
-from groknet.config import load_config
-from groknet.home import find_home
+from groknet.home.config import load_config
+from groknet.home.paths import find_home
 from groknet.ports import open_store
 from schemas.predictions import RemovalMarker, StoredListing
 

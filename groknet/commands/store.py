@@ -11,9 +11,9 @@ from cyclopts import App, Parameter
 from groknet.cli.exits import Exit
 from groknet.cli.options import HomeOption, JsonOption
 from groknet.cli.terminal import json_line, note
-from groknet.config import load_config
-from groknet.epochs import OLD_FILE
-from groknet.home import find_home
+from groknet.home.config import load_config
+from groknet.home.epochs import OLD_FILE
+from groknet.home.paths import find_home
 from groknet.old_epochs import take_over
 from groknet.ports import open_store
 from schemas.errors import ConfigError

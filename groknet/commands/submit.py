@@ -15,8 +15,8 @@ from rich.progress import Progress, TaskID
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import GIVE_UP_S, GiveUpOption, HomeOption, JsonOption
 from groknet.cli.terminal import json_line, note, progress
-from groknet.config import Loaded, load_config
-from groknet.home import find_home
+from groknet.home.config import Loaded, load_config
+from groknet.home.paths import find_home
 from groknet.listings import EVENT_SUFFIXES, find_photos, photo_event
 from groknet.outcomes import IndexView, Outcome, Tracker, indexer_urls
 from groknet.ports import open_store, open_stream

@@ -82,8 +82,8 @@ def check(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOpt
 
 def _opened(home: Path | None, bundle: Path | None) -> tuple[Stream, tuple[Topic, ...]]:
     """The stream of the configuration, and the topics that it should have."""
-    from groknet.config import load_config
-    from groknet.home import find_home
+    from groknet.home.config import load_config
+    from groknet.home.paths import find_home
     from schemas.manifest import load_manifest
     from workers.streams import build_stream
 

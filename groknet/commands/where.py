@@ -11,8 +11,8 @@ from cyclopts import Parameter
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption
 from groknet.cli.terminal import json_line, note, shown
-from groknet.config import load_config
-from groknet.home import find_home
+from groknet.home.config import load_config
+from groknet.home.paths import find_home
 from groknet.where_text import details, sentence
 from groknet.whereabouts import Patience, find
 

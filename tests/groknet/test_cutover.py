@@ -20,7 +20,7 @@ import urllib3
 
 from deploy.local import Services
 from groknet.cli.exits import Exit
-from groknet.home import Home
+from groknet.home.paths import Home
 from groknet.presence import Presence
 from groknet.supervisor import Spec, Supervisor
 from schemas.events import ImageRef, ListingEvent, encode_event

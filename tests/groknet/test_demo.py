@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from groknet.home import Home
-from groknet.services import is_locked
+from groknet.home.paths import Home
+from groknet.home.running import is_locked
 from tests.groknet.conftest import START_S, WORKERS, write_photo
 from training.studio import DEMO_IDENTITIES
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from groknet.cli.exits import Exit
-from groknet.config import demo_bundle
+from groknet.home.config import demo_bundle
 from tests.groknet.conftest import Call
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from groknet.cli.exits import Exit
-from groknet.config import load_config
-from groknet.home import Home
+from groknet.home.config import load_config
+from groknet.home.paths import Home
 from groknet.listings import find_photos, photo_event
 from groknet.ports import open_stream
 from groknet.sending import Outgoing, Sender

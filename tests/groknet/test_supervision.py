@@ -11,10 +11,10 @@ import pytest
 
 from groknet.background import Background
 from groknet.cli.exits import CommandError, Exit
-from groknet.home import Home
-from groknet.services import SUPERVISOR, Lock, is_locked, read_gave_up
+from groknet.home.paths import Home
+from groknet.home.running import SUPERVISOR, Lock, is_locked, read_gave_up
+from groknet.home.taggers import claim, running_taggers, slot_of, tagger_name
 from groknet.supervisor import Spec, Supervisor
-from groknet.taggers import claim, running_taggers, slot_of, tagger_name
 from tests.groknet.conftest import START_S
 
 WORKER = Path(__file__).with_name("planned_worker.py")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from groknet.cli.exits import Exit
-from groknet.home import Home
-from groknet.services import Lock, is_locked, read_running, usual_port
+from groknet.home.paths import Home
+from groknet.home.running import Lock, is_locked, read_running, usual_port
 from tests.groknet.conftest import START_S, WORKERS, Call, Cluster, start_all, write_photo
 
 

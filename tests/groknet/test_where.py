@@ -15,12 +15,12 @@ from starlette.applications import Starlette
 
 from groknet.cli.exits import Exit
 from groknet.cli.terminal import duration, local_time, shown
-from groknet.config import load_config
-from groknet.home import Home
+from groknet.home.config import load_config
+from groknet.home.paths import Home
+from groknet.home.running import Hold as HoldSaid
+from groknet.home.running import Lock, Readiness, Running, write_running
 from groknet.lag import measure
 from groknet.ports import open_stream
-from groknet.services import Hold as HoldSaid
-from groknet.services import Lock, Readiness, Running, write_running
 from groknet.where_text import details, sentence
 from groknet.whereabouts import Dead, Indexed, Patience, Stored, Waiting, Whereabouts
 from groknet.worker_checks import lag_check

@@ -9,8 +9,8 @@ import pytest
 
 from groknet.cli.exits import CommandError
 from groknet.commands.search import ask_service
-from groknet.home import Home
-from groknet.services import Running, write_running
+from groknet.home.paths import Home
+from groknet.home.running import Running, write_running
 from tests.workers.indexer.running import until
 from tests.workers.search.rig import HTTP, photo, rig, served
 from workers.search import SearchSettings

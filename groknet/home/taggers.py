@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from groknet.cli.exits import CommandError, Exit
-from groknet.home import Home
-from groknet.services import Lock, Running, is_locked, read_running
+from groknet.home.paths import Home
+from groknet.home.running import Lock, Running, is_locked, read_running
 
 MOST = 256  # as many as `workers.tagger.journal` keeps apart in one home
 _NAME = re.compile(r"tagger(?:-([1-9]\d{0,2}))?")

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from groknet.cli.exits import Exit
-from groknet.home import Home
-from groknet.services import Readiness, read_running, readiness
-from groknet.taggers import running_taggers
+from groknet.home.paths import Home
+from groknet.home.running import Readiness, read_running, readiness
+from groknet.home.taggers import running_taggers
 from tests.groknet.conftest import START_S, Call, start_all, write_photo
 
 Start = Callable[..., subprocess.Popen[str]]

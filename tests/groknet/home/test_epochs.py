@@ -14,9 +14,9 @@ import msgspec
 import pytest
 
 from groknet.cli.exits import CommandError, Exit
-from groknet.config import Loaded, load_config
 from groknet.cutover import not_there, refuse_obstacles, stay_apart, wait_for_all
-from groknet.epochs import (
+from groknet.home.config import Loaded, load_config
+from groknet.home.epochs import (
     Bundle,
     Epochs,
     bundle_at,
@@ -30,7 +30,7 @@ from groknet.epochs import (
     with_epoch,
     without_epoch,
 )
-from groknet.home import Home
+from groknet.home.paths import Home
 from groknet.presence import Follower, Presence, Watch, first_epochs, live_workers
 from schemas.errors import BundleRefused, ConfigError, Transient
 from tests.engines.tiny_bundle import tiny_graph, write_tiny_bundle

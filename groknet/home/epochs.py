@@ -15,9 +15,9 @@ from typing import NamedTuple
 import msgspec
 
 from groknet.cli.exits import CommandError, Exit
-from groknet.config import Loaded
-from groknet.home import Home
-from groknet.services import Http, Running, is_locked, read_running
+from groknet.home.config import Loaded
+from groknet.home.paths import Home
+from groknet.home.running import Http, Running, is_locked, read_running
 from schemas.errors import BundleRefused, ConfigError
 from schemas.hashes import Epoch
 from schemas.manifest import MANIFEST_FILE, load_manifest, verify_files

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from groknet.config import demo_bundle, hide_secrets, load_config
-from groknet.config_text import as_toml
-from groknet.home import Home, find_home
+from groknet.home.config import demo_bundle, hide_secrets, load_config
+from groknet.home.config_text import as_toml
+from groknet.home.paths import Home, find_home
 from schemas.errors import ConfigError
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from groknet.cli.exits import CommandError, Exit
-from groknet.home import Home
+from groknet.home.paths import Home
 
 Worker = Literal["tagger", "indexer", "search"]
 SUPERVISOR = "supervisor"

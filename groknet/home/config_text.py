@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from groknet.config import Loaded, hide_secrets
+from groknet.home.config import Loaded, hide_secrets
 
 
 def as_plain(loaded: Loaded) -> dict[str, dict[str, Any]]:

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from groknet.home import Home
+from groknet.home.paths import Home
 from schemas.errors import ConfigError
 from workers.backfill.settings import BackfillSettings
 from workers.indexer.settings import IndexerSettings
@@ -82,7 +82,7 @@ class Loaded:
     """Whether workers run the epoch that the store says is in force: not where the command line names a bundle."""
 
     def with_bundle(self, folder: Path) -> Loaded:
-        """The same with another bundle to run, as `groknet.epochs.in_force` finds it."""
+        """The same with another bundle to run, as `groknet.home.epochs.in_force` finds it."""
         engine = msgspec.structs.replace(self.config.engine, bundle=str(folder))
         return replace(self, config=msgspec.structs.replace(self.config, engine=engine))
 
