@@ -11,7 +11,7 @@ from groknet.cli.exits import CommandError
 from groknet.home.config import Loaded
 from groknet.home.epochs import every_indexer
 from groknet.home.running import Http
-from groknet.presence import TTL_S, Presence, live_workers
+from groknet.run.presence import TTL_S, Presence, live_workers
 from schemas.errors import Transient
 from workers.indexer.wire import IndexAnswer
 from workers.stores import Store

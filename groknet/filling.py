@@ -10,7 +10,7 @@ from msgspec import structs
 from engines.recognition import build_engine
 from groknet.cli.terminal import progress as progress_bar
 from groknet.home.config import Loaded
-from groknet.ports import make_epoch_topics
+from groknet.run.open_back_ends import make_epoch_topics
 from schemas.manifest import load_manifest
 from workers.backfill import Coverage, Progress, build_backfill, measure
 from workers.intake import Intake

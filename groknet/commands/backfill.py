@@ -16,8 +16,8 @@ from groknet.filling import coverage_of, fill
 from groknet.home.config import Loaded, load_config
 from groknet.home.epochs import bundle_at, change_record, find_bundle, known_epochs, with_epoch
 from groknet.home.paths import find_home
-from groknet.ports import open_store, open_stream
-from groknet.presence import first_epochs
+from groknet.run.open_back_ends import open_store, open_stream
+from groknet.run.presence import first_epochs
 from schemas.manifest import load_manifest
 from workers.backfill import Progress
 from workers.stores import Store

@@ -10,7 +10,6 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from groknet.background import Background
 from groknet.cli.exits import Exit
 from groknet.cli.options import BundleOption
 from groknet.cli.terminal import note, stdout
@@ -23,10 +22,11 @@ from groknet.home.paths import Home
 from groknet.home.running import SUPERVISOR, Lock
 from groknet.listings import find_photos, photo_event
 from groknet.outcomes import IndexView, Outcome, Tracker, indexer_urls
-from groknet.ports import open_store, open_stream
+from groknet.run.background import Background
+from groknet.run.open_back_ends import open_store, open_stream
+from groknet.run.supervisor import Supervisor
 from groknet.sending import Outgoing, Sender, outgoing
 from groknet.showcase import Score, describe, draw, event_of, listing_id_of, photo_of, products
-from groknet.supervisor import Supervisor
 from schemas.manifest import Manifest, load_manifest
 from schemas.predictions import StoredListing
 from training.studio import Product

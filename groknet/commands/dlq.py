@@ -16,7 +16,7 @@ from groknet.home.config import load_config
 from groknet.home.paths import find_home
 from groknet.letters import Policy, Replayed, plan, read_letters
 from groknet.letters import replay as replay_letters
-from groknet.ports import open_stream
+from groknet.run.open_back_ends import open_stream
 
 
 def list_letters(*, home: HomeOption = None, json: JsonOption = False) -> Exit:

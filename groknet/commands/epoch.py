@@ -20,8 +20,8 @@ from groknet.filling import coverage_of, fill
 from groknet.home.config import Loaded, load_config
 from groknet.home.epochs import Epochs, change_record, find_bundle, known_epochs, switched, without_epoch
 from groknet.home.paths import find_home
-from groknet.ports import open_store, open_stream
-from groknet.presence import Presence, first_epochs, live_workers
+from groknet.run.open_back_ends import open_store, open_stream
+from groknet.run.presence import Presence, first_epochs, live_workers
 from schemas.errors import BundleRefused
 from workers.stores import Store
 from workers.streams import Stream

@@ -21,9 +21,9 @@ from groknet.home.epochs import Epochs, beside_name, find_bundle, in_force
 from groknet.home.paths import find_home
 from groknet.home.running import SUPERVISOR, Lock, Running, forget_running, usual_port, write_running
 from groknet.home.taggers import MOST
-from groknet.ports import open_store
-from groknet.presence import Watch
-from groknet.supervisor import Spec, Supervisor
+from groknet.run.open_back_ends import open_store
+from groknet.run.presence import Watch
+from groknet.run.supervisor import Spec, Supervisor
 from schemas.errors import BundleRefused, Transient
 from schemas.manifest import load_manifest
 from workers.stores import build_store
@@ -64,7 +64,7 @@ def tagger(
 
     Stream and store may still be starting: a tagger waits for them, and says so in its log and at /readyz.
     """
-    from groknet.compose import run_tagger
+    from groknet.run.compose import run_tagger
 
     run_tagger(load_config(find_home(home).make(), bundle=bundle), port, slot)
     return Exit.OK
@@ -83,7 +83,7 @@ def indexer(
 
     `indexer.partitions` gives it a part of the topic; several, each with a home of its own, hold an index together.
     """
-    from groknet.compose import run_indexer
+    from groknet.run.compose import run_indexer
 
     run_indexer(load_config(find_home(home).make(), bundle=bundle), port, beside=beside)
     return Exit.OK
@@ -91,7 +91,7 @@ def indexer(
 
 def search(*, home: HomeOption = None, bundle: BundleOption = None, port: PortOption = None) -> Exit:
     """Run the search service and its page; it asks the indexers of search.indexer_urls, else this home's."""
-    from groknet.compose import run_search
+    from groknet.run.compose import run_search
 
     run_search(load_config(find_home(home).make(), bundle=bundle), port)
     return Exit.OK

@@ -15,7 +15,7 @@ from groknet.cli.options import HomeOption, JsonOption
 from groknet.cli.terminal import json_line, stdout
 from groknet.home.config import load_config
 from groknet.home.paths import find_home
-from groknet.ports import open_store
+from groknet.run.open_back_ends import open_store
 from schemas.predictions import RemovalMarker, StoredListing
 
 

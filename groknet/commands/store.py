@@ -15,7 +15,7 @@ from groknet.home.config import load_config
 from groknet.home.epochs import OLD_FILE
 from groknet.home.paths import find_home
 from groknet.old_epochs import take_over
-from groknet.ports import open_store
+from groknet.run.open_back_ends import open_store
 from schemas.errors import ConfigError
 from workers.stores.schema import Schema, check_store, migrate_store
 

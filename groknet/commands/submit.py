@@ -19,7 +19,7 @@ from groknet.home.config import Loaded, load_config
 from groknet.home.paths import find_home
 from groknet.listings import EVENT_SUFFIXES, find_photos, photo_event
 from groknet.outcomes import IndexView, Outcome, Tracker, indexer_urls
-from groknet.ports import open_store, open_stream
+from groknet.run.open_back_ends import open_store, open_stream
 from groknet.sending import Outgoing, Sender, outgoing, read_events
 from workers.intake import Uploads
 

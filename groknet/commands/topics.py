@@ -43,7 +43,7 @@ def apply(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOpt
     On Kafka each partition has three copies where there are three brokers. A topic that is there and differs is left
     as it is, and the command says how to correct it. --json writes {"topic", "state"} a line.
     """
-    from groknet.ports import make_topics
+    from groknet.run.open_back_ends import make_topics
 
     stream, wanted = _opened(home, bundle)
     missing = _missing(stream, wanted)
@@ -59,7 +59,7 @@ def check(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOpt
 
     --json writes {"topic", "state"} a line, with the state ok, missing or differs.
     """
-    from groknet.ports import make_topics
+    from groknet.run.open_back_ends import make_topics
 
     stream, wanted = _opened(home, bundle)
     missing = _missing(stream, wanted)

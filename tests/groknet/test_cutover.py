@@ -21,8 +21,8 @@ import urllib3
 from deploy.local import Services
 from groknet.cli.exits import Exit
 from groknet.home.paths import Home
-from groknet.presence import Presence
-from groknet.supervisor import Spec, Supervisor
+from groknet.run.presence import Presence
+from groknet.run.supervisor import Spec, Supervisor
 from schemas.events import ImageRef, ListingEvent, encode_event
 from schemas.topics import UPLOADED
 from tests.contract import cassandra_keyspace

@@ -12,7 +12,7 @@ from groknet.cli.exits import Exit
 from groknet.home.config import load_config
 from groknet.home.paths import Home
 from groknet.listings import find_photos, photo_event
-from groknet.ports import open_stream
+from groknet.run.open_back_ends import open_stream
 from groknet.sending import Outgoing, Sender
 from schemas.envelope import Headers, header
 from schemas.errors import Reject

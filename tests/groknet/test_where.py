@@ -20,7 +20,7 @@ from groknet.home.paths import Home
 from groknet.home.running import Hold as HoldSaid
 from groknet.home.running import Lock, Readiness, Running, write_running
 from groknet.lag import measure
-from groknet.ports import open_stream
+from groknet.run.open_back_ends import open_stream
 from groknet.where_text import details, sentence
 from groknet.whereabouts import Dead, Indexed, Patience, Stored, Waiting, Whereabouts
 from groknet.worker_checks import lag_check

@@ -31,7 +31,7 @@ from groknet.home.epochs import (
     without_epoch,
 )
 from groknet.home.paths import Home
-from groknet.presence import Follower, Presence, Watch, first_epochs, live_workers
+from groknet.run.presence import Follower, Presence, Watch, first_epochs, live_workers
 from schemas.errors import BundleRefused, ConfigError, Transient
 from tests.engines.tiny_bundle import tiny_graph, write_tiny_bundle
 from tests.groknet.conftest import Call

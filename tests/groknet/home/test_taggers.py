@@ -129,7 +129,9 @@ def test_a_worker_waits_for_a_service_and_goes_on_when_it_comes(
     process.terminate()
     _, said = process.communicate(timeout=START_S)
     assert process.returncode == Exit.OK
-    warnings = [line.partition(" WARNING groknet.opening: ")[2] for line in said.splitlines() if " WARNING " in line]
+    warnings = [
+        line.partition(" WARNING groknet.run.opening: ")[2] for line in said.splitlines() if " WARNING " in line
+    ]
     assert warnings[0].startswith(f"waiting for the {service}, which does not answer: ")
     assert warnings[1].startswith(f"the {service} answers, after ")
     assert len(warnings) == 2

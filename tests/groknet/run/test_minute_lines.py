@@ -5,7 +5,7 @@ import logging
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from groknet.minutes import Minutes
+from groknet.run.minute_lines import Minutes
 
 
 def test_a_minute_with_requests_is_a_line_and_one_without_is_none(
@@ -16,7 +16,7 @@ def test_a_minute_with_requests_is_a_line_and_one_without_is_none(
     counter.labels("/a", "200").inc(7)
     minutes = Minutes(counter, "status", "requests answered")
     minutes()
-    monkeypatch.setattr("groknet.minutes._EVERY_S", 0.0)
+    monkeypatch.setattr("groknet.run.minute_lines._EVERY_S", 0.0)
     minutes = Minutes(counter, "status", "requests answered")
     counter.labels("/a", "200").inc(2)
     counter.labels("/b", "200").inc()

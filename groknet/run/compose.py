@@ -21,10 +21,10 @@ from engines.recognition import RecognitionEngine, build_engine
 from groknet.home.config import Loaded
 from groknet.home.epochs import beside_name, epoch_of, every_indexer
 from groknet.home.running import Lock, holder_of, usual_port
-from groknet.minutes import Minutes
-from groknet.opening import Opening
-from groknet.presence import LOOK_S, Follower
-from groknet.process import Process, worker_process
+from groknet.run.minute_lines import Minutes
+from groknet.run.opening import Opening
+from groknet.run.presence import LOOK_S, Follower
+from groknet.run.process import Process, worker_process
 from schemas.errors import ConfigError, GroknetError
 from schemas.manifest import load_manifest
 from workers import metrics

@@ -28,7 +28,7 @@ def _work(home: Path, kind: str, slot: int, name: str, *, crash: bool) -> int:
     from starlette.applications import Starlette
 
     from groknet.home.paths import Home
-    from groknet.process import worker_process
+    from groknet.run.process import worker_process
     from workers.serving import Health, operations_routes, serve
 
     health = Health()

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from groknet.background import Background
 from groknet.cli.exits import CommandError, Exit
 from groknet.home.paths import Home
 from groknet.home.running import SUPERVISOR, Lock, is_locked, read_gave_up
 from groknet.home.taggers import claim, running_taggers, slot_of, tagger_name
-from groknet.supervisor import Spec, Supervisor
+from groknet.run.background import Background
+from groknet.run.supervisor import Spec, Supervisor
 from tests.groknet.conftest import START_S
 
 WORKER = Path(__file__).with_name("planned_worker.py")
@@ -55,8 +55,8 @@ def _spec(home: Home, name: str) -> Spec:
 
 @pytest.fixture
 def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    monkeypatch.setattr("groknet.supervisor._COMMAND", (sys.executable, str(WORKER)))
-    monkeypatch.setattr("groknet.supervisor._LONGEST_PAUSE_S", 0.05)
+    monkeypatch.setattr("groknet.run.supervisor._COMMAND", (sys.executable, str(WORKER)))
+    monkeypatch.setattr("groknet.run.supervisor._LONGEST_PAUSE_S", 0.05)
     made: list[Rig] = []
 
     def make(**plans: str) -> Rig:

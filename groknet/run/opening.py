@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from groknet.home.config import Loaded
 from groknet.home.epochs import in_force
-from groknet.ports import make_topics
-from groknet.process import Process, Stopped
+from groknet.run.open_back_ends import make_topics
+from groknet.run.process import Process, Stopped
 from schemas.errors import Transient
 from schemas.topics import HASHES_PREFIX, TOPICS, topics_for
 from workers.serving import Health

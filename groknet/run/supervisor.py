@@ -27,7 +27,7 @@ from groknet.cli.exits import CommandError, Exit
 from groknet.home.paths import Home
 from groknet.home.running import SERVICES, Http, Running, Worker, read_running, readiness, write_gave_up
 from groknet.home.taggers import keep_name, tagger_name
-from groknet.process import SUPERVISED
+from groknet.run.process import SUPERVISED
 
 _COMMAND = (sys.executable, "-m", "groknet")
 _FIRST_PAUSE_S = 0.2

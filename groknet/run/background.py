@@ -6,7 +6,7 @@ import threading
 import time
 
 from groknet.cli.exits import CommandError, Exit
-from groknet.supervisor import Supervisor
+from groknet.run.supervisor import Supervisor
 
 _TICK_S = 0.05
 
