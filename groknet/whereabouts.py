@@ -19,8 +19,8 @@ from groknet.home.paths import Home
 from groknet.home.running import Http
 from groknet.home.taggers import running_taggers
 from groknet.lag import uncommitted
-from groknet.letters import Letter, read_letters
-from groknet.outcomes import IndexView, indexer_urls
+from groknet.submitting.dead_letters import Letter, read_letters
+from groknet.submitting.outcomes import IndexView, indexer_urls
 from schemas.envelope import header
 from schemas.errors import Transient
 from schemas.predictions import StoredListing

@@ -20,13 +20,13 @@ from groknet.home.config import Loaded, load_config
 from groknet.home.epochs import in_force
 from groknet.home.paths import Home
 from groknet.home.running import SUPERVISOR, Lock
-from groknet.listings import find_photos, photo_event
-from groknet.outcomes import IndexView, Outcome, Tracker, indexer_urls
 from groknet.run.background import Background
 from groknet.run.open_back_ends import open_store, open_stream
 from groknet.run.supervisor import Supervisor
-from groknet.sending import Outgoing, Sender, outgoing
-from groknet.showcase import Score, describe, draw, event_of, listing_id_of, photo_of, products
+from groknet.submitting.demo_listings import Score, describe, draw, event_of, listing_id_of, photo_of, products
+from groknet.submitting.outcomes import IndexView, Outcome, Tracker, indexer_urls
+from groknet.submitting.photo_events import find_photos, photo_event
+from groknet.submitting.send import Outgoing, Sender, outgoing
 from schemas.manifest import Manifest, load_manifest
 from schemas.predictions import StoredListing
 from training.studio import Product

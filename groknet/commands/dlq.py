@@ -14,9 +14,9 @@ from groknet.cli.options import HomeOption, JsonOption
 from groknet.cli.terminal import json_line, note, stdout
 from groknet.home.config import load_config
 from groknet.home.paths import find_home
-from groknet.letters import Policy, Replayed, plan, read_letters
-from groknet.letters import replay as replay_letters
 from groknet.run.open_back_ends import open_stream
+from groknet.submitting.dead_letters import Policy, Replayed, plan, read_letters
+from groknet.submitting.dead_letters import replay as replay_letters
 
 
 def list_letters(*, home: HomeOption = None, json: JsonOption = False) -> Exit:

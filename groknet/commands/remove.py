@@ -15,7 +15,7 @@ from groknet.commands.submit import send_all, summary
 from groknet.home.config import load_config
 from groknet.home.paths import find_home
 from groknet.run.open_back_ends import open_store
-from groknet.sending import outgoing
+from groknet.submitting.send import outgoing
 from schemas.events import ListingEvent
 
 

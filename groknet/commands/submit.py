@@ -17,10 +17,10 @@ from groknet.cli.options import GIVE_UP_S, GiveUpOption, HomeOption, JsonOption
 from groknet.cli.terminal import json_line, note, progress
 from groknet.home.config import Loaded, load_config
 from groknet.home.paths import find_home
-from groknet.listings import EVENT_SUFFIXES, find_photos, photo_event
-from groknet.outcomes import IndexView, Outcome, Tracker, indexer_urls
 from groknet.run.open_back_ends import open_store, open_stream
-from groknet.sending import Outgoing, Sender, outgoing, read_events
+from groknet.submitting.outcomes import IndexView, Outcome, Tracker, indexer_urls
+from groknet.submitting.photo_events import EVENT_SUFFIXES, find_photos, photo_event
+from groknet.submitting.send import Outgoing, Sender, outgoing, read_events
 from workers.intake import Uploads
 
 STDIN = "-"

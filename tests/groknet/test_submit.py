@@ -11,9 +11,9 @@ import pytest
 from groknet.cli.exits import Exit
 from groknet.home.config import load_config
 from groknet.home.paths import Home
-from groknet.listings import find_photos, photo_event
 from groknet.run.open_back_ends import open_stream
-from groknet.sending import Outgoing, Sender
+from groknet.submitting.photo_events import find_photos, photo_event
+from groknet.submitting.send import Outgoing, Sender
 from schemas.envelope import Headers, header
 from schemas.errors import Reject
 from schemas.events import ListingEvent, decode_event

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from groknet.cli.exits import CommandError
-from groknet.letters import plan, read_letters
+from groknet.submitting.dead_letters import plan, read_letters
 from schemas.dead_letters import parse_dead_letter
 from schemas.envelope import header
 from schemas.errors import Invalid, Transient

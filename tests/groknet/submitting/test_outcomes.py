@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from groknet.outcomes import Indexed, IndexView
+from groknet.submitting.outcomes import Indexed, IndexView
 from tests.workers.indexer.hash_topic import BASE_US, Publisher, message, stream_at
 from tests.workers.indexer.running import running, until
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from PIL import Image
 from rich.text import Text
 
-from groknet.outcomes import Outcome
+from groknet.submitting.outcomes import Outcome
 from schemas.events import ImageRef, ListingEvent
 from schemas.manifest import Head, Manifest
 from schemas.predictions import Predictions, StoredListing

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from groknet.cli.exits import CommandError
-from groknet.listings import find_photos, listing_id, photo_event
+from groknet.submitting.photo_events import find_photos, listing_id, photo_event
 from schemas.events import MAX_INLINE_BYTES, ImageRef, ListingEvent
 from tests.groknet.conftest import write_photo
 from workers.intake import Uploads

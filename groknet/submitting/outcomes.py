@@ -19,7 +19,7 @@ import msgspec
 from groknet.home.epochs import epoch_of, every_indexer, read_record
 from groknet.home.paths import Home
 from groknet.home.running import Http
-from groknet.sending import Outgoing
+from groknet.submitting.send import Outgoing
 from schemas.dead_letters import parse_dead_letter
 from schemas.errors import Transient
 from schemas.predictions import RemovalMarker, StoredListing
