@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from groknet.check import Check
-from groknet.checks import all_checks
 from groknet.cli.exits import Exit
 from groknet.cli.options import BundleOption, HomeOption, JsonOption
 from groknet.cli.terminal import json_line, stdout
+from groknet.diagnosis.check import Check
+from groknet.diagnosis.installation_checks import all_checks
 from groknet.home.paths import find_home
 
 _STYLE = {"ok": "green", "note": "yellow", "failed": "red"}

@@ -11,10 +11,10 @@ from cyclopts import Parameter
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption
 from groknet.cli.terminal import json_line, note, shown
+from groknet.diagnosis.where_text import details, sentence
+from groknet.diagnosis.whereabouts import Patience, find
 from groknet.home.config import load_config
 from groknet.home.paths import find_home
-from groknet.where_text import details, sentence
-from groknet.whereabouts import Patience, find
 
 
 def where(

@@ -143,7 +143,9 @@ def test_doctor_checks_and_names_the_remedy(groknet: Call, tmp_path: Path, bundl
 def test_the_doctor_does_not_call_an_unknown_extra_installed(
     groknet: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("groknet.checks.requires", lambda _: ["numpy>=2", "onnxruntime>=1 ; extra == 'cpu'"])
+    monkeypatch.setattr(
+        "groknet.diagnosis.installation_checks.requires", lambda _: ["numpy>=2", "onnxruntime>=1 ; extra == 'cpu'"]
+    )
     found = {line["check"]: line for line in groknet("doctor", "--home", tmp_path, "--json").lines}
     assert found["packages"]["state"] == found["packages [cpu]"]["state"] == "ok"
     assert (found["packages [kafka]"]["state"], found["packages [kafka]"]["remedy"]) == (
@@ -159,7 +161,7 @@ def test_the_doctor_knows_every_extra_that_runs_something(
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     lines = [f'none-{extra} ; extra == "{extra}"' for extra in extras]
     lines.append('tensorrt_rtx>=1.7 ; (sys_platform == "plan9" and platform_machine == "x86_64") and extra == "rtx"')
-    monkeypatch.setattr("groknet.checks.requires", lambda _: ["numpy>=2", *lines])
+    monkeypatch.setattr("groknet.diagnosis.installation_checks.requires", lambda _: ["numpy>=2", *lines])
     found = {line["check"]: line for line in groknet("doctor", "--home", tmp_path, "--json").lines}
     for extra in extras.keys() - {"dev", "bench", "rtx"}:
         check = found[f"packages [{extra}]"]

@@ -12,10 +12,10 @@ from contextlib import closing
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from groknet.check import Check
+from groknet.diagnosis.check import Check
+from groknet.diagnosis.worker_checks import not_made, worker_checks
 from groknet.home.config import Loaded, load_config
 from groknet.home.paths import Home
-from groknet.worker_checks import not_made, worker_checks
 from schemas.errors import GroknetError
 
 _MIN_PYTHON = (3, 11)

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
-from groknet.check import Check
 from groknet.cli.terminal import duration, local_time
+from groknet.diagnosis.check import Check
+from groknet.diagnosis.lag import Lag, measure
 from groknet.home.config import Loaded, hide_secrets
 from groknet.home.paths import Home
 from groknet.home.running import Http, Readiness, Running, is_locked, read_gave_up, read_running, readiness
 from groknet.home.taggers import running_taggers
-from groknet.lag import Lag, measure
 from schemas.errors import GroknetError
 from schemas.topics import RETRY_DELAYS_S, UPLOADED
 from workers.stores import build_store

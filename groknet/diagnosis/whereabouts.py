@@ -13,12 +13,12 @@ from urllib.parse import quote
 
 import msgspec
 
+from groknet.diagnosis.lag import uncommitted
 from groknet.home.config import Loaded
 from groknet.home.epochs import every_indexer
 from groknet.home.paths import Home
 from groknet.home.running import Http
 from groknet.home.taggers import running_taggers
-from groknet.lag import uncommitted
 from groknet.submitting.dead_letters import Letter, read_letters
 from groknet.submitting.outcomes import IndexView, indexer_urls
 from schemas.envelope import header

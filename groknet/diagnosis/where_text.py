@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from groknet.cli.terminal import duration, local_time, shown
-from groknet.whereabouts import Dead, InHand, Stored, Waiting, Whereabouts
+from groknet.diagnosis.whereabouts import Dead, InHand, Stored, Waiting, Whereabouts
 
 _REASONS = {
     "fetch: timeout": "its photo's host timed out",

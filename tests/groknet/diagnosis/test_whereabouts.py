@@ -15,15 +15,15 @@ from starlette.applications import Starlette
 
 from groknet.cli.exits import Exit
 from groknet.cli.terminal import duration, local_time, shown
+from groknet.diagnosis.lag import measure
+from groknet.diagnosis.where_text import details, sentence
+from groknet.diagnosis.whereabouts import Dead, Indexed, Patience, Stored, Waiting, Whereabouts
+from groknet.diagnosis.worker_checks import lag_check
 from groknet.home.config import load_config
 from groknet.home.paths import Home
 from groknet.home.running import Hold as HoldSaid
 from groknet.home.running import Lock, Readiness, Running, write_running
-from groknet.lag import measure
 from groknet.run.open_back_ends import open_stream
-from groknet.where_text import details, sentence
-from groknet.whereabouts import Dead, Indexed, Patience, Stored, Waiting, Whereabouts
-from groknet.worker_checks import lag_check
 from schemas.dead_letters import DeadLetter
 from schemas.envelope import Headers
 from schemas.topics import DEAD_LETTERS, RETRY_DELAYS_S, UPLOADED
