@@ -9,10 +9,10 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
+from groknet.change_over.fill_index import coverage_of, fill
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption
 from groknet.cli.terminal import json_line, note
-from groknet.filling import coverage_of, fill
 from groknet.home.config import Loaded, load_config
 from groknet.home.epochs import bundle_at, change_record, find_bundle, known_epochs, with_epoch
 from groknet.home.paths import find_home

@@ -12,11 +12,18 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter, validators
 from rich.table import Table
 
+from groknet.change_over.fill_index import coverage_of, fill
+from groknet.change_over.participants import (
+    index_answers,
+    index_state,
+    not_there,
+    refuse_obstacles,
+    stay_apart,
+    wait_for_all,
+)
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption
 from groknet.cli.terminal import json_line, note, stdout
-from groknet.cutover import index_answers, index_state, not_there, refuse_obstacles, stay_apart, wait_for_all
-from groknet.filling import coverage_of, fill
 from groknet.home.config import Loaded, load_config
 from groknet.home.epochs import Epochs, change_record, find_bundle, known_epochs, switched, without_epoch
 from groknet.home.paths import find_home

@@ -8,13 +8,13 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from groknet.change_over.old_epochs import take_over
 from groknet.cli.exits import Exit
 from groknet.cli.options import HomeOption, JsonOption
 from groknet.cli.terminal import json_line, note
 from groknet.home.config import load_config
 from groknet.home.epochs import OLD_FILE
 from groknet.home.paths import find_home
-from groknet.old_epochs import take_over
 from groknet.run.open_back_ends import open_store
 from schemas.errors import ConfigError
 from workers.stores.schema import Schema, check_store, migrate_store

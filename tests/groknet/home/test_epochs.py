@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from groknet.change_over.participants import not_there, refuse_obstacles, stay_apart, wait_for_all
 from groknet.cli.exits import CommandError, Exit
-from groknet.cutover import not_there, refuse_obstacles, stay_apart, wait_for_all
 from groknet.home.config import Loaded, load_config
 from groknet.home.epochs import (
     Bundle,
