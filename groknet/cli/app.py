@@ -45,60 +45,84 @@ def build_app(asked: Sequence[str]) -> App:
 
 
 _COMMANDS = {
-    "demo": ("groknet.commands.demo:demo", "Stream studio listings through all workers and show what comes out."),
-    "submit": ("groknet.commands.submit:submit", "Send photos, folders of photos or events (.ndjson, -)."),
-    "show": ("groknet.commands.show:show", "Show what is stored about listings."),
-    "where": ("groknet.commands.where:where", "Where a listing is now: since when, why, and when it is tried next."),
-    "search": ("groknet.commands.search:search", "Find the photos that look like a photo."),
-    "remove": ("groknet.commands.remove:remove", "Remove listings from store and index."),
-    "train": ("groknet.commands.train:train", "Train a bundle by a recipe."),
-    "backfill": ("groknet.commands.backfill:backfill", "Tag what is stored again, into the index of another bundle."),
-    "epoch": ("groknet.commands.epoch:app", "Hash spaces: how much each covers, changing over and back."),
-    "evaluate": ("groknet.commands.evaluate:evaluate", "Score a bundle on a folder of labelled photos."),
+    "demo": (
+        "groknet.commands.operation.demo:demo",
+        "Stream studio listings through all workers and show what comes out.",
+    ),
+    "submit": ("groknet.commands.listings.submit:submit", "Send photos, folders of photos or events (.ndjson, -)."),
+    "show": ("groknet.commands.listings.show:show", "Show what is stored about listings."),
+    "where": (
+        "groknet.commands.listings.where:where",
+        "Where a listing is now: since when, why, and when it is tried next.",
+    ),
+    "search": ("groknet.commands.listings.search:search", "Find the photos that look like a photo."),
+    "remove": ("groknet.commands.listings.remove:remove", "Remove listings from store and index."),
+    "train": ("groknet.commands.models.train:train", "Train a bundle by a recipe."),
+    "backfill": (
+        "groknet.commands.operation.backfill:backfill",
+        "Tag what is stored again, into the index of another bundle.",
+    ),
+    "epoch": ("groknet.commands.operation.epoch:app", "Hash spaces: how much each covers, changing over and back."),
+    "evaluate": ("groknet.commands.models.evaluate:evaluate", "Score a bundle on a folder of labelled photos."),
     "export": (
-        "groknet.commands.export:export",
+        "groknet.commands.models.export:export",
         "Make a bundle of a training checkpoint; with --phone, ncnn of a bundle.",
     ),
     "reference": (
-        "groknet.commands.reference:reference",
+        "groknet.commands.models.reference:reference",
         "Make groknet-resnext101, untrained, with weights of yours.",
     ),
-    "doctor": ("groknet.commands.doctor:doctor", "What is installed, reachable and missing, with the remedy."),
-    "config": ("groknet.commands.config:config", "Print the configuration in force, secrets hidden."),
-    "topics": ("groknet.commands.topics:app", "List every topic with its key, retention and owner; apply, check."),
-    "store": ("groknet.commands.store:app", "The schema of the store: apply migrations, check."),
-    "services": ("groknet.commands.services:app", "Real Kafka and Cassandra on this machine: up, down, status, logs."),
+    "doctor": (
+        "groknet.commands.operation.doctor:doctor",
+        "What is installed, reachable and missing, with the remedy.",
+    ),
+    "config": ("groknet.commands.operation.config:config", "Print the configuration in force, secrets hidden."),
+    "topics": (
+        "groknet.commands.operation.topics:app",
+        "List every topic with its key, retention and owner; apply, check.",
+    ),
+    "store": ("groknet.commands.operation.store:app", "The schema of the store: apply migrations, check."),
+    "services": (
+        "groknet.commands.operation.services:app",
+        "Real Kafka and Cassandra on this machine: up, down, status, logs.",
+    ),
 }
 _RUN = {
-    "all": ("groknet.commands.run:run_all", "Tagger, indexer and search, one supervised process each."),
-    "tagger": ("groknet.commands.run:tagger", "Listing events to predictions and hashes."),
-    "indexer": ("groknet.commands.run:indexer", "Hashes to the index."),
-    "search": ("groknet.commands.run:search", "Photos to similar listings, over HTTP, with a page."),
+    "all": ("groknet.commands.operation.run:run_all", "Tagger, indexer and search, one supervised process each."),
+    "tagger": ("groknet.commands.operation.run:tagger", "Listing events to predictions and hashes."),
+    "indexer": ("groknet.commands.operation.run:indexer", "Hashes to the index."),
+    "search": ("groknet.commands.operation.run:search", "Photos to similar listings, over HTTP, with a page."),
 }
 _DLQ = {
-    "list": ("groknet.commands.dlq:list_letters", "One line a dead letter."),
-    "show": ("groknet.commands.dlq:show", "One dead letter with all its headers and its value."),
-    "replay": ("groknet.commands.dlq:replay", "Send dead letters again, each once."),
+    "list": ("groknet.commands.listings.dlq:list_letters", "One line a dead letter."),
+    "show": ("groknet.commands.listings.dlq:show", "One dead letter with all its headers and its value."),
+    "replay": ("groknet.commands.listings.dlq:replay", "Send dead letters again, each once."),
 }
 _DATA = {
-    "check": ("groknet.commands.data:check", "Read a folder as training would: splits, labels, what is skipped."),
-    "pack": ("groknet.commands.data:pack", "A data set of any layout as tar shards, to carry it elsewhere."),
-    "weak-labels": ("groknet.commands.data:weak_labels", "Photos without labels: the product that they look like."),
+    "check": (
+        "groknet.commands.models.data:check",
+        "Read a folder as training would: splits, labels, what is skipped.",
+    ),
+    "pack": ("groknet.commands.models.data:pack", "A data set of any layout as tar shards, to carry it elsewhere."),
+    "weak-labels": (
+        "groknet.commands.models.data:weak_labels",
+        "Photos without labels: the product that they look like.",
+    ),
     "query-pairs": (
-        "groknet.commands.data:query_pairs",
+        "groknet.commands.models.data:query_pairs",
         "A log of searches, clicks, messages: photos with queries.",
     ),
 }
 _BUNDLE = {
-    "inspect": ("groknet.commands.bundle:inspect", "What a bundle holds: heads, labels, thresholds, files."),
-    "verify": ("groknet.commands.bundle:verify", "Checksums and parity photos, as a worker would at its start."),
-    "diff": ("groknet.commands.bundle:diff", "What changes for its users when another takes its place."),
+    "inspect": ("groknet.commands.models.bundle:inspect", "What a bundle holds: heads, labels, thresholds, files."),
+    "verify": ("groknet.commands.models.bundle:verify", "Checksums and parity photos, as a worker would at its start."),
+    "diff": ("groknet.commands.models.bundle:diff", "What changes for its users when another takes its place."),
 }
 _ENGINE = {
-    "build": ("groknet.commands.engine:build", "Make an engine of a bundle, ahead of time."),
-    "inspect": ("groknet.commands.engine:inspect", "What an engine folder holds."),
-    "verify": ("groknet.commands.engine:verify", "Checksums and parity photos."),
-    "bench": ("groknet.commands.engine:bench", "Images a second and latencies on this machine."),
+    "build": ("groknet.commands.models.engine:build", "Make an engine of a bundle, ahead of time."),
+    "inspect": ("groknet.commands.models.engine:inspect", "What an engine folder holds."),
+    "verify": ("groknet.commands.models.engine:verify", "Checksums and parity photos."),
+    "bench": ("groknet.commands.models.engine:bench", "Images a second and latencies on this machine."),
 }
 
 

@@ -32,7 +32,7 @@ def test_every_command_explains_itself(groknet: Call, command: list[str]) -> Non
 
 
 def test_what_is_not_installed_is_named_with_its_extra(groknet: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in [m for m in sys.modules if m.startswith(("deploy", "groknet.commands.services"))]:
+    for module in [m for m in sys.modules if m.startswith(("deploy", "groknet.commands.operation.services"))]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "psutil", None)
     assert groknet("--help").code == Exit.OK

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from groknet.cli.exits import CommandError
-from groknet.commands.search import ask_service
+from groknet.commands.listings.search import ask_service
 from groknet.home.paths import Home
 from groknet.home.running import Running, write_running
 from tests.workers.indexer.running import until

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import JsonOption
 from groknet.cli.terminal import json_line, note
-from groknet.runs import RECIPE, recall
+from groknet.commands.models.training_runs import RECIPE, recall
 from schemas.manifest import MANIFEST_FILE
 
 

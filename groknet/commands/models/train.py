@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.terminal import note
-from groknet.runs import Run, remember
+from groknet.commands.models.training_runs import Run, remember
 
 
 def train(

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import GIVE_UP_S, GiveUpOption, HomeOption, JsonOption
 from groknet.cli.terminal import json_line, note
-from groknet.commands.submit import send_all, summary
+from groknet.commands.listings.submit import send_all, summary
 from groknet.home.config import load_config
 from groknet.home.paths import find_home
 from groknet.run.open_back_ends import open_store

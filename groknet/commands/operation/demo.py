@@ -13,9 +13,9 @@ from cyclopts import Parameter, validators
 from groknet.cli.exits import Exit
 from groknet.cli.options import BundleOption
 from groknet.cli.terminal import note, stdout
-from groknet.commands.run import STOP_BUDGET_S, page_url, specs
-from groknet.commands.search import ask_service
-from groknet.commands.submit import percentile
+from groknet.commands.listings.search import ask_service
+from groknet.commands.listings.submit import percentile
+from groknet.commands.operation.run import STOP_BUDGET_S, page_url, specs
 from groknet.home.config import Loaded, load_config
 from groknet.home.epochs import in_force
 from groknet.home.paths import Home
