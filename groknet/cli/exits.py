@@ -1,4 +1,4 @@
-"""Exit codes: what a script may lean on. `groknet --help` prints this table."""
+"""Exit codes, which scripts can rely on. `groknet --help` prints this table."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class Exit(IntEnum):
 
 
 MEANING = {
-    Exit.OK: "done; submit and remove: sent, and with --wait every outcome known",
-    Exit.FAILED: "a fault; the sentence on stderr names it",
-    Exit.USAGE: "command line, configuration or bundle unusable; nothing was done (a worker: stop, do not restart)",
-    Exit.NOT_RUNNING: "a service that the command needs does not answer",
+    Exit.OK: "success; with --wait, the outcome of every listing is known",
+    Exit.FAILED: "failure; stderr says what failed",
+    Exit.USAGE: "wrong command line, configuration or bundle; do not retry",
+    Exit.NOT_RUNNING: "a service that the command needs does not answer; retry later",
     Exit.NOT_FOUND: "no such listing, photo, folder or bundle",
-    Exit.UNKNOWN_OUTCOME: "--wait gave up on at least one listing (status 'timeout')",
+    Exit.UNKNOWN_OUTCOME: "--wait gave up on a listing (status 'timeout')",
     Exit.INTERRUPTED: "interrupted (Ctrl-C)",
 }
 
 
 class CommandError(GroknetError):
-    """A command cannot go on; its text is one sentence with the remedy, `code` what the shell sees."""
+    """A command cannot go on. The message is one sentence with the remedy; `code` is the exit code."""
 
     def __init__(self, message: str, code: Exit = Exit.FAILED) -> None:
         super().__init__(message)
@@ -39,7 +39,7 @@ class CommandError(GroknetError):
 
 
 def exit_code(error: GroknetError) -> Exit:
-    """The exit code of an error that was raised on purpose."""
+    """The exit code for an error that our own code raised."""
     match error:
         case CommandError():
             return error.code
@@ -52,5 +52,5 @@ def exit_code(error: GroknetError) -> Exit:
 
 
 def table() -> str:
-    """The table of codes as lines of text, for help."""
+    """The exit codes and their meanings, one a line, for the help."""
     return "\n".join(f"{code.value:>4}  {meaning}" for code, meaning in MEANING.items())

@@ -7,20 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from groknet.cli.app import _BUNDLE, _COMMANDS, _DATA, _DLQ, _ENGINE, _RUN
+from groknet.cli.command_table import COMMANDS, PANELS, full_names
 from groknet.cli.exits import MEANING, Exit
 from tests.groknet.conftest import Call
 
 ROOT = Path(__file__).parents[3]
-EVERY = [
-    [],
-    *([name] for name in (*_COMMANDS, "run", "dlq", "data", "engine")),
-    *(["run", name] for name in _RUN),
-    *(["dlq", name] for name in _DLQ),
-    *(["bundle", name] for name in _BUNDLE),
-    *(["data", name] for name in _DATA),
-    *(["engine", name] for name in _ENGINE),
-]
+EVERY = [[], *(name.split() for name in full_names())]
 
 
 @pytest.mark.parametrize("command", EVERY, ids=" ".join)
@@ -46,6 +38,16 @@ def test_a_command_explains_itself_in_full_and_the_list_in_a_line(groknet: Call)
     assert "superseded" in groknet("submit", "--help").out
     assert "superseded" not in groknet("--help").out
     assert "reinsert: put it at the end" in " ".join(groknet("dlq", "replay", "--help").out.split())
+
+
+def test_help_fits_a_terminal(groknet: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command has one line in the list, at 80 columns; the help names its panels, and completion."""
+    monkeypatch.setenv("COLUMNS", "80")
+    text = groknet("--help").out
+    for entry in COMMANDS.values():
+        assert entry.line in text
+    assert [text.index(f" {panel} ") for panel in PANELS] == sorted(text.index(f" {panel} ") for panel in PANELS)
+    assert "groknet --install-completion" in text
 
 
 @pytest.fixture
