@@ -9,7 +9,6 @@ from collections.abc import Container, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
-from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 from cyclopts import Group as Panel
@@ -71,11 +70,6 @@ def _full_help(target: str, line: str) -> str:
     command = vars(import_module(module))[name]
     docstring = line if isinstance(command, App) else inspect.getdoc(command) or line
     return "\n\n".join(" ".join(part.split()) for part in docstring.split("\n\n"))
-
-
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command, then end the process with its exit code. A failure is one sentence on stderr."""
-    sys.exit(int(run(arguments)))
 
 
 def run(arguments: Sequence[str] | None = None) -> Exit:

@@ -29,7 +29,8 @@ from groknet.home.running import SERVICES, Http, Running, Worker, read_running, 
 from groknet.home.taggers import keep_name, tagger_name
 from groknet.run.process import SUPERVISED
 
-_COMMAND = (sys.executable, "-m", "groknet")
+_SAFE_PATH = () if {"", os.getcwd()} & {*sys.path} else ("-P",)  # as this process: the present folder hides no package
+_COMMAND = (sys.executable, *_SAFE_PATH, "-m", "groknet")
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0  # a worker that cannot run costs a start every ten seconds, no more
 _HEALTHY_S = 30.0  # up this long, the next pause is the first again
