@@ -13,7 +13,7 @@ KEEP ?=
 ARGS ?=
 comma := ,
 
-.PHONY: help demo demo-real test faults lint clean
+.PHONY: help demo demo-real test test-fast faults lint clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made.
@@ -27,6 +27,9 @@ demo-real: $(VENV)/.real-ready  ## The same on real Kafka and Cassandra, started
 
 test: $(VENV)/.test-ready  ## Every test that this machine can run; what it cannot is named at the end.
 	@$(VENV)/bin/python -m pytest $(ARGS)
+
+test-fast: $(VENV)/.test-ready  ## The tests that need no services and no browser and take no seconds: under 3 minutes.
+	@$(VENV)/bin/python -m pytest -m "not services and not browser and not slow" $(ARGS)
 
 faults: $(VENV)/.test-ready  ## Seeded fault schedules on real Kafka and Cassandra; ARGS="--seed 1 --schedules 20".
 	@$(VENV)/bin/python -m tests.faults.schedules $(ARGS)

@@ -25,8 +25,8 @@ import urllib3
 from PIL import Image
 
 from benchmarks.report import page, table, versions
-from groknet.home import Home
-from groknet.services import Running, is_ready, read_running
+from groknet.home.paths import Home
+from groknet.home.running import Running, is_ready, read_running
 from training.studio import DEMO_IDENTITIES, TEST_IDENTITIES, make_product, render
 from workers.search import SearchSettings
 

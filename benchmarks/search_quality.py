@@ -23,7 +23,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from benchmarks.report import page, table, versions
 from engines.pixels import decode
 from engines.recognition import RecognitionEngine, asymmetric, build_engine
-from groknet.config import demo_bundle
+from groknet.home.config import demo_bundle
 from schemas.manifest import Manifest
 from schemas.predictions import Predictions
 from training.evaluation import predict

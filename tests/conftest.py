@@ -1,4 +1,4 @@
-"""Real servers for every test that needs one: started once a run, stopped whatever happens."""
+"""Real servers for every test that needs one, stopped whatever happens; marks; the time that each part took."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from deploy.local import Services, ServicesSettings
 from deploy.local.ports import free_ports
+from tests.parts import part_of, read_parts, table
 
 # Timing decides no test: on busy cores an example may take any time.
 settings.register_profile("groknet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -19,13 +20,31 @@ settings.load_profile("groknet")
 QUICK_JAVA = ("-XX:TieredStopAtLevel=1",)  # a server that lives for seconds need not be optimised
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """GROKNET_SKIP_SERVICES=1, for a quick local run, deselects what starts servers; nothing else does."""
+    """Mark what needs a browser. GROKNET_SKIP_SERVICES=1 deselects what starts servers; nothing else does."""
+    for item in items:
+        if item.nodeid.startswith("tests/browser/"):
+            item.add_marker("browser")
     if os.environ.get("GROKNET_SKIP_SERVICES") != "1":
         return
     chosen = [item for item in items if item.get_closest_marker("services")]
     config.hook.pytest_deselected(items=chosen)
     items[:] = [item for item in items if item not in chosen]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what each part took. A few tests alone are no part, so this is for runs of a minute or more."""
+    took_s: dict[str, float] = read_parts(os.environ.get("GROKNET_PARTS", ""))
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                part = part_of(report.nodeid, report.keywords)
+                took_s[part] = took_s.get(part, 0.0) + report.duration
+    if sum(took_s.values()) >= 60:
+        terminalreporter.section("seconds by part")
+        for line in table(took_s):
+            terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(trylast=True)

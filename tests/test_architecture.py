@@ -105,7 +105,13 @@ def test_a_back_end_is_imported_only_by_the_function_that_chooses_it() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["groknet.cli", "groknet.compose", "groknet.commands.submit", "groknet.commands.demo", "training.studio"],
+    [
+        "groknet.cli",
+        "groknet.run.compose",
+        "groknet.commands.listings.submit",
+        "groknet.commands.operation.demo",
+        "training.studio",
+    ],
 )
 def test_importing_a_door_loads_no_back_end(module: str) -> None:
     code = f"import sys, {module}; print(*sorted({{m.partition('.')[0] for m in sys.modules}}))"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cyclopts import CycloptsError
 
-from groknet.cli import build_app
+from groknet.cli.app import build_app
 from schemas.events import decode_event
 
 ROOT = Path(__file__).parents[1]

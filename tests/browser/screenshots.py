@@ -18,7 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from groknet.showcase import products
+from groknet.submitting.demo_listings import products
 from tests.browser.driver import PHONE, Visitor, visitor
 from training.studio import Product, render
 

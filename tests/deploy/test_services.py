@@ -20,7 +20,7 @@ import pytest
 
 from deploy.local import Services, ServicesError, ServicesSettings, ServicesState
 from groknet.cli import run
-from groknet.exits import Exit
+from groknet.cli.exits import Exit
 
 pytestmark = [
     pytest.mark.services,

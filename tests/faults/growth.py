@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.report import machine, parser, write_result
 from deploy.local import Services
-from groknet.ports import make_epoch_topics
+from groknet.run.open_back_ends import make_epoch_topics
 from schemas.errors import GroknetError
 from schemas.events import ImageRef, ListingEvent, encode_event
 from schemas.manifest import load_manifest

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from groknet.ports import make_epoch_topics
+from groknet.run.open_back_ends import make_epoch_topics
 from schemas.dead_letters import DeadLetter
 from schemas.envelope import Headers
 from schemas.events import ImageRef, ListingEvent, encode_event

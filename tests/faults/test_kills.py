@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engines.recognition import build_engine
-from groknet.ports import make_epoch_topics
+from groknet.run.open_back_ends import make_epoch_topics
 from schemas.events import encode_event
 from schemas.topics import UPLOADED, source_topics
 from tests.faults.cluster import Cluster

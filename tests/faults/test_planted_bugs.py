@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engines.recognition import RecognitionEngine, build_engine
-from groknet.ports import make_epoch_topics
+from groknet.run.open_back_ends import make_epoch_topics
 from schemas.events import ImageRef, ListingEvent, encode_event
 from schemas.topics import UPLOADED
 from tests.faults.cluster import Cluster

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from deploy.local import Services
 from engines.recognition import RecognitionEngine
-from groknet.ports import make_epoch_topics
+from groknet.run.open_back_ends import make_epoch_topics
 from schemas.errors import GroknetError, Transient
 from schemas.events import ListingEvent, encode_event
 from schemas.manifest import load_manifest

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from groknet.exits import Exit
+from groknet.cli.exits import Exit
 from tests.groknet.conftest import Call, Cluster, write_photo
 
 SECONDS = ("stored_s", "searchable_s")

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from groknet.exits import CommandError
-from groknet.letters import plan, read_letters
+from groknet.cli.exits import CommandError
+from groknet.submitting.dead_letters import plan, read_letters
 from schemas.dead_letters import parse_dead_letter
 from schemas.envelope import header
 from schemas.errors import Invalid, Transient

@@ -22,7 +22,7 @@ from engines.recognition.tensorrt import backend
 from engines.recognition.tensorrt.build import build
 from engines.recognition.tensorrt.cache import FOLDER, EngineCache
 from engines.recognition.tensorrt.library import Library, load_library
-from groknet.config import demo_bundle
+from groknet.home.config import demo_bundle
 from schemas.errors import BundleRefused
 from schemas.manifest import MANIFEST_FILE
 from tests.engines.fake_gpu import FakeDriver, Operation

@@ -26,7 +26,7 @@ from engines.recognition.tensorrt.library import Library, load_library
 from engines.recognition.tensorrt.manifest import EngineManifest, misfit
 from engines.recognition.tensorrt.plan import THIS_GPU, Share, build_plan, targets
 from engines.recognition.tops import INDICES, VALUES, is_cut, widen
-from groknet.config import demo_bundle
+from groknet.home.config import demo_bundle
 from schemas.errors import BundleRefused, ConfigError
 from tests.engines.tiny_bundle import HEADS, tiny_graph, write_tiny_bundle
 

@@ -20,7 +20,7 @@ from engines.recognition.gpu_graph import prepare
 from engines.recognition.torch import gpu as torch_gpu
 from engines.recognition.torch.gpu import TorchGpu, mapped, profiles_to
 from engines.recognition.torch.graph import Graph, load_graph
-from groknet.config import demo_bundle
+from groknet.home.config import demo_bundle
 from schemas.errors import ConfigError, DeviceLost
 from tests.engines.fake_gpu import FakeDriver, Operation
 from tests.engines.tiny_bundle import SIZE

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from groknet.commands.search import ask_service
-from groknet.exits import CommandError
-from groknet.home import Home
-from groknet.services import Running, write_running
+from groknet.cli.exits import CommandError
+from groknet.commands.listings.search import ask_service
+from groknet.home.paths import Home
+from groknet.home.running import Running, write_running
 from tests.workers.indexer.running import until
 from tests.workers.search.rig import HTTP, photo, rig, served
 from workers.search import SearchSettings

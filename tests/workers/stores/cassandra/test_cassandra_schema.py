@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from groknet.cli import run
-from groknet.exits import Exit
+from groknet.cli.exits import Exit
 from schemas.errors import ConfigError, Transient
 from tests.contract.cassandra_keyspace import MIGRATIONS, make, run_cql
 from tests.contract.test_store_contract import effects, event, timeless

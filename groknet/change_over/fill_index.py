@@ -1,0 +1,63 @@
+"""A back-fill of one epoch with the settings of a home: what `groknet backfill` and `groknet epoch switch` run."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from msgspec import structs
+
+from engines.recognition import build_engine
+from groknet.cli.terminal import progress as progress_bar
+from groknet.home.config import Loaded
+from groknet.run.open_back_ends import make_epoch_topics
+from schemas.manifest import load_manifest
+from workers.backfill import Coverage, Progress, build_backfill, measure
+from workers.intake import Intake
+from workers.stores import Store
+from workers.streams import Stream
+
+
+def fill(
+    loaded: Loaded,
+    folder: Path,
+    *,
+    stream: Stream,
+    store: Store,
+    rate: float | None = None,
+    stop: threading.Event | None = None,
+    quiet: bool = False,
+) -> Progress:
+    """Tag with the bundle in `folder` what the topic of its epoch lacks; a progress bar is on stderr, if a terminal.
+
+    `rate`: listings a second instead of `backfill.listings_per_s`, 0: no bound. `stop`, once set, ends it early.
+
+    Raises:
+        BundleRefused: the bundle cannot be used.
+        Transient: store or stream stay out of reach; run it again, it goes on where it was.
+    """
+    settings, section = loaded.config.backfill, loaded.config.engine
+    if rate is not None:
+        settings = structs.replace(settings, listings_per_s=rate)
+    epoch = load_manifest(folder).epoch
+    engine = build_engine(folder, section.backend, section.threads, section.max_batch)
+    try:
+        make_epoch_topics(stream, epoch)
+        run = build_backfill(settings, stream=stream, store=store, engine=engine, intake=Intake(loaded.config.intake))
+        with progress_bar(quiet=quiet) as bar:
+            task = bar.add_task(f"epoch {epoch}", total=None)
+            return run.run(
+                threading.Event() if stop is None else stop,
+                lambda now: bar.update(task, total=now.total, completed=now.seen),
+            )
+    finally:
+        engine.close()
+
+
+def coverage_of(epoch: str, *, stream: Stream, store: Store, before: int | None = None) -> Coverage:
+    """How much of the store an epoch's topic holds, as `workers.backfill.measure`."""
+    admin = stream.admin()
+    try:
+        return measure(store, admin, epoch, before)
+    finally:
+        admin.close()

@@ -1,0 +1,106 @@
+"""A change of the epoch in force: who cannot take part, who is not there yet, and what it has to leave behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from groknet.cli.exits import CommandError
+from groknet.home.config import Loaded
+from groknet.home.epochs import every_indexer
+from groknet.home.running import Http
+from groknet.run.presence import TTL_S, Presence, live_workers
+from schemas.errors import Transient
+from workers.indexer.wire import IndexAnswer
+from workers.stores import Store
+
+_LOOK_S = 0.2
+
+
+def index_answers(loaded: Loaded) -> list[IndexAnswer]:
+    """What the indexers of a home that answer say of themselves."""
+    found = []
+    for url in every_indexer(loaded.home, loaded.config.search.indexer_urls):
+        try:
+            status, body = Http(url, 5.0).request("GET", "/v1/index")
+        except OSError:
+            continue
+        if status == 200:
+            found.append(msgspec.convert(body, IndexAnswer))
+    return found
+
+
+def index_state(answers: Sequence[IndexAnswer]) -> str:
+    """ready, stale, reading or none."""
+    if not answers:
+        return "none"
+    if not all(one.ready for one in answers):
+        return "reading"
+    return "stale" if any(one.stale for one in answers) else "ready"
+
+
+def refuse_obstacles(store: Store, epoch: str, say: Callable[[str], None]) -> None:
+    """Return once every live worker that follows has said that it can run an epoch.
+
+    Raises:
+        CommandError: one cannot, or has not said so within 15 s; it is named with its reason.
+        Transient: the store does not answer.
+    """
+    deadline = time.monotonic() + TTL_S
+    told = False
+    while True:
+        workers = [one for one in live_workers(store) if one.follows]
+        silent = [one for one in workers if epoch not in one.bundles and one.epoch != epoch]
+        if not silent or time.monotonic() >= deadline:
+            break
+        if not told:
+            say(f"waiting for {_names(silent)} to say whether they can run epoch {epoch}")
+            told = True
+        time.sleep(_LOOK_S)
+    reasons = [f"{one.label}: {one.bundles[epoch]}" for one in workers if one.bundles.get(epoch)]
+    reasons += [f"{one.label}: has not said whether it can" for one in silent]
+    if reasons:
+        raise CommandError(f"not every live worker can run epoch {epoch}; {'; '.join(reasons)}")
+
+
+def not_there(workers: Sequence[Presence], epoch: str) -> list[Presence]:
+    """Those that follow and do not run the epoch yet."""
+    return [one for one in workers if one.follows and one.epoch != epoch]
+
+
+def stay_apart(workers: Sequence[Presence], epoch: str) -> list[Presence]:
+    """Taggers and searches that run another epoch and do not follow, since a bundle was named on their command line."""
+    return [one for one in workers if one.kind != "indexer" and not one.follows and one.epoch != epoch]
+
+
+def wait_for_all(store: Store, epoch: str, wait_s: float, say: Callable[[str], None]) -> list[Presence]:
+    """Return once no live worker that follows is missing, or after `wait_s` seconds those that are.
+
+    A worker counts as gone when it has been silent for 15 s. Raises Transient when the store does not answer at the
+    end of that time.
+    """
+    deadline = time.monotonic() + wait_s
+    late: list[Presence] = []
+    told = ""
+    while True:
+        try:
+            late = not_there(live_workers(store), epoch)
+            if not late:
+                return []
+            text = f"not on epoch {epoch} yet: {_names(late)}"
+        except Transient as error:
+            if time.monotonic() >= deadline:
+                raise
+            text = str(error)
+        if text != told:
+            say(text)
+            told = text
+        if time.monotonic() >= deadline:
+            return late
+        time.sleep(_LOOK_S)
+
+
+def _names(workers: Sequence[Presence]) -> str:
+    return ", ".join(one.label for one in workers)

@@ -1,0 +1,122 @@
+"""Every command with its one line of help, and where it lives. Nothing is imported before a command is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+LISTINGS, OPERATION, MODELS, SHELL = "Listings", "Operation", "Models and data", "Shell"
+PANELS = (LISTINGS, OPERATION, MODELS, SHELL)
+"""The parts of `groknet --help`, in their order."""
+
+_LISTINGS = "groknet.commands.listings"
+_OPERATION = "groknet.commands.operation"
+_MODELS = "groknet.commands.models"
+
+
+class Command(NamedTuple):
+    """`target` is MODULE:NAME of a function, or of a cyclopts App with commands of its own."""
+
+    target: str
+    line: str
+    panel: str = "Commands"
+
+
+class Group(NamedTuple):
+    """A command that only holds other ones."""
+
+    line: str
+    panel: str
+    commands: Mapping[str, Command]
+
+
+COMMANDS: Mapping[str, Command | Group] = {
+    "submit": Command(
+        f"{_LISTINGS}.submit:submit", "Send photos, folders of photos or event files (.ndjson; - is stdin).", LISTINGS
+    ),
+    "show": Command(f"{_LISTINGS}.show:show", "Show what is stored about listings.", LISTINGS),
+    "where": Command(
+        f"{_LISTINGS}.where:where", "Show where a listing is now, why, and when it is tried next.", LISTINGS
+    ),
+    "search": Command(f"{_LISTINGS}.search:search", "Find the listings that look like a photo.", LISTINGS),
+    "remove": Command(f"{_LISTINGS}.remove:remove", "Remove listings from the store and the index.", LISTINGS),
+    "dlq": Group(
+        "List, show and replay dead letters, the events that failed.",
+        LISTINGS,
+        {
+            "list": Command(f"{_LISTINGS}.dlq:list_letters", "List all dead letters, one line each."),
+            "show": Command(f"{_LISTINGS}.dlq:show", "Show one dead letter: all its headers and its value."),
+            "replay": Command(f"{_LISTINGS}.dlq:replay", "Send dead letters again, each of them once."),
+        },
+    ),
+    "demo": Command(
+        f"{_OPERATION}.demo:demo", "Start all workers, stream sample listings and print the results.", OPERATION
+    ),
+    "run": Group(
+        "Run one worker, or all of them under a supervisor.",
+        OPERATION,
+        {
+            "all": Command(f"{_OPERATION}.run:run_all", "Run taggers, indexer and search, one process each."),
+            "tagger": Command(f"{_OPERATION}.run:tagger", "Read listing events, write predictions and hashes."),
+            "indexer": Command(f"{_OPERATION}.run:indexer", "Read hashes, answer nearest-neighbour queries."),
+            "search": Command(f"{_OPERATION}.run:search", "Serve search by photo over HTTP, and the search page."),
+        },
+    ),
+    "doctor": Command(
+        f"{_OPERATION}.doctor:doctor", "Check the installation and the workers, and name remedies.", OPERATION
+    ),
+    "config": Command(f"{_OPERATION}.config:config", "Print the configuration in force, without secrets.", OPERATION),
+    "services": Command(f"{_OPERATION}.services:app", "Run real Kafka and Cassandra on this machine.", OPERATION),
+    "topics": Command(f"{_OPERATION}.topics:app", "List, create and check the topics.", OPERATION),
+    "store": Command(f"{_OPERATION}.store:app", "Migrate and check the schema of the store.", OPERATION),
+    "backfill": Command(
+        f"{_OPERATION}.backfill:backfill", "Tag stored listings again, for the index of another bundle.", OPERATION
+    ),
+    "epoch": Command(f"{_OPERATION}.epoch:app", "Show hash epochs, and switch from one to another.", OPERATION),
+    "data": Group(
+        "Check and convert data sets, and derive labels.",
+        MODELS,
+        {
+            "check": Command(f"{_MODELS}.data:check", "Show what training would read: splits, labels, problems."),
+            "pack": Command(f"{_MODELS}.data:pack", "Convert a data set of any layout to tar shards."),
+            "weak-labels": Command(f"{_MODELS}.data:weak_labels", "Label photos with their nearest product."),
+            "query-pairs": Command(f"{_MODELS}.data:query_pairs", "Pair photos with search queries, from a log."),
+        },
+    ),
+    "train": Command(f"{_MODELS}.train:train", "Train a network from a recipe.", MODELS),
+    "export": Command(f"{_MODELS}.export:export", "Make a bundle from a run, or convert one for phones.", MODELS),
+    "evaluate": Command(f"{_MODELS}.evaluate:evaluate", "Measure the accuracy of a bundle on labelled photos.", MODELS),
+    "bundle": Group(
+        "Inspect, verify and compare bundles.",
+        MODELS,
+        {
+            "inspect": Command(f"{_MODELS}.bundle:inspect", "Show heads, labels, thresholds and files of a bundle."),
+            "verify": Command(f"{_MODELS}.bundle:verify", "Verify checksums and test photos, as a worker does."),
+            "diff": Command(f"{_MODELS}.bundle:diff", "Show what changes for users from one bundle to another."),
+        },
+    ),
+    "engine": Group(
+        "Build, inspect, verify and benchmark engines.",
+        MODELS,
+        {
+            "build": Command(f"{_MODELS}.engine:build", "Compile a bundle for a back end and a precision."),
+            "inspect": Command(f"{_MODELS}.engine:inspect", "Show what an engine folder holds."),
+            "verify": Command(f"{_MODELS}.engine:verify", "Verify checksums and test photos."),
+            "bench": Command(f"{_MODELS}.engine:bench", "Measure photos per second and latency on this machine."),
+        },
+    ),
+    "reference": Command(
+        f"{_MODELS}.reference:reference", "Make a bundle of the large network from weights of yours.", MODELS
+    ),
+    "--install-completion": Command(
+        "groknet.cli.completion:install_completion", "Install completion of commands and options.", SHELL
+    ),
+}
+
+
+def full_names() -> Iterator[str]:
+    """Every command as a user types it, groups included."""
+    for name, entry in COMMANDS.items():
+        yield name
+        if isinstance(entry, Group):
+            yield from (f"{name} {inner}" for inner in entry.commands)

@@ -1,0 +1,1 @@
+"""Commands about listings: send, remove, show, find, and follow them."""

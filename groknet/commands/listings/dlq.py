@@ -1,0 +1,107 @@
+"""`groknet dlq`: dead letters, why, and sending them again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+from rich.table import Table
+
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import HomeOption, JsonOption
+from groknet.cli.terminal import json_line, note, stdout
+from groknet.home.config import load_config
+from groknet.home.paths import find_home
+from groknet.run.open_back_ends import open_stream
+from groknet.submitting.dead_letters import Policy, Replayed, plan, read_letters
+from groknet.submitting.dead_letters import replay as replay_letters
+
+
+def list_letters(*, home: HomeOption = None, json: JsonOption = False) -> Exit:
+    """List dead letters, oldest first: id, listing, photo, stage, error, message, attempt, whether sent again.
+
+    --json writes one line a dead letter: {"id", "listing_id", "image_id", "stage", "error", "message", …}.
+    """
+    loaded = load_config(find_home(home).must_exist())
+    with open_stream(loaded, "dlq") as stream:
+        letters = read_letters(stream)
+    if json:
+        for letter in letters:
+            json_line(letter.as_plain())
+        return Exit.OK
+    table = Table("id", "when", "listing", "photo", "stage", "error", "message", box=None)
+    for letter in letters:
+        why = letter.why
+        at = letter.record.timestamp_ms if why is None else why.failed_at_ms
+        when = datetime.fromtimestamp(at / 1e3, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        stage, error, message = (why.stage, why.error, why.message) if why else ("?", "?", "headers unreadable")
+        photo = (why.image_id if why else None) or ""
+        again = " (sent again)" if letter.replayed else ""
+        table.add_row(letter.id, when, letter.listing_id or "?", photo, stage, error, message + again)
+    stdout().print(table if letters else "no dead letters")
+    return Exit.OK
+
+
+def show(
+    letter_id: Annotated[str, Parameter(name="id", help="PARTITION:OFFSET, as `dlq list` gives it.")],
+    /,
+    *,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> Exit:
+    """Show one dead letter: its headers and its value, verbatim."""
+    loaded = load_config(find_home(home).must_exist())
+    with open_stream(loaded, "dlq") as stream:
+        letter = next((one for one in read_letters(stream) if one.id == letter_id), None)
+    if letter is None:
+        raise CommandError(f"dead letter {letter_id}: not there; `groknet dlq list` names them", Exit.NOT_FOUND)
+    headers = {name: value.decode("utf-8", "replace") for name, value in letter.record.headers}
+    value = (letter.record.value or b"").decode("utf-8", "replace")
+    if json:
+        json_line({**letter.as_plain(), "headers": headers, "value": value})
+        return Exit.OK
+    for name, text in headers.items():
+        print(f"{name}: {text}")
+    print(f"\n{value}")
+    return Exit.OK
+
+
+def replay(
+    *,
+    home: HomeOption = None,
+    policy: Annotated[Policy, Parameter(help="For an event that was cut or still cannot be decoded.")] = "stop",
+    most: Annotated[
+        int | None,
+        Parameter(name="--max", help="At most so many dead letters.", validator=validators.Number(gte=1)),
+    ] = None,
+    dry_run: Annotated[bool, Parameter(name="--dry-run", negative=(), help="Say what would be done.")] = False,
+    json: JsonOption = False,
+) -> Exit:
+    """Send dead letters to listings.uploaded again, verbatim and with attempt + 1; each is sent once.
+
+    stop: at an event that was cut or still cannot be decoded, exit 1; reinsert: put it at the end of the dead letters;
+    drop: leave it out. What a replay has passed is marked in `dlq list` and not sent by the next replay.
+    """
+    loaded = load_config(find_home(home).must_exist())
+    counts: Counter[str] = Counter()
+    with open_stream(loaded, "dlq") as stream:
+        if dry_run:
+            steps = plan([letter for letter in read_letters(stream) if not letter.replayed], policy, most)
+        else:
+            steps = replay_letters(stream, policy, most)
+        for step in steps:
+            counts[step.action] += 1
+            _report(step, json=json)
+    total = ", ".join(f"{n} {action}" for action, n in counts.most_common()) or "nothing to send"
+    note(("would be: " if dry_run else "") + total)
+    return Exit.OK
+
+
+def _report(step: Replayed, *, json: bool) -> None:
+    letter = step.letter
+    if json:
+        json_line({"id": letter.id, "listing_id": letter.listing_id, "action": step.action})
+    else:
+        print(f"{letter.id}  {letter.listing_id or '?'}  {step.action}")

@@ -1,0 +1,60 @@
+"""`groknet remove`: listings out of store and index."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import GIVE_UP_S, GiveUpOption, HomeOption, JsonOption
+from groknet.cli.terminal import json_line, note
+from groknet.commands.listings.submit import send_all, summary
+from groknet.home.config import load_config
+from groknet.home.paths import find_home
+from groknet.run.open_back_ends import open_store
+from groknet.submitting.send import outgoing
+from schemas.events import ListingEvent
+
+
+def remove(
+    listings: Annotated[list[str], Parameter(help="Listing ids.")],
+    /,
+    *,
+    home: HomeOption = None,
+    wait: Annotated[bool, Parameter(negative=(), help="Wait until they are gone from store and index.")] = False,
+    json: JsonOption = False,
+    give_up_s: GiveUpOption = GIVE_UP_S,
+) -> Exit:
+    """Send a removal of each listing, as of now; what an earlier `submit` copied to HOME/uploads is deleted.
+
+    A listing that is not stored is removed all the same, since its event may be under way; stderr names it. Sending
+    the same photos again brings a listing back only when they are newer than the removal.
+    """
+    loaded = load_config(find_home(home).must_exist())
+    with open_store(loaded) as store:
+        latest = store.latest(listings)
+    items = []
+    now_us = time.time_ns() // 1000
+    for listing_id in dict.fromkeys(listings):
+        stored = latest.get(listing_id)
+        if stored is None:
+            note(f"{listing_id}: not stored; the removal holds for what may be under way")
+        event = ListingEvent(
+            event_id=str(uuid.uuid4()),
+            listing_id=listing_id,
+            event_time=max(now_us, stored.order[0] if stored else 0),  # at equal times a removal wins
+            type="removed",
+            producer="groknet remove",
+        )
+        item = outgoing(event)
+        if item.event is None:
+            raise CommandError(f"{listing_id}: {item.problem}", Exit.USAGE)
+        items.append(item)
+    report = json_line if json else None
+    outcomes = send_all(iter(items), loaded, total=len(items), wait=wait, give_up_s=give_up_s, on_outcome=report)
+    if not json:
+        print(summary(outcomes))
+    return Exit.UNKNOWN_OUTCOME if any(o.status == "timeout" for o in outcomes) else Exit.OK

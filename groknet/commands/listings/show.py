@@ -1,0 +1,85 @@
+"""`groknet show`: what the store holds about listings."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+from rich.table import Table
+from rich.text import Text
+
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import HomeOption, JsonOption
+from groknet.cli.terminal import json_line, stdout
+from groknet.home.config import load_config
+from groknet.home.paths import find_home
+from groknet.run.open_back_ends import open_store
+from schemas.predictions import RemovalMarker, StoredListing
+
+
+def show(
+    listings: Annotated[list[str], Parameter(help="Listing ids.")],
+    /,
+    *,
+    home: HomeOption = None,
+    model_version: Annotated[str | None, Parameter(help="Else the one stored last.")] = None,
+    json: JsonOption = False,
+) -> Exit:
+    """Show status, predictions (calibrated probabilities, best first) and hashes of listings.
+
+    --json writes one line a listing as it is stored, without the bytes of photos; a removed listing is
+    {"listing_id", "status": "removed", "event_time"}. A listing that is not there, or removed, makes exit code 4.
+    """
+    loaded = load_config(find_home(home).must_exist())
+    with open_store(loaded) as store:
+        found = store.get(listings, model_version)
+    for listing_id in listings:
+        entry = found.get(listing_id)
+        if entry is None:
+            continue
+        if json:
+            json_line(as_plain(entry))
+        else:
+            _print(entry)
+    missing = [name for name in listings if not isinstance(found.get(name), StoredListing)]
+    if missing:
+        what = "was removed" if missing[0] in found else "is not stored"
+        more = f" ({len(missing)} such listings)" if len(missing) > 1 else ""
+        raise CommandError(
+            f"{missing[0]} {what}{more}; `groknet submit --wait` says what becomes of it", Exit.NOT_FOUND
+        )
+    return Exit.OK
+
+
+def as_plain(entry: StoredListing | RemovalMarker) -> dict[str, Any]:
+    """A stored listing as JSON has it: the summary's fields first, and the event without photo bytes."""
+    plain: dict[str, Any] = msgspec.to_builtins(entry)
+    if isinstance(entry, RemovalMarker):
+        return {"listing_id": entry.listing_id, "status": "removed", "event_time": entry.event_time}
+    for image in plain["event"].get("images", []):
+        if "data" in image:
+            image["data"] = None
+    summary = plain.pop("summary")
+    return {"listing_id": plain.pop("listing_id"), **summary, **plain}
+
+
+def _print(entry: StoredListing | RemovalMarker) -> None:
+    console = stdout()
+    when = datetime.fromtimestamp(entry.event_time / 1e6, UTC).isoformat(sep=" ", timespec="seconds")
+    title = Text(entry.listing_id, "bold")
+    if isinstance(entry, RemovalMarker):
+        console.print(title.append(f"  removed  {when}", "not bold"))
+        return
+    console.print(title.append(f"  {entry.summary.status}  {when}  model {entry.model_version}", "not bold"))
+    table = Table("head", "label", "probability", "offered", box=None)
+    for head, predictions in entry.summary.predictions.items():
+        for i, prediction in enumerate(predictions):
+            offered = "yes" if prediction.offered else ""
+            table.add_row("" if i else head, prediction.label, f"{prediction.probability:.3f}", offered)
+    console.print(table)
+    for image in entry.images:
+        console.print(f"photo {image.image_id}  hash {image.hash}")
+    for bad in entry.summary.bad_images:
+        console.print(f"photo {bad.image_id}  bad: {bad.stage} {bad.error}")

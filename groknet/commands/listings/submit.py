@@ -1,0 +1,187 @@
+"""`groknet submit`: photos, folders and event files into the stream; with --wait, what became of each listing."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Annotated
+
+from cyclopts import Parameter
+from rich.progress import Progress, TaskID
+
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import GIVE_UP_S, GiveUpOption, HomeOption, JsonOption
+from groknet.cli.terminal import json_line, note, progress
+from groknet.home.config import Loaded, load_config
+from groknet.home.paths import find_home
+from groknet.run.open_back_ends import open_store, open_stream
+from groknet.submitting.outcomes import IndexView, Outcome, Tracker, indexer_urls
+from groknet.submitting.photo_events import EVENT_SUFFIXES, find_photos, photo_event
+from groknet.submitting.send import Outgoing, Sender, outgoing, read_events
+from workers.intake import Uploads
+
+STDIN = "-"
+
+
+def submit(
+    paths: Annotated[
+        list[str],
+        Parameter(help="Photos, folders, .ndjson files of events, or - for stdin.", allow_leading_hyphen=True),
+    ],
+    /,
+    *,
+    home: HomeOption = None,
+    wait: Annotated[bool, Parameter(negative=(), help="Wait until every listing is settled.")] = False,
+    json: JsonOption = False,
+    give_up_s: GiveUpOption = GIVE_UP_S,
+) -> Exit:
+    """Send photos (one listing each), folders (a listing a photo) or events; the same folder twice changes nothing.
+
+    A listing's id is the photo's path relative to the given folder, without extension; its event time is the file's
+    modification time. A photo under intake.allowed_roots is sent as its file:// address, one of at most 700 KB
+    inside the event, a larger one as a copy in HOME/uploads. Lines of an event file are sent as they are: what does
+    not decode becomes a dead letter and is named on stderr.
+
+    --json writes one line a listing: {"listing_id", "status", "stored_s", "searchable_s"}, seconds from sending to
+    being seen. Statuses: searchable, partial (some photos were bad), dead, removed, superseded (something newer was
+    stored already), timeout; without --wait: sent.
+    """
+    loaded = load_config(find_home(home).make())
+    items, total = gather(paths, loaded)
+    outcomes = send_all(
+        items, loaded, total=total, wait=wait, give_up_s=give_up_s, on_outcome=json_line if json else None
+    )
+    if not json:
+        print(summary(outcomes))
+    return Exit.UNKNOWN_OUTCOME if any(o.status == "timeout" for o in outcomes) else Exit.OK
+
+
+def gather(paths: Sequence[str], loaded: Loaded) -> tuple[Iterator[Outgoing], int | None]:
+    """What to send, read as it is sent, and how much it is where that is known beforehand.
+
+    Raises CommandError for a path that is not there, or looks like an option, before anything is sent.
+    """
+    for path in paths:
+        if path.startswith("--") and not Path(path).exists():
+            raise CommandError(f"{path}: neither an option nor a path; see `groknet submit --help`", Exit.USAGE)
+    events = [p for p in paths if p == STDIN or Path(p).suffix.lower() in EVENT_SUFFIXES]
+    photos = find_photos([Path(p) for p in paths if p not in events])
+    for path in events:
+        if path != STDIN and not Path(path).is_file():
+            raise CommandError(f"{path}: no such file", Exit.NOT_FOUND)
+    roots = [Path(root) for root in loaded.config.intake.allowed_roots]
+
+    def read() -> Iterator[Outgoing]:
+        for photo in photos:
+            yield _reported(outgoing(photo_event(photo, loaded.home.uploads, roots)), str(photo.path))
+        for path in events:
+            with ExitStack() as stack:
+                lines: IO[bytes] = sys.stdin.buffer if path == STDIN else stack.enter_context(Path(path).open("rb"))
+                for number, item in read_events(lines):
+                    yield _reported(item, f"{'stdin' if path == STDIN else path}:{number}")
+
+    return read(), None if events else len(photos)
+
+
+def _reported(item: Outgoing, place: str) -> Outgoing:
+    if item.event is None:
+        note(f"{place}: {item.problem}; sent as it is, it becomes a dead letter")
+    return item
+
+
+def send_all(
+    items: Iterator[Outgoing],
+    loaded: Loaded,
+    *,
+    total: int | None,
+    wait: bool,
+    give_up_s: float,
+    on_outcome: Callable[[Outcome], None] | None,
+) -> list[Outcome]:
+    """Send everything, and with `wait` follow it to its outcome; `on_outcome` is told of each as it comes."""
+    outcomes: list[Outcome] = []
+    with ExitStack() as stack:
+        stream = stack.enter_context(open_stream(loaded, "submit"))
+        bar = stack.enter_context(progress())
+        producer = stream.producer()
+        stack.callback(producer.close)
+        sender = Sender(producer)
+        tracker = _tracker(loaded, stack, give_up_s) if wait else None
+        sending = bar.add_task("sent", total=total)
+        settling = bar.add_task("settled", total=total) if wait else None
+
+        def settle(outcome: Outcome) -> None:
+            outcomes.append(outcome)
+            _advance(bar, settling)
+            if on_outcome:
+                on_outcome(outcome)
+
+        sent = 0
+        for item in items:
+            sender.send(item)
+            sent += 1
+            _advance(bar, sending)
+            if item.event is not None and item.event.removed:
+                Uploads(loaded.home.uploads).tidy([item.event])
+            if tracker is None:
+                settle(Outcome(listing_id=item.listing_id, status="sent" if item.event else "dead"))
+                continue
+            tracker.sent(item)
+            for outcome in tracker.poll():
+                settle(outcome)
+        sender.flush()
+        bar.update(sending, total=sent)
+        if tracker is not None and settling is not None:
+            bar.update(settling, total=len(outcomes) + len(tracker))
+            for outcome in tracker.drain():
+                settle(outcome)
+    late = sum(outcome.status == "timeout" for outcome in outcomes)
+    if late:
+        remedy = f"`groknet doctor --home {loaded.home.root}` says which worker does not run"
+        note(f"{late} of {len(outcomes)} listings not settled, nothing moved for {give_up_s:g} s; {remedy}")
+    return outcomes
+
+
+def _advance(bar: Progress, task: TaskID | None) -> None:
+    if task is not None:
+        bar.advance(task)
+
+
+def _tracker(loaded: Loaded, stack: ExitStack, give_up_s: float) -> Tracker:
+    stream = stack.enter_context(open_stream(loaded, "submit"))
+    admin = stream.admin()
+    stack.callback(admin.close)
+    store = stack.enter_context(open_store(loaded))
+    home, configured = loaded.home, loaded.config.search.indexer_urls
+    return Tracker(store, admin, IndexView(lambda: indexer_urls(home, configured, store)), give_up_s)
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """How many ended how, and how long it took, in two lines at most."""
+    counts = Counter(o.status for o in outcomes)
+    lines = [f"{len(outcomes)} listings: " + ", ".join(f"{n} {status}" for status, n in counts.most_common())]
+    times = [
+        f"{name} p50 {percentile(seconds, 50):.2f} s, p95 {percentile(seconds, 95):.2f} s"
+        for name, seconds in (
+            ("stored", [o.stored_s for o in outcomes if o.stored_s is not None]),
+            ("searchable", [o.searchable_s for o in outcomes if o.searchable_s is not None]),
+        )
+        if seconds
+    ]
+    if times:
+        lines.append("from sending to " + "; ".join(times))
+    if counts["dead"]:
+        lines.append("`groknet dlq list` says why they are dead")
+    return "\n".join(lines)
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest value that at least `percent` of them do not exceed; nothing is interpolated."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-len(ordered) * int(percent) // 100) - 1)]
+
+
+__all__ = ["gather", "percentile", "send_all", "submit", "summary"]

@@ -1,0 +1,1 @@
+"""Commands that make, describe and measure bundles, engines and data sets."""

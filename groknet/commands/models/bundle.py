@@ -1,0 +1,131 @@
+"""`groknet bundle`: a bundle described, checked, and compared with another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.table import Table
+
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import JsonOption
+from groknet.cli.terminal import json_line, note, stdout
+
+FolderArgument = Annotated[Path, Parameter(help="Folder of the bundle.")]
+
+
+def inspect(folder: FolderArgument, /, *, json: JsonOption = False) -> Exit:
+    """Print what a bundle holds: model, epoch, input, heads with their labels, tables and operating thresholds, hash,
+    files, and what made it. Checksums are not compared: that is `bundle verify`.
+
+    --json writes {"name", "model_version", "epoch", "preprocess", "heads": [{"id", "kind", "column", "labels",
+    "calibrated", "own_tables", "threshold", "target_precision", …}], "embedding", "hash", "bytes", "training", …}.
+    """
+    _there("bundle", folder)
+    from engines.recognition.bundle_diff import describe
+
+    found = describe(folder)
+    if json:
+        json_line(found)
+        return Exit.OK
+    table = Table(show_header=False, box=None)
+    for name in ("name", "model_version", "epoch", "created", "precision"):
+        table.add_row(name, str(found[name]))
+    size = found["preprocess"]
+    table.add_row("photos", f"{size['width']} × {size['height']}, {size['mode']}, {size['interpolation']}")
+    table.add_row("embedding", f"{found['embedding']['dim']} floats")
+    table.add_row("hash", f"{found['hash']['bits']} bits, {found['hash']['codec']}")
+    made = found["training"]
+    table.add_row("made by", made["command"])
+    table.add_row("from", ", ".join(f"{name} {count:,}" for name, count in made["photos"].items()) or "–")
+    sizes = {name: "missing" if size is None else f"{size:,}" for name, size in found["bytes"].items()}
+    table.add_row("bytes", ", ".join(f"{name} {size}" for name, size in sizes.items()))
+    stdout().print(table)
+    heads = Table("head", "kind", "column", "labels", "tables", "offered from", "for precision", box=None)
+    for head in found["heads"]:
+        tables = int(head["calibrated"]) + head["own_tables"]
+        offered = "never" if head["threshold"] >= 1 else f"{head['threshold']:.3f}"
+        cells = (head["id"], head["kind"], head["column"], head["labels"], tables, offered, head["target_precision"])
+        heads.add_row(*map(str, cells))
+    stdout().print(heads)
+    return Exit.OK
+
+
+def verify(folder: FolderArgument, /, *, json: JsonOption = False) -> Exit:
+    """Check the manifest, compare every checksum, and run the parity photos through ONNX Runtime, as a worker does at
+    its start. A bundle that is refused ends with exit code 2 and the reason. For other back ends: `engine verify`.
+
+    --json writes {"folder", "model_version", "epoch", "files", "parity_photos"}.
+    """
+    _there("bundle", folder)
+    from engines.recognition import build_engine, load_bundle
+
+    bundle = load_bundle(folder)
+    build_engine(folder).close()
+    manifest = bundle.manifest
+    told = {
+        "folder": str(folder),
+        "model_version": manifest.model_version,
+        "epoch": manifest.epoch,
+        "files": len(manifest.files),
+        "parity_photos": len(bundle.photos),
+    }
+    if json:
+        json_line(told)
+    else:
+        note(f"{folder}: {len(manifest.files)} files as they were exported, {len(bundle.photos)} parity photos passed")
+    return Exit.OK
+
+
+def diff(
+    old: Annotated[Path, Parameter(help="Folder of the bundle that is in use.")],
+    new: Annotated[Path, Parameter(help="Folder of the one to come.")],
+    /,
+    *,
+    json: JsonOption = False,
+) -> Exit:
+    """Say what changes when NEW replaces OLD: whether hashes stay comparable, heads and labels that come and go,
+    thresholds, and by how much a calibrated probability moves at most. Reads the manifests alone; cards have accuracy.
+
+    --json writes {"same", "fields": {name: [old, new]}, "files", "heads": {id: {"change", …}}, "means": [sentence]}.
+    """
+    _there("OLD", old)
+    _there("NEW", new)
+    from engines.recognition.bundle_diff import compare
+
+    found = compare(old, new)
+    if json:
+        json_line(found)
+    elif found["same"]:
+        note("the same bundle")
+    else:
+        _print(found)
+    return Exit.OK
+
+
+def _print(found: dict[str, Any]) -> None:
+    table = Table("what", "old", "new", box=None)
+    for name, (old, new) in found["fields"].items():
+        table.add_row(name, str(old), str(new))
+    for head_id, what in found["heads"].items():
+        settings = {name: value for name, value in what.items() if name != "change"}
+        pairs = {name: value for name, value in settings.items() if name in ("threshold", "target_precision")}
+        rest = ", ".join(f"{name} {_short(value)}" for name, value in settings.items() if name not in pairs)
+        table.add_row(f"head {head_id}", what["change"], rest)
+        for name, (old, new) in pairs.items():
+            table.add_row(f"head {head_id} {name}", f"{old:g}", f"{new:g}")
+    if found["files"]:
+        table.add_row("files that differ", "", ", ".join(found["files"]))
+    stdout().print(table)
+    for sentence in found["means"]:
+        note(sentence)
+
+
+def _short(value: object) -> str:
+    return f"{len(value)}: {', '.join(map(str, value[:5]))}" if isinstance(value, list) else str(value)
+
+
+def _there(what: str, folder: Path) -> None:
+    if not folder.is_dir():
+        raise CommandError(f"{what} {folder}: no such folder", Exit.NOT_FOUND)

@@ -1,0 +1,97 @@
+"""`groknet backfill`: what is stored, tagged again into another epoch's topic."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+
+from groknet.change_over.fill_index import coverage_of, fill
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import HomeOption, JsonOption
+from groknet.cli.terminal import json_line, note
+from groknet.home.config import Loaded, load_config
+from groknet.home.epochs import bundle_at, change_record, find_bundle, known_epochs, with_epoch
+from groknet.home.paths import find_home
+from groknet.run.open_back_ends import open_store, open_stream
+from groknet.run.presence import first_epochs
+from schemas.manifest import load_manifest
+from workers.backfill import Progress
+from workers.stores import Store
+
+
+def backfill(
+    *,
+    epoch: Annotated[
+        str | None, Parameter(help="An epoch that is known here, `groknet epoch status` names them.")
+    ] = None,
+    bundle: Annotated[
+        Path | None, Parameter(help="A bundle; its epoch becomes known to every home on this store.")
+    ] = None,
+    rate: Annotated[
+        float | None,
+        Parameter(
+            help="Listings a second at most, 0: no bound; else backfill.listings_per_s.",
+            validator=validators.Number(gte=0),
+        ),
+    ] = None,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> Exit:
+    """Tag all that is stored again with another bundle, into the hash topic of its epoch, beside the live workers.
+
+    Photos are fetched again. What the topic has already is left out, so that a back-fill that was stopped (Ctrl-C
+    finishes what is in hand) goes on where it was, and one that is run again adds what came meanwhile. The index of
+    the epoch is built beside the one in force by `groknet run all`, or by `groknet run indexer --bundle DIR --beside`;
+    `groknet epoch switch` changes over to it. Exit 1 when listings failed that a second run may get.
+
+    --json writes one line: {"epoch", "total", "done", "removed", "lost", "failed", "coverage"}.
+    """
+    loaded = load_config(find_home(home).must_exist())
+    if bundle is None and epoch is None:
+        raise CommandError("give --bundle DIR, or --epoch of one that is known here", Exit.USAGE)
+    with open_stream(loaded, "backfill") as stream, open_store(loaded) as store:
+        folder, target = _target(loaded, store, bundle, epoch)
+        done = fill(loaded, folder, stream=stream, store=store, rate=rate, stop=_stop_by_signal(), quiet=json)
+        share = coverage_of(target, stream=stream, store=store).share
+    _report(target, done, share, json=json)
+    return Exit.FAILED if done.failed else Exit.OK
+
+
+def _target(loaded: Loaded, store: Store, bundle: Path | None, epoch: str | None) -> tuple[Path, str]:
+    """The bundle to tag with and its epoch, which is known afterwards."""
+    if bundle is None:
+        known = known_epochs(loaded, store)
+        return find_bundle(loaded, known, str(epoch)), str(epoch)
+    folder = bundle.absolute()
+    named = load_manifest(folder).epoch
+    if epoch not in (None, named):
+        raise CommandError(f"--epoch {epoch}: the bundle is of epoch {named}", Exit.USAGE)
+    here = bundle_at(folder)
+    change_record(store, lambda known: with_epoch(known, named, here), lambda: first_epochs(loaded, store))
+    return folder, named
+
+
+def _stop_by_signal() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _report(epoch: str, done: Progress, share: float, *, json: bool) -> None:
+    if json:
+        counts = {"epoch": epoch, "total": done.total, "done": done.done, "removed": done.removed}
+        json_line({**counts, "lost": done.lost, "failed": done.failed, "coverage": round(share, 6)})
+        return
+    for line in done.named:
+        note(line)
+    left = done.total - done.seen  # of a back-fill that was stopped
+    more = f"; {left} left: run it again" if left else ""
+    print(
+        f"epoch {epoch}: {done.done} tagged, {done.removed} removed, {done.lost} without a photo that can be had, "
+        f"{done.failed} failed{more}; coverage {share:.2%}"
+    )

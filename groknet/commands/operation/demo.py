@@ -1,0 +1,183 @@
+"""`groknet demo`: all workers on one machine, studio listings streamed through them, and what comes out."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+
+from groknet.cli.exits import Exit
+from groknet.cli.options import BundleOption
+from groknet.cli.terminal import note, stdout
+from groknet.commands.listings.search import ask_service
+from groknet.commands.listings.submit import percentile
+from groknet.commands.operation.run import STOP_BUDGET_S, page_url, specs
+from groknet.home.config import Loaded, load_config
+from groknet.home.epochs import in_force
+from groknet.home.paths import Home
+from groknet.home.running import SUPERVISOR, Lock
+from groknet.run.background import Background
+from groknet.run.open_back_ends import open_store, open_stream
+from groknet.run.supervisor import Supervisor
+from groknet.submitting.demo_listings import Score, describe, draw, event_of, listing_id_of, photo_of, products
+from groknet.submitting.outcomes import IndexView, Outcome, Tracker, indexer_urls
+from groknet.submitting.photo_events import find_photos, photo_event
+from groknet.submitting.send import Outgoing, Sender, outgoing
+from schemas.manifest import Manifest, load_manifest
+from schemas.predictions import StoredListing
+from training.studio import Product
+
+_READY_S = 90.0  # a cold start on two busy cores takes ten
+_GIVE_UP_S = 60.0
+_QUERIES = 10
+
+
+def demo(
+    *,
+    photos: Annotated[list[Path] | None, Parameter(help="Folders of your own photos, streamed as well.")] = None,
+    listings: Annotated[
+        int, Parameter(help="Studio listings to stream.", validator=validators.Number(gte=1, lte=20_000))
+    ] = 60,
+    keep: Annotated[bool, Parameter(negative=(), help="Leave the search page up until Ctrl-C.")] = False,
+    port: Annotated[int, Parameter(help="Port of the search page; 0: any free one.")] = 0,
+    home: Annotated[Path, Parameter(help="Folder for the demo's data.")] = Path(".demo"),
+    bundle: BundleOption = None,
+) -> Exit:
+    """Start tagger, indexer and search on this machine, stream listings, print their predictions, sum up, stop.
+
+    The listings are studio renders of products that training never drew. Times run from sending a listing to its
+    predictions being in the store, and to the photo being found by a search.
+    """
+    place = Home(home.absolute()).make()
+    loaded = load_config(place, bundle=bundle)
+    with open_store(loaded) as store:
+        loaded = in_force(loaded, store)
+    manifest = load_manifest(Path(loaded.config.engine.bundle))
+    own = find_photos([path.expanduser() for path in photos or []])  # not every shell opens the ~ of PHOTOS=~/pictures
+    signal.signal(signal.SIGTERM, _interrupt)
+    lock = Lock(place, SUPERVISOR)
+    supervisor = Supervisor(place, specs(loaded, port), note)
+    page = page_url(loaded, supervisor)
+    background = Background(supervisor)
+    try:
+        background.wait_until_ready(_READY_S)
+        stdout().print(f"search page: {page.url}   model {manifest.model_version}\n")
+        roots = [Path(root) for root in loaded.config.intake.allowed_roots]
+        extra = [outgoing(photo_event(photo, place.uploads, roots)) for photo in own]
+        show = _Show(loaded, manifest, background)
+        show.stream(products(listings), extra)
+        show.summary(page.url)
+        if keep:
+            note(f"the search page stays on {page.url}; Ctrl-C ends it")
+            while True:
+                background.check()
+                time.sleep(0.2)
+    except KeyboardInterrupt:
+        return Exit.OK if keep else Exit.INTERRUPTED
+    finally:
+        background.stop(STOP_BUDGET_S)
+        lock.release()
+    return Exit.OK if show.good else Exit.FAILED
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+class _Show:
+    """Sends, follows, prints and counts."""
+
+    def __init__(self, loaded: Loaded, manifest: Manifest, background: Background) -> None:
+        self._loaded = loaded
+        self._manifest = manifest
+        self._background = background
+        self._products: dict[str, Product] = {}
+        self._outcomes: list[Outcome] = []
+        self._score = Score()
+        self._total = 0
+        self._seconds = 0.0
+
+    @property
+    def good(self) -> bool:
+        """True when every studio listing became searchable."""
+        found = {o.listing_id for o in self._outcomes if o.status == "searchable"}
+        return self._products.keys() <= found
+
+    def stream(self, studio: list[Product], extra: list[Outgoing]) -> None:
+        """Send everything and print each listing as it becomes searchable."""
+        home, configured = self._loaded.home, self._loaded.config.search.indexer_urls
+        self._products = {listing_id_of(product): product for product in studio}
+        self._total = len(studio) + len(extra)
+        with ExitStack() as stack:
+            stream = stack.enter_context(open_stream(self._loaded, "demo"))
+            producer, admin = stream.producer(), stream.admin()
+            stack.callback(producer.close)
+            stack.callback(admin.close)
+            store = self._store = stack.enter_context(open_store(self._loaded))
+            index = IndexView(lambda: indexer_urls(home, configured, store))
+            tracker = Tracker(store, admin, index, _GIVE_UP_S)
+            sender = Sender(producer)
+            began = time.monotonic()
+            for drawn in draw(studio):
+                self._background.check()
+                if drawn is not None:
+                    self._send(sender, tracker, outgoing(event_of(*drawn)))
+                self._print(tracker.poll())
+            for item in extra:
+                self._send(sender, tracker, item)
+                self._print(tracker.poll())
+            sender.flush()
+            for outcome in tracker.drain():
+                self._background.check()
+                self._print([outcome])
+            self._seconds = time.monotonic() - began
+
+    def _send(self, sender: Sender, tracker: Tracker, item: Outgoing) -> None:
+        sender.send(item)
+        tracker.sent(item)
+
+    def _print(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            self._outcomes.append(outcome)
+            name = outcome.listing_id or "?"
+            entry = self._store.get([name]).get(name)
+            place = f"{len(self._outcomes):>3}/{self._total}"
+            if not isinstance(entry, StoredListing):
+                stdout().print(f"{place} {name}  {outcome.status}")
+                continue
+            stdout().print(describe(self._manifest, entry, outcome, place))
+            if name in self._products:
+                self._score.add(self._manifest, entry.summary.predictions, self._products[name])
+
+    def summary(self, page: str) -> None:
+        """Counts, times, studio accuracy, and whether another view of a product finds it."""
+        print = stdout().print
+        found = sum(o.status in ("searchable", "partial") for o in self._outcomes)
+        total = f"\n{found} of {self._total} listings searchable in {self._seconds:.1f} s, drawing included"
+        print(total, style="bold")
+        for name, values in (
+            ("upload → stored", [o.stored_s for o in self._outcomes if o.stored_s is not None]),
+            ("upload → searchable", [o.searchable_s for o in self._outcomes if o.searchable_s is not None]),
+        ):
+            if values:
+                print(f"{name:<20} p50 {percentile(values, 50):.2f} s   p95 {percentile(values, 95):.2f} s")
+        print(f"{'throughput':<20} {len(self._outcomes) / max(self._seconds, 1e-9):.1f} listings/s")
+        if self._score.total:
+            print(f"{'right best label':<20} {self._score}   (products that training never drew)")
+        hits, asked = self._search_again()
+        print(f"{'search by photo':<20} {hits} of {asked} photos from another side found their own listing first")
+        print(f"{'all of one listing':<20} groknet show --home {self._loaded.home.root} {self._outcomes[0].listing_id}")
+        print(f"{'search page':<20} {page}")
+
+    def _search_again(self) -> tuple[int, int]:
+        """Photos of other views of the first products; how many find their own listing first, and of how many."""
+        wanted = list(self._products.items())[:_QUERIES]
+        hits = 0
+        for listing, product in wanted:
+            answer = ask_service(self._loaded.home, photo_of(product, view=1), "image/jpeg", k=1)
+            hits += [n["listing_id"] for n in answer["neighbours"]] == [listing]
+        return hits, len(wanted)

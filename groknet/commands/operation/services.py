@@ -1,0 +1,200 @@
+"""`groknet services`: real Kafka and Cassandra on this machine, with nothing but Python."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import App, Parameter
+from rich.table import Table
+
+from deploy.local import ChoiceError, Protocol, Server, Services, ServicesError, ServicesSettings, ServicesState
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import HomeOption, JsonOption
+from groknet.cli.terminal import json_line, note, stderr, stdout
+from groknet.home.paths import find_home
+
+app = App(
+    name="services",
+    help="Real Kafka and Cassandra on this machine, with nothing but Python.",
+    help_format="plaintext",
+)
+
+_DEFAULTS = ServicesSettings()
+_FOLLOW_EVERY_S = 0.2
+
+CacheOption = Annotated[
+    Path | None,
+    Parameter(name="--cache", help="Folder of the downloaded servers, for all homes; else ~/.cache/groknet."),
+]
+
+
+def _choice(name: str, text: str) -> Parameter:
+    return Parameter(name=name, help=text, negative=())
+
+
+@app.command
+def up(
+    *,
+    home: HomeOption = None,
+    brokers: Annotated[int | None, _choice("--brokers", "Kafka brokers: 0, 1 or 3; 1 in a new home.")] = None,
+    nodes: Annotated[int | None, _choice("--nodes", "Cassandra nodes: 0, 1 or 3; 1 in a new home.")] = None,
+    kafka_port: Annotated[int | None, _choice("--kafka-port", "Else 9092, or a free one.")] = None,
+    cassandra_port: Annotated[int | None, _choice("--cassandra-port", "Else 9042, or a free one.")] = None,
+    kafka_heap_mb: Annotated[int | None, _choice("--kafka-heap-mb", "Of each broker: 512, of three 320.")] = None,
+    cassandra_heap_mb: Annotated[int, _choice("--cassandra-heap-mb", "Of each node.")] = _DEFAULTS.cassandra_heap_mb,
+    kafka_protocol: Annotated[
+        Protocol | None,
+        _choice("--kafka-protocol", "For clients; with SASL a password is made, see services.json."),
+    ] = None,
+    cassandra_auth: Annotated[bool, _choice("--cassandra-auth", "Ask clients for a password.")] = False,
+    cassandra_tls: Annotated[bool, _choice("--cassandra-tls", "Take TLS alone.")] = False,
+    start_timeout_s: Annotated[float, _choice("--start-timeout-s", "For each server.")] = _DEFAULTS.start_timeout_s,
+    cache: CacheOption = None,
+    json: JsonOption = False,
+) -> Exit:
+    """Start what does not run yet and wait until all of it answers; where all is up, say so.
+
+    The first time the servers are downloaded (115 MB, checked against pinned checksums). A home keeps its numbers,
+    ports and data; HOME/services.json tells programs what is where. They run on until `groknet services down`.
+    """
+    settings = ServicesSettings(
+        brokers=brokers,
+        nodes=nodes,
+        kafka_port=kafka_port,
+        cassandra_port=cassandra_port,
+        kafka_heap_mb=kafka_heap_mb,
+        cassandra_heap_mb=cassandra_heap_mb,
+        kafka_protocol=kafka_protocol,
+        cassandra_auth=cassandra_auth or None,
+        cassandra_tls=cassandra_tls or None,
+        start_timeout_s=start_timeout_s,
+    )
+    with _progress() as say, _steering():
+        state = Services(find_home(home).root, settings, cache=cache, say=say).up()
+    _show(state, json)
+    return Exit.OK
+
+
+@app.command
+def down(*, home: HomeOption = None) -> Exit:
+    """Stop every server of the home, left-over ones too: TERM, and KILL after 20 s. Data stays."""
+    with _progress() as say, _steering():
+        names = Services(find_home(home).root, say=say).down()
+    note(f"stopped {', '.join(names)}" if names else "nothing runs on this home")
+    return Exit.OK
+
+
+@app.command
+def status(*, home: HomeOption = None, json: JsonOption = False) -> Exit:
+    """What runs, where, with how much memory; exit code 3 unless every server answers."""
+    with _steering():
+        services = Services(find_home(home).root)
+        state, left = services.status(), services.left_over()
+    for sentence in left:
+        note(f"left over: {sentence}; `groknet services down --home {services.home}` stops it")
+    if state is None:
+        text = f"{services.home} has no services; start some: `groknet services up --home {services.home}`"
+        raise CommandError(text, Exit.NOT_RUNNING)
+    _show(state, json)
+    return Exit.OK if all(server.state == "ready" for server in state.servers) else Exit.NOT_RUNNING
+
+
+@app.command
+def logs(
+    names: Annotated[list[str] | None, Parameter(help="kafka-1, cassandra-1 and so on; else all.")] = None,
+    /,
+    *,
+    home: HomeOption = None,
+    lines: Annotated[int, _choice("--lines", "The last ones of each.")] = 20,
+    follow: Annotated[bool, _choice("--follow", "Go on until Ctrl-C.")] = False,
+) -> Exit:
+    """Show the end of the servers' logs, each line behind the server's name."""
+    services = Services(find_home(home).root)
+    with _steering():
+        state = services.status()
+    servers = [] if state is None else state.servers
+    unknown = set(names or ()) - {server.name for server in servers}
+    if not servers or unknown:
+        what = f"{', '.join(sorted(unknown))}: no such server" if unknown else "there are no services"
+        raise CommandError(f"{what} on {services.home}; see `groknet services status`", Exit.NOT_FOUND)
+    chosen = [server for server in servers if not names or server.name in names]
+    ends = {(server.name, Path(log)): 0 for server in chosen for log in server.logs}
+    _print_new(ends, lines)
+    while follow:
+        time.sleep(_FOLLOW_EVERY_S)
+        _print_new(ends, None)
+    return Exit.OK
+
+
+def _print_new(ends: dict[tuple[str, Path], int], last: int | None) -> None:
+    """Print what each file has behind the offset that it was read to; of that, at most the last lines."""
+    for (name, path), end in list(ends.items()):
+        if not path.exists():
+            continue
+        start = end if path.stat().st_size >= end else 0  # rolled over
+        with path.open("rb") as file:
+            file.seek(start)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        ends[name, path] = start + len(whole)
+        for line in deque(whole.decode("utf-8", "replace").splitlines(), last):
+            print(f"{name}: {line}", flush=True)
+
+
+def _show(state: ServicesState, json: bool) -> None:
+    if json:
+        json_line(_without_passwords(state))
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("server", "state", "address", "process", "memory"):
+        table.add_column(heading)
+    for server in state.servers:
+        table.add_row(server.name, server.state, f"{server.host}:{server.ports['client']}", *_numbers(server))
+    stdout().print(table)
+
+
+def _without_passwords(state: ServicesState) -> dict[str, Any]:
+    """For the terminal and its logs; programs read them from HOME/services.json, which is for its owner alone."""
+    plain: dict[str, Any] = msgspec.to_builtins(state)
+    for key, value in plain["security"].items():
+        if key.endswith("password") and value is not None:
+            plain["security"][key] = "***"
+    return plain
+
+
+def _numbers(server: Server) -> tuple[str, str]:
+    return ("", "") if server.pid is None else (str(server.pid), f"{server.resident_bytes / 1e6:.0f} MB")
+
+
+@contextmanager
+def _steering() -> Iterator[None]:
+    """What the services raise becomes what the command line raises."""
+    try:
+        yield
+    except ServicesError as error:
+        code = Exit.USAGE if isinstance(error, ChoiceError) else Exit.FAILED
+        raise CommandError(str(error), code) from None
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """One line a step; on a terminal the last one stays in place with a spinner."""
+    console = stderr()
+    if not console.is_terminal:
+        yield note
+        return
+    with console.status("services") as line:
+
+        def say(text: str) -> None:
+            if text.startswith("waiting"):
+                line.update(text)
+            else:
+                console.print(text)
+
+        yield say

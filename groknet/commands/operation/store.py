@@ -1,0 +1,75 @@
+"""`groknet store`: the schema of the store, applied and checked."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from groknet.change_over.old_epochs import take_over
+from groknet.cli.exits import Exit
+from groknet.cli.options import HomeOption, JsonOption
+from groknet.cli.terminal import json_line, note
+from groknet.home.config import load_config
+from groknet.home.epochs import OLD_FILE
+from groknet.home.paths import find_home
+from groknet.run.open_back_ends import open_store
+from schemas.errors import ConfigError
+from workers.stores.schema import Schema, check_store, migrate_store
+
+app = App(name="store", help="The schema of the store: apply migrations, check.", help_format="plaintext")
+
+
+@app.command
+def migrate(
+    *,
+    home: HomeOption = None,
+    removals: Annotated[
+        bool,
+        Parameter(name="--removals", negative=(), help="Also what removes; when no older worker runs any more."),
+    ] = False,
+    json: JsonOption = False,
+) -> Exit:
+    """Make keyspace and tables of store.url, or bring them up to date; where all is done, change nothing.
+
+    Before new workers are rolled out: groknet store migrate. After the last old one has gone: with --removals.
+    A HOME/epochs.json of an older version is taken over into the store, and renamed. --json writes {"place",
+    "version", "applied", "new"}.
+    """
+    loaded = load_config(find_home(home))
+    schema = migrate_store(loaded.config.store.url, _migrations(), removals=removals, say=note)
+    if (loaded.home.root / OLD_FILE).exists():
+        with open_store(loaded) as store:
+            note(take_over(loaded, store))
+    return _say(schema, json, "" if schema and schema.new else "; no migration was new")
+
+
+@app.command
+def check(*, home: HomeOption = None, json: JsonOption = False) -> Exit:
+    """Say whether the store is as this version needs it; exit code 0 only then, 2 with the remedy when it is not.
+
+    Changes nothing. --json writes {"place", "version", "applied", "new"}.
+    """
+    schema = check_store(load_config(find_home(home)).config.store.url)
+    return _say(schema, json, ", as this version needs it")
+
+
+def _say(schema: Schema | None, json: bool, how: str) -> Exit:
+    if schema is None:
+        note("the embedded store makes its own tables; it has no migrations")
+    elif json:
+        json_line(schema)
+    else:
+        print(f"{schema.place}: schema {schema.version}{how}")
+    return Exit.OK
+
+
+def _migrations() -> Path:
+    """The migrations that come with the package."""
+    spec = find_spec("deploy")
+    for place in list(spec.submodule_search_locations or ()) if spec else []:
+        if (folder := Path(place) / "cql").is_dir():
+            return folder
+    raise ConfigError("the migrations (deploy/cql) are not installed; run groknet from its sources")

@@ -1,0 +1,107 @@
+"""`groknet topics`: what every topic is, making them, and checking them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclopts import App
+from rich.table import Table
+
+from groknet.cli.exits import CommandError, Exit
+from groknet.cli.options import BundleOption, HomeOption, JsonOption
+from groknet.cli.terminal import json_line, stdout
+from schemas.errors import ConfigError
+from schemas.topics import TOPICS, Topic, topics_for
+
+if TYPE_CHECKING:
+    from workers.streams import Stream
+
+app = App(name="topics", help="List every topic, make them, or check them.", help_format="plaintext")
+
+
+@app.default
+def topics(*, json: JsonOption = False) -> Exit:
+    """List every topic with its key, partitions, retention, owner and the schema of its value."""
+    if json:
+        for topic in TOPICS:
+            json_line(topic)
+        return Exit.OK
+    table = Table("topic", "key", "partitions", "kept", "owner", "value")
+    for topic in TOPICS:
+        days = None if topic.retention_ms is None else topic.retention_ms // 86_400_000
+        kept = "newest of each key" if days is None else f"{days} days"
+        table.add_row(topic.name, topic.key, str(topic.partitions), kept, topic.owner, topic.value)
+    stdout().print(table)
+    return Exit.OK
+
+
+@app.command
+def apply(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOption = False) -> Exit:
+    """Make the topics that are missing from the stream, with the partitions and retention that `topics` lists.
+
+    On Kafka each partition has three copies where there are three brokers. A topic that is there and differs is left
+    as it is, and the command says how to correct it. --json writes {"topic", "state"} a line.
+    """
+    from groknet.run.open_back_ends import make_topics
+
+    stream, wanted = _opened(home, bundle)
+    missing = _missing(stream, wanted)
+    make_topics(stream, wanted)
+    for topic in wanted:
+        _say(topic.name, "made" if topic.name in missing else "there", json=json)
+    return Exit.OK
+
+
+@app.command
+def check(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOption = False) -> Exit:
+    """Check that the stream has every topic as `topics` lists it; changes nothing.
+
+    --json writes {"topic", "state"} a line, with the state ok, missing or differs.
+    """
+    from groknet.run.open_back_ends import make_topics
+
+    stream, wanted = _opened(home, bundle)
+    missing = _missing(stream, wanted)
+    differs: list[str] = []
+    for topic in wanted:
+        state = "missing" if topic.name in missing else "ok"
+        if state == "ok":
+            try:
+                make_topics(stream, [topic])  # it is there: only compared
+            except ConfigError as error:
+                state = "differs"
+                differs.append(str(error))
+        _say(topic.name, state, json=json)
+    if differs:
+        raise CommandError(differs[0])
+    if missing:
+        raise CommandError(f"missing: {', '.join(sorted(missing))}; make them with `groknet topics apply`")
+    return Exit.OK
+
+
+def _opened(home: Path | None, bundle: Path | None) -> tuple[Stream, tuple[Topic, ...]]:
+    """The stream of the configuration, and the topics that it should have."""
+    from groknet.home.config import load_config
+    from groknet.home.paths import find_home
+    from schemas.manifest import load_manifest
+    from workers.streams import build_stream
+
+    loaded = load_config(find_home(home), bundle=bundle)
+    epoch = load_manifest(Path(loaded.config.engine.bundle)).epoch
+    return build_stream(loaded.config.stream.url, "topics"), topics_for(epoch)
+
+
+def _missing(stream: Stream, wanted: tuple[Topic, ...]) -> set[str]:
+    admin = stream.admin()
+    try:
+        return {topic.name for topic in wanted} - admin.topics()
+    finally:
+        admin.close()
+
+
+def _say(topic: str, state: str, *, json: bool) -> None:
+    if json:
+        json_line({"topic": topic, "state": state})
+    else:
+        print(f"{topic}: {state}")

@@ -1,0 +1,1 @@
+"""What `groknet doctor` checks, and where `groknet where` looks for a listing."""

@@ -1,0 +1,162 @@
+"""The checks of `groknet doctor`: of what is installed here, then of what runs. Each looks and changes nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from groknet.diagnosis.check import Check
+from groknet.diagnosis.worker_checks import not_made, worker_checks
+from groknet.home.config import Loaded, load_config
+from groknet.home.paths import Home
+from schemas.errors import GroknetError
+
+_MIN_PYTHON = (3, 11)
+_LOW_DISK_BYTES = 1_000_000_000  # about 10,000 listings with photos inside their events
+_REQUIREMENT = re.compile(r"""(?P<name>[A-Za-z0-9._-]+)[^;]*(?:;.*extra == ["'](?P<extra>[\w-]+)["'])?""")
+_CONDITION = re.compile(r"""(sys_platform|platform_machine)\s*==\s*["'](\w+)["']""")
+_OPTIONAL = {
+    "cpu": "to run workers on a CPU",
+    "gpu": "to run workers on an NVIDIA GPU",
+    "rtx": "to build TensorRT for RTX engines, here or for another machine",
+    "openvino": "for engine.backend openvino, the fastest on a CPU",
+    "train": "to train",
+    "phone": "to export for phones; needs [train] too",
+    "kafka": "to stream through Kafka",
+    "cassandra": "to store in Cassandra",
+    "services": "to start both on this machine",
+}
+
+
+def all_checks(home: Home, bundle: Path | None) -> Iterator[Check]:
+    """Every check in order, each as it is done; without a usable configuration the rest is left out."""
+    yield _python()
+    yield from _packages()
+    try:
+        loaded = load_config(home, bundle=bundle)
+    except GroknetError as error:
+        yield Check(check="configuration", state="failed", detail=str(error), remedy="correct the named key")
+        return
+    source = home.config_file if home.config_file.exists() else "defaults (no groknet.toml) and environment"
+    yield Check(check="configuration", state="ok", detail=str(source))
+    yield _home(home)
+    yield _bundle(_in_force(loaded))
+    yield _jpegs(loaded)
+    yield from worker_checks(loaded)
+
+
+def _python() -> Check:
+    detail = f"{platform.python_version()} at {sys.executable}, {os.cpu_count()} cores"
+    if sys.version_info >= _MIN_PYTHON:
+        return Check(check="python", state="ok", detail=detail)
+    return Check(check="python", state="failed", detail=detail, remedy="install Python 3.11 or newer")
+
+
+def _packages() -> Iterator[Check]:
+    """The core, and every extra that runs something: all of it there, or what is missing."""
+    wanted: dict[str, list[str]] = {"": [], **{extra: [] for extra in _OPTIONAL}}
+    elsewhere: dict[str, list[str]] = {}  # published for other platforms only
+    for line in requires("groknet") or []:
+        if match := _REQUIREMENT.match(line):
+            group = wanted if _is_for_here(line) else elsewhere
+            group.setdefault(match["extra"] or "", []).append(match["name"])
+    for extra in ("", *_OPTIONAL):
+        yield _extra(extra, wanted[extra], elsewhere.get(extra, []))
+
+
+def _extra(extra: str, names: list[str], elsewhere: list[str]) -> Check:
+    what = f"packages [{extra}]" if extra else "packages"
+    remedy = f"pip install 'groknet[{extra}]'" if extra else "pip install groknet"
+    there = {name: found for name in names if (found := _version(name))}
+    missing = [name for name in names if name not in there]
+    if elsewhere:
+        detail = f"not published for {sys.platform} on {platform.machine()}: {', '.join(elsewhere)}"
+        return Check(check=what, state="note", detail=detail)
+    if not names:
+        detail = "this installation is older than its sources and does not know the extra"
+        return Check(check=what, state="note", detail=detail, remedy=remedy)
+    if not missing:
+        return Check(check=what, state="ok", detail=", ".join(f"{name} {found}" for name, found in there.items()))
+    purpose = f" ({_OPTIONAL[extra]})" if extra else ""
+    detail = f"missing: {', '.join(missing)}{purpose}"
+    return Check(check=what, state="note" if extra else "failed", detail=detail, remedy=remedy)
+
+
+def _is_for_here(requirement: str) -> bool:
+    """Whether the platform that a requirement names, if any, is this one."""
+    here = {"sys_platform": sys.platform, "platform_machine": platform.machine()}
+    return all(here[name] == value for name, value in _CONDITION.findall(requirement))
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _home(home: Home) -> Check:
+    place = next(p for p in (home.root, *home.root.parents) if p.exists())
+    if not os.access(place, os.W_OK):
+        remedy = "name a folder that you can write to with --home"
+        return Check(check="home", state="failed", detail=f"{place} cannot be written to", remedy=remedy)
+    free = shutil.disk_usage(place).free
+    detail = f"{home.root}, {free / 1e9:.1f} GB free"
+    if free < _LOW_DISK_BYTES:
+        remedy = "free some space: an event that cannot be written is refused"
+        return Check(check="home", state="failed", detail=detail, remedy=remedy)
+    return Check(check="home", state="ok", detail=detail if home.root.exists() else f"{detail}; not made yet")
+
+
+def _in_force(loaded: Loaded) -> Loaded:
+    """With the bundle of the epoch in force, which the workers run; the configured one where the store cannot say."""
+    from groknet.home.epochs import in_force
+    from workers.stores import build_store
+
+    url = loaded.config.store.url
+    if not_made(url):
+        return loaded
+    try:
+        with closing(build_store(url)) as store:
+            return in_force(loaded, store)
+    except GroknetError:
+        return loaded  # the check of the store says why
+
+
+def _bundle(loaded: Loaded) -> Check:
+    """Checksums and format as an engine checks them, then the parity vectors through the engine itself."""
+    folder, what = Path(loaded.config.engine.bundle), "its files match"
+    try:
+        from engines.recognition import build_engine, load_bundle
+
+        manifest = load_bundle(folder).manifest
+        what = f"{manifest.name} {manifest.model_version}, epoch {manifest.epoch}, {len(manifest.heads)} heads"
+        build_engine(folder, loaded.config.engine.backend, loaded.config.engine.threads).close()
+    except ModuleNotFoundError as error:
+        detail = f"{what}; not run, since {error.name} is not installed"
+        return Check(check="bundle", state="note", detail=detail, remedy="pip install 'groknet[cpu]'")
+    except GroknetError as error:
+        remedy = "give another bundle with --bundle, or make it again with `groknet export`"
+        return Check(check="bundle", state="failed", detail=str(error), remedy=remedy)
+    return Check(check="bundle", state="ok", detail=f"{what}; checksums and parity vectors match")
+
+
+def _jpegs(loaded: Loaded) -> Check:
+    """Whether the tagger's JPEG decoder can be opened here; it decodes a known photo as it opens."""
+    name = loaded.config.tagger.jpeg_decoder
+    try:
+        from engines.pixels import open_jpeg_decoder
+
+        open_jpeg_decoder(name)
+    except GroknetError as error:
+        return Check(
+            check="jpeg decoder", state="failed", detail=str(error), remedy="set tagger.jpeg_decoder to pillow"
+        )
+    return Check(check="jpeg decoder", state="ok", detail=name)

@@ -1,0 +1,1 @@
+"""HOME: its folder, configuration, running workers, taggers, and the epoch in force."""

@@ -1,0 +1,222 @@
+"""The configuration: one TOML file in HOME, overlaid by the environment, typed, unknown keys refused.
+
+A key `[tagger] batch_size` of `HOME/groknet.toml` is `GROKNET__TAGGER__BATCH_SIZE` in the environment, which wins.
+Lists and tables in the environment are written as JSON. Embedded → Kafka and Cassandra is `stream.url` and `store.url`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from groknet.home.paths import Home
+from schemas.errors import ConfigError
+from workers.backfill.settings import BackfillSettings
+from workers.indexer.settings import IndexerSettings
+from workers.intake import IntakeSettings
+from workers.search.settings import SearchSettings
+from workers.tagger import TaggerSettings
+
+ENV_PREFIX = "GROKNET__"
+
+
+class StreamSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where events flow; empty: the embedded log in HOME."""
+
+    url: str = ""
+
+
+class StoreSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where predictions lie; empty: the embedded database in HOME."""
+
+    url: str = ""
+
+
+class EngineSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What recognises. `bundle`: a folder, relative to HOME; empty: the demo bundle that comes with the package.
+
+    `backend`: onnxruntime, openvino, torch, tensorrt or tensorrt_rtx; `groknet engine build` makes a folder for it.
+    `threads`: of one engine; none: as many as there are cores. `max_batch`: photos of one call; beyond the largest
+    profile of a TensorRT engine they go in parts, whose copies and compute overlap.
+    """
+
+    bundle: str = ""
+    backend: str = "onnxruntime"
+    threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    max_batch: Annotated[int, Meta(ge=1, le=4096)] = 32
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All of it; a section's keys are documented at its settings."""
+
+    stream: StreamSection = StreamSection()
+    store: StoreSection = StoreSection()
+    engine: EngineSection = EngineSection()
+    intake: IntakeSettings = IntakeSettings()
+    tagger: TaggerSettings = TaggerSettings()
+    indexer: IndexerSettings = IndexerSettings()
+    search: SearchSettings = SearchSettings()
+    backfill: BackfillSettings = BackfillSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration and where its values came from: `origin["tagger.batch_size"]` is `file` or `environment`."""
+
+    config: Config
+    home: Home
+    origin: Mapping[str, str] = field(default_factory=dict)
+    configured: str = ""
+    """The bundle of command line or configuration; `engine.bundle` is another one in `with_bundle`."""
+    follows: bool = True
+    """Whether workers run the epoch that the store says is in force: not where the command line names a bundle."""
+
+    def with_bundle(self, folder: Path) -> Loaded:
+        """The same with another bundle to run, as `groknet.home.epochs.in_force` finds it."""
+        engine = msgspec.structs.replace(self.config.engine, bundle=str(folder))
+        return replace(self, config=msgspec.structs.replace(self.config, engine=engine))
+
+
+def load_config(home: Home, environ: Mapping[str, str] = os.environ, *, bundle: Path | None = None) -> Loaded:
+    """Read, overlay, check and complete the configuration of `home`; `bundle` is the command line's `--bundle`.
+
+    Raises:
+        ConfigError: the file cannot be read, a key is unknown (the nearest known one is named) or a value is not of
+            its type or out of bounds.
+    """
+    from_file = _read_file(home.config_file)
+    from_env = _read_environment(environ)
+    _check_keys(from_file, str(home.config_file))
+    _check_keys(from_env, "environment")
+    _convert(from_file, strict=True, where=str(home.config_file))
+    config = _convert(_overlay(from_file, from_env), strict=False, where="environment over " + home.config_file.name)
+    origin = dict.fromkeys(_leaves(from_file), "file") | dict.fromkeys(_leaves(from_env), "environment")
+    config = _complete(config, home, bundle)
+    return Loaded(config, home, origin, config.engine.bundle, bundle is None)
+
+
+def demo_bundle() -> Path:
+    """The bundle that is committed with the package."""
+    spec = find_spec("training")
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    return Path(folders[0] if folders else "training") / "bundles" / "demo"
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, text in sorted(environ.items()):
+        if not name.startswith(ENV_PREFIX):
+            continue
+        *sections, key = name.removeprefix(ENV_PREFIX).lower().split("__")
+        table = found
+        for section in sections:
+            table = table.setdefault(section, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"{name}: {section} is a value already; give the section or its keys, not both")
+        table[key] = _from_text(name, text)
+    return found
+
+
+def _from_text(name: str, text: str) -> Any:
+    if not text.startswith(("[", "{")):
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{name}: starts like JSON and is not: {error}") from None
+
+
+def _check_keys(table: Mapping[str, Any], where: str) -> None:
+    """Refuse what no section knows, and say what was probably meant."""
+    sections = {f.name: f.type for f in msgspec.structs.fields(Config)}
+    for section, values in table.items():
+        if section not in sections:
+            raise ConfigError(f"{where}: unknown section [{section}]{_meant(section, sections)}")
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{where}: {section} is a section; give its keys under [{section}]")
+        known = {f.name: f for f in msgspec.structs.fields(sections[section])}
+        for key in values:
+            if key not in known:
+                raise ConfigError(f"{where}: unknown key {section}.{key}{_meant(key, known)}")
+
+
+def _meant(word: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
+
+
+def _convert(table: Mapping[str, Any], *, strict: bool, where: str) -> Config:
+    try:
+        return msgspec.convert(table, Config, strict=strict)
+    except msgspec.ValidationError as error:
+        text, _, place = str(error).partition(" - at ")
+        key = place.strip("`").removeprefix("$").removeprefix(".")
+        raise ConfigError(f"{where}: {key}: {text}" if key else f"{where}: {text}") from None
+
+
+def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _overlay(merged[key], value) if both else value
+    return merged
+
+
+def _leaves(table: Mapping[str, Any]) -> list[str]:
+    return [f"{section}.{key}" for section, values in table.items() for key in values]
+
+
+def _complete(config: Config, home: Home, bundle: Path | None) -> Config:
+    """Fill in what depends on HOME, so that nobody after this needs to know the defaults."""
+    change = msgspec.structs.replace
+    folder = bundle.absolute() if bundle else demo_bundle()
+    if not bundle and config.engine.bundle:
+        folder = home.root / Path(config.engine.bundle).expanduser()
+    return change(
+        config,
+        stream=change(config.stream, url=config.stream.url or home.stream_url),
+        store=change(config.store, url=config.store.url or home.store_url),
+        engine=change(config.engine, bundle=str(folder)),
+        intake=change(config.intake, allowed_roots=_with(config.intake.allowed_roots, str(home.uploads))),
+    )
+
+
+def _with(roots: tuple[str, ...], more: str) -> tuple[str, ...]:
+    return roots if more in roots else (*roots, more)
+
+
+_PASSWORD_IN_URL = re.compile(r"(?P<head>\w[\w+.-]*://[^\s/:@]*):[^\s/]*@")
+_SECRET_PARAMETER = re.compile(r"(?i)([?&;][^=&\s]*(?:password|secret|token|key)[^=&\s]*=)[^&\s]*")
+_SECRET_KEY = re.compile(r"(?i)password|secret|token|api_key")
+
+
+def hide_secrets(key: str, value: Any) -> Any:
+    """`value` fit to be printed: passwords in URLs, secret parameters, and whole values of secret keys are `***`."""
+    if isinstance(value, str):
+        if value and _SECRET_KEY.search(key):
+            return "***"
+        return _SECRET_PARAMETER.sub(r"\1***", _PASSWORD_IN_URL.sub(r"\g<head>:***@", value))
+    if isinstance(value, Mapping):
+        return {k: hide_secrets(str(k), v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [hide_secrets(key, v) for v in value]
+    return value

@@ -1,0 +1,38 @@
+"""A configuration as TOML text that can be read back (secrets excepted)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from groknet.home.config import Loaded, hide_secrets
+
+
+def as_plain(loaded: Loaded) -> dict[str, dict[str, Any]]:
+    """Sections and keys as plain values, secrets hidden."""
+    plain: dict[str, dict[str, Any]] = msgspec.to_builtins(loaded.config)
+    return {name: hide_secrets(name, section) for name, section in plain.items()}
+
+
+def as_toml(loaded: Loaded) -> str:
+    """TOML; a value that is not the default says where it came from, one that is not set is a comment."""
+    lines = [f"# {loaded.home.config_file}, overlaid by GROKNET__SECTION__KEY of the environment"]
+    for name, section in as_plain(loaded).items():
+        lines += ["", f"[{name}]"]
+        for key, value in section.items():
+            origin = loaded.origin.get(f"{name}.{key}")
+            text = f"# {key} is not set" if value is None else f"{key} = {_literal(value)}"
+            lines.append(text + (f"  # {origin}" if origin else ""))
+    return "\n".join(lines)
+
+
+def _literal(value: Any) -> str:
+    """A TOML literal; strings are JSON strings, which TOML's basic strings include."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{json.dumps(k)} = {_literal(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_literal(v) for v in value) + "]"
+    return json.dumps(value, ensure_ascii=False)

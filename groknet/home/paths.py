@@ -1,0 +1,73 @@
+"""HOME: the folder that holds a configuration, the embedded data, and what running workers say about themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from groknet.cli.exits import CommandError, Exit
+from workers.intake.uploads import FOLDER as UPLOADS
+
+HOME_VARIABLE = "GROKNET_HOME"
+DEFAULT_HOME = "groknet-home"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths inside one home folder; `root` is absolute."""
+
+    root: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The one TOML file; it need not exist."""
+        return self.root / "groknet.toml"
+
+    @property
+    def stream_url(self) -> str:
+        """The embedded stream."""
+        return f"sqlite:///{self.root / 'stream.db'}"
+
+    @property
+    def store_url(self) -> str:
+        """The embedded store."""
+        return f"sqlite:///{self.root / 'store.db'}"
+
+    @property
+    def run(self) -> Path:
+        """Locks and `<worker>.json` of running workers; the second tagger is `tagger-2`, the third `tagger-3`."""
+        return self.root / "run"
+
+    @property
+    def logs(self) -> Path:
+        """`<worker>.log`."""
+        return self.root / "logs"
+
+    @property
+    def uploads(self) -> Path:
+        """Copies of photos too large to travel inside an event; always an allowed root for fetching."""
+        return self.root / UPLOADS
+
+    def make(self) -> Home:
+        """Create the folder; raises CommandError when that cannot be done."""
+        try:
+            for folder in (self.root, self.run, self.logs, self.uploads):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            text = f"--home {self.root}: cannot be created ({error.strerror}); name a folder that you can write to"
+            raise CommandError(text, Exit.USAGE) from None
+        return self
+
+    def must_exist(self) -> Home:
+        """Raise CommandError when there is no such folder: reading from a mistyped home must not create one."""
+        if not self.root.is_dir():
+            text = f"--home {self.root}: no such folder; start with `groknet run all --home {self.root}`"
+            raise CommandError(text, Exit.NOT_FOUND)
+        return self
+
+
+def find_home(option: Path | None, environ: Mapping[str, str] = os.environ) -> Home:
+    """`--home`, else GROKNET_HOME, else ./groknet-home."""
+    return Home(Path(option or environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().absolute())

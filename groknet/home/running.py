@@ -1,0 +1,232 @@
+"""Running workers as they say about themselves: HOME/run/<worker>.json and a lock that dies with the process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import time
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from groknet.cli.exits import CommandError, Exit
+from groknet.home.paths import Home
+
+Worker = Literal["tagger", "indexer", "search"]
+SUPERVISOR = "supervisor"
+SERVICES = ("stream", "store")
+"""What workers need that is no worker; `readyz` names one of them as `the stream: …` while a start waits for it."""
+_GAVE_UP = "gave-up"
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """`HOME/run/<worker>.json`: the process and where its HTTP answers."""
+
+    pid: int
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Base URL, without a slash at the end."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+
+class Lock:
+    """An exclusive lock of one name in a home, held until `release` or the end of the process, kill -9 included."""
+
+    def __init__(self, home: Home, name: str, patience_s: float = 0.0) -> None:
+        """Take it, waiting at most `patience_s`; raises CommandError naming the process that holds it."""
+        self._file = (home.run / f"{name}.lock").open("a")
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:
+                if time.monotonic() >= deadline:
+                    self._file.close()
+                    raise _already_running(home, name) from None
+                time.sleep(0.05)
+
+    def release(self) -> None:
+        """Give it back."""
+        self._file.close()
+
+
+def _already_running(home: Home, name: str) -> CommandError:
+    running = read_running(home, name)
+    who = f"process {running.pid}" if running else "another process"
+    text = f"{name} is running already on {home.root} as {who}; stop it with `kill {running.pid if running else 'PID'}`"
+    return CommandError(f"{text}, or use another --home", Exit.USAGE)
+
+
+def write_running(home: Home, name: str, running: Running) -> None:
+    """Announce a worker; readers see the old or the new file, never half of one."""
+    _replace(home.run / f"{name}.json", msgspec.json.encode(running) + b"\n")
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file so that a kill -9 leaves the old or the new one."""
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_bytes(data)
+    part.replace(path)
+
+
+def forget_running(home: Home, name: str) -> None:
+    """Take the announcement back."""
+    (home.run / f"{name}.json").unlink(missing_ok=True)
+
+
+def read_running(home: Home, name: str) -> Running | None:
+    """The announcement, whether or not its process still lives; None without one."""
+    try:
+        return msgspec.json.decode((home.run / f"{name}.json").read_bytes(), type=Running)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def write_gave_up(home: Home, names: dict[str, str]) -> None:
+    """A supervisor says which workers it has given up, and why."""
+    if names:
+        _replace(home.run / f"{_GAVE_UP}.json", msgspec.json.encode(names) + b"\n")
+    else:
+        (home.run / f"{_GAVE_UP}.json").unlink(missing_ok=True)
+
+
+def read_gave_up(home: Home) -> dict[str, str]:
+    """Workers that the running supervisor of a home has given up, and why; empty without one."""
+    try:
+        found = msgspec.json.decode((home.run / f"{_GAVE_UP}.json").read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.DecodeError):
+        return {}
+    return found if is_locked(home, SUPERVISOR) else {}
+
+
+def usual_port(home: Home, name: str, host: str, wanted: int) -> int:
+    """`wanted`, or for 0 the free port that this worker had last on this home, else a new one, kept for next time.
+
+    A worker that is started again answers where it did before, so that those who ask it need not look again.
+    """
+    if wanted:
+        return wanted
+    path = home.run / f"{name}.port"
+    for port in (_port_in(path), 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            free = int(probe.getsockname()[1])
+            _replace(path, str(free).encode())
+            return free
+    return 0
+
+
+def holder_of(home: Home, host: str, port: int) -> str:
+    """Who probably has a port that is taken, in words that follow "is taken by"."""
+    for path in sorted(home.run.glob("*.json")):
+        running = read_running(home, path.stem)
+        if running is not None and running.port == port and path.stem != SUPERVISOR and is_locked(home, path.stem):
+            return f"{path.stem} of this home (process {running.pid})"
+    try:
+        _, body = Http(Running(pid=0, host=host, port=port).url, 1.0).request("GET", "/readyz")
+    except OSError:
+        body = None
+    ours = isinstance(body, dict) and "waiting_for" in body
+    return "a groknet worker of another home" if ours else "a program that is not groknet"
+
+
+def _port_in(path: Path) -> int:
+    """The port that a file holds; 0 where it holds none, after a full disk or by another's hand."""
+    try:
+        port = int(path.read_bytes())
+    except (OSError, ValueError):
+        return 0
+    return port if 0 < port < 65536 else 0
+
+
+def is_locked(home: Home, name: str) -> bool:
+    """True while a process holds the lock, which is the one proof that it lives."""
+    path: Path = home.run / f"{name}.lock"
+    if not path.exists():
+        return False
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+class Http:
+    """A small client for a worker's HTTP on loopback; a connection a request, which there costs a quarter of a
+    millisecond, so that nothing is left half open when a worker is restarted."""
+
+    def __init__(self, url: str, timeout_s: float = 10.0, token: str | None = None) -> None:
+        parts = urlsplit(url)
+        self._address = parts.hostname or "127.0.0.1", parts.port
+        self._timeout_s = timeout_s
+        self._headers = {"authorization": f"Bearer {token}"} if token else {}
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
+    ) -> tuple[int, Any]:
+        """Status and decoded JSON (None when the answer is none); raises OSError when nobody answers."""
+        status, data = self.fetch(method, path, body, content_type)
+        try:
+            return status, msgspec.json.decode(data)
+        except msgspec.DecodeError:
+            return status, None
+
+    def fetch(
+        self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
+    ) -> tuple[int, bytes]:
+        """Status and bytes; raises OSError when nobody answers."""
+        connection = HTTPConnection(*self._address, timeout=self._timeout_s)
+        try:
+            headers = self._headers | ({"content-type": content_type} if content_type else {})
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except HTTPException as error:
+            raise ConnectionError(str(error)) from error
+        finally:
+            connection.close()
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """A service does not answer, and the worker keeps what it has in hand; `since` in seconds, UTC."""
+
+    service: str
+    since: float
+    why: str = ""
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker says at /readyz."""
+
+    ready: bool
+    stale: bool = False
+    waiting_for: str = ""
+    hold: Hold | None = None
+
+
+def readiness(running: Running, timeout_s: float = 2.0) -> Readiness | None:
+    """What a worker's /readyz says; None when it does not answer, or otherwise than a worker."""
+    try:
+        _, body = Http(running.url, timeout_s).request("GET", "/readyz")
+        return msgspec.convert(body, Readiness)
+    except (OSError, msgspec.ValidationError):
+        return None
+
+
+def is_ready(running: Running, timeout_s: float = 2.0) -> bool:
+    """True when the worker's /readyz says so."""
+    says = readiness(running, timeout_s)
+    return says is not None and says.ready

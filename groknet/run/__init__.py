@@ -1,0 +1,1 @@
+"""Workers as processes: put together from the configuration, started, supervised, announced, stopped."""

@@ -1,0 +1,287 @@
+"""Each worker put together from the configuration: which stream, store, engine and folder it runs on."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from engines.recognition import RecognitionEngine, build_engine
+from groknet.home.config import Loaded
+from groknet.home.epochs import beside_name, epoch_of, every_indexer
+from groknet.home.running import Lock, holder_of, usual_port
+from groknet.run.minute_lines import Minutes
+from groknet.run.opening import Opening
+from groknet.run.presence import LOOK_S, Follower
+from groknet.run.process import Process, worker_process
+from schemas.errors import ConfigError, GroknetError
+from schemas.manifest import load_manifest
+from workers import metrics
+from workers.collector import spare_collector
+from workers.indexer import build_indexer
+from workers.intake import Intake
+from workers.search import build_search
+from workers.search.http.switchboard import Switchboard
+from workers.serving import GRACE_S, Health, PortTaken, Server, operations_routes, serve, waiting_room
+from workers.stores import Store, build_store
+from workers.streams import build_stream
+from workers.tagger import InHand, build_tagger
+
+_log = logging.getLogger(__name__)
+_LAST_PORT = 65_535
+_DRAIN_MARGIN_S = 5.0  # beyond a worker's own budget, before the process is ended hard
+_AGAIN_S = 10.0  # after a change of the epoch that failed
+_SWITCH_S = 0.001  # a search waits so long, not Python's 5 ms, for a merge or a writer to hand over the interpreter
+INDEXER_DRAIN_S = 25.0  # a last snapshot of a million hashes takes seconds
+
+
+def run_tagger(loaded: Loaded, port: int | None, slot: int | None = None) -> None:
+    """Be a tagger of a home, the one of `slot` or the first that is not there, until told to stop; returns after the
+    drain."""
+    settings = loaded.config.tagger
+    ending: _Ending | None = None  # none where the process is told to end while it waits for a service
+    with (
+        worker_process(loaded.home, "tagger", settings.drain_budget_s + _DRAIN_MARGIN_S, slot=slot) as process,
+        ExitStack() as stack,
+    ):
+        health = Health()
+        in_hand = InHand()
+        app = Starlette(routes=[*operations_routes(health), *in_hand.routes()])
+        _serve(process, stack, app, settings.host, settings.port if port is None else port)
+        opening = Opening(process, loaded, health)
+        store = opening.store(stack)
+        loaded = opening.in_force(store)
+        stream = opening.stream()
+        engine = _engine(loaded, stack)
+        opening.topics(stream, engine.manifest.epoch)
+        tagger = build_tagger(
+            settings,
+            stream=stream,
+            store=store,
+            engine=engine,
+            intake=Intake(loaded.config.intake),
+            home=loaded.home.root,
+            health=health,
+            in_hand=in_hand,
+        )
+        follower = _follow(stack, Follower(loaded, process.worker, process.name, lambda: store))
+        ending = _Ending(process.stop, follower, Path(loaded.config.engine.bundle))
+        spare_collector()
+        tagger.run(ending.stop)
+    if ending is not None and ending.anew and not process.stop.is_set():
+        _log.info("starting anew with the bundle of the epoch in force")
+        os.execv(sys.executable, sys.orig_argv)  # the same process to its supervisor, and a clean one to the engine
+
+
+class _Ending:
+    """Sets `stop` when the process is told to stop, or when the worker should run another bundle (`anew`)."""
+
+    def __init__(self, told: threading.Event, follower: Follower, present: Path) -> None:
+        self.stop = threading.Event()
+        self.anew = False
+        self._told = told
+        self._follower = follower
+        self._present = present
+        threading.Thread(target=self._run, name="tagger-ending", daemon=True).start()
+
+    def _run(self) -> None:
+        while not self._told.wait(LOOK_S) and self._follower.wanted == self._present:
+            pass
+        if not self._told.is_set():
+            _log.info("another epoch is in force: draining, to start with its bundle %s", self._follower.wanted)
+            self._follower.stay_announced()
+            self.anew = True
+        self.stop.set()
+
+
+def _follow(stack: ExitStack, follower: Follower) -> Follower:
+    """Start it, and end it with the worker."""
+    stack.callback(follower.close)
+    follower.start()
+    return follower
+
+
+def run_indexer(loaded: Loaded, port: int | None, *, beside: bool = False) -> None:
+    """Be the indexer of a home, or of one of its other epochs `beside` it, until told to stop; returns after its last
+    snapshot."""
+    settings = loaded.config.indexer
+    name = beside_name(_epoch_of_bundle(loaded)) if beside else "indexer"
+    budget = INDEXER_DRAIN_S + _DRAIN_MARGIN_S
+    with (
+        worker_process(loaded.home, "indexer", budget, name) as process,
+        ExitStack() as stack,
+        ExitStack() as serving,
+    ):
+        sys.setswitchinterval(_SWITCH_S)
+        beginning = Health()
+        board = Switchboard(waiting_room(beginning), beginning)
+        _serve(process, serving, board, settings.host, settings.port if port is None else port)
+        if loaded.follows:
+            opening = Opening(process, loaded, beginning)
+            with ExitStack() as looking:
+                loaded = opening.in_force(opening.store(looking))
+        epoch = _epoch_of_bundle(loaded)
+        # Two processes would write one snapshot; one that is ending has its last one to write.
+        stack.callback(Lock(loaded.home, f"index-{epoch}", budget).release)
+        health = Health(stale_after_s=settings.stale_after_s)
+        stream = build_stream(loaded.config.stream.url, name)
+        indexer = build_indexer(settings, stream=stream, epoch=epoch, home=loaded.home.root, health=health)
+        board.begin(indexer.app, health)
+        Opening(process, loaded, health).topics(stream, epoch)
+        url = loaded.config.store.url  # a store of its own, as searches go on without one
+        _follow(stack, Follower(loaded, process.worker, process.name, lambda: build_store(url), owned=True))
+        gc.freeze()  # what is loaded by now stays: to look it all through takes 20 ms, and every search waits
+        indexer.run(process.stop)
+
+
+def _epoch_of_bundle(loaded: Loaded) -> str:
+    return load_manifest(Path(loaded.config.engine.bundle)).epoch
+
+
+def run_search(loaded: Loaded, port: int | None) -> None:
+    """Be the search service of a home until told to stop."""
+    settings = loaded.config.search
+    with (
+        worker_process(loaded.home, "search", GRACE_S + _DRAIN_MARGIN_S) as process,
+        ExitStack() as stack,
+        ExitStack() as serving,  # ends first: requests under way need engine and store
+    ):
+        beginning = Health()
+        board = Switchboard(waiting_room(beginning), beginning)
+        server = _serve(process, serving, board, settings.host, settings.port if port is None else port)
+        opening = Opening(process, loaded, beginning)
+        store = opening.store(stack)
+        loaded = opening.in_force(store)
+        beginning.waiting_for = "its engine, and an indexer of this home"
+        first = _SearchLife.begin(loaded, process, store, lambda: not process.stop.is_set())
+        searches = [first]
+
+        @stack.callback
+        def close_engine() -> None:
+            searches[-1].engine.close()
+
+        if process.stop.is_set():
+            return
+        board.begin(first.app, first.health)
+
+        def obstacle(epoch: str) -> str:
+            return _no_indexer(process, settings.indexer_urls, epoch)
+
+        follower = _follow(stack, Follower(loaded, process.worker, process.name, lambda: store, obstacle=obstacle))
+        look = 0.0
+        each_minute = Minutes(metrics.SEARCH_REQUESTS, "status", "requests answered")
+        while not process.stop.wait(0.2):
+            each_minute()
+            if board.health.failure is not None:
+                raise board.health.failure
+            if not server.running:
+                raise RuntimeError("the HTTP server has ended; its reason is logged above")
+            if time.monotonic() >= look:
+                changed = _change_over(board, searches[-1], process, store, follower)
+                look = time.monotonic() + (LOOK_S if changed is searches[-1] else _AGAIN_S)
+                searches[-1] = changed or searches[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class _SearchLife:
+    """A search service on one bundle."""
+
+    loaded: Loaded
+    app: Starlette
+    engine: RecognitionEngine
+    health: Health
+
+    @classmethod
+    def begin(cls, loaded: Loaded, process: Process, store: Store, wanted: Callable[[], bool]) -> _SearchLife:
+        """Load the bundle, find the indexers while it is `wanted`; nothing runs yet."""
+        section, health = loaded.config.engine, Health()
+        engine = build_engine(Path(section.bundle), section.backend, section.threads, section.max_batch)
+        urls = _find_indexers(process, loaded.config.search.indexer_urls, engine.manifest.epoch, wanted)
+        settings = msgspec.structs.replace(loaded.config.search, indexer_urls=urls)
+        return cls(loaded, build_search(settings, store=store, engine=engine, health=health), engine, health)
+
+
+def _change_over(
+    board: Switchboard, present: _SearchLife, process: Process, store: Store, follower: Follower
+) -> _SearchLife | None:
+    """Follow the epoch in force: what is in force afterwards, or None when that could not be done."""
+    bundle = follower.wanted
+    if bundle == Path(present.loaded.config.engine.bundle):
+        return present
+
+    def wanted() -> bool:
+        return not process.stop.is_set() and board.health.failure is None and follower.wanted == bundle
+
+    _log.info("changing over to %s", bundle)
+    try:
+        life = _SearchLife.begin(present.loaded.with_bundle(bundle), process, store, wanted)
+    except GroknetError as error:
+        _log.error("no change of the epoch: %s", error)
+        return None
+    if not board.change(life.app, life.health, wanted=wanted):
+        life.engine.close()
+        return None
+    follower.runs(bundle)
+    present.engine.close()
+    _log.info("search is on epoch %s now", life.engine.manifest.epoch)
+    return life
+
+
+def _find_indexers(process: Process, configured: list[str], epoch: str, wanted: Callable[[], bool]) -> list[str]:
+    """The configured indexers, else this home's, once one of this epoch answers; empty when not `wanted` before."""
+    told = False
+    while wanted():
+        urls = every_indexer(process.home, configured)
+        if configured or any(epoch_of(url) == epoch for url in urls):
+            return urls
+        if not told:
+            _log.info("waiting for an indexer of epoch %s on this home; start it, or give search.indexer_urls", epoch)
+            told = True
+        process.stop.wait(0.1)
+    return []
+
+
+def _no_indexer(process: Process, configured: list[str], epoch: str) -> str:
+    """Why this home's search could not ask an index of an epoch; empty when one answers."""
+    if any(epoch_of(url) == epoch for url in every_indexer(process.home, configured)):
+        return ""
+    return (
+        f"no indexer of epoch {epoch} answers this search service; `groknet run all` starts one where the bundle is, "
+        "else `groknet run indexer --beside --bundle DIR`, and name it in search.indexer_urls"
+    )
+
+
+def _engine(loaded: Loaded, stack: ExitStack) -> RecognitionEngine:
+    section = loaded.config.engine
+    engine = build_engine(Path(section.bundle), section.backend, section.threads, section.max_batch)
+    stack.callback(engine.close)
+    return engine
+
+
+def _serve(process: Process, stack: ExitStack, app: ASGIApp, host: str, base: int) -> Server:
+    """Serve and announce. `base` is the port of a home's first tagger, each following one has the next; 0 is this
+    worker's usual free one. Raises ConfigError when another process has the port, and says which."""
+    port = usual_port(process.home, process.name, host, base and base + process.slot)
+    if port > _LAST_PORT:
+        raise ConfigError(f"{process.name}: port {port} is beyond {_LAST_PORT}; lower {process.worker}.port or --port")
+    try:
+        server = serve(app, host, port)
+    except PortTaken as taken:
+        count = f", {process.worker}.port + {process.slot}," if process.slot else ""
+        text = f"{process.name}: port {port}{count} on {host} is taken by {holder_of(process.home, host, port)}"
+        remedy = f"stop that, or choose another with --port or {process.worker}.port (0: any free one)"
+        raise ConfigError(f"{text}; {remedy}") from taken
+    stack.callback(server.stop)
+    process.announce(server.host, server.port)
+    return server

@@ -1,0 +1,238 @@
+"""What a running worker says of itself in the store, and the record of epochs as it last read it there.
+
+`Watch` reads the record once a second; `Follower` also announces its worker. Both work in a thread of their own that
+outlives whatever the store does: while it is away, what was read last stays, and the worker runs on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from groknet.cli.exits import CommandError, Exit
+from groknet.home.config import Loaded
+from groknet.home.epochs import Epochs, configured_epochs, find_bundle, read_record, refuse_old_file
+from groknet.home.running import Worker, read_running
+from schemas.errors import BundleRefused, GroknetError
+from schemas.hashes import Epoch
+from schemas.manifest import load_manifest
+from workers.stores import Store
+
+_log = logging.getLogger(__name__)
+LOOK_S = 1.0
+"""Between two readings of the record."""
+_SAY_S = 5.0  # between two announcements that say the same
+TTL_S = 15.0
+"""A worker that has not said anything for so long counts as gone."""
+_CLOSE_S = 3.0  # for the last call to a store, which may be away
+
+
+class Presence(msgspec.Struct, frozen=True, kw_only=True):
+    """One live worker. `bundles`: for every known epoch why it could not run it, empty where it could; `follows`:
+    whether it changes over with the record; `since`: when it started on its present epoch, UTC seconds."""
+
+    kind: Worker
+    name: str
+    home: str
+    host: str
+    pid: int
+    url: str
+    since: float
+    epoch: Epoch
+    follows: bool
+    bundles: dict[Epoch, str] = {}
+
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+        return f"{self.name} of {self.home} on {self.host}"
+
+
+def live_workers(store: Store) -> list[Presence]:
+    """Every worker that announces itself in a form known here, by home and name. Raises Transient."""
+    found = []
+    for value in store.announced().values():
+        with suppress(msgspec.DecodeError):
+            found.append(msgspec.json.decode(value, type=Presence))
+    return sorted(found, key=lambda one: (one.host, one.home, one.name))
+
+
+def first_epochs(loaded: Loaded, store: Store) -> Epochs:
+    """The record to begin with: what this home is on by its configured bundle.
+
+    Raises:
+        CommandError: a live worker of another home runs another epoch, and would change over to this home's.
+        ConfigError: the home still has the record of an older version.
+        BundleRefused: there is no such bundle.
+    """
+    refuse_old_file(loaded.home)
+    epochs = configured_epochs(loaded)
+    others = [one for one in live_workers(store) if one.follows and one.epoch != epochs.active]
+    if others:
+        named = ", ".join(f"{one.label} (epoch {one.epoch})" for one in others)
+        text = f"this home is on epoch {epochs.active} by its engine.bundle, and there is no epoch in force yet that"
+        raise CommandError(f"{text} all homes follow; give the same engine.bundle first to {named}", Exit.USAGE)
+    return epochs
+
+
+class Watch:
+    """The record of epochs, read again and again in a thread. `close` ends it."""
+
+    def __init__(self, open_store: Callable[[], Store], *, owned: bool) -> None:
+        """`open_store` is called in the thread, again and again until it succeeds; `owned`: what it gives is closed
+        here."""
+        self._open_store = open_store
+        self._owned = owned
+        self._store: Store | None = None
+        self._fault = ""
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="epoch-watch", daemon=True)
+        self.epochs: Epochs | None = None
+        """As last read; None before the first reading, or while there is no record."""
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End; a call to the store that is under way is waited for 3 seconds at most."""
+        self._ended.set()
+        if self._thread.ident is not None:
+            self._thread.join(_CLOSE_S)
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            self._guarded(self._round)
+            self._ended.wait(LOOK_S)
+        if self._store is not None:
+            self._guarded(self._leave)
+
+    def _guarded(self, step: Callable[[Store], None]) -> None:
+        """Nothing that a store raises ends the thread or the worker; a fault is told once, until it changes."""
+        fault = ""
+        try:
+            if self._store is None:
+                self._store = self._open_store()
+            step(self._store)
+        except Exception as error:
+            fault = str(error) if isinstance(error, GroknetError) else repr(error)
+        if self._ended.is_set():
+            return
+        if fault and not self._fault:
+            _log.warning("the epoch in force cannot be looked up, so that nothing changes: %s", fault)
+        elif self._fault and not fault:
+            _log.info("the epoch in force can be looked up again")
+        self._fault = fault
+
+    def _round(self, store: Store) -> None:
+        record = read_record(store)
+        self.epochs = None if record is None else record.epochs
+
+    def _leave(self, store: Store) -> None:
+        if self._owned:
+            store.close()
+
+
+class Follower(Watch):
+    """Announces one worker, and says which bundle it should run."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        kind: Worker,
+        name: str,
+        open_store: Callable[[], Store],
+        *,
+        owned: bool = False,
+        obstacle: Callable[[Epoch], str] = lambda _: "",
+    ) -> None:
+        """`loaded`: with the bundle that the worker runs now; `obstacle`: what else than the bundle keeps it from
+        running an epoch, empty where nothing does."""
+        super().__init__(open_store, owned=owned)
+        self._loaded = loaded
+        self._kind = kind
+        self._name = name
+        self._obstacle = obstacle
+        self._changes = kind != "indexer" and loaded.follows  # an indexer holds its epoch as long as it lives
+        self._stays = False
+        self._key = _key(loaded, name)
+        self._said: tuple[Presence | None, float] = (None, 0.0)
+        self._told = ""
+        self.wanted = Path(loaded.config.engine.bundle)
+        """The bundle that the worker should run; the present one while another cannot be had."""
+        self.runs(self.wanted)
+
+    def runs(self, folder: Path) -> None:
+        """Say that the worker runs this bundle now."""
+        self._present = (folder, load_manifest(folder).epoch, time.time())
+
+    def stay_announced(self) -> None:
+        """At `close`, do not take the announcement back: the worker starts anew at once."""
+        self._stays = True
+
+    def _round(self, store: Store) -> None:
+        super()._round(store)
+        reasons = self._reasons(self.epochs) if self.epochs is not None and self._changes else {}
+        self._say(store, reasons)
+
+    def _reasons(self, epochs: Epochs) -> dict[Epoch, str]:
+        """For every epoch why this worker could not run it. Finds out `wanted` on the way."""
+        folder, present, _ = self._present
+        reasons: dict[Epoch, str] = {}
+        for epoch in epochs.bundles:
+            try:
+                found = find_bundle(self._loaded, epochs, epoch)
+                reasons[epoch] = "" if epoch == present else self._obstacle(epoch)
+            except BundleRefused as why:
+                found, reasons[epoch] = folder, str(why)
+            if epoch == epochs.active:
+                self.wanted = found
+                self._tell(epoch, reasons[epoch])
+        return reasons
+
+    def _tell(self, epoch: Epoch, why: str) -> None:
+        if why and why != self._told:
+            _log.warning("epoch %s is in force, but this worker stays on %s: %s", epoch, self._present[1], why)
+        self._told = why
+
+    def _say(self, store: Store, reasons: dict[Epoch, str]) -> None:
+        _, epoch, since = self._present
+        running = read_running(self._loaded.home, self._name)
+        presence = Presence(
+            kind=self._kind,
+            name=self._name,
+            home=str(self._loaded.home.root),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            url=running.url if running else "",
+            since=since,
+            epoch=epoch,
+            follows=self._changes,
+            bundles=reasons,
+        )
+        now = time.monotonic()
+        if self._said[0] != presence or now >= self._said[1] + _SAY_S:
+            store.announce(self._key, msgspec.json.encode(presence), TTL_S)
+            self._said = (presence, now)
+
+    def _leave(self, store: Store) -> None:
+        try:
+            if not self._stays:
+                store.withdraw(self._key)
+        finally:
+            super()._leave(store)
+
+
+def _key(loaded: Loaded, name: str) -> str:
+    """Of an announcement: the worker that is started again takes the place of the one before it."""
+    home = hashlib.sha256(str(loaded.home.root).encode()).hexdigest()[:16]
+    return f"{socket.gethostname()[:128]}/{home}/{name}"

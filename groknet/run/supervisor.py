@@ -1,0 +1,315 @@
+"""One supervised process a worker: started, watched, restarted when it crashes or hangs, drained together.
+
+A worker that ends is started again after a growing pause. What a restart cannot heal ends the whole only where the
+whole is of no use without it:
+
+- Exit code 2, its configuration is wrong: a tagger is given up, and the others go on; indexer and search end all.
+- Exit code 3, a service that it needs is away: never a failure of the worker; it is started again.
+- Five failures before it was ever ready in this run: indexer and search end all. A tagger is tried for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from logging.handlers import RotatingFileHandler
+from typing import IO
+
+from groknet.cli.exits import CommandError, Exit
+from groknet.home.paths import Home
+from groknet.home.running import SERVICES, Http, Running, Worker, read_running, readiness, write_gave_up
+from groknet.home.taggers import keep_name, tagger_name
+from groknet.run.process import SUPERVISED
+
+_SAFE_PATH = () if {"", os.getcwd()} & {*sys.path} else ("-P",)  # as this process: the present folder hides no package
+_COMMAND = (sys.executable, *_SAFE_PATH, "-m", "groknet")
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 10.0  # a worker that cannot run costs a start every ten seconds, no more
+_HEALTHY_S = 30.0  # up this long, the next pause is the first again
+_TRIES_BEFORE_READY = 5
+_LIVENESS_EVERY_S = 5.0
+_LOG_BYTES = 10_000_000  # one older file is kept: 20 MB a worker at most
+_KILL_MARGIN_S = 10.0  # beyond the workers' own budgets, which end them hard first
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A worker to keep running: the arguments after `groknet`."""
+
+    worker: Worker
+    arguments: Sequence[str]
+    beside: str = ""
+    """The name of an instance that runs beside another one of its worker; else empty."""
+    slot: int = 0
+    """Which of a home's taggers it is, from 0."""
+
+    @property
+    def name(self) -> str:
+        """What it announces itself as, and its log is called."""
+        return self.beside or (tagger_name(self.slot) if self.worker == "tagger" else self.worker)
+
+
+class Child:
+    """One worker and its present process."""
+
+    def __init__(self, spec: Spec, home: Home) -> None:
+        self.spec = spec
+        self.home = home
+        self.ready = False
+        self.ever_ready = False
+        self.gave_up = ""
+        """Why it is not started again; empty while it is."""
+        self.waits_for = ""
+        """The service that it was last seen to wait for."""
+        self.leaving = False
+        """Told to end, and not to be started again."""
+        self.restarts = 0
+        self.failures = 0
+        """Ends with an exit code of its own choice, in a row, before it was ready."""
+        self.last_lines: deque[str] = deque(maxlen=20)
+        self.due = 0.0
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started = 0.0
+        self.checked = 0.0
+        self._pause_s = _FIRST_PAUSE_S
+        self._pump: threading.Thread | None = None
+        self._name = keep_name(home, spec.name) if spec.worker == "tagger" else None
+        self._log = RotatingFileHandler(
+            home.logs / f"{spec.name}.log", maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8"
+        )
+
+    def start(self) -> None:
+        """Start a process of the worker; its output goes to its log, its stdin ends when we do."""
+        self.ready = False
+        self.waits_for = ""
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            [*_COMMAND, *self.spec.arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, SUPERVISED: "1"},
+        )
+        pump = threading.Thread(target=self._copy, args=(self.process.stdout,), daemon=True)
+        pump.start()
+        self._pump = pump
+
+    def _copy(self, output: IO[bytes]) -> None:
+        with output:
+            for line in output:
+                text = line.decode("utf-8", "replace").rstrip("\n")
+                self.last_lines.append(text)
+                self._log.emit(logging.LogRecord("", logging.INFO, "", 0, text, None, None))
+
+    def running(self) -> Running | None:
+        """What this very process has announced; None before it has."""
+        announced = read_running(self.home, self.spec.name)
+        return announced if self.process and announced and announced.pid == self.process.pid else None
+
+    def ended(self) -> int | None:
+        """The exit code once the process has ended (negative: the signal that ended it); its output is read to the
+        end by then."""
+        code = None if self.process is None else self.process.poll()
+        if code is not None and self._pump is not None:
+            self._pump.join(1.0)
+        return code
+
+    def plan_restart(self) -> float:
+        """Drop the ended process, set the time of the next start, and return the pause in seconds."""
+        now = time.monotonic()
+        if now - self.started > _HEALTHY_S:
+            self._pause_s = _FIRST_PAUSE_S
+        pause, self._pause_s = self._pause_s, min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        self.close_process()
+        self.restarts += 1
+        self.due = now + pause
+        return pause
+
+    def give_up(self, why: str) -> None:
+        """Drop the ended process for good; somebody else may take its name."""
+        self.close_process()
+        self.ready, self.gave_up = False, why
+        self._free_name()
+
+    def _free_name(self) -> None:
+        if self._name is not None:
+            self._name.release()
+            self._name = None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process, if there is one."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def close_process(self) -> None:
+        """Release an ended process."""
+        if self.process is not None:
+            if self.process.stdin is not None:
+                self.process.stdin.close()
+            self.process.wait()
+            self.process = None
+
+    def close(self) -> None:
+        """Release everything."""
+        self.close_process()
+        self._free_name()
+        self._log.close()
+
+
+class Supervisor:
+    """Keeps workers running. `tick` is called several times a second by one thread."""
+
+    def __init__(self, home: Home, specs: Sequence[Spec], say: Callable[[str], None]) -> None:
+        self.children = [Child(spec, home) for spec in specs]
+        self._home = home
+        self._say = say
+
+    def beside(self, specs: Sequence[Spec]) -> None:
+        """Keep these, and no others, running beside the workers."""
+        known = {child.spec.name for child in self.children}
+        self.children += [Child(spec, self._home) for spec in specs if spec.name not in known]
+        wanted = {spec.name for spec in specs}
+        for child in self.children:
+            child.leaving = bool(child.spec.beside) and child.spec.name not in wanted
+            if child.leaving:
+                child.signal(signal.SIGTERM)
+
+    @property
+    def ready(self) -> bool:
+        """True while every worker is."""
+        return all(child.ready for child in self._workers())
+
+    @property
+    def settled(self) -> bool:
+        """True while every worker is ready or was given up."""
+        return all(child.ready or child.gave_up for child in self._workers())
+
+    @property
+    def gave_up(self) -> dict[str, str]:
+        """Workers that are not started again, and why."""
+        return {child.spec.name: child.gave_up for child in self._workers() if child.gave_up}
+
+    @property
+    def late(self) -> list[str]:
+        """Workers that are to become ready and are not."""
+        return [child.spec.name for child in self._workers() if not child.ready and not child.gave_up]
+
+    def _workers(self) -> list[Child]:
+        return [child for child in self.children if not child.spec.beside]
+
+    def tick(self) -> None:
+        """Start what is due, notice what has ended, become ready or hangs; raises CommandError to give up."""
+        for child in self.children.copy():
+            if child.leaving and (child.process is None or child.ended() is not None):
+                child.close()
+                self.children.remove(child)
+            elif child.gave_up:
+                continue
+            elif child.process is None:
+                if time.monotonic() >= child.due:
+                    child.start()
+            elif (code := child.ended()) is not None:
+                self._on_end(child, code)
+            else:
+                self._look(child)
+
+    def _on_end(self, child: Child, code: int) -> None:
+        name, last = child.spec.name, child.last_lines[-1] if child.last_lines else ""
+        alone = not child.spec.beside  # what runs beside the workers must not take them with it
+        if alone and code == Exit.USAGE:
+            self._end_of_use(child, last)
+            return
+        if child.ready or code < 0:
+            child.failures = 0
+        elif code != Exit.NOT_RUNNING:
+            child.failures += 1
+        hopeless = child.failures >= _TRIES_BEFORE_READY and not child.ever_ready
+        text = f"{name} failed {child.failures} times before it was ready: {last} (see {self._log_of(name)})"
+        if hopeless and alone and child.spec.worker != "tagger":
+            raise CommandError(text)
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        pause = child.plan_restart()
+        if child.failures < _TRIES_BEFORE_READY:
+            self._say(f"{name} ended ({how}); starting it again in {pause:.1f} s")
+        elif child.failures == _TRIES_BEFORE_READY:  # from here on a line a try would tell nothing new
+            self._say(f"{text}; it is tried again every {_LONGEST_PAUSE_S:g} s")
+
+    def _end_of_use(self, child: Child, last: str) -> None:
+        """A worker says that no restart helps: go on without a tagger, and with nothing else."""
+        name = child.spec.name
+        reason = last.removeprefix("groknet: ") or f"see {self._log_of(name)}"
+        if child.spec.worker != "tagger":
+            raise CommandError(f"{name}: {reason}", Exit.USAGE)
+        child.give_up(reason)
+        self._note_who_gave_up()
+        remedy = f"`groknet run tagger --home {self._home.root}` once it is mended"
+        self._say(f"{name} ended and is not started again: {reason}; {remedy}")
+
+    def _note_who_gave_up(self) -> None:
+        """For `groknet doctor`."""
+        write_gave_up(self._home, self.gave_up)
+
+    def _log_of(self, name: str) -> str:
+        return str(self._home.logs / f"{name}.log")
+
+    def _look(self, child: Child) -> None:
+        now = time.monotonic()
+        if now - child.checked < (_LIVENESS_EVERY_S if child.ready else 0.2):
+            return
+        child.checked = now
+        running = child.running()
+        if running is None:
+            return
+        if not child.ready:
+            self._look_whether_ready(child, running)
+        elif _hangs(running):
+            self._say(f"{child.spec.name} hangs; killing process {running.pid}")
+            child.signal(signal.SIGKILL)
+
+    def _look_whether_ready(self, child: Child, running: Running) -> None:
+        says = readiness(running)
+        child.ready = says is not None and says.ready
+        child.ever_ready |= child.ready
+        if child.ready:
+            self._say(f"{child.spec.name} ready on {running.url} (process {running.pid})")
+            return
+        waits_for = "" if says is None else says.waiting_for
+        service = next((one for one in SERVICES if waits_for.startswith(f"the {one}: ")), "")
+        if service and service != child.waits_for:
+            child.waits_for = service
+            self._say(f"{child.spec.name} waits for {waits_for}")
+
+    def stop(self, budget_s: float, hurry: Callable[[], bool]) -> bool:
+        """Drain all workers together; True when each ended in order. `hurry()` turning true kills what is left."""
+        for child in self.children:
+            child.signal(signal.SIGTERM)
+        deadline = time.monotonic() + budget_s + _KILL_MARGIN_S
+        orderly = True
+        while any(child.process is not None and child.process.poll() is None for child in self.children):
+            if hurry() or time.monotonic() > deadline:
+                orderly = False
+                for child in self.children:
+                    child.signal(signal.SIGKILL)
+            time.sleep(0.02)
+        for child in self.children:
+            # a worker that is told to stop before it listens to signals ends by the signal itself
+            orderly &= child.ended() in (None, 0, -signal.SIGTERM)
+            child.close()
+        write_gave_up(self._home, {})
+        return orderly
+
+
+def _hangs(running: Running) -> bool:
+    """True when the worker itself says that only a restart helps; silence alone is no proof on a busy machine."""
+    try:
+        return Http(running.url, timeout_s=2.0).request("GET", "/healthz")[0] == 503
+    except OSError:
+        return False

@@ -1,0 +1,1 @@
+"""Events sent to the stream, and what becomes of them: outcomes and dead letters."""

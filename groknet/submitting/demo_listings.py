@@ -1,0 +1,156 @@
+"""The demo's listings: studio products that training never drew, and what is printed about each."""
+
+from __future__ import annotations
+
+import io
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from PIL import Image
+from rich.text import Text
+
+from groknet.submitting.outcomes import Outcome
+from schemas.events import ImageRef, ListingEvent
+from schemas.manifest import Head, Manifest
+from schemas.predictions import Predictions, StoredListing
+from training.studio import DEMO_IDENTITIES, Product, make_product, render
+from workers.search.find.relevant_heads import RelevantHeads
+
+SIZE = (400, 300)  # what a page shows; an 800 x 600 render has no more detail and takes twice as long
+_QUALITY = 85
+PRODUCER = "groknet demo"
+_INDENT = "\n        "
+_COLUMNS, _LINES = 110, 2  # of heads under each listing
+_AHEAD = 4  # photos drawn before they are sent
+_ATTRIBUTES = ("category", "colour", "material", "pattern")
+
+
+def listing_id_of(product: Product) -> str:
+    """The listing of a studio product."""
+    return f"demo/{product.identity}"
+
+
+def products(count: int) -> list[Product]:
+    """`count` of the demo's identities, the same ones each time."""
+    return [make_product(identity) for identity in DEMO_IDENTITIES[:count]]
+
+
+def photo_of(product: Product, view: int) -> bytes:
+    """A JPEG of one view."""
+    file = io.BytesIO()
+    Image.fromarray(render(product, view, size=SIZE).pixels).save(file, "JPEG", quality=_QUALITY)
+    return file.getvalue()
+
+
+def event_of(product: Product, data: bytes) -> ListingEvent:
+    """A listing of one inline photo, uploaded now."""
+    now_us = time.time_ns() // 1000
+    return ListingEvent(
+        event_id=f"demo-{product.identity}-{now_us}",
+        listing_id=listing_id_of(product),
+        event_time=now_us,
+        type="created",
+        images=[ImageRef(image_id="1", data=data)],
+        title=product.title,
+        producer=PRODUCER,
+    )
+
+
+def draw(wanted: list[Product]) -> Iterator[tuple[Product, bytes] | None]:
+    """Products with a photo each, drawn in a thread; None while the next one is being drawn."""
+    done: queue.Queue[tuple[Product, bytes]] = queue.Queue(_AHEAD)
+
+    def work() -> None:
+        for product in wanted:
+            done.put((product, photo_of(product, view=0)))
+
+    thread = threading.Thread(target=work, name="studio", daemon=True)
+    thread.start()
+    for _ in wanted:
+        while True:
+            try:
+                yield done.get(timeout=0.02)
+                break
+            except queue.Empty:
+                if not thread.is_alive() and done.empty():
+                    raise RuntimeError("the studio stopped drawing; see above") from None
+                yield None
+
+
+@dataclass(slots=True)
+class Score:
+    """How often the best label of a studio head is the product's."""
+
+    right: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    total: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def add(self, manifest: Manifest, predictions: Predictions, product: Product) -> None:
+        """Count one listing."""
+        for head in manifest.heads:
+            if head.datasets != ["studio"] or head.column not in _ATTRIBUTES or not predictions.get(head.id):
+                continue
+            values = {label.id: label.value for label in head.labels}
+            truth = {name: getattr(product, name) for name in _ATTRIBUTES}[head.column]
+            self.total[head.column] += 1
+            self.right[head.column] += values.get(predictions[head.id][0].label) == truth
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {self.right[name]}/{n}" for name, n in self.total.items())
+
+
+def describe(manifest: Manifest, entry: StoredListing, outcome: Outcome, place: str) -> Text:
+    """A listing in three lines at most: times, then the best label of as many heads as fit.
+
+    Heads whose label would be offered come first, in bold; then the studio's, if it drew the photo; then the surest.
+    A head that learned from another kind of product offers nothing.
+    """
+    text = Text()
+    text.append(f"{place} ", style="dim")
+    text.append(entry.listing_id, style="bold")
+    text.append(f"  {entry.event.title}" if entry.event.title else "", style="italic")
+    text.append(f"  stored {_seconds(outcome.stored_s)}, searchable {_seconds(outcome.searchable_s)}", style="cyan")
+    if outcome.status != "searchable":
+        text.append(f"  {outcome.status}", style="red")
+    best = {
+        head.id: entry.summary.predictions[head.id][0]
+        for head in manifest.heads
+        if head.id in entry.summary.predictions
+    }
+    studio = entry.event.producer == PRODUCER
+    shown = RelevantHeads(manifest).relevant(entry.summary.predictions)
+    offered = {head for head, prediction in best.items() if prediction.offered and head in shown}
+
+    def rank(head: Head) -> tuple[bool, bool, float]:
+        prediction = best[head.id]
+        return head.id not in offered, not (studio and head.datasets == ["studio"]), -prediction.probability
+
+    line = 0
+    heads = sorted((head for head in manifest.heads if head.id in best), key=rank)
+    for i, head in enumerate(heads):
+        prediction = best[head.id]
+        words = f"{head.id} {_name(head, prediction.label)} {prediction.probability:.2f}"
+        if not i or line + len(words) > _COLUMNS:
+            if i and text.plain.count("\n") == _LINES:
+                return text.append(f" · {len(heads) - i} more heads", "dim")
+            text.append(_INDENT)
+            line = 0
+        else:
+            text.append(" · ", "dim")
+        text.append(words, "bold" if head.id in offered else "dim")
+        line += len(words) + 3
+    return text
+
+
+def _name(head: Head, label_id: str) -> str:
+    for label in head.labels:
+        if label.id == label_id:
+            return label.display.get("en", label.value)
+    return label_id
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} s"

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from groknet.cli.exits import Exit
+from schemas.manifest import MODEL_FILE, Calibration
+from tests.engines.tiny_bundle import HEADS, labels, seal
+from tests.groknet.conftest import Call
+
+
+@pytest.fixture
+def other(bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(bundle, tmp_path / "other"))
+
+
+def test_inspect_tells_heads_and_thresholds(groknet: Call, bundle: Path) -> None:
+    found = groknet("bundle", "inspect", bundle, "--json").json
+    assert (found["model_version"], found["epoch"]) == ("tiny-1", "0123456789ab")
+    assert found["bytes"][MODEL_FILE] == (bundle / MODEL_FILE).stat().st_size
+    told = {head["id"]: (head["labels"], head["calibrated"], head["own_tables"]) for head in found["heads"]}
+    assert told == {"colour": (3, True, 0), "words": (4, False, 1)}
+    text = groknet("bundle", "inspect", bundle).out
+    assert "0.600" in text
+    assert "16 × 16, squash" in text
+
+
+def test_inspect_needs_no_more_than_the_manifest(groknet: Call, other: Path) -> None:
+    (other / MODEL_FILE).unlink()
+    assert groknet("bundle", "inspect", other, "--json").json["bytes"][MODEL_FILE] is None
+    assert "model.onnx missing" in groknet("bundle", "inspect", other).out
+
+
+def test_verify_refuses_what_a_worker_would(groknet: Call, bundle: Path, other: Path) -> None:
+    answer = groknet("bundle", "verify", bundle, "--json")
+    assert (answer.code, answer.json["parity_photos"]) == (Exit.OK, 5)
+    assert "5 parity photos passed" in groknet("bundle", "verify", bundle).err
+    (other / MODEL_FILE).write_bytes((other / MODEL_FILE).read_bytes()[:-1])
+    answer = groknet("bundle", "verify", other)
+    assert answer.code == Exit.USAGE
+    assert "files.model.onnx" in answer.err
+
+
+def test_a_bundle_is_the_same_as_itself(groknet: Call, bundle: Path, other: Path) -> None:
+    found = groknet("bundle", "diff", bundle, other, "--json").json
+    assert found == {"same": True, "fields": {}, "files": [], "heads": {}, "means": []}
+    assert "the same bundle" in groknet("bundle", "diff", bundle, other).err
+
+
+def test_diff_says_what_changes_for_users(groknet: Call, bundle: Path, other: Path) -> None:
+    colours = msgspec.structs.replace(
+        HEADS[0],
+        labels=labels(("red", "blue", "pink")),
+        calibration=Calibration(x=[0.2, 0.5, 0.9], y=[0.0, 0.7, 1.0]),
+        threshold=0.8,
+    )
+    size = msgspec.structs.replace(HEADS[1], id="size")
+    seal(other, heads=[colours, size], epoch="ba9876543210", model_version="tiny-2")
+    found = groknet("bundle", "diff", bundle, other, "--json").json
+    assert found["same"] is False
+    assert found["fields"]["epoch"] == ["0123456789ab", "ba9876543210"]
+    assert found["files"] == []
+    assert found["heads"]["words"] == {"change": "removed"}
+    assert found["heads"]["size"] == {"change": "added", "labels": 4}
+    colour = found["heads"]["colour"]
+    assert (colour["labels_added"], colour["labels_removed"], colour["labels_moved"]) == (["pink"], ["green"], 1)
+    assert (colour["threshold"], colour["calibration"]) == ([0.5, 0.8], 0.3)  # 0.4 against 0.7 at 0.5
+    text = groknet("bundle", "diff", bundle, other)
+    for said in ("cannot be compared", "colour no longer says green", "less often", "find nothing: words"):
+        assert said in text.err
+    assert "head colour threshold" in text.out
+
+
+def test_a_folder_that_is_no_bundle_is_named(groknet: Call, bundle: Path, tmp_path: Path) -> None:
+    assert groknet("bundle", "inspect", tmp_path / "no").code == Exit.NOT_FOUND
+    answer = groknet("bundle", "diff", bundle, tmp_path)
+    assert answer.code == Exit.USAGE
+    assert "manifest.json" in answer.err
