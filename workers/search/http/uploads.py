@@ -76,9 +76,14 @@ async def _from_form(request: Request, body: bytes) -> bytes:
         yield b""
 
     try:
-        form = await MultiPartParser(request.headers, once(), max_files=1, max_fields=8).parse()  # type:
-        ignore[arg-type] except (MultiPartException, KeyError) as error: reason = getattr(error, "message", "it names no
-        boundary") raise Problem(400, "bad-form", f"body: not a multipart form ({reason}); send one with a file
-        'photo'") from None try: field = form.get(FIELD) if not isinstance(field, UploadFile): raise Problem(422,
-        "no-photo", "photo: the form has no file of that name; add it") return await field.read() finally: await
-        form.close()
+        form = await MultiPartParser(request.headers, once(), max_files=1, max_fields=8).parse()  # type: ignore[arg-type]
+    except (MultiPartException, KeyError) as error:
+        reason = getattr(error, "message", "it names no boundary")
+        raise Problem(400, "bad-form", f"body: not a multipart form ({reason}); send one with a file 'photo'") from None
+    try:
+        field = form.get(FIELD)
+        if not isinstance(field, UploadFile):
+            raise Problem(422, "no-photo", "photo: the form has no file of that name; add it")
+        return await field.read()
+    finally:
+        await form.close()

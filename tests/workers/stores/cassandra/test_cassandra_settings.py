@@ -16,11 +16,13 @@ from workers.stores.cassandra import parse_cassandra_url
 def test_every_part_is_read() -> None:
     settings = parse_cassandra_url(
         "cassandra://wor%40ker:p%2Fw%3A@a:1,b,[::1]:3/shop_1?consistency=quorum&datacenter=dc1&in_flight=7&timeout_s=2.5"
-        "&tls=true&tls_name=nodes.example&replicas=2" ) assert settings.servers == (("a", 1), ("b", 9042), ("::1", 3))
-        assert (settings.user, settings.secret()) == ("wor@ker", "p/w:") assert (settings.keyspace,
-        settings.consistency, settings.datacenter) == ("shop_1", "quorum", "dc1") assert (settings.in_flight,
-        settings.timeout_s, settings.replicas) == (7, 2.5, 2) assert (settings.tls, settings.tls_name) == (True,
-        "nodes.example")
+        "&tls=true&tls_name=nodes.example&replicas=2"
+    )
+    assert settings.servers == (("a", 1), ("b", 9042), ("::1", 3))
+    assert (settings.user, settings.secret()) == ("wor@ker", "p/w:")
+    assert (settings.keyspace, settings.consistency, settings.datacenter) == ("shop_1", "quorum", "dc1")
+    assert (settings.in_flight, settings.timeout_s, settings.replicas) == (7, 2.5, 2)
+    assert (settings.tls, settings.tls_name) == (True, "nodes.example")
 
 
 def test_defaults_are_those_of_a_cluster() -> None:
