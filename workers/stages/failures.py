@@ -1,8 +1,8 @@
-"""Where a failed event goes: a retry topic while its failure may pass, else the dead-letter topic.
+"""Sends a failed event to a retry topic if its failure may pass, else to the dead-letter topic.
 
-Both carry key, value and headers verbatim, as far as the topic takes them. A retry that is too large moves its inline
-photos to the store. A dead letter that is too large is cut, and says so. Nothing here commits: the caller does, after
-`Delivery.wait`.
+Both keep the key, the value and the headers unchanged, unless the record would be too large for the topic. The inline
+photos of a retry that is too large move to the store. A dead letter that is too large is cut, and its headers say so.
+Nothing here commits an offset: the caller does that after `Delivery.wait`.
 """
 
 from __future__ import annotations
@@ -27,36 +27,37 @@ ATTEMPT = "groknet.attempt"
 FIRST_FAILED = "groknet.first_failed_at_ms"
 RETRY_ERROR = "groknet.retry.error"
 _RETRY_TOPICS = tuple(RETRY_DELAYS_S)
-_MAX_DIGITS = 15  # milliseconds of the year 2000 have 12; Python itself refuses 4,301
-_CUT_VALUE, _CUT_KEY = 16_384, 1_024  # bytes that are left of a dead letter that is too large
-_MAX_MESSAGE = 2_000  # characters of a reason: some quote what a stranger has sent
+_MAX_DIGITS = 15  # a time in milliseconds has 13 today; Python refuses to parse 4,301 digits
+_CUT_VALUE, _CUT_KEY = 16_384, 1_024  # bytes that remain of a dead letter that is too large
+_MAX_MESSAGE = 2_000  # characters of a reason, because some reasons quote what a client sent
 
 
 def attempt_of(record: Record) -> int:
-    """Which attempt this record is, from 1."""
+    """The number of this attempt, counted from 1."""
     return _number(record, ATTEMPT) or 1
 
 
 def due_ms(record: Record) -> int:
-    """UTC milliseconds before which a record of a retry topic must not be touched; 0 for other topics."""
+    """When a record of a retry topic is due, in UTC milliseconds; 0 for other topics."""
     delay = RETRY_DELAYS_S.get(record.partition.topic)
     return 0 if delay is None else record.timestamp_ms + int(delay * 1000)
 
 
 def _number(record: Record, name: str) -> int | None:
-    """The whole number in a header; None where it is absent or is none: any producer can write any header."""
+    """The whole number in a header; None if the header is missing or is not a number. Any producer can write
+    headers."""
     text = header(record.headers, name) or ""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
 
 
 def _own(headers: Headers) -> Headers:
-    """Without what an earlier failure wrote."""
+    """The headers without those that an earlier failure added."""
     ours = (ATTEMPT, FIRST_FAILED, RETRY_ERROR)
     return tuple(pair for pair in headers if pair[0] not in ours and not pair[0].startswith(DLQ_PREFIX))
 
 
 class Failures:
-    """Writes retries and dead letters of one worker."""
+    """Writes the retries and the dead letters of one worker."""
 
     def __init__(
         self, producer: Producer, *, group: str, model_version: str, keep_blob: Callable[[bytes], str]
@@ -71,8 +72,11 @@ class Failures:
     def dead_letter(
         self, record: Record, why: Invalid, *, attempt: int, listing_id: str | None = None, image_id: str | None = None
     ) -> Delivery:
-        """Send one dead letter; it counts once the delivery is waited for. Raises Transient when the topic takes not
-        even one that is cut."""
+        """Send one dead letter. It is durable after `Delivery.wait`.
+
+        Raises:
+            Transient: the stream does not answer, or the topic refuses even a cut dead letter.
+        """
         now = time.time_ns() // 1_000_000
         letter = DeadLetter(
             topic=record.partition.topic,
@@ -93,7 +97,7 @@ class Failures:
         )
         attempts = (ATTEMPT, str(attempt).encode())
         headers = (*_own(record.headers), attempts, *letter.headers())
-        # Kafka takes no record without key and value; one that came so keeps an empty value.
+        # Kafka refuses a record with neither key nor value, so such an event gets an empty value.
         value = b"" if record.key is None and record.value is None else record.value
         try:
             sent = self._producer.send(DEAD_LETTERS, record.key, value, headers)
@@ -105,7 +109,7 @@ class Failures:
         return sent
 
     def _cut(self, record: Record, letter: DeadLetter, attempts: tuple[str, bytes]) -> Delivery:
-        """A dead letter that fits: our own headers, and the beginning of key and value."""
+        """Send a dead letter that fits: only our own headers, and the beginning of key and value."""
         value = record.value or b""
         letter = structs.replace(
             letter, replayable="no", value_bytes=len(value), value_sha256=hashlib.sha256(value).hexdigest()
@@ -117,8 +121,12 @@ class Failures:
             raise Transient(refused.stage, "dead_letters_refused", refused.message) from refused
 
     def retry(self, record: Record, why: Transient, *, attempt: int, listing_id: str | None) -> Delivery:
-        """Send to the next retry topic; after the last one, or where it fits into none, the event is a dead letter.
-        Raises Transient when store or stream do not answer."""
+        """Send an event to the next retry topic. After the last topic, or if no topic can take it, it becomes a dead
+        letter.
+
+        Raises:
+            Transient: the store or the stream does not answer.
+        """
         topic = next_topic(record.partition.topic)
         if topic is None:
             given_up = Invalid(why.stage, why.error, f"{why.message} (given up after {attempt} attempts)")
@@ -140,7 +148,7 @@ class Failures:
         return sent
 
     def _send_retry(self, topic: str, record: Record, ours: Headers) -> Delivery:
-        """Send as it is, else with its inline photos in the store."""
+        """Send the record unchanged, or with its inline photos in the store if it is too large."""
         headers = (*_own(record.headers), *ours)
         try:
             return self._producer.send(topic, record.key, record.value, headers)
@@ -154,6 +162,6 @@ class Failures:
 
 
 def next_topic(topic: str, retries: Sequence[str] = _RETRY_TOPICS) -> str | None:
-    """The retry topic after `topic`, or None after the last."""
+    """The retry topic that follows `topic`; None after the last one."""
     following = retries.index(topic) + 1 if topic in retries else 0
     return retries[following] if following < len(retries) else None

@@ -1,4 +1,4 @@
-"""One event on its way through the stages."""
+"""One event and its photos, as they pass through the stages."""
 
 from __future__ import annotations
 
@@ -28,55 +28,55 @@ class Ticket(Protocol):
 
 @dataclass(slots=True)
 class Photo:
-    """One decoded photo that waits for the engine: pixels uint8 [h, w, 3], thumbnail WebP bytes, empty without one."""
+    """One decoded photo: pixels uint8 [h, w, 3], and a thumbnail as WebP bytes (empty if there is none)."""
 
     job: Job
     image_id: str
     pixels: NDArray[np.uint8]
     thumbnail: bytes
     slot: int | None = None
-    """Where another process put the pixels."""
+    """The slot that holds the pixels, if another process decoded them."""
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """An event with what is known of its photos so far."""
+    """An event, and what is known about its photos so far."""
 
     record: Record
     attempt: int
     ticket: Ticket | None = None
-    """Its place among the offsets of its partition; None for an event that no topic waits for, as in a back-fill."""
+    """None for an event that did not come from a topic, as in a back-fill."""
     event: ListingEvent | None = None
     lane: str = ""
-    """Which consumer it came by."""
+    """The name of the lane that took it."""
     superseded: bool = False
-    """Nothing is left to be computed: what the store holds is published once more."""
+    """True if nothing has to be computed. What the store holds is then published again."""
     rows: dict[str, ImageRow] = field(default_factory=dict)
     thumbnails: dict[str, bytes] = field(default_factory=dict)
     bad: dict[str, Invalid] = field(default_factory=dict)
     tries: int = 0
-    """Failed tries of the present step, without those that a hold excuses."""
+    """Failed tries of the current step. Tries that failed during a hold do not count."""
     stage: str = "prepare"
     why: str = ""
-    """What the last try failed with; empty when nothing has failed."""
+    """Why the last try failed; empty if no try failed."""
     taken: float = field(default_factory=time.time)
-    """UTC seconds."""
+    """When a lane took it, in UTC seconds."""
     _lock: Lock = field(default_factory=Lock)
 
     @property
     def listing(self) -> ListingEvent:
-        """The event; only stages after decoding ask for it."""
+        """The decoded event. Raises RuntimeError before it is decoded."""
         if self.event is None:
-            raise RuntimeError("the event was asked for before it was decoded")
+            raise RuntimeError("the event has not been decoded yet")
         return self.event
 
     @property
     def listing_id(self) -> str | None:
-        """Of the event; None while it is not decoded."""
+        """The id of the listing; None until the event is decoded."""
         return None if self.event is None else self.event.listing_id
 
     def good(self, photo: Photo, row: ImageRow) -> bool:
-        """Keep a row; True when this was the last photo that was missing."""
+        """Store the row of a good photo. Returns True if this was the last missing photo."""
         with self._lock:
             self.rows[photo.image_id] = row
             if photo.thumbnail:
@@ -84,7 +84,7 @@ class Job:
             return self._complete()
 
     def spoil(self, image_id: str, why: Invalid) -> bool:
-        """Note a bad photo; True when this was the last photo that was missing."""
+        """Note a bad photo. Returns True if this was the last missing photo."""
         with self._lock:
             self.bad[image_id] = why
             return self._complete()
@@ -93,11 +93,11 @@ class Job:
         return len(self.rows) + len(self.bad) == len(self.listing.images)
 
     def images_in_order(self) -> list[ImageRow]:
-        """Rows of the good photos, in the event's order."""
+        """The rows of the good photos, in the order of the event."""
         return [self.rows[ref.image_id] for ref in self._refs() if ref.image_id in self.rows]
 
     def bad_in_order(self) -> list[BadImage]:
-        """The bad photos, in the event's order."""
+        """The bad photos, in the order of the event."""
         named = ((ref.image_id, self.bad.get(ref.image_id)) for ref in self._refs())
         return [BadImage(image_id=i, stage=why.stage, error=why.error) for i, why in named if why is not None]
 

@@ -1,7 +1,8 @@
-"""Inline photos of an event that is too large for a retry topic: they move to the store, and the event names them.
+"""Moves the inline photos of an event to the store, if the event is too large for a retry topic, and back again.
 
-A reference is `groknet-blob:SHA256` in place of the photo's data. It names the photo by its content, so that moving the
-photos back gives the very same event: its digest, and with it its place among the events of its listing, stay.
+A reference `groknet-blob:SHA256` replaces the data of a photo. The reference is a hash of the photo's content, so
+moving the photos back restores exactly the same event. Its digest stays the same, and so does its place among the
+events of its listing.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ _SCHEME = "groknet-blob:"
 
 
 def are_moved(headers: Headers) -> bool:
-    """Whether the event of a record with these headers names photos that lie in the store."""
+    """Whether the headers say that the photos of the event are in the store."""
     return header(headers, HEADER) == _IN_STORE
 
 
 def move_out(value: bytes, keep: Callable[[bytes], str]) -> bytes | None:
-    """The event with its inline photos named by reference; `keep` stores one and returns its SHA-256 in hex. Fields
-    that this version does not know stay as they are. None when there is no photo to move. Raises what `keep` raises."""
+    """The event with a reference in place of each inline photo; None if it has no inline photo.
+
+    `keep` stores one photo and returns its SHA-256 in hex. Unknown fields stay unchanged. Raises what `keep` raises.
+    """
     event = _decoded(value)
     moved = False
     for image in event.get("images", ()) if isinstance(event, dict) else ():
@@ -41,7 +44,7 @@ def move_out(value: bytes, keep: Callable[[bytes], str]) -> bytes | None:
 
 
 def move_back(value: bytes, blob: Callable[[str], bytes | None]) -> bytes:
-    """The event with its photos inline again. Raises Invalid when the store has lost one, and what `blob` raises."""
+    """The event with its photos inline again. Raises Invalid if the store has lost a photo, and what `blob` raises."""
     event = _decoded(value)
     for image in event.get("images", ()) if isinstance(event, dict) else ():
         url = image.get("url") if isinstance(image, dict) else None
@@ -57,7 +60,7 @@ def move_back(value: bytes, blob: Callable[[str], bytes | None]) -> bytes:
 
 
 def marked(headers: Headers) -> Headers:
-    """Headers of an event whose photos have moved."""
+    """The headers of an event whose photos have been moved."""
     return (*(pair for pair in headers if pair[0] != HEADER), (HEADER, _IN_STORE.encode()))
 
 
@@ -65,7 +68,7 @@ def _decoded(value: bytes) -> Any:
     try:
         return msgspec.json.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None  # whoever decodes it as an event says what is wrong with it
+        return None  # decoding it as an event reports what is wrong
 
 
 def _inline(image: Any) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Engine output → rows, and rows → the summary of a listing."""
+"""Turns the engine's output into rows, and the rows of a listing into its summary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DIGITS = 4  # as the rows
 
 
 def image_rows(manifest: Manifest, image_ids: Sequence[str], output: EngineOutput) -> list[ImageRow]:
-    """One row a photo of a batch; `image_ids` in the order of the batch."""
+    """One row for each photo of a batch. `image_ids` are in the order of the batch."""
     return [
         ImageRow(image_id=image_id, predictions=predictions, hash=output.hash_hex(i))
         for i, (image_id, predictions) in enumerate(zip(image_ids, output.rows(manifest), strict=True))
@@ -24,9 +24,10 @@ def image_rows(manifest: Manifest, image_ids: Sequence[str], output: EngineOutpu
 
 
 def pool(manifest: Manifest, rows: Sequence[ImageRow]) -> Predictions:
-    """The summary's predictions: the mean over photos of each label's calibrated probability, absent = 0.
+    """The predictions of the summary: for each label the mean of its calibrated probability (0 to 1) over all photos.
 
-    Exactly rounded sums make the result independent of the order of the photos. No photo, no predictions.
+    A photo without the label counts as 0. Sums are rounded exactly, so the order of the photos does not matter. A
+    listing without a photo has no predictions.
     """
     if not rows:
         return {}
@@ -47,8 +48,8 @@ def pool(manifest: Manifest, rows: Sequence[ImageRow]) -> Predictions:
 
 
 def _own(manifest: Manifest, row: ImageRow) -> Predictions:
-    """One photo is its own summary, and the very same object where nothing is to be changed: most listings have one,
-    and the general way takes four times as long."""
+    """The summary of a listing with one photo, which is its row. Most listings have one photo, and the general way
+    takes four times as long."""
     if _is_summary(manifest, row):
         return row.predictions
     return {
@@ -61,7 +62,8 @@ def _own(manifest: Manifest, row: ImageRow) -> Predictions:
 
 
 def _is_summary(manifest: Manifest, row: ImageRow) -> bool:
-    """Whether a row is as its summary would be; only what lies between a threshold and its rounding is not."""
+    """Whether the row equals its summary. Only a probability between a threshold and its rounded value makes a
+    difference."""
     if len(row.predictions) != len(manifest.heads):
         return False
     for head in manifest.heads:

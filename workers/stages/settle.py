@@ -1,9 +1,9 @@
-"""The effects of settled events, many events at a time, each in its order: rows → hash message → dead letters.
+"""The settle stage: makes the effects of many events durable. For each event: write rows → hash message → dead letters.
 
-Older never undoes newer. The store decides by event order in one step. The hash topic keeps the last *offset*, so
-what is published is what the store holds, as it said when it took the rows or as it is read; after publishing the
-store is asked once more what is newest, and where that is no longer what was published, it is published again, until
-both agree. Each step is one call for all events of a batch; an event that fails harms no other.
+An older event never undoes a newer one. The store compares the event order in one step. The hash topic keeps the
+message with the last *offset*, so we publish what the store holds, not what we computed. After publishing we ask the
+store again what is newest. If it differs from what we published, we publish again, until both agree. Each step is one
+call for all events of a batch. An event that fails does not affect the others.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ Failure = Invalid | Transient
 
 @dataclass(slots=True)
 class _Case:
-    """A job on its way through its effects."""
+    """A job and the state of its effects."""
 
     job: Job
     state: State | None = None
-    """What the store is known to hold, and is to be published."""
+    """What the store holds, and what is published next."""
     published: bytes | None = None
     failure: Failure | None = None
 
@@ -52,22 +52,29 @@ class _Case:
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What settled events do to the world."""
+    """Writes, publishes and reports the results of events."""
 
     store: Store
     producer: Producer
     failures: Failures | None
-    """None: bad photos become no dead letters, since they have become some before, as in a back-fill."""
+    """None in a back-fill: its bad photos became dead letters when the event came."""
     manifest: Manifest
     timeout_s: float
     encode_listing: Callable[[StoredListing], bytes] | None = None
-    """Set to publish what is stored on `listings.predictions` as well."""
+    """If set, what is stored is also published on `listings.predictions`."""
     uploads: Uploads | None = None
-    """Set to drop copies of photos that no event names any more."""
+    """If set, copies of photos that no event references any more are deleted."""
 
     def settle(self, jobs: Sequence[Job]) -> list[Failure | None]:
-        """All effects of decoded events; returns when they are durable: None for each, or why they are not, all of
-        which may then be done again. Raises ConfigError."""
+        """Do all effects of decoded events, and return when they are durable.
+
+        Returns:
+            One item for each job: None if its effects are durable, else why they are not. All effects of a failed job
+            may be done again.
+
+        Raises:
+            ConfigError: the store or the stream is set up wrongly.
+        """
         cases = [_Case(job) for job in jobs]
         self._write([case for case in cases if not case.job.superseded])
         self._publish([case for case in cases if case.failure is None])
@@ -80,9 +87,12 @@ class Effects:
         return [case.failure for case in cases]
 
     def superseded(self, jobs: Sequence[Job]) -> list[bool]:
-        """Of which of these events nothing is left to be computed: the store has something newer, or this very event
-        under this model with every photo good. What the store holds is then to be published once more, since an
-        earlier life may have died between its write and its publishing, or before it looked again."""
+        """For each event, whether nothing has to be computed: the store has a newer event, or it has this event under
+        this model with every photo good.
+
+        Publish what the store holds in that case as well: an earlier process may have died after its write and before
+        it published. Raises Transient.
+        """
         newest = self.store.latest([job.listing.listing_id for job in jobs])
         return [self._outdone(job.listing, newest.get(job.listing.listing_id)) for job in jobs]
 
@@ -95,7 +105,7 @@ class Effects:
     # rows -----------------------------------------------------------------------------------------------------
 
     def _write(self, cases: Sequence[_Case]) -> None:
-        """Store rows and removals. What is newest afterwards need not be read where it is what was written."""
+        """Write rows and removals. If what was written is the newest, it does not have to be read again."""
         if not cases:
             return
         changes = [self._change(case.job) for case in cases]
@@ -112,7 +122,7 @@ class Effects:
             if isinstance(change, Removal):
                 _GONE_FROM_STORE.observe(max(0.0, time.time() - change.event.event_time / 1e6))
             state = _state_of(change)
-            # On the topic of predictions `stored_at` counts, which only the store knows.
+            # The predictions topic needs `stored_at`, which only the store knows.
             if self._names(outcome, state) and self.encode_listing is None:
                 case.state = state
 
@@ -137,7 +147,7 @@ class Effects:
     # hash messages --------------------------------------------------------------------------------------------
 
     def _publish(self, cases: list[_Case]) -> None:
-        """Publish what the store holds, and again while it has become newer meanwhile."""
+        """Publish what the store holds, and publish again if the store got something newer in the meantime."""
         while cases:
             self._read([case for case in cases if case.state is None])
             cases = [case for case in cases if case.state is not None and case.failure is None]
@@ -145,14 +155,14 @@ class Effects:
             cases = self._outdated([case for case in cases if case.failure is None])
 
     def _read(self, cases: Sequence[_Case]) -> None:
-        """What the store holds, where that is not what was published last. A case without a state is done: what is
-        newest is not under this model yet, and will be published by who writes it."""
+        """Read what the store holds, unless it was published last. A case without a state is done: the newest event has
+        no rows of this model yet, and the worker that writes them will publish them."""
         if not cases:
             return
         try:
             states = self.store.get([case.listing_id for case in cases], self.manifest.model_version)
         except Transient as why:
-            if why.error == "torn_listing" and len(cases) > 1:  # which the others are not
+            if why.error == "torn_listing" and len(cases) > 1:  # the other listings are intact
                 for case in cases:
                     self._read([case])
                 return
@@ -164,7 +174,7 @@ class Effects:
                 case.state = state
 
     def _outdated(self, cases: Sequence[_Case]) -> list[_Case]:
-        """Those for which the store has something else than what was published."""
+        """The cases for which the store holds something else than what was published."""
         if not cases:
             return []
         try:
@@ -181,7 +191,7 @@ class Effects:
         return left
 
     def _names(self, newest: Latest | None, state: State) -> bool:
-        """Whether this is what is newest, down to the run of the model."""
+        """Whether this state is the newest, including the run of the model."""
         if newest is None:
             return False
         if isinstance(state, RemovalMarker):
@@ -190,7 +200,7 @@ class Effects:
         return newest.order == state.event.order and run is not None and run.name == state.run
 
     def _message(self, state: State) -> bytes:
-        """What tells two states apart on the topics that are published."""
+        """The bytes by which two states differ on the topics that we publish to."""
         if isinstance(state, RemovalMarker):
             return b"removed %d" % state.event_time
         return hash_message(state) if self.encode_listing is None else self.encode_listing(state)
@@ -220,7 +230,7 @@ class Effects:
         ]
 
     def _deliver(self, cases: Sequence[_Case], send: Callable[[_Case], list[Delivery]]) -> None:
-        """Send for each, then wait until all is durable."""
+        """Send the messages of each case, then wait until all are durable."""
         sent: list[tuple[_Case, list[Delivery]]] = []
         for case in cases:
             try:
@@ -239,9 +249,9 @@ class Effects:
 
 
 def hash_message(listing: State) -> bytes:
-    """The hash message of what is stored; a listing without a good photo has no hashes and leaves the index."""
+    """The hash message of a stored listing. A listing without a good photo has no hashes, and leaves the index."""
     if isinstance(listing, RemovalMarker):
-        raise TypeError("a removed listing is a tombstone: it has no hash message")
+        raise TypeError("a removed listing has no hash message; publish a tombstone")
     return encode_hashes(
         HashMessage(
             listing_id=listing.listing_id,
@@ -256,7 +266,7 @@ def hash_message(listing: State) -> bytes:
 
 
 def _state_of(change: Change) -> State:
-    """What the store holds once it has taken a change."""
+    """What the store holds after a change."""
     if isinstance(change, Put):
         return change.listing
     return RemovalMarker(listing_id=change.event.listing_id, event_time=change.event.event_time)

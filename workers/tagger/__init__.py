@@ -1,8 +1,9 @@
-"""The tagger: listing events in; prediction rows, hash messages, retries and dead letters out.
+"""The tagger: reads listing events, and writes prediction rows, hash messages, retries and dead letters.
 
-Stages with bounded queues, a batcher across events and partitions, effects in one fixed order, offsets that are
-committed only behind durable effects. How photos are fetched is `workers.intake`'s, how pixels are made and the
-network runs `engines`', where rows and messages go `workers.stores`' and `workers.streams`' concern.
+Start at `lane.py`: a lane polls events, hands them to the `pipeline`, and commits their offsets. The pipeline runs the
+stages of `workers.stages` in threads, with `queues` between them. `completion` remembers every event until all of its
+effects are durable; only then may its offset be committed. `hold` stops the intake while the store or the stream is
+away. `build.py` puts a tagger together.
 """
 
 from __future__ import annotations

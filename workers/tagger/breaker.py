@@ -1,4 +1,4 @@
-"""When most events become dead letters the fault is ours: stop, rather than dead-letter a whole topic."""
+"""Stops the tagger when most events become dead letters: the fault is then likely ours, not the events'."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 
 
 class Breaker:
-    """The share of events, among the last `window`, of which nothing was left but dead letters. Thread-safe."""
+    """Counts how many of the last `window` events became nothing but dead letters. Thread-safe."""
 
     def __init__(self, *, share: float, window: int) -> None:
         self._share = share
@@ -15,13 +15,13 @@ class Breaker:
         self._lock = threading.Lock()
 
     def note(self, dead: bool) -> None:
-        """An event ended."""
+        """Count an event that ended; `dead` if only dead letters are left of it."""
         with self._lock:
             self._recent.append(dead)
 
     @property
     def tripped(self) -> bool:
-        """True once a full window holds more dead letters than its share; one bad seller does not fill a window."""
+        """True if the window is full and more than `share` of its events are dead. One bad seller does not fill it."""
         with self._lock:
             full = len(self._recent) == self._recent.maxlen
             return full and sum(self._recent) > self._share * len(self._recent)

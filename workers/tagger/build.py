@@ -1,4 +1,4 @@
-"""Puts one tagger together."""
+"""Puts one tagger together from its parts."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from workers.tagger.settings import TaggerSettings
 from workers.tagger.tagger import GROUP, LIVE, RETRY, Tagger, sources
 from workers.tagger.watch import Probe, Watch
 
-_RETRY_THREADS = 1  # of the preparing stage: a slow host of photos holds up other retries, and no live listing
-_BATCHES_DECODED = 4  # that may wait for the engine, as in its queue
+_RETRY_THREADS = 1  # a slow photo host then delays other retries, but no live listing
+_BATCHES_DECODED = 4  # batches of decoded photos that may wait for the engine, as many as its queue takes
 
 
 def build_tagger(
@@ -44,8 +44,13 @@ def build_tagger(
     health: Health,
     in_hand: InHand | None = None,
 ) -> Tagger:
-    """Wire one tagger; the engine is warmed up, which runs its parity photos, before a record is polled. `in_hand`: who
-    else wants to know what it has in hand."""
+    """Build one tagger and warm up its engine, which checks the engine's parity photos.
+
+    Pass `in_hand` to share the list of events in hand with other parts of the process.
+
+    Raises:
+        ConfigError: the JPEG decoder is not available, or too many taggers share `home`.
+    """
     engine.warm_up()
     manifest = engine.manifest
     metrics.MODEL_INFO.labels(manifest.model_version, type(engine).__name__, manifest.epoch).set(1)
@@ -92,9 +97,10 @@ def build_tagger(
 def build_prepare(
     settings: TaggerSettings, *, intake: Intake, engine: RecognitionEngine, more_threads: int = 0
 ) -> PrepareStage:
-    """The stage as the settings want it, for `prepare_threads` and some more threads.
+    """Build the prepare stage for `prepare_threads` and `more_threads` threads.
 
-    Raises ConfigError when the JPEG decoder is not to be had.
+    Raises:
+        ConfigError: the JPEG decoder is not available.
     """
     preprocess = engine.manifest.preprocess
     if settings.decode_processes:

@@ -1,4 +1,5 @@
-"""What remembers that events are through: the journal of crashes first, then the offsets that may be committed."""
+"""Remembers events from their taking to their last effect: in the journal, in the list of events in hand, in
+offsets."""
 
 from __future__ import annotations
 
@@ -12,22 +13,22 @@ from workers.tagger.completion.journal import Journal
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """Events from their taking to their last effect. Thread-safe.
+    """What must be noted at the beginning and at the end of an event. Thread-safe.
 
-    Every event goes through `begin` before it is touched, and through `finish` once all of its effects are durable.
-    The lane that took it commits its offset after that, with the end of the unbroken run of finished ones.
+    Every event passes `begin` before a stage touches it, and `finish` when all of its effects are durable. After that
+    the lane that took it commits its offset, together with the offsets of all finished events before it.
     """
 
     journal: Journal
     in_hand: InHand
 
     def begin(self, jobs: Sequence[Job]) -> None:
-        """These events are about to be touched: a crash from here on counts as an attempt of each."""
+        """Note that these events are about to be touched. From now on a crash counts as an attempt of each of them."""
         self.journal.start(*(job.record for job in jobs))
         self.in_hand.add(jobs)
 
     def finish(self, jobs: Sequence[Job]) -> None:
-        """All effects of these events are durable."""
+        """Note that all effects of these events are durable."""
         self.journal.finish(*(job.record for job in jobs))
         self.in_hand.remove(jobs)
         for job in jobs:

@@ -1,4 +1,4 @@
-"""What a tagger has in hand: every event between its taking and its last effect, for operators and for metrics."""
+"""The events that a tagger has in hand, from their taking to their last effect, for operators and for metrics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from workers.stages.job import Job
 
 
 class InHand:
-    """Events by the order of their taking. Thread-safe. At most `max_in_flight_events` and `max_in_flight_retries`."""
+    """The events in hand, the oldest first. Thread-safe. `max_in_flight_events` and `max_in_flight_retries` bound
+    it."""
 
     def __init__(self) -> None:
         self._jobs: dict[Job, None] = {}
@@ -24,28 +25,28 @@ class InHand:
         metrics.OLDEST_IN_HAND.set_function(self.oldest_s)
 
     def add(self, jobs: Iterable[Job]) -> None:
-        """These were taken."""
+        """Add events that were taken."""
         with self._lock:
             self._jobs.update(dict.fromkeys(jobs))
 
     def remove(self, jobs: Iterable[Job]) -> None:
-        """These are through."""
+        """Remove events that are finished."""
         with self._lock:
             for job in jobs:
                 self._jobs.pop(job, None)
 
     def jobs(self) -> list[Job]:
-        """All of them, the oldest first."""
+        """All events in hand, the oldest first."""
         with self._lock:
             return list(self._jobs)
 
     def oldest_s(self) -> float:
-        """Seconds since the oldest was taken; 0 when nothing is in hand."""
+        """Seconds since the oldest event was taken; 0 if nothing is in hand."""
         first = next(iter(self.jobs()), None)
         return 0.0 if first is None else max(0.0, time.time() - first.taken)
 
     def routes(self) -> list[Route]:
-        """`GET /v1/in-hand`, with `?listing_id=` those of one listing."""
+        """`GET /v1/in-hand`; `?listing_id=` chooses the events of one listing."""
 
         def in_hand(request: Request) -> Response:
             wanted = request.query_params.get("listing_id")

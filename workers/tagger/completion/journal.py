@@ -1,8 +1,8 @@
-"""Which events were in hand when the process died: a crash counts as an attempt.
+"""Records which events were in hand when the process died, because a crash counts as an attempt.
 
-An append-only file a worker: `+key` before an event is touched, `-key` when all of its effects are durable. A kill -9
-keeps what was written (only a power failure would not, and then the attempt is simply not counted), so at the next
-start the keys without `-` are the suspects, with the number of lives that ended while they were in hand.
+Each worker appends to a file: `+key` before an event is touched, `-key` when all of its effects are durable. A kill -9
+does not lose what was written. A power failure may; the attempt is then not counted. At the next start the keys without
+`-` are the suspects, each with the number of processes that died while it was in hand.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from pathlib import Path
 from schemas.errors import ConfigError
 from workers.streams.base import Record
 
-_MAX_BYTES = 4_000_000  # then the file is written anew with what is still open
+_MAX_BYTES = 4_000_000  # a larger file is rewritten with the open keys only
 _MAX_SLOTS = 256  # taggers that share one home
 
 
 def record_key(record: Record) -> str:
-    """The identity of a record in the log."""
+    """The key of a record: its topic, partition and offset."""
     return f"{record.partition.topic}/{record.partition.number}/{record.offset}"
 
 
 class Journal:
-    """The attempts of one worker, in the first file of the folder that no other process has locked. Thread-safe."""
+    """The attempts of one worker, in the first file of the folder that no other process holds locked. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -38,22 +38,22 @@ class Journal:
         self._rewrite()
 
     def attempts(self, record: Record) -> int:
-        """How many lives of this worker ended with this record in hand; above 0 it is a suspect and runs alone."""
+        """How many processes died with this record in hand. If any did, the record is a suspect and runs alone."""
         return self._attempts[record_key(record)]
 
     def crashes(self) -> dict[str, int]:
-        """Every suspect by its key, with the lives that ended while it was in hand."""
+        """The suspects by key, each with the number of processes that died while it was in hand."""
         return dict(self._attempts)
 
     def start(self, *records: Record) -> None:
-        """Write down that these records are about to be touched."""
+        """Note that these records are about to be touched."""
         keys = [record_key(record) for record in records]
         with self._lock:
             self._open.update(keys)
             self._append("".join(f"+{key}\n" for key in keys))
 
     def finish(self, *records: Record) -> None:
-        """Their effects are durable, or they were handed back."""
+        """Note that the effects of these records are durable, or that the records were handed back."""
         keys = [record_key(record) for record in records]
         with self._lock:
             for key in keys:
@@ -64,13 +64,13 @@ class Journal:
                 self._rewrite()
 
     def hand_back(self) -> None:
-        """This life ends for a reason that no record is to blame for: what is in hand does not count as a crash."""
+        """The process ends for a reason that no record caused, so what is in hand must not count as a crash."""
         with self._lock:
             self._open.clear()
             self._rewrite()
 
     def close(self) -> None:
-        """Release the file. What finishes after that is not written down: it comes again, and changes nothing."""
+        """Close the file. A record that finishes later is not noted: it is processed again, which changes nothing."""
         with self._lock:
             self.closed = True
             os.close(self._fd)
@@ -80,7 +80,7 @@ class Journal:
             os.write(self._fd, line.encode())
 
     def _rewrite(self) -> None:
-        """Shrink to what matters. A crash in here forgets attempts at worst, never an event."""
+        """Rewrite the file with the open keys only. A crash here may lose attempts, but never an event."""
         lines = [f"+{key}\n" * count for key, count in (self._attempts + self._open).items()]
         os.ftruncate(self._fd, 0)
         self._append("".join(lines))
@@ -96,7 +96,7 @@ def _claim(folder: Path) -> tuple[int, Path]:
             os.close(fd)
             continue
         return fd, path
-    raise ConfigError(f"{folder}: {_MAX_SLOTS} taggers share this home already; give this one a home of its own")
+    raise ConfigError(f"{folder}: {_MAX_SLOTS} taggers already share this home; give this tagger another home")
 
 
 def _crashes(text: str) -> Counter[str]:

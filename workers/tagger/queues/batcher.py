@@ -1,4 +1,4 @@
-"""Photos to batches: a batch closes by size or by wait, across events and partitions, and says why."""
+"""Collects photos of several events and partitions into batches. A batch closes by size or by waiting time."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _CLOSED = {reason: metrics.BATCH_CLOSED.labels(reason) for reason in ("size", "w
 
 
 class Batcher(Generic[T]):
-    """A bounded queue whose reader gets batches. Many threads put, one thread takes.
+    """A bounded queue whose reader takes batches. Many threads may put, one thread takes.
 
-    The reader is woken for the first item and for a full batch, not for each: waking costs more than an item does.
+    The reader wakes up for the first item and for a full batch, not for each item, because waking a thread costs more
+    than an item.
     """
 
     def __init__(self, *, size: int, wait_s: float, capacity: int) -> None:
@@ -30,7 +31,7 @@ class Batcher(Generic[T]):
         self._filled, self._emptied = threading.Condition(lock), threading.Condition(lock)
 
     def put(self, *items: T) -> None:
-        """Add some; blocks while there are as many as the capacity."""
+        """Add items. Blocks while the queue is full."""
         with self._filled:
             for item in items:
                 while len(self._waiting) >= self._capacity:
@@ -40,13 +41,14 @@ class Batcher(Generic[T]):
                     self._filled.notify()
 
     def end(self) -> None:
-        """No more will come: what is there is still handed out, then `take` returns an empty batch."""
+        """Say that no more items will come. `take` returns what is left, and then empty batches."""
         with self._filled:
             self._ended = True
             self._filled.notify()
 
     def take(self) -> tuple[list[T], Reason]:
-        """Block for the first item, then until `size` items are there or the first has waited `wait_s`."""
+        """Wait for the first item, then until there are `size` items or the first one has waited `wait_s`. Returns the
+        batch and why it closed."""
         with self._filled:
             while not self._waiting and not self._ended:
                 self._filled.wait()

@@ -1,4 +1,4 @@
-"""Items from some threads to others, several at a time: what a batch costs once it should not cost once an item."""
+"""Hands several items at a time from some threads to others, so that the cost of a call is shared by many items."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ T = TypeVar("T")
 
 
 class Handover(Generic[T]):
-    """Many threads put, many take. Unbounded: who puts keeps a bound, as the pipeline's on events in flight."""
+    """A queue without a bound, for many writers and many readers. The pipeline bounds the events in flight."""
 
     def __init__(self, *, most: int, shares: int = 1, wait_s: float = 0.0) -> None:
-        """A taker gets at most `most` items, and of what waits one of `shares` parts: the rest is for other takers.
-        Where there are fewer than `most`, it waits `wait_s` for more to come."""
+        """`take` returns at most `most` items, and at most 1/`shares` of the queue, so that the rest is left to other
+        threads. If fewer than `most` items are there, it waits up to `wait_s` seconds for more."""
         self._most = most
         self._shares = shares
         self._wait_s = wait_s
@@ -25,7 +25,7 @@ class Handover(Generic[T]):
         self._changed = threading.Condition()
 
     def put(self, items: Iterable[T]) -> None:
-        """Add some; blocks for nobody."""
+        """Add items. Never blocks."""
         with self._changed:
             before = len(self._waiting)
             self._waiting.extend(items)
@@ -33,7 +33,7 @@ class Handover(Generic[T]):
                 self._changed.notify(min(self._shares, len(self._waiting) - before))
 
     def take(self) -> list[T]:
-        """Block for the first; an empty list once it has ended and all is taken."""
+        """Wait for the first item and return some items; an empty list after the end, when nothing is left."""
         with self._changed:
             while True:
                 while not self._waiting:
@@ -47,13 +47,13 @@ class Handover(Generic[T]):
             return [self._waiting.popleft() for _ in range(count)]
 
     def _gather(self) -> None:
-        """Let more come, as long as it may take; another taker may have taken all meanwhile."""
+        """Wait up to `wait_s` for more items. Another thread may take all of them in the meantime."""
         until = time.monotonic() + self._wait_s
         while len(self._waiting) < self._most and not self._ended and (left := until - time.monotonic()) > 0:
             self._changed.wait(left)
 
     def end(self) -> None:
-        """No more will come."""
+        """Say that no more items will come."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
