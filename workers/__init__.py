@@ -1,6 +1,6 @@
-"""What runs: `tagger` (listing → predictions and hashes), `indexer` (hash → index), `search` (photo → listings).
+"""The workers: `tagger` (listing → predictions and hashes), `indexer` (hashes → index), `search` (photo → listings).
 
-The ports that they stream through live here too: `streams` (log), `stores` (rows), `intake` (photos from outside), with
-what all workers share: `metrics` (each declared once), `serving` (health and HTTP). How predictions are computed is
-the concern of `engines`, how a process is started that of `groknet`.
+`stages` has what is done to one event; the tagger and the `backfill` use it. `streams` (the log), `stores` (the rows)
+and `intake` (photos) connect the workers to the outside. All workers share `metrics` (each is declared once) and
+`serving` (health and HTTP). `engines` computes predictions, and `groknet` starts the processes.
 """

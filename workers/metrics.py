@@ -1,4 +1,4 @@
-"""Every metric of ours, declared once; dashboards and alerts may use these names and no other."""
+"""All metrics of the workers, each declared once. Dashboards and alerts should use these names only."""
 
 from __future__ import annotations
 

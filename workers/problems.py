@@ -1,4 +1,5 @@
-"""Errors over HTTP as problem+json (RFC 9457): `type`, `title`, `status`, a `detail` naming field and remedy."""
+"""HTTP errors as problem+json (RFC 9457): `type`, `title`, `status`, and a `detail` that names the field and the
+remedy."""
 
 from __future__ import annotations
 
@@ -11,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 MEDIA_TYPE = "application/problem+json"
-FAULT = "a fault of ours; the log of the worker has it. Try again"
+FAULT = "an internal error; the log of the worker has the details. Try again"
 _TYPE = "urn:groknet:problem:"
 
 
 class Problem(Exception):
-    """Raised anywhere inside a request; becomes the answer. `code` is stable, `detail` is for people."""
+    """Raise it anywhere in a request to answer with it. `code` is stable and for programs, `detail` is for people."""
 
     def __init__(
         self,
@@ -28,7 +29,7 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
         members: Mapping[str, Any] | None = None,
     ) -> None:
-        """`members`: further fields of the body, for programs."""
+        """`members`: further fields of the body."""
         super().__init__(detail)
         self.status = status
         self.code = code
@@ -38,7 +39,7 @@ class Problem(Exception):
         self.members = dict(members or {})
 
     def response(self) -> JSONResponse:
-        """The answer itself; 429s and 503s tell when to come back."""
+        """The HTTP answer. If `retry_after_s` is set, it has a header that says when to come back."""
         body = {
             "type": _TYPE + self.code,
             "title": HTTPStatus(self.status).phrase,
@@ -75,4 +76,4 @@ def _fault(_: Request, __: Exception) -> Response:
 
 
 HANDLERS: Mapping[Any, Any] = {Problem: _problem, HTTPException: _http_error, Exception: _fault}
-"""For `Starlette(exception_handlers=...)`; nothing but problem+json leaves an application that has them."""
+"""For `Starlette(exception_handlers=...)`. With them an application answers every error with problem+json."""

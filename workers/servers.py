@@ -1,4 +1,4 @@
-"""What the URLs of real back ends share: addresses, options, a password in a file, trust and certificate for TLS."""
+"""Reads what the URLs of Kafka and Cassandra have in common: servers, options, a password file and TLS files."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SERVER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s\[\]:/@]+)(?::(?P<port>\d
 
 
 def read_servers(text: str, key: str, *, default_port: int, shape: str) -> tuple[tuple[str, int], ...]:
-    """Host and port of each of `HOST:PORT,HOST:PORT`; an IPv6 address keeps its brackets.
+    """The hosts and ports of `HOST:PORT,HOST:PORT`. An IPv6 address keeps its brackets.
 
     Raises:
-        ConfigError: `key` (the setting that held the URL) has another form than `shape`.
+        ConfigError: the text has another form than `shape`. The message names `key`, the setting with the URL.
     """
     found = []
     for place in text.split(","):
@@ -34,10 +34,10 @@ def read_servers(text: str, key: str, *, default_port: int, shape: str) -> tuple
 
 
 def read_options(query: str, key: str, *, known: str, never: Collection[str]) -> dict[str, str]:
-    """The options after `?`. `never`: fields of the settings that are not options; `known`: those that are, in words.
+    """The options after `?`. `never`: settings that are not options. `known`: the names of the options, for messages.
 
     Raises:
-        ConfigError: an option is given twice, or is not one.
+        ConfigError: an option is given twice, or does not exist.
     """
     options = parse_qsl(query, keep_blank_values=True)
     names = [name for name, _ in options]
@@ -48,7 +48,7 @@ def read_options(query: str, key: str, *, known: str, never: Collection[str]) ->
 
 
 def read_password(file: str, key: str) -> str:
-    """The first line of a password file; raises ConfigError when it cannot be read."""
+    """The first line of a password file. Raises ConfigError if it cannot be read."""
     try:
         return Path(file).read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
     except (OSError, UnicodeDecodeError) as error:
@@ -56,8 +56,8 @@ def read_password(file: str, key: str) -> str:
 
 
 def tls_context(key: str, *, ca_file: str, cert_file: str, key_file: str) -> ssl.SSLContext:
-    """Trust and certificate from PEM files; no `ca_file`: the system's authorities. Raises ConfigError when one cannot
-    be used."""
+    """The TLS context from PEM files. Without `ca_file` it trusts the system's authorities. Raises ConfigError if a
+    file cannot be used."""
     try:
         context = ssl.create_default_context(cafile=ca_file or None)
         if cert_file:
@@ -69,7 +69,7 @@ def tls_context(key: str, *, ca_file: str, cert_file: str, key_file: str) -> ssl
 
 
 class _Silence:
-    """Loggers that say nothing while somebody connects, by how many do."""
+    """Turns loggers off while at least one thread connects."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -95,7 +95,7 @@ _silence = _Silence()
 
 @contextmanager
 def silenced(logger: str) -> Iterator[None]:
-    """Drop what a client's own logger tells meanwhile: a line for each try, where our error says it once."""
+    """Turn a client's logger off during the block: it writes a line for each try, but our error says it once."""
     _silence.begin(logger)
     try:
         yield

@@ -1,7 +1,7 @@
-"""What every worker serves: liveness, readiness and metrics over HTTP, from a thread beside its real loop.
+"""Serves liveness, readiness and metrics of a worker over HTTP, from a thread of its own.
 
-Liveness looks at the worker alone: the age of the heartbeat that its loop touches and the age of the batch in flight.
-It never asks the stream or the store, since a restart of the worker heals neither.
+Liveness depends on the worker alone: on the age of the heartbeat of its loop, and on the age of the batch in flight. It
+never asks the stream or the store, because a restart of the worker repairs neither.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from workers.problems import HANDLERS, Problem
 
 _log = logging.getLogger(__name__)
 
-GRACE_S = 10  # requests under way at a stop; below the 25 s that a worker has to drain
-START_S = 30.0  # an application that has not started by then never will
+GRACE_S = 10  # to finish open requests at a stop; less than the 25 s that a worker has to drain
+START_S = 30.0  # an application that has not started by then has failed
 
 
 class PortTaken(ConfigError):
-    """Another process listens there."""
+    """Another process listens on this port."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(f"port: {port} on {host} is taken; free it, or choose another (0: any free one)")
@@ -41,10 +41,10 @@ class PortTaken(ConfigError):
 
 
 class Health:
-    """What a worker says of itself. Thread-safe: every field is one assignment of one object.
+    """The health of a worker. Thread-safe, because every change is one assignment.
 
-    `started`: the heavy loading is done (until then the start-up probe alone speaks). `ready`: send it work.
-    `stale` is apart from `ready`: it still answers, from data that are older than `stale_after_s`.
+    `started`: the worker has finished loading; until then it always counts as live. `ready`: it accepts work. `stale`
+    does not depend on `ready`: a stale worker answers, but from data that are older than `stale_after_s` seconds.
     """
 
     def __init__(
@@ -62,43 +62,44 @@ class Health:
         self.started = False
         self.ready = False
         self.waiting_for = "start"
-        """What readiness waits for, in words; empty once ready."""
+        """What the worker waits for before it is ready, in words; empty when it is ready."""
         self.failed = threading.Event()
-        """Set by `fail`; whoever owns the process waits for it beside its stop signal, and exits with an error."""
+        """Set by `fail`. The owner of the process waits for it and for its stop signal, and exits with an error."""
         self.failure: BaseException | None = None
         self.source_stale = False
-        """Set by a worker whose own data come from another worker that says it is stale."""
+        """Set if the worker's data come from another worker that is stale."""
         self.hold: dict[str, str | float] | None = None
-        """Set by a worker that waits for a service to come back: `service`, `since` (UTC seconds) and `why`."""
+        """Set while the worker waits for a service to come back: `service`, `since` (UTC seconds) and `why`."""
         self._beat = self._fresh = clock()
         self._batch: float | None = None
 
     def mark_started(self) -> None:
-        """The loop is about to begin: heartbeats count from now."""
+        """The loop begins. From now on heartbeats count."""
         self.beat()
         self.started = True
 
     def mark_ready(self) -> None:
-        """Send it work from now on."""
+        """The worker accepts work from now on."""
         self.waiting_for = ""
         self.ready = True
 
     def mark_unready(self, waiting_for: str) -> None:
-        """Send it no work until what is named has come."""
+        """The worker accepts no work until `waiting_for` has happened."""
         self.ready = False
         self.waiting_for = waiting_for
 
     def beat(self) -> None:
-        """Called by the real loop, every second or so, and by nothing else."""
+        """Note a heartbeat. Only the worker's loop may call it, about once a second."""
         self._beat = self._clock()
 
     def fresh(self) -> None:
-        """What this worker serves is up to date as of now."""
+        """Note that the worker's data are up to date now."""
         self._fresh = self._clock()
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """Around the work that could hang a device; its age counts for liveness."""
+        """Wrap work that could hang a device. If the block takes longer than `batch_limit_s`, the worker is not
+        live."""
         self._batch = self._clock()
         try:
             yield
@@ -106,24 +107,25 @@ class Health:
             self._batch = None
 
     def fail(self, error: BaseException) -> None:
-        """A fault that only a restart heals: not live and not ready from now on."""
+        """Note an error that only a restart repairs. The worker is not live and not ready from now on."""
         self.failure = error
         self.mark_unready(f"a restart, after {type(error).__name__}")
         self.failed.set()
 
     @property
     def heartbeat_age_s(self) -> float:
+        """Seconds since the last heartbeat."""
         return self._clock() - self._beat
 
     @property
     def batch_age_s(self) -> float:
-        """Age of the batch in flight; 0 without one."""
+        """Seconds since the batch in flight began; 0 if there is none."""
         batch = self._batch
         return 0.0 if batch is None else self._clock() - batch
 
     @property
     def live(self) -> bool:
-        """False when a restart is the remedy."""
+        """False if the worker should be restarted."""
         if self.failure is not None:
             return False
         if not self.started:
@@ -132,14 +134,14 @@ class Health:
 
     @property
     def stale(self) -> bool:
-        """True when what it serves is older than it should be; it still answers."""
+        """True if the worker's data are older than they should be. It still answers."""
         if self.source_stale:
             return True
         return self.stale_after_s is not None and self._clock() - self._fresh > self.stale_after_s
 
 
 def operations_routes(health: Health) -> list[Route]:
-    """`/healthz` (503: restart me), `/readyz` (503: send me nothing yet; `stale` is told apart), `/metrics`."""
+    """The routes `/healthz` (503: restart this worker), `/readyz` (503: send no work yet) and `/metrics`."""
 
     async def healthz(_: Request) -> Response:
         body = {
@@ -164,7 +166,7 @@ def operations_routes(health: Health) -> list[Route]:
 
 
 def waiting_room(health: Health) -> Starlette:
-    """What a worker serves until its own application can be built: `operations_routes`, and 503 for all else."""
+    """The application of a worker that cannot build its own yet: `operations_routes`, and 503 for everything else."""
 
     async def later(_: Request) -> Response:
         detail = f"this worker is not ready, it waits for {health.waiting_for}; ask again"
@@ -175,7 +177,7 @@ def waiting_room(health: Health) -> Starlette:
 
 
 class Server:
-    """A running HTTP server; built by `serve`."""
+    """A running HTTP server, built by `serve`."""
 
     def __init__(self, server: uvicorn.Server, thread: threading.Thread, host: str, port: int) -> None:
         self._server = server
@@ -193,18 +195,20 @@ class Server:
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Take no more connections, finish the requests under way (10 s at most), return. Idempotent."""
+        """Accept no more connections, finish open requests within 10 s, and return. Idempotent."""
         self._server.should_exit = True
         self._thread.join(GRACE_S + 5.0)
         if self._thread.is_alive():
-            _log.warning("HTTP on port %d did not stop in %d s; left to the end of the process", self.port, GRACE_S)
+            _log.warning("HTTP on port %d did not stop within %d s; it ends with the process", self.port, GRACE_S)
 
 
 def serve(app: ASGIApp, host: str, port: int) -> Server:
-    """Serve `app` from a thread; port 0 takes a free one (see `Server.port`).
+    """Serve `app` from a thread, and return when the port answers. Port 0 takes a free one (see `Server.port`).
 
-    Returns once the port answers. Raises ConfigError when the address cannot be bound, naming host and port:
-    `PortTaken` where another process listens.
+    Raises:
+        PortTaken: another process listens on this port.
+        ConfigError: the address cannot be used; the message names host and port.
+        RuntimeError: the application did not start.
     """
     listener = _listen(host, port)
     config = uvicorn.Config(
@@ -220,7 +224,7 @@ def serve(app: ASGIApp, host: str, port: int) -> Server:
     bound = int(listener.getsockname()[1])
 
     def run() -> None:
-        with suppress(SystemExit):  # uvicorn's way to say that the application did not start
+        with suppress(SystemExit):  # uvicorn raises it if the application does not start
             server.run([listener])
 
     thread = threading.Thread(target=run, name=f"http-{bound}", daemon=True)
@@ -230,7 +234,7 @@ def serve(app: ASGIApp, host: str, port: int) -> Server:
         if not thread.is_alive() or time.monotonic() > deadline:
             server.should_exit = True
             listener.close()
-            raise RuntimeError(f"the HTTP application on port {bound} did not start; its reason is logged above")
+            raise RuntimeError(f"the HTTP application on port {bound} did not start; the log above says why")
         time.sleep(0.005)
     return Server(server, thread, host, bound)
 

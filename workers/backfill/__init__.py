@@ -1,7 +1,7 @@
-"""The back-fill: what the store holds, tagged again by another bundle, into the hash topic of that bundle's epoch.
+"""The back-fill: tags the listings of the store again with another bundle, into the hash topic of that bundle's epoch.
 
-`measure` says how much of the store an epoch's topic covers, `Backfill` adds what it lacks. The topic itself is the
-memory of what was done, so that a back-fill that was stopped, or is run again, goes on with what is lacking.
+`measure` says how much of the store the topic of an epoch covers. `Backfill` adds what is missing. The topic itself
+records what was done, so a back-fill that was stopped continues with what is still missing.
 """
 
 from workers.backfill.backfill import Backfill, Progress, build_backfill

@@ -1,4 +1,4 @@
-"""The back-fill's loop: lacking listings → photos → engine → rows and hash messages, some listings at a time."""
+"""The loop of a back-fill: missing listings → photos → engine → rows and hash messages, several listings at a time."""
 
 from __future__ import annotations
 
@@ -32,31 +32,32 @@ _NOWHERE = Partition("backfill", 0)
 
 @dataclass(slots=True)
 class Progress:
-    """Listings so far; `lost`: none of their photos can be had any more, or was decoded; `failed`: for now."""
+    """The number of listings so far. `lost`: none of their photos can be fetched and decoded any more. `failed`: a
+    photo could not be fetched for now."""
 
     total: int
-    """What the topic lacked at first, or what was tried where that is more."""
+    """How many listings the topic lacked at the start, or how many were tried if that is more."""
     done: int = 0
     removed: int = 0
     lost: int = 0
     failed: int = 0
     named: list[str] = field(default_factory=list)
-    """The first hundred that are lost or failed, with why."""
+    """The first hundred lost or failed listings, each with the reason."""
 
     @property
     def seen(self) -> int:
-        """Listings that were tried."""
+        """The number of listings that were tried."""
         return self.done + self.removed + self.lost + self.failed
 
     def note(self, listing_id: str, why: str) -> None:
-        """Name one that did not succeed."""
+        """Note a listing that did not succeed, and why."""
         if len(self.named) < 100:
             self.named.append(f"{listing_id}: {why}")
 
 
 class Backfill:
-    """One run; built by `build_backfill`. Store and stream may be in use by live workers meanwhile: what is older than
-    what they wrote is refused by the store, and what they removed is removed here too."""
+    """One run of a back-fill, built by `build_backfill`. Live workers may use the store and the stream at the same
+    time: the store refuses what is older than their rows, and what they removed is removed here too."""
 
     def __init__(
         self,
@@ -80,10 +81,10 @@ class Backfill:
         self._producer = producer
 
     def run(self, stop: threading.Event, tell: Callable[[Progress], None]) -> Progress:
-        """Do what is lacking as of now, until it is done or `stop`; `tell` hears after every few listings.
+        """Tag what is missing now, until it is done or `stop` is set. `tell` is called after every few listings.
 
         Raises:
-            Transient: store or stream stay out of reach; run it again, it goes on where it was.
+            Transient: the store or the stream does not answer. Run it again later; it continues where it stopped.
         """
         admin = self._stream.admin()
         try:
@@ -97,7 +98,7 @@ class Backfill:
             with ThreadPoolExecutor(self._settings.fetch_threads, thread_name_prefix="backfill-fetch") as threads:
                 while not stop.is_set() and (some := list(islice(work, self._settings.listings_at_once))):
                     self._tag(some, progress, threads)
-                    progress.total = max(progress.total, progress.seen)  # some have come since they were counted
+                    progress.total = max(progress.total, progress.seen)  # listings may have come since the count
                     tell(progress)
                     self._wait(progress.seen, began, stop)
         finally:
@@ -131,7 +132,7 @@ class Backfill:
                 progress.lost += 1
                 progress.note(job.listing.listing_id, next(why.message for why in job.bad.values()))
                 continue
-            if job.bad:  # they have become dead letters when the event came
+            if job.bad:  # they became dead letters when the event came
                 _log.info("%s: without %s", job.listing.listing_id, ", ".join(job.bad))
             settled.append(job)
         self._settle(settled, progress)
@@ -150,7 +151,8 @@ class Backfill:
             yield from self._infer.infer(photos[first : first + most])
 
     def _settle(self, jobs: Sequence[Job], progress: Progress) -> None:
-        """Write and publish; what store or broker refuse for now is tried again, then ends the run."""
+        """Write and publish. What the store or the broker refuses for now is tried again; after the last try the run
+        ends."""
         left = list(jobs)
 
         def settle() -> None:
@@ -177,7 +179,7 @@ class Backfill:
 
 
 def _job(state: State) -> Job:
-    """A stored listing as an event that was just polled; a removal is only to be published."""
+    """A job for a stored listing, as if its event had just been polled. A removal is only published."""
     removed = isinstance(state, RemovalMarker)
     if isinstance(state, RemovalMarker):
         event = ListingEvent(
@@ -185,7 +187,7 @@ def _job(state: State) -> Job:
         )
     else:
         event = state.event
-    # Time stamped now: an index takes the age of what it reads from it, and this was not uploaded back then.
+    # The timestamp is now: an index computes a message's age from it, and this message was not written at upload.
     record = Record(_NOWHERE, 0, time.time_ns() // 1_000_000, event.listing_id.encode(), None)
     return Job(record=record, attempt=1, event=event, superseded=removed)
 
@@ -193,7 +195,7 @@ def _job(state: State) -> Job:
 def build_backfill(
     settings: BackfillSettings, *, stream: Stream, store: Store, engine: RecognitionEngine, intake: Intake
 ) -> Backfill:
-    """Wire one run into the topic of the engine's epoch, which must be there; the engine is warmed up."""
+    """Build one run into the topic of the engine's epoch, which must exist, and warm up the engine."""
     engine.warm_up()
     manifest = engine.manifest
     producer = stream.producer()

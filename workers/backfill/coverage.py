@@ -1,4 +1,4 @@
-"""How much of the store an epoch holds: its compacted topic beside a scan of the store."""
+"""How much of the store an epoch holds: compares its compacted topic with a scan of the store."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ State = StoredListing | RemovalMarker
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Listings: `wanted`, in the store with a good photo; `covered`, of these in the epoch's topic at least as new;
-    `gone`, removed from the store, but not from the topic."""
+    """The number of listings. `wanted`: in the store with a good photo. `covered`: those of them that the epoch's topic
+    has, at least as new. `gone`: removed from the store, but not from the topic."""
 
     wanted: int
     covered: int
@@ -27,14 +27,14 @@ class Coverage:
 
     @property
     def share(self) -> float:
-        """0 to 1; a removed listing that is still there counts against it. Of an empty store, all is covered."""
+        """The covered share, 0 to 1; 1 for an empty store. A removed listing that is still in the topic lowers it."""
         listings = self.wanted + self.gone
         return self.covered / listings if listings else 1.0
 
 
 def held_by(admin: StreamAdmin, epoch: str) -> dict[str, int]:
-    """Every listing that an epoch's topic has hashes of, with the event time of its newest message: what an index that
-    reads the topic holds. A message that an index refuses does not count."""
+    """The listings for which an epoch's topic has hashes, each with the event time of its newest message. An index that
+    reads the topic holds the same. A message that an index refuses does not count."""
     held: dict[str, int] = {}
     removed: dict[str, int] = {}
     topic = hash_topic(epoch)
@@ -61,8 +61,8 @@ def held_by(admin: StreamAdmin, epoch: str) -> dict[str, int]:
 
 
 def lacking(store: Store, held: dict[str, int]) -> Iterator[State]:
-    """What a back-fill has to do, in the order of listing ids: listings that the topic lacks or has an older state of,
-    and removals that it has not seen."""
+    """The states that a back-fill has to publish, in the order of listing ids: listings that the topic lacks or has an
+    older state of, and removals that the topic lacks."""
     for state in store.scan():
         if isinstance(state, RemovalMarker):
             if state.listing_id in held:
@@ -72,9 +72,10 @@ def lacking(store: Store, held: dict[str, int]) -> Iterator[State]:
 
 
 def measure(store: Store, admin: StreamAdmin, epoch: str, before: int | None = None) -> Coverage:
-    """Read the whole topic and the whole store; a listing whose photos were all bad cannot be found: not wanted.
+    """Read the whole topic and the whole store, and count. A listing whose photos are all bad is not wanted, because a
+    search cannot find it.
 
-    `before`: UTC µs; a listing that came to the store later and is not in the topic is left out.
+    `before`: a time in UTC µs. A listing that was stored later and is not in the topic is left out.
     """
     held = held_by(admin, epoch)
     wanted = covered = gone = 0

@@ -1,4 +1,4 @@
-"""What an operator may set on an indexer; every bound has a name, a default and the reason for it."""
+"""What an operator may set on an indexer; each limit has a name, a default and a reason."""
 
 from __future__ import annotations
 
@@ -16,46 +16,47 @@ class IndexerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Section `[indexer]` of the configuration."""
 
     host: str = "127.0.0.1"
-    """Loopback: only the search service asks it."""
+    """Loopback, because only the search service calls it."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 0
     poll_interval_s: Seconds = 0.1
-    """Between two looks at a quiet topic: a tenth of a second is lost in an upload that takes seconds."""
+    """Time between two polls of a quiet topic. 0.1 s is short for an upload that takes seconds."""
     snapshot_interval_s: Seconds = 30.0
-    """A restart re-reads at most this much of the topic; a snapshot of a million hashes is 50 MB of writing."""
+    """Time between two snapshots. A restart reads the topic again from the last one. A million hashes make 50 MB."""
     snapshot_max_age_s: Seconds = 72_000.0
-    """20 h. A log may drop tombstones after a day: an older snapshot could keep a removed listing, and is not used."""
+    """20 h. A log may delete tombstones after a day, so an older snapshot could keep a removed listing and is not
+    used."""
     stale_after_s: Seconds = 30.0
-    """Not level with the topic for this long: still answers, says that it is stale."""
+    """If the index has not caught up with the topic for so long, it still answers but reports that it is stale."""
     max_listing_hashes: Count = 20
-    """Hashes a message; an event has at most 20 images, so that a longer message is refused."""
+    """Hashes in a message. An event has at most 20 images, so a message with more is refused."""
     max_tombstones: Count = 100_000
-    """Dead codes before they are merged away; 3.2 MB, and few beside the codes of a large index."""
+    """Deleted codes before a merge removes them; 100,000 take 3.2 MB."""
     max_pending: Count = 8_192
-    """New codes that a search compares one by one, before they are merged: 0.1 ms."""
+    """New codes before a merge. A search compares them one by one, which takes 0.1 ms for 8,192."""
     exact_below: Count = 1_000_000
-    """Hashes from which on the index reads inverted lists instead of every hash (docs/benchmarks/index.md)."""
+    """From so many hashes the index reads inverted lists instead of every hash (docs/benchmarks/index.md)."""
     multihash_from: Whole = 0
-    """Hashes from which on an exact index has a multi-index hash for near duplicates beside it; 0: never. It is slower
-    than reading all where hashes crowd as those of a catalogue do (docs/benchmarks/index.md)."""
+    """From so many hashes an exact index also keeps a multi-index hash for near duplicates; 0: never. It is slower than
+    reading every hash if many hashes are close together, as in a catalogue (docs/benchmarks/index.md)."""
     probes: Whole = 0
-    """Inverted lists that a search reads; 0: a sixteenth of them, at least 128."""
+    """The number of inverted lists that a search reads; 0: a sixteenth of them, at least 128."""
     gpu: bool = False
-    """Search exact parts on the first GPU; needs the extra [gpu] in place of [cpu]."""
+    """Search exact parts on the first GPU. Needs the extra [gpu] instead of [cpu]."""
     partitions: str = ""
-    """Of the hash topic that this indexer holds, as `0-3` or `0,2,5-7`; empty: all. Several indexers, each with a home
-    and partitions of its own, hold an index together: give the search service all their addresses."""
+    """The partitions of the hash topic that this indexer holds, as `0-3` or `0,2,5-7`; empty: all. Several indexers can
+    share an index: give each one its own home and partitions, and give the search service all their addresses."""
     max_k: Count = 2_000
-    """Neighbours a hash: 100 listings of 20 photos each, what the search service asks for at most."""
+    """Neighbours of one hash. The search service asks for at most 100 listings of 20 photos each."""
     max_query_hashes: Count = 64
-    """Hashes a request: three events' photos; a request stays under 50 ms at a million hashes."""
+    """Hashes in a request: the photos of three listings. A request takes less than 50 ms with a million hashes."""
     recent: Annotated[int, Meta(ge=1, le=1000)] = 64
-    """Listings that it remembers as applied last, for the live strip of the page."""
+    """The number of newest listings that it remembers for the live strip of the page."""
 
     def __post_init__(self) -> None:
         self.owned()
 
     def owned(self) -> frozenset[int] | None:
-        """The partitions of `partitions`, None for all; raises ValueError where it cannot be read."""
+        """The numbers in `partitions`; None for all. Raises ValueError if the text cannot be parsed."""
         if not self.partitions.strip():
             return None
         found: set[int] = set()
@@ -63,12 +64,12 @@ class IndexerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             match = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", part, re.ASCII)
             first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
             if last < first:
-                raise ValueError(f"partitions: {part.strip()!r} is no range; write 0-3, or 0,2,5-7")
+                raise ValueError(f"partitions: {part.strip()!r} is not a range; write 0-3, or 0,2,5-7")
             found.update(range(first, last + 1))
         return frozenset(found)
 
     def limits(self) -> IndexLimits:
-        """What of it bounds the index."""
+        """The limits of the index."""
         return IndexLimits(
             max_pending=self.max_pending,
             max_tombstones=self.max_tombstones,

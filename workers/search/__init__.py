@@ -1,7 +1,8 @@
-"""The search service: a photo in, calibrated predictions and the listings that look like it out, and a page for people.
+"""The search service: takes a photo, answers with calibrated predictions and similar listings, and serves a page.
 
-`build_search` gives the ASGI application. The engine runs here, behind a bounded queue; neighbours come from the
-indexers over HTTP and what a listing shows from the store. Nothing here writes to stream, store or index.
+`build_search` builds the ASGI application. `http/` has the routes, `find/` recognises photos and finds listings, and
+`page/` has the files of the page. The engine runs here behind a bounded queue. Neighbours come from the indexers over
+HTTP, and the content of a listing from the store. Nothing here writes to the stream, the store or the index.
 """
 
 from workers.search.http.app import build_search

@@ -1,4 +1,4 @@
-"""What the service answers, as typed shapes; `openapi.py` describes them from these very types."""
+"""The types of what the service answers. The OpenAPI description is built from these types and their docstrings."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from schemas.predictions import BadImage, Status
 
 
 class NamedPrediction(msgspec.Struct, frozen=True, kw_only=True):
-    """A label with its display name and calibrated probability; `offered` where it reaches the operating threshold of a
-    head that the photo is for: one that learned from another kind of product offers nothing."""
+    """A label with its display name and its calibrated probability (0 to 1). `offered` is true if the probability
+    reaches the threshold of its head and the head is relevant for the photo."""
 
     label: str
     name: str
@@ -21,7 +21,8 @@ NamedPredictions = dict[str, list[NamedPrediction]]
 
 
 class Similar(msgspec.Struct, frozen=True, kw_only=True):
-    """A listing, by its photo that is nearest to the query; `distance` counts the bits of 256 that differ."""
+    """A similar listing and its photo that is nearest to the query. `distance` is the number of differing bits of
+    256."""
 
     listing_id: str
     image_id: str
@@ -33,12 +34,13 @@ class Similar(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Box = tuple[float, float, float, float]
-"""left, top, right, bottom of the subject, as shares (0 to 1) of the upright photo's width and height."""
+"""left, top, right and bottom of the subject, as shares (0 to 1) of the width and height of the upright photo."""
 
 
 class CategoryShare(msgspec.Struct, frozen=True, kw_only=True):
-    """A category and what speaks for it: `share` of the whole vote, `own` calibrated probability that the photo alone
-    gives it (0 where no head knows it), `neighbours` share of the neighbours' weight; `voters` are their listings."""
+    """A category and its votes. `share`: its share of the whole vote. `own`: the calibrated probability from the photo
+    alone, 0 if no head knows the category. `neighbours`: its share of the weight of the neighbours. `voters`: their
+    listings. All shares are from 0 to 1."""
 
     category: str
     share: float
@@ -48,12 +50,12 @@ class CategoryShare(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`POST /v1/search`: what the photo shows, and the listings that look like it, nearest first.
+    """`POST /v1/search`: what the photo shows, and similar listings, the nearest first.
 
-    Asked by listing, `listing_id` and `image_ids` say whose photos were compared, `hash` is the first one's, and the
-    predictions are the stored ones. `categories`: the vote, best first; empty where it is off or nobody votes.
-    `distance` counts bits, while the order of a photo's neighbours is finer, by its bits before they were rounded.
-    `reranked`: the order is that of the re-ranking, distances stay what they are.
+    In a search by listing, `listing_id` and `image_ids` name the photos that were compared, `hash` is that of the first
+    one, and the predictions are the stored ones. `categories` is the vote, the best first; it is empty if the vote is
+    off or no neighbour votes. `distance` counts bits, but the order of the neighbours is finer: it uses the photo's
+    unrounded bits. `reranked`: the order comes from re-ranking; the distances do not change.
     """
 
     model_version: str
@@ -71,14 +73,15 @@ class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SearchByListing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The JSON body of `POST /v1/search` instead of a photo: a stored listing, and which of its photos (else all)."""
+    """The JSON body of `POST /v1/search` without a photo: a stored listing, and one of its photos or, by default,
+    all."""
 
     listing_id: str
     image_id: str | None = None
 
 
 class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
-    """A prediction to offer while listing, and the head that made it."""
+    """A prediction to suggest to a seller, and the head that made it."""
 
     head: str
     label: str
@@ -88,10 +91,11 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PredictAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`POST /v1/predict`: what a seller is offered while listing. Nothing is stored.
+    """`POST /v1/predict`: suggestions for a seller who lists a product. Nothing is stored.
 
-    `category`: what the thing is, best first; `attributes`: the best label of each head that describes it;
-    `title_words`: words for the title, best first. Only heads of the photo's kind are there; `predictions` has all.
+    `category`: what the product is, the best first. `attributes`: the best label of each head that describes it.
+    `title_words`: words for the title, the best first. These three have relevant heads only; `predictions` has all
+    heads.
     """
 
     model_version: str
@@ -106,7 +110,7 @@ class PredictAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SimilarAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`GET /v1/listings/{listing_id}/similar`: other listings that look like any of its photos, nearest first."""
+    """`GET /v1/listings/{listing_id}/similar`: other listings that look like one of its photos, the nearest first."""
 
     listing_id: str
     image_ids: list[str]
@@ -118,8 +122,8 @@ class SimilarAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DuplicatesAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`GET /v1/listings/{listing_id}/duplicates`: other listings with a photo within `radius` bits of one of its own,
-    nearest first. `complete` is false where there are more than were asked for."""
+    """`GET /v1/listings/{listing_id}/duplicates`: other listings with a photo within `radius` bits of one of its
+    photos, the nearest first. `complete` is false if there are more than were asked for."""
 
     listing_id: str
     image_ids: list[str]
@@ -132,7 +136,8 @@ class DuplicatesAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Freshness(msgspec.Struct, frozen=True, kw_only=True):
-    """Times are UTC microseconds; null where they are not known any more (`searchable`: the index cannot be asked)."""
+    """Times in UTC microseconds; null if they are no longer known. `searchable` is null if the index does not
+    answer."""
 
     event_time: int
     uploaded_at: int | None
@@ -153,7 +158,7 @@ class ImageAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListingAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`GET /v1/listings/{listing_id}`: the stored summary, its photos, and how fresh it is."""
+    """`GET /v1/listings/{listing_id}`: the stored summary of a listing, its photos, and its freshness."""
 
     listing_id: str
     event_id: str
@@ -176,7 +181,8 @@ class BatchRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`POST /v1/listings:batch`: in the order asked, each once. The index is not asked: `searchable` is null."""
+    """`POST /v1/listings:batch`: the listings in the order of the request, each once. `searchable` is null, because the
+    index is not asked."""
 
     listings: list[ListingAnswer]
     removed: list[str]
@@ -194,7 +200,7 @@ class RecentListing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecentListings(msgspec.Struct, frozen=True, kw_only=True):
-    """`GET /v1/recent`: the listings that became searchable last, newest first."""
+    """`GET /v1/recent`: the listings that became searchable last, the newest first."""
 
     listings: list[RecentListing]
 

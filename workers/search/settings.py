@@ -1,4 +1,4 @@
-"""What an operator may set on the search service; every bound has a name, a default and the reason for it."""
+"""What an operator may set on the search service; each limit has a name, a default and a reason."""
 
 from __future__ import annotations
 
@@ -16,44 +16,50 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     indexer_urls: list[str] = []
-    """Every indexer, each holding a part of the index: all are asked, their answers merged. `run all` fills it in."""
+    """The addresses of all indexers. Each holds a part of the index; all are asked and their answers are merged. `run
+    all` fills this in."""
     max_upload_bytes: Count = 10_000_000
-    """A phone's photo is 3 to 6 MB."""
+    """A photo from a phone has 3 to 6 MB."""
     upload_timeout_s: Seconds = 30.0
-    """For the whole body: 10 MB over a slow uplink of 3 Mbit/s."""
+    """Time limit for the whole body: 10 MB take 27 s over a slow uplink of 3 Mbit/s."""
     max_waiting: Count = 32
-    """Requests with a photo that are let in; at 40 ms a photo the last one waits 1.3 s. The next gets 503."""
+    """At most so many requests with a photo at once; further ones get 503. At 40 ms a photo, the last one waits 1.3
+    s."""
     max_requests: Count = 256
-    """Requests under way of all kinds; a read takes milliseconds, so that so many are a jam. The next gets 503."""
+    """At most so many requests of all kinds at once; further ones get 503. A read takes only milliseconds."""
     tokens: list[Annotated[str, Meta(min_length=16, max_length=256)]] = []
-    """Bearer tokens of those who may ask; none: everybody who reaches the port. 16 characters cannot be guessed."""
+    """Bearer tokens that are accepted; if there are none, everybody who reaches the port may send requests. A token of
+    16 characters cannot be guessed."""
     rate_per_s: NotNegative = 0.0
-    """Photos a second of one client, a read counting a tenth; 0: no limit, as fits loopback. Above it: 429."""
+    """Photos that one client may send a second; more get 429. A read counts as a tenth of a photo. 0: no limit."""
     rate_burst: Annotated[float, Meta(ge=1)] = 20.0
-    """Photos that a client may send at once before the rate binds."""
+    """Photos that a client may send at once before the rate limit applies."""
     decode_threads: Count = 2
-    """Decoding and asking leave the interpreter lock; one a core."""
+    """Threads that decode photos, one for each core. They release the interpreter lock."""
     answer_timeout_s: Seconds = 15.0
-    """From the last byte of a photo to its answer; beyond it the client gets 503 and the photo is dropped."""
+    """Time limit from the last byte of a photo to its answer. After that the client gets 503 and the photo is
+    dropped."""
     indexer_timeout_s: Seconds = 5.0
-    """For one indexer's answer; a search among a million hashes takes milliseconds."""
+    """Time limit for the answer of one indexer. A search among a million hashes takes milliseconds."""
     max_k: Annotated[int, Meta(ge=1, le=100)] = 100
-    """Listings an answer; an indexer gives at most 2,000 photos, 20 for each listing."""
+    """Listings in an answer. An indexer returns at most 2,000 photos, 20 for each listing."""
     default_k: Count = 12
     vote: bool = True
-    """Categories by vote where the request does not say (`vote=`); on, since where no head knows the shop's categories
-    the neighbours are all there is. Beside a head that knows them it is right as often, within chance."""
+    """Whether neighbours vote for the category if the request does not say so (`vote=`). On by default: if no head
+    knows the shop's categories, only the neighbours do. With a head that knows them, the vote is not significantly
+    better."""
     fine: bool = True
-    """Order by the photo's bits as they are, not rounded, where the request does not say (`fine=`), among the 50
-    listings whose rounded bits are nearest; on, since of catalogue pictures it finds more first (.850 for .831)."""
+    """Whether the 50 nearest listings are ordered by the photo's unrounded bits if the request does not say so
+    (`fine=`). On by default: more catalogue pictures come first (.850 instead of .831)."""
     rerank: bool = False
-    """k-reciprocal re-ranking where the request does not say (`rerank=`); off, since it finds fewer products first."""
+    """Whether listings are re-ranked (k-reciprocal) if the request does not say so (`rerank=`). Off by default: fewer
+    products come first."""
     duplicate_radius: Annotated[int, Meta(ge=0, le=256)] = 24
-    """Bits of 256 within which two photos count as nearly equal where the request does not say (`radius=`). Of copies
-    (compressed, halved, cut, mirrored) 79 to 98 % lie within 24 and 15 to 61 % within 12; of 700 photos of groceries
-    none has one of another product within 24."""
+    """Two photos are near duplicates if at most so many of 256 bits differ, unless the request says otherwise
+    (`radius=`). Of copies (compressed, halved, cropped, mirrored) 79 to 98 % are within 24 bits, and 15 to 61 % within
+    12. None of 700 photos of groceries has a photo of another product within 24 bits."""
     max_radius: Annotated[int, Meta(ge=0, le=256)] = 64
-    """Farther apart nothing is a duplicate: a quarter of the bits differs."""
+    """The largest radius that a request may ask for: a quarter of the bits."""
     category_columns: tuple[str, ...] = (
         "category",
         "product",
@@ -64,18 +70,18 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         "subCategory",
         "masterCategory",
     )
-    """Columns of training data that say what a thing is; every other head of one label describes it."""
+    """Columns of the training data that say what a product is. The other single-label heads describe attributes."""
     max_batch: Annotated[int, Meta(ge=1, le=1000)] = 200
-    """Listings of one batch read: two screens of a feed, and an answer of about 2 MB."""
+    """Listings in one batch read: two screens of a feed, an answer of about 2 MB."""
     max_recent: Annotated[int, Meta(ge=1, le=1000)] = 64
     language: str = "en"
-    """Of display names where the request names none (`lang=`)."""
+    """The language of display names if the request names none (`lang=`)."""
     probe_interval_s: Seconds = 1.0
-    """Between two looks at whether the indexers are ready."""
+    """Time between two checks of whether the indexers are ready."""
 
     def __post_init__(self) -> None:
         if self.default_k > self.max_k:
             raise ValueError(f"default_k: {self.default_k} is above max_k, {self.max_k}; lower it")
         for url in self.indexer_urls:
             if not url.startswith(("http://", "https://")):
-                raise ValueError(f"indexer_urls: {url!r} is no address; give http://HOST:PORT")
+                raise ValueError(f"indexer_urls: {url!r} is not an address; give http://HOST:PORT")

@@ -1,4 +1,4 @@
-"""The store room: the port (`base`) and its back ends; `build_store` chooses one by URL."""
+"""The store port (`base`) and its back ends. `build_store` chooses a back end by its URL."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ __all__ = ["Latest", "Order", "Setting", "Store", "build_store"]
 
 
 def build_store(url: str) -> Store:
-    """Build the back end that `url` names: `sqlite:///ABS/PATH/store.db` is the embedded one,
-    `cassandra://USER:PASSWORD@HOST:PORT,HOST:PORT/KEYSPACE` Apache Cassandra (options:
-    `workers.stores.cassandra.CassandraSettings`).
+    """Build the back end that `url` names.
+
+    `sqlite:///ABS/PATH/store.db` is the embedded store. `cassandra://USER:PASSWORD@HOST:PORT,HOST:PORT/KEYSPACE` is
+    Apache Cassandra; `workers.stores.cassandra.CassandraSettings` has its options.
 
     Raises:
-        ConfigError: the scheme or an option is unknown; Cassandra refuses the user or lacks the schema.
-        Transient: the file cannot be opened; no node answers.
+        ConfigError: the scheme or an option is unknown, Cassandra refuses the user, or the schema is missing.
+        Transient: the file cannot be opened, or no node answers.
     """
     scheme = url.partition("://")[0]
     if scheme == "sqlite":

@@ -1,6 +1,7 @@
-"""The store port: predictions, latest event and thumbnails by listing; event time decides, never arrival order.
+"""The store port: the predictions, the latest event and the thumbnails of each listing. Event time decides, not
+arrival.
 
-Beside the listings a store holds what the workers share: settings, who is alive, and bytes under their own digest.
+A store also holds what the workers share: settings, announcements of live workers, and blobs by their digest.
 Every back end passes `tests/contract/test_store_contract.py` and `tests/contract/test_shared_state_contract.py`.
 """
 
@@ -19,27 +20,27 @@ Order = tuple[int, bool, str]
 PROBE_S = 2.0
 """Longest time that `Store.probe` may take, in seconds."""
 MAX_VALUE_BYTES = 64 * 1024
-"""Of a setting or an announcement: they are read by every worker every second."""
+"""The largest setting or announcement. Every worker reads them every second."""
 MAX_BLOB_BYTES = 4 * 1024 * 1024
-"""Of a blob: six of the largest inline photos, and what a store takes of a listing by default."""
+"""The largest blob: six of the largest inline photos. By default a store takes listings of this size as well."""
 BLOB_DAYS = 31
-"""How long a blob is kept after it was last given."""
+"""How many days a blob is kept after it was last stored."""
 _NAME_CHARS = 256
 
 
 class Run(NamedTuple):
-    """What a model has made of an event, as the store has it."""
+    """The result of a model for an event, as the store has it."""
 
     status: Status
     name: str
-    """`StoredListing.run`; empty where the store does not know it."""
+    """`StoredListing.run`; empty if the store does not know it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """One event's rows, summary and thumbnails, to be written together.
+    """The rows, the summary and the thumbnails of one event, which are written together.
 
-    Raises ValueError for a removal, a listing that is not that of its event, or one without a model version.
+    Raises ValueError for a removal, a listing that does not belong to its event, or a listing without a model version.
     """
 
     listing: StoredListing
@@ -54,13 +55,13 @@ class Put:
 
     @property
     def event(self) -> ListingEvent:
-        """Whose effects these are."""
+        """The event of the listing."""
         return self.listing.event
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """All of a listing up to the event's order, to be removed. Raises ValueError for a live event."""
+    """Removes everything of a listing up to the order of the event. Raises ValueError for a live event."""
 
     event: ListingEvent
 
@@ -74,17 +75,17 @@ Change = Put | Removal
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """The newest that the store has seen of a listing: a stored event, or a removal."""
+    """The newest event of a listing that the store knows: a stored event, or a removal."""
 
     order: Order
     """`ListingEvent.order` of that event."""
     removed: bool
     runs: Mapping[str, Run] = field(default_factory=dict)
-    """By model version: those that have rows for that very event."""
+    """The runs that have rows for exactly this event, by model version."""
 
     @property
     def model_versions(self) -> frozenset[str]:
-        """Model versions that have rows for that very event."""
+        """The model versions that have rows for exactly this event."""
         return frozenset(self.runs)
 
 
@@ -97,78 +98,98 @@ class Setting:
 
 
 class Store(Protocol):
-    """Thread-safe. Every call may raise schemas.errors.Transient (retry) and blocks until durable or refused."""
+    """A store. Thread-safe. Every call blocks until it is durable or refused, and may raise
+    schemas.errors.Transient."""
 
     def apply(self, changes: Sequence[Change]) -> list[Latest | Invalid | Transient]:
-        """Make changes of any listings side by side, each as `write` or `remove` has it, in any order. An outcome for
-        each, in theirs: what is newest of its listing afterwards, or why it was not made; one that fails harms no
-        other. Raises ConfigError where the store cannot be used as it is."""
+        """Make changes of several listings, in any order; each works like `write` or `remove`.
+
+        Returns:
+            One outcome for each change, in their order: what is newest of its listing afterwards, or why it failed. A
+            change that fails does not affect the others.
+
+        Raises:
+            ConfigError: the store is set up wrongly.
+        """
 
     def write(self, listing: StoredListing, thumbnails: Mapping[str, bytes]) -> Latest:
-        """Write one event's effects together (rows, summary, event, thumbnails), replacing this listing's older rows
-        of the same model version, unless the store has something newer (`ListingEvent.order`). The same event again
-        changes nothing, `stored_at` included. Returns what is newest afterwards. Raises Invalid for a listing that
-        the back end can never take."""
+        """Write the rows, the summary, the event and the thumbnails of one event together.
+
+        They replace older rows of the same model version, unless the store has a newer event (`ListingEvent.order`).
+        Writing the same event again changes nothing, not even `stored_at`.
+
+        Returns:
+            What is newest of the listing afterwards.
+
+        Raises:
+            Invalid: the back end can never take this listing.
+        """
 
     def remove(self, event: ListingEvent) -> Latest:
-        """Remove rows of all model versions, event and thumbnails up to the event's order; leave a marker."""
+        """Remove the rows of all model versions, the event and the thumbnails, up to the order of `event`. Leave a
+        marker."""
 
     def latest(self, listing_ids: Sequence[str]) -> dict[str, Latest]:
-        """What is newest of each listing; unknown ones are absent. Cheap: no rows are read, so that what it names may
-        still be on its way to some copies, where `get` is sure to serve it or says Transient."""
+        """What is newest of each listing. Unknown listings are absent.
+
+        It is cheap because it reads no rows, so the rows may not have reached every replica. `get` returns them or
+        raises Transient."""
 
     def get(
         self, listing_ids: Sequence[str], model_version: str | None = None
     ) -> dict[str, StoredListing | RemovalMarker]:
-        """The listings under a model version (default: the one stored last); unknown ones are absent."""
+        """The listings with the rows of a model version (default: the one stored last). Unknown listings are absent."""
 
     def thumbnail(self, listing_id: str, image_id: str) -> bytes | None:
-        """WebP bytes, or None."""
+        """The WebP bytes of a thumbnail; None if there is none."""
 
     def scan(self, model_version: str | None = None) -> Iterator[StoredListing | RemovalMarker]:
-        """Everything, in listing_id order; for back-fills, checks and recent strips."""
+        """All listings and removal markers, in the order of listing ids."""
 
     def probe(self) -> None:
-        """Write a cell of its own and read it back. Raises Transient when the store cannot do that within
-        `PROBE_S` seconds, whatever its other time-outs are."""
+        """Write a cell and read it back. Raises Transient if the store cannot do that within `PROBE_S` seconds,
+        whatever its other time-outs are."""
 
     def setting(self, name: str) -> Setting | None:
-        """A record that all workers share, or None."""
+        """A setting that all workers share; None if there is none."""
 
     def put_setting(self, name: str, value: bytes, version: int) -> bool:
-        """Write a record if its version is still `version`; 0: if there is none. False: somebody was faster, read it
-        again. After Transient it may have been written. Raises Invalid above `MAX_VALUE_BYTES`."""
+        """Write a setting if its version is still `version`; 0 means that it does not exist yet.
+
+        Returns False if another worker was faster; read it again then. After Transient it may have been written. Raises
+        Invalid above `MAX_VALUE_BYTES`."""
 
     def announce(self, worker: str, value: bytes, ttl_s: float) -> None:
-        """Say that a worker is alive. It is forgotten after `ttl_s` seconds (rounded up to whole ones), or by
-        `withdraw`. Raises Invalid above `MAX_VALUE_BYTES`."""
+        """Announce that a worker is alive. The announcement ends after `ttl_s` seconds, rounded up to whole seconds, or
+        by `withdraw`. Raises Invalid above `MAX_VALUE_BYTES`."""
 
     def announced(self) -> dict[str, bytes]:
-        """Who is alive now, and what each said last."""
+        """The live workers, each with its last announcement."""
 
     def withdraw(self, worker: str) -> None:
-        """Take an announcement back. Idempotent."""
+        """End the announcement of a worker. Idempotent."""
 
     def keep_blob(self, data: bytes) -> str:
-        """Keep bytes for `BLOB_DAYS` days from now at least; returns their sha256 in hex, by which `blob` finds them.
-        The same bytes again prolong that time. Raises Invalid for more than a store takes: `MAX_BLOB_BYTES`, or less
-        where a back end is set to less."""
+        """Store bytes for at least `BLOB_DAYS` days from now, and return their SHA-256 in hex for `blob`.
+
+        Storing the same bytes again restarts that time. Raises Invalid if they are larger than `MAX_BLOB_BYTES`, or
+        larger than a lower limit of the back end."""
 
     def blob(self, digest: str) -> bytes | None:
-        """The bytes of a digest, or None."""
+        """The bytes with this digest; None if there are none."""
 
     def close(self) -> None:
-        """Release. Idempotent."""
+        """Release all resources. Idempotent."""
 
 
 def check_name(name: str) -> None:
-    """Raises ValueError for a name of a setting or worker that is empty or longer than 256 characters."""
+    """Raise ValueError if the name of a setting or worker is empty or longer than 256 characters."""
     if not 0 < len(name) <= _NAME_CHARS:
         raise ValueError(f"name {name[:40]!r}: must have 1 to {_NAME_CHARS} characters")
 
 
 def check_value(name: str, value: bytes) -> None:
-    """Raises Invalid for a setting or an announcement that is too large, and as `check_name`."""
+    """Raise Invalid if a setting or an announcement is too large, and ValueError as `check_name` does."""
     check_name(name)
     if len(value) > MAX_VALUE_BYTES:
         text = f"{name}: {len(value)} bytes; a setting or an announcement has at most {MAX_VALUE_BYTES}"
@@ -176,37 +197,39 @@ def check_value(name: str, value: bytes) -> None:
 
 
 def check_blob(data: bytes, most: int) -> str:
-    """The digest of a blob; raises Invalid when it is larger than `most` bytes."""
+    """The SHA-256 of a blob in hex. Raises Invalid if the blob is larger than `most` bytes."""
     if len(data) > most:
         raise Invalid("store", "too_large", f"a blob of {len(data)} bytes; this store takes at most {most}")
     return hashlib.sha256(data).hexdigest()
 
 
 def differs() -> Transient:
-    """What a probe raises that reads back another cell than it wrote."""
-    return Transient("store", "probe_failed", "a probe's cell is not as it was just written; look after the store")
+    """The error of a probe that reads back something else than it wrote."""
+    return Transient(
+        "store", "probe_failed", "a probe reads back something else than it has just written; check the store"
+    )
 
 
 class OneByOne:
-    """`write` and `remove` of a back end, as `apply` of one change."""
+    """Implements `write` and `remove` by `apply` with one change."""
 
     def apply(self, changes: Sequence[Change]) -> list[Latest | Invalid | Transient]:
         """See the port."""
         raise NotImplementedError
 
     def write(self, listing: StoredListing, thumbnails: Mapping[str, bytes]) -> Latest:
-        """See the port. The same event under the same model version again changes nothing unless it did better
-        this time (status, then fewer bad images: a replay of dead letters); `stored_at` stays the first one.
+        """See the port. The same event under the same model version changes nothing, unless its result is better: a
+        better status, or fewer bad images, as after a replay of dead letters. `stored_at` keeps its first value.
 
         Raises:
             ValueError: as `Put`.
-            Invalid: it is larger than the back end takes.
-            Transient: perhaps nothing was written; writing it again is harmless.
+            Invalid: the listing is larger than the back end takes.
+            Transient: it may have been written or not. Writing it again is harmless.
         """
         return self._one(Put(listing, thumbnails))
 
     def remove(self, event: ListingEvent) -> Latest:
-        """See the port; raises as `write`."""
+        """See the port. Raises the same errors as `write`."""
         return self._one(Removal(event))
 
     def _one(self, change: Change) -> Latest:

@@ -1,4 +1,4 @@
-"""The schema of a store, whatever its back end: applied from migration files, and checked."""
+"""Applies the migrations of a store, and checks its schema, for every back end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from workers.stores import build_store
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a store has: where, the number of its last migration, all numbers, and those that were new just now."""
+    """The schema of a store: where it is, the number of its last migration, all numbers, and the numbers applied just
+    now."""
 
     place: str
     version: int
@@ -22,9 +23,9 @@ class Schema:
 def migrate_store(
     url: str, folder: Path, *, removals: bool = False, say: Callable[[str], None] = lambda _: None
 ) -> Schema | None:
-    """Apply the migrations of a folder that are not applied yet, and check; None where the back end needs none.
+    """Apply the migrations of a folder that are not applied yet, and check the schema. None if the back end needs none.
 
-    `removals`: also those that remove what older code reads. `say` hears a line each step.
+    `removals`: also apply migrations that remove what older code reads. `say` is called with a line for each step.
 
     Raises:
         ConfigError: the URL, user or password is wrong, or a migration cannot be applied.
@@ -43,10 +44,10 @@ def migrate_store(
 
 
 def check_store(url: str) -> Schema | None:
-    """Check that tables, columns and version are as this build needs them; None where the back end needs no schema.
+    """Check that the tables, the columns and the version fit this build. None if the back end needs no schema.
 
     Raises:
-        ConfigError: they are not; the message names the remedy.
+        ConfigError: they do not fit; the message names the remedy.
         Transient: no node answers.
     """
     build_store(url).close()

@@ -1,4 +1,4 @@
-"""The stream room: the port (`base`) and its back ends; `build_stream` chooses one by URL."""
+"""The stream port (`base`) and its back ends. `build_stream` chooses a back end by its URL."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ __all__ = [
 
 
 def build_stream(url: str, worker: str) -> Stream:
-    """Build the back end that `url` names; `worker` names this member in what operators see.
+    """Build the back end that `url` names. `worker` is the name of this member that operators see.
 
-    `sqlite:///ABS/PATH/stream.db` is the embedded log (option `?lease_s=30`: how long a silent member keeps its
-    partitions). `kafka://HOST:PORT,HOST:PORT` is Apache Kafka (options: `workers.streams.kafka.KafkaSettings`).
-    Nothing is opened before one of its factories is called.
+    `sqlite:///ABS/PATH/stream.db` is the embedded log; its option `?lease_s=30` says how long a silent member keeps its
+    partitions. `kafka://HOST:PORT,HOST:PORT` is Apache Kafka; `workers.streams.kafka.KafkaSettings` has its options.
+    Nothing is opened until a factory is called.
 
     Raises:
         ConfigError: the scheme or an option is unknown.

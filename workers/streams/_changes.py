@@ -1,4 +1,4 @@
-"""What a rebalance changed for a member, told in one line."""
+"""Logs what a rebalance changed for a member, in one line."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _log = logging.getLogger(__name__)
 
 
 class Changes:
-    """Gathers what came and went, until it is told."""
+    """Collects the changes of an assignment until they are logged."""
 
     def __init__(self, worker: str, group: str) -> None:
         self._who = f"{worker}, a member of group {group}"
         self._gathered: dict[str, set[Partition]] = {}
 
     def add(self, verb: str, partitions: Iterable[Partition]) -> None:
-        """`verb` is what the member did: got, gave up, lost."""
+        """Note a change. `verb` is what the member did: got, gave up, lost."""
         self._gathered.setdefault(verb, set()).update(partitions)
 
     def tell(self, held: Collection[Partition]) -> None:
-        """One line at INFO, if there was a change; `held`: what the member has now."""
+        """Log one line at INFO if there was a change. `held`: the partitions that the member has now."""
         if not self._gathered:
             return
         changes = "; ".join(f"{verb} {named(partitions)}" for verb, partitions in self._gathered.items())
@@ -32,7 +32,7 @@ class Changes:
 
 
 def named(partitions: Iterable[Partition]) -> str:
-    """As text: `listings.uploaded 0-3 and 7, listings.hashes 1`."""
+    """The partitions as text: `listings.uploaded 0-3 and 7, listings.hashes 1`."""
     by_topic: dict[str, list[int]] = {}
     for topic, number in sorted(partitions):
         by_topic.setdefault(topic, []).append(number)

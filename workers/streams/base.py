@@ -1,7 +1,7 @@
 """The stream port: a partitioned, durable log with consumer groups, as Kafka has it.
 
-Every back end passes `tests/contract/test_stream_contract.py`. Order holds within a partition; a key always goes to
-one partition. Delivery is at least once: what is not committed comes again.
+Every back end passes `tests/contract/test_stream_contract.py`. Records of a partition keep their order, and a key
+always goes to the same partition. Delivery is at least once: what is not committed is delivered again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Partition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One message as it lies in the log; key, value and headers are verbatim bytes."""
+    """One message of the log. Key, value and headers are the bytes that were sent."""
 
     partition: Partition
     offset: int
@@ -33,7 +33,7 @@ class Record:
 
     @property
     def next_offset(self) -> int:
-        """What to commit once every effect of this record is durable."""
+        """The offset to commit when every effect of this record is durable."""
         return self.offset + 1
 
 
@@ -43,10 +43,11 @@ def _nothing(_: frozenset[Partition]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RebalanceListener:
-    """Called from inside `poll`, in the polling thread.
+    """Callbacks for changes of the assignment. `poll` calls them, in the polling thread.
 
-    assigned: only what is new. revoked: still ours for the length of the call: finish or drop, commit what is
-    finished. lost: already somebody else's: drop, never commit.
+    assigned: the new partitions only. revoked: this member still owns the partitions during the call, so finish or drop
+    their records and commit the finished ones. lost: another member owns them already, so drop their records and do not
+    commit.
     """
 
     assigned: Callable[[frozenset[Partition]], None] = _nothing
@@ -55,63 +56,69 @@ class RebalanceListener:
 
 
 class Consumer(Protocol):
-    """A member of a consumer group. One thread calls all of it."""
+    """A member of a consumer group. Only one thread may call it."""
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
-        """Records of assigned partitions that are not paused, in offset order per partition; blocks up to timeout_s.
+        """Records of assigned partitions that are not paused, in offset order per partition. Blocks up to timeout_s.
 
-        Joins the group on the first call, keeps membership alive, runs the rebalance listener.
+        The first call joins the group. Every call keeps the membership alive and runs the rebalance listener.
 
-        While the log cannot be reached it gives nothing or raises schemas.errors.Transient, and may take some seconds
-        longer than timeout_s. Call it again then, on the same consumer: no record is lost by it, each partition goes
-        on from where it was, and records flow again once the log is back. The member may find its partitions lost
-        meanwhile; the listener is told as ever.
+        While the log does not answer, `poll` returns nothing or raises schemas.errors.Transient, and may take some
+        seconds longer than timeout_s. Then call it again on the same consumer. No record is lost, and each partition
+        continues where it was when the log answers again. The member may have lost its partitions; the listener is
+        called then.
         """
 
     def commit(self, next_offsets: Mapping[Partition, int]) -> None:
-        """Durably commit; partitions that this member does not own any more are left out, silently for the caller
-        but never for another owner's progress: a commit never goes through for a partition owned by someone else.
+        """Commit durably. Partitions that this member no longer owns are left out silently, so that a commit never
+        changes the progress of another owner.
 
-        Raises Transient when it is not known to be durable: the log cannot be reached, or the group is being
-        rebalanced. Poll, then commit again."""
+        Raises Transient if the commit may not be durable: the log does not answer, or the group is being rebalanced.
+        Poll, then commit again."""
 
     def pause(self, partitions: Iterable[Partition]) -> None:
-        """No poll that starts after this returns gives records of these until `resume`; membership goes on.
+        """Return no records of these partitions from later polls, until `resume`. The membership continues.
 
-        A partition that leaves this member and comes back is not paused any more."""
+        A partition that is revoked and assigned again is no longer paused."""
 
     def resume(self, partitions: Iterable[Partition]) -> None:
-        """Fetch again, from where this member stopped."""
+        """Return records of these partitions again, from where this member stopped."""
 
     def close(self) -> None:
-        """Leave the group at once (the partitions move to others); commits nothing by itself and does not run the
-        listener: who closes has drained before. Idempotent."""
+        """Leave the group at once, so that the partitions move to other members. Drain before you call it: it commits
+        nothing and does not call the listener. Idempotent."""
 
 
 class Delivery(Protocol):
-    """The promise of one send."""
+    """The pending result of one send."""
 
     def wait(self, timeout_s: float) -> None:
-        """Return once the record is durable; raises schemas.errors.Transient when it is not within timeout_s."""
+        """Return when the record is durable. Raises schemas.errors.Transient if it is not durable within timeout_s."""
 
 
 class Producer(Protocol):
     """Sends records durably (acks = all, idempotent). Thread-safe."""
 
     def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> Delivery:
-        """Queue one record; value None is a tombstone. Raises Transient when the log cannot be reached, Reject when the
-        local buffer is full, ConfigError for an unknown topic and Invalid for a compacted one without key."""
+        """Queue one record. A value of None is a tombstone.
+
+        Raises:
+            Transient: the log does not answer.
+            Reject: the local buffer is full.
+            ConfigError: the topic does not exist.
+            Invalid: the record is too large, or it has no key and the topic is compacted.
+        """
 
     def flush(self, timeout_s: float) -> None:
-        """Return once everything sent is durable; raises Transient otherwise."""
+        """Return when everything that was sent is durable. Raises Transient if it is not within timeout_s."""
 
     def close(self) -> None:
-        """Flush and release. Idempotent."""
+        """Flush, and release all resources. Idempotent."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """What a topic must be; names and figures come from schemas.topics. Records of a compacted topic need a key."""
+    """How a topic must be set up; `schemas.topics` has the values. Records of a compacted topic need a key."""
 
     name: str
     partitions: int
@@ -122,52 +129,54 @@ class TopicSpec:
 class StreamAdmin(Protocol):
     """Topics and offsets, for the command line, workers' metrics and supervisors.
 
-    Any call raises Transient when the log cannot be reached; the same object may be asked again later."""
+    Every call raises Transient if the log does not answer. The same object can be used again later."""
 
     def ensure_topics(self, topics: Sequence[TopicSpec]) -> None:
-        """Create what is missing; raises ConfigError when a present topic differs."""
+        """Create the missing topics. Raises ConfigError if an existing topic differs."""
 
     def topics(self) -> frozenset[str]:
-        """Names of the topics that there are."""
+        """The names of all topics."""
 
     def end_offsets(self, topic: str) -> dict[Partition, int]:
-        """The next offset to be written, per partition."""
+        """The next offset that will be written, by partition."""
 
     def committed(self, group: str, topic: str) -> dict[Partition, int]:
-        """Committed next offsets of a group; partitions without a commit are absent."""
+        """The committed offsets of a group, by partition. Partitions without a commit are absent."""
 
     def timestamps_ms(self, positions: Mapping[Partition, int]) -> dict[Partition, int]:
         """When the first record at or after each offset was written, in ms since the epoch, UTC.
 
-        Partitions that have no such record yet are absent. Reads that one record a partition, not what follows it, so
-        that it can be asked every few seconds. Raises ConfigError for an unknown topic."""
+        Partitions without such a record are absent. It reads one record for each partition, so it can be called every
+        few seconds. Raises ConfigError for an unknown topic."""
 
     def read(self, topic: str, start: Mapping[Partition, int] | None = None) -> Iterable[Record]:
-        """Every record from `start` (partitions absent from it: the beginning) to the end as of the call, without a
-        group; offset order within a partition."""
+        """Every record from `start` to the end at the time of the call, without a group, in offset order per partition.
+        Partitions that are not in `start` are read from the beginning."""
 
     def close(self) -> None:
-        """Release. Idempotent."""
+        """Release all resources. Idempotent."""
 
 
 class ConsumerFactory(Protocol):
-    """Makes members of groups."""
+    """Creates members of consumer groups."""
 
     def __call__(self, group: str, topics: Sequence[str], listener: RebalanceListener, inherit: str = "") -> Consumer:
-        """A member of `group`, which has not joined yet.
+        """A member of `group` that has not joined yet.
 
-        A group without a committed offset for a partition starts at the beginning of it. With `inherit` (the name of
-        another group) it starts at the offset that this other group has committed there, where there is one, and
-        commits that before it reads, so that it holds from then on whatever the other group does. Members of the other
-        group may still be running; what they have not committed is given to both groups.
+        A group that has no committed offset for a partition starts at its beginning. `inherit` names another group: the
+        member then starts at the offset that this group has committed, if there is one, and commits it before it reads.
+        From then on the other group has no influence. Members of the other group may still be running; both groups get
+        what these have not committed.
 
-        Raises ConfigError for an unknown topic, Transient when the log cannot be reached.
+        Raises:
+            ConfigError: a topic does not exist.
+            Transient: the log does not answer.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A back end: factories that the workers and the command line share. Built by `build_stream(url)`."""
+    """A back end, built by `build_stream(url)`: creates consumers, producers and admin clients."""
 
     consumer: ConsumerFactory
     producer: Callable[[], Producer]

@@ -1,7 +1,7 @@
-"""Retries and dead letters on their way to their topics, many at a time, from one thread.
+"""Sends retries and dead letters to their topics, many at a time, from one thread.
 
-What the stream does not take now is sent again later: nothing is committed meanwhile, no other event waits for it, and
-the worker goes on.
+If the stream does not take one now, it is sent again later. Until then its offset is not committed, no other event
+waits for it, and the worker continues.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from workers.tagger.queues.handover import Handover
 from workers.tagger.waiting_room import HELD_S, Back, WaitingRoom
 
 _log = logging.getLogger(__name__)
-_MOST = 64  # that are sent together, and waited for together
-_LONGEST_WAIT_S = 30.0  # between two tries of an event whose dead letter is refused
+_MOST = 64  # endings that are sent together and waited for together
+_LONGEST_WAIT_S = 30.0  # longest pause between two tries of a refused dead letter
 _WARN_EVERY_S = 60.0
 
 Outcome = Literal["retried", "dead"]
@@ -42,7 +42,7 @@ class _Ending:
 
 
 class Endings:
-    """Ends events that failed; `finished` hears of each once its retry or dead letter is durable."""
+    """Ends events that failed. `finished` is called when their retries or dead letters are durable."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Endings:
         metrics.UNDELIVERED.set_function(lambda: len(self._refused))
 
     def end(self, job: Job, why: Invalid | Transient) -> None:
-        """An event failed for good (a dead letter) or for now (a retry)."""
+        """End an event that failed for good (it becomes a dead letter) or for now (it becomes a retry)."""
         job.stage, job.why, job.tries = "ending", why.message, 0
         self._queue.put([_Ending(job, why)])
 
@@ -81,11 +81,11 @@ class Endings:
                     self._refused.pop(job, None)
 
     def stop(self) -> None:
-        """No more will come."""
+        """Say that no more events will come."""
         self._queue.end()
 
     def run(self) -> None:
-        """Send what comes until `stop`; the body of a thread."""
+        """Send retries and dead letters until `stop`. The body of a thread."""
         while endings := self._queue.take():
             self._send(endings)
 
@@ -114,7 +114,7 @@ class Endings:
         return self._failures.retry(job.record, why, attempt=job.attempt, listing_id=job.listing_id)
 
     def _again(self, ending: _Ending, why: Transient | Reject) -> None:
-        """Keep it, and send it again later; a hold makes it wait for the end of the outage."""
+        """Send it again later. During a hold it waits for the end of the outage."""
         with self._lock:
             self._refused[ending.job] = ending
         what = "dead letter" if ending.outcome == "dead" else "retry"
@@ -126,11 +126,11 @@ class Endings:
             self._waiting.put(job, HELD_S, back)
             return
         job.tries += 1
-        self._waiting.put(job, pause_s(job.tries, _LONGEST_WAIT_S), back)
+        """Send it again later. During a hold it waits for the end of the outage."""
         if job.tries > 1 and time.monotonic() - self._warned >= _WARN_EVERY_S:
             self._warned = time.monotonic()
             _log.warning(
-                "%d events wait, because the stream does not take their retries or dead letters: %s",
+                "%d events wait because the stream refuses their retries or dead letters: %s",
                 len(self._refused),
                 why,
             )

@@ -1,9 +1,9 @@
 """The hold: while the store or the stream is away, a tagger takes nothing new and keeps what it has in hand.
 
-An outage is no event's fault, so it must not use up an event's tries. When an event fails because the store or the
-stream did not answer, a probe asks that service about something else. If the probe fails as well, two different keys
-have failed, and the service counts as away: the hold begins. From then on one thread probes until the service answers
-again, and then everything that waits is tried again at once.
+No event causes an outage, so an outage must not use up an event's tries. When an event fails because the store or the
+stream did not answer, a probe asks that service about something else. If the probe fails too, the service counts as
+away and the hold begins. From then on one thread probes until the service answers again. Then everything that waits is
+tried again at once.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from workers.serving import Health
 _log = logging.getLogger(__name__)
 
 Service = Literal["store", "stream"]
-_PROBE_EVERY_S = 0.5  # while a service is away: it is used again within a second of its return
-_GRACE_S = 20.0  # a cluster that has just come back refuses some keys for seconds more; that is still the outage
+_PROBE_EVERY_S = 0.5  # so a service is used again within a second of its return
+_GRACE_S = 20.0  # a cluster that has just come back may refuse some keys for seconds; that is still the outage
 
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """A service that does not answer: since when (UTC seconds), and what it said last."""
+    """A service that does not answer: since when (UTC seconds), and its last error."""
 
     since: float
     why: str
 
 
 class _Probe:
-    """Asks one service whether it answers; threads whose events failed at the same time share one answer."""
+    """Asks one service whether it answers. Threads whose events failed at the same time share one answer."""
 
     def __init__(self, ask: Callable[[], None]) -> None:
         self._ask = ask
@@ -44,8 +44,8 @@ class _Probe:
         self._answer: Transient | None = None
 
     def __call__(self, since: float) -> Transient | None:
-        """None when the service answered a question that was put at `since` (`time.monotonic()`) or later, else why it
-        did not: an answer from before an event failed says nothing about that failure."""
+        """None if the service answered a probe that began at `since` (`time.monotonic()`) or later, else its error. An
+        answer from before an event failed says nothing about that failure."""
         with self._lock:
             if self._asked < since:
                 self._asked = time.monotonic()
@@ -58,10 +58,10 @@ class _Probe:
 
 
 class Hold:
-    """Which services are away. Thread-safe; `start` runs the thread that finds out when they are back."""
+    """Knows which services are away. Thread-safe. `start` runs the thread that notices when they are back."""
 
     def __init__(self, probes: Mapping[Service, Callable[[], None]], health: Health) -> None:
-        """`probes`: each returns when its service answers, and raises Transient when it does not."""
+        """`probes`: each returns if its service answers, and raises Transient if it does not."""
         self._probes = {service: _Probe(ask) for service, ask in probes.items()}
         self._health = health
         self._away: dict[Service, Away] = {}
@@ -77,38 +77,43 @@ class Hold:
 
     @property
     def on(self) -> bool:
-        """True while a service is away."""
+        """True if a service is away."""
         return bool(self._away)
 
     def start(self, when_changed: Callable[[], None]) -> None:
-        """Begin to watch. `when_changed` is called, in the thread of this object, when the hold ends."""
+        """Start the thread. It calls `when_changed` when the hold ends."""
         self._listeners.append(when_changed)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the watch. Idempotent."""
+        """End the thread. Idempotent."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
 
     def judge(self, why: Transient, since: float | None = None) -> bool:
-        """An event failed: True when a service is away, or was until just now, so that the event is kept and its try
-        does not count. Asks the services, which may take seconds. `since`: when it failed (`time.monotonic()`; default:
-        now)."""
+        """Decide whether an event failed because of an outage. If so, the event is kept and its try does not count.
+
+        Asks the services, which may take seconds. An outage that ended less than 20 s ago counts as well.
+
+        Args:
+            why: the error.
+            since: when the event failed, as `time.monotonic()`; default: now.
+        """
         if not is_outage(why):
             return False
         return self.on or self.look(since) or time.monotonic() - self._ended < _GRACE_S
 
     def alert(self, why: Transient) -> None:
-        """A call failed in a thread that must not wait: the services are asked in the background."""
+        """Report a failed call from a thread that must not wait. The services are asked in the background."""
         if is_outage(why):
             with self._changed:
                 self._alerted = True
                 self._changed.notify_all()
 
     def look(self, since: float | None = None) -> bool:
-        """Probe every service; True when one is away. Called now and then also while nothing fails, so that an idle
-        tagger says so as well."""
+        """Probe every service. True if one is away. It is also called regularly while nothing fails, so that an idle
+        tagger notices an outage as well."""
         since = time.monotonic() if since is None else since
         for service, probe in self._probes.items():
             failure = probe(since)

@@ -1,8 +1,8 @@
-"""A lane: one consumer of a tagger with its own group, budget and offsets. One thread polls, hands over and commits.
+"""A lane: one consumer of a tagger, with its own group, budget and offsets. Its thread polls, hands over and commits.
 
-Nothing else runs in that thread. What was polled and does not fit is held, never dropped. Records of a retry topic
-wait for their due time with their partition paused. A suspect (an event that was in hand when an earlier life crashed)
-runs with nothing beside it, in any lane.
+Records that were polled and do not fit are kept, never dropped. While a record of a retry topic waits for its due time,
+its partition is paused. A suspect is an event that was in hand when an earlier process crashed. While a suspect runs,
+no other event of any lane runs.
 """
 
 from __future__ import annotations
@@ -26,24 +26,25 @@ from workers.tagger.pipeline import Pipeline
 from workers.tagger.settings import TaggerSettings
 
 _log = logging.getLogger(__name__)
-_AGAIN_S = 0.5  # after a call to the stream that failed
-_HOLD_DRAIN_S = 2.0  # a drain while a service is away cannot finish what waits for it
+_AGAIN_S = 0.5  # pause after a failed call to the stream
+_HOLD_DRAIN_S = 2.0  # while a service is away, a drain cannot finish what waits for that service
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a lane reads: a consumer group, its topics, and the group whose offsets it takes over on its first start."""
+    """What a lane reads: the topics of a consumer group. At its first start the group takes the offsets of
+    `inherit`."""
 
     name: str
     group: str
     topics: tuple[str, ...]
     budget: int
-    """Events between poll and commit at most."""
+    """At most so many events between poll and commit."""
     inherit: str = ""
 
 
 class Lane:
-    """One member of one group; `run` returns after a drain, or raises what must end the process."""
+    """One member of one consumer group. `run` returns after a drain, or raises the error that must end the process."""
 
     def __init__(
         self,
@@ -55,12 +56,12 @@ class Lane:
         journal: Journal,
         joined: Callable[[], None],
     ) -> None:
-        """`joined` is called when the group has given this member partitions."""
+        """`joined` is called when the group has assigned partitions to this member."""
         self.source = source
         self.assigned: frozenset[Partition] = frozenset()
-        """Partitions that this member has; read by other threads."""
+        """The assigned partitions. Other threads read them."""
         self.beat = time.monotonic()
-        """When the loop last turned."""
+        """When the loop last ran, as `time.monotonic()`."""
         self._settings = settings
         self._stream, self._pipeline, self._journal, self._joined = stream, pipeline, journal, joined
         self._offsets = Offsets()
@@ -72,8 +73,12 @@ class Lane:
         self._consumer: Consumer | None = None
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set or too many events became dead letters, then finish what is in hand, commit, and
-        leave the group."""
+        """Work until `stop` is set or too many events became dead letters. Then finish what is in hand, commit, and
+        leave the group.
+
+        Raises:
+            Exception: the fault of the pipeline, which must end the process.
+        """
         try:
             while self._consumer is None and not stop.is_set():
                 self._open(stop)
@@ -99,7 +104,9 @@ class Lane:
         try:
             consumer.close()
         except Transient as why:
-            _log.info("leaving the group %s: %s; the broker will notice by itself", self.source.group, why)
+            _log.info(
+                "cannot leave the group %s: %s; the broker will notice that this member is gone", self.source.group, why
+            )
 
     def _turn(self) -> None:
         self.beat = time.monotonic()
@@ -136,11 +143,11 @@ class Lane:
         return self._pipeline.in_flight(self.source.name)
 
     def _ready_held(self) -> int:
-        """Held records that do not wait for a due time."""
+        """The number of kept records that do not wait for a due time."""
         return sum(1 for record in self._held if record.partition not in self._not_due)
 
     def _room(self) -> bool:
-        """True while the next poll may bring records."""
+        """True if there is room for the records of the next poll."""
         full = self._in_flight + self._ready_held() >= self.source.budget
         if not full and self._offsets.gap < self._settings.max_commit_gap:
             self._full_since = None
@@ -148,14 +155,14 @@ class Lane:
         return False
 
     def _note_full(self) -> None:
-        """Full for a while: pause the partitions and go on polling, so that the group keeps this member."""
+        """When full for a while, pause the partitions and continue to poll, so that the group keeps this member."""
         now = time.monotonic()
         self._full_since = self._full_since or now
         if now - self._full_since >= self._settings.pause_after_s:
             self._set_backpressure(True)
 
     def _hold_or_go_on(self) -> None:
-        """Take nothing while a service is away; take on again when it is back and there is room."""
+        """Pause while a service is away. Resume when it is back and there is room."""
         if self._pipeline.hold.on:
             self._set_backpressure(True)
         elif self._backpressure and self._room():
@@ -172,7 +179,7 @@ class Lane:
     # handing over ---------------------------------------------------------------------------------------------
 
     def _hand_over(self) -> None:
-        """Give held records to the pipeline, oldest first, as far as they are due and fit."""
+        """Give kept records to the pipeline, the oldest first, if they are due and fit into the budget."""
         if self._pipeline.hold.on:
             return
         room = self.source.budget - self._in_flight
@@ -195,11 +202,11 @@ class Lane:
         self._held.extendleft(reversed(waiting))
 
     def _submit(self, records: Sequence[Record]) -> bool:
-        """Hand records on in the order of their offsets; False when the pipeline does not take them now. A suspect
-        comes alone, and is given up when it was in hand at too many crashes."""
+        """Hand records on in the order of their offsets. False if the pipeline does not take them now. A suspect comes
+        alone; if it was in hand at too many crashes, it becomes a dead letter."""
         crashes = self._journal.attempts(records[0])
         if crashes >= self._settings.max_attempts:
-            text = f"the worker died {crashes} times with this event in hand; it is kept out"
+            text = f"the worker died {crashes} times while it had this event in hand, so the event is not tried again"
             self._pipeline.give_up(self._job(records[0], crashes), Invalid("engine", "process_died", text))
             return True
         jobs = [self._job(record, crashes) for record in records]
@@ -217,7 +224,7 @@ class Lane:
         return Job(record=record, attempt=attempt, ticket=ticket, lane=self.source.name)
 
     def _parked(self, record: Record) -> bool:
-        """True while a retry is not due; its partition is paused meanwhile, so that little piles up here."""
+        """True if a retry is not due yet. Its partition is then paused, so that few records pile up here."""
         assert self._consumer is not None
         due = due_ms(record)
         if due <= time.time() * 1000:
@@ -253,7 +260,7 @@ class Lane:
             with _activity("submit"):
                 self._consumer.commit(offers)
         except Transient as why:
-            _log.debug("commit put off: %s", why)
+            _log.debug("the commit failed and is tried again later: %s", why)
             self._pipeline.hold.alert(why)
             self._offsets.restore(offers)
 
@@ -271,7 +278,8 @@ class Lane:
         self._joined()
 
     def _on_revoked(self, partitions: frozenset[Partition]) -> None:
-        """Finish what these partitions have in the pipeline, within the budget; drop what is only held."""
+        """Finish the records of these partitions that are in the pipeline, within the budget. Drop those that are only
+        kept."""
         self._forget_held(partitions)
         self._finish_in_hand(partitions, self._settings.revoke_budget_s)
         self._commit(partitions)
@@ -290,7 +298,8 @@ class Lane:
         self._held.extend(keep)
 
     def _finish_in_hand(self, partitions: frozenset[Partition], budget_s: float) -> None:
-        """Wait for what is in the pipeline. During a hold it cannot finish: the next owner does it again."""
+        """Wait until the pipeline has finished these records. In a hold it cannot, so the next owner does them
+        again."""
         deadline = time.monotonic() + budget_s
         while not self._offsets.idle(partitions) and time.monotonic() < deadline and not self._pipeline.hold.on:
             self._raise_fault()
@@ -299,7 +308,8 @@ class Lane:
                 self._pipeline.wait_for_change(0.05)
 
     def _drain(self) -> None:
-        """SIGTERM: what is in the pipeline is finished and committed, what is only held comes again elsewhere."""
+        """Finish and commit what is in the pipeline. Records that are only kept will be polled again by another
+        member."""
         self._held.clear()
         began = time.monotonic()
         while self._in_flight:
@@ -312,7 +322,7 @@ class Lane:
                 self._pipeline.wait_for_change(0.05)
         self._commit(None)
         if self._in_flight:
-            text = "%s: the drain ends with %d events in hand; they come again"
+            text = "%s: the drain ends with %d events in hand; they will be processed again"
             _log.warning(text, self.source.name, self._in_flight)
 
 

@@ -1,7 +1,7 @@
-"""The stages and what is handed on between them, several events at a time.
+"""Runs the stages in threads, and hands events from one stage to the next, several at a time.
 
-submit ─▶ prepare (threads of each lane) ─▶ batcher ─▶ engine (one thread) ─▶ settle (threads) ─▶ completion
-                  │ a step that failed waits in the waiting room and comes back; what fails for good goes to the endings
+submit ─▶ prepare (threads of each lane) ─▶ batcher ─▶ engine (one thread) ─▶ settle (threads) ─▶ completion │ an event
+    whose step failed waits in the waiting room and comes back; one that fails for good goes to the endings
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from workers.tagger.settings import TaggerSettings
 from workers.tagger.waiting_room import HELD_S, Back, WaitingRoom
 
 _log = logging.getLogger(__name__)
-_LOOK_UP_EVENTS = 32  # looked up in the store in one request
-_ALONE_S = 1.0  # a lane that wants to run an event alone asks again within this, or has changed its mind
+_LOOK_UP_EVENTS = 32  # events that one request looks up in the store
+_ALONE_S = 1.0  # a lane that wants to run an event alone must ask again within this time
 _AGE = metrics.EVENT_AGE.labels("stored")
 _LAST = metrics.LAST_EVENT.labels("tagger")
 _SETTLE = metrics.STAGE_SECONDS.labels("settle")
 
 
 class Pipeline:
-    """Threads of one tagger. `fault` holds the first error that no input caused: the process must end then."""
+    """The threads of one tagger. `fault` is the first error that no input caused; the process must then end."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Pipeline:
         hold: Hold,
         completion: Completion,
     ) -> None:
-        """`lanes`: threads that prepare, by the name of each lane."""
+        """`lanes`: the number of preparing threads for each lane, by the name of the lane."""
         self._settings = settings
         self._prepare, self._infer, self._effects, self._completion = prepare, infer, effects, completion
         self.hold = hold
@@ -93,7 +93,7 @@ class Pipeline:
         self._measure(lanes)
 
     def _measure(self, lanes: Mapping[str, int]) -> None:
-        """Gauges that are asked when they are read, so that they are true also while nothing happens."""
+        """Set up gauges that are computed when they are read, so that they are also right while the tagger is idle."""
         depth = metrics.QUEUE_DEPTH.labels
         depth("prepare").set_function(lambda: sum(len(queue) for queue in self._to_prepare.values()))
         depth("batch").set_function(lambda: len(self._batcher))
@@ -103,7 +103,7 @@ class Pipeline:
             metrics.IN_HAND.labels(lane).set_function(partial(self.in_flight, lane))
 
     def start(self) -> None:
-        """Start the stages."""
+        """Start the threads."""
         self.hold.start(self._released)
         for thread in self._threads:
             thread.start()
@@ -114,18 +114,21 @@ class Pipeline:
             self._changed.notify_all()
 
     def in_flight(self, lane: str | None = None) -> int:
-        """Events of a lane, or of all lanes, that were handed in and are not through."""
+        """The number of unfinished events of a lane, or of all lanes."""
         return self._in_flight.total() if lane is None else self._in_flight[lane]
 
     def outcomes(self) -> Counter[str]:
-        """How many events ended in which way since the last call."""
+        """The number of events by outcome since the last call."""
         with self._changed:
             found, self._outcomes = self._outcomes, Counter()
         return found
 
     def submit(self, jobs: Sequence[Job], *, alone: bool = False) -> bool:
-        """Take on events of one lane; False when they must wait: one runs alone, or `alone` was asked for, and others
-        are still in flight. Who asks for that gets it, as nothing else is let in meanwhile."""
+        """Take events of one lane. Returns False if they must wait.
+
+        They wait while another event runs alone. `alone` asks to run one event alone: it waits until no other event is
+        in flight, and until then no other event is taken.
+        """
         lane = jobs[0].lane
         with self._changed:
             now = time.monotonic()
@@ -142,25 +145,26 @@ class Pipeline:
         return True
 
     def give_up(self, job: Job, why: Invalid) -> None:
-        """Make an event a dead letter without touching it; it counts as in flight until that is durable."""
+        """Make an event a dead letter without running any stage. It is in flight until the dead letter is durable."""
         with self._changed:
             self._in_flight[job.lane] += 1
         self._completion.begin([job])
         self._endings.end(job, why)
 
     def wait_for_change(self, timeout_s: float) -> None:
-        """Return when an event is through, a fault came up, the hold ended, or the time is over."""
+        """Return when an event has finished, a fault has occurred, the hold has ended, or `timeout_s` seconds have
+        passed."""
         with self._changed:
             self._changed.wait(timeout_s)
 
     def fail(self, error: BaseException) -> None:
-        """Keep the first error that no input caused."""
+        """Store the first error that no input caused."""
         with self._changed:
             self.fault = self.fault or error
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """End the threads. With a fault, or with events still in flight, they are left to end with the process."""
+        """End the threads. After a fault, or with events in flight, the threads end with the process instead."""
         self.hold.stop()
         if self.fault is not None or self._in_flight.total():
             return
@@ -187,8 +191,8 @@ class Pipeline:
                     self._endings.end(job, why)
 
     def _to_compute(self, jobs: Sequence[Job]) -> list[Job]:
-        """Those of some events that have photos to be computed; what the store has already goes on, and so does what
-        cannot be used at all."""
+        """The events whose photos have to be computed. Events that the store already has go on to settle, as removals
+        do. Events that cannot be decoded become dead letters."""
         decoded = [job for job in jobs if self._decoded(job)]
         try:
             known = self._effects.superseded(decoded) if decoded else []
@@ -204,7 +208,7 @@ class Pipeline:
         return [job for job in decoded if not (job.superseded or job.listing.removed)]
 
     def _decoded(self, job: Job) -> bool:
-        if job.event is not None:  # it is here again, after a look-up that failed
+        if job.event is not None:  # it came back after a failed look-up
             return True
         value = job.record.value
         try:
@@ -246,7 +250,7 @@ class Pipeline:
                 self._settle(jobs)
 
     def _settle(self, jobs: Sequence[Job]) -> None:
-        """All effects of some events. Those that fail wait and come back; the others do not wait for them."""
+        """Do all effects of some events. Events that fail wait and come back; the others finish without them."""
         outcomes = list(zip(jobs, self._effects.settle(jobs), strict=True))
         failed = time.monotonic()
         through = [job for job, why in outcomes if why is None]
@@ -261,9 +265,12 @@ class Pipeline:
                 self._try_again(job, why, self._back_to_settle, failed)
 
     def _try_again(self, job: Job, why: Transient, back: Back, failed: float | None = None) -> None:
-        """A step failed in a way that may pass: once more after a pause, as often as `in_place_tries` says, then by a
-        retry topic. While a service is away no try is counted, so that an outage sends nothing there. `failed`: when
-        that was, where several failed together."""
+        """A step failed in a way that may pass. Try it again after a pause; after `in_place_tries` tries use a retry
+        topic.
+
+        While a service is away no try is counted, so an outage sends no event to a retry topic. `failed`: the time of
+        the failure (`time.monotonic()`), if several events failed together.
+        """
         job.why = why.message
         if self.hold.judge(why, failed):
             self._waiting.put(job, HELD_S, back)
@@ -300,14 +307,14 @@ class Pipeline:
             try:
                 loop(*arguments)
             except BaseException as error:
-                _log.exception("stage %s", name)
+                _log.exception("the thread %s failed; the tagger ends", name)
                 self.fail(error)
 
         return threading.Thread(target=guarded, name=name, daemon=True)
 
 
 def _outcome(job: Job) -> str:
-    """What became of a job whose effects are durable."""
+    """The outcome of a job whose effects are durable."""
     if job.superseded:
         return "superseded"
     if job.listing.removed:

@@ -1,4 +1,4 @@
-"""One tagger: its lanes and its pipeline, from start to drain."""
+"""Runs one tagger, its lanes and its pipeline, from start to drain."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from workers.tagger.watch import Probe, Watch
 GROUP, RETRY_GROUP = "tagger", "tagger-retry"
 LIVE, RETRY = "live", "retry"
 _LOOK_S = 0.1
-_JOIN_S = 10.0  # for another lane to leave its group, where this one met a fault
-_STUCK_S = 60.0  # a lane whose loop has not turned for so long takes the heartbeat with it
+_JOIN_S = 10.0  # for the other lane to leave its group after a fault
+_STUCK_S = 60.0  # a lane whose loop has not run for so long stops the heartbeat
 _NOBODYS_FAULT = (ConfigError, BundleRefused, DeviceLost, TooManyDeadLetters)
 _TRIPPED = (
-    "most of the last events became dead letters, so the fault is likely ours: look at `groknet dlq list`, mend it, "
-    "start again and `groknet dlq replay`; the limit is tagger.dead_letter_share"
+    "most of the last events became dead letters, so the fault is likely ours: look at `groknet dlq list`, fix the "
+    "cause, start again and run `groknet dlq replay`; the limit is tagger.dead_letter_share"
 )
 
 
 def sources(settings: TaggerSettings) -> tuple[Source, Source]:
-    """What a tagger reads: live listings and retries, each with a group and a budget of its own, so that live
-    partitions are shared evenly among taggers and a waiting retry holds up no live listing."""
+    """What a tagger reads: live listings and retries. Each has its own group and budget, so that live partitions are
+    shared evenly among taggers, and a waiting retry does not delay a live listing."""
     live = Source(LIVE, GROUP, (UPLOADED,), settings.max_in_flight_events)
     retry = Source(RETRY, RETRY_GROUP, tuple(RETRY_DELAYS_S), settings.max_in_flight_retries, inherit=GROUP)
     return live, retry
 
 
 class Tagger:
-    """Built by `build_tagger`; `run` returns after a drain, or raises what must end the process."""
+    """A tagger, built by `build_tagger`. `run` returns after a drain, or raises the error that must end the process."""
 
     def __init__(
         self,
@@ -53,10 +53,11 @@ class Tagger:
         self._watch, self._probe = watch, probe
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set, then drain: finish what is in hand, commit, leave the groups.
+        """Work until `stop` is set. Then drain: finish what is in hand, commit, and leave the groups.
 
         Raises:
-            TooManyDeadLetters: after a drain.
+            TooManyDeadLetters: most of the last events became dead letters; the tagger has drained.
+            Exception: a fault that must end the process, such as BundleRefused, ConfigError or DeviceLost.
         """
         self._pipeline.start()
         ending = threading.Event()
@@ -76,7 +77,7 @@ class Tagger:
             if self._pipeline.breaker.tripped:
                 raise TooManyDeadLetters(_TRIPPED)
         except _NOBODYS_FAULT:
-            self._journal.hand_back()  # no event is to blame, so none may be counted as the cause of a crash
+            self._journal.hand_back()  # no event caused this, so it must not count as a crash of any event
             raise
         finally:
             ending.set()
@@ -95,7 +96,7 @@ class Tagger:
             self._pipeline.fail(error)
 
     def _end_when(self, stop: threading.Event, ending: threading.Event) -> None:
-        """Tell the lanes to drain, and pass their heartbeat on as long as each of them turns."""
+        """Tell the lanes when to drain, and pass the heartbeat on while the loop of every lane runs."""
         while not ending.is_set():
             if stop.wait(_LOOK_S) or self._pipeline.breaker.tripped:
                 self._health.mark_unready("draining")

@@ -1,4 +1,5 @@
-"""Events that wait to be tried again, so that no thread sleeps for them: one thread hands them back when it is time."""
+"""Keeps events that wait for their next try. One thread hands them back when they are due, so no other thread
+sleeps."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from workers.stages.job import Job
 from workers.tagger.hold import Hold
 
-HELD_S = 0.5  # what a hold has kept is not tried again sooner, so that a service on its way back is not pressed
+HELD_S = 0.5  # shortest wait of an event in a hold, so that a service that comes back is not overloaded
 
 Back = Callable[[Sequence[Job]], None]
 
@@ -26,7 +27,7 @@ class _Entry:
 
 
 class WaitingRoom:
-    """Jobs by the time of their next try. While the hold is on nobody leaves; when it ends, all that is due does."""
+    """Jobs, ordered by the time of their next try. During a hold no job leaves; when it ends, all due jobs leave."""
 
     def __init__(self, hold: Hold) -> None:
         self._hold = hold
@@ -39,24 +40,24 @@ class WaitingRoom:
         return len(self._entries)
 
     def put(self, job: Job, wait_s: float, back: Back) -> None:
-        """Keep a job for `wait_s` seconds, and for as long as a hold lasts; `back` then takes it on."""
+        """Keep a job for `wait_s` seconds, and as long as a hold lasts. Then call `back` with it."""
         with self._changed:
             heapq.heappush(self._entries, _Entry(time.monotonic() + wait_s, next(self._numbers), job, back))
             self._changed.notify()
 
     def look(self) -> None:
-        """The hold has ended: see who may go."""
+        """Say that the hold has ended, so that due jobs leave."""
         with self._changed:
             self._changed.notify()
 
     def stop(self) -> None:
-        """End `run`; whoever is still here stays."""
+        """End `run`. The remaining jobs are not handed back."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
 
     def run(self) -> None:
-        """Hand jobs back until `stop`; the body of a thread."""
+        """Hand jobs back until `stop`. The body of a thread."""
         while True:
             with self._changed:
                 due = self._due()
@@ -69,7 +70,7 @@ class WaitingRoom:
                 back(jobs)
 
     def _due(self) -> list[_Entry] | None:
-        """Wait for some that are due, and take them out; None after `stop`."""
+        """Wait for due entries and take them out. None after `stop`."""
         while not self._stopped:
             now = time.monotonic()
             due: list[_Entry] = []

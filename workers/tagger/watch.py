@@ -1,4 +1,4 @@
-"""What an operator sees of a running tagger: lag, assignment, reachability as metrics, and one log line a minute."""
+"""Reports a running tagger to operators: lag, assignment and reachability as metrics, and one log line a minute."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LINE_EVERY_S = 60.0
 
 
 class Watch:
-    """One thread that looks every `interval_s`. Nothing that goes wrong in here ends the worker."""
+    """A thread that measures every `interval_s` seconds. No error in this thread ends the worker."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Watch:
         outcomes: Callable[[], Counter[str]],
         in_flight: Callable[[], int],
     ) -> None:
-        """`outcomes`: how many events ended in which way since the last call."""
+        """`outcomes` returns the number of events by outcome since its last call."""
         self._lanes, self._hold, self._admin, self._interval_s = lanes, hold, admin, interval_s
         self._outcomes, self._in_flight = outcomes, in_flight
         self._lag: dict[str, tuple[int, float]] = {}
@@ -41,11 +41,11 @@ class Watch:
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End; the last line is written."""
+        """End the thread and write the last line."""
         self._stop.set()
         self._line()
 
@@ -55,9 +55,9 @@ class Watch:
                 if not self._hold.look():
                     self._measure()
             except GroknetError as why:
-                _log.debug("lag cannot be measured now: %s", why)
+                _log.debug("the lag cannot be measured now: %s", why)
             except Exception:
-                _log.exception("watch")
+                _log.exception("the watch failed and continues")
             if time.monotonic() >= self._line_due:
                 self._line_due += _LINE_EVERY_S
                 self._line()
@@ -73,7 +73,7 @@ class Watch:
                 metrics.LAG_SECONDS.labels(topic).set(seconds)
 
     def _line(self) -> None:
-        """What happened in the last minute, if anything did."""
+        """Log what happened in the last minute, if anything happened."""
         ended = self._outcomes()
         waiting = {topic: records for topic, (records, _) in self._lag.items() if records}
         if not ended and not waiting and not self._in_flight():
@@ -86,8 +86,11 @@ class Watch:
 
 
 def lag(admin: StreamAdmin, group: str, topic: str, partitions: frozenset[Partition]) -> tuple[int, float]:
-    """Uncommitted records of some partitions of a topic, and for how many seconds the oldest has been due: since its
-    timestamp, plus the delay of a retry topic. Raises Transient."""
+    """The number of uncommitted records in some partitions of a topic, and for how many seconds the oldest has been
+    due.
+
+    A record is due at its timestamp; on a retry topic, its delay later. Raises Transient.
+    """
     ends, committed = admin.end_offsets(topic), admin.committed(group, topic)
     behind = {p: committed.get(p, 0) for p, end in ends.items() if p in partitions and end > committed.get(p, 0)}
     records = sum(ends[p] - offset for p, offset in behind.items())
@@ -95,7 +98,7 @@ def lag(admin: StreamAdmin, group: str, topic: str, partitions: frozenset[Partit
 
 
 def oldest_due_s(timestamps_ms: Mapping[Partition, int], topic: str, now: float | None = None) -> float:
-    """Seconds since the oldest of these records was due; 0 when none is."""
+    """Seconds since the oldest of these records was due; 0 if none is due."""
     if not timestamps_ms:
         return 0.0
     due = min(timestamps_ms.values()) / 1000 + RETRY_DELAYS_S.get(topic, 0.0)
@@ -103,7 +106,7 @@ def oldest_due_s(timestamps_ms: Mapping[Partition, int], topic: str, now: float 
 
 
 class Probe:
-    """Asks the stream for the end of a topic, by an admin client that is opened when it is first needed."""
+    """Asks the stream for the end of a topic. Its admin client is opened at the first call."""
 
     def __init__(self, open_admin: Callable[[], StreamAdmin], topic: str) -> None:
         self._open = open_admin
@@ -112,22 +115,22 @@ class Probe:
         self._opened: StreamAdmin | None = None
 
     def admin(self) -> StreamAdmin:
-        """The admin client. Raises Transient when the stream does not answer."""
+        """The admin client. Raises Transient if the stream does not answer."""
         with self._lock:
             if self._opened is None:
                 self._opened = self._open()
             return self._opened
 
     def __call__(self) -> None:
-        """Raises Transient when the stream does not answer."""
+        """Return if the stream answers, else raise Transient."""
         self.admin().end_offsets(self._topic)
 
     def close(self) -> None:
-        """Release. Idempotent."""
+        """Close the admin client. Idempotent."""
         with self._lock:
             opened, self._opened = self._opened, None
         if opened is not None:
             try:
                 opened.close()
             except Transient:
-                return  # it is away, and needs no farewell
+                return  # the stream is away, so there is nothing to close

@@ -1,4 +1,4 @@
-"""What a search may be narrowed to: categories and states of listings."""
+"""Restricts a search to listings of some categories and states."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Only listings of one of these categories, and in one of these states; empty: any."""
+    """Keeps listings that have one of these categories and one of these states. An empty set keeps all."""
 
     categories: frozenset[str] = frozenset()
     states: frozenset[str] = frozenset()
@@ -16,7 +16,7 @@ class Filters:
         return bool(self.categories or self.states)
 
     def pass_(self, category: str | None, state: str) -> bool:
-        """Whether a listing of this category and state is wanted."""
+        """Whether a listing of this category and state passes."""
         return (not self.categories or category in self.categories) and (not self.states or state in self.states)
 
 

@@ -1,4 +1,4 @@
-"""A hash to listings: ask every indexer, keep each listing's nearest photo, fill in what the store knows of it."""
+"""Finds listings by hash: asks every indexer, keeps the nearest photo of each listing, and reads the store."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from workers.search.find.indexers import Indexers
 from workers.search.find.naming import Names, thumbnail_path
 from workers.stores import Store
 
-MAX_PHOTOS = 20  # of one listing: so many neighbours a listing are enough, whatever they are
-MAX_ASKED = 2_000  # photos of one hash that an indexer gives at most
-SPARE = 5  # listings asked for beyond those wanted: removals are rare and leave the index within a second
+MAX_PHOTOS = 20  # of one listing; it may have no more
+MAX_ASKED = 2_000  # at most so many photos for one hash from an indexer
+SPARE = 5  # extra listings to ask for; few are needed, because a removal leaves the index within a second
 HASH_BITS = 256
 _US = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A listing by its nearest photo; `listing` is None while the store does not know what the index holds."""
+    """A listing and its nearest photo. `listing` is None if the index has the listing, but the store does not."""
 
     photo: Neighbour
     listing: StoredListing | None
@@ -37,7 +37,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is looked for: `count` listings that pass `only`, none of them `without`, none farther than `radius`."""
+    """What to find: `count` listings that pass `only`, without the listing `without`, within `radius` bits."""
 
     count: int
     without: str | None = None
@@ -46,7 +46,7 @@ class Wanted:
 
 
 class Finder:
-    """Reads index and store together. Thread-safe; every call blocks and may raise Transient or EpochMismatch."""
+    """Reads the index and the store. Thread-safe. Every call blocks and may raise Transient or EpochMismatch."""
 
     def __init__(self, store: Store, indexers: Indexers, manifest: Manifest, names: Names) -> None:
         self._store = store
@@ -55,9 +55,12 @@ class Finder:
         self._names = names
 
     def find(self, hashes: Sequence[str], wanted: Wanted) -> list[Found]:
-        """The listings nearest to any of the hashes, by their nearest photo, nearest first; those removed meanwhile
-        are left out. Asks for more photos as long as there are more and too few listings are wanted ones. The index
-        filters; the store, which is newer, has the last word."""
+        """The listings nearest to any of the hashes (64 hex digits each), the nearest first, each with its nearest
+        photo.
+
+        Asks for more photos while there are more and too few listings pass. The index filters first. The store is
+        newer, so it decides: listings that were removed or changed in the meantime are left out.
+        """
         most = MAX_ASKED if wanted.only else min(MAX_ASKED, (wanted.count + 1) * MAX_PHOTOS)
         ask = min((wanted.count + SPARE) * 2, most)
         stored: dict[str, StoredListing | RemovalMarker] = {}
@@ -80,7 +83,7 @@ class Finder:
     def _chosen(
         self, photos: Sequence[Neighbour], wanted: Wanted, stored: dict[str, StoredListing | RemovalMarker]
     ) -> list[Found]:
-        """One photo a listing, of those that are wanted; `stored` is what was read before and is added to."""
+        """One photo for each listing that passes. `stored` caches what was read from the store."""
         nearest: dict[str, Neighbour] = {}
         for photo in photos:
             if photo.distance <= wanted.radius and photo.listing_id != wanted.without:
@@ -112,8 +115,8 @@ class Finder:
         return (list(found) if margins is None else self.refined(margins, found))[:k]
 
     def refined(self, margins: NDArray[np.float32], found: Sequence[Found]) -> list[Found]:
-        """In the order of their distance from a photo whose bits are not rounded; a listing whose hash the store does
-        not know stays where its bits put it."""
+        """The listings, ordered by their distance from the photo's unrounded bits (`margins`, float32 [bits]). A
+        listing whose hash the store does not know keeps its place."""
         codes = {place: code for place, one in enumerate(found) if (code := self._code(one)) is not None}
         refined = list(found)
         if codes:
@@ -125,7 +128,8 @@ class Finder:
         return refined
 
     def reranked(self, hashes: Sequence[str], found: Sequence[Found]) -> list[Found]:
-        """In the order of k-reciprocal re-ranking; a listing whose hash the store does not know stays at the end."""
+        """The listings, ordered by k-reciprocal re-ranking. A listing whose hash the store does not know goes to the
+        end."""
         coded = [(one, code) for one in found if (code := self._code(one)) is not None]
         if len(coded) < 2:
             return list(found)
@@ -142,7 +146,7 @@ class Finder:
         return next((bytes.fromhex(r.hash) for r in found.listing.images if r.image_id == found.photo.image_id), None)
 
     def shown(self, found: Sequence[Found], language: str) -> list[Similar]:
-        """As they are answered."""
+        """The listings as the answer shows them."""
         return [self._similar(one.photo, one.listing, language) for one in found]
 
     def _similar(self, photo: Neighbour, listing: StoredListing | None, language: str) -> Similar:
@@ -157,7 +161,7 @@ class Finder:
         )
 
     def recent(self, n: int, language: str) -> list[RecentListing]:
-        """The n listings that became searchable last and are still stored, newest first."""
+        """The n listings that became searchable last and are still stored, the newest first."""
         entries = self._indexers.recent(n).recent
         stored = self._store.get([entry.listing_id for entry in entries]) if entries else {}
         listings = []
@@ -186,7 +190,8 @@ def _passes(listing: StoredListing | None, only: Filters) -> bool:
 def freshness(listing: StoredListing, known: Recent | HeldListing | None, *, searchable: bool | None) -> Freshness:
     """When a listing was uploaded, stored and indexed.
 
-    Times of another event are not used, nor an upload after the first storing: it is that of a replay.
+    Times of another event are ignored. So is an upload time after the first storing, because it is the time of a
+    replay.
     """
     same = known is not None and known.event_time == listing.event_time
     uploaded = known.uploaded_at if known is not None and same else None

@@ -1,7 +1,7 @@
-"""The indexers, asked together: each holds a part of the index, and an answer needs every part.
+"""Asks all indexers together. Each holds a part of the index, and an answer needs every part.
 
-Parts may overlap: what two of them hold counts once. Of all addresses, those that hold the epoch asked for are asked,
-so that the indexers of two epochs may be named side by side.
+Parts may overlap; a photo that two indexers hold counts once. Only indexers that hold the epoch are asked, so the
+settings may name the indexers of two epochs.
 """
 
 from __future__ import annotations
@@ -28,29 +28,32 @@ _PARTITIONS = next(topic.partitions for topic in TOPICS if topic.name.startswith
 
 @dataclass(frozen=True, slots=True)
 class IndexState:
-    """`waiting_for` says in words why no search can be answered, empty when one can; `stale`: the index lags."""
+    """`waiting_for` says why no search can be answered; empty if searches are answered. `stale`: the index is
+    behind."""
 
     waiting_for: str
     stale: bool
 
 
 class Indexers:
-    """A pool of connections to every indexer. Thread-safe."""
+    """Connections to all indexers. Thread-safe."""
 
     def __init__(self, urls: Sequence[str], timeout_s: float, callers: int, epoch: str) -> None:
         self._urls = [url.rstrip("/") for url in urls]
         self._epoch = epoch
-        self._epochs: dict[str, str] = {}  # by address, as they last said
+        self._epochs: dict[str, str] = {}  # by address, as each one last reported
         self._timeout = urllib3.Timeout(connect=1.0, total=timeout_s)  # loopback or one data centre: 1 s is plenty
         self._pool = urllib3.PoolManager(num_pools=max(1, len(urls)), maxsize=callers, retries=False)
         self._threads = ThreadPoolExecutor(max(1, callers * len(urls)), thread_name_prefix="ask-indexer")
 
     def neighbours(self, query: NeighboursRequest) -> list[Neighbour]:
-        """The k photos nearest to any of the hashes, of all indexers; each once, at its least distance, nearest first,
-        ties by listing and image.
+        """The k photos nearest to any of the hashes, from all indexers, the nearest first, ties by listing and image.
 
-        Raises Transient when an indexer does not answer: a part of the answer would look like the whole;
-        EpochMismatch when one holds another epoch.
+        Each photo appears once, with its smallest distance in bits.
+
+        Raises:
+            Transient: an indexer does not answer. A partial answer would look complete.
+            EpochMismatch: an indexer holds another epoch.
         """
         body = msgspec.json.encode(query)
         nearest: dict[tuple[str, str], Neighbour] = {}
@@ -63,33 +66,34 @@ class Indexers:
         return sorted(nearest.values(), key=lambda n: (n.distance, n.listing_id, n.image_id))[: query.k]
 
     def listing(self, listing_id: str) -> HeldListing | None:
-        """What the index holds of a listing; None when no indexer holds it. Raises Transient."""
+        """What the index holds of a listing; None if no indexer holds it. Raises Transient or EpochMismatch."""
         answers = self._ask_all("GET", "/v1/listings/" + quote(listing_id, safe=""), None)
         held = [_decode(answer, HeldListing) for answer in answers if answer.status == 200]
         return max(held, key=lambda one: one.event_time, default=None)
 
     def recent(self, n: int) -> RecentAnswer:
-        """The n listings that became searchable last, newest first. Raises Transient."""
+        """The n listings that became searchable last, the newest first. Raises Transient or EpochMismatch."""
         answers = self._ask_all("GET", f"/v1/recent?n={n}", None)
         entries = [entry for answer in answers for entry in _decode(answer, RecentAnswer).recent]
         newest = {entry.listing_id: entry for entry in sorted(entries, key=lambda e: e.indexed_at)}
         return RecentAnswer(recent=sorted(newest.values(), key=lambda e: -e.indexed_at)[:n])
 
     def state(self) -> IndexState:
-        """Whether a search can be answered now; never raises."""
+        """Whether a search can be answered now. Never raises."""
         if not self._urls:
             return IndexState("an indexer: search.indexer_urls is empty; give its address", stale=False)
         told, faults = self._look()
         silent = next((why for url, why in faults.items() if self._epochs.get(url) == self._epoch), None)
         missing = _missing(told, self._epoch)
-        if silent is None and missing and faults:  # whose epoch is not known: they may hold what is missing
+        if silent is None and missing and faults:  # an indexer of unknown epoch may hold what is missing
             silent = next(iter(faults.values()))
         if silent is not None:
             return IndexState(silent.message, stale=True)
         return IndexState(missing, any(one.stale for one in told))
 
     def _look(self) -> tuple[list[IndexAnswer], dict[str, Transient]]:
-        """Ask every address what it holds: the answers of this epoch, and why others are silent."""
+        """Ask every address what it holds. Returns the answers of this epoch, and the errors of those that did not
+        answer."""
         told, faults = [], {}
         asked = {url: self._threads.submit(self._ask, "GET", url + "/v1/index", None) for url in self._urls}
         for url, future in asked.items():
@@ -104,7 +108,7 @@ class Indexers:
         return told, faults
 
     def _of_this_epoch(self) -> list[str]:
-        """Addresses that hold this epoch; raises EpochMismatch when none does, Transient when none can say."""
+        """The addresses that hold this epoch. Raises EpochMismatch if none does, Transient if none answers."""
         if self._epoch not in list(self._epochs.values()):
             told, faults = self._look()
             if not told and faults:
@@ -115,7 +119,7 @@ class Indexers:
         return mine
 
     def close(self) -> None:
-        """Release the connections. Idempotent."""
+        """Close the connections. Idempotent."""
         self._threads.shutdown(cancel_futures=True)
         self._pool.clear()
 
@@ -126,8 +130,8 @@ class Indexers:
         return [_checked(future.result()) for future in asked]
 
     def _ask(self, method: str, url: str, body: bytes | None) -> urllib3.BaseHTTPResponse:
-        """One answer. A connection that broke is tried once more on a new one: an indexer closes those that were idle
-        for a while, which may happen just as a request is on its way, and all that is asked is only read."""
+        """Ask one indexer. If the connection breaks, ask again on a new one: an indexer may close an idle connection
+        just when a request is sent. All requests only read, so asking twice is harmless."""
         headers = {"content-type": "application/json"}
         try:
             try:
@@ -149,7 +153,7 @@ def _checked(answer: urllib3.BaseHTTPResponse) -> urllib3.BaseHTTPResponse:
 
 
 def _missing(told: Sequence[IndexAnswer], epoch: str) -> str:
-    """What keeps the indexers of an epoch from answering together, in words; empty when nothing does."""
+    """Why the indexers of an epoch cannot answer together; empty if they can."""
     if not told:
         return f"an indexer of epoch {epoch}: search.indexer_urls names none"
     if not all(one.ready for one in told):

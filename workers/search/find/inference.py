@@ -1,4 +1,4 @@
-"""Photos to predictions and hashes: a bounded queue and one thread, so that waiting photos share a batch."""
+"""Recognises photos: a bounded queue and one thread, so that waiting photos share a batch."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _STOPPING = "the search service is stopping; ask again"
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """What the engine says of one photo; `hash` is 64 hex digits, `margins` float32 [bits] how sure it is of each bit,
-    where the bundle tells."""
+    """The engine's output for one photo. `hash` is 64 hex digits. `margins`, float32 [bits], are the unrounded bits;
+    None if the bundle does not give them."""
 
     predictions: stored.Predictions
     hash: str
@@ -45,7 +45,7 @@ class _Item:
 
 
 class Inference:
-    """The engine behind a bounded queue. `submit` is thread-safe; `start` and `close` belong to the owner."""
+    """The engine behind a bounded queue. `submit` is thread-safe. Only the owner calls `start` and `close`."""
 
     def __init__(self, engine: RecognitionEngine, health: Health, *, max_waiting: int, timeout_s: float) -> None:
         self.manifest = engine.manifest
@@ -57,10 +57,11 @@ class Inference:
         self._thread = threading.Thread(target=self._run, name="search-inference", daemon=True)
 
     def start(self) -> None:
+        """Start the thread, which warms up the engine first."""
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread once the batch in hand is done; photos that still wait get Reject. Idempotent."""
+        """End the thread after the current batch. Photos that still wait get Reject. Idempotent."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -73,9 +74,13 @@ class Inference:
                 answer.set_exception(Reject(_STOPPING))
 
     def submit(self, pixels: NDArray[np.uint8]) -> Future[Recognised]:
-        """Queue one decoded photo, uint8 [h, w, 3] as the manifest asks; never blocks.
+        """Queue one decoded photo, uint8 [h, w, 3] in the size that the manifest names. Never blocks.
 
-        Raises Reject when the queue is full. The future raises Invalid (the photo is at fault) or Reject (too late).
+        Returns:
+            A future of the result. It raises Invalid if the photo is at fault, and Reject if the photo waited too long.
+
+        Raises:
+            Reject: the queue is full, or the service is stopping.
         """
         item = _Item(pixels, time.monotonic() + self._timeout_s, Future())
         if self._stop.is_set():
@@ -83,12 +88,12 @@ class Inference:
         try:
             self._waiting.put_nowait(item)
         except queue.Full:
-            raise Reject(f"{self._waiting.maxsize} photos wait already; ask again") from None
+            raise Reject(f"{self._waiting.maxsize} photos are already waiting; ask again") from None
         metrics.QUEUE_DEPTH.labels("search").set(self._waiting.qsize())
         return item.answer
 
     def _run(self) -> None:
-        """Warm up, then serve; whatever goes wrong here is a fault of ours, after which the process must end."""
+        """Warm up, then serve. Any error here is our fault, and the process must end."""
         try:
             self._engine.warm_up()
             self._health.mark_started()
@@ -99,13 +104,13 @@ class Inference:
                     with self._health.batch():
                         self._infer(items)
         except Exception as error:
-            _log.exception("the engine failed; this process must be started anew")
+            _log.exception("the engine failed; restart this process")
             self._stop.set()
             self._health.fail(error)
             self._refuse_waiting()
 
     def _take(self) -> list[_Item]:
-        """What waits, at most one batch of it; nobody waits for company, a batch forms while another is computed."""
+        """Take what waits, at most one batch. No photo waits for others: a batch forms while the previous one runs."""
         try:
             items = [self._waiting.get(timeout=_BEAT_S)]
         except queue.Empty:
@@ -145,6 +150,6 @@ class Inference:
 
 
 def _refusal(_: _Item, error: Exception) -> Invalid:
-    """The engine's own words about a photo that it refuses alone."""
+    """The error with which the engine refuses one photo."""
     assert isinstance(error, Invalid)
     return error

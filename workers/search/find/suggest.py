@@ -36,7 +36,7 @@ class Suggester:
         } - self._words
 
     def suggest(self, predictions: Predictions, language: str) -> Suggestions:
-        """Of the heads that the photo is for; offered ones first, then the surest."""
+        """Suggestions of the relevant heads: offered ones first, then by probability."""
         category: list[Suggestion] = []
         attributes: list[Suggestion] = []
         words: list[Suggestion] = []
@@ -64,7 +64,7 @@ def _rank(suggestion: Suggestion) -> tuple[bool, float]:
 
 
 def _distinct(suggestions: Iterable[Suggestion]) -> list[Suggestion]:
-    """The first of each name: several heads may call a thing the same."""
+    """The first suggestion of each name, because several heads may use the same name."""
     names: dict[str, Suggestion] = {}
     for one in suggestions:
         names.setdefault(one.name.casefold(), one)

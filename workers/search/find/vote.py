@@ -1,4 +1,4 @@
-"""The category by vote: what the photo alone says, and what sellers called the listings that look like it.
+"""The category by vote: combines the photo's own prediction with the categories of similar listings.
 
 A neighbour at d bits has the weight exp(-(d - nearest) / SCALE_BITS); a category's *neighbour share* is its part of
 all their weight. *Own* is the calibrated probability of the head whose labels are the shop's categories: the one that
@@ -19,7 +19,7 @@ from schemas.predictions import Predictions
 from workers.search.answers import CategoryShare
 
 VOTERS = 20  # listings that vote, nearest first
-_KNOWN = 0.5  # of the neighbours' weight: a head that knows less of it is of another kind of category
+_KNOWN = 0.5  # of the neighbours' weight; a head that knows less of it has another kind of category
 _DIGITS = 4
 _SPLIT = re.compile(r"[/>|]")
 _WORDS = re.compile(r"[^\W_]+")
@@ -39,7 +39,7 @@ class VoteRule:
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """A listing that looks like the photo, at `distance` bits; without a category it does not vote."""
+    """A similar listing, `distance` bits away. It votes only if it has a category."""
 
     listing_id: str
     category: str | None
@@ -50,7 +50,7 @@ RULE = VoteRule()
 
 
 class Voting:
-    """Votes over one bundle's heads. Thread-safe."""
+    """Counts votes with the heads of one bundle. Thread-safe."""
 
     def __init__(self, manifest: Manifest, rule: VoteRule = RULE) -> None:
         self._rule = rule
@@ -59,7 +59,7 @@ class Voting:
         self._values = {head.id: {label.id: label.value for label in head.labels} for head in choosing}
 
     def count(self, predictions: Predictions, ballots: Sequence[Ballot]) -> list[CategoryShare]:
-        """Every category that anybody names, best first. Empty where no neighbour has a category."""
+        """Every category with a vote, the best first. Empty if no neighbour has a category."""
         weights = self._weights(ballots)
         total = sum(weights.values())
         if not total:
@@ -87,12 +87,13 @@ class Voting:
         return sorted(counted, key=lambda one: (-one.share, place.get(one.category, len(place)), one.category))
 
     def _weights(self, ballots: Sequence[Ballot]) -> dict[Ballot, float]:
-        """Of the VOTERS nearest that have a category."""
+        """The weights of the VOTERS nearest listings that have a category."""
         voting = sorted((b for b in ballots if b.category), key=lambda b: (b.distance, b.listing_id))[:VOTERS]
         return {b: math.exp((voting[0].distance - b.distance) / self._rule.scale_bits) for b in voting}
 
     def _own(self, predictions: Predictions, shares: Mapping[str, float]) -> dict[str, float]:
-        """Category, as the shop writes it where a neighbour has it, to the probability that the photo alone gives."""
+        """The photo's own probability of each category. A category that a neighbour has is spelled as the shop spells
+        it."""
         best: tuple[float, int, str] = (0.0, 0, "")
         for head, texts in self._texts.items():
             known = sum(share for category, share in shares.items() if _label(category, texts) is not None)
@@ -108,7 +109,7 @@ class Voting:
 
 
 def _texts(head: Head) -> dict[str, str]:
-    """Plain text of a label's value and of its English name → its id."""
+    """The ids of labels, by the plain text of their values and of their English names."""
     texts: dict[str, str] = {}
     for label in head.labels:
         for text in (label.value, label.display.get("en", label.value)):
@@ -117,7 +118,7 @@ def _texts(head: Head) -> dict[str, str]:
 
 
 def _label(category: str, texts: Mapping[str, str]) -> str | None:
-    """The label that a category's whole text names, else its last part (`food / fruit / apple`)."""
+    """The label that matches the whole text of a category, else its last part (`food / fruit / apple`)."""
     return texts.get(_plain(category)) or texts.get(_plain(_SPLIT.split(category)[-1]))
 
 

@@ -1,1 +1,2 @@
-"""The HTTP side of the search service: routes, what they accept, and who may ask."""
+"""The HTTP side of the search service: its routes, their parameters, and who may use them. `app.py` puts it
+together."""

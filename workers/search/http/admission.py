@@ -1,7 +1,7 @@
-"""Who may ask, how often, and how many at once: before a byte of the body is read.
+"""Decides who may send requests, how often, and how many at once, before a byte of the body is read.
 
-A client is a token where the service has tokens, else an address (the /64 of an IPv6 one). Behind a proxy on this
-machine the address is the one that it forwards (`X-Forwarded-For`, which the server believes of 127.0.0.1 alone).
+If the service has tokens, a client is a token. Else it is an address, or the /64 network of an IPv6 address. Behind a
+proxy on this machine it is the address that the proxy forwards; `X-Forwarded-For` is believed from 127.0.0.1 only.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from workers.problems import Problem
 from workers.search.settings import SearchSettings
 
 PHOTO_COST = 1.0
-READ_COST = 0.1  # a read takes a tenth of a photo's time
-_MAX_CLIENTS = 10_000  # of whom a bucket is kept, 200 bytes each; the one that asked longest ago gives way
+READ_COST = 0.1  # a read takes a tenth of the time of a photo
+_MAX_CLIENTS = 10_000  # buckets that are kept, 200 bytes each; the least recently used one is dropped
 
 
 class Buckets:
-    """Token buckets by client: `rate_per_s` flow in up to `burst`, a request takes its cost out. Not thread-safe."""
+    """A token bucket for each client: it fills at `rate_per_s` up to `burst`, and a request takes its cost. Not
+    thread-safe."""
 
     def __init__(self, rate_per_s: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = rate_per_s
@@ -35,7 +36,7 @@ class Buckets:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, client: str, cost: float) -> float:
-        """0 where the cost was taken; else the seconds until it could be, and nothing is taken."""
+        """Take the cost and return 0, or take nothing and return the seconds to wait."""
         now = self._clock()
         level, since = self._buckets.pop(client, (self._burst, now))
         level = min(self._burst, level + (now - since) * self._rate)
@@ -47,17 +48,17 @@ class Buckets:
 
 
 class Bound:
-    """At most so many at once. Belongs to the event loop's thread."""
+    """Bounds how many of something run at once. Belongs to the thread of the event loop."""
 
     def __init__(self, most: int, what: str) -> None:
-        """`what`: the words behind their number where another one is refused."""
+        """`what`: the words after the number in the message of a refusal."""
         self._most = most
         self._what = what
         self._under_way = 0
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Around one of them. Raises Problem 503 when there are as many as may be."""
+        """Count one while the block runs. Raises Problem 503 if the bound is reached."""
         if self._under_way >= self._most:
             raise Problem(503, "busy", f"{self._under_way} {self._what}; ask again in a second", retry_after_s=1)
         self._under_way += 1
@@ -68,7 +69,7 @@ class Bound:
 
 
 class Admission:
-    """One an application; belongs to the event loop's thread."""
+    """The admission of one application. Belongs to the thread of the event loop."""
 
     def __init__(self, settings: SearchSettings) -> None:
         self._digests = [_digest(token) for token in settings.tokens]
@@ -77,7 +78,11 @@ class Admission:
 
     @contextmanager
     def admit(self, request: Request, cost: float) -> Iterator[None]:
-        """Around a request. Raises Problem: 401 no or wrong token, 429 too often, 503 too many at once."""
+        """Admit one request while the block runs.
+
+        Raises:
+            Problem: 401 no token or a wrong one, 429 too many requests of this client, 503 too many requests at once.
+        """
         client = self._client(request)
         if self._buckets is not None:
             wait_s = self._buckets.take(client, cost)
@@ -107,7 +112,7 @@ def _digest(token: str) -> bytes:
 
 
 def _known(given: bytes, digests: Sequence[bytes]) -> bool:
-    """Digests are compared, so that the time tells nothing of a token."""
+    """Compare digests in constant time, so that the time reveals nothing about a token."""
     return any(hmac.compare_digest(given, digest) for digest in digests)
 
 

@@ -1,4 +1,4 @@
-"""`build_search`: the ASGI application and its threads, put together."""
+"""Builds the ASGI application of the search service and its threads."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from workers.serving import Health, operations_routes
 from workers.stores import Store
 
 _log = logging.getLogger(__name__)
-_WARMING_S = 0.05  # between two looks while the engine warms up, which takes a second
+_WARMING_S = 0.05  # between two checks while the engine warms up, which takes about a second
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionEngine, health: Health) -> Starlette:
-    """The search service. Its threads start and end with the application's lifespan (`workers.serving.serve`).
+    """Build the search service. Its threads start and end with the lifespan of the application.
 
-    `health` is ready once the engine is warm and every indexer is; `health.failed` is set when the engine breaks.
-    Store and engine stay the caller's to close, after the server has stopped.
+    `health` becomes ready when the engine is warm and all indexers are ready. `health.failed` is set if the engine
+    fails. The caller closes the store and the engine after the server has stopped.
     """
     manifest = engine.manifest
     indexers = Indexers(
@@ -120,7 +120,7 @@ def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionE
 
 
 def _admitted(route: str, endpoint: Endpoint, admission: Admission, cost: float) -> Endpoint:
-    """Let in who may come in, turn the errors that steer into problems, count every answer by route and status."""
+    """Wrap a route: check admission, turn known errors into problems, and count answers by route and status."""
 
     async def answer(request: Request) -> Response:
         try:

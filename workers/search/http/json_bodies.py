@@ -1,4 +1,4 @@
-"""JSON bodies: those of requests are read within bounds, those of answers are written."""
+"""Reads the JSON bodies of requests within limits, and writes those of answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 async def json_body(request: Request, kind: type[T], max_bytes: int, timeout_s: float) -> T:
-    """The body as `kind`; raises Problem 400, 408, 413, 415 or 422."""
+    """The body of a request, decoded as `kind`. Raises Problem 400, 408, 413, 415 or 422."""
     if media_type(request) != "application/json":
         raise Problem(415, "not-json", "content-type: this takes a body of application/json; say so")
     body = bytearray()
@@ -38,7 +38,7 @@ async def json_body(request: Request, kind: type[T], max_bytes: int, timeout_s: 
 
 
 def media_type(request: Request) -> str:
-    """Of the body, without its parameters."""
+    """The media type of the body, without its parameters; empty if the request has none."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 

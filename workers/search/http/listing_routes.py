@@ -1,4 +1,4 @@
-"""What is stored, read by id: a listing, many of them, those that look like one, its pictures, and the newest."""
+"""Routes that read stored listings: one, several, similar ones, duplicates, thumbnails, and the newest ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from workers.search.http.threads import Threads
 from workers.search.settings import SearchSettings
 from workers.serving import Health
 
-_ID_BYTES = 160  # of a listing id in a JSON body, at most
+_ID_BYTES = 160  # longest listing id in a JSON body
 
 
 class ListingHandlers:
@@ -165,7 +165,7 @@ class ListingHandlers:
             webp = await self._stored.thumbnail(listing_id, image_id)
         if webp is None:
             raise Problem(404, "no-thumbnail", f"image_id: no thumbnail of {image_id} of {listing_id} is stored")
-        # A minute spares a page its reloads; longer would keep a removed photo in sight.
+        # One minute avoids reloads by the page; a longer time would keep a removed photo visible.
         return Response(webp, media_type="image/webp", headers={"cache-control": "private, max-age=60"})
 
     async def recent(self, request: Request) -> Response:

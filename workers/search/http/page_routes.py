@@ -1,4 +1,4 @@
-"""The page: plain HTML, CSS and JavaScript modules as they lie in `page/`, allowed to talk to this service alone."""
+"""Serves the page: HTML, CSS and JavaScript modules from `page/`. The page may talk only to this service."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ class _Asset:
 
 
 def page_routes(max_upload_bytes: int) -> list[Route]:
-    """`/` and `/page/{name}`; the page is told how large a photo may be, so that it need not send a larger one."""
+    """The routes `/` and `/page/{name}`. The page gets the largest size of a photo, so that it does not send larger
+    ones."""
     folder = resources.files("workers.search").joinpath("page")
     data = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}
     told = f'data-max-bytes="{max_upload_bytes}"'.encode()

@@ -1,4 +1,4 @@
-"""Parameters of the query and JSON bodies, read and bounded; each refusal names the field and what would be right."""
+"""Reads the parameters of the query and checks their limits. Each error names the field and what would be right."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _MAX_VALUE = 256  # characters: what an event's category may have
 
 
 def bad(detail: str) -> Problem:
-    """422: a parameter is at fault."""
+    """A Problem 422: a parameter is wrong."""
     return Problem(422, "bad-parameter", detail)
 
 
 def identifier(text: str, field: str) -> str:
-    """A listing's or an image's id."""
+    """Check the id of a listing or a photo. Raises Problem 422."""
     if not _ID.fullmatch(text):
         raise bad(f"{field}: 1 to 128 characters of A-Z a-z 0-9 . _ : / - are an id; this is none")
     return text
 
 
 def optional_identifier(request: Request, field: str) -> str | None:
-    """An id of the query; None where it is not given."""
+    """An id in the query; None if it is not given. Raises Problem 422."""
     text = request.query_params.get(field)
     return None if text is None else identifier(text, field)
 
 
 def language(request: Request, default: str) -> str:
-    """`lang`."""
+    """The language tag in `lang`. Raises Problem 422."""
     chosen = request.query_params.get("lang", default)
     if not _LANGUAGE.fullmatch(chosen):
         raise bad("lang: not a language tag; give one like en or zh-Hant")
@@ -44,7 +44,7 @@ def language(request: Request, default: str) -> str:
 
 
 def number(request: Request, name: str, default: int, most: int, least: int = 1) -> int:
-    """A whole number."""
+    """A whole number in the query. Raises Problem 422."""
     text = request.query_params.get(name, str(min(default, most)))
     if not (text.isascii() and text.isdigit() and len(text) <= 6 and least <= int(text) <= most):
         raise bad(f"{name}: {text[:20]!r} is not a whole number from {least} to {most}")
@@ -52,7 +52,7 @@ def number(request: Request, name: str, default: int, most: int, least: int = 1)
 
 
 def flag(request: Request, name: str, default: bool) -> bool:
-    """`true` or `false`."""
+    """A flag in the query: `true` or `false`. Raises Problem 422."""
     text = request.query_params.get(name)
     if text is None:
         return default
@@ -80,7 +80,7 @@ def box(request: Request) -> Box | None:
 
 
 def filters(request: Request) -> Filters:
-    """`category` and `state`, each as often as it is given."""
+    """The filters `category` and `state`, each of which may be given several times. Raises Problem 422."""
     found = {}
     for name in ("category", "state"):
         values = request.query_params.getlist(name)

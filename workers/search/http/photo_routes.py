@@ -1,4 +1,4 @@
-"""`POST /v1/search` and `POST /v1/predict`: a photo (or a stored listing) in, what it shows and its like out."""
+"""`POST /v1/search` and `POST /v1/predict`: what a photo (or a stored listing) shows, and similar listings."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from workers.search.http.uploads import photo_problem, read_photo
 from workers.search.settings import SearchSettings
 from workers.serving import Health
 
-_MAX_JSON = 4_096  # bytes of a body that names a listing and a photo
-RERANKED = 50  # listings that are ordered anew, the nearest; the k1 of 20 of re-ranking needs some around them
+_MAX_JSON = 4_096  # bytes of a JSON body, which names a listing and a photo
+RERANKED = 50  # nearest listings that are reordered; re-ranking with k1 = 20 needs more than 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What is searched for: one photo just recognised, or photos of a stored listing."""
+    """What to search for: one photo that was just recognised, or the photos of a stored listing."""
 
     hashes: list[str]
     predictions: Predictions
@@ -159,7 +159,7 @@ class PhotoHandlers:
         return self._answer(asked, seen, found, began)
 
     async def _find(self, seen: _Seen, asked: _Asked) -> list[Found]:
-        """Enough listings to answer, to vote and to order anew."""
+        """Find enough listings to answer, to vote and to reorder."""
         anew = asked.rerank or seen.margins is not None
         count = max(asked.k, vote.VOTERS if asked.vote else 0, RERANKED if anew else 0)
         wanted = Wanted(count, seen.listing_id, asked.only)

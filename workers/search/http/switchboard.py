@@ -1,7 +1,7 @@
-"""One address, one application after another: a search service changes its epoch between two requests.
+"""Serves one application after another at one address, so that a search service can change its epoch while it runs.
 
-Each application has an engine, an epoch and the indexers of that epoch. A request is answered from beginning to end by
-the application that it met, so that no answer mixes two epochs; the old one ends when its last request has.
+Each application has an engine, an epoch and the indexers of that epoch. One application answers a request from
+beginning to end, so no answer mixes two epochs. The old application ends after its last request.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from workers.serving import Health
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.1
-_DRAIN_S = 30.0  # an answer takes 15 s at most; what is older is not waited for
+_DRAIN_S = 30.0  # an answer takes at most 15 s; older requests are not waited for
 
 
 class Switchboard:
-    """An ASGI application that hands every request to the one in force."""
+    """An ASGI application that passes every request to the current application."""
 
     def __init__(self, app: Starlette, health: Health) -> None:
         self._app = app
@@ -36,7 +36,7 @@ class Switchboard:
 
     @property
     def health(self) -> Health:
-        """Of the application in force."""
+        """The health of the current application."""
         return self._health
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,20 +71,20 @@ class Switchboard:
             await life.__aexit__(None, None, None)
 
     def begin(self, app: Starlette, health: Health) -> None:
-        """Put an application in force at once, ready or not, in place of a waiting room."""
+        """Make an application the current one at once, even if it is not ready yet. Replaces a waiting room."""
         self._do(self._start(app))
         self._replace(app, health)
 
     def change(self, app: Starlette, health: Health, *, wanted: Callable[[], bool]) -> bool:
-        """Start another application beside the one in force, and let it take over once it is ready.
+        """Start another application, and make it the current one when it is ready. Blocks.
 
-        Called from another thread than the server's; blocks. False when `wanted()` turned false before it was ready, or
-        it failed: it is then ended, and the one in force stays.
+        Call it from another thread than the server's. If the new application fails, or `wanted()` becomes false before
+        it is ready, it is ended, the current one stays, and the result is False.
         """
         self._do(self._start(app))
         while not health.ready:
             if health.failure is not None or not wanted():
-                _log.warning("no change of the epoch: %s", health.failure or "it is not wanted any more")
+                _log.warning("the epoch does not change: %s", health.failure or "the change is no longer wanted")
                 self._do(self._end(app))
                 return False
             time.sleep(_LOOK_S)
@@ -92,7 +92,7 @@ class Switchboard:
         return True
 
     def _replace(self, app: Starlette, health: Health) -> None:
-        """What is under way in the old one is finished first."""
+        """Send new requests to the new application, wait for those of the old one, and end the old one."""
         old, self._health, self._app = self._app, health, app
         deadline = time.monotonic() + _DRAIN_S
         while self._in_flight[old] and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""The photo of a request: raw body or multipart field `photo`, bounded in bytes and in time before it is looked at."""
+"""Reads the photo of a request, a raw body or the form field `photo`, within limits of bytes and time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ _STATUS = {
 async def read_photo(request: Request, max_bytes: int, timeout_s: float) -> bytes:
     """The photo's bytes.
 
-    Raises Problem: 408 too slow, 413 too large, 415 not a photo's media type, 422 no photo in it.
+    Raises:
+        Problem: 400 incomplete, 408 too slow, 413 too large, 415 not the media type of a photo, 422 no photo.
     """
     kind = media_type(request)
     form = kind == "multipart/form-data"
@@ -49,7 +50,7 @@ async def read_photo(request: Request, max_bytes: int, timeout_s: float) -> byte
 
 
 def photo_problem(error: Invalid) -> Problem:
-    """The answer to a photo that cannot be used."""
+    """The problem that answers a photo which cannot be used."""
     status = _STATUS.get(error.error, 422)
     return Problem(status, error.error.replace("_", "-"), f"photo: {error.message}")
 

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 description: paths and examples kept here by hand, shapes taken from the types that are answered."""
+"""The OpenAPI 3.1 document. Paths and examples are written by hand; schemas come from the types of the answers."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _TYPES = (
 
 
 def describe(settings: SearchSettings) -> Document:
-    """The whole document, with this service's own limits."""
+    """The whole document, with the limits of this service's settings."""
     _, components = msgspec.json.schema_components(_TYPES, ref_template=parts.REF)
-    scheme = {"type": "http", "scheme": "bearer", "description": "Asked for where the service has tokens."}
+    scheme = {"type": "http", "scheme": "bearer", "description": "Needed if the service has tokens."}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "GrokNet search",
             "version": "1",
-            "summary": "A photo in; calibrated predictions and the listings that look like it out.",
+            "summary": "Takes a photo; answers with calibrated predictions and similar listings.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "security": [{}, {"token": []}],
@@ -58,17 +58,21 @@ def _search(settings: SearchSettings) -> Document:
         "operationId": "search",
         "summary": "Find the listings that look like a photo, or like a listing",
         "parameters": [
-            parts.number("k", "Listings wanted", settings.default_k, settings.max_k),
+            parts.number("k", "Number of listings", settings.default_k, settings.max_k),
             parts.language(settings),
             parts.box(),
             *parts.filters(),
-            parts.flag("vote", "Vote for the category: own prediction and the 20 nearest listings", settings.vote),
-            parts.flag("fine", "Of a photo: order by its bits before they were rounded", settings.fine),
+            parts.flag(
+                "vote",
+                "Choose the category by a vote of the photo's prediction and the 20 nearest listings",
+                settings.vote,
+            ),
+            parts.flag("fine", "For a photo: order by its unrounded bits", settings.fine),
             parts.flag("rerank", "Order by k-reciprocal neighbours instead of by distance", settings.rerank),
         ],
         "requestBody": {
             "required": True,
-            "description": f"{parts.photo_limits(settings)} Or a stored listing, as JSON: it is not in its own answer.",
+            "description": f"{parts.photo_limits(settings)} Or a stored listing, as JSON; the answer leaves it out.",
             "content": {
                 **parts.photo_contents(settings),
                 "application/json": {"schema": by_listing, "example": examples.SEARCH_BY_LISTING},
@@ -84,7 +88,7 @@ def _search(settings: SearchSettings) -> Document:
 def _predict(settings: SearchSettings) -> Document:
     return {
         "operationId": "predict",
-        "summary": "What a photo shows: category, attributes and title words to offer while listing",
+        "summary": "What a photo shows: category, attributes and title words to suggest to a seller",
         "parameters": [parts.language(settings), parts.box()],
         "requestBody": {
             "required": True,
@@ -101,7 +105,7 @@ def _predict(settings: SearchSettings) -> Document:
 def _listing(settings: SearchSettings) -> Document:
     return {
         "operationId": "listing",
-        "summary": "What is stored of a listing, and how fresh it is",
+        "summary": "A stored listing, and how fresh it is",
         "parameters": [parts.listing_path(), parts.language(settings)],
         "responses": {
             "200": parts.answer("The listing", "ListingAnswer", examples.LISTING),
@@ -113,11 +117,11 @@ def _listing(settings: SearchSettings) -> Document:
 def _similar(settings: SearchSettings) -> Document:
     return {
         "operationId": "similar",
-        "summary": "Other listings that look like a listing; the nearest of its photos counts",
+        "summary": "Other listings that look like a listing, by the nearest of its photos",
         "parameters": [
             parts.listing_path(),
             parts.image_query(),
-            parts.number("k", "Listings wanted", settings.default_k, settings.max_k),
+            parts.number("k", "Number of listings", settings.default_k, settings.max_k),
             parts.language(settings),
             *parts.filters(),
             parts.flag("rerank", "Order by k-reciprocal neighbours instead of by distance", settings.rerank),
@@ -133,12 +137,12 @@ def _duplicates(settings: SearchSettings) -> Document:
     about = "Bits of 256 that may differ"
     return {
         "operationId": "duplicates",
-        "summary": "Other listings that have a photo nearly equal to one of a listing's",
+        "summary": "Other listings with a photo that is nearly equal to a photo of this listing",
         "parameters": [
             parts.listing_path(),
             parts.image_query(),
             parts.number("radius", about, settings.duplicate_radius, settings.max_radius, least=0),
-            parts.number("k", "Listings wanted at most", settings.max_k, settings.max_k),
+            parts.number("k", "At most so many listings", settings.max_k, settings.max_k),
             parts.language(settings),
         ],
         "responses": {
@@ -159,7 +163,7 @@ def _batch(settings: SearchSettings) -> Document:
             "content": {"application/json": {"schema": schema, "example": examples.BATCH_REQUEST}},
         },
         "responses": {
-            "200": parts.answer("Listings in the order asked", "BatchAnswer", examples.BATCH),
+            "200": parts.answer("Listings in the order of the request", "BatchAnswer", examples.BATCH),
             **parts.problems(400, 408, 413, 415, 422),
         },
     }
@@ -188,8 +192,8 @@ def _thumbnail() -> Document:
 def _recent(settings: SearchSettings) -> Document:
     return {
         "operationId": "recent",
-        "summary": "The listings that became searchable last, newest first",
-        "parameters": [parts.number("n", "Listings wanted", 24, settings.max_recent), parts.language(settings)],
+        "summary": "The listings that became searchable last, the newest first",
+        "parameters": [parts.number("n", "Number of listings", 24, settings.max_recent), parts.language(settings)],
         "responses": {
             "200": parts.answer("Listings", "RecentListings", examples.RECENT),
             **parts.problems(422),
@@ -208,7 +212,9 @@ def _operations() -> Document:
         "/page/{name}": {"get": _page_part()},
         "/openapi.json": {"get": {"operationId": "openapi", "summary": "This document", "responses": document}},
         "/healthz": {"get": _probe("live", "503: restart this process", examples.HEALTHZ)},
-        "/readyz": {"get": _probe("ready", "503: send it nothing yet; `stale` is told apart", examples.READYZ)},
+        "/readyz": {
+            "get": _probe("ready", "503: send no requests yet; `stale` does not change the status", examples.READYZ)
+        },
         "/metrics": {"get": {"operationId": "metrics", "summary": "Metrics", "responses": text}},
     }
 

@@ -1,4 +1,4 @@
-"""Pieces that the description repeats: parameters, bodies of photos, answers and problems."""
+"""Parts that the OpenAPI document repeats: parameters, photo bodies, answers and problems."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ Document = dict[str, Any]
 REF = "#/components/schemas/{name}"
 _PROBLEMS = {
     400: "The request cannot be read",
-    401: "No token, or not one of this service's; send `Authorization: Bearer TOKEN`",
-    404: "Not known",
+    401: "No token, or an unknown one; send `Authorization: Bearer TOKEN`",
+    404: "Not found",
     408: "The body did not arrive in time",
-    409: "The listing's hashes are of another epoch; back-fill it",
+    409: "The listing has no hashes of this epoch; back-fill it",
     410: "The listing was removed",
     413: "Too many bytes or pixels",
     415: "Not a JPEG, PNG or WebP photo",
-    422: "A parameter, a field or the photo is at fault; `detail` names it",
+    422: "A parameter, a field or the photo is wrong; `detail` names it",
     429: "Too many requests from this client; come back after `Retry-After` seconds",
-    500: "A fault of ours",
-    503: "Busy, starting, or the index or store is away; come back after `Retry-After` seconds",
+    500: "An internal error",
+    503: "Busy, starting, or the index or the store does not answer; come back after `Retry-After` seconds",
 }
 _ANYWHERE = (401, 429, 500, 503)
 
 
 def answer(description: str, name: str, example: Document) -> Document:
-    """A 200 of one of the answered types."""
+    """The answer 200 with a body of the type `name`."""
     content = {"schema": {"$ref": REF.format(name=name)}, "example": example}
     return {"description": description, "content": {"application/json": content}}
 
 
 def problems(*statuses: int) -> Document:
-    """These, and those that every route may answer."""
+    """The answers with these statuses, and with those that every route may have."""
     content = {MEDIA_TYPE: {"schema": {"$ref": REF.format(name="ProblemAnswer")}, "example": examples.PROBLEM}}
     retry = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
     return {
@@ -48,60 +48,60 @@ def problems(*statuses: int) -> Document:
 
 
 def number(name: str, description: str, default: int, most: int, least: int = 1) -> Document:
-    """A whole number of the query."""
+    """A whole number in the query."""
     schema = {"type": "integer", "minimum": least, "maximum": most, "default": min(default, most)}
     return _query(name, description, schema)
 
 
 def flag(name: str, description: str, default: bool) -> Document:
-    """`true` or `false` of the query."""
+    """A flag in the query: `true` or `false`."""
     return _query(name, description, {"type": "boolean", "default": default})
 
 
 def language(settings: SearchSettings) -> Document:
-    """`lang`."""
-    return _query("lang", "Of display names (BCP 47)", {"type": "string", "default": settings.language})
+    """The parameter `lang`."""
+    return _query("lang", "Language of display names (BCP 47)", {"type": "string", "default": settings.language})
 
 
 def box() -> Document:
-    """`box`, four numbers."""
+    """The parameter `box`: four numbers."""
     about = (
-        "The subject: left,top,right,bottom as shares (0 to 1) of the upright photo's width and height, that is as "
-        "people see it, after its EXIF orientation. It is cut out before the photo is resized. Without it: all of it."
+        "The subject: left,top,right,bottom as shares (0 to 1) of the width and height of the upright photo, after its "
+        "EXIF orientation is applied. It is cut out before the photo is resized. Default: the whole photo."
     )
     schema = {"type": "string", "pattern": "^[0-9.]+(,[0-9.]+){3}$"}
     return {**_query("box", about, schema), "example": "0.1,0.15,0.85,0.95"}
 
 
 def filters() -> list[Document]:
-    """`category` and `state`, each as often as wanted."""
+    """The parameters `category` and `state`. Each may be given several times."""
     schema = {"type": "array", "items": {"type": "string", "maxLength": 256}, "maxItems": 16}
     return [
-        {**_query(name, f"Only listings of this {name}, as it was sent; may be repeated: any of them", schema)}
+        {**_query(name, f"Only listings with this {name}, as the seller sent it. Repeat it to allow several.", schema)}
         for name in ("category", "state")
     ]
 
 
 def listing_path() -> Document:
-    """`listing_id` in the path."""
+    """The parameter `listing_id` in the path."""
     return {
         "name": "listing_id",
         "in": "path",
         "required": True,
-        "description": "May hold slashes, as they are or percent-encoded.",
+        "description": "May contain slashes, plain or percent-encoded.",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/-]{1,128}$"},
         "example": "shop/mug-17",
     }
 
 
 def image_query() -> Document:
-    """`image_id` in the query, when one photo of the listing is meant."""
+    """The parameter `image_id` in the query, for one photo of a listing."""
     schema = {"type": "string", "pattern": "^[A-Za-z0-9._:/-]{1,128}$"}
-    return _query("image_id", "Compare this photo of the listing alone; without it, all of them", schema)
+    return _query("image_id", "Compare only this photo of the listing. Default: all photos", schema)
 
 
 def photo_contents(settings: SearchSettings) -> Document:
-    """The media types of a photo's body."""
+    """The media types of a body with a photo."""
     photo = {"type": "string", "format": "binary", "maxLength": settings.max_upload_bytes}
     form = {"type": "object", "required": ["photo"], "properties": {"photo": photo}}
     raw = {f"image/{kind}": {"schema": photo} for kind in ("jpeg", "png", "webp")}
@@ -109,7 +109,7 @@ def photo_contents(settings: SearchSettings) -> Document:
 
 
 def photo_limits(settings: SearchSettings) -> str:
-    """What a photo may be, in words."""
+    """The limits of a photo, in words."""
     return f"JPEG, PNG or WebP, at most {settings.max_upload_bytes:,} bytes."
 
 
