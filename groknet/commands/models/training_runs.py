@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from engines.files import write_file
 from groknet.cli.exits import CommandError, Exit
 
 RECIPE = "recipe.toml"
@@ -25,8 +26,8 @@ def remember(folder: Path, run: Run, recipe: Path) -> None:
     """Write `run` and a copy of the recipe into the run's folder."""
     text = recipe.read_bytes()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECIPE).write_bytes(text)
-    (folder / _FILE).write_bytes(msgspec.json.encode(run) + b"\n")
+    write_file(folder / RECIPE, text)
+    write_file(folder / _FILE, msgspec.json.encode(run) + b"\n")
 
 
 def recall(folder: Path) -> Run | None:
