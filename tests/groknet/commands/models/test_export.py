@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from groknet.cli.exits import Exit
 from groknet.home.config import demo_bundle
 from tests.groknet.conftest import Call
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_reference_says_loudly_that_it_is_random(groknet: Call, tmp_path: Path) -> None:
