@@ -16,6 +16,8 @@ from PIL import Image
 
 from training.studio import DEMO_IDENTITIES, make_product, render
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 TUTORIAL = ROOT / "docs" / "tutorials" / "your-own-photos.md"
 NOT_HERE = ("make demo", ". .venv/bin/activate")  # the demo has a test of its own; this process is in the environment

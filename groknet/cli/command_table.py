@@ -91,7 +91,7 @@ COMMANDS: Mapping[str, Command | Group] = {
         MODELS,
         {
             "inspect": Command(f"{_MODELS}.bundle:inspect", "Show heads, labels, thresholds and files of a bundle."),
-            "verify": Command(f"{_MODELS}.bundle:verify", "Verify checksums and test photos, as a worker does."),
+            "verify": Command(f"{_MODELS}.bundle:verify", "Verify checksums and parity photos, as a worker does."),
             "diff": Command(f"{_MODELS}.bundle:diff", "Show what changes for users from one bundle to another."),
         },
     ),
@@ -101,7 +101,7 @@ COMMANDS: Mapping[str, Command | Group] = {
         {
             "build": Command(f"{_MODELS}.engine:build", "Compile a bundle for a back end and a precision."),
             "inspect": Command(f"{_MODELS}.engine:inspect", "Show what an engine folder holds."),
-            "verify": Command(f"{_MODELS}.engine:verify", "Verify checksums and test photos."),
+            "verify": Command(f"{_MODELS}.engine:verify", "Verify checksums and parity photos."),
             "bench": Command(f"{_MODELS}.engine:bench", "Measure photos per second and latency on this machine."),
         },
     ),

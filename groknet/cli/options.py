@@ -1,4 +1,4 @@
-"""Options that several commands share, once, so that they read the same everywhere."""
+"""Options that several commands share. They are declared once, so that they read the same everywhere."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ HomeOption = Annotated[
     Path | None,
     Parameter(
         name="--home",
-        help="Folder with groknet.toml and the embedded data; else $GROKNET_HOME, else ./groknet-home.",
+        help="Folder with groknet.toml and the embedded data. Default: $GROKNET_HOME, or ./groknet-home.",
     ),
 ]
-JsonOption = Annotated[
-    bool, Parameter(name="--json", negative=(), help="JSON on stdout, one value a line, for machines.")
-]
+JsonOption = Annotated[bool, Parameter(name="--json", negative=(), help="Write JSON to stdout, one value a line.")]
 BundleOption = Annotated[
     Path | None,
-    Parameter(name="--bundle", help="Folder of a bundle; else engine.bundle, else the demo bundle."),
+    Parameter(name="--bundle", help="Folder of a bundle. Default: engine.bundle, or the demo bundle."),
 ]
 Reader = Literal["csv", "folder", "webdataset", "aliproducts", "inshop", "sop", "products10k", "rp2k"]
 ReaderOption = Annotated[
     Reader,
-    Parameter(name="--reader", help="Layout of the labelled folder; csv is labels.csv beside the photos."),
+    Parameter(name="--reader", help="Layout of the labelled folder. csv means a labels.csv beside the photos."),
 ]
 GiveUpOption = Annotated[
     float,
-    Parameter(name="--give-up-s", help="With --wait: seconds in which nothing moves before giving up."),
+    Parameter(name="--give-up-s", help="With --wait: give up after this many seconds without progress."),
 ]
-GIVE_UP_S = 120.0  # four of the first retry topic's delays: a listing that waits there is not given up
+GIVE_UP_S = 120.0  # four of the first retry topic's delays: a listing that waits there can still finish

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import socket
 import time
 from http.client import HTTPConnection, HTTPException
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from engines.files import write_file
 from groknet.cli.exits import CommandError, Exit
 from groknet.home.paths import Home
 
@@ -66,15 +66,8 @@ def _already_running(home: Home, name: str) -> CommandError:
 
 
 def write_running(home: Home, name: str, running: Running) -> None:
-    """Announce a worker; readers see the old or the new file, never half of one."""
-    _replace(home.run / f"{name}.json", msgspec.json.encode(running) + b"\n")
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file so that a kill -9 leaves the old or the new one."""
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_bytes(data)
-    part.replace(path)
+    """Announce a worker. Readers see the old file or the new one, never half of one."""
+    write_file(home.run / f"{name}.json", msgspec.json.encode(running) + b"\n", shared=True)
 
 
 def forget_running(home: Home, name: str) -> None:
@@ -93,7 +86,7 @@ def read_running(home: Home, name: str) -> Running | None:
 def write_gave_up(home: Home, names: dict[str, str]) -> None:
     """A supervisor says which workers it has given up, and why."""
     if names:
-        _replace(home.run / f"{_GAVE_UP}.json", msgspec.json.encode(names) + b"\n")
+        write_file(home.run / f"{_GAVE_UP}.json", msgspec.json.encode(names) + b"\n", shared=True)
     else:
         (home.run / f"{_GAVE_UP}.json").unlink(missing_ok=True)
 
@@ -123,7 +116,7 @@ def usual_port(home: Home, name: str, host: str, wanted: int) -> int:
             except OSError:
                 continue
             free = int(probe.getsockname()[1])
-            _replace(path, str(free).encode())
+            write_file(path, str(free).encode(), shared=True)
             return free
     return 0
 

@@ -13,6 +13,8 @@ from benchmarks.worker_ratio import photos
 from engines.recognition import build_engine
 from tests.engines.tiny_bundle import write_tiny_bundle
 
+pytestmark = pytest.mark.slow
+
 GPU = Path("/dev/nvidiactl").exists()
 
 

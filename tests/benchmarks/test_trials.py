@@ -14,6 +14,8 @@ from tests.training.tiny import tiny_recipe
 from training.bundle.hash_layers import rotated_axes
 from training.recipe import load_recipe
 
+pytestmark = pytest.mark.slow
+
 
 def seen(rng: np.random.Generator, n: int) -> Seen:
     embedding = rng.standard_normal((n, 400)).astype(np.float32)

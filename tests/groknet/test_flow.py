@@ -12,6 +12,8 @@ import pytest
 from groknet.cli.exits import Exit
 from tests.groknet.conftest import Call, Cluster, write_photo
 
+pytestmark = pytest.mark.slow
+
 SECONDS = ("stored_s", "searchable_s")
 
 

@@ -11,6 +11,8 @@ import torch
 from training.loop.train import train
 from training.recipe import Recipe, load_recipe
 
+pytestmark = pytest.mark.slow
+
 ENDS = 15  # steps averaged at either end of the run
 
 

@@ -22,6 +22,8 @@ from training.loop.warm_start import PENALTY, fit_to_frozen
 from training.readers.query_words import query_words
 from training.studio import TEST_IDENTITIES, write_dataset
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:

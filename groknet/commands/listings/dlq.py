@@ -1,4 +1,4 @@
-"""`groknet dlq`: dead letters, why, and sending them again."""
+"""`groknet dlq`: list dead letters, show one with its reason, and send them again."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from groknet.submitting.dead_letters import replay as replay_letters
 
 
 def list_letters(*, home: HomeOption = None, json: JsonOption = False) -> Exit:
-    """List dead letters, oldest first: id, listing, photo, stage, error, message, attempt, whether sent again.
+    """List dead letters, oldest first. Each line says which event failed, where and why, and whether it was sent again.
 
-    --json writes one line a dead letter: {"id", "listing_id", "image_id", "stage", "error", "message", …}.
+    --json writes one line for each dead letter: {"id", "listing_id", "image_id", "stage", "error", "message", …}.
     """
     loaded = load_config(find_home(home).must_exist())
     with open_stream(loaded, "dlq") as stream:
@@ -45,13 +45,13 @@ def list_letters(*, home: HomeOption = None, json: JsonOption = False) -> Exit:
 
 
 def show(
-    letter_id: Annotated[str, Parameter(name="id", help="PARTITION:OFFSET, as `dlq list` gives it.")],
+    letter_id: Annotated[str, Parameter(name="id", help="PARTITION:OFFSET, as `groknet dlq list` prints it.")],
     /,
     *,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> Exit:
-    """Show one dead letter: its headers and its value, verbatim."""
+    """Show one dead letter with all its headers and its unchanged value."""
     loaded = load_config(find_home(home).must_exist())
     with open_stream(loaded, "dlq") as stream:
         letter = next((one for one in read_letters(stream) if one.id == letter_id), None)
@@ -71,18 +71,25 @@ def show(
 def replay(
     *,
     home: HomeOption = None,
-    policy: Annotated[Policy, Parameter(help="For an event that was cut or still cannot be decoded.")] = "stop",
+    policy: Annotated[
+        Policy, Parameter(help="What to do with an event that was cut or still cannot be decoded.")
+    ] = "stop",
     most: Annotated[
         int | None,
-        Parameter(name="--max", help="At most so many dead letters.", validator=validators.Number(gte=1)),
+        Parameter(name="--max", help="Replay at most this many dead letters.", validator=validators.Number(gte=1)),
     ] = None,
-    dry_run: Annotated[bool, Parameter(name="--dry-run", negative=(), help="Say what would be done.")] = False,
+    dry_run: Annotated[
+        bool, Parameter(name="--dry-run", negative=(), help="Print what would be done, and send nothing.")
+    ] = False,
     json: JsonOption = False,
 ) -> Exit:
-    """Send dead letters to listings.uploaded again, verbatim and with attempt + 1; each is sent once.
+    """Send dead letters to listings.uploaded again. The events do not change, except that their attempt counts one up.
 
-    stop: at an event that was cut or still cannot be decoded, exit 1; reinsert: put it at the end of the dead letters;
-    drop: leave it out. What a replay has passed is marked in `dlq list` and not sent by the next replay.
+    Some events cannot be sent: they were cut, or they still cannot be decoded. --policy decides what happens to them.
+    stop: stop there, with exit code 1. reinsert: put it at the end of the dead letters. drop: leave it out.
+
+    Each dead letter is sent once. The next replay continues behind the last one, and `groknet dlq list` marks those
+    that were sent again.
     """
     loaded = load_config(find_home(home).must_exist())
     counts: Counter[str] = Counter()

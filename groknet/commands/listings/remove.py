@@ -1,4 +1,4 @@
-"""`groknet remove`: listings out of store and index."""
+"""`groknet remove`: remove listings from the store and the index."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ def remove(
     /,
     *,
     home: HomeOption = None,
-    wait: Annotated[bool, Parameter(negative=(), help="Wait until they are gone from store and index.")] = False,
+    wait: Annotated[
+        bool, Parameter(negative=(), help="Wait until they are gone from the store and the index.")
+    ] = False,
     json: JsonOption = False,
     give_up_s: GiveUpOption = GIVE_UP_S,
 ) -> Exit:
-    """Send a removal of each listing, as of now; what an earlier `submit` copied to HOME/uploads is deleted.
+    """Remove listings. Copies of their photos in HOME/uploads are deleted as well.
 
-    A listing that is not stored is removed all the same, since its event may be under way; stderr names it. Sending
-    the same photos again brings a listing back only when they are newer than the removal.
+    A removal is also sent for a listing that is not stored, because its event may still be on the way. stderr names
+    such listings. To bring a listing back, submit photos that are newer than the removal.
     """
     loaded = load_config(find_home(home).must_exist())
     with open_store(loaded) as store:
@@ -41,7 +43,7 @@ def remove(
     for listing_id in dict.fromkeys(listings):
         stored = latest.get(listing_id)
         if stored is None:
-            note(f"{listing_id}: not stored; the removal holds for what may be under way")
+            note(f"{listing_id}: not stored; the removal was sent, in case an event of it is on the way")
         event = ListingEvent(
             event_id=str(uuid.uuid4()),
             listing_id=listing_id,

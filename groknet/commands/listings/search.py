@@ -1,4 +1,4 @@
-"""`groknet search`: the photos that look like a photo."""
+"""`groknet search`: find the listings that look like a photo."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def search(
     photo: Annotated[Path, Parameter(help="A photo file.")],
     /,
     *,
-    k: Annotated[int, Parameter(name=["-k", "--k"], help="How many listings, 1 to 100.")] = 10,
+    k: Annotated[int, Parameter(name=["-k", "--k"], help="Number of listings, 1 to 100.")] = 10,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> Exit:
-    """Ask the running search service for the listings that look like a photo, nearest first.
+    """Find the listings that look like a photo, nearest first. The search service must be running.
 
-    --json writes [{"listing_id", "image_id", "distance"}, …]; the distance is the number of differing bits of 256.
+    --json writes [{"listing_id", "image_id", "distance"}, …]. The distance is the number of differing bits, of 256.
     """
     answer = ask(find_home(home).must_exist(), photo, k)
     found = [{name: n[name] for name in ("listing_id", "image_id", "distance")} for n in answer["neighbours"]]

@@ -1,4 +1,4 @@
-"""`groknet show`: what the store holds about listings."""
+"""`groknet show`: show what is stored about listings."""
 
 from __future__ import annotations
 
@@ -24,13 +24,17 @@ def show(
     /,
     *,
     home: HomeOption = None,
-    model_version: Annotated[str | None, Parameter(help="Else the one stored last.")] = None,
+    model_version: Annotated[
+        str | None, Parameter(help="Version of the model. Default: the one that was stored last.")
+    ] = None,
     json: JsonOption = False,
 ) -> Exit:
-    """Show status, predictions (calibrated probabilities, best first) and hashes of listings.
+    """Show status, predictions and hashes of listings. Predictions are calibrated probabilities, best first.
 
-    --json writes one line a listing as it is stored, without the bytes of photos; a removed listing is
-    {"listing_id", "status": "removed", "event_time"}. A listing that is not there, or removed, makes exit code 4.
+    The exit code is 4 when one of the listings is not stored, or was removed.
+
+    --json writes one line for each listing, as it is stored, without the bytes of photos. A removed listing is
+    {"listing_id", "status": "removed", "event_time"}.
     """
     loaded = load_config(find_home(home).must_exist())
     with open_store(loaded) as store:

@@ -1,4 +1,4 @@
-"""`groknet submit`: photos, folders and event files into the stream; with --wait, what became of each listing."""
+"""`groknet submit`: send photos, folders and event files, and with --wait follow each listing to its outcome."""
 
 from __future__ import annotations
 
@@ -29,25 +29,29 @@ STDIN = "-"
 def submit(
     paths: Annotated[
         list[str],
-        Parameter(help="Photos, folders, .ndjson files of events, or - for stdin.", allow_leading_hyphen=True),
+        Parameter(
+            help="Photos, folders, .ndjson files of events, or - to read events from stdin.", allow_leading_hyphen=True
+        ),
     ],
     /,
     *,
     home: HomeOption = None,
-    wait: Annotated[bool, Parameter(negative=(), help="Wait until every listing is settled.")] = False,
+    wait: Annotated[bool, Parameter(negative=(), help="Wait until the outcome of every listing is known.")] = False,
     json: JsonOption = False,
     give_up_s: GiveUpOption = GIVE_UP_S,
 ) -> Exit:
-    """Send photos (one listing each), folders (a listing a photo) or events; the same folder twice changes nothing.
+    """Send photos, folders of photos or events. Each photo becomes one listing. Sending a folder twice changes nothing.
 
-    A listing's id is the photo's path relative to the given folder, without extension; its event time is the file's
-    modification time. A photo under intake.allowed_roots is sent as its file:// address, one of at most 700 KB
-    inside the event, a larger one as a copy in HOME/uploads. Lines of an event file are sent as they are: what does
-    not decode becomes a dead letter and is named on stderr.
+    The id of a listing is the path of the photo below the given folder, without its extension. The event time is the
+    time at which the file was last modified. A photo below intake.allowed_roots is sent as a file:// address. Another
+    photo is sent inside the event up to 700 KB, and as a copy in HOME/uploads above that.
 
-    --json writes one line a listing: {"listing_id", "status", "stored_s", "searchable_s"}, seconds from sending to
-    being seen. Statuses: searchable, partial (some photos were bad), dead, removed, superseded (something newer was
-    stored already), timeout; without --wait: sent.
+    The lines of an event file are sent unchanged. A line that cannot be decoded becomes a dead letter, and stderr
+    names it.
+
+    --json writes one line for each listing: {"listing_id", "status", "stored_s", "searchable_s"}. Times are seconds
+    since the event was sent. Without --wait the status is sent. With --wait it is searchable, partial (some photos
+    failed), dead, removed, superseded (the store already had something newer) or timeout.
     """
     loaded = load_config(find_home(home).make())
     items, total = gather(paths, loaded)
@@ -88,7 +92,7 @@ def gather(paths: Sequence[str], loaded: Loaded) -> tuple[Iterator[Outgoing], in
 
 def _reported(item: Outgoing, place: str) -> Outgoing:
     if item.event is None:
-        note(f"{place}: {item.problem}; sent as it is, it becomes a dead letter")
+        note(f"{place}: {item.problem}; it is sent unchanged and becomes a dead letter")
     return item
 
 
@@ -141,7 +145,9 @@ def send_all(
     late = sum(outcome.status == "timeout" for outcome in outcomes)
     if late:
         remedy = f"`groknet doctor --home {loaded.home.root}` says which worker does not run"
-        note(f"{late} of {len(outcomes)} listings not settled, nothing moved for {give_up_s:g} s; {remedy}")
+        note(
+            f"{late} of {len(outcomes)} listings have no outcome yet, and nothing changed for {give_up_s:g} s; {remedy}"
+        )
     return outcomes
 
 

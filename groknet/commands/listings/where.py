@@ -1,4 +1,4 @@
-"""`groknet where`: where one listing is now, and what comes next."""
+"""`groknet where`: show where one listing is now, and what happens next."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ def where(
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> Exit:
-    """Say where a listing is: stored, searchable, or on the way, since when, why, and when it is tried next.
+    """Show where a listing is: stored, searchable or on the way. If it waits: since when, why, and until when.
 
-    One sentence, then a line for each thing that is known: what store and index have of it; events of it in hand of a
-    tagger of this home, with the stage; events that wait in listings.uploaded, with how many come before them; events
-    in a retry topic, with the reason and the time of the next try; its dead letters, and whether they can be sent
-    again. Times are local. Only records that are not committed yet are read, and the dead letters.
+    The first line is the answer in one sentence. The other lines list everything that is known: what the store and the
+    index hold; events that a tagger of this home is working on, and in which stage; events that wait in
+    listings.uploaded, and how many are before them; events in a retry topic, with the reason and the time of the next
+    try; dead letters, and whether they can be sent again. Times are local. The command reads the uncommitted records
+    and the dead letters, so it takes longer when many events wait.
 
-    Exit code 4 when nothing is known of it, 3 when that may be because a service does not answer. --json writes one
-    value: {"listing_id", "sentence", "stored", "indexed", "in_hand", "waiting", "dead", "unknown"}, with event times
-    and stored_at in UTC microseconds and all other times in UTC seconds.
+    The exit code is 4 when nothing is known of the listing, and 3 when a service that may know it does not answer.
+
+    --json writes one value: {"listing_id", "sentence", "stored", "indexed", "in_hand", "waiting", "dead", "unknown"}.
+    Event times and stored_at are UTC microseconds, all other times UTC seconds.
     """
     loaded = load_config(find_home(home).must_exist())
     found = find(loaded, listing_id, Patience(note))

@@ -1,4 +1,4 @@
-"""`groknet bundle`: a bundle described, checked, and compared with another."""
+"""`groknet bundle`: inspect a bundle, verify it, and compare it with another."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ FolderArgument = Annotated[Path, Parameter(help="Folder of the bundle.")]
 
 
 def inspect(folder: FolderArgument, /, *, json: JsonOption = False) -> Exit:
-    """Print what a bundle holds: model, epoch, input, heads with their labels, tables and operating thresholds, hash,
-    files, and what made it. Checksums are not compared: that is `bundle verify`.
+    """Show what a bundle holds: model, epoch, input, heads, labels, thresholds, hash, files and how it was made.
+
+    Checksums are not verified; `groknet bundle verify` does that.
 
     --json writes {"name", "model_version", "epoch", "preprocess", "heads": [{"id", "kind", "column", "labels",
     "calibrated", "own_tables", "threshold", "target_precision", …}], "embedding", "hash", "bytes", "training", …}.
@@ -53,8 +54,10 @@ def inspect(folder: FolderArgument, /, *, json: JsonOption = False) -> Exit:
 
 
 def verify(folder: FolderArgument, /, *, json: JsonOption = False) -> Exit:
-    """Check the manifest, compare every checksum, and run the parity photos through ONNX Runtime, as a worker does at
-    its start. A bundle that is refused ends with exit code 2 and the reason. For other back ends: `engine verify`.
+    """Verify the manifest and every checksum, and run the parity photos. A worker does the same when it starts.
+
+    The outputs are computed with ONNX Runtime; `groknet engine verify` has other back ends. The exit code is 2 when the
+    bundle is refused, and the message gives the reason.
 
     --json writes {"folder", "model_version", "epoch", "files", "parity_photos"}.
     """
@@ -74,19 +77,21 @@ def verify(folder: FolderArgument, /, *, json: JsonOption = False) -> Exit:
     if json:
         json_line(told)
     else:
-        note(f"{folder}: {len(manifest.files)} files as they were exported, {len(bundle.photos)} parity photos passed")
+        note(f"{folder}: {len(manifest.files)} files are unchanged, {len(bundle.photos)} parity photos passed")
     return Exit.OK
 
 
 def diff(
-    old: Annotated[Path, Parameter(help="Folder of the bundle that is in use.")],
-    new: Annotated[Path, Parameter(help="Folder of the one to come.")],
+    old: Annotated[Path, Parameter(help="Folder of the bundle that is in use now.")],
+    new: Annotated[Path, Parameter(help="Folder of the bundle that shall replace it.")],
     /,
     *,
     json: JsonOption = False,
 ) -> Exit:
-    """Say what changes when NEW replaces OLD: whether hashes stay comparable, heads and labels that come and go,
-    thresholds, and by how much a calibrated probability moves at most. Reads the manifests alone; cards have accuracy.
+    """Show what changes when NEW replaces OLD.
+
+    This covers whether hashes stay comparable, which heads and labels are added or removed, the thresholds, and the
+    largest change of a calibrated probability. Only the manifests are read. The accuracy is in each bundle's card.
 
     --json writes {"same", "fields": {name: [old, new]}, "files", "heads": {id: {"change", …}}, "means": [sentence]}.
     """

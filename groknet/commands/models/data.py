@@ -1,4 +1,4 @@
-"""`groknet data`: what a data set's folder holds, and labels that nobody had to write."""
+"""`groknet data`: check and convert data sets, and derive labels without annotation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import JsonOption, ReaderOption
 from groknet.cli.terminal import json_line, note, progress, stdout
 
-_NAMED = 10  # skipped files that a person is shown; --json names them all
+_NAMED = 10  # skipped files to print; --json lists all of them
 
 
 def check(
@@ -22,15 +22,17 @@ def check(
     /,
     *,
     reader: ReaderOption = "csv",
-    decode: Annotated[bool, Parameter(negative=(), help="Decode every photo as well; reads all of them.")] = False,
+    decode: Annotated[bool, Parameter(negative=(), help="Also decode every photo. This reads all of them.")] = False,
     json: JsonOption = False,
 ) -> Exit:
-    """Read a data set's folder as training would, and say what is there: photos a split, labels a column, and what had
-    to be skipped, by name, with the reason.
+    """Read the folder of a data set as training does, and show what it finds.
 
-    Layouts: csv (labels.csv: path, split, a column a label), folder (a folder a class, perhaps below train, val,
-    test), webdataset (plain tar shards of 0001.jpg, 0001.json), and aliproducts, inshop, sop, products10k, rp2k as
-    they are published. In a recipe: [[datasets]] reader = "rp2k", folder = "…".
+    This lists the photos of each split, the labels of each column, and the skipped files with the reason.
+
+    Layouts: csv has a labels.csv with the columns path, split and one for each kind of label. folder has one folder
+    for each class, optionally below train, val and test. webdataset has tar shards of 0001.jpg and 0001.json. The
+    others are published data sets: aliproducts, inshop, sop, products10k, rp2k. In a recipe: [[datasets]] reader =
+    "rp2k", folder = "…".
 
     --json writes {"photos": {split: n}, "columns": {column: labels}, "skipped": {name: reason}}.
     """
@@ -68,13 +70,13 @@ def pack(
     *,
     out: Annotated[Path, Parameter(help="Folder for the shards.")],
     reader: ReaderOption = "csv",
-    per_shard: Annotated[int, Parameter(help="Photos a shard.", validator=validators.Number(gte=1))] = 1000,
+    per_shard: Annotated[int, Parameter(help="Photos in each shard.", validator=validators.Number(gte=1))] = 1000,
     json: JsonOption = False,
 ) -> Exit:
-    """Pack a data set of any layout into plain tar shards, to carry it to another machine.
+    """Convert a data set of any layout to plain tar shards, to copy it to another machine.
 
-    Photos stay byte for byte; their columns lie beside them as json, with `origin`, the path that they had. In a
-    recipe: [[datasets]] reader = "webdataset", folder = "…".
+    The bytes of photos do not change. The columns of a photo are stored next to it as JSON, and `origin` is its former
+    path. In a recipe: [[datasets]] reader = "webdataset", folder = "…".
 
     --json writes {"shards", "photos", "skipped": {name: reason}}.
     """
@@ -101,15 +103,17 @@ def pack(
 
 
 def weak_labels(
-    bundle: Annotated[Path, Parameter(help="Folder of the bundle whose embedding compares.")],
+    bundle: Annotated[Path, Parameter(help="Folder of the bundle whose embedding is compared.")],
     /,
     *,
-    labelled: Annotated[Path, Parameter(help="Folder of the data set whose products are known.")],
-    photos: Annotated[Path, Parameter(help="Folder of photos without labels; all below it are looked at.")],
-    out: Annotated[Path | None, Parameter(help="The table to write; else labels.csv beside the photos.")] = None,
-    product: Annotated[str, Parameter(help="Column of the labelled data that is the product.")] = "product",
+    labelled: Annotated[Path, Parameter(help="Folder of a data set with product labels.")],
+    photos: Annotated[Path, Parameter(help="Folder of photos without labels, subfolders included.")],
+    out: Annotated[
+        Path | None, Parameter(help="Table to write. Default: labels.csv in the folder of the photos.")
+    ] = None,
+    product: Annotated[str, Parameter(help="Column of the labelled data that names the product.")] = "product",
     threshold: Annotated[
-        float, Parameter(help="Largest squared distance of unit embeddings, 2 − 2 cos; smaller is stricter.")
+        float, Parameter(help="Largest squared distance of unit embeddings, 2 − 2 cos. Smaller is stricter.")
     ] = 0.2,
     boxes: Annotated[
         Path | None,
@@ -118,17 +122,18 @@ def weak_labels(
     reader: ReaderOption = "csv",
     json: JsonOption = False,
 ) -> Exit:
-    """Give photos without labels the product of the labelled photo that they look like, where it is near enough.
+    """Label photos with the product of the nearest labelled photo, if it is near enough.
 
-    Every box of a photo (the whole photo where there is none) is embedded and compared with the training and catalogue
-    photos of the labelled data. Photos that are byte for byte a labelled one are dropped, so that no test photo comes
-    back as training. What this and other thresholds let through is measured on the labelled validation photos:
-    `covered` is the share of them that is near enough, `right` the share of these that got their own product. Where
-    right is below .95 choose a smaller threshold: training believes what it is told.
+    Each box of a photo, or the whole photo, is embedded and compared with the training and catalogue photos of the
+    labelled data. Photos whose bytes equal a labelled photo are dropped, so that no test photo gets into training.
 
-    The table has the common columns (path, box, split, domain, the product and what the product decides) and where each
-    label came from: source, weak_from (the labelled photo), weak_distance, weak_threshold, weak_model. Train on it
-    beside the labelled data, as the same products:
+    The labelled validation photos show what this threshold and others do. `covered` is the share of them that is near
+    enough. `right` is the share of those that got their own product. Choose a smaller threshold if right is below .95,
+    because training does not notice wrong labels.
+
+    The table has the common columns: path, box, split, domain, the product, and the labels that follow from the
+    product. It also says where each label came from: source, weak_from (the labelled photo), weak_distance,
+    weak_threshold, weak_model. To train on it together with the labelled data, as the same products:
 
     [[datasets]] name = "weak", folder = "…", product = "product", products_of = "grocery", share = 4
 
@@ -175,22 +180,25 @@ def weak_labels(
 def query_pairs(
     logs: Annotated[
         list[Path],
-        Parameter(help="Logs, one JSON object a line; .gz, and - for standard input.", allow_leading_hyphen=True),
+        Parameter(
+            help="Logs with one JSON object on each line, plain or .gz; - reads stdin.", allow_leading_hyphen=True
+        ),
     ],
     /,
     *,
-    out: Annotated[Path, Parameter(help="The table to write.")],
-    photos: Annotated[Path | None, Parameter(help="Folder of the images; what is not there is dropped.")] = None,
-    min_images: Annotated[int, Parameter(help="Photos that a query needs.")] = 25,
-    min_buyers: Annotated[int, Parameter(help="Buyers that a pair of query and photo needs.")] = 1,
-    click_window_s: Annotated[float, Parameter(help="Seconds from the search to the click.")] = 1800.0,
-    message_window_s: Annotated[float, Parameter(help="Seconds from the click to the message.")] = 86_400.0,
+    out: Annotated[Path, Parameter(help="Table to write.")],
+    photos: Annotated[Path | None, Parameter(help="Folder of the photos. Photos that it lacks are dropped.")] = None,
+    min_images: Annotated[int, Parameter(help="Fewest photos of a query.")] = 25,
+    min_buyers: Annotated[int, Parameter(help="Fewest buyers of a pair of query and photo.")] = 1,
+    click_window_s: Annotated[float, Parameter(help="Most seconds from the search to the click.")] = 1800.0,
+    message_window_s: Annotated[float, Parameter(help="Most seconds from the click to the message.")] = 86_400.0,
     json: JsonOption = False,
 ) -> Exit:
-    """Turn a marketplace's log into photos with the searches that led to them.
+    """Make a table of photos and the searches that led to them, from a marketplace's log.
 
-    A pair counts where one buyer searched, clicked a photo in the results within --click-window-s, and wrote to that
-    listing's seller within --message-window-s. A line is one event, each buyer's in order of time:
+    A pair counts when a buyer searched, clicked a photo in the results within --click-window-s, and wrote to the seller
+    of that listing within --message-window-s. Each line of a log is one event. The events of one buyer must be in order
+    of time:
 
     {"time": "2026-03-01T10:00:00Z", "buyer": "b7", "event": "search", "query": "Blue mug"}
 
@@ -198,12 +206,13 @@ def query_pairs(
 
     {"time": 1772359300.0, "buyer": "b7", "event": "message", "listing": "l42"}
 
-    Queries are brought to one form (NFKC, lower case, single blanks, no punctuation); those with an address or a
-    telephone number, without a letter, or too long are dropped. Queries with fewer than --min-images photos go last.
-    Everything dropped is counted by reason. Memory does not grow with the log.
+    Queries are normalised: NFKC, lower case, single blanks, no punctuation. A query is dropped when it contains an
+    address or a telephone number, contains no letter, is too long, or has fewer than --min-images photos. The report
+    counts what was dropped, by reason. Memory does not grow with the log.
 
-    The table has path, split (by the photo's name: 5 % val, 5 % test), queries (several with | between), buyers and
-    source. Train on it with a multi-label head: [[heads]] id = "search", column = "queries", kind = "multi_label".
+    The table has the columns path, split, queries, buyers and source. The split depends on the name of the photo: 5 %
+    val, 5 % test. Several queries are separated by |. Train on the table with a multi-label head: [[heads]] id =
+    "search", column = "queries", kind = "multi_label".
 
     --json writes {"read": {…}, "dropped": {reason: n}, "kept": {"queries", "photos", "pairs"}}.
     """
@@ -227,7 +236,7 @@ def query_pairs(
 
 
 def _settings(name: str, **values: Any) -> Any:
-    """A settings object, its bounds checked as a file's would be."""
+    """A settings object. Its bounds are checked as those of a file are."""
     import msgspec
 
     from training import weak
@@ -258,5 +267,5 @@ def _skipped(skipped: dict[str, str]) -> None:
     for name, reason in list(skipped.items())[:_NAMED]:
         note(f"skipped {name}: {reason}")
     if len(skipped) > _NAMED:
-        note(f"skipped {len(skipped) - _NAMED} more; --json names them all")
+        note(f"skipped {len(skipped) - _NAMED} more; --json lists all of them")
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""`groknet engine`: an engine made for a back end, described, checked and measured."""
+"""`groknet engine`: build, inspect, verify and benchmark engines."""
 
 from __future__ import annotations
 
@@ -15,30 +15,36 @@ from groknet.cli.terminal import json_line, note, progress, stdout
 from schemas.errors import ConfigError
 
 Backend = Literal["tensorrt", "tensorrt_rtx", "openvino", "onnxruntime", "torch"]
-FolderArgument = Annotated[Path, Parameter(help="Folder that `engine build` made, or of a bundle.")]
-BackendOption = Annotated[Backend, Parameter(help="What runs it.")]
+FolderArgument = Annotated[Path, Parameter(help="Folder of an engine or of a bundle.")]
+BackendOption = Annotated[Backend, Parameter(help="Back end that runs it.")]
 _GPU_BACKENDS = ("tensorrt", "tensorrt_rtx")
 
 
 def build(
-    bundle: Annotated[Path, Parameter(help="Folder of a bundle in FP32.")],
+    bundle: Annotated[Path, Parameter(help="Folder of an FP32 bundle.")],
     /,
     *,
-    backend: Annotated[Backend, Parameter(help="What will run it.")],
-    out: Annotated[Path, Parameter(help="Folder to make.")],
-    precision: Annotated[Literal["fp32", "fp16", "int8"], Parameter(help="What the network computes in.")] = "fp32",
-    batch: Annotated[str, Parameter(help="TensorRT: batch sizes, a profile each.")] = "1,8,32",
-    photos: Annotated[Path | None, Parameter(help="Folder of photos like those to come; INT8 needs about 64.")] = None,
+    backend: Annotated[Backend, Parameter(help="Back end that will run it.")],
+    out: Annotated[Path, Parameter(help="Folder to create.")],
+    precision: Annotated[Literal["fp32", "fp16", "int8"], Parameter(help="Number format of the network.")] = "fp32",
+    batch: Annotated[str, Parameter(help="TensorRT: batch sizes, with one profile each.")] = "1,8,32",
+    photos: Annotated[Path | None, Parameter(help="Folder of typical photos. INT8 needs about 64.")] = None,
     target: Annotated[
         str | None,
-        Parameter(help="TensorRT for RTX: portable, or a compute capability such as sm89; TensorRT: this GPU."),
+        Parameter(
+            help="TensorRT for RTX: portable, or a compute capability such as sm89. TensorRT builds for this GPU."
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> Exit:
-    """Make an engine folder: the bundle in the wanted precision, past its parity gate, and for TensorRT the compiled
-    plan with its manifest. Set engine.bundle to the folder and engine.backend to the back end to use it.
+    """Build an engine folder from a bundle, for a back end and a precision.
 
-    tensorrt_rtx compiles without a GPU, for any that it supports or for one of them; tensorrt for the GPU that is here.
+    The folder holds the bundle in that precision. The build fails if its outputs differ too much from the FP32 outputs.
+    For TensorRT the folder also holds the compiled plan with its manifest. To use the folder, set engine.bundle to it
+    and engine.backend to the back end.
+
+    tensorrt_rtx compiles without a GPU, for all supported GPUs or for one kind. tensorrt compiles for the GPU of this
+    machine.
     """
     _there("bundle", bundle)
     if photos is not None:
@@ -71,8 +77,9 @@ def build(
 
 
 def inspect(folder: FolderArgument, /, *, json: JsonOption = False) -> Exit:
-    """Print what an engine folder holds: model, epoch, precision, and of every plan the library, target, profiles,
-    inputs, outputs, size and parity.
+    """Show what an engine folder holds: model, epoch, precision and the compiled plans.
+
+    For each plan it shows the library, the target, the profiles, inputs, outputs, the size and the parity check.
     """
     _there("folder", folder)
     from engines.recognition.engine_folder import describe
@@ -100,8 +107,9 @@ def verify(
     backend: BackendOption = "onnxruntime",
     json: JsonOption = False,
 ) -> Exit:
-    """Compare checksums, then run the parity photos through the back end. Without a GPU, a TensorRT plan is only
-    checked on disk, and the command says so and ends with exit code 3.
+    """Verify the checksums, then run the parity photos through the back end.
+
+    Without a GPU only the files of a TensorRT plan are verified. The command says so, and its exit code is 3.
     """
     _there("folder", folder)
     from engines.recognition.engine_folder import check_plans, run_parity
@@ -124,11 +132,13 @@ def bench(
     *,
     backend: BackendOption = "onnxruntime",
     batch: Annotated[str, Parameter(help="Batch sizes to measure.")] = "1,8,32",
-    callers: Annotated[int, Parameter(help="Threads that call at once; 2 keep a GPU's copies and compute going.")] = 1,
-    seconds: Annotated[float, Parameter(help="For each batch size.")] = 3.0,
+    callers: Annotated[
+        int, Parameter(help="Threads that call at the same time. With 2, a GPU copies and computes at once.")
+    ] = 1,
+    seconds: Annotated[float, Parameter(help="Seconds to measure each batch size.")] = 3.0,
     json: JsonOption = False,
 ) -> Exit:
-    """Images a second and latencies of an engine on this machine, from photos to calibrated predictions."""
+    """Measure photos per second and latency of an engine on this machine, from pixels to calibrated predictions."""
     _there("folder", folder)
     from engines.gpu.profiles import Profiles
     from engines.recognition import build_engine

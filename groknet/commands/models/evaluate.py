@@ -1,4 +1,4 @@
-"""`groknet evaluate`: a bundle scored on labelled photos."""
+"""`groknet evaluate`: measure the accuracy of a bundle on labelled photos."""
 
 from __future__ import annotations
 
@@ -20,35 +20,33 @@ def evaluate(
     bundle: Annotated[Path, Parameter(help="Folder of the bundle.")],
     /,
     *,
-    data: Annotated[Path, Parameter(help="Folder of a data set: labels.csv and the photos that it names.")],
+    data: Annotated[Path, Parameter(help="Folder of a data set.")],
     reader: ReaderOption = "csv",
-    split: Annotated[str, Parameter(help="Photos of this split; catalogue pictures always.")] = "test",
+    split: Annotated[str, Parameter(help="Split to measure. Catalogue photos are always used.")] = "test",
     column: Annotated[
         list[str] | None,
-        Parameter(
-            negative=(), help="COLUMN=HEAD, where a column's name does not say which head it is for; may be repeated."
-        ),
+        Parameter(negative=(), help="COLUMN=HEAD: the head for a column with another name. Can be repeated."),
     ] = None,
     html: Annotated[
-        Path | None, Parameter(help="Also write a report to this file, with plots and the worst errors as pictures.")
+        Path | None, Parameter(help="Also write an HTML report to this file, with plots and the worst errors.")
     ] = None,
     json: JsonOption = False,
 ) -> Exit:
-    """Score every column that a head learned from, and photo → catalogue picture retrieval by product.
+    """Measure each head on labelled photos, and how well photos retrieve the catalogue photos of their products.
 
     --json writes {"photos": {"listed", "read", "missing", "unreadable"}, "heads": {column: {"n", "top1", "top5",
-    "macro", "ece", "ece_floor", "offered", "precision", "outside"}}, "queries": the same of words of titles, with
+    "macro", "ece", "ece_floor", "offered", "precision", "outside"}}, "queries": the same for words of titles, with
     "map", "retrieval": {"float"|"hash"|"fine": {"n", "recall_at_1", "recall_at_5", "recall_at_10", "map"}}, "bits":
-    recall by the first bits of the hash}. "fine" is by the photo's bits before they were rounded. Labels that a head
-    does not have are counted ("outside") and left out; a figure without photos is null.
+    recall by the first bits of the hash}. "fine" uses the hash bits of the query before rounding. Labels that a head
+    does not have are left out and counted as "outside". A figure without photos is null.
 
-    --html makes one file that needs nothing beside it. It shows photos of the data: mind who may see them.
+    --html writes one self-contained file. It contains photos of the data set, so mind who may see it.
     """
     for what, folder in (("bundle", bundle), ("--data", data)):
         if not folder.is_dir():
             raise CommandError(f"{what} {folder}: no such folder", Exit.NOT_FOUND)
     if html is not None and not html.absolute().parent.is_dir():
-        raise CommandError(f"--html {html}: its folder is not there", Exit.NOT_FOUND)
+        raise CommandError(f"--html {html}: its folder does not exist", Exit.NOT_FOUND)
     from training.evaluation import measure, write_html
 
     with progress() as bar:
@@ -84,7 +82,7 @@ def _print(report: Report) -> None:
     photos = report["photos"]
     if photos["read"] < photos["listed"]:
         lost = f"{photos['missing']} missing, {photos['unreadable']} unreadable"
-        note(f"of {photos['listed']} photos {lost}: they are in no figure")
+        note(f"{lost} of {photos['listed']} photos: no figure includes them")
 
 
 def _columns(options: list[str]) -> dict[str, str]:

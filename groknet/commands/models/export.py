@@ -17,27 +17,28 @@ from schemas.manifest import MANIFEST_FILE
 
 
 def export(
-    run: Annotated[Path, Parameter(help="Folder of the training run, with its checkpoint; with --phone, of a bundle.")],
+    run: Annotated[Path, Parameter(help="Folder of the training run; with --phone, of a bundle.")],
     /,
-    out: Annotated[Path, Parameter(help="Folder of the bundle; an older bundle there is replaced.")],
+    out: Annotated[Path, Parameter(help="Folder for the bundle. An older bundle in it is replaced.")],
     *,
-    phone: Annotated[
-        bool, Parameter(negative=(), help="Convert a bundle in FP32 to ncnn; --out is then a new folder.")
-    ] = False,
-    recipe: Annotated[Path | None, Parameter(help="Else the one that the run was trained by.")] = None,
-    data: Annotated[Path | None, Parameter(help="Folder with the data sets; else the run's.")] = None,
-    taxonomy: Annotated[Path | None, Parameter(help="Taxonomy file, whose ids stay; else the packaged one.")] = None,
-    cache: Annotated[Path | None, Parameter(help="Folder for decoded photos; else the run's.")] = None,
+    phone: Annotated[bool, Parameter(negative=(), help="Convert an FP32 bundle to ncnn, into a new folder.")] = False,
+    recipe: Annotated[Path | None, Parameter(help="Recipe file. Default: the recipe of the run.")] = None,
+    data: Annotated[Path | None, Parameter(help="Folder with the data sets. Default: that of the run.")] = None,
+    taxonomy: Annotated[
+        Path | None, Parameter(help="Taxonomy file whose ids are kept. Default: the packaged one.")
+    ] = None,
+    cache: Annotated[Path | None, Parameter(help="Folder for decoded photos. Default: that of the run.")] = None,
     json: JsonOption = False,
 ) -> Exit:
-    """Make a bundle of a training run: choose the hash, calibrate on validation photos, write graph, manifest, parity
-    vectors and a card with the accuracy measured on test photos, and open the result as an engine does.
+    """Make a bundle from a training run, or convert a bundle for phones.
 
-    Needs groknet[train], and the data that the run was trained on.
+    The command chooses the hash and calibrates on validation photos. It writes the graph, the manifest, the parity
+    photos, and a card with the accuracy on the test split. Finally it opens the bundle as an engine does. This
+    needs groknet[train] and the data of the run.
 
-    With --phone: `groknet export BUNDLE --out FOLDER --phone` writes model.ncnn.param, model.ncnn.bin, the manifest
-    with the labels, and phone.json, which says what goes in and comes out; refused unless ncnn gives the bundle's
-    parity outputs. Needs groknet[phone,train], and no data.
+    `groknet export BUNDLE --out FOLDER --phone` writes model.ncnn.param, model.ncnn.bin, the manifest with the labels,
+    and phone.json, which describes inputs and outputs. It fails if the outputs of ncnn differ from those of the bundle.
+    This needs groknet[phone,train] and no data.
     """
     if phone:
         given = {"--recipe": recipe, "--data": data, "--taxonomy": taxonomy, "--cache": cache}

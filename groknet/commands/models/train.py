@@ -1,4 +1,4 @@
-"""`groknet train`: a checkpoint from a recipe and data."""
+"""`groknet train`: train a network from a recipe."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ def train(
     recipe: Annotated[Path, Parameter(help="Recipe file (TOML): data sets, heads, losses, schedule.")],
     /,
     *,
-    data: Annotated[Path, Parameter(help="Folder with the data sets' folders.")],
+    data: Annotated[Path, Parameter(help="Folder that holds the folders of the data sets.")],
     out: Annotated[Path, Parameter(help="Folder for the checkpoint and the log.")],
-    resume: Annotated[bool, Parameter(negative=(), help="Go on from the checkpoint in --out.")] = False,
-    cache: Annotated[Path | None, Parameter(help="Folder for decoded photos; else OUT/cache.")] = None,
+    resume: Annotated[bool, Parameter(negative=(), help="Continue from the checkpoint in --out.")] = False,
+    cache: Annotated[Path | None, Parameter(help="Folder for decoded photos. Default: OUT/cache.")] = None,
     as_tutor: Annotated[
-        bool, Parameter(negative=(), help="Train the recipe's tutor: the same with the trunk of [distillation].")
+        bool, Parameter(negative=(), help="Train the tutor of the recipe, which has the trunk of [distillation].")
     ] = False,
-    tutor: Annotated[Path | None, Parameter(help="Run of the recipe's tutor, to learn from as well.")] = None,
+    tutor: Annotated[Path | None, Parameter(help="Folder of the tutor's run, to learn from it as well.")] = None,
 ) -> Exit:
-    """Train a network by a recipe; `groknet export` makes a bundle of the checkpoint. Needs groknet[train].
+    """Train a network from a recipe. Then `groknet export` makes a bundle of the checkpoint. Needs groknet[train].
 
-    A small network learns more from a larger one that was trained on the same photos first:
+    A small network learns more when it also learns from a larger one, its tutor. Train the tutor on the same photos
+    first:
 
     groknet train RECIPE --data DATA --out TUTOR --as-tutor
     groknet train RECIPE --data DATA --out RUN --tutor TUTOR
@@ -37,7 +38,7 @@ def train(
     if not recipe.is_file():
         raise CommandError(f"{recipe}: no such recipe", Exit.NOT_FOUND)
     if tutor is not None and as_tutor:
-        raise CommandError("--as-tutor and --tutor: a tutor learns from no tutor", Exit.USAGE)
+        raise CommandError("--as-tutor and --tutor exclude each other: a tutor has no tutor", Exit.USAGE)
     if not data.is_dir():
         raise CommandError(f"--data {data}: no such folder", Exit.NOT_FOUND)
     from training.data.check_recipe import load_checked

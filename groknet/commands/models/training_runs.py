@@ -1,4 +1,4 @@
-"""What a training run remembers of itself in its folder, so that an export of it need not be told again."""
+"""What a training run records in its folder, so that `groknet export` need not ask for it again."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from engines.files import write_file
 from groknet.cli.exits import CommandError, Exit
 
 RECIPE = "recipe.toml"
@@ -13,8 +14,8 @@ _FILE = "run.json"
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """`RUN/run.json`: the folders of data and of decoded photos, absolute, and whether it is its recipe's tutor. The
-    recipe lies beside it as it was."""
+    """`RUN/run.json`: the absolute folders of the data and of decoded photos, and whether the run trains the tutor of
+    its recipe. A copy of the recipe is stored next to it."""
 
     data: str
     cache: str
@@ -25,12 +26,12 @@ def remember(folder: Path, run: Run, recipe: Path) -> None:
     """Write `run` and a copy of the recipe into the run's folder."""
     text = recipe.read_bytes()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECIPE).write_bytes(text)
-    (folder / _FILE).write_bytes(msgspec.json.encode(run) + b"\n")
+    write_file(folder / RECIPE, text)
+    write_file(folder / _FILE, msgspec.json.encode(run) + b"\n")
 
 
 def recall(folder: Path) -> Run | None:
-    """What `remember` wrote; None where a run was made in another way. Raises CommandError when it is damaged."""
+    """What `remember` wrote, or None for a run without it. Raises CommandError when the file is damaged."""
     path = folder / _FILE
     if not path.is_file():
         return None

@@ -1,4 +1,4 @@
-"""`groknet backfill`: what is stored, tagged again into another epoch's topic."""
+"""`groknet backfill`: tag all stored listings again, into the topic of another epoch."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from workers.stores import Store
 
 def backfill(
     *,
-    epoch: Annotated[
-        str | None, Parameter(help="An epoch that is known here, `groknet epoch status` names them.")
-    ] = None,
+    epoch: Annotated[str | None, Parameter(help="A known epoch; `groknet epoch status` lists them.")] = None,
     bundle: Annotated[
-        Path | None, Parameter(help="A bundle; its epoch becomes known to every home on this store.")
+        Path | None, Parameter(help="Folder of a bundle. Its epoch becomes known to every home on this store.")
     ] = None,
     rate: Annotated[
         float | None,
         Parameter(
-            help="Listings a second at most, 0: no bound; else backfill.listings_per_s.",
+            help="Most listings per second; 0 means no limit. Default: backfill.listings_per_s.",
             validator=validators.Number(gte=0),
         ),
     ] = None,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> Exit:
-    """Tag all that is stored again with another bundle, into the hash topic of its epoch, beside the live workers.
+    """Tag all stored listings again with another bundle, while the workers go on. Hashes go to the topic of its epoch.
 
-    Photos are fetched again. What the topic has already is left out, so that a back-fill that was stopped (Ctrl-C
-    finishes what is in hand) goes on where it was, and one that is run again adds what came meanwhile. The index of
-    the epoch is built beside the one in force by `groknet run all`, or by `groknet run indexer --bundle DIR --beside`;
-    `groknet epoch switch` changes over to it. Exit 1 when listings failed that a second run may get.
+    Photos are fetched again. Listings that the topic has already are left out. So you can stop a back-fill with Ctrl-C
+    and run it again: it continues where it was, and adds what was stored meanwhile.
+
+    `groknet run all` builds the index of the epoch beside the one in force; `groknet run indexer --bundle DIR --beside`
+    does it elsewhere. Then `groknet epoch switch` makes the epoch the one in force. The exit code is 1 when listings
+    failed that a second run may complete.
 
     --json writes one line: {"epoch", "total", "done", "removed", "lost", "failed", "coverage"}.
     """
     loaded = load_config(find_home(home).must_exist())
     if bundle is None and epoch is None:
-        raise CommandError("give --bundle DIR, or --epoch of one that is known here", Exit.USAGE)
+        raise CommandError("give --bundle DIR, or --epoch with a known epoch", Exit.USAGE)
     with open_stream(loaded, "backfill") as stream, open_store(loaded) as store:
         folder, target = _target(loaded, store, bundle, epoch)
         done = fill(loaded, folder, stream=stream, store=store, rate=rate, stop=_stop_by_signal(), quiet=json)
@@ -89,9 +89,9 @@ def _report(epoch: str, done: Progress, share: float, *, json: bool) -> None:
         return
     for line in done.named:
         note(line)
-    left = done.total - done.seen  # of a back-fill that was stopped
+    left = done.total - done.seen  # when the back-fill was stopped
     more = f"; {left} left: run it again" if left else ""
     print(
-        f"epoch {epoch}: {done.done} tagged, {done.removed} removed, {done.lost} without a photo that can be had, "
+        f"epoch {epoch}: {done.done} tagged, {done.removed} removed, {done.lost} without an available photo, "
         f"{done.failed} failed{more}; coverage {share:.2%}"
     )

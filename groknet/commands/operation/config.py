@@ -1,4 +1,4 @@
-"""`groknet config`: the configuration in force."""
+"""`groknet config`: print the configuration in force."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from groknet.home.paths import find_home
 
 
 def config(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOption = False) -> Exit:
-    """Print every key with its value in force, as TOML that can be read back; passwords and tokens are ***.
+    """Print every key with the value in force, as TOML that can be read back. Passwords and tokens are printed as ***.
 
-    HOME/groknet.toml is overlaid by the environment: GROKNET__TAGGER__BATCH_SIZE=8 is [tagger] batch_size = 8.
+    Values come from HOME/groknet.toml. Environment variables override them: GROKNET__TAGGER__BATCH_SIZE=8 means
+    [tagger] batch_size = 8.
     """
     loaded = load_config(find_home(home), bundle=bundle)
     if json:

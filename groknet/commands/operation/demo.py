@@ -1,4 +1,4 @@
-"""`groknet demo`: all workers on one machine, studio listings streamed through them, and what comes out."""
+"""`groknet demo`: start all workers on this machine, stream listings through them, and print the results."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ _QUERIES = 10
 
 def demo(
     *,
-    photos: Annotated[list[Path] | None, Parameter(help="Folders of your own photos, streamed as well.")] = None,
+    photos: Annotated[list[Path] | None, Parameter(help="Folders of your own photos, to stream as well.")] = None,
     listings: Annotated[
-        int, Parameter(help="Studio listings to stream.", validator=validators.Number(gte=1, lte=20_000))
+        int, Parameter(help="Number of sample listings to stream.", validator=validators.Number(gte=1, lte=20_000))
     ] = 60,
-    keep: Annotated[bool, Parameter(negative=(), help="Leave the search page up until Ctrl-C.")] = False,
-    port: Annotated[int, Parameter(help="Port of the search page; 0: any free one.")] = 0,
-    home: Annotated[Path, Parameter(help="Folder for the demo's data.")] = Path(".demo"),
+    keep: Annotated[bool, Parameter(negative=(), help="Keep the search page up until Ctrl-C.")] = False,
+    port: Annotated[int, Parameter(help="Port of the search page; 0 means any free port.")] = 0,
+    home: Annotated[Path, Parameter(help="Folder for the data of the demo.")] = Path(".demo"),
     bundle: BundleOption = None,
 ) -> Exit:
-    """Start tagger, indexer and search on this machine, stream listings, print their predictions, sum up, stop.
+    """Start tagger, indexer and search, stream sample listings through them, print the predictions and a summary, stop.
 
-    The listings are studio renders of products that training never drew. Times run from sending a listing to its
-    predictions being in the store, and to the photo being found by a search.
+    The sample listings are rendered images of products that were not in the training data. Two times are measured:
+    from sending a listing until its predictions are stored, and until a search finds its photo.
     """
     place = Home(home.absolute()).make()
     loaded = load_config(place, bundle=bundle)

@@ -1,4 +1,4 @@
-"""`groknet doctor`: what is installed, reachable and missing, with the remedy."""
+"""`groknet doctor`: check what is installed and what runs, and name the remedy for each problem."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _STYLE = {"ok": "green", "note": "yellow", "failed": "red"}
 
 
 def doctor(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOption = False) -> Exit:
-    """Check Python, packages, configuration, bundle, stream, store, lag, disk, ports and workers; changes nothing.
+    """Check Python, packages, configuration, bundle, stream, store, lag, disk, ports and workers. It changes nothing.
 
-    A check for each topic that taggers read says how many events wait, and for how long. It fails when an event, or a
-    retry whose time has come, has waited for more than a minute, unless the taggers hold: then stream or store is
-    away, and the tagger's check says since when and why. A tagger that its supervisor has given up is named with the
-    reason.
+    For each topic that taggers read, a check says how many events wait, and for how long. It fails when an event, or a
+    retry that is due, has waited for more than a minute. It does not fail while the taggers hold, because then the
+    stream or the store does not answer; the check of the tagger says since when and why. A tagger that its supervisor
+    gave up is named with the reason.
 
-    Exit code 1 when a check failed; a note (an extra that is not installed, a worker that does not run) is no
-    failure. --json writes one line a check: {"check", "state", "detail", "remedy"}.
+    The exit code is 1 when a check failed. A note is not a failure, for instance an extra that is not installed or a
+    worker that does not run. --json writes one line for each check: {"check", "state", "detail", "remedy"}.
     """
     checks: list[Check] = []
     for check in all_checks(find_home(home), bundle):

@@ -1,4 +1,4 @@
-"""`groknet epoch`: which epochs there are, how much each covers, and changing over between them."""
+"""`groknet epoch`: show which epochs there are and what each covers, and switch from one to another."""
 
 from __future__ import annotations
 
@@ -33,14 +33,12 @@ from schemas.errors import BundleRefused
 from workers.stores import Store
 from workers.streams import Stream
 
-app = App(
-    name="epoch", help="Hash spaces: which there are, how much each covers, changing over.", help_format="plaintext"
-)
+app = App(name="epoch", help="Show hash epochs, and switch from one to another.", help_format="plaintext")
 WaitOption = Annotated[
     float,
     Parameter(
         name="--wait",
-        help="Seconds to wait until every live worker runs the epoch.",
+        help="How many seconds to wait until every live worker runs the epoch.",
         validator=validators.Number(gte=0),
     ),
 ]
@@ -58,14 +56,14 @@ class _Opened:
 
 @app.command
 def status(*, home: HomeOption = None, json: JsonOption = False) -> Exit:
-    """Show every epoch that the store knows, and every live worker of every home with the epoch that it runs.
+    """Show every epoch that the store knows, and every live worker of every home with its epoch.
 
-    Of an epoch: its bundle, how much of the store its topic covers, and its index on this home. Of a worker: whether
-    it follows the epoch in force, and which other epochs it could not run, with the reason.
+    An epoch is listed with its bundle, the share of the stored listings that its topic covers, and the state of its
+    index in this home. A worker is listed with its epoch, and with the epochs that it cannot run and why.
 
-    --json writes a line for each epoch: {"epoch", "active", "previous", "bundle", "wanted", "covered", "gone",
-    "share", "indexed", "index"}, with the index ready, stale, reading or none; then a line for each worker: {"worker",
-    "kind", "home", "host", "pid", "url", "since", "runs", "follows", "cannot"}.
+    --json writes one line for each epoch: {"epoch", "active", "previous", "bundle", "wanted", "covered", "gone",
+    "share", "indexed", "index"}. The index is ready, stale, reading or none. Then comes one line for each worker:
+    {"worker", "kind", "home", "host", "pid", "url", "since", "runs", "follows", "cannot"}.
     """
     with _open(home) as opened:
         rows = _epoch_rows(opened)
@@ -90,7 +88,7 @@ def status(*, home: HomeOption = None, json: JsonOption = False) -> Exit:
 
 @app.command
 def switch(
-    epoch: Annotated[str, Parameter(help="An epoch that `groknet epoch status` names.")],
+    epoch: Annotated[str, Parameter(help="An epoch that `groknet epoch status` lists.")],
     /,
     *,
     home: HomeOption = None,
@@ -98,23 +96,26 @@ def switch(
         float | None,
         Parameter(
             name="--min-coverage",
-            help="Share of the store that it must hold, 0 to 1; else backfill.min_coverage.",
+            help="Share of the stored listings that the epoch must cover, 0 to 1. Default: backfill.min_coverage.",
             validator=validators.Number(gte=0, lte=1),
         ),
     ] = None,
     wait: WaitOption = WAIT_S,
     json: JsonOption = False,
 ) -> Exit:
-    """Change search and taggers of every home on this store over to an epoch, with nothing missing at the end.
+    """Switch search and taggers of every home on this store to an epoch. No listing is missing at the end.
 
-    It is refused while a live worker cannot run the epoch, which is named with the reason. Then: what the epoch lacks
-    is tagged; the epoch is put in force; a running search service changes over between two requests, a running tagger
-    drains and starts anew with the other bundle; this command waits for each of them, and tags at the end what the old
-    model has tagged meanwhile. Workers that were started with --bundle stay as they are and are named. Exit 1 when
-    workers are missing after --wait: the epoch stays in force, and the same command again goes on waiting. `groknet
-    epoch back` undoes it.
+    The switch is refused while a live worker cannot run the epoch. The message names that worker and the reason.
 
-    --json writes one line: {"epoch", "coverage", "filled", "late", "apart"}; the last two name workers.
+    First, listings that the epoch lacks are tagged. Then the epoch is put in force. A running search service changes
+    between two requests. A running tagger finishes its work and starts again with the new bundle. The command waits
+    for all workers, and finally tags the listings that the old model tagged in the meantime. Workers that were started
+    with --bundle do not change; the command names them.
+
+    The exit code is 1 when workers have not changed within --wait. The epoch stays in force. Run the same command again
+    to wait longer. `groknet epoch back` reverses a switch.
+
+    --json writes one line: {"epoch", "coverage", "filled", "late", "apart"}. The last two are lists of workers.
     """
     with _open(home) as opened:
         opened.epochs.named(epoch)
@@ -126,10 +127,10 @@ def switch(
 
 @app.command
 def back(*, home: HomeOption = None, wait: WaitOption = WAIT_S, json: JsonOption = False) -> Exit:
-    """Change over to the epoch that was in force before, at once and whatever it covers; its index must be ready.
+    """Switch back to the epoch that was in force before. Its index must be ready.
 
-    What was uploaded since the switch is tagged afterwards. Otherwise, and in its output, it is as `groknet epoch
-    switch`.
+    This happens at once, whatever the epoch covers. Listings that were uploaded since the switch are tagged afterwards.
+    Everything else, the output too, is as for `groknet epoch switch`.
     """
     with _open(home) as opened:
         if opened.epochs.previous is None:
@@ -142,8 +143,10 @@ def back(*, home: HomeOption = None, wait: WaitOption = WAIT_S, json: JsonOption
 def forget(
     epoch: Annotated[str, Parameter(help="An epoch that is not in force.")], /, *, home: HomeOption = None
 ) -> Exit:
-    """Leave an epoch alone from now on: `groknet run all` of every home ends its index. Its topic and snapshot stay as
-    they are, so that `groknet backfill --bundle` brings it back."""
+    """Forget an epoch. `groknet run all` stops its index in every home.
+
+    The topic and the snapshot of the epoch are kept, so `groknet backfill --bundle` can bring it back.
+    """
     loaded = load_config(find_home(home).must_exist())
     with open_store(loaded) as store:
         change_record(store, lambda known: without_epoch(known, epoch), lambda: first_epochs(loaded, store))
@@ -173,13 +176,16 @@ def _refuse(opened: _Opened, epoch: str) -> None:
 
 
 def _cover(opened: _Opened, epoch: str, least: float) -> int:
-    """Tag what an epoch lacks as of now; the listings tagged. Raises CommandError when it then covers too little of
-    what was stored before: uploads that came meanwhile are tagged after the change."""
+    """Tag the listings that an epoch lacks now, and return how many.
+
+    Raises CommandError when the epoch then covers too few of the listings that were stored before. Later uploads do not
+    count: they are tagged after the change.
+    """
     began = time.time_ns() // 1000
     filled = _fill(opened, epoch)
     coverage = coverage_of(epoch, stream=opened.stream, store=opened.store, before=began)
     if coverage.share < least:
-        text = f"epoch {epoch} covers {coverage.share:.2%} of the store, {least:.2%} are asked for"
+        text = f"epoch {epoch} covers {coverage.share:.2%} of the store, but must cover {least:.2%}"
         raise CommandError(
             f"{text}; run `groknet backfill --epoch {epoch}` to see what it lacks, or give --min-coverage"
         )
@@ -203,16 +209,16 @@ def _change_over(opened: _Opened, epoch: str, wait_s: float, filled: int, *, jso
     else:
         print(f"epoch {epoch} is in force, at {share:.2%} coverage; {filled} listings were tagged for it")
     for one in apart:
-        note(f"{one.label} stays on epoch {one.epoch}, since it was started with --bundle; what it tags is not found")
+        note(f"{one.label} stays on epoch {one.epoch}: started with --bundle; searches do not find what it tags")
     for one in late:
         note(f"{one.label} still runs epoch {one.epoch}{_why(one, epoch)}")
     if late:
-        note(f"run `groknet epoch switch {epoch}` again to wait on, and to tag what was uploaded meanwhile")
+        note(f"run `groknet epoch switch {epoch}` again to wait longer, and to tag what was uploaded in the meantime")
     return Exit.FAILED if late else Exit.OK
 
 
 def _fill(opened: _Opened, epoch: str) -> int:
-    """Tag what an epoch lacks, where it lacks anything; returns the listings tagged or removed."""
+    """Tag the listings that an epoch lacks. Returns how many were tagged or removed."""
     coverage = coverage_of(epoch, stream=opened.stream, store=opened.store)
     lacking = coverage.wanted - coverage.covered + coverage.gone
     if not lacking:

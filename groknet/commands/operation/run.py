@@ -1,4 +1,4 @@
-"""`groknet run`: the workers, one by one or all supervised."""
+"""`groknet run`: run one worker, or all of them under a supervisor."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from schemas.manifest import load_manifest
 from workers.stores import build_store
 
 PortOption = Annotated[
-    int | None, Parameter(name="--port", help="HTTP port, 0: any free one; else the configured one.")
+    int | None, Parameter(name="--port", help="HTTP port; 0 means any free port. Default: the configured port.")
 ]
 _TICK_S = 0.05
 _LOOK_S = 1.0  # between two looks for an epoch that a back-fill has added
@@ -44,25 +44,27 @@ def tagger(
         int | None,
         Parameter(
             name="--port",
-            help="Port of the home's first tagger, the next ones count up from it; 0: any free one; else tagger.port.",
+            help="Port of the first tagger of the home. Each further tagger uses the next one; 0 means any free port. "
+            "Default: tagger.port.",
         ),
     ] = None,
     slot: Annotated[
         int | None,
         Parameter(
             name="--slot",
-            help="Be this tagger of the home, 0 is the first; else the first that is not running.",
+            help="Which tagger of the home to run; 0 is the first. Default: the first that does not run.",
             validator=validators.Number(gte=0, lt=MOST),
         ),
     ] = None,
 ) -> Exit:
-    """Run one tagger: listing events in, predictions and hashes out; any number of times in one home.
+    """Run one tagger, which reads listing events and writes predictions and hashes.
 
-    The first one is called tagger, then come tagger-2, tagger-3 and so on: each takes the first name that is free,
-    and announces itself in HOME/run/NAME.json. They share the events. Health and metrics are on tagger.port for the
-    first, one port higher for each that follows, or on any free port where that is 0.
+    Run the command several times to have several taggers in one home; they share the events. They are called tagger,
+    tagger-2, tagger-3 and so on. Each takes the first free name and announces itself in HOME/run/NAME.json. The first
+    one serves health and metrics on tagger.port, and each further one uses the next port. If tagger.port is 0, each
+    uses any free port.
 
-    Stream and store may still be starting: a tagger waits for them, and says so in its log and at /readyz.
+    A tagger waits for the stream and the store when they are not up yet. Its log and /readyz say so.
     """
     from groknet.run.compose import run_tagger
 
@@ -76,12 +78,13 @@ def indexer(
     bundle: BundleOption = None,
     port: PortOption = None,
     beside: Annotated[
-        bool, Parameter(negative=(), help="Run beside the home's indexer, for the epoch of another --bundle.")
+        bool, Parameter(negative=(), help="Run a further indexer in this home, for the epoch of --bundle.")
     ] = False,
 ) -> Exit:
-    """Run one indexer: hashes in, nearest hashes out, over HTTP on loopback.
+    """Run one indexer, which reads hashes and answers nearest-neighbour queries over HTTP, on loopback by default.
 
-    `indexer.partitions` gives it a part of the topic; several, each with a home of its own, hold an index together.
+    To spread an index over several indexers, give each a home of its own and a part of the topic, by
+    indexer.partitions.
     """
     from groknet.run.compose import run_indexer
 
@@ -90,7 +93,7 @@ def indexer(
 
 
 def search(*, home: HomeOption = None, bundle: BundleOption = None, port: PortOption = None) -> Exit:
-    """Run the search service and its page; it asks the indexers of search.indexer_urls, else this home's."""
+    """Run the search service and its web page. It asks the indexers in search.indexer_urls, or those of this home."""
     from groknet.run.compose import run_search
 
     run_search(load_config(find_home(home).make(), bundle=bundle), port)
@@ -105,19 +108,20 @@ def run_all(
     taggers: Annotated[
         int,
         Parameter(
-            help="Taggers to run: tagger, tagger-2 and so on; they share the events.",
+            help="Number of taggers, which share the events: tagger, tagger-2 and so on.",
             validator=validators.Number(gte=1, lte=MOST),
         ),
     ] = 1,
 ) -> Exit:
-    """Run taggers, indexer and search, one process each, until SIGTERM or Ctrl-C; --port is the search page's.
+    """Run taggers, indexer and search, one process each, until SIGTERM or Ctrl-C. --port is that of the search page.
 
-    A worker that crashes is started again. While stream or store do not answer, the workers wait for them. A tagger
-    whose configuration is wrong, or most of whose events become dead letters, is not started again: that is said in
-    one line, and search and indexer go on without it; start it by `groknet run tagger` once the cause is mended.
+    A worker that crashes is started again. While the stream or the store does not answer, the workers wait. A tagger is
+    not started again when its configuration is wrong, or when most of its events become dead letters. One line on
+    stderr says so, and search and indexer go on. Start that tagger with `groknet run tagger` once you have solved the
+    problem.
 
-    SIGTERM drains all of them and exits 0; a second one ends them hard and exits 1. Logs are in HOME/logs, processes
-    and ports in HOME/run/<worker>.json.
+    After SIGTERM the workers finish what they have begun, and the exit code is 0. A second SIGTERM kills them, and the
+    exit code is 1. Logs are in HOME/logs. Process ids and ports are in HOME/run/<worker>.json.
     """
     place = find_home(home).make()
     stops = _count_signals()
@@ -163,7 +167,7 @@ def _who_is_ready(supervisor: Supervisor) -> str:
 
 
 def _count_signals() -> list[int]:
-    """SIGTERM and SIGINT from now on, in the order of their coming."""
+    """Collect SIGTERM and SIGINT from now on, in the order in which they arrive."""
     came: list[int] = []
 
     def on_signal(number: int, _: FrameType | None) -> None:
@@ -175,11 +179,11 @@ def _count_signals() -> list[int]:
 
 
 def specs(loaded: Loaded, port: int | None, taggers: int = 1) -> list[Spec]:
-    """The workers of a home; the page's port is chosen here, so that it can be told before it answers."""
+    """The workers of a home. The port of the page is chosen here, so that it is known before the page answers."""
     config, root = loaded.config, str(loaded.home.root)
     common = ["--home", root]
     bundle = ["--bundle", config.engine.bundle]
-    fixed = [] if loaded.follows else bundle  # the others change over with the home's epoch
+    fixed = [] if loaded.follows else bundle  # the others follow the epoch in force
     page = usual_port(loaded.home, "search", config.search.host, config.search.port if port is None else port)
     return [
         *(Spec("tagger", ["run", "tagger", *common, *fixed, "--slot", str(k)], slot=k) for k in range(taggers)),
@@ -189,8 +193,8 @@ def specs(loaded: Loaded, port: int | None, taggers: int = 1) -> list[Spec]:
 
 
 def beside_specs(loaded: Loaded, epochs: Epochs) -> list[Spec]:
-    """An indexer for each known epoch whose bundle this home has, but that of its own bundle, which the home's indexer
-    holds."""
+    """One indexer for each known epoch whose bundle this home has. The home's own indexer has the epoch of its own
+    bundle, so that one is left out."""
     own = load_manifest(Path(loaded.config.engine.bundle)).epoch
     found: list[Spec] = []
     for epoch in epochs.bundles:
@@ -203,7 +207,8 @@ def beside_specs(loaded: Loaded, epochs: Epochs) -> list[Spec]:
 
 
 def _when_the_store_answers(loaded: Loaded, stops: list[int]) -> Loaded:
-    """With the bundle of the epoch in force, once the store has told which that is, or a signal has come."""
+    """Wait until the store says which epoch is in force, and return the configuration with its bundle. Return early,
+    unchanged, after a signal."""
     told = False
     while loaded.follows and not stops:
         try:
@@ -218,6 +223,6 @@ def _when_the_store_answers(loaded: Loaded, stops: list[int]) -> Loaded:
 
 
 def page_url(loaded: Loaded, supervisor: Supervisor) -> Running:
-    """Where the search page is, or will be."""
+    """The address of the search page, whether it answers yet or not."""
     arguments = next(c.spec.arguments for c in supervisor.children if c.spec.worker == "search")
     return Running(pid=os.getpid(), host=loaded.config.search.host, port=int(arguments[-1]))

@@ -1,4 +1,4 @@
-"""`groknet services`: real Kafka and Cassandra on this machine, with nothing but Python."""
+"""`groknet services`: run real Kafka and Cassandra on this machine. Only Python is needed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from groknet.home.paths import find_home
 
 app = App(
     name="services",
-    help="Real Kafka and Cassandra on this machine, with nothing but Python.",
+    help="Run real Kafka and Cassandra on this machine. Only Python is needed.",
     help_format="plaintext",
 )
 
@@ -30,7 +30,9 @@ _FOLLOW_EVERY_S = 0.2
 
 CacheOption = Annotated[
     Path | None,
-    Parameter(name="--cache", help="Folder of the downloaded servers, for all homes; else ~/.cache/groknet."),
+    Parameter(
+        name="--cache", help="Folder for the downloaded servers, shared by all homes. Default: ~/.cache/groknet."
+    ),
 ]
 
 
@@ -42,26 +44,34 @@ def _choice(name: str, text: str) -> Parameter:
 def up(
     *,
     home: HomeOption = None,
-    brokers: Annotated[int | None, _choice("--brokers", "Kafka brokers: 0, 1 or 3; 1 in a new home.")] = None,
-    nodes: Annotated[int | None, _choice("--nodes", "Cassandra nodes: 0, 1 or 3; 1 in a new home.")] = None,
-    kafka_port: Annotated[int | None, _choice("--kafka-port", "Else 9092, or a free one.")] = None,
-    cassandra_port: Annotated[int | None, _choice("--cassandra-port", "Else 9042, or a free one.")] = None,
-    kafka_heap_mb: Annotated[int | None, _choice("--kafka-heap-mb", "Of each broker: 512, of three 320.")] = None,
-    cassandra_heap_mb: Annotated[int, _choice("--cassandra-heap-mb", "Of each node.")] = _DEFAULTS.cassandra_heap_mb,
+    brokers: Annotated[
+        int | None, _choice("--brokers", "Number of Kafka brokers: 0, 1 or 3. A new home has 1.")
+    ] = None,
+    nodes: Annotated[int | None, _choice("--nodes", "Number of Cassandra nodes: 0, 1 or 3. A new home has 1.")] = None,
+    kafka_port: Annotated[int | None, _choice("--kafka-port", "Default: 9092, or a free port.")] = None,
+    cassandra_port: Annotated[int | None, _choice("--cassandra-port", "Default: 9042, or a free port.")] = None,
+    kafka_heap_mb: Annotated[
+        int | None, _choice("--kafka-heap-mb", "Heap of each broker, in MB. Default: 512, or 320 with three brokers.")
+    ] = None,
+    cassandra_heap_mb: Annotated[
+        int, _choice("--cassandra-heap-mb", "Heap of each node, in MB.")
+    ] = _DEFAULTS.cassandra_heap_mb,
     kafka_protocol: Annotated[
         Protocol | None,
-        _choice("--kafka-protocol", "For clients; with SASL a password is made, see services.json."),
+        _choice("--kafka-protocol", "Protocol for clients. With SASL a password is generated; see services.json."),
     ] = None,
-    cassandra_auth: Annotated[bool, _choice("--cassandra-auth", "Ask clients for a password.")] = False,
-    cassandra_tls: Annotated[bool, _choice("--cassandra-tls", "Take TLS alone.")] = False,
-    start_timeout_s: Annotated[float, _choice("--start-timeout-s", "For each server.")] = _DEFAULTS.start_timeout_s,
+    cassandra_auth: Annotated[bool, _choice("--cassandra-auth", "Require a password from clients.")] = False,
+    cassandra_tls: Annotated[bool, _choice("--cassandra-tls", "Accept TLS connections only.")] = False,
+    start_timeout_s: Annotated[
+        float, _choice("--start-timeout-s", "Seconds that each server may take to start.")
+    ] = _DEFAULTS.start_timeout_s,
     cache: CacheOption = None,
     json: JsonOption = False,
 ) -> Exit:
-    """Start what does not run yet and wait until all of it answers; where all is up, say so.
+    """Start the servers that do not run yet, and wait until all of them answer. They run until `groknet services down`.
 
-    The first time the servers are downloaded (115 MB, checked against pinned checksums). A home keeps its numbers,
-    ports and data; HOME/services.json tells programs what is where. They run on until `groknet services down`.
+    The first start downloads the servers: 115 MB, verified with pinned checksums. A home keeps its number of servers,
+    its ports and its data. Programs find the addresses in HOME/services.json.
     """
     settings = ServicesSettings(
         brokers=brokers,
@@ -83,7 +93,7 @@ def up(
 
 @app.command
 def down(*, home: HomeOption = None) -> Exit:
-    """Stop every server of the home, left-over ones too: TERM, and KILL after 20 s. Data stays."""
+    """Stop every server of the home: first with TERM, after 20 s with KILL. The data is kept."""
     with _progress() as say, _steering():
         names = Services(find_home(home).root, say=say).down()
     note(f"stopped {', '.join(names)}" if names else "nothing runs on this home")
@@ -92,7 +102,7 @@ def down(*, home: HomeOption = None) -> Exit:
 
 @app.command
 def status(*, home: HomeOption = None, json: JsonOption = False) -> Exit:
-    """What runs, where, with how much memory; exit code 3 unless every server answers."""
+    """Show which servers run, their addresses and their memory. The exit code is 3 unless every server answers."""
     with _steering():
         services = Services(find_home(home).root)
         state, left = services.status(), services.left_over()
@@ -107,14 +117,14 @@ def status(*, home: HomeOption = None, json: JsonOption = False) -> Exit:
 
 @app.command
 def logs(
-    names: Annotated[list[str] | None, Parameter(help="kafka-1, cassandra-1 and so on; else all.")] = None,
+    names: Annotated[list[str] | None, Parameter(help="kafka-1, cassandra-1 and so on. Default: all servers.")] = None,
     /,
     *,
     home: HomeOption = None,
-    lines: Annotated[int, _choice("--lines", "The last ones of each.")] = 20,
-    follow: Annotated[bool, _choice("--follow", "Go on until Ctrl-C.")] = False,
+    lines: Annotated[int, _choice("--lines", "Number of lines from each log.")] = 20,
+    follow: Annotated[bool, _choice("--follow", "Print new lines until Ctrl-C.")] = False,
 ) -> Exit:
-    """Show the end of the servers' logs, each line behind the server's name."""
+    """Show the last lines of the servers' logs. Each line begins with the name of its server."""
     services = Services(find_home(home).root)
     with _steering():
         state = services.status()
@@ -133,7 +143,7 @@ def logs(
 
 
 def _print_new(ends: dict[tuple[str, Path], int], last: int | None) -> None:
-    """Print what each file has behind the offset that it was read to; of that, at most the last lines."""
+    """Print the lines that were added to each file since it was last read, at most the `last` ones."""
     for (name, path), end in list(ends.items()):
         if not path.exists():
             continue
@@ -174,7 +184,7 @@ def _numbers(server: Server) -> tuple[str, str]:
 
 @contextmanager
 def _steering() -> Iterator[None]:
-    """What the services raise becomes what the command line raises."""
+    """Turn errors of the services into errors of the command line."""
     try:
         yield
     except ServicesError as error:
@@ -184,7 +194,7 @@ def _steering() -> Iterator[None]:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
-    """One line a step; on a terminal the last one stays in place with a spinner."""
+    """Print one line for each step. On a terminal, show the present step with a spinner."""
     console = stderr()
     if not console.is_terminal:
         yield note

@@ -1,4 +1,4 @@
-"""`groknet store`: the schema of the store, applied and checked."""
+"""`groknet store`: migrate and check the schema of the store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from groknet.run.open_back_ends import open_store
 from schemas.errors import ConfigError
 from workers.stores.schema import Schema, check_store, migrate_store
 
-app = App(name="store", help="The schema of the store: apply migrations, check.", help_format="plaintext")
+app = App(name="store", help="Migrate and check the schema of the store.", help_format="plaintext")
 
 
 @app.command
@@ -28,15 +28,20 @@ def migrate(
     home: HomeOption = None,
     removals: Annotated[
         bool,
-        Parameter(name="--removals", negative=(), help="Also what removes; when no older worker runs any more."),
+        Parameter(
+            name="--removals",
+            negative=(),
+            help="Also apply migrations that remove something. Only when no older worker runs any more.",
+        ),
     ] = False,
     json: JsonOption = False,
 ) -> Exit:
-    """Make keyspace and tables of store.url, or bring them up to date; where all is done, change nothing.
+    """Create the keyspace and the tables of store.url, or bring them up to date.
 
-    Before new workers are rolled out: groknet store migrate. After the last old one has gone: with --removals.
-    A HOME/epochs.json of an older version is taken over into the store, and renamed. --json writes {"place",
-    "version", "applied", "new"}.
+    Run this before you roll out new workers. Run it again with --removals after the last old worker has stopped. The
+    file HOME/epochs.json of an older version is copied into the store and renamed.
+
+    --json writes {"place", "version", "applied", "new"}.
     """
     loaded = load_config(find_home(home))
     schema = migrate_store(loaded.config.store.url, _migrations(), removals=removals, say=note)
@@ -48,9 +53,10 @@ def migrate(
 
 @app.command
 def check(*, home: HomeOption = None, json: JsonOption = False) -> Exit:
-    """Say whether the store is as this version needs it; exit code 0 only then, 2 with the remedy when it is not.
+    """Check that the store has the schema that this version needs. It changes nothing.
 
-    Changes nothing. --json writes {"place", "version", "applied", "new"}.
+    The exit code is 2 when it has not; the message names the remedy. --json writes {"place", "version", "applied",
+    "new"}.
     """
     schema = check_store(load_config(find_home(home)).config.store.url)
     return _say(schema, json, ", as this version needs it")
@@ -58,7 +64,7 @@ def check(*, home: HomeOption = None, json: JsonOption = False) -> Exit:
 
 def _say(schema: Schema | None, json: bool, how: str) -> Exit:
     if schema is None:
-        note("the embedded store makes its own tables; it has no migrations")
+        note("the embedded store creates its own tables and has no migrations")
     elif json:
         json_line(schema)
     else:

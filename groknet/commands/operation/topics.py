@@ -1,4 +1,4 @@
-"""`groknet topics`: what every topic is, making them, and checking them."""
+"""`groknet topics`: list, create and check the topics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from schemas.topics import TOPICS, Topic, topics_for
 if TYPE_CHECKING:
     from workers.streams import Stream
 
-app = App(name="topics", help="List every topic, make them, or check them.", help_format="plaintext")
+app = App(name="topics", help="List, create and check the topics.", help_format="plaintext")
 
 
 @app.default
@@ -38,10 +38,10 @@ def topics(*, json: JsonOption = False) -> Exit:
 
 @app.command
 def apply(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOption = False) -> Exit:
-    """Make the topics that are missing from the stream, with the partitions and retention that `topics` lists.
+    """Create the missing topics, with the partitions and the retention that `groknet topics` lists.
 
-    On Kafka each partition has three copies where there are three brokers. A topic that is there and differs is left
-    as it is, and the command says how to correct it. --json writes {"topic", "state"} a line.
+    On Kafka with three brokers, each partition has three copies. A topic that exists with other settings is not
+    changed; the message says how to correct it. --json writes one line for each topic: {"topic", "state"}.
     """
     from groknet.run.open_back_ends import make_topics
 
@@ -55,9 +55,9 @@ def apply(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOpt
 
 @app.command
 def check(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOption = False) -> Exit:
-    """Check that the stream has every topic as `topics` lists it; changes nothing.
+    """Check that the stream has every topic with the settings that `groknet topics` lists. It changes nothing.
 
-    --json writes {"topic", "state"} a line, with the state ok, missing or differs.
+    --json writes one line for each topic: {"topic", "state"}. The state is ok, missing or differs.
     """
     from groknet.run.open_back_ends import make_topics
 
@@ -68,7 +68,7 @@ def check(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOpt
         state = "missing" if topic.name in missing else "ok"
         if state == "ok":
             try:
-                make_topics(stream, [topic])  # it is there: only compared
+                make_topics(stream, [topic])  # it exists, so this only compares
             except ConfigError as error:
                 state = "differs"
                 differs.append(str(error))
@@ -76,7 +76,7 @@ def check(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOpt
     if differs:
         raise CommandError(differs[0])
     if missing:
-        raise CommandError(f"missing: {', '.join(sorted(missing))}; make them with `groknet topics apply`")
+        raise CommandError(f"missing: {', '.join(sorted(missing))}; create them with `groknet topics apply`")
     return Exit.OK
 
 

@@ -21,6 +21,8 @@ from engines.pixels import _child as child_side
 from schemas.errors import Invalid
 from schemas.manifest import Preprocess
 
+pytestmark = pytest.mark.slow
+
 PREPROCESS = Preprocess(width=64, height=48)
 POISON = b"kills its decoder"
 # As `_START`, but a photo of POISON is a segmentation fault.

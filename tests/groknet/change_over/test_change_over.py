@@ -31,6 +31,8 @@ from tests.groknet.conftest import Answer, Call, Cluster, write_photo
 from workers.stores import build_store
 from workers.streams import build_stream
 
+pytestmark = pytest.mark.slow
+
 OLD, NEW = "0123456789ab", "aaaaaaaaaaaa"
 HTTP = urllib3.PoolManager(retries=False, timeout=20, maxsize=4)
 PATIENCE_S = 120.0

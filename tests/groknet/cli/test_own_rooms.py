@@ -13,6 +13,8 @@ import groknet
 from groknet.cli.exits import Exit
 from groknet.cli.own_rooms import ROOMS, other_rooms
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(groknet.__file__).parents[1]
 SCRIPT = Path(sys.executable).with_name("groknet")
 

@@ -176,7 +176,7 @@ def test_migrate_takes_the_old_file_over_and_until_then_nothing_starts(groknet: 
     for call in (in_force, known_epochs, first_epochs):
         with pytest.raises(ConfigError, match=f"{file}: .*groknet store migrate"):
             call(one, place.store)
-    for command in (("run", "tagger"), ("run", "search"), ("run", "all"), ("epoch", "status")):
+    for command in (("run", "tagger"), ("run", "search", "--port", "0"), ("run", "all"), ("epoch", "status")):
         answer = groknet(*command, "--home", one.home.root)
         assert (answer.code, "groknet store migrate" in answer.err) == (Exit.USAGE, True)
     migrated = groknet("store", "migrate", "--home", one.home.root)

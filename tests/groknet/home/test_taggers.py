@@ -21,6 +21,8 @@ from groknet.home.running import Readiness, read_running, readiness
 from groknet.home.taggers import running_taggers
 from tests.groknet.conftest import START_S, Call, start_all, write_photo
 
+pytestmark = pytest.mark.slow
+
 Start = Callable[..., subprocess.Popen[str]]
 
 

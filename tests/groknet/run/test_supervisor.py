@@ -17,6 +17,8 @@ from groknet.run.background import Background
 from groknet.run.supervisor import Spec, Supervisor
 from tests.groknet.conftest import START_S
 
+pytestmark = pytest.mark.slow
+
 WORKER = Path(__file__).with_name("planned_worker.py")
 Make = Callable[..., "Rig"]
 

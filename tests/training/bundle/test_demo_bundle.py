@@ -14,6 +14,8 @@ from schemas.taxonomy import MARKET, load_taxonomy
 from training.bundle.raw_bundle import version_of
 from training.evaluation import evaluate
 
+pytestmark = pytest.mark.slow
+
 BUNDLE = Path(__file__).parents[3] / "training" / "bundles" / "demo"
 DATA = os.environ.get("GROKNET_DATA", "")
 

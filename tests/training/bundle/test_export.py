@@ -15,6 +15,8 @@ from training.data.corpus import load_corpus
 from training.loop.state import CHECKPOINT, new_state
 from training.recipe import HeadSpec
 
+pytestmark = pytest.mark.slow
+
 
 class _Enough(Exception):
     """The export went as far as this test looks."""

@@ -14,6 +14,8 @@ from engines.recognition.parity import check_parity
 from schemas.errors import BundleRefused, ConfigError
 from training.bundle.phone import PARAM_FILE, WEIGHTS_FILE, Phone, cut, export_phone, run_ncnn
 
+pytestmark = pytest.mark.slow
+
 DEMO = Path(__file__).parents[3] / "training" / "bundles" / "demo"
 
 

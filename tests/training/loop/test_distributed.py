@@ -12,7 +12,10 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[3]
-pytestmark = pytest.mark.timeout(900)  # seconds of work; the rest is for machines that do other things besides
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+]  # seconds of work; the rest is for machines that do other things besides
 
 
 def _load(name: str) -> Any:

@@ -37,7 +37,10 @@ ROOT = Path(__file__).parents[3]
 torch.set_num_threads(1)
 
 
-pytestmark = pytest.mark.timeout(900)  # seconds of work; the rest is for machines that do other things besides
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+]  # seconds of work; the rest is for machines that do other things besides
 
 
 TEXT = """

@@ -27,10 +27,13 @@ from schemas.errors import BundleRefused
 from schemas.manifest import MANIFEST_FILE
 from tests.engines.fake_gpu import FakeDriver, Operation
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or platform.machine() != "x86_64",
-    reason="TensorRT for RTX is published for Linux and Windows on x86-64",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        sys.platform != "linux" or platform.machine() != "x86_64",
+        reason="TensorRT for RTX is published for Linux and Windows on x86-64",
+    ),
+]
 
 
 class Context:

@@ -30,10 +30,13 @@ from groknet.home.config import demo_bundle
 from schemas.errors import BundleRefused, ConfigError
 from tests.engines.tiny_bundle import HEADS, tiny_graph, write_tiny_bundle
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or platform.machine() != "x86_64",
-    reason="TensorRT for RTX is published for Linux and Windows on x86-64",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        sys.platform != "linux" or platform.machine() != "x86_64",
+        reason="TensorRT for RTX is published for Linux and Windows on x86-64",
+    ),
+]
 SMALL = Profiles((1, 2))
 H200 = Device(name="NVIDIA H200", capability="sm90")
 ADA = Device(name="NVIDIA L4", capability="sm89")

@@ -10,6 +10,8 @@ import pytest
 from groknet.cli.exits import Exit
 from tests.groknet.conftest import Call, write_photo
 
+pytestmark = pytest.mark.slow
+
 ON_RTX = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64",
     reason="TensorRT for RTX is published for Linux and Windows on x86-64",

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from groknet.cli.exits import Exit
 from groknet.home.config import demo_bundle
 from tests.groknet.conftest import Call
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_reference_says_loudly_that_it_is_random(groknet: Call, tmp_path: Path) -> None:
@@ -17,7 +21,7 @@ def test_a_reference_says_loudly_that_it_is_random(groknet: Call, tmp_path: Path
     assert made.code == Exit.OK, made.err
     assert made.json["heads"] == 3
     assert made.json["weights"] == "random"
-    assert "random weights: what this bundle says of a photo is noise" in made.err
+    assert "random weights: predictions of this bundle are noise" in made.err
     assert groknet("engine", "verify", out).code == Exit.OK
     again = groknet("reference", out, *small)
     assert (again.code, "is there already" in again.err) == (Exit.USAGE, True)

@@ -3,9 +3,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from groknet.cli.exits import Exit
 from schemas.manifest import load_manifest
 from tests.groknet.conftest import Call
+
+pytestmark = pytest.mark.slow
 
 RECIPE = """
 name = "tiny"

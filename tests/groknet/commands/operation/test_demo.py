@@ -8,10 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from groknet.home.paths import Home
 from groknet.home.running import is_locked
 from tests.groknet.conftest import START_S, WORKERS, write_photo
 from training.studio import DEMO_IDENTITIES
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_demo_streams_studio_listings_and_ones_own_photos_and_leaves_nothing_running(

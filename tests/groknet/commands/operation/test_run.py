@@ -15,6 +15,8 @@ from groknet.home.paths import Home
 from groknet.home.running import Lock, is_locked, read_running, usual_port
 from tests.groknet.conftest import START_S, WORKERS, Call, Cluster, start_all, write_photo
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def fresh(tmp_path: Path, bundle: Path) -> Iterator[Cluster]:
