@@ -71,8 +71,10 @@ def _at_rest(found: Whereabouts, now: float) -> str:
         reason = f": {_died(last, now)}" if last is not None else ""
         return f"is stored as dead, none of its photos can be used ({of}){reason}"
     text = _removed(found, of) if stored.status == "removed" else _searchable(found, of)
-    newer = last is not None and not last.replayed and _is_newer(last, stored)
-    return f"{text}; of a newer event {_died(last, now)}" if newer and last is not None else text
+    if last is None or last.replayed or not _is_newer(last, stored):
+        return text
+    which = "a newer" if last.event_time is not None else "another"
+    return f"{text}; of {which} event {_died(last, now)}"
 
 
 def _not_stored(found: Whereabouts, last: Dead | None, now: float) -> str:
@@ -106,6 +108,8 @@ def _is_newer(letter: Dead, stored: Stored) -> bool:
     """Whether a dead letter is of an event after the stored one. Where its event cannot be read, when it died tells."""
     if letter.event_time is not None:
         return letter.event_time > stored.event_time
+    if letter.image_id is not None:
+        return False  # one photo of an event that is stored without it
     return stored.stored_at is not None and letter.at > stored.stored_at / 1e6
 
 

@@ -81,7 +81,9 @@ def run_tagger(loaded: Loaded, port: int | None, slot: int | None = None) -> Non
         tagger.run(ending.stop)
     if ending is not None and ending.anew and not process.stop.is_set():
         _log.info("starting anew with the bundle of the epoch in force")
-        os.execv(sys.executable, sys.orig_argv)  # the same process to its supervisor, and a clean one to the engine
+        same_name = [] if "--slot" in sys.orig_argv else ["--slot", str(process.slot)]
+        # The same process to its supervisor and under the same name, and a clean one to the engine.
+        os.execv(sys.executable, [*sys.orig_argv, *same_name])
 
 
 class _Ending:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,11 +11,12 @@ import msgspec
 from groknet.cli.exits import CommandError, Exit
 from schemas.dead_letters import PREFIX, DeadLetter, parse_dead_letter
 from schemas.envelope import Headers
-from schemas.errors import InvalidEvent
+from schemas.errors import Invalid, InvalidEvent
 from schemas.events import decode_event
 from schemas.topics import DEAD_LETTERS, UPLOADED
 from workers.stages.failures import ATTEMPT
-from workers.streams.base import Partition, RebalanceListener, Record, Stream
+from workers.stages.moved_photos import marked, move_out
+from workers.streams.base import Partition, Producer, RebalanceListener, Record, Stream
 
 REPLAY_GROUP = "dlq-replay"
 _DELIVERY_S = 30.0
@@ -118,10 +119,14 @@ def plan(letters: Sequence[Letter], policy: Policy, most: int | None) -> Iterato
         yield Replayed(letter, "sent")
 
 
-def replay(stream: Stream, policy: Policy, most: int | None) -> Iterator[Replayed]:
+def replay(
+    stream: Stream, policy: Policy, most: int | None, *, keep_blob: Callable[[bytes], str]
+) -> Iterator[Replayed]:
     """Send dead letters again that no replay has sent before, key and value verbatim, attempt + 1.
 
-    Each is committed once its sending is durable: a replay that is cut off sends at most the last one twice.
+    An event that is too large for its topic has its inline photos moved to the store by `keep_blob`, as a retry has.
+    Each is committed once its sending is durable: a replay that is cut off sends at most the last one twice. Raises
+    CommandError, by the policy `stop`, at one that cannot be sent.
     """
     listener = RebalanceListener()
     producer = stream.producer()
@@ -135,17 +140,37 @@ def replay(stream: Stream, policy: Policy, most: int | None) -> Iterator[Replaye
             idle = 0 if got else idle + 1
             records += [r for r in got if r.partition in waiting]
         letters = [Letter(record, _why(record.headers)) for record in records]
-        for step in plan(letters, policy, most):
-            record = step.letter.record
-            if step.action in ("sent", "reinserted"):
-                topic = UPLOADED if step.action == "sent" else DEAD_LETTERS
-                headers = _next_headers(step.letter, keep_why=step.action == "reinserted")
-                producer.send(topic, record.key, record.value, headers).wait(_DELIVERY_S)
+        for planned in plan(letters, policy, most):
+            record = planned.letter.record
+            step = _sent(producer, planned, policy, keep_blob) if planned.action == "sent" else planned
+            if step.action == "reinserted":
+                headers = _next_headers(step.letter, keep_why=True)
+                producer.send(DEAD_LETTERS, record.key, record.value, headers).wait(_DELIVERY_S)
             consumer.commit({record.partition: record.next_offset})
             yield step
     finally:
         consumer.close()
         producer.close()
+
+
+def _sent(producer: Producer, step: Replayed, policy: Policy, keep_blob: Callable[[bytes], str]) -> Replayed:
+    """Send one; what became of it."""
+    record, headers = step.letter.record, _next_headers(step.letter, keep_why=False)
+    try:
+        try:
+            sent = producer.send(UPLOADED, record.key, record.value, headers)
+        except Invalid:
+            moved = move_out(record.value or b"", keep_blob)
+            if moved is None:
+                raise
+            sent = producer.send(UPLOADED, record.key, moved, marked(headers))
+    except Invalid as why:
+        if policy == "stop":
+            text = f"dead letter {step.letter.id} cannot be sent again: {why.message}; --policy drop leaves it out"
+            raise CommandError(text, Exit.FAILED) from None
+        return Replayed(step.letter, "reinserted" if policy == "reinsert" else "dropped")
+    sent.wait(_DELIVERY_S)
+    return step
 
 
 def _waiting(stream: Stream) -> dict[Partition, int]:

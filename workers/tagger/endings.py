@@ -126,7 +126,7 @@ class Endings:
             self._waiting.put(job, HELD_S, back)
             return
         job.tries += 1
-        """Send it again later. During a hold it waits for the end of the outage."""
+        self._waiting.put(job, pause_s(job.tries, _LONGEST_WAIT_S), back)
         if job.tries > 1 and time.monotonic() - self._warned >= _WARN_EVERY_S:
             self._warned = time.monotonic()
             _log.warning(

@@ -80,6 +80,11 @@ class Hold:
         """True if a service is away."""
         return bool(self._away)
 
+    @property
+    def away(self) -> frozenset[Service]:
+        """The services that are away."""
+        return frozenset(self._away)
+
     def start(self, when_changed: Callable[[], None]) -> None:
         """Start the thread. It calls `when_changed` when the hold ends."""
         self._listeners.append(when_changed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import Counter
@@ -52,8 +53,8 @@ class Watch:
     def _run(self) -> None:
         while not self._stop.wait(self._interval_s):
             try:
-                if not self._hold.look():
-                    self._measure()
+                self._hold.look()
+                self._measure()
             except GroknetError as why:
                 _log.debug("the lag cannot be measured now: %s", why)
             except Exception:
@@ -63,10 +64,16 @@ class Watch:
                 self._line()
 
     def _measure(self) -> None:
+        """Also while the store is away, when lag grows. While the stream is, lag is not known: not a number."""
+        known = "stream" not in self._hold.away
         for lane in self._lanes:
             for topic in lane.source.topics:
                 mine = frozenset(p for p in lane.assigned if p.topic == topic)
                 metrics.ASSIGNED.labels(topic).set(len(mine))
+                if not known:
+                    metrics.LAG_RECORDS.labels(topic).set(math.nan)
+                    metrics.LAG_SECONDS.labels(topic).set(math.nan)
+                    continue
                 self._lag[topic] = lag(self._admin(), lane.source.group, topic, mine)
                 records, seconds = self._lag[topic]
                 metrics.LAG_RECORDS.labels(topic).set(records)

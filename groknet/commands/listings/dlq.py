@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -11,12 +12,14 @@ from rich.table import Table
 
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption
-from groknet.cli.terminal import json_line, note, stdout
+from groknet.cli.terminal import json_line, note, shown, stdout
 from groknet.home.config import load_config
 from groknet.home.paths import find_home
-from groknet.run.open_back_ends import open_stream
+from groknet.run.open_back_ends import open_store, open_stream
 from groknet.submitting.dead_letters import Policy, Replayed, plan, read_letters
 from groknet.submitting.dead_letters import replay as replay_letters
+
+_CELL = 160  # characters of a cell; a key may have a megabyte
 
 
 def list_letters(*, home: HomeOption = None, json: JsonOption = False) -> Exit:
@@ -39,7 +42,8 @@ def list_letters(*, home: HomeOption = None, json: JsonOption = False) -> Exit:
         stage, error, message = (why.stage, why.error, why.message) if why else ("?", "?", "headers unreadable")
         photo = (why.image_id if why else None) or ""
         again = " (sent again)" if letter.replayed else ""
-        table.add_row(letter.id, when, letter.listing_id or "?", photo, stage, error, message + again)
+        cells = (letter.listing_id or "?", photo, stage, error, message + again)
+        table.add_row(letter.id, when, *map(_short, cells))
     stdout().print(table if letters else "no dead letters")
     return Exit.OK
 
@@ -62,10 +66,18 @@ def show(
     if json:
         json_line({**letter.as_plain(), "headers": headers, "value": value})
         return Exit.OK
+    key = letter.record.key
+    print("no key" if key is None else f"key: {_short(key.decode('utf-8', 'replace'))}")
     for name, text in headers.items():
-        print(f"{name}: {text}")
-    print(f"\n{value}")
+        print(f"{shown(name)}: {shown(text)}")
+    print(f"\n{shown(value)}")
     return Exit.OK
+
+
+def _short(text: str) -> str:
+    """A stranger's text fit for a line on a terminal."""
+    text = shown(text)
+    return text if len(text) <= _CELL else f"{text[: _CELL - 1]}…"
 
 
 def replay(
@@ -93,16 +105,18 @@ def replay(
     """
     loaded = load_config(find_home(home).must_exist())
     counts: Counter[str] = Counter()
-    with open_stream(loaded, "dlq") as stream:
+    with open_stream(loaded, "dlq") as stream, ExitStack() as stack:
         if dry_run:
             steps = plan([letter for letter in read_letters(stream) if not letter.replayed], policy, most)
         else:
-            steps = replay_letters(stream, policy, most)
-        for step in steps:
-            counts[step.action] += 1
-            _report(step, json=json)
-    total = ", ".join(f"{n} {action}" for action, n in counts.most_common()) or "nothing to send"
-    note(("would be: " if dry_run else "") + total)
+            steps = replay_letters(stream, policy, most, keep_blob=stack.enter_context(open_store(loaded)).keep_blob)
+        try:
+            for step in steps:
+                counts[step.action] += 1
+                _report(step, json=json)
+        finally:
+            total = ", ".join(f"{n} {action}" for action, n in counts.most_common()) or "nothing to send"
+            note(("would be: " if dry_run else "") + total)
     return Exit.OK
 
 
@@ -111,4 +125,4 @@ def _report(step: Replayed, *, json: bool) -> None:
     if json:
         json_line({"id": letter.id, "listing_id": letter.listing_id, "action": step.action})
     else:
-        print(f"{letter.id}  {letter.listing_id or '?'}  {step.action}")
+        print(f"{letter.id}  {_short(letter.listing_id or '?')}  {step.action}")

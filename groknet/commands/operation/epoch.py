@@ -171,8 +171,10 @@ def _refuse(opened: _Opened, epoch: str) -> None:
     state = index_state([one for one in index_answers(opened.loaded) if one.epoch == epoch])
     if state not in ("ready", "stale"):
         bundle = opened.epochs.named(epoch).location
-        text = f"the index of epoch {epoch} is not ready ({state})"
-        raise CommandError(f"{text}; start it with `groknet run indexer --bundle {bundle} --beside`")
+        root = opened.loaded.home.root
+        text = f"no index of epoch {epoch} is ready on this home, {root} ({state})"
+        remedy = f"start it with `groknet run indexer --home {root} --bundle {bundle} --beside`"
+        raise CommandError(f"{text}; {remedy}, or switch from a home that has it")
 
 
 def _cover(opened: _Opened, epoch: str, least: float) -> int:

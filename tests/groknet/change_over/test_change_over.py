@@ -234,7 +234,7 @@ def change_of_two_homes(groknet: Call, town: Town) -> None:
 
         before = len(asker.epochs)
         refused = groknet("epoch", "back", "--home", town.two)
-        assert (refused.code, f"the index of epoch {OLD} is not ready (none)" in refused.err) == (Exit.FAILED, True)
+        assert (refused.code, f"no index of epoch {OLD} is ready on this home" in refused.err) == (Exit.FAILED, True)
         returned = groknet("epoch", "back", "--home", town.one, "--json")
         assert (returned.code, returned.json["epoch"], returned.json["coverage"]) == (Exit.OK, OLD, 1.0), returned.err
         assert returned.json["filled"] > 0, "what came on the new model"

@@ -11,13 +11,14 @@ import msgspec
 import pytest
 
 from groknet.cli.exits import CommandError
-from groknet.submitting.dead_letters import plan, read_letters
+from groknet.commands.listings.dlq import _short
+from groknet.submitting.dead_letters import plan, read_letters, replay
 from schemas.dead_letters import parse_dead_letter
 from schemas.envelope import header
 from schemas.errors import Invalid, Transient
 from schemas.events import decode_event
 from schemas.predictions import StoredListing
-from schemas.topics import DEAD_LETTERS, RETRY_DELAYS_S
+from schemas.topics import DEAD_LETTERS, RETRY_DELAYS_S, UPLOADED
 from tests.workers.tagger.outages import Guarded
 from tests.workers.tagger.rig import Rig, event, jpeg
 from tests.workers.tagger.test_hold import until
@@ -136,8 +137,9 @@ def test_a_topic_that_takes_not_even_a_cut_dead_letter_ends_nobody(rig: Rig) -> 
     rig.settings = msgspec.structs.replace(rig.settings, drain_budget_s=0.1)
     with rig.tagger(stream=picky(rig.stream, limit(1))) as failure:
         rig.send(event("good", [jpeg(1)]))
-        until(lambda: len(list(rig.store.scan())) == 1, "the good one")
+        until(lambda: failure or rig.lag() == 1, "the good one is through")
         assert not failure
+    assert [state.listing_id for state in rig.store.scan()] == ["good"]
     assert rig.lag() == 1
 
 
@@ -216,3 +218,56 @@ def test_photos_that_the_store_has_lost_are_said_to_be_lost(rig: Rig) -> None:
     assert (letter.error, letter.listing_id) == ("photo_gone", None)
     assert "send the event again" in letter.message
     assert decode_event(rig.dead_letters()[0].value).listing_id == "lost"
+
+
+def large_letter(rig: Rig, photos: list[bytes], more: str = "") -> None:
+    """A dead letter of an event of some photos, whole."""
+    sent = msgspec.to_builtins(event("large", photos))
+    value = msgspec.json.encode({**sent, "not_known_here": more})
+    with rig.tagger(intake=Nowhere()) as failure:
+        rig.producer.send(UPLOADED, b"large", value).wait(30)
+        rig.wait(failure)
+    assert len(rig.dead_letters()) == len(photos)
+
+
+class Nowhere:
+    """An intake that finds every photo bad."""
+
+    def fetch(self, ref: Any) -> bytes:
+        raise Invalid("fetch", "gone", "no such photo")
+
+
+def uploads_take(most: int) -> Any:
+    def refuses(topic: str, key: bytes | None, value: bytes | None, headers: Any) -> None:
+        if topic == UPLOADED and len(value or b"") > most:
+            raise Invalid("stream", "too_large", f"topic {topic!r} takes {most} bytes a record")
+
+    return refuses
+
+
+def test_a_replay_that_is_too_large_moves_its_photos_to_the_store(rig: Rig) -> None:
+    photos = [jpeg(1, (400, 300)), jpeg(2, (400, 300))]
+    large_letter(rig, photos)
+    narrow = picky(rig.stream, uploads_take(4_000))
+    steps = list(replay(narrow, "stop", None, keep_blob=rig.store.keep_blob))
+    assert [step.action for step in steps] == ["sent", "same event"]
+    with rig.tagger() as failure:
+        rig.wait(failure)
+    state = rig.store.get(["large"])["large"]
+    assert isinstance(state, StoredListing)
+    assert (state.summary.status, [image.data for image in state.event.images]) == ("complete", photos)
+
+
+def test_a_replay_that_no_topic_takes_is_named_and_blocks_no_other(rig: Rig) -> None:
+    large_letter(rig, [jpeg(1)], more="x" * 50_000)
+    narrow = picky(rig.stream, uploads_take(4_000))
+    with pytest.raises(CommandError, match=r"dead letter \d+:0 cannot be sent again: .*; --policy drop leaves it out"):
+        list(replay(narrow, "stop", None, keep_blob=rig.store.keep_blob))
+    steps = list(replay(narrow, "drop", None, keep_blob=rig.store.keep_blob))
+    assert [step.action for step in steps] == ["dropped"]
+    assert list(replay(narrow, "stop", None, keep_blob=rig.store.keep_blob)) == []
+
+
+def test_what_a_stranger_wrote_does_not_steer_the_terminal() -> None:
+    assert _short("\x1b[31mred\x00") == "\\x1b[31mred\\x00"
+    assert len(_short("\x1b" * 100_000)) == 160

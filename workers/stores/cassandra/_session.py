@@ -25,6 +25,7 @@ from cassandra.policies import (  # type: ignore[import-untyped]
 from cassandra.query import tuple_factory  # type: ignore[import-untyped]
 
 from schemas.errors import ConfigError, GroknetError, Transient
+from workers.quiet_logs import quieten
 from workers.servers import silenced
 from workers.stores.cassandra._errors import CONNECTING, DRIVER_ERRORS, meaning
 from workers.stores.cassandra._settings import CassandraSettings
@@ -36,8 +37,7 @@ _HEARTBEAT_S = 5  # a paused node counts as down after twice this; the driver's 
 _SECOND_TRY_S = 2.0  # another replica is asked when one has not answered in this; a healthy one takes milliseconds
 _MAX_RETRIES = 1
 
-# What the driver logs is for those who set logging up; a command line says it in its own error.
-logging.getLogger("cassandra").addHandler(logging.NullHandler())
+quieten(logging.getLogger("cassandra"))
 
 
 class CappedRetries(RetryPolicy):  # type: ignore[misc]

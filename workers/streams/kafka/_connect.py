@@ -12,9 +12,9 @@ from kafka import errors  # type: ignore[import-untyped]
 from kafka.net.compat import KafkaNetClient  # type: ignore[import-untyped]
 
 from schemas.errors import ConfigError, GroknetError, Transient
+from workers.quiet_logs import quieten
 from workers.servers import silenced
 from workers.streams.kafka._diagnosis import unreachable
-from workers.streams.kafka._quiet import quieten
 from workers.streams.kafka._settings import KafkaSettings
 
 CONNECT_TIMEOUT_S = 7.0  # leaves time for a start on busy cores and the diagnosis within fifteen seconds
@@ -37,6 +37,7 @@ _NO_MECHANISM = (errors.UnsupportedSaslMechanismError, errors.IllegalSaslStateEr
 _REFUSED = (errors.SaslAuthenticationFailedError, _HungUp, *_NO_MECHANISM)
 
 quieten(logging.getLogger("kafka"))
+logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)  # it warns of every task of 100 ms on busy cores
 
 
 def open_client(kind: Callable[..., Any], settings: KafkaSettings, **options: Any) -> tuple[Any, Any]:

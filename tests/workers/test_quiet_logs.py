@@ -61,7 +61,7 @@ def clock() -> Clock:
 @pytest.fixture
 def client_log(clock: Clock) -> Iterator[logging.Logger]:
     """A logger below one that is quietened, as `kafka.net` is below `kafka`."""
-    from workers.streams.kafka._quiet import QuietHandler
+    from workers.quiet_logs import QuietHandler
 
     above = logging.getLogger("chatty")
     handler = QuietHandler(clock)
@@ -88,7 +88,7 @@ def test_the_same_message_passes_once_a_minute_with_a_count(
 
 
 def test_different_messages_pass_and_what_is_remembered_is_bounded(client_log: logging.Logger, heard: Heard) -> None:
-    from workers.streams.kafka._quiet import QuietHandler
+    from workers.quiet_logs import QuietHandler
 
     words = ["".join(chr(ord("a") + int(digit)) for digit in str(n)) for n in range(1000)]
     for word in words:

@@ -1,6 +1,7 @@
-"""What kafka-python logs, brought down to what an operator can read.
+"""What the clients of Kafka and Cassandra log, brought down to what an operator can read.
 
-In an outage it repeats itself many times a second, and at a rebalance it prints kilobytes of member metadata.
+In an outage kafka-python repeats itself many times a second and the Cassandra driver prints a traceback every few
+seconds; at a rebalance the former prints kilobytes of member metadata.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class QuietHandler(logging.Handler):
         if left_out is None or not root.handlers:  # without any, Python would print it: a command line does not want it
             return
         told = logging.makeLogRecord(record.__dict__)
+        told.exc_info, told.exc_text, told.stack_info = None, None, None  # of a client's inner parts
         if record.levelno > logging.WARNING:  # what comes of it, our own errors say
             told.levelno, told.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
         if left_out:
