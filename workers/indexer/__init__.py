@@ -1,8 +1,8 @@
-"""The indexer: reads `listings.hashes.<epoch>` into a `HashIndex` and answers for it over loopback HTTP.
+"""The indexer: reads `listings.hashes.<epoch>` into a `HashIndex` and serves it over loopback HTTP.
 
-`build_indexer` gives the loop (`run`) and the application (`app`); `wire` has the types of the answers, which
-`workers/search` asks for. How codes are kept and searched is `engines/similarity`'s; what a listing shows is the
-store's; photos are never seen here.
+`build_indexer` builds an object with the loop (`run`) and the application (`app`). `wire` has the types of requests and
+answers, which `workers/search` uses as well. `engines/similarity` stores and searches the codes. The indexer needs
+neither photos nor the store.
 """
 
 from workers.indexer.indexer import Indexer, build_indexer

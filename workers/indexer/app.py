@@ -1,4 +1,4 @@
-"""What an indexer answers, on loopback: neighbours of hashes, what it holds of a listing, and what came last."""
+"""The HTTP application of an indexer: neighbours of hashes, what it holds of a listing, and the newest listings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def build_app(
     health: Health,
     partitions: Callable[[], list[int]],
 ) -> Starlette:
-    """The application; `index` gives the index of the moment, which a re-read replaces."""
+    """Build the application. `index` returns the current index, because reading the topic again replaces it."""
 
     def require_ready() -> None:
         if not health.ready:
@@ -119,7 +119,7 @@ def build_app(
 
 
 def _where(query: NeighboursRequest) -> Where | None:
-    """The filter of a request; the index learns category and state of a listing from its hash message."""
+    """The filter of a request. The index knows the category and the state of a listing from its hash message."""
     if query.categories is None and query.states is None:
         return None
     categories = None if query.categories is None else frozenset(query.categories)
@@ -136,7 +136,7 @@ async def _body(request: Request) -> bytes:
 
 
 def _query(body: bytes, settings: IndexerSettings, epoch: str) -> NeighboursRequest:
-    """Decode and bound; raises Problem naming the field."""
+    """Decode a request and check its limits. Raises a Problem that names the field."""
     try:
         query = _decoder.decode(body)
     except msgspec.ValidationError as error:

@@ -1,8 +1,8 @@
-"""The indexer's loop: hash topic → index → snapshot, and the HTTP application beside it.
+"""The loop of the indexer: hash topic → index → snapshot. It also builds the HTTP application.
 
-The topic is the truth and the snapshot holds its own offsets, so the loop reads the log by offset and takes part in no
-consumer group: there is no commit that could be ahead of a snapshot, a killed indexer needs no lease to run out before
-it goes on, and several indexers may read the same topic. A crash costs a re-read from the last snapshot.
+The topic has all data, and a snapshot has its own offsets. So the loop reads the log by offset, without a consumer
+group. No commit can be ahead of a snapshot, a killed indexer can restart at once, and several indexers may read the
+same topic. After a crash the topic is read again from the last snapshot.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from workers.serving import Health
 from workers.streams import Partition, Stream, StreamAdmin, TopicSpec
 
 _log = logging.getLogger(__name__)
-_HOUSEKEEPING_RECORDS = 1000  # between two looks at stop, heartbeat and snapshot while a long topic is read
+_HOUSEKEEPING_RECORDS = 1000  # between two checks of stop, heartbeat and snapshot while a long topic is read
 _BACKOFF_S = (0.1, 5.0)
 _LINE_EVERY_S = 60.0
 
 
 class Indexer:
-    """Built by `build_indexer`; `run` blocks until the stop event, `app` may be served before and meanwhile."""
+    """An indexer, built by `build_indexer`. `run` blocks until the stop event. `app` may be served before and during
+    it."""
 
     def __init__(self, settings: IndexerSettings, *, stream: Stream, epoch: str, home: Path, health: Health) -> None:
         self._settings = settings
@@ -65,7 +66,12 @@ class Indexer:
         )
 
     def run(self, stop: threading.Event) -> None:
-        """Follow the topic until `stop`, then take a last snapshot. Raises ConfigError when the topic differs."""
+        """Follow the topic until `stop` is set, then take a last snapshot.
+
+        Raises:
+            ConfigError: the topic is set up differently, or lacks a partition of the settings.
+            Transient: the stream does not answer at the start.
+        """
         admin = self._stream.admin()
         try:
             self._ensure_topic(admin)
@@ -83,7 +89,7 @@ class Indexer:
                 admin.ensure_topics([TopicSpec(topic.name, topic.partitions, compacted, topic.retention_ms)])
 
     def _ends(self, admin: StreamAdmin) -> dict[Partition, int]:
-        """The ends of the partitions that this indexer holds."""
+        """The end offsets of the partitions that this indexer holds."""
         ends = admin.end_offsets(self._topic)
         missing = (self._owned or frozenset()) - {partition.number for partition in ends}
         if missing:
@@ -98,7 +104,9 @@ class Indexer:
             return
         index, offsets = loaded
         if not set(offsets) <= {partition.number for partition in self._offsets}:
-            _log.warning("the snapshot holds partitions that are another indexer's now: the topic is read anew")
+            _log.warning(
+                "the snapshot has partitions that another indexer holds now: the topic is read from its beginning"
+            )
             return
         self._index = index
         for partition in self._offsets:
@@ -106,7 +114,7 @@ class Indexer:
         for entry in reversed(self._snapshots.recent()):
             self._recent.note(entry)
         self._saved = dict(self._offsets)
-        self._live = True  # what came since the snapshot is late, and its age tells by how much
+        self._live = True  # messages since the snapshot are late, and their age says how late
 
     def _follow(self, admin: StreamAdmin, stop: threading.Event) -> None:
         wait_s, away_since = _BACKOFF_S[0], 0.0
@@ -118,12 +126,12 @@ class Indexer:
             except Transient as error:
                 if not away_since:
                     away_since = time.monotonic()
-                    _log.warning("the hash topic cannot be read, it is tried again until it can: %s", error.message)
+                    _log.warning("the hash topic cannot be read; the indexer keeps trying: %s", error.message)
                 stop.wait(wait_s)
                 wait_s = min(wait_s * 2, _BACKOFF_S[1])
                 continue
             if away_since:
-                _log.warning("the hash topic can be read again, after %.0f s", time.monotonic() - away_since)
+                _log.warning("the hash topic can be read again after %.0f s", time.monotonic() - away_since)
             wait_s, away_since = _BACKOFF_S[0], 0.0
             if level:
                 self._live = True
@@ -135,13 +143,15 @@ class Indexer:
             stop.wait(self._settings.poll_interval_s)
 
     def _catch_up(self, admin: StreamAdmin, stop: threading.Event) -> bool:
-        """Apply everything up to the end of the topic as of now; False when stopped before. Raises Transient."""
+        """Apply everything up to the current end of the topic. False if `stop` was set before. Raises Transient."""
         ends = self._ends(admin)
         if any(end < self._offsets.get(partition, 0) for partition, end in ends.items()):
             self._begin_anew(ends)
         if all(self._offsets.get(partition, 0) >= end for partition, end in ends.items()):
             return True
-        start = admin.end_offsets(self._topic) if self._owned is not None else {}  # of the others, nothing is read
+        start = (
+            admin.end_offsets(self._topic) if self._owned is not None else {}
+        )  # nothing is read of partitions that others hold
         start |= {partition: self._offsets.get(partition, 0) for partition in ends}
         for n, record in enumerate(admin.read(self._topic, start), 1):
             if record.partition not in ends:
@@ -155,14 +165,14 @@ class Indexer:
                 self._save_if_due()
                 if stop.is_set():
                     return False
-        for partition, end in ends.items():  # compaction may have taken the last records of a partition
+        for partition, end in ends.items():  # compaction may have removed the last records of a partition
             self._offsets[partition] = max(self._offsets.get(partition, 0), end)
         return True
 
     def _begin_anew(self, ends: dict[Partition, int]) -> None:
-        """The topic is shorter than what was read of it: it is another topic, and the index is not of it."""
-        _log.warning("%s was replaced by a shorter one: the index is read anew", self._topic)
-        self._health.mark_unready("the index to be read anew")
+        """Start with an empty index. The topic is shorter than what was read, so it is a new topic."""
+        _log.warning("%s was replaced by a shorter topic: it is read from its beginning", self._topic)
+        self._health.mark_unready("the index to be read again")
         self._live = False
         self._index = self._snapshots.empty()
         self._offsets = dict.fromkeys(ends, 0)
@@ -170,7 +180,7 @@ class Indexer:
             self._recent.forget(entry.listing_id)
 
     def _say_each_minute(self) -> None:
-        """What was applied in the last minute, if anything was."""
+        """Log what was applied in the last minute, if anything was."""
         if time.monotonic() < self._line_due:
             return
         self._line_due = time.monotonic() + _LINE_EVERY_S
@@ -191,8 +201,10 @@ class Indexer:
             self._save(beside=True)
 
     def _save(self, *, beside: bool) -> None:
-        """Take a snapshot; without anything new only once a quarter of its useful age has passed. `beside`: it is
-        written by a thread while the topic is followed; else it is written on return."""
+        """Take a snapshot. If nothing is new, take one only after a quarter of `snapshot_max_age_s`.
+
+        `beside`: a thread writes it while the topic is followed; else it is written when this returns.
+        """
         if self._saving is not None:
             self._saving.join()
         age_s = time.monotonic() - self._saved_at
@@ -208,7 +220,9 @@ class Indexer:
                 with metrics.STAGE_SECONDS.labels("snapshot").time():
                     write()
             except OSError as error:
-                _log.error("no snapshot (%s): free the disk; a restart reads on from the one before", error)
+                _log.error(
+                    "the snapshot cannot be written (%s): make room on the disk; a restart uses the previous one", error
+                )
                 return
             self._saved = saved
 
@@ -220,5 +234,5 @@ class Indexer:
 
 
 def build_indexer(settings: IndexerSettings, *, stream: Stream, epoch: str, home: Path, health: Health) -> Indexer:
-    """An indexer of one epoch; its snapshots live in `home/index/<epoch>`. Nothing is opened before `run`."""
+    """Build an indexer of one epoch. Its snapshots are in `home/index`. Nothing is opened before `run`."""
     return Indexer(settings, stream=stream, epoch=epoch, home=Path(home), health=health)

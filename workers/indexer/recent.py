@@ -1,4 +1,4 @@
-"""The listings that became searchable last, newest first: what a live strip shows."""
+"""Remembers the listings that became searchable last, for the live strip of the page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class Recent(msgspec.Struct, frozen=True, kw_only=True):
-    """A listing, its event's time, when it was uploaded (if known) and when it became searchable; UTC microseconds."""
+    """A listing: the time of its event, when it was uploaded (if known) and when it became searchable, in UTC µs."""
 
     listing_id: str
     event_time: int
@@ -18,7 +18,7 @@ class Recent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecentListings:
-    """A bounded memory, one entry a listing. Thread-safe."""
+    """The newest listings, one entry for each, up to a limit. Thread-safe."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -26,7 +26,7 @@ class RecentListings:
         self._lock = Lock()
 
     def note(self, entry: Recent) -> None:
-        """It became searchable just now; the oldest entry gives way when there are too many."""
+        """Add a listing that just became searchable. The oldest entry is dropped if there are too many."""
         with self._lock:
             self._entries.pop(entry.listing_id, None)
             self._entries[entry.listing_id] = entry
@@ -34,15 +34,15 @@ class RecentListings:
                 self._entries.popitem(last=False)
 
     def forget(self, listing_id: str) -> None:
-        """It left the index."""
+        """Remove a listing that left the index."""
         with self._lock:
             self._entries.pop(listing_id, None)
 
     def newest(self, n: int) -> list[Recent]:
-        """At most n, newest first."""
+        """At most n entries, the newest first."""
         with self._lock:
             return list(self._entries.values())[: -n - 1 : -1]
 
     def get(self, listing_id: str) -> Recent | None:
-        """Its entry, while it is among the newest."""
+        """The entry of a listing; None if it is not among the newest."""
         return self._entries.get(listing_id)

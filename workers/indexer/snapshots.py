@@ -1,5 +1,5 @@
-"""Snapshots: `HOME/index/<epoch>.snapshot` holds the offsets that the index stands at, what is new in it and the names
-of the files of its sealed parts beside it, and appears whole or not at all. The live strip may be lost without harm."""
+"""Snapshots of the index. `HOME/index/<epoch>.snapshot` has the offsets that the index has reached, its new codes, and
+the names of the files of its sealed parts. It appears whole or not at all. Losing the live strip does no harm."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Snapshots:
         self._limits = limits
 
     def empty(self) -> HashIndex:
-        """An index with nothing in it."""
+        """An empty index."""
         return HashIndex(self._epoch, self._limits)
 
     def load(self) -> tuple[HashIndex, dict[int, int]] | None:
-        """The index and its next offset by partition number.
+        """The index, and its next offset by partition number.
 
-        None where there is no snapshot, it is too old, or it cannot be used: the topic, which has everything, is then
-        read from its beginning.
+        None if there is no snapshot, if it is too old, or if it cannot be used. Then read the topic from its beginning;
+        it has all data.
         """
         try:
             age_s = time.time() - self._path.stat().st_mtime
@@ -52,11 +52,12 @@ class Snapshots:
             return None
 
     def save(self, index: HashIndex, offsets: Mapping[int, int], recent: list[Recent]) -> None:
-        """Replace the snapshot, durably; raises OSError (a full disk, say) and then leaves the one before."""
+        """Replace the snapshot durably. Raises OSError, for example if the disk is full; the previous one then
+        stays."""
         self.gathered(index, offsets, recent)()
 
     def gathered(self, index: HashIndex, offsets: Mapping[int, int], recent: list[Recent]) -> Callable[[], None]:
-        """What `save` would write as of now, to be written by another thread, one at a time."""
+        """Collect what `save` would write now, and return a function that writes it. Another thread may call it."""
         write = index.gathered({str(number): offset for number, offset in offsets.items()})
         strip = msgspec.json.encode(recent)
 
@@ -67,7 +68,7 @@ class Snapshots:
         return save
 
     def recent(self) -> list[Recent]:
-        """The live strip as of the last snapshot, newest first; empty when it cannot be read."""
+        """The live strip of the last snapshot, the newest first; empty if it cannot be read."""
         try:
             return msgspec.json.decode(self._strip.read_bytes(), type=list[Recent])
         except (OSError, msgspec.DecodeError):

@@ -1,4 +1,4 @@
-"""One record of the hash topic to one change of the index, or a refusal that is counted."""
+"""Applies records of the hash topic to the index. A record that cannot be used is counted and skipped."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from workers.streams import Record
 _log = logging.getLogger(__name__)
 _LISTING_ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _US = 1_000_000
-_QUIET_S = 10.0  # between two log lines of one kind of refusal; the counter has them all
+_QUIET_S = 10.0  # between two log lines about the same error; the counter counts all
 
 
 class Updates:
-    """Applies records in the order of their partition; one thread calls it."""
+    """Applies records in the order of their partition. Only one thread may call it."""
 
     def __init__(self, recent: RecentListings, *, epoch: str, max_hashes: int) -> None:
         self._recent = recent
@@ -31,9 +31,10 @@ class Updates:
         self._logged_at: dict[str, float] = {}
 
     def apply(self, index: HashIndex, record: Record, *, live: bool) -> None:
-        """Change the index as the record says; one that cannot be used is counted, logged and passed over.
+        """Apply one record to the index. A record that cannot be used is counted, logged and skipped.
 
-        `live`: it has just been written, so that its age says something about freshness; not so in a rebuild.
+        `live`: the record was written just now, so its age counts for the freshness metrics. False while an index is
+        rebuilt.
         """
         try:
             if record.value is None:
@@ -105,7 +106,7 @@ class Updates:
 
 
 def _uploaded_at(record: Record) -> int | None:
-    """UTC microseconds of header `ce_time`: the tagger puts the time of the upload there; None without one."""
+    """The upload time in UTC microseconds, which the tagger writes to header `ce_time`; None if it is missing."""
     try:
         return int(datetime.fromisoformat(header(record.headers, "ce_time") or "").timestamp() * _US)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What an indexer and those who ask it say to each other, as JSON."""
+"""The JSON requests and answers of an indexer."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from workers.indexer.recent import Recent
 
 
 class NeighboursRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """`POST /v1/neighbours`: the k nearest photos of each hash; their `epoch` keeps two hash spaces apart.
+    """`POST /v1/neighbours`: the k nearest photos of each hash. `epoch` is that of the hashes.
 
-    `radius`: none farther than so many bits of 256. `categories`, `states`: only photos of listings whose seller named
-    one of these categories, and that are in one of these states; null: of any.
+    `radius`: only photos within so many bits of 256. `categories` and `states`: only photos of listings with one of
+    these categories and one of these states; null allows any.
     """
 
     hashes: list[HashHex]
@@ -28,7 +28,7 @@ class NeighboursRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
-    """One photo; `distance` counts the bits of 256 that differ."""
+    """One photo. `distance` is the number of differing bits of 256."""
 
     listing_id: str
     image_id: str
@@ -36,7 +36,7 @@ class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Neighbours(msgspec.Struct, frozen=True, kw_only=True):
-    """For each hash asked, its neighbours: nearest first, ties by listing and image."""
+    """The neighbours of each hash of the request, the nearest first, ties by listing and image."""
 
     epoch: Epoch
     neighbours: list[list[Neighbour]]
@@ -50,7 +50,8 @@ class HeldImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HeldListing(msgspec.Struct, frozen=True, kw_only=True):
-    """`GET /v1/listings/{listing_id}`: what the index holds. The two times (UTC µs) while it is among the newest."""
+    """`GET /v1/listings/{listing_id}`: what the index holds. It has the two times (UTC µs) if it is among the
+    newest."""
 
     listing_id: str
     event_time: int
@@ -60,8 +61,8 @@ class HeldListing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IndexAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`GET /v1/index`: the epoch and partitions that an indexer holds, whether it has read them to their end once
-    (`ready`) and still keeps up (`stale` when not), and its sizes; it answers before it is ready."""
+    """`GET /v1/index`: the epoch and the partitions of an indexer, and its sizes. `ready`: it has read its partitions
+    to the end once. `stale`: it is behind. It answers before it is ready."""
 
     epoch: Epoch
     partitions: list[int]
@@ -74,6 +75,6 @@ class IndexAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecentAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`GET /v1/recent`: listings that became searchable last, newest first."""
+    """`GET /v1/recent`: the listings that became searchable last, the newest first."""
 
     recent: list[Recent]

@@ -1,7 +1,7 @@
-"""Fetch and guard: the bytes of one photo from inline data, an allowed folder or a checked address.
+"""Fetches the bytes of a photo from inline data, an allowed folder or a checked web address.
 
-Here lives every rule about what may be reached (schemes, hosts, addresses, ports, folders) and how much of it
-(bytes, redirects, time, attempts). What the bytes mean is not known here: decoding belongs to `engines.pixels`.
+This room has all rules about what may be fetched (schemes, hosts, addresses, ports, folders) and how much (bytes,
+redirects, time, attempts). It does not decode photos: `engines.pixels` does.
 """
 
 from __future__ import annotations

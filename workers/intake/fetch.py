@@ -1,4 +1,4 @@
-"""The intake: one photo's bytes by scheme, retried in place while a fault may pass, counted."""
+"""The intake: fetches the bytes of a photo by its scheme, and retries while an error may pass."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from workers.metrics import FETCH_BYTES, FETCH_ERRORS
 
 
 class Intake:
-    """Fetches photos within the bounds of its settings. One object serves any number of threads."""
+    """Fetches photos within the limits of its settings. Thread-safe."""
 
     def __init__(self, settings: IntakeSettings) -> None:
         self._settings = settings
         self._web = WebClient(settings)
 
     def fetch(self, ref: ImageRef) -> bytes:
-        """Return the photo's bytes, undecoded; blocks for at most `attempts_time_cap_s`.
+        """Return the bytes of a photo, not decoded. Blocks for at most `attempts_time_cap_s` seconds.
 
         Raises:
-            Invalid: stage `fetch`; it can never succeed as the event stands.
-            Transient: stage `fetch`; every attempt failed in a way that may pass.
+            Invalid: stage `fetch`; this event's photo can never be fetched.
+            Transient: stage `fetch`; all attempts failed, but a later one may succeed.
         """
         try:
             data = self._by_scheme(ref)
@@ -56,7 +56,7 @@ class Intake:
         return self._retried(lambda deadline: self._web.get(url, deadline))
 
     def _retried(self, attempt: Callable[[Deadline], bytes]) -> bytes:
-        """The one layer of retries: capped in number and in time, with full jitter."""
+        """Retry with full jitter, within limits of number and time. No other layer retries a fetch."""
         s = self._settings
         end = time.monotonic() + s.attempts_time_cap_s
         number = 1

@@ -1,4 +1,4 @@
-"""Bounds of the intake; the defaults are safe for events that strangers can write."""
+"""The limits of the intake. The defaults are safe for events that anybody can write."""
 
 from __future__ import annotations
 

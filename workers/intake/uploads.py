@@ -1,8 +1,8 @@
-"""Copies of photos that are too large to travel inside an event: HOME/uploads, a folder a listing.
+"""Copies of photos that are too large for an event, in HOME/uploads with a folder for each listing.
 
-Who submits a photo copies it here and sends its `file://` address. A copy is dropped when an event comes that is newer
-than the copy: every event that could name the copy was made before it, so that it is older than that event, and what
-is older is never computed again.
+The submitter copies a photo here and sends its `file://` address. A copy is deleted once a newer event that no longer
+references it has been processed. Every event that references the copy is older than that event, and an older event is
+never computed again.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from engines.files import write_file
 from schemas.events import ListingEvent
 
 FOLDER = "uploads"
-"""In a home."""
+"""The name of the folder in a home."""
 
 
 class Uploads:
-    """The copies of one home. Any number of processes may use it at once."""
+    """The copies of one home. Several processes may use them at once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def put(self, listing_id: str, data: bytes, suffix: str) -> Path:
-        """Keep a copy of a photo; returns where it is. The same photo again is one copy, as of now."""
+        """Store a copy of a photo and return its path. Storing the same photo again renews the copy."""
         place = self._place(listing_id)
         copy = place / f"{hashlib.sha256(data).hexdigest()[:32]}{suffix}"
         while True:
@@ -38,10 +38,10 @@ class Uploads:
             try:
                 write_file(copy, data, shared=True)
             except FileNotFoundError:
-                continue  # the folder was empty for a moment, and went
+                continue  # the folder was empty for a moment, and another process removed it
 
     def tidy(self, events: Iterable[ListingEvent]) -> None:
-        """Drop the copies of the events' listings that are older than the events and that these do not name."""
+        """Delete copies that are older than an event of their listing and that this event does not reference."""
         try:
             with os.scandir(self._folder) as entries:
                 if next(entries, None) is None:
@@ -61,7 +61,7 @@ class Uploads:
                     copy.unlink(missing_ok=True)
             place.rmdir()
         except OSError:
-            return  # no copies, or another process was faster, or some are left
+            return  # there are no copies, some are still needed, or another process was faster
 
     def _place(self, listing_id: str) -> Path:
         return self._folder / hashlib.sha256(listing_id.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What workers share beside listings, in tables of its own: settings, who is alive, blobs, and the probe."""
+"""The calls of the store that are not about listings: settings, announcements, blobs and the probe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _AGAIN_S = 0.05  # between two tries of a lightweight transaction that met anoth
 
 
 class SharedState:
-    """The calls of port `Store` that are not about listings."""
+    """The calls of the port `Store` that are not about listings."""
 
     _statements: Statements
     _calls: Calls

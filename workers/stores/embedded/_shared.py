@@ -1,4 +1,4 @@
-"""What workers share beside listings, in tables of its own: settings, who is alive, blobs, and the probe."""
+"""The calls of the store that are not about listings: settings, announcements, blobs and the probe."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _DAY_S = 86_400.0
 
 
 class SharedState:
-    """The calls of port `Store` that are not about listings."""
+    """The calls of the port `Store` that are not about listings."""
 
     _path: Path
     _writer: GroupWriter
 
     def probe(self) -> None:
-        """See the port; through a connection of its own, since the store's own writer waits for a lock much longer."""
+        """See the port. It uses its own connection, because the writer of the store waits for a lock much longer."""
         self._check_open()
         key, cell, now = uuid.uuid4().hex, uuid.uuid4().hex, time.time()
         db = connect(self._path, "FULL", _PROBE_WAIT_S)
@@ -74,7 +74,7 @@ class SharedState:
         return self._writer.run(lambda db: db.execute(text, (value, name, version)).rowcount) == 1
 
     def announce(self, worker: str, value: bytes, ttl_s: float) -> None:
-        """See the port; the clock is that of this machine, which all processes on the file share."""
+        """See the port. The clock is that of this machine, which all processes share."""
         check_value(worker, value)
         now = time.time()
 
@@ -96,7 +96,7 @@ class SharedState:
         self._writer.run(lambda db: db.execute("DELETE FROM workers WHERE worker = ?", (worker,)))
 
     def keep_blob(self, data: bytes) -> str:
-        """See the port; blobs whose time is over are removed on this occasion."""
+        """See the port. It also removes expired blobs."""
         digest = check_blob(data, MAX_BLOB_BYTES)
         now = time.time()
 

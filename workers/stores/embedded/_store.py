@@ -22,7 +22,7 @@ _IDLE_READERS = 8  # connections kept between reads; more are opened when more t
 
 
 class EmbeddedStore(SharedState, OneByOne):
-    """Port `Store` over one SQLite file; several processes may have it open."""
+    """The port `Store` in one SQLite file. Several processes may open it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -33,7 +33,7 @@ class EmbeddedStore(SharedState, OneByOne):
         self._writer.run(_create)
 
     def apply(self, changes: Sequence[Change]) -> list[Latest | Invalid | Transient]:
-        """See the port; all of them in one transaction, so that they fail together."""
+        """See the port. All changes are in one transaction, so they succeed or fail together."""
         try:
             return list(self._writer.run(lambda db: [put_change(db, change) for change in changes]))
         except Transient as why:
@@ -48,7 +48,7 @@ class EmbeddedStore(SharedState, OneByOne):
     def get(
         self, listing_ids: Sequence[str], model_version: str | None = None
     ) -> dict[str, StoredListing | RemovalMarker]:
-        """See the port; all of them as of one moment."""
+        """See the port. All listings are read at the same moment."""
         with self._reader() as db:
             found = {listing_id: read_listing(db, listing_id, model_version) for listing_id in listing_ids}
         return {listing_id: listing for listing_id, listing in found.items() if listing is not None}
@@ -62,7 +62,7 @@ class EmbeddedStore(SharedState, OneByOne):
         return None if row is None else bytes(row[0])
 
     def scan(self, model_version: str | None = None) -> Iterator[StoredListing | RemovalMarker]:
-        """See the port; page by page, each as of one moment, so that a long scan holds nothing up."""
+        """See the port. It reads page by page, so that a long scan blocks nobody. Each page is read at one moment."""
         after = ""
         while True:
             with self._reader() as db:
@@ -77,7 +77,7 @@ class EmbeddedStore(SharedState, OneByOne):
             after = ids[-1][0]
 
     def close(self) -> None:
-        """See the port; reads under way finish."""
+        """See the port. Running reads finish first."""
         with self._lock:
             self._closed = True
         self._writer.close()
@@ -86,7 +86,7 @@ class EmbeddedStore(SharedState, OneByOne):
 
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:
-        """A connection within one read transaction."""
+        """A connection with an open read transaction."""
         self._check_open()
         try:
             db = self._readers.get_nowait()

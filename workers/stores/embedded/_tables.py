@@ -63,7 +63,7 @@ _encode = msgspec.msgpack.encode
 
 
 def read_latest(db: sqlite3.Connection, listing_id: str) -> Latest | None:
-    """What is newest of a listing, or None."""
+    """What is newest of a listing; None if the store does not know it."""
     row = db.execute("SELECT event_time, removed, digest FROM latest WHERE listing_id = ?", (listing_id,)).fetchone()
     if row is None:
         return None
@@ -76,14 +76,14 @@ def read_latest(db: sqlite3.Connection, listing_id: str) -> Latest | None:
 
 
 def put_change(db: sqlite3.Connection, change: Change) -> Latest:
-    """Make one change, unless there is something newer or as good; returns what is newest afterwards."""
+    """Make one change, unless the store has something newer or equally good. Returns what is newest afterwards."""
     if isinstance(change, Removal):
         return put_removal(db, change.event)
     return put_listing(db, change.listing, change.thumbnails)
 
 
 def put_listing(db: sqlite3.Connection, listing: StoredListing, thumbnails: Mapping[str, bytes]) -> Latest:
-    """Store one event's effects unless there is something newer, or as good already."""
+    """Store the effects of one event, unless the store has something newer or equally good."""
     order = listing.event.order
     newest = read_latest(db, listing.listing_id)
     if newest is None or newest.order < order:
@@ -108,7 +108,7 @@ def put_listing(db: sqlite3.Connection, listing: StoredListing, thumbnails: Mapp
 
 
 def put_removal(db: sqlite3.Connection, event: ListingEvent) -> Latest:
-    """Replace everything of a listing by a marker unless there is something newer."""
+    """Replace everything of a listing by a marker, unless the store has something newer."""
     order = event.order
     newest = read_latest(db, event.listing_id)
     if newest is not None and newest.order >= order:

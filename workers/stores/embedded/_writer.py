@@ -1,4 +1,4 @@
-"""Group commit: writes of many threads share one transaction, so that they share its sync to disk."""
+"""Group commit: the writes of many threads share one transaction, and so one sync to the disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _QUEUE_JOBS = 1024
 
 
 class GroupWriter:
-    """One thread that runs jobs in shared transactions; `run` blocks until its job's transaction is on disk."""
+    """A thread that runs jobs in shared transactions. `run` blocks until the transaction of its job is on the disk."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -32,7 +32,7 @@ class GroupWriter:
         self._thread.start()
 
     def run(self, job: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Run a job durably and return its result; raises what it raised, or Transient when nothing was written."""
+        """Run a job durably and return its result. Raises what the job raised, or Transient if nothing was written."""
         future: Future[_T] = Future()
         with self._lock:
             if self._closed:
@@ -41,7 +41,7 @@ class GroupWriter:
         return future.result()
 
     def close(self) -> None:
-        """Finish what is queued and release. Idempotent."""
+        """Finish the queued jobs, and release all resources. Idempotent."""
         with self._lock:
             if self._closed:
                 return
@@ -65,7 +65,7 @@ class GroupWriter:
                 self._commit(batch)
 
     def _commit(self, batch: list[_Job]) -> None:
-        """Run a batch in one transaction; a job that raises takes back its own part alone."""
+        """Run a batch in one transaction. If a job raises, only its own part is rolled back."""
         outcomes: list[tuple[Future[Any], Any, Exception | None]] = []
         try:
             with transient(self._path), transaction(self._db):

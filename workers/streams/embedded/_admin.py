@@ -15,7 +15,7 @@ _PAGE_RECORDS = 500
 
 
 class EmbeddedAdmin:
-    """Port `StreamAdmin`. Thread-safe; `read` holds no transaction between its pages."""
+    """The port `StreamAdmin`. Thread-safe. `read` keeps no transaction open between two pages."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -23,7 +23,7 @@ class EmbeddedAdmin:
         self._db = open_log(path, "FULL")
 
     def ensure_topics(self, topics: Sequence[TopicSpec]) -> None:
-        """See the port; all of them or none."""
+        """See the port. It creates all topics or none."""
         with self._lock, transient(self._path), transaction(self._db):
             for spec in topics:
                 self._ensure(spec)
@@ -62,7 +62,7 @@ class EmbeddedAdmin:
         return found
 
     def read(self, topic: str, start: Mapping[Partition, int] | None = None) -> Iterator[Record]:
-        """See the port; partition after partition. partitions absent from `start` from the beginning."""
+        """See the port. It reads one partition after another."""
         ends = self.end_offsets(topic)
         with self._lock, transient(self._path):
             slots = slots_of(self._db, topic)

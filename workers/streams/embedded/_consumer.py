@@ -1,4 +1,4 @@
-"""The consumer of the embedded log: fetches what its membership owns."""
+"""The consumer of the embedded log: reads the partitions that its membership owns."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ class EmbeddedConsumer:
                 time.sleep(min(_LOOK_EVERY_S, left))
 
     def commit(self, next_offsets: Mapping[Partition, int]) -> None:
-        """See the port: one transaction decides ownership and stores."""
+        """See the port. One transaction checks the ownership and stores the offsets."""
         slots = {self._owned[p]: offset for p, offset in next_offsets.items() if p in self._owned}
         if slots and self._member is not None and not self._closed:
             with transient(self._path):
                 self._member.commit(slots)
 
     def pause(self, partitions: Iterable[Partition]) -> None:
-        """See the port; partitions that are not assigned are ignored."""
+        """See the port. Partitions that are not assigned are ignored."""
         self._paused |= set(partitions) & self._owned.keys()
 
     def resume(self, partitions: Iterable[Partition]) -> None:
@@ -87,7 +87,7 @@ class EmbeddedConsumer:
         self._more = True
 
     def close(self) -> None:
-        """See the port; the listener is not run."""
+        """See the port. The listener is not called."""
         if self._closed:
             return
         self._closed = True

@@ -28,15 +28,15 @@ def _now_ms() -> int:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a member may do after a look at its group."""
+    """The state of a member after a heartbeat."""
 
     generation: int
     member: bool
-    """False: expelled, everything it held is lost."""
+    """False: the member was expelled and has lost all partitions."""
     owned: dict[Partition, Slot]
     """What it owns, less nothing: also what it has to let go."""
     leaving: frozenset[Partition]
-    """Those of `owned` that somebody else waits for."""
+    """The partitions of `owned` that another member waits for."""
 
 
 class GroupMember:
@@ -49,12 +49,12 @@ class GroupMember:
         self._lease_ms = int(lease_s * 1000)
 
     def generation(self) -> int:
-        """The group's generation now."""
+        """The current generation of the group."""
         row = self._db.execute("SELECT generation FROM groups WHERE name = ?", (self._group,)).fetchone()
         return 0 if row is None else int(row[0])
 
     def join(self, worker: str, topics: Iterable[str]) -> None:
-        """Become a member; partitions come with the next `heartbeat`."""
+        """Become a member. The next `heartbeat` assigns partitions."""
         me = this_process()
         with transaction(self._db):
             self._db.execute("INSERT INTO groups VALUES (?, 0) ON CONFLICT DO NOTHING", (self._group,))
@@ -84,7 +84,7 @@ class GroupMember:
             return self._view()
 
     def release(self, slots: Iterable[Slot]) -> None:
-        """Let go of partitions; their targets take them."""
+        """Release partitions, so that the members they are meant for can take them."""
         with transaction(self._db):
             self._db.executemany(
                 "UPDATE ownership SET owner = NULL WHERE group_name = ? AND partition = ? AND owner = ?",
@@ -93,13 +93,13 @@ class GroupMember:
             self._changed()
 
     def leave(self) -> None:
-        """End the membership and let go of everything at once."""
+        """End the membership and release all partitions at once."""
         with transaction(self._db):
             self._expel(self.id)
             self._retarget()
 
     def committed(self, slot: Slot) -> int:
-        """The committed next offset of a partition, 0 (the beginning) where there is none."""
+        """The committed offset of a partition; 0 (the beginning) if there is none."""
         row = self._db.execute(
             "SELECT next_offset FROM commits WHERE group_name = ? AND partition = ?", (self._group, slot.id)
         ).fetchone()

@@ -70,7 +70,7 @@ class Slot(NamedTuple):
 
 
 class Unsent(NamedTuple):
-    """A record on its way into the log."""
+    """A record that is about to be appended to the log."""
 
     slot: Slot
     compacted: bool
@@ -81,7 +81,7 @@ class Unsent(NamedTuple):
 
 
 def open_log(path: Path, synchronous: Literal["FULL", "NORMAL"]) -> sqlite3.Connection:
-    """Open the log, created if need be; raises Transient."""
+    """Open the log, and create it if it does not exist. Raises Transient."""
     db = connect(path, synchronous)
     with transient(path):
         if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'commits'").fetchone() is None:
@@ -92,7 +92,7 @@ def open_log(path: Path, synchronous: Literal["FULL", "NORMAL"]) -> sqlite3.Conn
 
 
 def slots_of(db: sqlite3.Connection, topic: str) -> list[Slot]:
-    """The partitions of a topic in order; raises ConfigError when it is unknown."""
+    """The partitions of a topic in order. Raises ConfigError if the topic does not exist."""
     rows = db.execute("SELECT id, topic, number FROM partitions WHERE topic = ? ORDER BY number", (topic,))
     slots = [Slot(id_, Partition(name, number)) for id_, name, number in rows]
     if not slots:

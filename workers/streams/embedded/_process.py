@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class ProcessId(NamedTuple):
-    """A process, told apart from a later one with the same number by its start time."""
+    """A process. Its start time distinguishes it from a later process with the same number."""
 
     space: str
     """Boot and process-id namespace; '' where the system does not say."""
@@ -43,13 +43,13 @@ def _started(pid: int) -> int | None:
 
 
 def this_process() -> ProcessId:
-    """Ours."""
+    """The current process."""
     pid = os.getpid()
     return ProcessId(_space(), pid, _started(pid) or 0)
 
 
 def surely_dead(process: ProcessId) -> bool:
-    """True only when the process cannot run any more; False also when we cannot know."""
+    """True if the process certainly no longer runs; False if it may still run."""
     if process.space != _space():
         return False
     started = _started(process.pid)

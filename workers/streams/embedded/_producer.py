@@ -28,7 +28,7 @@ _MAINTAIN_RECORDS = 2000  # deleted a second at most for compaction and retentio
 
 
 class _Batch:
-    """Records of one transaction, and what became of it."""
+    """The records of one transaction, and its outcome."""
 
     def __init__(self) -> None:
         self.records: list[Unsent] = []
@@ -37,7 +37,7 @@ class _Batch:
         self.error: BaseException | None = None
 
     def wait(self, timeout_s: float) -> None:
-        """See the port `Delivery`; an error that is not Transient is a fault of ours or of the file."""
+        """See the port `Delivery`. An error that is not Transient is an internal error or a damaged file."""
         if not self.done.wait(timeout_s):
             text = f"not durable within {timeout_s} s; it may still become so: wait again, or send again later"
             raise Transient("stream", "delivery_timeout", text)
@@ -159,7 +159,7 @@ class EmbeddedProducer:
         batch.done.set()
 
     def _maintain(self) -> None:
-        """A bounded step of compaction and retention, by whoever writes, without syncing for nothing."""
+        """Do a bounded step of compaction and retention. It does not sync the disk if there is nothing to do."""
         now = time.time_ns() // 1_000_000
         try:
             due = self._db.execute("SELECT 1 FROM garbage WHERE due_ms <= ? LIMIT 1", (now,)).fetchone()

@@ -108,7 +108,7 @@ class KafkaConsumer:
                 # Thrown out of the group: the partitions are lost, as the next poll will tell.
 
     def pause(self, partitions: Iterable[Partition]) -> None:
-        """See the port; partitions that are not assigned are ignored."""
+        """See the port. Partitions that are not assigned are ignored."""
         wanted = set(partitions) & self._owned
         self._paused |= wanted
         self._client.pause(*self._assigned(wanted))
@@ -120,7 +120,7 @@ class KafkaConsumer:
         self._client.resume(*self._assigned(wanted - self._inheritance.waiting))
 
     def close(self) -> None:
-        """See the port; the listener is not run."""
+        """See the port. The listener is not called."""
         if self._closed:
             return
         self._closed = True
