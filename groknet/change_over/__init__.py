@@ -1,1 +1,1 @@
-"""The change from one epoch to another: who takes part, the back-fill, and the record of older versions."""
+"""The change from one epoch to another: which workers take part, the back-fill, and the file of older versions."""

@@ -1,4 +1,4 @@
-"""A back-fill of one epoch with the settings of a home: what `groknet backfill` and `groknet epoch switch` run."""
+"""The back-fill of one epoch with the settings of a home, for `groknet backfill` and `groknet epoch switch`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HOME/epochs.json, the record of an older version, taken over into the store by `groknet store migrate`."""
+"""HOME/epochs.json, the file of an older version. `groknet store migrate` copies it into the store."""
 
 from __future__ import annotations
 

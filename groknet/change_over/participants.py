@@ -1,4 +1,4 @@
-"""A change of the epoch in force: who cannot take part, who is not there yet, and what it has to leave behind."""
+"""The workers in a change of the epoch: which cannot take part, which have not changed yet, and which stay apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees: notes and progress on stderr, results on stdout; colour and bars only on a terminal."""
+"""Output for people: notes and progress on stderr, results on stdout. Colours and bars appear only on a terminal."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One module a command. Each is imported when its command is called."""
+"""One module for each command. It is imported when the command is called."""

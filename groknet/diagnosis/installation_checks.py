@@ -1,4 +1,4 @@
-"""The checks of `groknet doctor`: of what is installed here, then of what runs. Each looks and changes nothing."""
+"""The checks of `groknet doctor` for what is installed, followed by those for what runs. They change nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of a topic the taggers have not finished, and for how long it has waited."""
+"""How many events of a topic the taggers have not finished, and for how long these have waited."""
 
 from __future__ import annotations
 

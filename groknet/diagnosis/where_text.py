@@ -1,4 +1,4 @@
-"""Whereabouts of a listing in words: one sentence, then a line for each thing that is known."""
+"""Where a listing is, in words: one sentence, then one line for each known fact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checks of `groknet doctor` that look at what runs: stream, store, lag and workers. They change nothing."""
+"""The checks of `groknet doctor` for what runs: stream, store, lag and workers. They change nothing."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ def lag_check(lag: Lag, now_ms: int, taggers: Taggers, home: Home) -> Check:
     if late_s <= _LATE_S:
         return Check(check=lag.topic, state="ok", detail=detail)
     if any(says is not None and says.hold is not None for _, says in taggers.values()):
-        remedy = "none: a tagger holds while a service is away, and goes on by itself"
+        remedy = "none: a tagger holds while a service does not answer, and continues by itself"
         return Check(check=lag.topic, state="note", detail=detail, remedy=remedy)
     remedy = f"no tagger runs: groknet run all --home {home.root}"
     if taggers:
         remedy = (
-            f"see the logs of the taggers in {home.logs}; if they are busy, one more shares the work:"
+            f"see the logs of the taggers in {home.logs}; if they are busy, start one more:"
             f" groknet run tagger --home {home.root}"
         )
     return Check(check=lag.topic, state="failed", detail=detail, remedy=remedy)
@@ -109,7 +109,7 @@ def _taggers(home: Home, taggers: Taggers) -> Iterator[Check]:
     for name, (running, says) in taggers.items():
         yield _running(home, name, running, says)
     for name, why in gave_up.items():
-        remedy = f"once it is mended: groknet run tagger --home {home.root}"
+        remedy = f"solve the problem, then: groknet run tagger --home {home.root}"
         yield Check(check=name, state="failed", detail=f"its supervisor gave it up: {why}", remedy=remedy)
     if not taggers and not gave_up:
         yield _missing(home, "tagger")
@@ -122,7 +122,7 @@ def _worker(home: Home, name: str) -> Check:
 
 def _missing(home: Home, name: str) -> Check:
     remedy = f"groknet run all --home {home.root}"
-    return Check(check=name, state="note", detail="not running on this home", remedy=remedy)
+    return Check(check=name, state="note", detail="not running in this home", remedy=remedy)
 
 
 def _running(home: Home, name: str, running: Running, says: Readiness | None) -> Check:
@@ -134,7 +134,7 @@ def _running(home: Home, name: str, running: Running, says: Readiness | None) ->
     if says.hold is not None:
         since = local_time(says.hold.since, time.time())
         detail = f"holds since {since} ({place}): the {says.hold.service} does not answer: {says.hold.why}"
-        remedy = f"mend the {says.hold.service}; the tagger goes on by itself within seconds"
+        remedy = f"repair the {says.hold.service}; the tagger then continues by itself within seconds"
         return Check(check=name, state="failed", detail=detail, remedy=remedy)
     if not says.ready:
         detail = f"not ready {place}: it waits for {says.waiting_for}"

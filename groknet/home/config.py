@@ -1,7 +1,7 @@
-"""The configuration: one TOML file in HOME, overlaid by the environment, typed, unknown keys refused.
+"""The configuration: one TOML file in HOME, overridden by the environment. Keys have types; unknown keys are refused.
 
 A key `[tagger] batch_size` of `HOME/groknet.toml` is `GROKNET__TAGGER__BATCH_SIZE` in the environment, which wins.
-Lists and tables in the environment are written as JSON. Embedded → Kafka and Cassandra is `stream.url` and `store.url`.
+Write lists and tables in the environment as JSON. `stream.url` and `store.url` choose Kafka and Cassandra.
 """
 
 from __future__ import annotations

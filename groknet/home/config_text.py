@@ -1,4 +1,4 @@
-"""A configuration as TOML text that can be read back (secrets excepted)."""
+"""A configuration as TOML text. It can be read back, except for the secrets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def as_plain(loaded: Loaded) -> dict[str, dict[str, Any]]:
 
 def as_toml(loaded: Loaded) -> str:
     """TOML; a value that is not the default says where it came from, one that is not set is a comment."""
-    lines = [f"# {loaded.home.config_file}, overlaid by GROKNET__SECTION__KEY of the environment"]
+    lines = [f"# {loaded.home.config_file}, overridden by GROKNET__SECTION__KEY in the environment"]
     for name, section in as_plain(loaded).items():
         lines += ["", f"[{name}]"]
         for key, value in section.items():

@@ -1,4 +1,4 @@
-"""Which epoch is in force, and where its bundle is: a record in the store, which the workers of every home follow.
+"""Which epoch is in force, and where its bundle is. A record in the store says so; the workers of every home follow it.
 
 Without the record, a home is on the epoch of its configured bundle. `groknet backfill` makes it, `groknet epoch`
 changes it, each by compare-and-set. Workers that were given `--bundle` on the command line do not follow it.

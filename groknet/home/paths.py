@@ -1,4 +1,4 @@
-"""HOME: the folder that holds a configuration, the embedded data, and what running workers say about themselves."""
+"""HOME, the folder that holds the configuration, the embedded data and the announcements of running workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running workers as they say about themselves: HOME/run/<worker>.json and a lock that dies with the process."""
+"""Running workers: each writes HOME/run/<worker>.json and holds a lock that ends with its process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The taggers of one home: `tagger`, `tagger-2`, `tagger-3` …, each with a lock, an announcement, a log and a port."""
+"""The taggers of one home: `tagger`, `tagger-2`, `tagger-3` … Each has a lock, an announcement, a log and a port."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Workers as processes: put together from the configuration, started, supervised, announced, stopped."""
+"""Workers as processes: how they are composed, started, supervised, announced and stopped."""

@@ -1,4 +1,4 @@
-"""A supervisor in a thread, for a command that has something else to do meanwhile."""
+"""A supervisor in a thread, for a command that does other work at the same time."""
 
 from __future__ import annotations
 

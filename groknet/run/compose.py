@@ -1,4 +1,4 @@
-"""Each worker put together from the configuration: which stream, store, engine and folder it runs on."""
+"""Compose each worker from the configuration: its stream, store, engine and folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A line a minute about a worker that answers requests."""
+"""One log line a minute about a worker that answers requests."""
 
 from __future__ import annotations
 

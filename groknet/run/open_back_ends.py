@@ -1,4 +1,4 @@
-"""Stream and store of a home, opened for a command; topics are made where they are missing."""
+"""Open the stream and the store of a home for a command, and create missing topics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stream and store of a worker that begins: one that does not answer is waited for, which is no fault of the worker."""
+"""Open the stream and the store of a worker that starts. It waits for one that does not answer."""
 
 from __future__ import annotations
 

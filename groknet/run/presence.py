@@ -1,4 +1,4 @@
-"""What a running worker says of itself in the store, and the record of epochs as it last read it there.
+"""What a running worker announces in the store, and the record of epochs as it last read it there.
 
 `Watch` reads the record once a second; `Follower` also announces its worker. Both work in a thread of their own that
 outlives whatever the store does: while it is away, what was read last stays, and the worker runs on.

@@ -1,4 +1,4 @@
-"""The shell of one worker process: its lock, its announcement, its signals, and its end when nobody supervises it.
+"""What every worker process has: a lock, an announcement, signal handlers, and an end when its supervisor is gone.
 
 SIGTERM (or Ctrl-C) drains; a second one, or a drain that outlasts its budget, ends the process hard with the stacks
 of all threads on stderr. A supervised worker leaves the second one to its supervisor, has a pipe from it on stdin and

@@ -1,4 +1,4 @@
-"""One supervised process a worker: started, watched, restarted when it crashes or hangs, drained together.
+"""A supervisor: one process for each worker. It starts them, restarts those that crash or hang, and stops all together.
 
 A worker that ends is started again after a growing pause. What a restart cannot heal ends the whole only where the
 whole is of no use without it:
@@ -250,7 +250,7 @@ class Supervisor:
             raise CommandError(f"{name}: {reason}", Exit.USAGE)
         child.give_up(reason)
         self._note_who_gave_up()
-        remedy = f"`groknet run tagger --home {self._home.root}` once it is mended"
+        remedy = f"`groknet run tagger --home {self._home.root}` once that is solved"
         self._say(f"{name} ended and is not started again: {reason}; {remedy}")
 
     def _note_who_gave_up(self) -> None:

@@ -1,1 +1,1 @@
-"""Events sent to the stream, and what becomes of them: outcomes and dead letters."""
+"""Send events to the stream, and follow them: outcomes and dead letters."""

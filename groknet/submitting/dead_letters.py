@@ -1,4 +1,4 @@
-"""Dead letters read back and sent again."""
+"""Read dead letters, and send them again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo's listings: studio products that training never drew, and what is printed about each."""
+"""The listings of the demo: studio products that training never used, and what is printed about each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of what was sent: the store, the dead letters and the indexer are asked until every listing is settled.
+"""Outcomes of sent events: ask the store, the dead letters and the indexer until every listing has one.
 
 One outcome a listing: of several events about it in one submission the newest counts.
 """

@@ -1,4 +1,4 @@
-"""Photos and folders as listing events: the same folder sent twice makes the same events.
+"""Make listing events from photos and folders. The same folder always makes the same events.
 
 A photo travels by `file://` when it lies under an allowed root of `[intake]`, inside the event when it is small
 enough, and else by `file://` from a copy in HOME/uploads, which every worker of this home may read. A listing's copies

@@ -1,4 +1,4 @@
-"""Sending events to the stream: verbatim, throttled when the stream says so, durable before anybody is told."""
+"""Send events to the stream unchanged. Slow down when the stream asks for it. Report an event once it is durable."""
 
 from __future__ import annotations
 

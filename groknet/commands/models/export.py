@@ -1,4 +1,4 @@
-"""`groknet export`: a bundle from a training checkpoint, and a folder for phones from a bundle."""
+"""`groknet export`: make a bundle from a training run, or convert a bundle for phones."""
 
 from __future__ import annotations
 

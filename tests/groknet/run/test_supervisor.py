@@ -114,7 +114,7 @@ def test_a_tagger_that_cannot_go_on_is_given_up_and_the_others_go_on(rig: Make) 
     assert town.supervisor.gave_up == read_gave_up(town.home) == {"tagger": "tagger ends in life 0"}
     assert [line for line in town.said if line.startswith("tagger ")] == [
         "tagger ended and is not started again: tagger ends in life 0; "
-        f"`groknet run tagger --home {town.home.root}` once it is mended"
+        f"`groknet run tagger --home {town.home.root}` once that is solved"
     ]
     assert list(running_taggers(town.home)) == ["tagger-2"]
     slot, mended = claim(town.home, None, 0.0)

@@ -14,8 +14,8 @@ import torch
 ROOT = Path(__file__).parents[3]
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
-]  # seconds of work; the rest is for machines that do other things besides
+    pytest.mark.timeout(900),  # seconds of work; the rest is for machines that do other things besides
+]
 
 
 def _load(name: str) -> Any:

@@ -39,8 +39,8 @@ torch.set_num_threads(1)
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
-]  # seconds of work; the rest is for machines that do other things besides
+    pytest.mark.timeout(900),  # seconds of work; the rest is for machines that do other things besides
+]
 
 
 TEXT = """
