@@ -15,7 +15,8 @@ from tests.workers.intake.loopback import Loopback, answer
 
 LONGEST_AWAY_S = 3.0
 """Shorter than the retry delays together (1 s and 4 s), so that no photo is given up."""
-_UNAVAILABLE = answer(503)
+_CLOSE = "Connection: close"  # the server hangs up after each answer, and a client must not ask there again
+_UNAVAILABLE = answer(503, b"", _CLOSE)
 
 
 class PhotoHost:
@@ -36,7 +37,7 @@ class PhotoHost:
         """Serve a photo at `path`; returns its URL. For `away_s` seconds from the first request it answers 503, or
         nothing at all where `hangs`."""
         first: list[float] = []
-        served = answer(200, photo, "Content-Type: image/jpeg")
+        served = answer(200, photo, "Content-Type: image/jpeg", _CLOSE)
 
         def script(sock: socket.socket, text: str) -> None:
             with self._lock:
