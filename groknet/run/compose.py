@@ -50,6 +50,7 @@ def run_tagger(loaded: Loaded, port: int | None, slot: int | None = None) -> Non
     """Be a tagger of a home, the one of `slot` or the first that is not there, until told to stop; returns after the
     drain."""
     settings = loaded.config.tagger
+    ending: _Ending | None = None  # a tagger that stops while it waits for a service never gets one
     with (
         worker_process(loaded.home, "tagger", settings.drain_budget_s + _DRAIN_MARGIN_S, slot=slot) as process,
         ExitStack() as stack,
@@ -78,7 +79,7 @@ def run_tagger(loaded: Loaded, port: int | None, slot: int | None = None) -> Non
         ending = _Ending(process.stop, follower, Path(loaded.config.engine.bundle))
         spare_collector()
         tagger.run(ending.stop)
-    if ending.anew and not process.stop.is_set():
+    if ending is not None and ending.anew and not process.stop.is_set():
         _log.info("starting anew with the bundle of the epoch in force")
         os.execv(sys.executable, sys.orig_argv)  # the same process to its supervisor, and a clean one to the engine
 
