@@ -213,27 +213,27 @@ def test_services_json_says_what_runs_and_is_its_owners(services: Services) -> N
 
 
 def test_the_command_line_tells_the_same(services: Services, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["services", "status", "--json", "--home", str(services.home)]) is Exit.OK
+    assert run(["services", "status", "--json", "--home", str(services.home)]) == Exit.OK
     printed = json.loads(capsys.readouterr().out)
     assert [server["pid"] for server in printed["servers"]] == [server.pid for server in status(services).servers]
     assert printed["security"]["store_password"] == "***"
 
-    assert run(["services", "logs", "kafka-1", "--lines", "3", "--home", str(services.home)]) is Exit.OK
+    assert run(["services", "logs", "kafka-1", "--lines", "3", "--home", str(services.home)]) == Exit.OK
     lines = capsys.readouterr().out.splitlines()
     assert lines
     assert all(line.startswith("kafka-1: ") for line in lines)
-    assert run(["services", "logs", "kafka-7", "--home", str(services.home)]) is Exit.NOT_FOUND
+    assert run(["services", "logs", "kafka-7", "--home", str(services.home)]) == Exit.NOT_FOUND
 
-    assert run(["services", "up", "--home", str(services.home)]) is Exit.OK
+    assert run(["services", "up", "--home", str(services.home)]) == Exit.OK
     table = capsys.readouterr().out
     assert all(f"{server.pid}" in table for server in status(services).servers)
 
 
 def test_a_home_without_services_is_said_to_have_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["services", "down", "--home", str(tmp_path)]) is Exit.OK
-    assert run(["services", "up", "--brokers", "2", "--home", str(tmp_path)]) is Exit.USAGE
+    assert run(["services", "down", "--home", str(tmp_path)]) == Exit.OK
+    assert run(["services", "up", "--brokers", "2", "--home", str(tmp_path)]) == Exit.USAGE
     assert "--brokers 2: can be 0, 1 or 3" in capsys.readouterr().err
-    assert run(["services", "status", "--home", str(tmp_path)]) is Exit.NOT_RUNNING
+    assert run(["services", "status", "--home", str(tmp_path)]) == Exit.NOT_RUNNING
     assert "start some: `groknet services up" in capsys.readouterr().err
 
 
