@@ -41,6 +41,8 @@ class Source:
     budget: int
     """At most so many events between poll and commit."""
     inherit: str = ""
+    polls_longer: int = 1
+    """How many times `poll_timeout_s` an empty poll waits; a lane that may be late need not ask so often."""
 
 
 class Lane:
@@ -127,9 +129,10 @@ class Lane:
         assert self._consumer is not None
         limit = max(1, self.source.budget - self._in_flight)
         soon = self._ready_held() and not self._backpressure
+        idle_s = self._settings.poll_timeout_s * self.source.polls_longer
         try:
             with _activity("poll"):
-                records = self._consumer.poll(0.01 if soon else self._settings.poll_timeout_s, limit)
+                records = self._consumer.poll(0.01 if soon else idle_s, limit)
         except Transient as why:
             self._pipeline.hold.alert(why)
             self._pipeline.wait_for_change(_AGAIN_S)

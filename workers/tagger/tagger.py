@@ -17,6 +17,7 @@ from workers.tagger.watch import Probe, Watch
 
 GROUP, RETRY_GROUP = "tagger", "tagger-retry"
 LIVE, RETRY = "live", "retry"
+_RETRY_POLLS = 5  # a retry waits 30 s at least, so that half a second more does not count
 _LOOK_S = 0.1
 _JOIN_S = 10.0  # for the other lane to leave its group after a fault
 _STUCK_S = 60.0  # a lane whose loop has not run for so long stops the heartbeat
@@ -31,7 +32,14 @@ def sources(settings: TaggerSettings) -> tuple[Source, Source]:
     """What a tagger reads: live listings and retries. Each has its own group and budget, so that live partitions are
     shared evenly among taggers, and a waiting retry does not delay a live listing."""
     live = Source(LIVE, GROUP, (UPLOADED,), settings.max_in_flight_events)
-    retry = Source(RETRY, RETRY_GROUP, tuple(RETRY_DELAYS_S), settings.max_in_flight_retries, inherit=GROUP)
+    retry = Source(
+        RETRY,
+        RETRY_GROUP,
+        tuple(RETRY_DELAYS_S),
+        settings.max_in_flight_retries,
+        inherit=GROUP,
+        polls_longer=_RETRY_POLLS,
+    )
     return live, retry
 
 
