@@ -45,7 +45,7 @@ RETRIES = Path(__file__).with_name("quick_retries.py")
 ENVIRONMENT = {
     "GROKNET__ENGINE__THREADS": "1",  # two taggers, two servers and an indexer share the cores
     # A ladder of some 25 s, that an outage of a minute outlasts as 15 minutes outlast the real one.
-    "GROKNET__TAGGER__IN_PLACE_TRIES": "3",
+    "GROKNET__TAGGER__IN_PLACE_TRIES": "4",
     "GROKNET__TAGGER__DELIVERY_TIMEOUT_S": f"{5 * SLOWNESS:g}",
     # Small, so that a burst fills it, and a server that is away for a moment pauses partitions.
     "GROKNET__TAGGER__MAX_IN_FLIGHT_EVENTS": "24",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -33,7 +34,15 @@ _OPTIONS = {
     "metrics_enabled": False,
 }
 _RELEASE_TIMEOUT_S = 5.0
+_REFUSAL_HOLDS_S = 5.0  # then a topic that refuses a record is looked up again, before the record is refused
 _OVERHEAD_BYTES = 128  # of a batch and of a record, beside key, value and headers
+
+
+@dataclass(frozen=True, slots=True)
+class _LookedUp:
+    facts: TopicFacts
+    at: float
+    """When the broker was asked, as `time.monotonic()`."""
 
 
 class _Delivery:
@@ -63,7 +72,7 @@ class KafkaProducer:
         self._settings = settings
         self._worker = worker
         self._lock = threading.Lock()
-        self._topics: dict[str, TopicFacts] = {}
+        self._topics: dict[str, _LookedUp] = {}
         self._buffered = 0
         self._buffered_bytes = 0
         self._failure: BaseException | None = None  # the first since the last flush
@@ -78,9 +87,8 @@ class KafkaProducer:
 
     def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> _Delivery:
         """See the port; also raises Invalid for a record larger than the topic takes, or without key and value."""
-        facts = self._topics.get(topic) or self._look_up(topic)
         size = len(key or b"") + len(value or b"") + sum(map(len, chain.from_iterable(headers)))
-        _check(topic, facts, key, value, size)
+        self._check(topic, key, value, size)
         client = self._admit(size)
         try:
             with translated(self._settings, f"sending to {topic}"):
@@ -92,7 +100,7 @@ class KafkaProducer:
             self._settle(size)
             raise
         future.add_callback(self._succeeded, size)
-        future.add_errback(self._failed, client, size)
+        future.add_errback(self._failed, client, topic, size)
         return _Delivery(future)
 
     def flush(self, timeout_s: float) -> None:
@@ -180,7 +188,9 @@ class KafkaProducer:
     def _succeeded(self, size: int, _: Any) -> None:
         self._settle(size)
 
-    def _failed(self, client: Any, size: int, error: BaseException) -> None:
+    def _failed(self, client: Any, topic: str, size: int, error: BaseException) -> None:
+        if isinstance(error, (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)):
+            self._topics.pop(topic, None)  # the topic takes less than it did when it was looked up
         with self._lock:
             self._failure = self._failure or error
             # kafka-python fails every later record after an error that is not to be retried, and once a record's time
@@ -196,10 +206,22 @@ class KafkaProducer:
             self._buffered_bytes -= size
             self._ended_at = time.monotonic()
 
-    def _look_up(self, topic: str) -> TopicFacts:
-        facts = require_topics(self._settings, [topic])[topic]
-        self._topics[topic] = facts
-        return facts
+    def _check(self, topic: str, key: bytes | None, value: bytes | None, size: int) -> None:
+        """Raise Invalid for a record that the topic does not take. An operator can change a topic while workers run, so
+        an old refusal is not trusted."""
+        looked_up = self._topics.get(topic) or self._look_up(topic)
+        try:
+            _check(topic, looked_up.facts, key, value, size)
+        except Invalid:
+            if time.monotonic() - looked_up.at < _REFUSAL_HOLDS_S:
+                raise
+            _check(topic, self._look_up(topic).facts, key, value, size)
+
+    def _look_up(self, topic: str) -> _LookedUp:
+        asked = time.monotonic()
+        found = _LookedUp(require_topics(self._settings, [topic])[topic], asked)
+        self._topics[topic] = found
+        return found
 
     def _open(self) -> Any:
         client, _ = open_client(Client, self._settings, client_id=self._worker, **_OPTIONS)

@@ -162,6 +162,30 @@ def test_what_a_topic_cannot_take_is_refused_before_it_takes_others_down(
     assert sorted(key for key, _ in read(stream, plain)) == sorted(b"%d" % n for n in range(50))
 
 
+def test_a_bound_that_an_operator_changes_is_noticed_without_a_restart(
+    backend: StreamBackend, stream: Stream, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = backend.topic()
+    change(client, topic, max_message_bytes="2000")
+    producer = stream.producer()
+    with pytest.raises(Invalid, match="takes 2000 bytes"):
+        producer.send(topic, b"k", bytes(50_000))
+    change(client, topic, max_message_bytes="100000")
+    with pytest.raises(Invalid, match="takes 2000 bytes"):  # a stream of large records does not ask for each
+        producer.send(topic, b"k", bytes(50_000))
+    monkeypatch.setattr("workers.streams.kafka._producer._REFUSAL_HOLDS_S", 0.0)
+    producer.send(topic, b"raised", bytes(50_000)).wait(30)
+    change(client, topic, max_message_bytes="2000")
+    with pytest.raises(Transient, match="did not take it"):  # looked up when it was larger
+        producer.send(topic, b"k", bytes(50_000)).wait(30)
+    with pytest.raises(Invalid, match="takes 2000 bytes"):
+        producer.send(topic, b"k", bytes(50_000))
+    producer.send(topic, b"small", b"").wait(30)
+    with pytest.raises(Transient, match="did not take it"):
+        producer.close()
+    assert sorted(key for key, _ in read(stream, topic)) == [b"raised", b"small"]
+
+
 def test_a_paused_broker_fills_the_buffer_and_loses_nothing(
     backend: StreamBackend, stream: Stream, services: Services
 ) -> None:
