@@ -23,8 +23,8 @@ from benchmarks.report import page, parser, table, versions, write_page
 from engines.pixels import decode
 from engines.recognition import Bundle, load_bundle
 from engines.recognition.engine import open_backend
-from engines.recognition.gate import compare
 from engines.recognition.interface import Backend
+from engines.recognition.parity_gate import compare
 from engines.recognition.precision import Precision, write_bundle
 from schemas.errors import Invalid
 from schemas.manifest import Preprocess

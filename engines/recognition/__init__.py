@@ -14,12 +14,12 @@ manifest.
 Photos are decoded in `engines/pixels`. Nothing here knows about listings, streams or stores.
 """
 
-from engines.recognition.bundle import Bundle, load_bundle
-from engines.recognition.calibration import Calibrator
+from engines.recognition.bundles.bundle import Bundle, load_bundle
 from engines.recognition.engine import BACKENDS, build_engine
-from engines.recognition.hash_layer import asymmetric
 from engines.recognition.interface import RecognitionEngine
-from engines.recognition.predictions import HeadPredictions, Predictions
+from engines.recognition.outputs.calibration import Calibrator
+from engines.recognition.outputs.hash_layer import asymmetric
+from engines.recognition.outputs.predictions import HeadPredictions, Predictions
 
 __all__ = [
     "BACKENDS",

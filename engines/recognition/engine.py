@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engines.recognition.bundle import Bundle, load_bundle
-from engines.recognition.calibration import Calibrator
-from engines.recognition.gate import judge
-from engines.recognition.hash_layer import read_hash_layer
+from engines.recognition.bundles.bundle import Bundle, load_bundle
+from engines.recognition.bundles.parity import check_parity
 from engines.recognition.interface import Backend, RecognitionEngine
-from engines.recognition.parity import check_parity
-from engines.recognition.predictions import HeadPredictions, Predictions
-from engines.recognition.tops import INDICES, VALUES, widen
+from engines.recognition.outputs.calibration import Calibrator
+from engines.recognition.outputs.hash_layer import read_hash_layer
+from engines.recognition.outputs.predictions import HeadPredictions, Predictions
+from engines.recognition.outputs.tops import INDICES, VALUES, widen
+from engines.recognition.parity_gate import judge
 from schemas.errors import ConfigError, Invalid
 from schemas.manifest import Manifest
 

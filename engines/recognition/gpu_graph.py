@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engines.recognition.tops import INDICES, VALUES, is_cut
+from engines.recognition.outputs.tops import INDICES, VALUES, is_cut
 from schemas.manifest import Manifest
 
 if TYPE_CHECKING:

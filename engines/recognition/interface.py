@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from engines.recognition.predictions import Predictions
+from engines.recognition.outputs.predictions import Predictions
 from schemas.manifest import Manifest
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from engines.recognition.bundle import Bundle
+from engines.recognition.bundles.bundle import Bundle
 from schemas.errors import BundleRefused
 
 _ERRORS_ONLY = 3

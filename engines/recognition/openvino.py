@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
-from engines.recognition.bundle import Bundle
+from engines.recognition.bundles.bundle import Bundle
 from schemas.errors import BundleRefused
 
 

@@ -22,8 +22,8 @@ from onnx import TensorProto, helper
 
 from engines.files import making_folder
 from engines.recognition import Bundle, load_bundle
+from engines.recognition.bundles.parity import check_parity
 from engines.recognition.folding import fold
-from engines.recognition.parity import check_parity
 from schemas.errors import BundleRefused, ConfigError
 from schemas.manifest import MANIFEST_FILE, sha256_file
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from engines.recognition.hash_layer import BIAS, WEIGHT
+from engines.recognition.outputs.hash_layer import BIAS, WEIGHT
 from schemas.errors import BundleRefused
 from schemas.manifest import (
     CARD_FILE,

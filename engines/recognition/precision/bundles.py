@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.files import making_folder
-from engines.recognition.bundle import load_bundle
+from engines.recognition.bundles.bundle import load_bundle
 from engines.recognition.engine import build_engine
 from engines.recognition.precision.convert import Precision, convert
 from schemas.errors import ConfigError

@@ -14,7 +14,7 @@ from engines.gpu.driver import Device, Driver
 from engines.gpu.open import open_driver
 from engines.gpu.overlap import Enqueue, Overlap, Row
 from engines.gpu.profiles import Profiles, open_profiles
-from engines.recognition.bundle import Bundle
+from engines.recognition.bundles.bundle import Bundle
 from engines.recognition.tensorrt.build import build
 from engines.recognition.tensorrt.cache import FOLDER, EngineCache, default_cache
 from engines.recognition.tensorrt.execution import Execution

@@ -12,7 +12,7 @@ import msgspec
 
 from engines.gpu.driver import Device
 from engines.gpu.profiles import Profiles
-from engines.recognition.bundle import Bundle
+from engines.recognition.bundles.bundle import Bundle
 from engines.recognition.gpu_graph import prepare
 from engines.recognition.tensorrt.cache import EngineCache
 from engines.recognition.tensorrt.library import Library

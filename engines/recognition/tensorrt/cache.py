@@ -10,7 +10,7 @@ import msgspec
 
 from engines.files import write_file
 from engines.gpu.driver import Device
-from engines.recognition.bundle import Bundle
+from engines.recognition.bundles.bundle import Bundle
 from engines.recognition.tensorrt.library import Library
 from engines.recognition.tensorrt.manifest import EngineManifest, misfit
 from schemas.errors import BundleRefused

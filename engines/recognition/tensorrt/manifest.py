@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from engines.gpu.driver import Device
 from engines.gpu.profiles import Profiles
-from engines.recognition.bundle import Bundle
+from engines.recognition.bundles.bundle import Bundle
 from engines.recognition.tensorrt.library import Library
 from engines.recognition.tensorrt.plan import PORTABLE, Tensor
 from schemas.hashes import Epoch

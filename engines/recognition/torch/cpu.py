@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from engines.recognition.bundle import Bundle
+from engines.recognition.bundles.bundle import Bundle
 from engines.recognition.torch.graph import Graph, load_graph
 
 

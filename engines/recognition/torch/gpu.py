@@ -21,7 +21,7 @@ from engines.gpu.driver import DeviceFault, Driver, OutOfDeviceMemory, failure
 from engines.gpu.open import open_driver
 from engines.gpu.overlap import Enqueue, Overlap, Row
 from engines.gpu.profiles import MOST, Profiles, open_profiles
-from engines.recognition.bundle import Bundle
+from engines.recognition.bundles.bundle import Bundle
 from engines.recognition.gpu_graph import prepare
 from engines.recognition.torch.graph import Graph, load_graph
 from schemas.errors import DeviceLost

@@ -11,7 +11,7 @@ import torch
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-from engines.recognition.bundle import Bundle
+from engines.recognition.bundles.bundle import Bundle
 from engines.recognition.folding import fold
 from engines.recognition.torch.operators import OPERATORS
 from schemas.errors import BundleRefused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from engines.recognition.bundle import Bundle
+from engines.recognition.bundles.bundle import Bundle
 from engines.recognition.interface import Backend
 from engines.recognition.torch.cpu import TorchCpu
 

@@ -24,7 +24,7 @@ def inspect(folder: FolderArgument, /, *, json: JsonOption = False) -> Exit:
     "calibrated", "own_tables", "threshold", "target_precision", …}], "embedding", "hash", "bytes", "training", …}.
     """
     _there("bundle", folder)
-    from engines.recognition.bundle_diff import describe
+    from engines.recognition.bundles.diff import describe
 
     found = describe(folder)
     if json:
@@ -97,7 +97,7 @@ def diff(
     """
     _there("OLD", old)
     _there("NEW", new)
-    from engines.recognition.bundle_diff import compare
+    from engines.recognition.bundles.diff import compare
 
     found = compare(old, new)
     if json:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engines.recognition import HeadPredictions
-from engines.recognition.calibration import Calibrator
+from engines.recognition.outputs.calibration import Calibrator
 from schemas.manifest import Calibration, Head, Label
 from training.bundle.calibration import (
     FREE,

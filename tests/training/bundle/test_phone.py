@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from engines.recognition import load_bundle
-from engines.recognition.parity import check_parity
+from engines.recognition.bundles.parity import check_parity
 from schemas.errors import BundleRefused, ConfigError
 from training.bundle.phone import PARAM_FILE, WEIGHTS_FILE, Phone, cut, export_phone, run_ncnn
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from engines.recognition import build_engine
-from engines.recognition.hash_layer import BIAS, WEIGHT
+from engines.recognition.outputs.hash_layer import BIAS, WEIGHT
 from schemas.manifest import PARITY_FILE, Training
 from schemas.taxonomy import Taxonomy
 from training.bundle.onnx_graph import deployable

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.recognition import build_engine, load_bundle
-from engines.recognition.bundle import Bundle
+from engines.recognition.bundles.bundle import Bundle
 from schemas.errors import ConfigError
 from training.bundle.reference import HEADS, TRUNK, write_reference
 from training.network.trunk import build_trunk

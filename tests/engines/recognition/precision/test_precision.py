@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from engines.recognition import build_engine, load_bundle
-from engines.recognition.gate import compare
+from engines.recognition.parity_gate import compare
 from engines.recognition.precision import convert, write_bundle
 from schemas.errors import ConfigError
 from schemas.manifest import MODEL_FILE, load_manifest

@@ -16,16 +16,16 @@ import pytest
 from engines.gpu.driver import Device
 from engines.gpu.profiles import Profiles
 from engines.recognition import build_engine, load_bundle
-from engines.recognition.bundle import Bundle
-from engines.recognition.calibration import Calibrator
+from engines.recognition.bundles.bundle import Bundle
 from engines.recognition.gpu_graph import prepare
+from engines.recognition.outputs.calibration import Calibrator
+from engines.recognition.outputs.tops import INDICES, VALUES, is_cut, widen
 from engines.recognition.precision import Precision, convert, write_bundle
 from engines.recognition.tensorrt.build import build
 from engines.recognition.tensorrt.cache import FOLDER, EngineCache
 from engines.recognition.tensorrt.library import Library, load_library
 from engines.recognition.tensorrt.manifest import EngineManifest, misfit
 from engines.recognition.tensorrt.plan import THIS_GPU, Share, build_plan, targets
-from engines.recognition.tops import INDICES, VALUES, is_cut, widen
 from groknet.home.config import demo_bundle
 from schemas.errors import BundleRefused, ConfigError
 from tests.engines.tiny_bundle import HEADS, tiny_graph, write_tiny_bundle

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engines.recognition.hash_layer import HashLayer
+from engines.recognition.outputs.hash_layer import HashLayer
 from schemas import predictions as stored
 from schemas.manifest import Manifest
 

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engines.recognition.bundle import Bundle, check_output
-from engines.recognition.calibration import Calibrator
+from engines.recognition.bundles.bundle import Bundle, check_output
+from engines.recognition.outputs.calibration import Calibrator
 from schemas.errors import BundleRefused
 from schemas.manifest import Gate, Manifest
 

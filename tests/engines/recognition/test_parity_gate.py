@@ -13,7 +13,7 @@ import pytest
 from onnx import numpy_helper
 
 from engines.recognition import Bundle, Calibrator, build_engine, load_bundle
-from engines.recognition.gate import Figures, compare, judge, recall_at_1, refuse
+from engines.recognition.parity_gate import Figures, compare, judge, recall_at_1, refuse
 from engines.recognition.precision import write_bundle
 from schemas.errors import BundleRefused
 from schemas.manifest import MODEL_FILE, Gate

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from engines.recognition.bundle import Bundle, check_output
+from engines.recognition.bundles.bundle import Bundle, check_output
 from schemas.errors import BundleRefused
 
 _REMEDY = "the weights or the back end are not those of the export; fetch or export the bundle again"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from engines.recognition.predictions import DIGITS, HeadPredictions
+from engines.recognition.outputs.predictions import DIGITS, HeadPredictions
 from schemas.manifest import Calibration, Head
 
 _Table = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engines.recognition.bundle import Bundle
+from engines.recognition.bundles.bundle import Bundle
 from schemas.errors import BundleRefused
 
 WEIGHT, BIAS = "hash.weight", "hash.bias"  # arrays in the parity file, if a linear layer makes the hash

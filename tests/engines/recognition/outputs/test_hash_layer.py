@@ -10,7 +10,7 @@ import pytest
 
 import training
 from engines.recognition import asymmetric, build_engine, load_bundle
-from engines.recognition.hash_layer import BIAS, WEIGHT, read_hash_layer
+from engines.recognition.outputs.hash_layer import BIAS, WEIGHT, read_hash_layer
 from schemas.errors import BundleRefused
 
 BUNDLE = Path(training.__file__).parent / "bundles" / "demo"
