@@ -1,11 +1,12 @@
-"""What the embedded back ends share: SQLite files in WAL mode, opened by several threads and processes at once.
+"""Helpers of the embedded back ends: SQLite files in WAL mode, which several threads and processes open at once.
 
-Durability. Writers of records and rows run with `synchronous=FULL`: each commit syncs the write-ahead log, so that
-neither kill -9 nor a power cut loses what was acknowledged (as far as the disk tells the truth about fsync). Consumers
-run with NORMAL: kill -9 loses nothing (the pages lie in the system's cache), a power cut may take back the last
-offset commits, which then come again: at least once. The log is a prefix either way, so nothing is ever half there.
+Durability. Writers of records and rows use `synchronous=FULL`, so each commit syncs the write-ahead log. Neither
+kill -9 nor a power failure then loses acknowledged data, provided that the disk really writes on fsync. Consumers use
+NORMAL. With it, kill -9 loses nothing, because the pages are in the system's cache. A power failure may undo the last
+offset commits; their records are then delivered again, as at-least-once delivery allows. In both modes a transaction is
+stored whole or not at all.
 
-The files must lie on a local disk: WAL needs shared memory, which network file systems do not give.
+The files must be on a local disk, because WAL needs shared memory, which network file systems do not offer.
 """
 
 from __future__ import annotations
@@ -20,36 +21,36 @@ from urllib.parse import parse_qsl
 
 from schemas.errors import ConfigError, Transient
 
-BUSY_TIMEOUT_S = 30.0  # a batch takes milliseconds; what waits longer than this meets a stuck writer
-_JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024  # the write-ahead log is cut back to this after a checkpoint
+BUSY_TIMEOUT_S = 30.0  # a batch takes milliseconds; after this time the writer is stuck
+_JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024  # the write-ahead log is truncated to this after a checkpoint
 
 
 def parse_url(url: str, key: str) -> tuple[Path, dict[str, str]]:
     """Split `sqlite:///ABS/PATH?name=value` into the absolute path and its options.
 
     Raises:
-        ConfigError: `key` (the setting that held the URL) is not of that form.
+        ConfigError: the URL has another form. The message names `key`, the setting that has the URL.
     """
     scheme, _, rest = url.partition("://")
     path, _, query = rest.partition("?")
     if scheme != "sqlite" or not path.startswith("/") or path.strip("/") == "":
-        raise ConfigError(f"{key}: {url!r} is not sqlite:///ABSOLUTE/PATH/file.db")
+        raise ConfigError(f"{key}: {url!r} is wrong; write sqlite:///ABSOLUTE/PATH/file.db")
     return Path("/" + path.lstrip("/")), dict(parse_qsl(query, keep_blank_values=True))
 
 
 def connect(
     path: Path, synchronous: Literal["FULL", "NORMAL"], busy_timeout_s: float = BUSY_TIMEOUT_S
 ) -> sqlite3.Connection:
-    """Open a file in WAL mode and autocommit; one thread at a time may use the connection.
+    """Open a file in WAL mode with autocommit. Only one thread at a time may use the connection.
 
     Raises:
         Transient: the file cannot be opened.
-        ConfigError: the file is no database, or a damaged one.
+        ConfigError: the file is not a database, or it is damaged.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Transient("sqlite", "database_unavailable", f"{path}: {error}; its folder cannot be made") from error
+        raise Transient("sqlite", "database_unavailable", f"{path}: {error}; make its folder writable") from error
     try:
         with transient(path):
             db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
@@ -57,12 +58,13 @@ def connect(
             db.execute(f"PRAGMA synchronous={synchronous}")
             db.execute(f"PRAGMA journal_size_limit={_JOURNAL_LIMIT_BYTES}")
     except sqlite3.DatabaseError as error:
-        raise ConfigError(f"{path}: {error}; put a copy of it back, or move it away to begin anew") from error
+        raise ConfigError(f"{path}: {error}; put a copy of it back, or move it away to start empty") from error
     return db
 
 
 def _set_wal(db: sqlite3.Connection, timeout_s: float) -> None:
-    """Switch to WAL; when several processes create the file at once SQLite answers busy without waiting itself."""
+    """Switch to WAL mode. If several processes create the file at once, SQLite reports busy without waiting, so this
+    function waits."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:
@@ -76,7 +78,7 @@ def _set_wal(db: sqlite3.Connection, timeout_s: float) -> None:
 
 @contextmanager
 def transient(path: Path) -> Iterator[None]:
-    """Turn what SQLite says about a locked, full or unreachable file into Transient; faults of ours pass through."""
+    """Turn SQLite's errors about a locked, full or unreachable file into Transient. Other errors pass through."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -86,7 +88,8 @@ def transient(path: Path) -> Iterator[None]:
 
 @contextmanager
 def transaction(db: sqlite3.Connection, mode: Literal["IMMEDIATE", "DEFERRED"] = "IMMEDIATE") -> Iterator[None]:
-    """One transaction: IMMEDIATE takes the write lock first (no upgrade can fail), DEFERRED reads one snapshot."""
+    """One transaction. IMMEDIATE takes the write lock at the start, so that a later write cannot fail on a lock.
+    DEFERRED reads one snapshot."""
     db.execute(f"BEGIN {mode}")
     try:
         yield

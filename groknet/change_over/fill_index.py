@@ -28,13 +28,14 @@ def fill(
     stop: threading.Event | None = None,
     quiet: bool = False,
 ) -> Progress:
-    """Tag with the bundle in `folder` what the topic of its epoch lacks; a progress bar is on stderr, if a terminal.
+    """Tag the listings that the topic of an epoch lacks, with the epoch's bundle in `folder`. On a terminal it shows a
+    progress bar on stderr.
 
-    `rate`: listings a second instead of `backfill.listings_per_s`, 0: no bound. `stop`, once set, ends it early.
+    `rate`: listings a second, instead of `backfill.listings_per_s`; 0 means no limit. Setting `stop` ends it early.
 
     Raises:
         BundleRefused: the bundle cannot be used.
-        Transient: store or stream stay out of reach; run it again, it goes on where it was.
+        Transient: the store or the stream does not answer. Run it again later; it continues where it stopped.
     """
     settings, section = loaded.config.backfill, loaded.config.engine
     if rate is not None:
@@ -55,7 +56,7 @@ def fill(
 
 
 def coverage_of(epoch: str, *, stream: Stream, store: Store, before: int | None = None) -> Coverage:
-    """How much of the store an epoch's topic holds, as `workers.backfill.measure`."""
+    """How much of the store an epoch's topic covers. `before` is in UTC µs, as for `workers.backfill.measure`."""
     admin = stream.admin()
     try:
         return measure(store, admin, epoch, before)

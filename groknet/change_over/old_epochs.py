@@ -15,7 +15,8 @@ from workers.stores import Store
 
 
 class _OldEpochs(msgspec.Struct, frozen=True, kw_only=True):
-    """`bundles`: folder by epoch; `configured`: the bundle that the configuration named when this was written."""
+    """`bundles`: the folder of each epoch's bundle. `configured`: the bundle in the configuration when this was
+    written."""
 
     configured: str
     active: Epoch
@@ -24,14 +25,15 @@ class _OldEpochs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def take_over(loaded: Loaded, store: Store) -> str:
-    """Move a home's old record into the store and rename the file; returns what was done, empty without a file.
+    """Copy a home's old record into the store and rename the file. Returns what was done, or an empty text if there is
+    no file.
 
-    Where the store has a record already, the two must agree on the epoch in force and on the bundles of all epochs
-    that both know; epochs that only the file knows are added.
+    If the store already has a record, both must agree on the epoch in force and on the bundles of the epochs that both
+    know. Epochs that only the file knows are added.
 
     Raises:
-        CommandError: the file cannot be read, or it differs from the store's record; nothing is changed.
-        BundleRefused: the bundle of the file's epoch in force is not there.
+        CommandError: the file cannot be read, or it contradicts the store's record. Nothing is changed then.
+        BundleRefused: the bundle of the file's epoch in force is missing.
     """
     file = loaded.home.root / OLD_FILE
     old = _read(file)
@@ -39,7 +41,7 @@ def take_over(loaded: Loaded, store: Store) -> str:
         return ""
     if old.configured != loaded.configured:
         _aside(file)
-        return f"{file} was not in force, since engine.bundle has been changed after it was written; it is set aside"
+        return f"{file} was not in force, because engine.bundle was changed after it was written; it was renamed"
     mine = _epochs(old)
 
     def join(known: Epochs) -> Epochs:
@@ -52,7 +54,7 @@ def take_over(loaded: Loaded, store: Store) -> str:
     had_record = read_record(store) is not None
     change_record(store, join, lambda: mine)
     _aside(file)
-    return f"{file} agrees with the store" if had_record else f"{file} is taken over: epoch {mine.active} is in force"
+    return f"{file} agrees with the store" if had_record else f"{file} was copied: epoch {mine.active} is in force"
 
 
 def _read(file: Path) -> _OldEpochs | None:
@@ -61,16 +63,16 @@ def _read(file: Path) -> _OldEpochs | None:
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as error:
-        text = f"{file}: cannot be read ({error}); delete it to go by engine.bundle or the store's record"
+        text = f"{file}: cannot be read ({error}); delete it to use engine.bundle or the store's record"
         raise CommandError(text, Exit.USAGE) from None
     if old.active not in old.bundles:
-        text = f"{file}: has no bundle of its epoch in force, {old.active}; delete it to go by engine.bundle"
+        text = f"{file}: has no bundle of its epoch in force, {old.active}; delete it to use engine.bundle"
         raise CommandError(text, Exit.USAGE)
     return old
 
 
 def _epochs(old: _OldEpochs) -> Epochs:
-    """The record that a file stands for; an epoch that is not in force and whose bundle is gone is left out."""
+    """The record of a file. An epoch whose bundle is missing is left out, unless it is in force."""
     bundles = {}
     for epoch, folder in old.bundles.items():
         try:

@@ -1,4 +1,4 @@
-"""The workers in a change of the epoch: which cannot take part, which have not changed yet, and which stay apart."""
+"""The workers in a change of the epoch: which cannot take part, which have not changed yet, and which do not follow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOOK_S = 0.2
 
 
 def index_answers(loaded: Loaded) -> list[IndexAnswer]:
-    """What the indexers of a home that answer say of themselves."""
+    """The answers of the indexers of a home. Those that do not answer are left out."""
     found = []
     for url in every_indexer(loaded.home, loaded.config.search.indexer_urls):
         try:
@@ -33,7 +33,7 @@ def index_answers(loaded: Loaded) -> list[IndexAnswer]:
 
 
 def index_state(answers: Sequence[IndexAnswer]) -> str:
-    """ready, stale, reading or none."""
+    """The state of the index: ready, stale, reading or none."""
     if not answers:
         return "none"
     if not all(one.ready for one in answers):
@@ -42,10 +42,10 @@ def index_state(answers: Sequence[IndexAnswer]) -> str:
 
 
 def refuse_obstacles(store: Store, epoch: str, say: Callable[[str], None]) -> None:
-    """Return once every live worker that follows has said that it can run an epoch.
+    """Return once every live worker that follows the epoch in force has said that it can run an epoch.
 
     Raises:
-        CommandError: one cannot, or has not said so within 15 s; it is named with its reason.
+        CommandError: a worker cannot, or has not answered within 15 s. The message names it with the reason.
         Transient: the store does not answer.
     """
     deadline = time.monotonic() + TTL_S
@@ -66,20 +66,21 @@ def refuse_obstacles(store: Store, epoch: str, say: Callable[[str], None]) -> No
 
 
 def not_there(workers: Sequence[Presence], epoch: str) -> list[Presence]:
-    """Those that follow and do not run the epoch yet."""
+    """The workers that follow and do not run the epoch yet."""
     return [one for one in workers if one.follows and one.epoch != epoch]
 
 
 def stay_apart(workers: Sequence[Presence], epoch: str) -> list[Presence]:
-    """Taggers and searches that run another epoch and do not follow, since a bundle was named on their command line."""
+    """The taggers and search services that run another epoch and do not follow, because of `--bundle`."""
     return [one for one in workers if one.kind != "indexer" and not one.follows and one.epoch != epoch]
 
 
 def wait_for_all(store: Store, epoch: str, wait_s: float, say: Callable[[str], None]) -> list[Presence]:
-    """Return once no live worker that follows is missing, or after `wait_s` seconds those that are.
+    """Wait until every live worker that follows runs the epoch, at most `wait_s` seconds. Returns the workers that do
+    not run it yet.
 
-    A worker counts as gone when it has been silent for 15 s. Raises Transient when the store does not answer at the
-    end of that time.
+    A worker that has not announced itself for 15 s is taken to have ended. Raises Transient if the store does not
+    answer at the end of that time.
     """
     deadline = time.monotonic() + wait_s
     late: list[Presence] = []

@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; `arguments` are those of the process by default."""
+    """Run one command and return its exit code. By default `arguments` are those of the process."""
     problem = other_rooms()
     if problem:
         print(f"groknet: {problem}", file=sys.stderr)

@@ -33,7 +33,7 @@ def install_completion(
     try:
         path = complete_app().install_completion(shell=shell, output=output, add_to_startup=output is None)
     except ShellDetectionError:
-        raise CommandError("cannot tell which shell this is; name it with --shell bash", Exit.USAGE) from None
+        raise CommandError("the shell is not known; name it, for example with --shell bash", Exit.USAGE) from None
     note(f"completion is installed in {path}; open a new shell to use it")
     return Exit.OK
 

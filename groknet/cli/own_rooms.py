@@ -1,8 +1,8 @@
-"""Whether `import workers` gets groknet's own package, and not one of the user's project.
+"""Checks whether `import workers` finds groknet's own package, and not one of the user's project.
 
-groknet installs its rooms as top-level packages. A project with a folder `workers/` or `schemas/` of its own hides them
-when that folder comes first on Python's path. The import would then fail with the name of some module or package that
-has nothing to do with the cause.
+groknet installs its rooms as top-level packages. If a project has its own folder `workers/` or `schemas/`, and that
+folder comes first on Python's path, it hides groknet's. The import would then fail and name a module that has nothing
+to do with the cause.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ ROOMS = ("schemas", "engines", "workers", "training", "deploy")
 
 
 def other_rooms() -> str:
-    """One sentence that names the folder in the way, groknet's own and the remedy; empty when all rooms are ours."""
+    """One sentence that names the wrong folder, groknet's own and the remedy. Empty if all rooms are groknet's."""
     ours = Path(__file__).resolve().parents[2]
     for room in ROOMS:
         spec = find_spec(room)

@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-_WIDE = 240  # columns where there is no terminal whose width would say: tables are not folded into a pipe
+_WIDE = 240  # columns without a terminal, so that tables in a pipe are not folded
 
 
 def stdout() -> Console:
-    """Results for people; rich leaves colour out where stdout is no terminal or NO_COLOR is set. Text is printed as
-    it is: what a stranger wrote into an event is no markup."""
+    """The console for results. It uses no colour if stdout is not a terminal or NO_COLOR is set. Text is printed
+    unchanged, because text from an event must not act as markup."""
     console = Console(highlight=False, soft_wrap=True, markup=False)
     if not console.is_terminal:
         console.width = _WIDE
@@ -26,23 +26,23 @@ def stdout() -> Console:
 
 
 def stderr() -> Console:
-    """Notes and progress."""
+    """The console for notes and progress."""
     return Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 def note(text: str) -> None:
-    """One line on stderr, as it is."""
+    """Print one line on stderr, unchanged."""
     print(text, file=sys.stderr, flush=True)
 
 
 def json_line(value: Any) -> None:
-    """One line of JSON on stdout, flushed, so that a pipe sees it at once."""
+    """Print a value as one line of JSON on stdout. It is flushed, so that a pipe gets it at once."""
     sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
     sys.stdout.flush()
 
 
 class _Rate(ProgressColumn):
-    """Items a second since the start."""
+    """Shows the items a second since the start."""
 
     def render(self, task: Task) -> Text:
         rate = task.finished_speed or task.speed
@@ -51,7 +51,7 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress(*, quiet: bool = False) -> Iterator[Progress]:
-    """A progress display on stderr: bar, count, rate, time; nothing at all when stderr is no terminal."""
+    """A progress display on stderr with bar, count, rate and time. It shows nothing if stderr is not a terminal."""
     console = stderr()
     columns = (
         TextColumn("{task.description}"),
@@ -65,12 +65,12 @@ def progress(*, quiet: bool = False) -> Iterator[Progress]:
 
 
 def shown(text: str) -> str:
-    """`text` on one line with its control characters escaped: what a stranger wrote must not steer a terminal."""
+    """`text` on one line with escaped control characters, so that text from an event cannot control the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def duration(seconds: float) -> str:
-    """A length of time in the unit that suits it."""
+    """A duration in seconds as text, in a suitable unit."""
     whole = max(0, round(seconds))
     if whole < 120:
         return f"{whole} s"
@@ -78,7 +78,7 @@ def duration(seconds: float) -> str:
 
 
 def local_time(seconds: float, now: float) -> str:
-    """A UTC time in the local zone, to the second; with its date unless that is today's (`now`)."""
+    """A time (UTC seconds) as text in the local zone, to the second. The date is added if it is not that of `now`."""
     try:
         there, here = datetime.fromtimestamp(seconds), datetime.fromtimestamp(now)
     except (OverflowError, ValueError, OSError):

@@ -36,7 +36,7 @@ _OPTIONAL = {
 
 
 def all_checks(home: Home, bundle: Path | None) -> Iterator[Check]:
-    """Every check in order, each as it is done; without a usable configuration the rest is left out."""
+    """Yield every check in order, as soon as it is done. Without a usable configuration the rest is left out."""
     yield _python()
     yield from _packages()
     try:
@@ -60,9 +60,9 @@ def _python() -> Check:
 
 
 def _packages() -> Iterator[Check]:
-    """The core, and every extra that runs something: all of it there, or what is missing."""
+    """Check the core and every extra: whether all packages are installed, and which are missing."""
     wanted: dict[str, list[str]] = {"": [], **{extra: [] for extra in _OPTIONAL}}
-    elsewhere: dict[str, list[str]] = {}  # published for other platforms only
+    elsewhere: dict[str, list[str]] = {}  # packages that are published only for other platforms
     for line in requires("groknet") or []:
         if match := _REQUIREMENT.match(line):
             group = wanted if _is_for_here(line) else elsewhere
@@ -80,7 +80,7 @@ def _extra(extra: str, names: list[str], elsewhere: list[str]) -> Check:
         detail = f"not published for {sys.platform} on {platform.machine()}: {', '.join(elsewhere)}"
         return Check(check=what, state="note", detail=detail)
     if not names:
-        detail = "this installation is older than its sources and does not know the extra"
+        detail = "this installation is older than its sources and lacks this extra"
         return Check(check=what, state="note", detail=detail, remedy=remedy)
     if not missing:
         return Check(check=what, state="ok", detail=", ".join(f"{name} {found}" for name, found in there.items()))
@@ -90,7 +90,7 @@ def _extra(extra: str, names: list[str], elsewhere: list[str]) -> Check:
 
 
 def _is_for_here(requirement: str) -> bool:
-    """Whether the platform that a requirement names, if any, is this one."""
+    """Whether a requirement is for this platform. A requirement that names no platform is."""
     here = {"sys_platform": sys.platform, "platform_machine": platform.machine()}
     return all(here[name] == value for name, value in _CONDITION.findall(requirement))
 
@@ -116,7 +116,8 @@ def _home(home: Home) -> Check:
 
 
 def _in_force(loaded: Loaded) -> Loaded:
-    """With the bundle of the epoch in force, which the workers run; the configured one where the store cannot say."""
+    """The configuration with the bundle of the epoch in force, which the workers run. If the store does not answer, it
+    keeps the configured bundle."""
     from groknet.home.epochs import in_force
     from workers.stores import build_store
 
@@ -131,7 +132,7 @@ def _in_force(loaded: Loaded) -> Loaded:
 
 
 def _bundle(loaded: Loaded) -> Check:
-    """Checksums and format as an engine checks them, then the parity vectors through the engine itself."""
+    """Check checksums and format as an engine does, then run the parity photos through the engine."""
     folder, what = Path(loaded.config.engine.bundle), "its files match"
     try:
         from engines.recognition import build_engine, load_bundle
@@ -149,7 +150,7 @@ def _bundle(loaded: Loaded) -> Check:
 
 
 def _jpegs(loaded: Loaded) -> Check:
-    """Whether the tagger's JPEG decoder can be opened here; it decodes a known photo as it opens."""
+    """Check whether the tagger's JPEG decoder can be opened here. Opening it decodes a known photo."""
     name = loaded.config.tagger.jpeg_decoder
     try:
         from engines.pixels import open_jpeg_decoder

@@ -1,4 +1,4 @@
-"""Where a listing is, in words: one sentence, then one line for each known fact."""
+"""Says in words where a listing is: one sentence, then one line for each known fact."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_DEAD = 10  # lines; `groknet dlq list` has all
 
 
 def sentence(found: Whereabouts, now: float) -> str:
-    """Where the listing is, and what comes next. `now` in seconds UTC."""
+    """One sentence: where the listing is, and what happens next. `now` is in UTC seconds."""
     open_ = [one for one in found.waiting if not one.done]
     on_the_way = len(found.in_hand) + len(open_)
     more = f" ({on_the_way - 1} more of its events are on the way)" if on_the_way > 1 else ""
@@ -53,16 +53,16 @@ def _before(count: int) -> str:
 
 
 def _reason(why: str | None) -> str:
-    """The header of a retry in words."""
+    """The reason in the header of a retry, in words."""
     if why is None:
-        return "of a failure that it does not name"
+        return "of an unnamed failure"
     if why.startswith(_HTTP):
         return f"its photo's host answered {shown(why.removeprefix(_HTTP))}"
     return _REASONS.get(why, f"of a failure that may pass ({shown(why)})")
 
 
 def _at_rest(found: Whereabouts, now: float) -> str:
-    """No event of it is on the way."""
+    """Where a listing is when no event of it is on the way."""
     stored, last = found.stored, found.dead[-1] if found.dead else None
     if stored is None:
         return _not_stored(found, last, now)
@@ -83,7 +83,7 @@ def _not_stored(found: Whereabouts, last: Dead | None, now: float) -> str:
     if "store" in found.unknown:
         text = in_index or "is not searchable"
         tail = f"; {_died(last, now)}" if last is not None else ""
-        return f"{text}; whether something newer is stored is not known, since the store does not answer{tail}"
+        return f"{text}; whether something newer is stored is not known, because the store does not answer{tail}"
     if last is not None:
         return f"is not stored: {_died(last, now)}"
     return f"is not stored and not on the way, but {in_index}" if held else "is not stored and not on the way"
@@ -91,25 +91,26 @@ def _not_stored(found: Whereabouts, last: Dead | None, now: float) -> str:
 
 def _removed(found: Whereabouts, of: str) -> str:
     if found.indexed is None:
-        return f"was removed ({of}); whether the index has followed is not known, since no indexer answers"
+        return f"was removed ({of}); whether the index has followed is not known, because no indexer answers"
     return f"was removed ({of})" + ("; the index still holds it" if found.indexed.held else "")
 
 
 def _searchable(found: Whereabouts, of: str) -> str:
     if found.stored is None or found.indexed is None:
-        return f"is stored ({of}); whether it is searchable is not known, since no indexer answers"
+        return f"is stored ({of}); whether it is searchable is not known, because no indexer answers"
     if found.indexed.held < found.stored.event_time:
-        return f"is stored ({of}) and not searchable yet: the indexer has not come to it"
-    partial = ", but for photos that cannot be used" if found.stored.status == "partial" else ""
+        return f"is stored ({of}) and not searchable yet: the indexer has not read it"
+    partial = ", except for photos that cannot be used" if found.stored.status == "partial" else ""
     return f"is stored and searchable{partial} ({of})"
 
 
 def _is_newer(letter: Dead, stored: Stored) -> bool:
-    """Whether a dead letter is of an event after the stored one. Where its event cannot be read, when it died tells."""
+    """Whether a dead letter is of a newer event than the stored one. If its event cannot be read, the time of the dead
+    letter decides."""
     if letter.event_time is not None:
         return letter.event_time > stored.event_time
     if letter.image_id is not None:
-        return False  # one photo of an event that is stored without it
+        return False  # it is one photo of an event that is stored without it
     return stored.stored_at is not None and letter.at > stored.stored_at / 1e6
 
 
@@ -125,7 +126,7 @@ def _died(letter: Dead, now: float) -> str:
 
 
 def details(found: Whereabouts, now: float) -> Iterator[str]:
-    """A line for each thing that is known, and for each that could not be asked."""
+    """Yield a line for each known fact, and for each service that could not be asked. `now` is in UTC seconds."""
     if found.stored is not None:
         stored = found.stored
         model = f", model {stored.model_version}" if stored.model_version else ""

@@ -1,6 +1,6 @@
-"""Where one listing is: what store and index have of it, and every event of it that is still on the way.
+"""Finds out where one listing is: what the store and the index have, and every event of it that is still on the way.
 
-Only what the taggers have not committed is read, and the dead letters: the time that this takes goes with the backlog.
+It reads only the uncommitted records and the dead letters, so its time is proportional to the backlog.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Indexed(msgspec.Struct, frozen=True, kw_only=True):
-    """What the indexers hold. Event times in UTC microseconds, 0 for none."""
+    """What the indexers hold. Event times are in UTC microseconds; 0 means none."""
 
     held: int
     removed: int
 
 
 class InHand(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that a tagger works on; `since` in seconds UTC, `why`: what it waits for, where it does."""
+    """An event that a tagger is working on. `since` is in UTC seconds. `why` says what it waits for, if it waits."""
 
     topic: str
     partition: int
@@ -66,7 +66,7 @@ class _InHandAnswer(msgspec.Struct):
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """An event in a topic that no tagger of this home has in hand. `since` and `due` in seconds UTC."""
+    """An event in a topic that no tagger of this home has in hand. `since` and `due` are in UTC seconds."""
 
     topic: str
     partition: int
@@ -76,17 +76,17 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """Events that come before it in its partition."""
     attempt: int
     event_time: int | None
-    """None where the event cannot be read."""
+    """None if the event cannot be read."""
     why: str | None = None
-    """Of a retry: stage and error of its last failure."""
+    """For a retry: the stage and the error of its last failure."""
     due: float | None = None
-    """Of a retry: it is not tried before."""
+    """For a retry: when it is tried next."""
     done: bool = False
     """The store has this event or a newer one: only its commit is missing."""
 
 
 class Dead(msgspec.Struct, frozen=True, kw_only=True):
-    """A dead letter; `at` in seconds UTC. `id` as `groknet dlq list` has it."""
+    """A dead letter. `at` is in UTC seconds. `id` is the one that `groknet dlq list` prints."""
 
     id: str
     at: float
@@ -95,13 +95,13 @@ class Dead(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     image_id: str | None
     event_time: int | None
-    """Of its event; None where that cannot be read."""
+    """The time of its event; None if it cannot be read."""
     replayable: bool
     replayed: bool
 
 
 class Whereabouts(msgspec.Struct, kw_only=True):
-    """All that is known of a listing."""
+    """Everything that is known about a listing."""
 
     listing_id: str
     stored: Stored | None = None
@@ -112,17 +112,18 @@ class Whereabouts(msgspec.Struct, kw_only=True):
     dead: list[Dead] = []
     """Oldest first."""
     unknown: dict[str, str] = {}
-    """Which of store, index and stream could not be asked, and why."""
+    """Which of the store, the index and the stream could not be asked, and why."""
 
     @property
     def known(self) -> bool:
-        """True when anything is known of it."""
+        """True if anything is known about it."""
         held = self.indexed is not None and (self.indexed.held > 0 or self.indexed.removed > 0)
         return held or self.stored is not None or bool(self.in_hand or self.waiting or self.dead)
 
 
 def find(loaded: Loaded, listing_id: str, progress: Progress) -> Whereabouts:
-    """Ask store, indexers, taggers and stream; one that is away is named in `unknown`. Raises ConfigError."""
+    """Ask the store, the indexers, the taggers and the stream. Those that do not answer are named in `unknown`. Raises
+    ConfigError."""
     found = Whereabouts(listing_id=listing_id)
     configured = loaded.config.search.indexer_urls
     try:
@@ -163,7 +164,8 @@ def _stored(store: Store, listing_id: str) -> Stored | None:
 
 
 def _in_hand(home: Home, listing_id: str) -> Iterator[InHand]:
-    """What the taggers of a home have in hand of it; one that does not answer has its say in `doctor`."""
+    """The events of a listing that the taggers of a home have in hand. A tagger that does not answer is skipped;
+    `groknet doctor` reports it."""
     for name, running in running_taggers(home).items():
         try:
             path = f"/v1/in-hand?listing_id={quote(listing_id, safe='')}"
@@ -212,7 +214,7 @@ def _waiting(admin: StreamAdmin, topic: str, found: Whereabouts, progress: Progr
 
 
 class _Named(msgspec.Struct):
-    """What an event says of itself, whatever else is wrong with it."""
+    """The ids and times in an event, even if the rest of it is wrong."""
 
     listing_id: str = ""
     event_time: int = 0
@@ -222,7 +224,7 @@ _named = msgspec.json.Decoder(_Named)
 
 
 def _read(record: Record) -> _Named:
-    """What can be read of an event; empty where nothing can."""
+    """What can be read of an event. Empty if nothing can be read."""
     try:
         return _named.decode(record.value or b"")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -230,7 +232,7 @@ def _read(record: Record) -> _Named:
 
 
 def _is_about(record: Record, listing_id: str) -> bool:
-    """The key says which listing a record is of; a producer that sets none leaves that to the value."""
+    """Whether a record belongs to the listing. Its key says so, or its value if the producer set no key."""
     if record.key is not None:
         return record.key == listing_id.encode()
     return _read(record).listing_id == listing_id
@@ -257,14 +259,14 @@ def _dead(letter: Letter) -> Dead:
 
 
 class Patience:
-    """Says how far a reading is once it takes long, and then now and then."""
+    """Reports how far a reading has come: when it begins to take long, and then from time to time."""
 
     def __init__(self, say: Callable[[str], None], first_s: float = 2.0, every_s: float = 5.0) -> None:
         self._say, self._every_s = say, every_s
         self._next = time.monotonic() + first_s
 
     def __call__(self, text: str) -> None:
-        """Called for each step; `text` is where the reading is."""
+        """Call this for each step. `text` says how far the reading has come."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self._every_s
             self._say(text)

@@ -21,14 +21,14 @@ from schemas.topics import RETRY_DELAYS_S, UPLOADED
 from workers.stores import build_store
 from workers.streams import build_stream
 
-_LATE_S = 60.0  # of a live event, or of a retry beyond its due time; a busy minute takes seconds
+_LATE_S = 60.0  # for a live event, or for a retry after its due time; usually it takes seconds
 _ASSIGNED = re.compile(r'^groknet_assigned_partitions\{topic="([^"]+)"\} (\d+)', re.MULTILINE)
 
 Taggers = Mapping[str, tuple[Running, Readiness | None]]
 
 
 def worker_checks(loaded: Loaded) -> Iterator[Check]:
-    """All of them, in order."""
+    """Yield every check of the stream, the lag, the store and the workers, in order."""
     taggers = {name: (running, readiness(running)) for name, running in running_taggers(loaded.home).items()}
     yield from _stream(loaded, taggers)
     yield _store(loaded)
@@ -39,7 +39,7 @@ def worker_checks(loaded: Loaded) -> Iterator[Check]:
 
 
 def not_made(url: str) -> bool:
-    """Whether a URL names an embedded file that is not there: to look at it would make it."""
+    """Whether a URL names an embedded file that does not exist. Opening it would create it."""
     return url.startswith("sqlite:///") and not Path("/" + url.partition(":///")[2].partition("?")[0]).exists()
 
 
@@ -65,7 +65,8 @@ def _stream(loaded: Loaded, taggers: Taggers) -> Iterator[Check]:
 
 
 def lag_check(lag: Lag, now_ms: int, taggers: Taggers, home: Home) -> Check:
-    """What waits in a topic; failed when something has been due for over a minute and no outage is the reason."""
+    """Check what waits in a topic. It fails if an event has been due for over a minute without an outage as the reason.
+    `now_ms` is in UTC."""
     if not lag.waiting or lag.oldest_ms is None:
         return Check(check=lag.topic, state="ok", detail="nothing waiting")
     late_s = 0.0 if lag.oldest_due_ms is None else (now_ms - lag.oldest_due_ms) / 1000
@@ -76,7 +77,7 @@ def lag_check(lag: Lag, now_ms: int, taggers: Taggers, home: Home) -> Check:
     if late_s <= _LATE_S:
         return Check(check=lag.topic, state="ok", detail=detail)
     if any(says is not None and says.hold is not None for _, says in taggers.values()):
-        remedy = "none: a tagger holds while a service does not answer, and continues by itself"
+        remedy = "nothing to do: a tagger holds while a service does not answer, and continues by itself"
         return Check(check=lag.topic, state="note", detail=detail, remedy=remedy)
     remedy = f"no tagger runs: groknet run all --home {home.root}"
     if taggers:
@@ -104,7 +105,7 @@ def _store(loaded: Loaded) -> Check:
 
 
 def _taggers(home: Home, taggers: Taggers) -> Iterator[Check]:
-    """Those that run, and those that a supervisor has given up."""
+    """Check the running taggers, and those that a supervisor has given up."""
     gave_up = {name: why for name, why in read_gave_up(home).items() if name not in taggers}
     for name, (running, says) in taggers.items():
         yield _running(home, name, running, says)
@@ -126,7 +127,7 @@ def _missing(home: Home, name: str) -> Check:
 
 
 def _running(home: Home, name: str, running: Running, says: Readiness | None) -> Check:
-    """A worker that runs: whether it is ready, and if not, why."""
+    """Check a running worker: whether it is ready, and if not, why."""
     place = f"on {running.url}, process {running.pid}"
     remedy = f"see {home.logs / (name + '.log')}"
     if says is None:
@@ -145,7 +146,7 @@ def _running(home: Home, name: str, running: Running, says: Readiness | None) ->
 
 
 def _assigned(running: Running) -> dict[str, int]:
-    """Partitions that a tagger has, by topic; empty where it does not say."""
+    """The number of partitions that a tagger has, by topic. Empty if it does not say."""
     try:
         _, text = Http(running.url, 2.0).fetch("GET", "/metrics")
     except OSError:

@@ -1,6 +1,7 @@
-"""The configuration: one TOML file in HOME, overridden by the environment. Keys have types; unknown keys are refused.
+"""The configuration: one TOML file in HOME, overridden by environment variables. Each key has a type. Unknown keys are
+errors.
 
-A key `[tagger] batch_size` of `HOME/groknet.toml` is `GROKNET__TAGGER__BATCH_SIZE` in the environment, which wins.
+The environment variable `GROKNET__TAGGER__BATCH_SIZE` overrides the key `[tagger] batch_size` of `HOME/groknet.toml`.
 Write lists and tables in the environment as JSON. `stream.url` and `store.url` choose Kafka and Cassandra.
 """
 
@@ -31,23 +32,24 @@ ENV_PREFIX = "GROKNET__"
 
 
 class StreamSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where events flow; empty: the embedded log in HOME."""
+    """The stream of events. If `url` is empty, it is the embedded log in HOME."""
 
     url: str = ""
 
 
 class StoreSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where predictions lie; empty: the embedded database in HOME."""
+    """The store of predictions. If `url` is empty, it is the embedded store in HOME."""
 
     url: str = ""
 
 
 class EngineSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What recognises. `bundle`: a folder, relative to HOME; empty: the demo bundle that comes with the package.
+    """The recognition engine. `bundle`: a folder, relative to HOME. If it is empty, it is the packaged demo bundle.
 
-    `backend`: onnxruntime, openvino, torch, tensorrt or tensorrt_rtx; `groknet engine build` makes a folder for it.
-    `threads`: of one engine; none: as many as there are cores. `max_batch`: photos of one call; beyond the largest
-    profile of a TensorRT engine they go in parts, whose copies and compute overlap.
+    `backend`: onnxruntime, openvino, torch, tensorrt or tensorrt_rtx. `groknet engine build` makes a folder for it.
+    `threads`: the threads of one engine, by default one for each core. `max_batch`: the most photos in one call. If
+    that is above the largest profile of a TensorRT engine, a call is split into parts, whose copies and computations
+    overlap.
     """
 
     bundle: str = ""
@@ -57,7 +59,7 @@ class EngineSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All of it; a section's keys are documented at its settings."""
+    """The whole configuration. The keys of a section are documented at its settings."""
 
     stream: StreamSection = StreamSection()
     store: StoreSection = StoreSection()
@@ -71,28 +73,29 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration and where its values came from: `origin["tagger.batch_size"]` is `file` or `environment`."""
+    """A configuration and the origin of its values: `origin["tagger.batch_size"]` is `file` or `environment`."""
 
     config: Config
     home: Home
     origin: Mapping[str, str] = field(default_factory=dict)
     configured: str = ""
-    """The bundle of command line or configuration; `engine.bundle` is another one in `with_bundle`."""
+    """The bundle of the command line or the configuration. After `with_bundle`, `engine.bundle` is another one."""
     follows: bool = True
-    """Whether workers run the epoch that the store says is in force: not where the command line names a bundle."""
+    """Whether workers run the epoch that is in force in the store. False if the command line names a bundle."""
 
     def with_bundle(self, folder: Path) -> Loaded:
-        """The same with another bundle to run, as `groknet.home.epochs.in_force` finds it."""
+        """The same configuration with another bundle to run. `groknet.home.epochs.in_force` finds that bundle."""
         engine = msgspec.structs.replace(self.config.engine, bundle=str(folder))
         return replace(self, config=msgspec.structs.replace(self.config, engine=engine))
 
 
 def load_config(home: Home, environ: Mapping[str, str] = os.environ, *, bundle: Path | None = None) -> Loaded:
-    """Read, overlay, check and complete the configuration of `home`; `bundle` is the command line's `--bundle`.
+    """Read the configuration of `home`, apply the environment variables, check it, and fill in what depends on HOME.
+    `bundle` is the option `--bundle` of the command line.
 
     Raises:
-        ConfigError: the file cannot be read, a key is unknown (the nearest known one is named) or a value is not of
-            its type or out of bounds.
+        ConfigError: the file cannot be read, a key is unknown (the message names the nearest known one), or a value has
+            the wrong type or is out of bounds.
     """
     from_file = _read_file(home.config_file)
     from_env = _read_environment(environ)
@@ -106,7 +109,7 @@ def load_config(home: Home, environ: Mapping[str, str] = os.environ, *, bundle: 
 
 
 def demo_bundle() -> Path:
-    """The bundle that is committed with the package."""
+    """The folder of the demo bundle, which comes with the package."""
     spec = find_spec("training")
     folders = list(spec.submodule_search_locations or ()) if spec else []
     return Path(folders[0] if folders else "training") / "bundles" / "demo"
@@ -131,7 +134,7 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         for section in sections:
             table = table.setdefault(section, {})
             if not isinstance(table, dict):
-                raise ConfigError(f"{name}: {section} is a value already; give the section or its keys, not both")
+                raise ConfigError(f"{name}: {section} already has a value; give the section or its keys, not both")
         table[key] = _from_text(name, text)
     return found
 
@@ -142,11 +145,11 @@ def _from_text(name: str, text: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError as error:
-        raise ConfigError(f"{name}: starts like JSON and is not: {error}") from None
+        raise ConfigError(f"{name}: starts like JSON and is not: {error}; correct the JSON") from None
 
 
 def _check_keys(table: Mapping[str, Any], where: str) -> None:
-    """Refuse what no section knows, and say what was probably meant."""
+    """Raise ConfigError for an unknown section or key, and name what was probably meant."""
     sections = {f.name: f.type for f in msgspec.structs.fields(Config)}
     for section, values in table.items():
         if section not in sections:
@@ -186,7 +189,7 @@ def _leaves(table: Mapping[str, Any]) -> list[str]:
 
 
 def _complete(config: Config, home: Home, bundle: Path | None) -> Config:
-    """Fill in what depends on HOME, so that nobody after this needs to know the defaults."""
+    """Fill in the values that depend on HOME, so that other code need not know the defaults."""
     change = msgspec.structs.replace
     folder = bundle.absolute() if bundle else demo_bundle()
     if not bundle and config.engine.bundle:
@@ -210,7 +213,8 @@ _SECRET_KEY = re.compile(r"(?i)password|secret|token|api_key")
 
 
 def hide_secrets(key: str, value: Any) -> Any:
-    """`value` fit to be printed: passwords in URLs, secret parameters, and whole values of secret keys are `***`."""
+    """The value as it may be printed. `***` replaces passwords in URLs, secret parameters, and whole values of secret
+    keys."""
     if isinstance(value, str):
         if value and _SECRET_KEY.search(key):
             return "***"

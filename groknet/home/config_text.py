@@ -18,7 +18,8 @@ def as_plain(loaded: Loaded) -> dict[str, dict[str, Any]]:
 
 
 def as_toml(loaded: Loaded) -> str:
-    """TOML; a value that is not the default says where it came from, one that is not set is a comment."""
+    """The configuration as TOML. A comment names the origin of each value that is not the default. A key without a
+    value is a comment."""
     lines = [f"# {loaded.home.config_file}, overridden by GROKNET__SECTION__KEY in the environment"]
     for name, section in as_plain(loaded).items():
         lines += ["", f"[{name}]"]
@@ -30,7 +31,7 @@ def as_toml(loaded: Loaded) -> str:
 
 
 def _literal(value: Any) -> str:
-    """A TOML literal; strings are JSON strings, which TOML's basic strings include."""
+    """A value as a TOML literal. Strings are JSON strings, which are valid basic strings of TOML."""
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{json.dumps(k)} = {_literal(v)}" for k, v in value.items()) + " }"
     if isinstance(value, list | tuple):

@@ -1,7 +1,7 @@
-"""Which epoch is in force, and where its bundle is. A record in the store says so; the workers of every home follow it.
+"""Finds the epoch in force and its bundle. A record in the store names them, and the workers of every home follow it.
 
-Without the record, a home is on the epoch of its configured bundle. `groknet backfill` makes it, `groknet epoch`
-changes it, each by compare-and-set. Workers that were given `--bundle` on the command line do not follow it.
+Without the record, a home is on the epoch of its configured bundle. `groknet backfill` creates the record and
+`groknet epoch` changes it, both by compare-and-set. Workers that were started with `--bundle` do not follow it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from workers.stores import Store
 SETTING = "epochs"
 """Name of the record in the store."""
 OLD_FILE = "epochs.json"
-"""Where a home of an older version kept it."""
+"""The file in which an older version kept the record."""
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the bundle of an epoch was when it became known, and the sha256 of its manifest.json, which has the
+    """The folder of an epoch's bundle when it became known, and the SHA-256 of its manifest.json, which has the
     checksums of its other files."""
 
     location: str
@@ -38,14 +38,14 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Epochs(msgspec.Struct, frozen=True, kw_only=True):
-    """The record: the epoch in force, the one before it, and every epoch that is known with its bundle."""
+    """The record: the epoch in force, the one before it, and every known epoch with its bundle."""
 
     active: Epoch
     previous: Epoch | None = None
     bundles: dict[Epoch, Bundle]
 
     def named(self, epoch: str) -> Bundle:
-        """The bundle of an epoch; raises CommandError for one that is not known."""
+        """The bundle of an epoch. Raises CommandError if the epoch is not known."""
         if epoch not in self.bundles:
             text = f"epoch {epoch} is not known here; there are {', '.join(sorted(self.bundles))}"
             raise CommandError(f"{text}; `groknet backfill --bundle DIR` adds one", Exit.NOT_FOUND)
@@ -53,14 +53,14 @@ class Epochs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(NamedTuple):
-    """The record as it was read; `version` is for the compare-and-set."""
+    """The record as it was read. `version` is for the compare-and-set."""
 
     epochs: Epochs
     version: int
 
 
 def read_record(store: Store) -> Record | None:
-    """The record, or None without one. Raises Transient, and ConfigError when it cannot be read as one."""
+    """The record, or None if there is none. Raises Transient, and ConfigError if the record cannot be decoded."""
     found = store.setting(SETTING)
     if found is None:
         return None
@@ -71,9 +71,10 @@ def read_record(store: Store) -> Record | None:
 
 
 def change_record(store: Store, change: Callable[[Epochs], Epochs], first: Callable[[], Epochs]) -> Epochs:
-    """Change the record, or what `first` makes where there is none, whoever else changes it at the same time.
+    """Change the record, even if others change it at the same time. If there is no record, `first` makes one.
 
-    `change` is called again on what another writer has left. Raises what `change` and `first` raise, and Transient.
+    If another writer was faster, `change` is called again with the new record. Raises what `change` and `first` raise,
+    and Transient.
     """
     while True:
         record = read_record(store)
@@ -85,7 +86,7 @@ def change_record(store: Store, change: Callable[[Epochs], Epochs], first: Calla
 
 
 def known_epochs(loaded: Loaded, store: Store) -> Epochs:
-    """The record, or without one what a home is on by its configured bundle.
+    """The record. If there is none, the epoch of the home's configured bundle.
 
     Raises:
         ConfigError: the home still has the record of an older version.
@@ -99,33 +100,34 @@ def known_epochs(loaded: Loaded, store: Store) -> Epochs:
 
 
 def configured_epochs(loaded: Loaded) -> Epochs:
-    """What a home is on by its configured bundle alone; raises BundleRefused when there is no such bundle."""
+    """The record that the home's configured bundle alone would give. Raises BundleRefused if there is no such
+    bundle."""
     folder = Path(loaded.configured)
     epoch = load_manifest(folder).epoch
     return Epochs(active=epoch, bundles={epoch: bundle_at(folder)})
 
 
 def refuse_old_file(home: Home) -> None:
-    """Raises ConfigError when a home has the record of an older version, which no worker reads any more."""
+    """Raise ConfigError if a home has the record of an older version, which workers no longer read."""
     file = home.root / OLD_FILE
     if file.exists():
         raise ConfigError(
-            f"{file}: the epoch in force lies in the store now; run `groknet store migrate --home {home.root}`"
+            f"{file}: the epoch in force is in the store now; run `groknet store migrate --home {home.root}`"
         )
 
 
 def bundle_at(folder: Path) -> Bundle:
-    """A bundle by the folder that it is in now; raises BundleRefused when there is none."""
+    """The bundle in a folder. Raises BundleRefused if there is none."""
     load_manifest(folder)
     return Bundle(location=str(folder), digest=_digest(folder))
 
 
 def find_bundle(loaded: Loaded, epochs: Epochs, epoch: str) -> Path:
-    """The folder in which this home has the bundle of an epoch, whole and unchanged: the home's configured bundle
-    where it is of that epoch, else the recorded location, else HOME/bundles/EPOCH.
+    """The folder that has the bundle of an epoch, complete and unchanged. It is the home's configured bundle if that
+    has this epoch, otherwise the recorded folder, otherwise HOME/bundles/EPOCH.
 
     Raises:
-        BundleRefused: it is in none of them; the message says why for each.
+        BundleRefused: none of these folders has it; the message gives the reason for each.
         CommandError: the epoch is not known.
     """
     bundle = epochs.named(epoch)
@@ -143,7 +145,7 @@ def find_bundle(loaded: Loaded, epochs: Epochs, epoch: str) -> Path:
 
 
 def in_force(loaded: Loaded, store: Store) -> Loaded:
-    """With the bundle of the epoch in force, where the home follows it.
+    """The configuration with the bundle of the epoch in force, if the home follows it.
 
     Raises:
         BundleRefused: this home does not have that bundle.
@@ -160,12 +162,12 @@ def in_force(loaded: Loaded, store: Store) -> Loaded:
 
 
 def with_epoch(epochs: Epochs, epoch: str, bundle: Bundle) -> Epochs:
-    """One epoch more, or another bundle of a known one."""
+    """The record with one more epoch, or with another bundle for a known one."""
     return msgspec.structs.replace(epochs, bundles={**epochs.bundles, epoch: bundle})
 
 
 def without_epoch(epochs: Epochs, epoch: str) -> Epochs:
-    """One epoch less; raises CommandError for the one in force."""
+    """The record without an epoch. Raises CommandError for the epoch in force."""
     epochs.named(epoch)
     if epoch == epochs.active:
         raise CommandError(f"epoch {epoch} is in force; switch to another one first", Exit.USAGE)
@@ -175,7 +177,7 @@ def without_epoch(epochs: Epochs, epoch: str) -> Epochs:
 
 
 def switched(epochs: Epochs, epoch: str) -> Epochs:
-    """On `epoch`, and the way back remembered."""
+    """The record with `epoch` in force, and the former epoch as the previous one."""
     epochs.named(epoch)
     if epoch == epochs.active:
         return epochs
@@ -183,12 +185,12 @@ def switched(epochs: Epochs, epoch: str) -> Epochs:
 
 
 def beside_name(epoch: str) -> str:
-    """What an indexer is called that holds an epoch beside the home's first one."""
+    """The name of a further indexer of a home, which holds another epoch than the first one."""
     return f"indexer-{epoch}"
 
 
 def every_indexer(home: Home, configured: Iterable[str]) -> list[str]:
-    """The configured indexers, else all that run on this home, of whatever epoch."""
+    """The URLs of the configured indexers. If there are none, those of all indexers of this home, of any epoch."""
     urls = list(configured)
     if urls:
         return urls
@@ -198,7 +200,7 @@ def every_indexer(home: Home, configured: Iterable[str]) -> list[str]:
 
 
 def epoch_of(url: str) -> str | None:
-    """The epoch that an indexer holds; None when it does not say."""
+    """The epoch that an indexer holds. None if it does not answer."""
     try:
         status, body = Http(url, 5.0).request("GET", "/v1/index")
     except OSError:
@@ -218,7 +220,7 @@ def _digest(folder: Path) -> str:
 
 
 def _wrong_with(folder: Path, digest: str) -> str:
-    """Why a folder is not the bundle of that digest; empty when it is."""
+    """Why a folder does not have the bundle with that digest. Empty if it has it."""
     if not (folder / MANIFEST_FILE).is_file():
         return f"no bundle in {folder}"
     try:
@@ -230,12 +232,12 @@ def _wrong_with(folder: Path, digest: str) -> str:
 
 
 def _stamps(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Name, bytes and time of change of each file, by which a copy that goes on is told from one that is done."""
+    """Name, size in bytes and time of change of each file. They change while a folder is still being copied."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     return tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files)
 
 
-@lru_cache(maxsize=64)  # checksums of 20 MB and more, asked for every few seconds
+@lru_cache(maxsize=64)  # the checksums of 20 MB and more are needed every few seconds
 def _wrong_files(folder: Path, _digest: str, _stamps: tuple[tuple[str, int, int], ...]) -> str:
     try:
         verify_files(folder, load_manifest(folder))

@@ -16,28 +16,28 @@ DEFAULT_HOME = "groknet-home"
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Paths inside one home folder; `root` is absolute."""
+    """Paths inside one home folder. `root` is absolute."""
 
     root: Path
 
     @property
     def config_file(self) -> Path:
-        """The one TOML file; it need not exist."""
+        """The TOML file. It need not exist."""
         return self.root / "groknet.toml"
 
     @property
     def stream_url(self) -> str:
-        """The embedded stream."""
+        """The URL of the embedded stream."""
         return f"sqlite:///{self.root / 'stream.db'}"
 
     @property
     def store_url(self) -> str:
-        """The embedded store."""
+        """The URL of the embedded store."""
         return f"sqlite:///{self.root / 'store.db'}"
 
     @property
     def run(self) -> Path:
-        """Locks and `<worker>.json` of running workers; the second tagger is `tagger-2`, the third `tagger-3`."""
+        """The folder of the locks and `<worker>.json` files of running workers. The second tagger is `tagger-2`."""
         return self.root / "run"
 
     @property
@@ -47,11 +47,11 @@ class Home:
 
     @property
     def uploads(self) -> Path:
-        """Copies of photos too large to travel inside an event; always an allowed root for fetching."""
+        """The folder for copies of photos that are too large for an event. Workers may always read it."""
         return self.root / UPLOADS
 
     def make(self) -> Home:
-        """Create the folder; raises CommandError when that cannot be done."""
+        """Create the folder. Raises CommandError if that fails."""
         try:
             for folder in (self.root, self.run, self.logs, self.uploads):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,8 @@ class Home:
         return self
 
     def must_exist(self) -> Home:
-        """Raise CommandError when there is no such folder: reading from a mistyped home must not create one."""
+        """Raise CommandError if the folder does not exist. A command that only reads must not create a mistyped
+        home."""
         if not self.root.is_dir():
             text = f"--home {self.root}: no such folder; start with `groknet run all --home {self.root}`"
             raise CommandError(text, Exit.NOT_FOUND)
@@ -69,5 +70,5 @@ class Home:
 
 
 def find_home(option: Path | None, environ: Mapping[str, str] = os.environ) -> Home:
-    """`--home`, else GROKNET_HOME, else ./groknet-home."""
+    """The home that `--home` names, otherwise GROKNET_HOME, otherwise ./groknet-home."""
     return Home(Path(option or environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().absolute())

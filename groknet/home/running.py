@@ -1,4 +1,4 @@
-"""Running workers: each writes HOME/run/<worker>.json and holds a lock that ends with its process."""
+"""Running workers. Each writes HOME/run/<worker>.json, and holds a lock that ends with its process."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from groknet.home.paths import Home
 Worker = Literal["tagger", "indexer", "search"]
 SUPERVISOR = "supervisor"
 SERVICES = ("stream", "store")
-"""What workers need that is no worker; `readyz` names one of them as `the stream: …` while a start waits for it."""
+"""The services that workers need. While a starting worker waits for one, /readyz names it: `the stream: …`."""
 _GAVE_UP = "gave-up"
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
-    """`HOME/run/<worker>.json`: the process and where its HTTP answers."""
+    """`HOME/run/<worker>.json`: the process, and the address on which it answers HTTP."""
 
     pid: int
     host: str
@@ -32,15 +32,16 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def url(self) -> str:
-        """Base URL, without a slash at the end."""
+        """The base URL, without a slash at the end."""
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
 
 class Lock:
-    """An exclusive lock of one name in a home, held until `release` or the end of the process, kill -9 included."""
+    """An exclusive lock on a name in a home. It ends with `release` or with the process, even after kill -9."""
 
     def __init__(self, home: Home, name: str, patience_s: float = 0.0) -> None:
-        """Take it, waiting at most `patience_s`; raises CommandError naming the process that holds it."""
+        """Take the lock, and wait for it at most `patience_s` seconds. Raises CommandError, which names the process
+        that has it."""
         self._file = (home.run / f"{name}.lock").open("a")
         deadline = time.monotonic() + patience_s
         while True:
@@ -54,7 +55,7 @@ class Lock:
                 time.sleep(0.05)
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lock."""
         self._file.close()
 
 
@@ -66,17 +67,17 @@ def _already_running(home: Home, name: str) -> CommandError:
 
 
 def write_running(home: Home, name: str, running: Running) -> None:
-    """Announce a worker. Readers see the old file or the new one, never half of one."""
+    """Announce a worker. Readers see either the old file or the new one, never a part of it."""
     write_file(home.run / f"{name}.json", msgspec.json.encode(running) + b"\n", shared=True)
 
 
 def forget_running(home: Home, name: str) -> None:
-    """Take the announcement back."""
+    """Remove the announcement."""
     (home.run / f"{name}.json").unlink(missing_ok=True)
 
 
 def read_running(home: Home, name: str) -> Running | None:
-    """The announcement, whether or not its process still lives; None without one."""
+    """The announcement, even if its process has ended. None if there is none."""
     try:
         return msgspec.json.decode((home.run / f"{name}.json").read_bytes(), type=Running)
     except (OSError, msgspec.DecodeError):
@@ -84,7 +85,7 @@ def read_running(home: Home, name: str) -> Running | None:
 
 
 def write_gave_up(home: Home, names: dict[str, str]) -> None:
-    """A supervisor says which workers it has given up, and why."""
+    """Record which workers the supervisor of a home has given up, and why."""
     if names:
         write_file(home.run / f"{_GAVE_UP}.json", msgspec.json.encode(names) + b"\n", shared=True)
     else:
@@ -92,7 +93,7 @@ def write_gave_up(home: Home, names: dict[str, str]) -> None:
 
 
 def read_gave_up(home: Home) -> dict[str, str]:
-    """Workers that the running supervisor of a home has given up, and why; empty without one."""
+    """The workers that the running supervisor of a home has given up, and why. Empty if no supervisor runs."""
     try:
         found = msgspec.json.decode((home.run / f"{_GAVE_UP}.json").read_bytes(), type=dict[str, str])
     except (OSError, msgspec.DecodeError):
@@ -101,9 +102,10 @@ def read_gave_up(home: Home) -> dict[str, str]:
 
 
 def usual_port(home: Home, name: str, host: str, wanted: int) -> int:
-    """`wanted`, or for 0 the free port that this worker had last on this home, else a new one, kept for next time.
+    """The TCP port of a worker. It is `wanted`; for 0 it is the port that this worker had last in this home, if it is
+    free, and otherwise a new one, which is remembered.
 
-    A worker that is started again answers where it did before, so that those who ask it need not look again.
+    So a worker that is started again answers on the same port, and its clients need not look for it.
     """
     if wanted:
         return wanted
@@ -122,7 +124,7 @@ def usual_port(home: Home, name: str, host: str, wanted: int) -> int:
 
 
 def holder_of(home: Home, host: str, port: int) -> str:
-    """Who probably has a port that is taken, in words that follow "is taken by"."""
+    """The process that probably has a taken port, in words that follow "is taken by"."""
     for path in sorted(home.run.glob("*.json")):
         running = read_running(home, path.stem)
         if running is not None and running.port == port and path.stem != SUPERVISOR and is_locked(home, path.stem):
@@ -136,7 +138,7 @@ def holder_of(home: Home, host: str, port: int) -> str:
 
 
 def _port_in(path: Path) -> int:
-    """The port that a file holds; 0 where it holds none, after a full disk or by another's hand."""
+    """The port in a file. 0 if there is none, for example after a full disk."""
     try:
         port = int(path.read_bytes())
     except (OSError, ValueError):
@@ -145,7 +147,7 @@ def _port_in(path: Path) -> int:
 
 
 def is_locked(home: Home, name: str) -> bool:
-    """True while a process holds the lock, which is the one proof that it lives."""
+    """True while a process holds the lock. Only the lock proves that the process runs."""
     path: Path = home.run / f"{name}.lock"
     if not path.exists():
         return False
@@ -158,8 +160,8 @@ def is_locked(home: Home, name: str) -> bool:
 
 
 class Http:
-    """A small client for a worker's HTTP on loopback; a connection a request, which there costs a quarter of a
-    millisecond, so that nothing is left half open when a worker is restarted."""
+    """A small HTTP client for a worker on loopback. It opens a connection for each request, which takes 0.25 ms there.
+    So no connection is left half open when a worker is restarted."""
 
     def __init__(self, url: str, timeout_s: float = 10.0, token: str | None = None) -> None:
         parts = urlsplit(url)
@@ -170,7 +172,7 @@ class Http:
     def request(
         self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
     ) -> tuple[int, Any]:
-        """Status and decoded JSON (None when the answer is none); raises OSError when nobody answers."""
+        """Status and decoded JSON (None if the answer is not JSON). Raises OSError if nobody answers."""
         status, data = self.fetch(method, path, body, content_type)
         try:
             return status, msgspec.json.decode(data)
@@ -180,7 +182,7 @@ class Http:
     def fetch(
         self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
     ) -> tuple[int, bytes]:
-        """Status and bytes; raises OSError when nobody answers."""
+        """Status and body as bytes. Raises OSError if nobody answers."""
         connection = HTTPConnection(*self._address, timeout=self._timeout_s)
         try:
             headers = self._headers | ({"content-type": content_type} if content_type else {})
@@ -194,7 +196,7 @@ class Http:
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
-    """A service does not answer, and the worker keeps what it has in hand; `since` in seconds, UTC."""
+    """A hold: a service does not answer, and the worker keeps its events in hand. `since` is in UTC seconds."""
 
     service: str
     since: float
@@ -202,7 +204,7 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker says at /readyz."""
+    """The answer of a worker at /readyz."""
 
     ready: bool
     stale: bool = False
@@ -211,7 +213,7 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def readiness(running: Running, timeout_s: float = 2.0) -> Readiness | None:
-    """What a worker's /readyz says; None when it does not answer, or otherwise than a worker."""
+    """The answer of a worker at /readyz. None if it does not answer, or if the answer is not that of a worker."""
     try:
         _, body = Http(running.url, timeout_s).request("GET", "/readyz")
         return msgspec.convert(body, Readiness)
@@ -220,6 +222,6 @@ def readiness(running: Running, timeout_s: float = 2.0) -> Readiness | None:
 
 
 def is_ready(running: Running, timeout_s: float = 2.0) -> bool:
-    """True when the worker's /readyz says so."""
+    """True if the worker says at /readyz that it is ready."""
     says = readiness(running, timeout_s)
     return says is not None and says.ready

@@ -8,9 +8,9 @@ from groknet.cli.exits import CommandError, Exit
 from groknet.home.paths import Home
 from groknet.home.running import Lock, Running, is_locked, read_running
 
-MOST = 256  # as many as `workers.tagger.completion.journal` keeps apart in one home
+MOST = 256  # `workers.tagger.completion.journal` can distinguish this many in one home
 _NAME = re.compile(r"tagger(?:-([1-9]\d{0,2}))?")
-_GLANCE_S = 0.1  # somebody who only looks whether a name is taken holds its lock for microseconds
+_GLANCE_S = 0.1  # a process that only checks whether a name is taken holds its lock for microseconds
 
 
 def tagger_name(slot: int) -> str:
@@ -19,7 +19,7 @@ def tagger_name(slot: int) -> str:
 
 
 def slot_of(name: str) -> int | None:
-    """The slot of a tagger's name; None for another name."""
+    """The slot of a tagger's name. None if it is not the name of a tagger."""
     match = _NAME.fullmatch(name)
     if match is None:
         return None
@@ -28,22 +28,22 @@ def slot_of(name: str) -> int | None:
 
 
 def running_taggers(home: Home) -> dict[str, Running]:
-    """The taggers that run on a home and have announced themselves, by name in the order of their slots."""
+    """The running taggers of a home that have announced themselves, by name, in the order of their slots."""
     slots = sorted(slot for path in home.run.glob("tagger*.json") if (slot := slot_of(path.stem)) is not None)
     names = [name for name in map(tagger_name, slots) if is_locked(home, name)]
     return {name: running for name in names if (running := read_running(home, name)) is not None}
 
 
 def keep_name(home: Home, name: str) -> Lock:
-    """Reserve a tagger's name for the child of a supervisor: `claim` without a slot passes over it, also while the
-    child is between two of its lives. Raises CommandError when another supervisor has it."""
+    """Reserve a tagger's name for the child of a supervisor. `claim` without a slot skips it, even while the child is
+    being restarted. Raises CommandError if another supervisor has the name."""
     return Lock(home, f"{name}.kept")
 
 
 def claim(home: Home, slot: int | None, patience_s: float) -> tuple[int, Lock]:
-    """Become the tagger of `slot`, else of the first free one; returns the slot and its lock.
+    """Take the tagger's `slot`, or the first free one. Returns the slot and its lock.
 
-    Raises CommandError when the slot is still taken after `patience_s` seconds, or none is free.
+    Raises CommandError if the slot is still taken after `patience_s` seconds, or if no slot is free.
     """
     if slot is not None:
         return slot, Lock(home, tagger_name(slot), patience_s)
@@ -55,4 +55,4 @@ def claim(home: Home, slot: int | None, patience_s: float) -> tuple[int, Lock]:
             return free, Lock(home, name, _GLANCE_S)
         except CommandError:
             continue
-    raise CommandError(f"{home.root} has {MOST} taggers already; give this one a home of its own", Exit.USAGE)
+    raise CommandError(f"{home.root} has {MOST} taggers already; give this one another --home", Exit.USAGE)

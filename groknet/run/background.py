@@ -12,7 +12,8 @@ _TICK_S = 0.05
 
 
 class Background:
-    """Ticks a supervisor until `stop`; what made it give up, be it one worker, is raised by `check`."""
+    """Ticks a supervisor until `stop`. `check` raises the error if the supervisor gave up, even if on a single
+    worker."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor = supervisor
@@ -29,15 +30,15 @@ class Background:
             self._error = error
 
     def check(self) -> None:
-        """Raise what made the supervisor give up, if it has. A command needs all workers: one that was given up ends
-        it with a CommandError."""
+        """Raise the error if the supervisor gave up. A command needs all workers, so a single worker that was given up
+        raises CommandError."""
         if self._error is not None:
             raise self._error
         for name, why in self.supervisor.gave_up.items():
             raise CommandError(f"{name}: {why}", Exit.USAGE)
 
     def wait_until_ready(self, timeout_s: float) -> None:
-        """Return once every worker is ready; raises CommandError when that takes longer."""
+        """Return when every worker is ready. Raises CommandError if that takes longer than `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while not self.supervisor.ready:
             self.check()
@@ -47,7 +48,7 @@ class Background:
             time.sleep(_TICK_S)
 
     def stop(self, budget_s: float) -> bool:
-        """Drain the workers; True when each ended in order."""
+        """Drain the workers within `budget_s` seconds. Returns True if each ended cleanly."""
         self._stop.set()
         self._thread.join()
         return self.supervisor.stop(budget_s, lambda: False)

@@ -1,4 +1,4 @@
-"""Compose each worker from the configuration: its stream, store, engine and folder."""
+"""Composes each worker from the configuration: its stream, store, engine and folder."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ from workers.tagger import InHand, build_tagger
 
 _log = logging.getLogger(__name__)
 _LAST_PORT = 65_535
-_DRAIN_MARGIN_S = 5.0  # beyond a worker's own budget, before the process is ended hard
-_AGAIN_S = 10.0  # after a change of the epoch that failed
-_SWITCH_S = 0.001  # a search waits so long, not Python's 5 ms, for a merge or a writer to hand over the interpreter
+_DRAIN_MARGIN_S = 5.0  # after a worker's own budget; then the process is killed
+_AGAIN_S = 10.0  # the pause after a failed change of the epoch
+_SWITCH_S = 0.001  # how long a search waits for a merge or a writer to yield the interpreter; the default is 5 ms
 INDEXER_DRAIN_S = 25.0  # a last snapshot of a million hashes takes seconds
 
 
 def run_tagger(loaded: Loaded, port: int | None, slot: int | None = None) -> None:
-    """Be a tagger of a home, the one of `slot` or the first that is not there, until told to stop; returns after the
-    drain."""
+    """Run a tagger of a home until the process is told to stop, and return after the drain. `slot` is its number in the
+    home; by default the first free one."""
     settings = loaded.config.tagger
-    ending: _Ending | None = None  # none where the process is told to end while it waits for a service
+    ending: _Ending | None = None  # None if the process is told to stop while it waits for a service
     with (
         worker_process(loaded.home, "tagger", settings.drain_budget_s + _DRAIN_MARGIN_S, slot=slot) as process,
         ExitStack() as stack,
@@ -80,9 +80,9 @@ def run_tagger(loaded: Loaded, port: int | None, slot: int | None = None) -> Non
         spare_collector()
         tagger.run(ending.stop)
     if ending is not None and ending.anew and not process.stop.is_set():
-        _log.info("starting anew with the bundle of the epoch in force")
+        _log.info("starting again with the bundle of the epoch in force")
         same_name = [] if "--slot" in sys.orig_argv else ["--slot", str(process.slot)]
-        # The same process to its supervisor and under the same name, and a clean one to the engine.
+        # For its supervisor it stays the same process with the same name. The engine gets a clean process.
         os.execv(sys.executable, [*sys.orig_argv, *same_name])
 
 
@@ -108,15 +108,15 @@ class _Ending:
 
 
 def _follow(stack: ExitStack, follower: Follower) -> Follower:
-    """Start it, and end it with the worker."""
+    """Start the follower, and close it when the worker ends."""
     stack.callback(follower.close)
     follower.start()
     return follower
 
 
 def run_indexer(loaded: Loaded, port: int | None, *, beside: bool = False) -> None:
-    """Be the indexer of a home, or of one of its other epochs `beside` it, until told to stop; returns after its last
-    snapshot."""
+    """Run the indexer of a home until the process is told to stop, and return after its last snapshot. With `beside` it
+    is a further indexer of the home, for another epoch."""
     settings = loaded.config.indexer
     name = beside_name(_epoch_of_bundle(loaded)) if beside else "indexer"
     budget = INDEXER_DRAIN_S + _DRAIN_MARGIN_S
@@ -134,16 +134,16 @@ def run_indexer(loaded: Loaded, port: int | None, *, beside: bool = False) -> No
             with ExitStack() as looking:
                 loaded = opening.in_force(opening.store(looking))
         epoch = _epoch_of_bundle(loaded)
-        # Two processes would write one snapshot; one that is ending has its last one to write.
+        # Two processes must not write the same snapshot, and an indexer that is ending still writes its last one.
         stack.callback(Lock(loaded.home, f"index-{epoch}", budget).release)
         health = Health(stale_after_s=settings.stale_after_s)
         stream = build_stream(loaded.config.stream.url, name)
         indexer = build_indexer(settings, stream=stream, epoch=epoch, home=loaded.home.root, health=health)
         board.begin(indexer.app, health)
         Opening(process, loaded, health).topics(stream, epoch)
-        url = loaded.config.store.url  # a store of its own, as searches go on without one
+        url = loaded.config.store.url  # its own store, because searches work without one
         _follow(stack, Follower(loaded, process.worker, process.name, lambda: build_store(url), owned=True))
-        gc.freeze()  # what is loaded by now stays: to look it all through takes 20 ms, and every search waits
+        gc.freeze()  # these objects stay; a collection of them takes 20 ms, and every search waits for it
         indexer.run(process.stop)
 
 
@@ -152,12 +152,12 @@ def _epoch_of_bundle(loaded: Loaded) -> str:
 
 
 def run_search(loaded: Loaded, port: int | None) -> None:
-    """Be the search service of a home until told to stop."""
+    """Run the search service of a home until the process is told to stop."""
     settings = loaded.config.search
     with (
         worker_process(loaded.home, "search", GRACE_S + _DRAIN_MARGIN_S) as process,
         ExitStack() as stack,
-        ExitStack() as serving,  # ends first: requests under way need engine and store
+        ExitStack() as serving,  # ends first, because open requests need engine and store
     ):
         beginning = Health()
         board = Switchboard(waiting_room(beginning), beginning)
@@ -206,7 +206,7 @@ class _SearchLife:
 
     @classmethod
     def begin(cls, loaded: Loaded, process: Process, store: Store, wanted: Callable[[], bool]) -> _SearchLife:
-        """Load the bundle, find the indexers while it is `wanted`; nothing runs yet."""
+        """Load the bundle and find the indexers, as long as it is `wanted`. It does not serve yet."""
         section, health = loaded.config.engine, Health()
         engine = build_engine(Path(section.bundle), section.backend, section.threads, section.max_batch)
         urls = _find_indexers(process, loaded.config.search.indexer_urls, engine.manifest.epoch, wanted)
@@ -217,7 +217,7 @@ class _SearchLife:
 def _change_over(
     board: Switchboard, present: _SearchLife, process: Process, store: Store, follower: Follower
 ) -> _SearchLife | None:
-    """Follow the epoch in force: what is in force afterwards, or None when that could not be done."""
+    """Change over to the epoch in force. Returns the new state, or None if the change failed."""
     bundle = follower.wanted
     if bundle == Path(present.loaded.config.engine.bundle):
         return present
@@ -236,12 +236,13 @@ def _change_over(
         return None
     follower.runs(bundle)
     present.engine.close()
-    _log.info("search is on epoch %s now", life.engine.manifest.epoch)
+    _log.info("search runs on epoch %s now", life.engine.manifest.epoch)
     return life
 
 
 def _find_indexers(process: Process, configured: list[str], epoch: str, wanted: Callable[[], bool]) -> list[str]:
-    """The configured indexers, else this home's, once one of this epoch answers; empty when not `wanted` before."""
+    """Wait until an indexer of this epoch answers, and return the configured indexers, or else those of this home.
+    Returns an empty list if the bundle is no longer `wanted`."""
     told = False
     while wanted():
         urls = every_indexer(process.home, configured)
@@ -255,12 +256,12 @@ def _find_indexers(process: Process, configured: list[str], epoch: str, wanted: 
 
 
 def _no_indexer(process: Process, configured: list[str], epoch: str) -> str:
-    """Why this home's search could not ask an index of an epoch; empty when one answers."""
+    """Why this home's search service cannot use an index of an epoch. Empty if an index answers."""
     if any(epoch_of(url) == epoch for url in every_indexer(process.home, configured)):
         return ""
     return (
-        f"no indexer of epoch {epoch} answers this search service; `groknet run all` starts one where the bundle is, "
-        "else `groknet run indexer --beside --bundle DIR`, and name it in search.indexer_urls"
+        f"no indexer of epoch {epoch} answers this search service; start one with `groknet run all` in the home of the "
+        "bundle or with `groknet run indexer --beside --bundle DIR`, and add it to search.indexer_urls"
     )
 
 
@@ -272,11 +273,12 @@ def _engine(loaded: Loaded, stack: ExitStack) -> RecognitionEngine:
 
 
 def _serve(process: Process, stack: ExitStack, app: ASGIApp, host: str, base: int) -> Server:
-    """Serve and announce. `base` is the port of a home's first tagger, each following one has the next; 0 is this
-    worker's usual free one. Raises ConfigError when another process has the port, and says which."""
+    """Serve `app` over HTTP and announce the worker. `base` is the TCP port of the home's first tagger; each further
+    tagger uses the next one. 0 means any free port, if possible the last one of this worker. Raises ConfigError, with
+    the name of the other process, if the port is taken."""
     port = usual_port(process.home, process.name, host, base and base + process.slot)
     if port > _LAST_PORT:
-        raise ConfigError(f"{process.name}: port {port} is beyond {_LAST_PORT}; lower {process.worker}.port or --port")
+        raise ConfigError(f"{process.name}: port {port} is above {_LAST_PORT}; lower {process.worker}.port or --port")
     try:
         server = serve(app, host, port)
     except PortTaken as taken:

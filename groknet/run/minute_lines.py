@@ -1,4 +1,4 @@
-"""One log line a minute about a worker that answers requests."""
+"""Writes one log line a minute about a worker that answers requests."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _EVERY_S = 60.0
 
 
 class Minutes:
-    """Logs how often the values of a counter's label came in the last minute; a minute without any says nothing."""
+    """Logs once a minute how often each value of a counter's label occurred. A minute without any writes no line."""
 
     def __init__(self, counter: Counter, label: str, what: str) -> None:
-        """`what`: what is counted, in the plural."""
+        """`what`: the counted things, in the plural."""
         self._counter, self._label, self._what = counter, label, what
         self._before = self._now()
         self._due = time.monotonic() + _EVERY_S
 
     def __call__(self) -> None:
-        """Called often; logs when a minute is over."""
+        """Log if a minute is over. Call this often."""
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + _EVERY_S
@@ -33,7 +33,7 @@ class Minutes:
         self._before = now
 
     def _now(self) -> dict[str, float]:
-        """Totals by the value of the label."""
+        """The totals by the value of the label."""
         totals: dict[str, float] = {}
         for metric in self._counter.collect():
             for sample in metric.samples:

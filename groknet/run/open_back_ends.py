@@ -1,4 +1,4 @@
-"""Open the stream and the store of a home for a command, and create missing topics."""
+"""Opens the stream and the store of a home for a command, and creates missing topics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workers.streams import Stream, TopicSpec, build_stream
 
 @contextmanager
 def open_stream(loaded: Loaded, member: str) -> Iterator[Stream]:
-    """The stream of a configuration, with the topics that every home has."""
+    """The stream of a configuration. The topics that every home has exist in it."""
     stream = build_stream(loaded.config.stream.url, member)
     make_topics(stream, [topic for topic in TOPICS if not topic.name.startswith(HASHES_PREFIX)])
     yield stream
@@ -21,7 +21,7 @@ def open_stream(loaded: Loaded, member: str) -> Iterator[Stream]:
 
 @contextmanager
 def open_store(loaded: Loaded) -> Iterator[Store]:
-    """The store of a configuration; closed afterwards."""
+    """The store of a configuration. It is closed at the end of the block."""
     store = build_store(loaded.config.store.url)
     try:
         yield store
@@ -30,12 +30,12 @@ def open_store(loaded: Loaded) -> Iterator[Store]:
 
 
 def make_epoch_topics(stream: Stream, epoch: str) -> None:
-    """Every topic that a worker of this epoch reads or writes."""
+    """Create every missing topic that a worker of this epoch reads or writes. Raises ConfigError as `make_topics`."""
     make_topics(stream, topics_for(epoch))
 
 
 def make_topics(stream: Stream, topics: list[Topic] | tuple[Topic, ...]) -> None:
-    """Create what is missing; raises ConfigError when a present topic differs from `schemas.topics`."""
+    """Create the missing topics. Raises ConfigError if an existing topic differs from `schemas.topics`."""
     admin = stream.admin()
     try:
         admin.ensure_topics(

@@ -1,4 +1,4 @@
-"""Open the stream and the store of a worker that starts. It waits for one that does not answer."""
+"""Opens the stream and the store of a starting worker, and waits for one that does not answer."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from workers.streams import Stream, build_stream
 
 _log = logging.getLogger(__name__)
 _FIRST_PAUSE_S = 0.2
-_LONGEST_PAUSE_S = 3.0  # between two tries: a service that has come back is used within seconds
+_LONGEST_PAUSE_S = 3.0  # between two tries, so that a service that is back is used within seconds
 
 T = TypeVar("T")
 
 
 class Opening:
-    """Opens what a worker needs, and says in the log and at /readyz what it waits for.
+    """Opens what a worker needs. The log and /readyz say what it waits for.
 
-    Everything here raises ConfigError when the service refuses us (a restart heals that as little as waiting does),
-    and `Stopped` when the process is told to end first.
+    Every method raises ConfigError if the service refuses the worker, because neither waiting nor a restart would help.
+    It raises `Stopped` if the process is told to stop first.
     """
 
     def __init__(self, process: Process, loaded: Loaded, health: Health) -> None:
@@ -38,31 +38,33 @@ class Opening:
         self._health = health
 
     def stream(self, epoch: str | None = None) -> Stream:
-        """The stream under this worker's name, once it answers; with the topics of a home, or those of an epoch too."""
+        """Wait until the stream answers, and open it under this worker's name. The topics of a home exist then, and
+        with `epoch` those of the epoch as well."""
         stream = build_stream(self._loaded.config.stream.url, self._process.name)
         self.topics(stream, epoch)
         return stream
 
     def topics(self, stream: Stream, epoch: str | None) -> None:
-        """Make the topics that are missing, once the stream answers."""
+        """Wait until the stream answers, and create the missing topics."""
         common = [topic for topic in TOPICS if not topic.name.startswith(HASHES_PREFIX)]
         self.until("stream", lambda: make_topics(stream, common if epoch is None else topics_for(epoch)))
 
     def store(self, stack: ExitStack) -> Store:
-        """The store, once it answers; `stack` closes it."""
+        """Wait until the store answers, and open it. `stack` closes it."""
         store = self.until("store", lambda: build_store(self._loaded.config.store.url))
         stack.callback(store.close)
         return store
 
     def in_force(self, store: Store) -> Loaded:
-        """The configuration with the bundle of the epoch in force, once the store can tell it.
+        """Wait until the store answers, and return the configuration with the bundle of the epoch in force.
 
-        Raises BundleRefused when this home does not have that bundle.
+        Raises BundleRefused if this home does not have that bundle.
         """
         return self.until("store", lambda: in_force(self._loaded, store))
 
     def until(self, service: str, attempt: Callable[[], T]) -> T:
-        """Try until it works: `Transient` means that the service (`stream` or `store`) is away."""
+        """Repeat `attempt` until it does not raise `Transient`, and return its result. `service` is `stream` or
+        `store`."""
         since, pause_s, before = time.monotonic(), _FIRST_PAUSE_S, self._health.waiting_for
         waits = False
         while not self._process.stop.is_set():

@@ -1,7 +1,7 @@
-"""What a running worker announces in the store, and the record of epochs as it last read it there.
+"""Announces a running worker in the store, and reads the record of epochs there.
 
-`Watch` reads the record once a second; `Follower` also announces its worker. Both work in a thread of their own that
-outlives whatever the store does: while it is away, what was read last stays, and the worker runs on.
+`Watch` reads the record once a second. `Follower` also announces its worker. Each has its own thread, which no error of
+the store ends. While the store does not answer, the last reading stays valid and the worker continues.
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ from workers.stores import Store
 
 _log = logging.getLogger(__name__)
 LOOK_S = 1.0
-"""Between two readings of the record."""
-_SAY_S = 5.0  # between two announcements that say the same
+"""Seconds between two readings of the record."""
+_SAY_S = 5.0  # between two equal announcements
 TTL_S = 15.0
-"""A worker that has not said anything for so long counts as gone."""
-_CLOSE_S = 3.0  # for the last call to a store, which may be away
+"""Seconds after its last announcement when a worker is taken to have ended."""
+_CLOSE_S = 3.0  # for the last call to a store, which may not answer
 
 
 class Presence(msgspec.Struct, frozen=True, kw_only=True):
-    """One live worker. `bundles`: for every known epoch why it could not run it, empty where it could; `follows`:
-    whether it changes over with the record; `since`: when it started on its present epoch, UTC seconds."""
+    """One live worker. `bundles`: for every known epoch the reason why the worker cannot run it; empty if it can.
+    `follows`: whether it changes over when the record changes. `since`: when it started on its present epoch, in UTC
+    seconds."""
 
     kind: Worker
     name: str
@@ -53,12 +54,13 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """How messages name it."""
+        """The name of the worker in messages."""
         return f"{self.name} of {self.home} on {self.host}"
 
 
 def live_workers(store: Store) -> list[Presence]:
-    """Every worker that announces itself in a form known here, by home and name. Raises Transient."""
+    """Every announced worker, sorted by home and name. Announcements in an unknown form are left out. Raises
+    Transient."""
     found = []
     for value in store.announced().values():
         with suppress(msgspec.DecodeError):
@@ -67,10 +69,10 @@ def live_workers(store: Store) -> list[Presence]:
 
 
 def first_epochs(loaded: Loaded, store: Store) -> Epochs:
-    """The record to begin with: what this home is on by its configured bundle.
+    """The first record: the epoch of this home's configured bundle.
 
     Raises:
-        CommandError: a live worker of another home runs another epoch, and would change over to this home's.
+        CommandError: a live worker of another home runs another epoch, and would change over to that of this home.
         ConfigError: the home still has the record of an older version.
         BundleRefused: there is no such bundle.
     """
@@ -85,11 +87,10 @@ def first_epochs(loaded: Loaded, store: Store) -> Epochs:
 
 
 class Watch:
-    """The record of epochs, read again and again in a thread. `close` ends it."""
+    """Reads the record of epochs repeatedly in a thread. `close` ends the thread."""
 
     def __init__(self, open_store: Callable[[], Store], *, owned: bool) -> None:
-        """`open_store` is called in the thread, again and again until it succeeds; `owned`: what it gives is closed
-        here."""
+        """`open_store` is called in the thread until it succeeds. `owned`: the watch closes that store."""
         self._open_store = open_store
         self._owned = owned
         self._store: Store | None = None
@@ -97,14 +98,14 @@ class Watch:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="epoch-watch", daemon=True)
         self.epochs: Epochs | None = None
-        """As last read; None before the first reading, or while there is no record."""
+        """The record as last read. None before the first reading, or while there is no record."""
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
 
     def close(self) -> None:
-        """End; a call to the store that is under way is waited for 3 seconds at most."""
+        """End the thread. It waits at most 3 seconds for a call to the store that is under way."""
         self._ended.set()
         if self._thread.ident is not None:
             self._thread.join(_CLOSE_S)
@@ -117,7 +118,8 @@ class Watch:
             self._guarded(self._leave)
 
     def _guarded(self, step: Callable[[Store], None]) -> None:
-        """Nothing that a store raises ends the thread or the worker; a fault is told once, until it changes."""
+        """Run one step. No error of the store ends the thread or the worker. An error is logged once until it
+        changes."""
         fault = ""
         try:
             if self._store is None:
@@ -128,9 +130,9 @@ class Watch:
         if self._ended.is_set():
             return
         if fault and not self._fault:
-            _log.warning("the epoch in force cannot be looked up, so that nothing changes: %s", fault)
+            _log.warning("the epoch in force cannot be read, so nothing changes: %s", fault)
         elif self._fault and not fault:
-            _log.info("the epoch in force can be looked up again")
+            _log.info("the epoch in force can be read again")
         self._fault = fault
 
     def _round(self, store: Store) -> None:
@@ -143,7 +145,7 @@ class Watch:
 
 
 class Follower(Watch):
-    """Announces one worker, and says which bundle it should run."""
+    """Announces one worker, and finds out which bundle it should run."""
 
     def __init__(
         self,
@@ -155,28 +157,28 @@ class Follower(Watch):
         owned: bool = False,
         obstacle: Callable[[Epoch], str] = lambda _: "",
     ) -> None:
-        """`loaded`: with the bundle that the worker runs now; `obstacle`: what else than the bundle keeps it from
-        running an epoch, empty where nothing does."""
+        """`loaded`: the configuration with the bundle that the worker runs now. `obstacle` returns what keeps the
+        worker from running an epoch, apart from the bundle; empty if nothing does."""
         super().__init__(open_store, owned=owned)
         self._loaded = loaded
         self._kind = kind
         self._name = name
         self._obstacle = obstacle
-        self._changes = kind != "indexer" and loaded.follows  # an indexer holds its epoch as long as it lives
+        self._changes = kind != "indexer" and loaded.follows  # an indexer never changes its epoch
         self._stays = False
         self._key = _key(loaded, name)
         self._said: tuple[Presence | None, float] = (None, 0.0)
         self._told = ""
         self.wanted = Path(loaded.config.engine.bundle)
-        """The bundle that the worker should run; the present one while another cannot be had."""
+        """The bundle that the worker should run. It stays the present one while the other is not available."""
         self.runs(self.wanted)
 
     def runs(self, folder: Path) -> None:
-        """Say that the worker runs this bundle now."""
+        """Note that the worker runs this bundle now."""
         self._present = (folder, load_manifest(folder).epoch, time.time())
 
     def stay_announced(self) -> None:
-        """At `close`, do not take the announcement back: the worker starts anew at once."""
+        """Keep the announcement at `close`, because the worker starts again at once."""
         self._stays = True
 
     def _round(self, store: Store) -> None:
@@ -185,7 +187,7 @@ class Follower(Watch):
         self._say(store, reasons)
 
     def _reasons(self, epochs: Epochs) -> dict[Epoch, str]:
-        """For every epoch why this worker could not run it. Finds out `wanted` on the way."""
+        """For every epoch the reason why this worker cannot run it; empty if it can. It also sets `wanted`."""
         folder, present, _ = self._present
         reasons: dict[Epoch, str] = {}
         for epoch in epochs.bundles:
@@ -233,6 +235,6 @@ class Follower(Watch):
 
 
 def _key(loaded: Loaded, name: str) -> str:
-    """Of an announcement: the worker that is started again takes the place of the one before it."""
+    """The key of an announcement. A worker that is started again replaces its own earlier announcement."""
     home = hashlib.sha256(str(loaded.home.root).encode()).hexdigest()[:16]
     return f"{socket.gethostname()[:128]}/{home}/{name}"

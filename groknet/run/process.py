@@ -1,8 +1,9 @@
-"""What every worker process has: a lock, an announcement, signal handlers, and an end when its supervisor is gone.
+"""The process of a worker: it has a lock, an announcement and signal handlers, and ends when its supervisor ends.
 
-SIGTERM (or Ctrl-C) drains; a second one, or a drain that outlasts its budget, ends the process hard with the stacks
-of all threads on stderr. A supervised worker leaves the second one to its supervisor, has a pipe from it on stdin and
-reads its end there, so that it never outlives a supervisor that was killed.
+SIGTERM (or Ctrl-C) starts the drain. A second signal, or a drain that takes longer than its budget, kills the process
+and prints the stacks of all threads on stderr. A supervised worker ignores the second signal, because its supervisor
+kills it. Its stdin is a pipe from the supervisor. The worker notices when the pipe closes, so it never outlives a
+killed supervisor.
 """
 
 from __future__ import annotations
@@ -23,32 +24,33 @@ from groknet.home.running import Lock, Running, Worker, forget_running, write_ru
 from groknet.home.taggers import claim, tagger_name
 
 SUPERVISED = "GROKNET_SUPERVISED"
-"""Set by the supervisor in the environment of its workers: stdin is its pipe, Ctrl-C is its business."""
-ORPHAN_GRACE_S = 5.0  # what is in hand finishes; anything longer would meet the next supervisor's workers
-LOCK_PATIENCE_S = ORPHAN_GRACE_S + 5.0  # an orphan of a killed supervisor is gone by then
+"""The supervisor sets this environment variable for its workers. It means that stdin is its pipe, and that it handles
+Ctrl-C."""
+ORPHAN_GRACE_S = 5.0  # events in hand can finish; after a longer time the next supervisor's workers would already run
+LOCK_PATIENCE_S = ORPHAN_GRACE_S + 5.0  # a worker of a killed supervisor has ended by then
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _CLIENTS = ("kafka", "cassandra", "urllib3", "uvicorn", "faiss")
-"""Loggers of others: at INFO they say a line a connection, and a rebalance takes kilobytes."""
+"""Loggers of libraries. At INFO they write a line for each connection, and kilobytes for a rebalance."""
 
 
 class Stopped(Exception):
-    """The process was told to stop while it still waited to begin; `worker_process` ends it in order."""
+    """The process was told to stop while it still waited to begin. `worker_process` then ends it cleanly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What a worker's main needs to know of its process; `stop` is set when it is to drain and return."""
+    """What a worker's main function needs to know about its process. `stop` is set when it must drain and return."""
 
     home: Home
     worker: Worker
     stop: threading.Event
     name: str
-    """Of this instance: the worker's, but for a second tagger or an indexer that runs beside another one."""
+    """The name of this instance. It is that of the worker, except for a second tagger or a further indexer."""
     slot: int = 0
-    """Which of its home's taggers this is, from 0."""
+    """The number of this tagger in its home, from 0."""
 
     def announce(self, host: str, port: int) -> None:
-        """Tell the command line where this worker's HTTP answers."""
+        """Announce to the commands where this worker answers HTTP."""
         write_running(self.home, self.name, Running(pid=os.getpid(), host=host, port=port))
         logging.getLogger("groknet").info("%s answers on http://%s:%d", self.name, host, port)
 
@@ -57,10 +59,10 @@ class Process:
 def worker_process(
     home: Home, worker: Worker, drain_budget_s: float, name: str = "", *, slot: int | None = None
 ) -> Iterator[Process]:
-    """Be `worker` of `home`, under a name of its own or the worker's; a tagger takes the name of its `slot`, else the
-    first that is free. `Stopped` ends the block in order.
+    """Make this process the `worker` of `home`, under `name` or the worker's own name. A tagger takes the name of its
+    `slot`, or the first free one. `Stopped` ends the block cleanly.
 
-    Raises CommandError when another process has the name.
+    Raises CommandError if another process has the name.
     """
     _set_up_logging()
     supervised = bool(os.environ.get(SUPERVISED))
@@ -78,14 +80,14 @@ def worker_process(
     try:
         yield Process(home, worker, stop, name, slot or 0)
     except Stopped:
-        logging.getLogger("groknet").info("%s stops before it has begun", name)
+        logging.getLogger("groknet").info("%s stops before it has started", name)
     finally:
         forget_running(home, name)
         lock.release()
 
 
 def _set_up_logging() -> None:
-    """What a worker says goes to stderr: our own lines from INFO, what clients and servers say from WARNING."""
+    """Log to stderr: our own lines from INFO, lines of client and server libraries from WARNING."""
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
     for client in _CLIENTS:
         logging.getLogger(client).setLevel(logging.WARNING)
@@ -94,7 +96,7 @@ def _set_up_logging() -> None:
 def _install_signals(stop: threading.Event, drain_budget_s: float, supervised: bool) -> None:
     def on_signal(_: int, __: FrameType | None) -> None:
         if stop.is_set():
-            if supervised:  # what is sent to the whole process group comes once more from the supervisor
+            if supervised:  # a signal to the whole process group comes once more from the supervisor
                 return
             _end_hard()
         stop.set()
@@ -105,7 +107,7 @@ def _install_signals(stop: threading.Event, drain_budget_s: float, supervised: b
 
 
 def _watch_supervisor(stop: threading.Event) -> None:
-    """Block until the supervisor's end of stdin closes: it has ended, in whatever way."""
+    """Block until stdin closes, which means that the supervisor has ended."""
     while os.read(0, 1):
         pass
     stop.set()
@@ -119,6 +121,6 @@ def _end_hard_after(seconds: float) -> None:
 
 
 def _end_hard() -> None:
-    """End now; at least once makes it safe, and the stacks say what did not finish."""
+    """End the process now. At-least-once delivery makes that safe. The stacks show what did not finish."""
     faulthandler.dump_traceback(sys.stderr, all_threads=True)
     os._exit(1)

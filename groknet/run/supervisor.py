@@ -1,11 +1,13 @@
 """A supervisor: one process for each worker. It starts them, restarts those that crash or hang, and stops all together.
 
-A worker that ends is started again after a growing pause. What a restart cannot heal ends the whole only where the
-whole is of no use without it:
+A worker that ends is started again after a growing pause. If a restart cannot help, the other workers continue without
+a tagger, but not without the indexer or the search service:
 
-- Exit code 2, its configuration is wrong: a tagger is given up, and the others go on; indexer and search end all.
-- Exit code 3, a service that it needs is away: never a failure of the worker; it is started again.
-- Five failures before it was ever ready in this run: indexer and search end all. A tagger is tried for ever.
+- Exit code 2 means that the configuration is wrong. A tagger is given up, and the other workers continue. For the
+  indexer and the search service, the supervisor stops all workers.
+- Exit code 3 means that a service does not answer. This is not a failure of the worker, and it is started again.
+- After five failures before it was ready in this run, a tagger is still tried again. For the indexer and the search
+  service, the supervisor stops all workers.
 """
 
 from __future__ import annotations
@@ -29,31 +31,31 @@ from groknet.home.running import SERVICES, Http, Running, Worker, read_running, 
 from groknet.home.taggers import keep_name, tagger_name
 from groknet.run.process import SUPERVISED
 
-_SAFE_PATH = () if {"", os.getcwd()} & {*sys.path} else ("-P",)  # as this process: the present folder hides no package
+_SAFE_PATH = () if {"", os.getcwd()} & {*sys.path} else ("-P",)  # as in this process, this folder hides no package
 _COMMAND = (sys.executable, *_SAFE_PATH, "-m", "groknet")
 _FIRST_PAUSE_S = 0.2
-_LONGEST_PAUSE_S = 10.0  # a worker that cannot run costs a start every ten seconds, no more
-_HEALTHY_S = 30.0  # up this long, the next pause is the first again
+_LONGEST_PAUSE_S = 10.0  # a worker that cannot run is started at most every 10 s
+_HEALTHY_S = 30.0  # after running this long, a worker's next pause is the shortest again
 _TRIES_BEFORE_READY = 5
 _LIVENESS_EVERY_S = 5.0
-_LOG_BYTES = 10_000_000  # one older file is kept: 20 MB a worker at most
-_KILL_MARGIN_S = 10.0  # beyond the workers' own budgets, which end them hard first
+_LOG_BYTES = 10_000_000  # one older file is kept, so a worker has at most 20 MB of logs
+_KILL_MARGIN_S = 10.0  # after the workers' own budgets, at the end of which they kill themselves
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A worker to keep running: the arguments after `groknet`."""
+    """A worker to keep running, with its arguments after `groknet`."""
 
     worker: Worker
     arguments: Sequence[str]
     beside: str = ""
-    """The name of an instance that runs beside another one of its worker; else empty."""
+    """The name of a further instance of a worker; otherwise empty."""
     slot: int = 0
-    """Which of a home's taggers it is, from 0."""
+    """The number of a tagger in its home, from 0."""
 
     @property
     def name(self) -> str:
-        """What it announces itself as, and its log is called."""
+        """The name of its announcement and of its log."""
         return self.beside or (tagger_name(self.slot) if self.worker == "tagger" else self.worker)
 
 
@@ -66,14 +68,14 @@ class Child:
         self.ready = False
         self.ever_ready = False
         self.gave_up = ""
-        """Why it is not started again; empty while it is."""
+        """Why it is not started again. Empty while it is."""
         self.waits_for = ""
-        """The service that it was last seen to wait for."""
+        """The service that it waited for when it was last asked."""
         self.leaving = False
-        """Told to end, and not to be started again."""
+        """True if it was told to end and must not be started again."""
         self.restarts = 0
         self.failures = 0
-        """Ends with an exit code of its own choice, in a row, before it was ready."""
+        """How often in a row it ended with an exit code, not by a signal, before it was ready."""
         self.last_lines: deque[str] = deque(maxlen=20)
         self.due = 0.0
         self.process: subprocess.Popen[bytes] | None = None
@@ -87,7 +89,7 @@ class Child:
         )
 
     def start(self) -> None:
-        """Start a process of the worker; its output goes to its log, its stdin ends when we do."""
+        """Start a process of the worker. Its output goes to its log, and its stdin closes when the supervisor ends."""
         self.ready = False
         self.waits_for = ""
         self.started = time.monotonic()
@@ -110,13 +112,13 @@ class Child:
                 self._log.emit(logging.LogRecord("", logging.INFO, "", 0, text, None, None))
 
     def running(self) -> Running | None:
-        """What this very process has announced; None before it has."""
+        """The announcement of the present process. None before it has announced itself."""
         announced = read_running(self.home, self.spec.name)
         return announced if self.process and announced and announced.pid == self.process.pid else None
 
     def ended(self) -> int | None:
-        """The exit code once the process has ended (negative: the signal that ended it); its output is read to the
-        end by then."""
+        """The exit code once the process has ended and its output has been read. A negative code is the signal that
+        ended it. None while it runs."""
         code = None if self.process is None else self.process.poll()
         if code is not None and self._pump is not None:
             self._pump.join(1.0)
@@ -134,7 +136,7 @@ class Child:
         return pause
 
     def give_up(self, why: str) -> None:
-        """Drop the ended process for good; somebody else may take its name."""
+        """Drop the ended process and do not start it again. Another process may take its name."""
         self.close_process()
         self.ready, self.gave_up = False, why
         self._free_name()
@@ -145,12 +147,12 @@ class Child:
             self._name = None
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process, if there is one."""
+        """Send a signal to the process if it exists."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
 
     def close_process(self) -> None:
-        """Release an ended process."""
+        """Release the resources of an ended process."""
         if self.process is not None:
             if self.process.stdin is not None:
                 self.process.stdin.close()
@@ -173,7 +175,7 @@ class Supervisor:
         self._say = say
 
     def beside(self, specs: Sequence[Spec]) -> None:
-        """Keep these, and no others, running beside the workers."""
+        """Keep exactly these further workers running."""
         known = {child.spec.name for child in self.children}
         self.children += [Child(spec, self._home) for spec in specs if spec.name not in known]
         wanted = {spec.name for spec in specs}
@@ -184,7 +186,7 @@ class Supervisor:
 
     @property
     def ready(self) -> bool:
-        """True while every worker is."""
+        """True while every worker is ready."""
         return all(child.ready for child in self._workers())
 
     @property
@@ -194,19 +196,20 @@ class Supervisor:
 
     @property
     def gave_up(self) -> dict[str, str]:
-        """Workers that are not started again, and why."""
+        """The workers that are not started again, each with the reason."""
         return {child.spec.name: child.gave_up for child in self._workers() if child.gave_up}
 
     @property
     def late(self) -> list[str]:
-        """Workers that are to become ready and are not."""
+        """The workers that should be ready and are not."""
         return [child.spec.name for child in self._workers() if not child.ready and not child.gave_up]
 
     def _workers(self) -> list[Child]:
         return [child for child in self.children if not child.spec.beside]
 
     def tick(self) -> None:
-        """Start what is due, notice what has ended, become ready or hangs; raises CommandError to give up."""
+        """Start the workers that are due. Notice those that ended, became ready or hang. Raises CommandError to give
+        up."""
         for child in self.children.copy():
             if child.leaving and (child.process is None or child.ended() is not None):
                 child.close()
@@ -223,7 +226,7 @@ class Supervisor:
 
     def _on_end(self, child: Child, code: int) -> None:
         name, last = child.spec.name, child.last_lines[-1] if child.last_lines else ""
-        alone = not child.spec.beside  # what runs beside the workers must not take them with it
+        alone = not child.spec.beside  # a further instance must not end the workers
         if alone and code == Exit.USAGE:
             self._end_of_use(child, last)
             return
@@ -239,11 +242,11 @@ class Supervisor:
         pause = child.plan_restart()
         if child.failures < _TRIES_BEFORE_READY:
             self._say(f"{name} ended ({how}); starting it again in {pause:.1f} s")
-        elif child.failures == _TRIES_BEFORE_READY:  # from here on a line a try would tell nothing new
+        elif child.failures == _TRIES_BEFORE_READY:  # a line for each further try would say nothing new
             self._say(f"{text}; it is tried again every {_LONGEST_PAUSE_S:g} s")
 
     def _end_of_use(self, child: Child, last: str) -> None:
-        """A worker says that no restart helps: go on without a tagger, and with nothing else."""
+        """Handle a worker that no restart helps. The others continue only if it is a tagger or a further instance."""
         name = child.spec.name
         reason = last.removeprefix("groknet: ") or f"see {self._log_of(name)}"
         if child.spec.worker != "tagger":
@@ -254,7 +257,7 @@ class Supervisor:
         self._say(f"{name} ended and is not started again: {reason}; {remedy}")
 
     def _note_who_gave_up(self) -> None:
-        """For `groknet doctor`."""
+        """Record the workers that were given up, for `groknet doctor`."""
         write_gave_up(self._home, self.gave_up)
 
     def _log_of(self, name: str) -> str:
@@ -288,7 +291,8 @@ class Supervisor:
             self._say(f"{child.spec.name} waits for {waits_for}")
 
     def stop(self, budget_s: float, hurry: Callable[[], bool]) -> bool:
-        """Drain all workers together; True when each ended in order. `hurry()` turning true kills what is left."""
+        """Drain all workers together within `budget_s` seconds. Kill those that are left after that, or when `hurry()`
+        becomes true. Returns True if each ended cleanly."""
         for child in self.children:
             child.signal(signal.SIGTERM)
         deadline = time.monotonic() + budget_s + _KILL_MARGIN_S
@@ -300,7 +304,7 @@ class Supervisor:
                     child.signal(signal.SIGKILL)
             time.sleep(0.02)
         for child in self.children:
-            # a worker that is told to stop before it listens to signals ends by the signal itself
+            # a worker that is told to stop before it handles signals is ended by the signal itself
             orderly &= child.ended() in (None, 0, -signal.SIGTERM)
             child.close()
         write_gave_up(self._home, {})
@@ -308,7 +312,7 @@ class Supervisor:
 
 
 def _hangs(running: Running) -> bool:
-    """True when the worker itself says that only a restart helps; silence alone is no proof on a busy machine."""
+    """True if the worker itself says that only a restart helps. Silence proves nothing on a busy machine."""
     try:
         return Http(running.url, timeout_s=2.0).request("GET", "/healthz")[0] == 503
     except OSError:

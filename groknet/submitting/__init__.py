@@ -1,1 +1,1 @@
-"""Send events to the stream, and follow them: outcomes and dead letters."""
+"""Sends events to the stream, and follows them to their outcomes and dead letters."""

@@ -1,4 +1,4 @@
-"""Read dead letters, and send them again."""
+"""Reads dead letters, and sends them again."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from workers.streams.base import Partition, Producer, RebalanceListener, Record,
 
 REPLAY_GROUP = "dlq-replay"
 _DELIVERY_S = 30.0
-_IDLE_POLLS = 50  # of 0.1 s each: a group that another member holds gives nothing for this long
+_IDLE_POLLS = 50  # of 0.1 s each; if another member has the partitions, nothing comes for this long
 Policy = Literal["stop", "reinsert", "drop"]
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One dead letter as it lies in its topic; `why` is None where its headers cannot be read."""
+    """One dead letter as its topic has it. `why` is None if its headers cannot be read."""
 
     record: Record
     why: DeadLetter | None
@@ -39,7 +39,7 @@ class Letter:
 
     @property
     def listing_id(self) -> str | None:
-        """From its headers, else its key."""
+        """The listing id in its headers, or else in its key."""
         if self.why is not None and self.why.listing_id is not None:
             return self.why.listing_id
         return None if self.record.key is None else self.record.key.decode("utf-8", "replace")
@@ -52,7 +52,7 @@ class Letter:
 
 
 def read_letters(stream: Stream) -> list[Letter]:
-    """All dead letters within the topic's retention, oldest first."""
+    """All dead letters that the topic still has, oldest first."""
     admin = stream.admin()
     try:
         done = admin.committed(REPLAY_GROUP, DEAD_LETTERS)
@@ -76,14 +76,14 @@ def _why(headers: Headers) -> DeadLetter | None:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What a replay did, or with a dry run would do, with one dead letter."""
+    """What a replay did with one dead letter, or would do in a dry run."""
 
     letter: Letter
     action: Literal["sent", "same event", "reinserted", "dropped"]
 
 
 def _unusable(letter: Letter) -> str | None:
-    """Why this dead letter cannot be sent again; None when it can."""
+    """Why this dead letter cannot be sent again. None if it can."""
     if letter.why is not None and letter.why.replayable == "no":
         size = letter.why.value_bytes
         return f"it was cut, as the dead-letter topic did not take its {size} bytes; its producer must send it again"
@@ -95,11 +95,11 @@ def _unusable(letter: Letter) -> str | None:
 
 
 def plan(letters: Sequence[Letter], policy: Policy, most: int | None) -> Iterator[Replayed]:
-    """What to do with each, in order, until `most` are through.
+    """Decide what to do with each dead letter, in order, for at most `most` of them.
 
-    An event of which several photos are dead letters is sent once. One that was cut, or still does not decode, would
-    only die again: `stop` raises CommandError at it, `reinsert` puts it at the end of the dead letters, `drop` leaves
-    it out.
+    If several photos of an event are dead letters, the event is sent once. An event that was cut or still cannot be
+    decoded would only become a dead letter again. `stop` raises CommandError at it, `reinsert` puts it at the end of
+    the dead letters, and `drop` leaves it out.
     """
     events: set[tuple[str, int, int]] = set()
     for letter in letters[:most]:
@@ -122,11 +122,11 @@ def plan(letters: Sequence[Letter], policy: Policy, most: int | None) -> Iterato
 def replay(
     stream: Stream, policy: Policy, most: int | None, *, keep_blob: Callable[[bytes], str]
 ) -> Iterator[Replayed]:
-    """Send dead letters again that no replay has sent before, key and value verbatim, attempt + 1.
+    """Send the dead letters again that no replay has sent before, with unchanged key and value, and attempt + 1.
 
-    An event that is too large for its topic has its inline photos moved to the store by `keep_blob`, as a retry has.
-    Each is committed once its sending is durable: a replay that is cut off sends at most the last one twice. Raises
-    CommandError, by the policy `stop`, at one that cannot be sent.
+    If an event is too large for its topic, `keep_blob` moves its inline photos to the store, as for a retry. Each dead
+    letter is committed once its record is durable, so an interrupted replay sends at most the last one twice. With the
+    policy `stop`, raises CommandError at a dead letter that cannot be sent.
     """
     listener = RebalanceListener()
     producer = stream.producer()
@@ -154,7 +154,7 @@ def replay(
 
 
 def _sent(producer: Producer, step: Replayed, policy: Policy, keep_blob: Callable[[bytes], str]) -> Replayed:
-    """Send one; what became of it."""
+    """Send one dead letter again, and return the result."""
     record, headers = step.letter.record, _next_headers(step.letter, keep_why=False)
     try:
         try:
@@ -174,7 +174,7 @@ def _sent(producer: Producer, step: Replayed, policy: Policy, keep_blob: Callabl
 
 
 def _waiting(stream: Stream) -> dict[Partition, int]:
-    """How many dead letters no replay has seen, by partition, as of now."""
+    """The number of dead letters that no replay has read until now, by partition."""
     admin = stream.admin()
     try:
         done = admin.committed(REPLAY_GROUP, DEAD_LETTERS)

@@ -1,4 +1,4 @@
-"""The listings of the demo: studio products that training never used, and what is printed about each."""
+"""The listings of the demo, which show studio products that training never used, and the text about each."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from schemas.predictions import Predictions, StoredListing
 from training.studio import DEMO_IDENTITIES, Product, make_product, render
 from workers.search.find.relevant_heads import RelevantHeads
 
-SIZE = (400, 300)  # what a page shows; an 800 x 600 render has no more detail and takes twice as long
+SIZE = (400, 300)  # width and height in pixels, as on the page; 800 x 600 has no more detail and takes twice as long
 _QUALITY = 85
 PRODUCER = "groknet demo"
 _INDENT = "\n        "
-_COLUMNS, _LINES = 110, 2  # of heads under each listing
-_AHEAD = 4  # photos drawn before they are sent
+_COLUMNS, _LINES = 110, 2  # of text about heads under each listing
+_AHEAD = 4  # photos that are drawn before they are sent
 _ATTRIBUTES = ("category", "colour", "material", "pattern")
 
 
 def listing_id_of(product: Product) -> str:
-    """The listing of a studio product."""
+    """The listing id of a studio product."""
     return f"demo/{product.identity}"
 
 
@@ -40,14 +40,14 @@ def products(count: int) -> list[Product]:
 
 
 def photo_of(product: Product, view: int) -> bytes:
-    """A JPEG of one view."""
+    """A photo of a product from one of its views, as JPEG bytes."""
     file = io.BytesIO()
     Image.fromarray(render(product, view, size=SIZE).pixels).save(file, "JPEG", quality=_QUALITY)
     return file.getvalue()
 
 
 def event_of(product: Product, data: bytes) -> ListingEvent:
-    """A listing of one inline photo, uploaded now."""
+    """The event of a listing with one inline photo (`data`: JPEG bytes), uploaded now."""
     now_us = time.time_ns() // 1000
     return ListingEvent(
         event_id=f"demo-{product.identity}-{now_us}",
@@ -61,7 +61,7 @@ def event_of(product: Product, data: bytes) -> ListingEvent:
 
 
 def draw(wanted: list[Product]) -> Iterator[tuple[Product, bytes] | None]:
-    """Products with a photo each, drawn in a thread; None while the next one is being drawn."""
+    """Yield each product with a photo as JPEG bytes. A thread draws them. Yields None while the next is being drawn."""
     done: queue.Queue[tuple[Product, bytes]] = queue.Queue(_AHEAD)
 
     def work() -> None:
@@ -83,7 +83,7 @@ def draw(wanted: list[Product]) -> Iterator[tuple[Product, bytes] | None]:
 
 @dataclass(slots=True)
 class Score:
-    """How often the best label of a studio head is the product's."""
+    """Counts how often the best label of a studio head is that of the product."""
 
     right: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     total: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -103,10 +103,10 @@ class Score:
 
 
 def describe(manifest: Manifest, entry: StoredListing, outcome: Outcome, place: str) -> Text:
-    """A listing in three lines at most: times, then the best label of as many heads as fit.
+    """Describe a listing in at most three lines: times in seconds, then the best label of as many heads as fit.
 
-    Heads whose label would be offered come first, in bold; then the studio's, if it drew the photo; then the surest.
-    A head that learned from another kind of product offers nothing.
+    First come the heads whose label would be offered, in bold. Then come the heads of the studio if it drew the photo,
+    and then the most certain ones. A head that learned from another kind of product offers nothing.
     """
     text = Text()
     text.append(f"{place} ", style="dim")

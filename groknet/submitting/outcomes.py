@@ -1,6 +1,6 @@
-"""Outcomes of sent events: ask the store, the dead letters and the indexer until every listing has one.
+"""Finds the outcomes of sent events: it asks the store, the dead letters and the indexers until every listing has one.
 
-One outcome a listing: of several events about it in one submission the newest counts.
+Each listing has one outcome. If a submission has several events of a listing, the newest one counts.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from workers.stores.base import Latest, Order, Store
 from workers.streams.base import Record, StreamAdmin
 
 Status = Literal["sent", "searchable", "partial", "dead", "removed", "superseded", "timeout"]
-POLL_S = 0.05  # a twentieth of the promised second; an idle round is one query
-_ROUND = 256  # listings asked about in one round: bounds a query, and a round's time
+POLL_S = 0.05  # a twentieth of the promised second; a round without news is one query
+_ROUND = 256  # listings in one round; this limits the size of a query and the time of a round
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of `submit --json`; seconds from sending to being seen in the store and by the indexer."""
+    """One line of `submit --json`. Times are seconds from sending until the store and the indexer have the listing."""
 
     listing_id: str | None
     status: Status
@@ -42,22 +42,22 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Indexed(NamedTuple):
-    """Event times of a listing, UTC microseconds; 0 for none."""
+    """Event times of a listing in UTC microseconds. 0 means none."""
 
     held: int
     """The newest that a search can find."""
     removed: int
-    """Of the removal that an index has carried out. One that holds nothing may just not have come so far."""
+    """The event time of a removal that an index has applied. An index that holds nothing may only be behind."""
 
 
 class IndexView:
-    """The indexers' view of a listing, over their HTTP."""
+    """Asks the indexers about a listing over HTTP."""
 
     def __init__(self, urls: Callable[[], list[str]]) -> None:
         self._urls = urls
 
     def of(self, listing_id: str) -> Indexed:
-        """What they have seen of it; raises OSError when one is silent."""
+        """What the indexers hold of a listing. Raises OSError if one does not answer."""
         held = removed = 0
         for url in self._urls():
             status, body = Http(url).request("GET", f"/v1/listings/{quote(listing_id, safe='')}")
@@ -71,8 +71,8 @@ class IndexView:
 
 
 def indexer_urls(home: Home, configured: Iterable[str], store: Store) -> list[str]:
-    """The configured indexers, else those that run on this home; of several epochs those of the one in force. Raises
-    ConnectionError without any."""
+    """The URLs of the configured indexers. If there are none, those of this home's indexers; with several epochs, those
+    of the epoch in force. Raises ConnectionError if there are none at all."""
     urls = every_indexer(home, configured)
     record = read_record(store) if len(urls) > 1 else None
     if record is not None:
@@ -84,24 +84,26 @@ def indexer_urls(home: Home, configured: Iterable[str], store: Store) -> list[st
 
 @dataclass(slots=True)
 class _Pending:
-    """What is left of an event once it is sent; its photos are not kept."""
+    """What is kept of an event after it was sent. Its photos are not kept."""
 
     order: Order
     sent: float
     letters: set[str] = field(default_factory=set)
-    """Photos of it whose dead letter was seen."""
+    """Its photos whose dead letter was read."""
     stored_s: float | None = None
     partial: bool = False
 
 
 class Tracker:
-    """Follows sent events to their outcome; an outcome is told once everything that it stands for can be read.
+    """Follows sent events to their outcomes. An outcome is reported only when everything that it stands for can be
+    read.
 
-    So a dead or partial listing waits for its dead letters, which come after its rows. Not thread-safe.
+    So a dead or partial listing waits for its dead letters, which are written after its rows. Not thread-safe.
     """
 
     def __init__(self, store: Store, admin: StreamAdmin, index: IndexView, give_up_s: float) -> None:
-        """`give_up_s`: seconds in which nothing moved. Dead letters are read from the present end of their topic."""
+        """`give_up_s`: after this many seconds without progress it gives up. Dead letters are read from the present end
+        of their topic."""
         self._store = store
         self._admin = admin
         self._index = index
@@ -118,7 +120,7 @@ class Tracker:
         return len(self._pending) + len(self._stored) + sum(map(len, self._undecodable.values()))
 
     def sent(self, item: Outgoing) -> None:
-        """Follow one message."""
+        """Begin to follow a sent message."""
         self._moved = time.monotonic()
         digest = hashlib.sha256(item.value).digest()
         event = item.event
@@ -134,7 +136,7 @@ class Tracker:
         self._by_digest[digest] = event.listing_id
 
     def poll(self) -> list[Outcome]:
-        """Ask once, at most every POLL_S; returns what has been settled since."""
+        """Ask once, at most every `POLL_S` seconds. Returns the new outcomes."""
         if time.monotonic() < self._next or not len(self):
             return []
         settled: list[Outcome] = []
@@ -143,7 +145,7 @@ class Tracker:
                 for outcome in step():
                     settled.append(outcome)
             except (Transient, OSError):
-                continue  # a store that is busy or an indexer that is being restarted: the next round asks again
+                continue  # the store is busy or an indexer is being restarted: the next round asks again
         now = time.monotonic()
         self._next = now + POLL_S
         if settled:
@@ -153,7 +155,7 @@ class Tracker:
         return settled
 
     def drain(self) -> Iterable[Outcome]:
-        """Outcomes until every listing is settled."""
+        """Yield outcomes until every listing has one."""
         while len(self):
             yield from self.poll()
             time.sleep(POLL_S / 5)
@@ -196,7 +198,7 @@ class Tracker:
         for listing_id in ids:
             entry = self._pending.pop(listing_id)
             outcome = self._stored_as(entry, newest.get(listing_id), rows.get(listing_id))
-            if outcome == "waiting":  # at the end, so that the next round asks about others first
+            if outcome == "waiting":  # moves to the end, so that the next round asks about others first
                 self._pending[listing_id] = entry
             elif outcome == "stored":
                 self._stored[listing_id] = entry
@@ -233,7 +235,7 @@ class Tracker:
 
 
 def _image_of(record: Record) -> str | None:
-    """The photo that a dead letter is about; None for the whole event, or where its headers cannot be read."""
+    """The photo of a dead letter. None if it is about the whole event, or if its headers cannot be read."""
     try:
         return parse_dead_letter(record.headers).image_id
     except msgspec.ValidationError:

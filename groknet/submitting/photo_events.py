@@ -1,8 +1,8 @@
-"""Make listing events from photos and folders. The same folder always makes the same events.
+"""Makes listing events from photos and folders. The same folder always makes the same events.
 
-A photo travels by `file://` when it lies under an allowed root of `[intake]`, inside the event when it is small
-enough, and else by `file://` from a copy in HOME/uploads, which every worker of this home may read. A listing's copies
-lie in a folder of their own, where a newer event drops those that it does not name.
+A photo below an allowed root of `[intake]` is sent as its `file://` address. Another photo is sent inside the event if
+it is small enough. Otherwise it is sent as the `file://` address of a copy in HOME/uploads, which every worker of this
+home may read. The copies of a listing have their own folder. A newer event deletes the copies that it does not name.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _FOREIGN = re.compile(r"[^A-Za-z0-9._:/-]")
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A photo file and the listing that it makes."""
+    """A photo file, and the listing that it becomes."""
 
     path: Path
     listing_id: str
 
 
 def listing_id(relative: str) -> str:
-    """The listing id of a path relative to the given folder, without its extension.
+    """The listing id of a photo: its path relative to the given folder, without its extension.
 
-    What an id may not hold becomes `_`, and what is too long loses its beginning; then the first 8 hex digits of the
-    sha256 of the original follow, so that two paths that look alike afterwards stay two listings.
+    Characters that an id may not have become `_`, and an id that is too long loses its beginning. If either happens,
+    the first 8 hex digits of the SHA-256 of the original path are added, so that two paths never give the same listing.
     """
     clean = _FOREIGN.sub("_", relative)
     if clean == relative and 0 < len(clean) <= _MAX_ID:
@@ -49,10 +49,10 @@ def listing_id(relative: str) -> str:
 
 
 def find_photos(paths: Sequence[Path]) -> list[Photo]:
-    """Every photo of `paths`, sorted: a file is one, a folder holds one for every file with an image suffix.
+    """All photos of `paths`, sorted. A file is one photo; a folder has one for every file with an image suffix.
 
-    Where two files of a folder differ in their extension alone, the later ones keep it in their id. Raises
-    CommandError for a path that is not there, and where two given paths make one listing id.
+    If files of a folder differ only in their extension, the later ones keep it in their id. Raises CommandError if a
+    path does not exist, or if two given paths give the same listing id.
     """
     found: dict[str, Path] = {}
     for path in paths:
@@ -79,11 +79,11 @@ def _photos_of(path: Path) -> Iterator[Photo]:
         taken.add(name)
         yield Photo(file, name)
     if not taken:
-        raise CommandError(f"{path}: no photo in it ({' '.join(sorted(IMAGE_SUFFIXES))})", Exit.NOT_FOUND)
+        raise CommandError(f"{path}: has no photo ({' '.join(sorted(IMAGE_SUFFIXES))})", Exit.NOT_FOUND)
 
 
 def _image_files(folder: Path) -> Iterator[Path]:
-    """Sorted; hidden files and folders are left out, links to folders are not followed."""
+    """The photo files of a folder, sorted. Hidden files and folders are left out. Links to folders are not followed."""
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in sorted(files):
@@ -93,16 +93,17 @@ def _image_files(folder: Path) -> Iterator[Path]:
 
 
 def photo_event(photo: Photo, uploads: Path, roots: Sequence[Path]) -> ListingEvent:
-    """The event of one photo: `event_time` is the file's mtime in microseconds; the id follows from the content.
+    """The event of one photo. `event_time` is the file's modification time in UTC microseconds. The event id depends on
+    the content.
 
-    Raises CommandError when the file cannot be read.
+    Raises CommandError if the file cannot be read.
     """
     try:
         data = photo.path.read_bytes()
         mtime_us = photo.path.stat().st_mtime_ns // 1000
     except OSError as error:
         raise CommandError(f"{photo.path}: cannot be read ({error.strerror})", Exit.NOT_FOUND) from None
-    event_time = max(1, mtime_us)  # archives without times unpack to 1970, and 0 is no event time
+    event_time = max(1, mtime_us)  # files of an archive without times are of 1970, and 0 is not a valid event time
     digest = hashlib.sha256(data).hexdigest()
     identity = hashlib.sha256(f"{photo.listing_id}\n{event_time}\n{digest}".encode()).hexdigest()[:32]
     return ListingEvent(

@@ -1,4 +1,4 @@
-"""Send events to the stream unchanged. Slow down when the stream asks for it. Report an event once it is durable."""
+"""Sends events to the stream unchanged. It slows down when the stream asks for it, and reports durable events."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from schemas.topics import UPLOADED
 from workers.streams.base import Delivery, Producer
 
 SOURCE = "/groknet/submit"
-_FLUSH_EVERY = 200  # deliveries in hand: bounds memory, and a fault shows within as many events
+_FLUSH_EVERY = 200  # unconfirmed deliveries at once; this limits memory, and an error shows within as many events
 _FLUSH_S = 60.0  # a broker's own delivery time-out is 30 s or less
 _MAX_PAUSE_S = 1.0
-_MAX_DATE_US = 253_370_764_800 * 1_000_000  # the year 9999: ce_time is a calendar date, event_time only a number
+_MAX_DATE_US = 253_370_764_800 * 1_000_000  # the year 9999, because ce_time is a calendar date
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One message to send; `event` is None where it does not decode, and `problem` then says why."""
+    """One message to send. If it cannot be decoded, `event` is None and `problem` says why."""
 
     value: bytes
     listing_id: str | None
@@ -33,14 +33,14 @@ class Outgoing:
 
 
 class Sender:
-    """Sends to `listings.uploaded`, waiting as long as the stream rejects."""
+    """Sends to `listings.uploaded`. It waits while the stream rejects records."""
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
         self._pending: list[Delivery] = []
 
     def send(self, item: Outgoing) -> None:
-        """Queue one message; raises Transient when the stream cannot be reached."""
+        """Queue one message. Raises Transient if the stream does not answer."""
         key = None if item.listing_id is None else item.listing_id.encode()
         event = item.event
         headers = cloud_event_headers(
@@ -62,7 +62,7 @@ class Sender:
             self.flush()
 
     def flush(self) -> None:
-        """Return once everything sent is durable; raises Transient otherwise."""
+        """Return once everything that was sent is durable. Raises Transient otherwise."""
         deadline = time.monotonic() + _FLUSH_S
         for delivery in self._pending:
             delivery.wait(max(0.0, deadline - time.monotonic()))
@@ -70,12 +70,13 @@ class Sender:
 
 
 def outgoing(event: ListingEvent) -> Outgoing:
-    """An event of ours, checked as a tagger would check it."""
+    """The message of an event that this command made. It is checked as a tagger checks it."""
     return _checked(encode_event(event))
 
 
 def read_events(lines: IO[bytes]) -> Iterator[tuple[int, Outgoing]]:
-    """The lines of an NDJSON file with their numbers, verbatim but for the line's end; blank ones are left out."""
+    """The lines of an NDJSON file, unchanged except for the line end, each with its number. Blank lines are left
+    out."""
     for number, line in enumerate(lines, start=1):
         value = line.rstrip(b"\r\n")
         if value.strip():
@@ -95,7 +96,7 @@ class _Name(msgspec.Struct):
 
 
 def _name_in(value: bytes) -> str | None:
-    """The listing id of an event that is wrong elsewhere, so that its dead letter can be found by it."""
+    """The listing id in an event that is otherwise wrong, so that its dead letter can be found."""
     try:
         return msgspec.json.decode(value, type=_Name).listing_id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

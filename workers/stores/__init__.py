@@ -1,4 +1,4 @@
-"""The store port (`base`) and its back ends. `build_store` chooses a back end by its URL."""
+"""The interface of stores (`base`) and its back ends. `build_store` chooses a back end by its URL."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The store port: the predictions, the latest event and the thumbnails of each listing. Event time decides, not
-arrival.
+"""The interface of stores: the predictions, the latest event and the thumbnails of each listing. Event time decides,
+not arrival.
 
 A store also holds what the workers share: settings, announcements of live workers, and blobs by their digest.
 Every back end passes `tests/contract/test_store_contract.py` and `tests/contract/test_shared_state_contract.py`.
@@ -214,12 +214,12 @@ class OneByOne:
     """Implements `write` and `remove` by `apply` with one change."""
 
     def apply(self, changes: Sequence[Change]) -> list[Latest | Invalid | Transient]:
-        """See the port."""
+        """See the interface."""
         raise NotImplementedError
 
     def write(self, listing: StoredListing, thumbnails: Mapping[str, bytes]) -> Latest:
-        """See the port. The same event under the same model version changes nothing, unless its result is better: a
-        better status, or fewer bad images, as after a replay of dead letters. `stored_at` keeps its first value.
+        """See the interface. The same event under the same model version changes nothing, unless its result is better:
+        a better status, or fewer bad images, as after a replay of dead letters. `stored_at` keeps its first value.
 
         Raises:
             ValueError: as `Put`.
@@ -229,7 +229,7 @@ class OneByOne:
         return self._one(Put(listing, thumbnails))
 
     def remove(self, event: ListingEvent) -> Latest:
-        """See the port. Raises the same errors as `write`."""
+        """See the interface. Raises the same errors as `write`."""
         return self._one(Removal(event))
 
     def _one(self, change: Change) -> Latest:

@@ -1,4 +1,4 @@
-"""The stream port (`base`) and its back ends. `build_stream` chooses a back end by its URL."""
+"""The interface of streams (`base`) and its back ends. `build_stream` chooses a back end by its URL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stream port: a partitioned, durable log with consumer groups, as Kafka has it.
+"""The interface of streams: a partitioned, durable log with consumer groups, as Kafka has it.
 
 Every back end passes `tests/contract/test_stream_contract.py`. Records of a partition keep their order, and a key
 always goes to the same partition. Delivery is at least once: what is not committed is delivered again.

@@ -1,37 +1,41 @@
 """The Cassandra store: predictions, latest events and thumbnails in Apache Cassandra, for a marketplace.
 
-Why it is right, in one paragraph: a listing's state is a *join* of all writes that ever arrived, and joining does not
-care about order, repetition or who writes. Cassandra joins cell by cell: the later timestamp wins; between equal ones
-a deletion wins over a value, and otherwise the larger bytes win. So every cell is written `USING TIMESTAMP` its
-event's time, and every value that two writes of one microsecond could disagree on begins with what decides between
-them. No lock, no lightweight transaction and no earlier read is needed for the outcome to be `ListingEvent.order`'s.
+Why it is correct: the state of a listing is a *join* of all writes that ever arrived. A join gives the same result in
+every order, with every repetition, and from any writer. Cassandra joins cell by cell. The later timestamp wins. Between
+equal timestamps, a deletion wins over a value, and otherwise the larger bytes win. So every cell is written
+`USING TIMESTAMP` with its event's time. Two writes of the same microsecond may disagree on a value, so each such value
+begins with the text that decides between them. The result is the order of `ListingEvent.order`, without a lock, a
+lightweight transaction or an earlier read.
 
-- *What is newest*: the head row (`model_version = ''`) holds `newest` = `live:DIGEST` or `removed:DIGEST`. Later time,
-  then removed (r > l), then the larger digest: exactly (event_time, removed, digest).
-- *Rows*: a body begins with its `rank`: key of the event (time, digest), status, fewer bad photos, which ones,
-  content. At equal event time the winning event's rows win; of one event (a replay of dead letters) the better run
-  wins, wholly, since all cells of one run share its rank. A read serves a row only where its rank is the one that the
-  head names for its model version, and a thumbnail only where it names the head's event: nothing older, and nothing
-  of a loser, is ever served, whether it has been cleared away already or not.
-- *A removal* deletes rows, event and thumbnails up to and including its own time, and leaves the head: the marker.
-- *Concurrency*: writers do not see each other and need not: the join of their writes is the same in every order.
-- *Crash between steps*: head, rows and thumbnails of one event have the same partition key; a batch of one partition
-  is one mutation, in the commit log wholly or not at all on each replica. The second step of an update, clearing what
-  is older (timestamp: one microsecond before the event), comes only when a quorum has the first, and is no part of
-  the outcome: what it would have cleared is not served, and goes with the listing's next event.
-- *A write that timed out* is on some replicas or none. The caller is told Transient and writes it again.
-- *Replays*: each write looks first and does nothing where the store has something newer or as good. The look must not
-  mistake what only one replica has for done. So it reads heads alone, many at a time, only to learn that nothing is
-  there or something older, on which nothing is built; where a head names the same event or a newer one, the listing's
-  whole partition is read, unpaged, at a quorum, as every read that serves a listing does: blocking read repair then
-  brings all that was seen, not only a head, to a quorum before the read returns. A head whose rows are missing all
-  the same is read again, then Transient; half a listing is never served.
-- *What a write returns* is what its look found, joined with itself. Whatever newer came in between look and join is of
-  a call under way at the same time, and may as well have come right after this one.
+- *The newest event*: the head row (`model_version = ''`) holds `newest`, which is `live:DIGEST` or `removed:DIGEST`.
+  The later time wins, then a removal (r > l), then the larger digest. That is exactly (event_time, removed, digest).
+- *Rows*: a body begins with its `rank`: the key of the event (time and digest), the status, the number of bad photos
+  (fewer is better), their ids, and a hash of the content. At equal event time, the rows of the winning event win. Of
+  two runs of one event, as after a replay of dead letters, the better run wins as a whole, because all its cells share
+  its rank. A read serves a row only if its rank is the one that the head names for its model version. It serves a
+  thumbnail only if it names the event of the head. So nothing older, and nothing of a losing run, is ever served, even
+  before it is deleted.
+- *A removal* deletes rows, event and thumbnails up to and including its own time. The head stays as its marker.
+- *Concurrency*: writers need not know of each other, because the join of their writes is the same in every order.
+- *A crash between two steps*: head, rows and thumbnails of one event have the same partition key. A batch of one
+  partition is one mutation, and each replica has it in its commit log either completely or not at all. The second step
+  of an update deletes older data (with a timestamp one microsecond before the event). It begins only when a quorum has
+  the first step. The result does not depend on it: older data are not served, and the next event deletes them as well.
+- *A write that timed out* is on some replicas or on none. The caller gets Transient and writes it again.
+- *Replays*: each write first reads, and does nothing if the store has something newer or equally good. This read must
+  not mistake data on a single replica for finished work. So it first reads only heads, many at a time. A head that is
+  missing or older needs no more care, because nothing depends on it. If a head names the same event or a newer one, the
+  whole partition of the listing is read at a quorum, without paging, as for every read that serves a listing. Blocking
+  read repair then brings everything that was read to a quorum before the read returns, not only the head. If rows that
+  a head names are missing, the listing is read again, and then the call raises Transient. Half a listing is never
+  served.
+- *The return value of a write* is what its first read found, joined with the write itself. Anything newer that arrived
+  between the read and the write belongs to a concurrent call, which may as well have come just after this one.
 
-What needs a clock of ours is not part of the state: `stored_at`, and which model version was "stored last".
-Physically, removed data goes when compaction drops it, `gc_grace_seconds` (10 days by default) after the removal; a
-row that an unrepaired replica brings back after that is not served either, since the head stays.
+Two values depend on our clock, so they are not part of the joined state: `stored_at`, and which model version was
+"stored last". Removed data disappear from the disk when compaction drops them, `gc_grace_seconds` (10 days by default)
+after the removal. An unrepaired replica may bring a row back after that. It is not served either, because the head
+stays.
 """
 
 from __future__ import annotations
@@ -61,8 +65,8 @@ def build_cassandra_store(url: str) -> CassandraStore:
     """Connect and check the schema.
 
     Raises:
-        ConfigError: the URL, user or password is wrong; the keyspace or a table is missing; the schema is too old or
-            too new for this build.
+        ConfigError: the URL, user or password is wrong, the keyspace or a table is missing, or the schema is too old
+            or too new for this build.
         Transient: no node answers.
     """
     settings = parse_cassandra_url(url)

@@ -1,4 +1,4 @@
-"""Requests to Cassandra: at most so many under way, each with a deadline of ours, none that a callback waits in."""
+"""Sends requests to Cassandra. Their number under way is limited, each has a deadline, and no callback blocks."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from workers.stores.cassandra._errors import DRIVER_ERRORS, meaning
 from workers.stores.cassandra._settings import CassandraSettings
 
 Row = tuple[Any, ...]
-_GRACE_S = 1.0  # beyond the driver's own timer, which is asked to end a request first
+_GRACE_S = 1.0  # how much longer than the driver's own timer we wait; the driver should end a request first
 
 
 class _Group:
-    """Requests that are waited for together: as many answers wake their thread once."""
+    """Requests that one thread waits for together. The last answer wakes the thread."""
 
     __slots__ = ("_left", "_lock", "ended")
 
     def __init__(self, count: int) -> None:
         self._left = count
         self._lock = threading.Lock()
-        self.ended = threading.Lock()  # a bare lock: it is taken once, and given back by the last answer
+        self.ended = threading.Lock()  # a bare lock: it is taken once, and the last answer releases it
         self.ended.acquire()
 
     def one(self) -> None:
@@ -37,7 +37,7 @@ class _Group:
 
 
 class _Request:
-    """One request under way. Its methods are called by the driver's thread, once, and wait for nothing."""
+    """One request under way. The driver's thread calls each method once. No method blocks."""
 
     __slots__ = ("_free", "_group", "ended", "error", "future", "rows")
 
@@ -58,9 +58,10 @@ class _Request:
         self._end()
 
     def forget(self) -> None:
-        """Let go of an ended request's future. It and its cancelled timer hold each other, with all that was sent, and
-        only the collector of cyclic garbage would find them: 36 objects and 55 µs an event of a tagger."""
-        self.future._timer = None  # there is no other way to it
+        """Release the future of an ended request. The future and its cancelled timer refer to each other and to all
+        that was sent. Only the cyclic garbage collector would free them: 36 objects and 55 µs for each event of a
+        tagger."""
+        self.future._timer = None  # the driver offers no other way
         self.future = None
 
     def _end(self) -> None:
@@ -78,7 +79,7 @@ class Calls:
         self._free = threading.Semaphore(settings.in_flight)
 
     def deadline(self) -> float:
-        """For one call of the port that begins now; `time.monotonic()`."""
+        """The deadline of a call of `Store` that begins now, as `time.monotonic()` in seconds."""
         return time.monotonic() + self._settings.timeout_s
 
     def run(self, statement: Any, deadline: float, doing: str) -> list[Row]:
@@ -86,7 +87,8 @@ class Calls:
         return self.run_all([statement], deadline, doing)[0]
 
     def run_all(self, statements: Iterable[Any], deadline: float, doing: str) -> list[list[Row]]:
-        """Run statements side by side; their rows in the same order. Raises ConfigError or Transient."""
+        """Run statements concurrently, and return the rows of each in the same order. Raises ConfigError or
+        Transient."""
         found = []
         for outcome in self.outcomes(list(statements), deadline, doing):
             if isinstance(outcome, Transient):
@@ -95,7 +97,8 @@ class Calls:
         return found
 
     def outcomes(self, statements: Sequence[Any], deadline: float, doing: str) -> list[list[Row] | Transient]:
-        """Run statements side by side; in their order the rows of each, or why there are none. Raises ConfigError."""
+        """Run statements concurrently. Returns, in the same order, the rows of each or its error. Raises
+        ConfigError."""
         group = _Group(len(statements))
         requests = [self._start(statement, group, deadline, doing) for statement in statements]
         if requests:
@@ -136,4 +139,4 @@ class Calls:
 
     def _late(self, doing: str, where: str) -> Transient:
         text = f"{doing}: Cassandra at {self._settings.places}: {self._settings.timeout_s:g} s passed {where}"
-        return Transient("store", "store_timeout", f"{text}; tried again later")
+        return Transient("store", "store_timeout", f"{text}; it is tried again later")

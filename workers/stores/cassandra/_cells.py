@@ -1,8 +1,8 @@
-"""What is in the cells, so that Cassandra's own join of cells (`workers.stores.cassandra`) is the order of events.
+"""The content of the cells. It makes Cassandra's join of cells (`workers.stores.cassandra`) follow the order of events.
 
-Every value that two writes of one microsecond could disagree on begins with text of a fixed length that decides:
-`newest` with live or removed and the digest, `event` and photos with the event's key, `versions` and bodies with the
-rank, which begins with that key.
+Two writes of the same microsecond may disagree on a value. So each such value begins with text of a fixed length that
+decides: `newest` with live or removed and the digest, `event` and photos with the event's key, `versions` and bodies
+with the rank, which begins with that key.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ from workers.stores.base import Latest, Order, Run
 _LIVE, _REMOVED = "live:", "removed:"  # r > l: at equal times a removal wins
 _RANK: dict[Status, int] = {"complete": 2, "partial": 1, "dead": 0}
 _STATUS = {str(rank): status for status, rank in _RANK.items()}
-_BAD_DIGITS = 99  # minus the bad photos, which are at most 20: fewer is larger
-_TIME_DIGITS = 19  # of the largest event time
+_BAD_DIGITS = 99  # minus the number of bad photos, which is at most 20; so fewer bad photos give a larger rank
+_TIME_DIGITS = 19  # as the largest event time has
 _KEY_CHARS = _TIME_DIGITS + 1 + 32
-GOODNESS_CHARS = _KEY_CHARS + 1 + 1 + 2 + 16  # of a rank: all but its hash of the content
+GOODNESS_CHARS = _KEY_CHARS + 1 + 1 + 2 + 16  # a rank without its hash of the content
 
 encode = msgspec.json.encode
 
 
 class EventCell(msgspec.Struct, frozen=True):
-    """Cell `event`; `key` as `key_of` has it."""
+    """The cell `event`. `key` is what `key_of` returns."""
 
     key: str
     event: ListingEvent
 
 
 class VersionCell(msgspec.Struct, frozen=True):
-    """Value of a model version in `versions`: which run is in the store, when it was first stored and last written."""
+    """The value of a model version in `versions`: the run in the store, and when it was first stored and last written
+    (UTC µs)."""
 
     rank: str
     stored_at: int
@@ -43,7 +44,7 @@ class VersionCell(msgspec.Struct, frozen=True):
 
 
 class SummaryBody(msgspec.Struct, frozen=True):
-    """Body of the row `image_id = ''`; `image_ids` in the order of the photos, each of which has a row."""
+    """The body of the row `image_id = ''`. `image_ids` are in the order of the photos, and each has its own row."""
 
     rank: str
     epoch: str
@@ -54,7 +55,7 @@ class SummaryBody(msgspec.Struct, frozen=True):
 
 
 class ImageBody(msgspec.Struct, frozen=True):
-    """Body of a photo's row."""
+    """The body of a photo's row."""
 
     rank: str
     predictions: dict[str, list[Prediction]]
@@ -62,7 +63,7 @@ class ImageBody(msgspec.Struct, frozen=True):
 
 
 class _SummaryText(msgspec.Struct, frozen=True):
-    """`SummaryBody` with predictions that are JSON already."""
+    """`SummaryBody` whose predictions are already JSON."""
 
     rank: str
     epoch: str
@@ -73,7 +74,7 @@ class _SummaryText(msgspec.Struct, frozen=True):
 
 
 class _ImageText(msgspec.Struct, frozen=True):
-    """`ImageBody` with predictions that are JSON already."""
+    """`ImageBody` whose predictions are already JSON."""
 
     rank: str
     predictions: msgspec.Raw
@@ -87,25 +88,25 @@ decode_image = msgspec.json.Decoder(ImageBody).decode
 
 
 class Head(msgspec.Struct, frozen=True):
-    """The head row, read: what is newest, and the model versions that have rows for it."""
+    """The decoded head row: the newest event, and the model versions that have rows for it."""
 
     order: Order
     versions: Mapping[str, VersionCell]
 
     @property
     def latest(self) -> Latest:
-        """As the port has it."""
+        """The head as the interface returns it."""
         runs = {version: run_of(cell.rank) for version, cell in self.versions.items()}
         return Latest(self.order, self.order[1], runs)
 
     @property
     def stored_last(self) -> str | None:
-        """The model version that was stored last, if there is one."""
+        """The model version that was stored last. None if there is none."""
         return max(self.versions, key=lambda version: (self.versions[version].written_at, version), default=None)
 
 
 def read_head(event_time: int, newest: str, versions: Mapping[str, str] | None) -> Head:
-    """Read the cells of a head row; versions that are of another event are left out."""
+    """Decode the cells of a head row. Versions of another event are left out."""
     kind, _, digest = newest.partition(":")
     order = (event_time, kind == _REMOVED[:-1], digest)
     key = key_of(order)
@@ -117,29 +118,30 @@ def read_head(event_time: int, newest: str, versions: Mapping[str, str] | None) 
 
 
 def newest_cell(order: Order) -> str:
-    """Cell `newest` of an event."""
+    """The cell `newest` of an event."""
     return (_REMOVED if order[1] else _LIVE) + order[2]
 
 
 def key_of(order: Order) -> str:
-    """Names a live event among those of its listing: its time and its digest."""
+    """The key of a live event among the events of its listing: its time and its digest."""
     return f"{order[0]:0{_TIME_DIGITS}d}.{order[2]}"
 
 
 def rank_of(listing: StoredListing, key: str) -> str:
-    """Decides between runs of events of one microsecond: digest, status, fewer bad photos, which, content."""
+    """The rank that decides between runs of events of the same microsecond: digest, status, number of bad photos, their
+    ids, content."""
     bad = listing.summary.bad_images
     named = _short(bad) if bad else _NO_BAD
     return f"{key}.{_RANK[listing.summary.status]}{_BAD_DIGITS - len(bad)}{named}{listing.run}"
 
 
 def run_of(rank: str) -> Run:
-    """The run that a rank stands for."""
+    """The run that a rank describes."""
     return Run(_STATUS[rank[_KEY_CHARS + 1]], rank[GOODNESS_CHARS:])
 
 
 def bodies_of(listing: StoredListing, rank: str) -> list[tuple[str, str]]:
-    """(image_id, body) of the summary row and of each photo's."""
+    """(image_id, body) of the summary row and of each photo's row."""
     pooled, encoded = listing.encoded
     summary = _SummaryText(
         rank=rank,
@@ -157,7 +159,7 @@ def bodies_of(listing: StoredListing, rank: str) -> list[tuple[str, str]]:
 
 
 def images_of(summary: SummaryBody, bodies: Mapping[str, str]) -> Sequence[ImageRow] | None:
-    """The photos' rows of the run that the summary names, in its order; None when one is missing."""
+    """The photos' rows of the run that the summary names, in its order. None if one is missing."""
     found = []
     for image_id in summary.image_ids:
         body = decode_image(bodies[image_id]) if image_id in bodies else None

@@ -1,6 +1,7 @@
-"""What a change writes, given what is there: statements of one partition key, joined as one mutation.
+"""Plans the statements of a change, given the present state. They have one partition key, and form one mutation.
 
-Nothing here asks the servers; `workers.stores.cassandra` says why these statements are right in any order.
+This module sends nothing to the servers. `workers.stores.cassandra` explains why the statements are correct in any
+order.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from workers.stores.cassandra._statements import Statements
 
 @dataclass(slots=True)
 class Plan:
-    """One change: what joins it to what is there, what clears the older away once a quorum has that, and what is
-    newest of its listing afterwards."""
+    """One change. `join`: the statements that write it. `clear`: the statements that delete older data once a quorum
+    has `join`. `latest`: the newest event of the listing afterwards."""
 
     latest: Latest
     join: list[Any] = field(default_factory=list)
@@ -34,13 +35,13 @@ class Planner:
     """Plans changes."""
 
     def __init__(self, statements: Statements, max_bytes: int) -> None:
-        """`max_bytes`: of one mutation."""
+        """`max_bytes`: the largest mutation."""
         self._statements = statements
         self._max_bytes = max_bytes
 
     def plan(self, change: Change, before: cells.Head | None) -> Plan:
-        """The plan of a change. `before`: what is there; of this event or a newer one only as a reading of the whole
-        partition has it, which brought all of it to a quorum."""
+        """Plan a change. `before` is the present head. If it names this event or a newer one, it must come from a read
+        of the whole partition, which brings all of it to a quorum."""
         if before and before.order > change.event.order:
             return Plan(before.latest)
         if isinstance(change, Removal):
@@ -48,7 +49,7 @@ class Planner:
         return self._put(change, before)
 
     def batch(self, parts: list[Any]) -> Any:
-        """Statements of one partition key as one mutation. Raises Invalid where Cassandra would refuse its size."""
+        """Join statements of one partition key in one mutation. Raises Invalid if Cassandra would refuse its size."""
         size = sum([len(value) for part in parts for value in part.values if isinstance(value, bytes)])
         if size > self._max_bytes:
             text = f"a listing of {size} bytes; at most {self._max_bytes}: give photos by url, or raise"
@@ -66,7 +67,7 @@ class Planner:
         known = before.versions.get(listing.model_version) if before and same else None
         photos = self._photos(listing.listing_id, order, change.thumbnails)
         if before and known and _as_good(known.rank, rank):
-            return Plan(before.latest, photos)  # the reading has made sure of all else
+            return Plan(before.latest, photos)  # the read has brought the rest to a quorum
         now = time.time_ns() // 1000
         stored_at = known.stored_at if known else listing.stored_at or now
         version = cells.VersionCell(rank=rank, stored_at=stored_at, written_at=now)
@@ -76,7 +77,7 @@ class Planner:
         return Plan(Latest(order, False, runs), join, clear)
 
     def _live(self, listing: StoredListing, version: cells.VersionCell, *, event_is_there: bool) -> list[Any]:
-        """What joins one run of a live event to what is there."""
+        """The statements that write one run of a live event."""
         bind, key, order, model = self._statements.bind, listing.listing_id, listing.event.order, listing.model_version
         at, newest = order[0], cells.newest_cell(order)
         event = UNSET_VALUE if event_is_there else cells.text(cells.EventCell(cells.key_of(order), listing.event))
@@ -90,12 +91,13 @@ class Planner:
         return [bind("put_photo", key, image_id, (mark, webp), order[0]) for image_id, webp in thumbnails.items()]
 
     def _older(self, key: str, order: Order) -> list[Any]:
-        """What clears away all that is older than an event which a quorum has."""
+        """The statements that delete everything older than an event that a quorum has."""
         bind, before = self._statements.bind, order[0] - 1
         return [bind("clear", before, key), bind("clear_photos", before, key)]
 
     def _gone(self, event: ListingEvent) -> list[Any]:
-        """What joins a removal to what is there: all up to and including its time goes, the head stays as marker."""
+        """The statements of a removal: they delete everything up to and including its time, and keep the head as its
+        marker."""
         bind, key, order = self._statements.bind, event.listing_id, event.order
         at = order[0]
         return [

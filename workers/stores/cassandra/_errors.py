@@ -1,4 +1,4 @@
-"""What the driver's errors mean here: ConfigError where somebody must change something, else Transient."""
+"""Translates the driver's errors: ConfigError if a person must change something, otherwise Transient."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ DRIVER_ERRORS = (
     ErrorMessage,
     OSError,
 )
-_TLS = re.compile(r"\[SSL|certificate|tlsv1", re.IGNORECASE)  # the driver passes these on as plain text
+_TLS = re.compile(r"\[SSL|certificate|tlsv1", re.IGNORECASE)  # the driver reports TLS errors as plain text
 CONNECTING = "connecting"
 MIGRATE = "run `groknet store migrate`"
 
 
 def meaning(error: BaseException, settings: CassandraSettings, doing: str) -> GroknetError:
-    """Our error for one of the driver's (`DRIVER_ERRORS`)."""
+    """Our error for an error of the driver (`DRIVER_ERRORS`). `doing` says what was tried."""
     for cause in _causes(error):
         refused = _refused(cause, settings, doing)
         if refused is not None:
@@ -55,7 +55,7 @@ def meaning(error: BaseException, settings: CassandraSettings, doing: str) -> Gr
             f" start it, or correct the address{hint}",
         )
     why = _reason(error)
-    return Transient("store", _code(error), f"{doing}: Cassandra at {settings.places}: {why}; tried again later")
+    return Transient("store", _code(error), f"{doing}: Cassandra at {settings.places}: {why}; it is tried again later")
 
 
 def _refused(error: BaseException, settings: CassandraSettings, doing: str) -> ConfigError | None:
@@ -70,10 +70,10 @@ def _refused(error: BaseException, settings: CassandraSettings, doing: str) -> C
         )
     if isinstance(error, InvalidRequest):
         return ConfigError(
-            f"store.url: keyspace {settings.keyspace} at {settings.places} is not as this build needs it:"
+            f"store.url: keyspace {settings.keyspace} at {settings.places} does not fit this build:"
             f" {_server_text(error)}; {MIGRATE} ({doing})"
         )
-    # Later than that it is a node that starts or stops under a client that was right until now.
+    # After connecting, this error comes from a node that is starting or stopping, not from a wrong configuration.
     return _misspoken(error, settings) if doing == CONNECTING else None
 
 
@@ -81,18 +81,18 @@ def _misspoken(error: BaseException, settings: CassandraSettings) -> ConfigError
     if isinstance(error, ssl.SSLError) or _TLS.search(str(error)):
         return ConfigError(
             f"store.url: TLS with Cassandra at {settings.places} fails: {_reason(error)};"
-            " correct ca_file= and tls_name=, or leave tls=true out where nodes have none"
+            " correct ca_file= and tls_name=, or leave out tls=true if the nodes do not use TLS"
         )
     if isinstance(error, ProtocolError):
         return ConfigError(
-            f"store.url: what answers at {settings.places} does not speak as configured: {error};"
+            f"store.url: the server at {settings.places} does not use the configured protocol: {error};"
             " it must be Cassandra 4.0 or newer, with tls=true where it asks for TLS"
         )
     return None
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """What each node said, where the error is of them together; else the error itself."""
+    """The errors of the single nodes if the error covers several nodes, otherwise the error itself."""
     errors = getattr(error, "errors", None)
     found = list(errors.values()) if isinstance(errors, dict) else []
     return [cause for cause in found if isinstance(cause, BaseException)] or [error]
@@ -108,12 +108,12 @@ def _reason(error: BaseException) -> str:
 
 
 def _server_text(error: BaseException) -> str:
-    """What the server said, out of the driver's framing of it."""
+    """The server's own message, without what the driver adds to it."""
     text = str(error)
     return text.partition('message="')[2].removesuffix('"') or text
 
 
 def _code(error: BaseException) -> str:
-    """WriteTimeout as write_timeout."""
+    """The error code of an error: `write_timeout` for WriteTimeout."""
     name = type(error).__name__.removesuffix("Message").removesuffix("Error")
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

@@ -1,8 +1,8 @@
-"""Migrations: numbered CQL files, `NNNN_add_NAME.cql` or `NNNN_remove_NAME.cql`, applied in order, as often as wanted.
+"""Applies migrations in order: numbered CQL files, `NNNN_add_NAME.cql` or `NNNN_remove_NAME.cql`.
 
-Every statement must do nothing when it has been done already (IF [NOT] EXISTS), so that a migration that was cut off
-is simply run again, and a table that somebody dropped comes back. What is applied stands in `schema_version`. One
-runs at a time, held by a lightweight transaction with a time to live.
+Every statement must do nothing if it has been done already (IF [NOT] EXISTS). So an interrupted migration is simply run
+again, and a table that somebody dropped is created again. `schema_version` records the applied migrations. Only one
+process migrates at a time; a lightweight transaction with a time to live is its lock.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _USUAL_REPLICAS = 3
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file. `removes` is True for what may be applied only after the code that needs it is gone."""
+    """One file. `removes` is True if it may be applied only after no running code needs what it removes."""
 
     version: int
     name: str
@@ -45,7 +45,7 @@ class Migration:
 
     @property
     def kind(self) -> str:
-        """As `schema_version` has it."""
+        """`add` or `remove`, as in `schema_version`."""
         return "remove" if self.removes else "add"
 
 
@@ -53,7 +53,7 @@ def read_migrations(folder: Path) -> list[Migration]:
     """The migrations of a folder, in order.
 
     Raises:
-        ConfigError: a name is wrong, a number is missing or there twice, or a statement cannot be repeated.
+        ConfigError: a name is wrong, a number is missing or occurs twice, or a statement cannot be repeated.
     """
     found = [_read(path) for path in sorted(folder.glob("*.cql"))]
     if [migration.version for migration in found] != list(range(1, len(found) + 1)):
@@ -69,9 +69,10 @@ def migrate(
     removals: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Migration]:
-    """Make the keyspace where it is missing and apply what is not applied; returns the migrations that were new.
+    """Create the keyspace if it is missing, apply the missing migrations, and return those.
 
-    `removals`: also what removes, up to the first that must wait where it is False. `say` hears a line each step.
+    `removals`: also apply migrations that remove something. If it is False, stop before the first of them. `say` is
+    called with a line for each step.
 
     Raises:
         ConfigError: an applied migration differs from its file, or Cassandra refuses a statement.
@@ -82,7 +83,7 @@ def migrate(
     run(
         "CREATE TABLE IF NOT EXISTS {keyspace}.schema_version"
         " (scope text, version int, name text, kind text, checksum text, applied_at timestamp,"
-        " PRIMARY KEY (scope, version))"  # one partition: reading it finds two nodes of three, which a range may not
+        " PRIMARY KEY (scope, version))"  # one partition, so that a read needs only its own replicas
         " WITH speculative_retry = 'MIN(99p,50ms)'"
     )
     with _lock(run):
@@ -92,7 +93,7 @@ def migrate(
         for migration in migrations:
             known = migration.version in applied
             if migration.removes and not known and not removals:
-                say(f"{migration.version:04d} {migration.name} removes: once all older code is gone, add --removals")
+                say(f"{migration.version:04d} {migration.name} removes data: add --removals once no older code runs")
                 break
             for statement in migration.statements:
                 run(statement)
@@ -104,7 +105,7 @@ def migrate(
 
 
 class _Runner:
-    """Runs statements at a quorum with `{keyspace}` filled in; the driver waits until the nodes agree on a schema."""
+    """Runs statements at a quorum, with `{keyspace}` filled in. The driver waits until all nodes agree on a schema."""
 
     def __init__(self, session: Session, settings: CassandraSettings) -> None:
         self.session = session
@@ -147,7 +148,7 @@ def _make_keyspace(run: _Runner, say: Callable[[str], None]) -> None:
     run.session.cluster.refresh_nodes()
     for host in metadata.all_hosts():
         nodes[host.datacenter] = nodes.get(host.datacenter, 0) + 1
-    # Two would be a quorum that needs both; with three a node may be lost, as soon as there is a third.
+    # With two replicas a quorum needs both. With three, one node may fail, as soon as there is a third node.
     usual = {name: 1 if count == 1 else _USUAL_REPLICAS for name, count in sorted(nodes.items())}
     copies = {name: run.settings.replicas or count for name, count in usual.items()}
     options = ", ".join(f"'{name}': {count}" for name, count in copies.items())
@@ -156,7 +157,7 @@ def _make_keyspace(run: _Runner, say: Callable[[str], None]) -> None:
         f" {{'class': 'NetworkTopologyStrategy', {options}}}"
     )
     placed = ", ".join(f"{count} in {name}" for name, count in copies.items())
-    say(f"keyspace {run.settings.keyspace} made, copies: {placed}")
+    say(f"keyspace {run.settings.keyspace} created, replicas: {placed}")
 
 
 def _refuse_changed(
@@ -184,7 +185,7 @@ def _record(run: _Runner, migration: Migration) -> None:
 
 @contextmanager
 def _lock(run: _Runner) -> Iterator[None]:
-    """Row 0 is the lock; it goes by itself when its holder died."""
+    """Hold row 0, which is the lock. It expires by itself if its holder died."""
     me = f"{socket.gethostname()}-{time.time_ns()}"
     taken = run(
         f"INSERT INTO {{keyspace}}.schema_version (scope, version, name, kind) VALUES ('{SCOPE}', 0, %s, 'lock')"

@@ -1,4 +1,4 @@
-"""Every id of the store in order, though Cassandra keeps them by token: read by token ranges, sorted in runs."""
+"""Returns every id of the store in order. Cassandra keeps ids by token, so they are read by token ranges and sorted."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from itertools import islice
 from types import TracebackType
 from typing import IO
 
-_FIRST, _LAST = -(2**63), 2**63 - 1  # tokens of the Murmur3 partitioner; no key has the first
-_RANGES = 64  # no single read is more than this part of the ring
+_FIRST, _LAST = -(2**63), 2**63 - 1  # tokens of the Murmur3 partitioner; no key has the first one
+_RANGES = 64  # the ring is read in this many ranges
 _READ_IDS = 2000
-_RUN_IDS = 200_000  # ids sorted in memory at once: some 20 MB
+_RUN_IDS = 200_000  # ids that are sorted in memory at once; about 20 MB
 
 ReadIds = Callable[[int, int, int], list[tuple[str, int]]]
 
 
 class SortedIds:
-    """All ids as `read(token, last, count)` gives them (tokens in (token, last], in order), sorted; bounded memory.
+    """All ids, sorted, in bounded memory. `read(token, last, count)` returns ids with tokens in (token, last], in order
+    of token.
 
-    A context manager: beyond one run, runs lie in temporary files.
+    A context manager. If the ids do not fit in one sorted run, the runs are written to temporary files.
     """
 
     def __init__(self, read: ReadIds, run_ids: int = _RUN_IDS) -> None:
@@ -30,7 +31,7 @@ class SortedIds:
         self._read = read
 
     def __enter__(self) -> SortedIds:
-        """Read all ids; raises what `read` raises."""
+        """Read all ids. Raises what `read` raises."""
         try:
             for ids in self._all():
                 self._run += ids
@@ -49,7 +50,7 @@ class SortedIds:
         self._close()
 
     def pages(self, size: int) -> Iterator[list[str]]:
-        """The ids in order, `size` at a time, each once."""
+        """Yield the ids in order, `size` at a time, each id once."""
         files: list[Iterator[str]] = [(line[:-1] for line in file) for file in self._files]
         merged = iter(heapq.merge(*files, self._run))
         while page := list(islice(merged, size)):

@@ -1,7 +1,7 @@
-"""Which schema this build needs, and whether the keyspace has it.
+"""Checks whether the keyspace has the schema that this build needs.
 
-A migration that adds is applied before the code that uses it is rolled out, one that removes after the last code that
-used what it removes is gone. So a build works on any newer schema that has only been added to, and on no other.
+A migration that adds something is applied before the code that uses it is rolled out. A migration that removes
+something is applied after no running code uses it. So a build works with a newer schema only if nothing was removed.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from workers.stores.cassandra._settings import CassandraSettings
 SCHEMA_VERSION = 2
 """Number of the last migration that this build knows."""
 SCOPE = "store"
-"""Partition of `schema_version`."""
+"""The partition of `schema_version` that lists the migrations."""
 _CHECK_TIMEOUT_S = 10.0
 
 
 def check_schema(session: Session, settings: CassandraSettings) -> dict[int, str]:
-    """Return the migrations that are applied: number to kind, `add` or `remove`.
+    """Return the kind (`add` or `remove`) of each applied migration, by number.
 
     Raises:
-        ConfigError: the keyspace is missing, was never migrated, is too old, or has lost what this build needs.
+        ConfigError: the keyspace is missing, was never migrated, is too old, or lacks what this build needs.
         Transient: no node answers.
     """
     applied = {version: kind for version, (kind, _) in read_applied(session, settings).items()}
@@ -46,7 +46,7 @@ def check_schema(session: Session, settings: CassandraSettings) -> dict[int, str
 
 
 def read_applied(session: Session, settings: CassandraSettings) -> dict[int, tuple[str, str]]:
-    """Applied migrations: number to (kind, checksum); empty when there is no keyspace or no table of them."""
+    """The kind and the checksum of each applied migration, by number. Empty if the keyspace or the table is missing."""
     keyspace = session.cluster.metadata.keyspaces.get(settings.keyspace)
     if keyspace is None or "schema_version" not in keyspace.tables:
         return {}

@@ -1,4 +1,4 @@
-"""Opening a session: token-aware, quorum, few retries, and a paused or restarted node found again within seconds."""
+"""Opens a session: token-aware, at a quorum, with few retries. It finds a paused or restarted node within seconds."""
 
 from __future__ import annotations
 
@@ -30,37 +30,37 @@ from workers.servers import silenced
 from workers.stores.cassandra._errors import CONNECTING, DRIVER_ERRORS, meaning
 from workers.stores.cassandra._settings import CassandraSettings
 
-_CONNECT_BUDGET_S = 10.0  # over all nodes named, so that a wrong address is said within fifteen seconds
-_RECONNECT_S = (0.5, 3.0)  # the driver's own cap is ten minutes, for which a recovered node would stay unused
-_RECONNECT_TRIES = None  # no end: after its own 64 tries, three minutes, the driver would never look again
-_HEARTBEAT_S = 5  # a paused node counts as down after twice this; the driver's own is a minute
-_SECOND_TRY_S = 2.0  # another replica is asked when one has not answered in this; a healthy one takes milliseconds
+_CONNECT_BUDGET_S = 10.0  # for all named nodes together, so that a wrong address is reported within 15 s
+_RECONNECT_S = (0.5, 3.0)  # with the driver's own cap a recovered node would stay unused for ten minutes
+_RECONNECT_TRIES = None  # no limit: by default the driver stops after 64 tries, which is three minutes
+_HEARTBEAT_S = 5  # a paused node counts as down after twice this; the driver's default is a minute
+_SECOND_TRY_S = 2.0  # after this another replica is asked as well; a healthy one answers in milliseconds
 _MAX_RETRIES = 1
 
 quieten(logging.getLogger("cassandra"))
 
 
 class CappedRetries(RetryPolicy):  # type: ignore[misc]
-    """One more try at once on another node, then the caller hears of it: waiting and patience are the worker's layer.
+    """Tries a failed request once more on another node, and then raises its error. The worker decides whether to wait.
 
-    Every statement is idempotent, a write that timed out included, since timestamps decide. The driver's own policy
-    would go from host to host without counting.
+    Every statement is idempotent, even a write that timed out, because timestamps decide. The driver's own policy
+    would try one host after another without a limit.
     """
 
     def on_read_timeout(self, *args: Any, retry_num: int, **kwargs: Any) -> tuple[int, int | None]:
-        """Too few replicas answered in the server's own time."""
+        """Too few replicas answered within the server's time limit."""
         return self._again(retry_num)
 
     def on_write_timeout(self, *args: Any, retry_num: int, **kwargs: Any) -> tuple[int, int | None]:
-        """Too few replicas acknowledged in the server's own time."""
+        """Too few replicas acknowledged within the server's time limit."""
         return self._again(retry_num)
 
     def on_unavailable(self, *args: Any, retry_num: int, **kwargs: Any) -> tuple[int, int | None]:
-        """The coordinator knows too few live replicas; another may know better."""
+        """The coordinator knows too few live replicas. Another coordinator may know more."""
         return self._again(retry_num)
 
     def on_request_error(self, *args: Any, retry_num: int, **kwargs: Any) -> tuple[int, int | None]:
-        """Overloaded, starting, or its connection broke."""
+        """The node is overloaded or starting, or its connection broke."""
         return self._again(retry_num)
 
     def _again(self, retry_num: int) -> tuple[int, int | None]:
@@ -70,10 +70,10 @@ class CappedRetries(RetryPolicy):  # type: ignore[misc]
 
 
 def open_session(settings: CassandraSettings) -> Session:
-    """Connect; the session belongs to no keyspace. `session.cluster.shutdown()` ends it.
+    """Connect, without choosing a keyspace. `session.cluster.shutdown()` ends the session.
 
     Raises:
-        ConfigError: user, password or TLS is refused; a file that the URL names cannot be read.
+        ConfigError: user, password or TLS is refused, or a file that the URL names cannot be read.
         Transient: no node answers.
     """
     consistency = ConsistencyLevel.name_to_value[settings.consistency.upper()]
@@ -97,7 +97,7 @@ def open_session(settings: CassandraSettings) -> Session:
 
 @contextmanager
 def session_of(settings: CassandraSettings) -> Iterator[Session]:
-    """A session for a while. Raises as `open_session`."""
+    """A session that ends with the block. Raises the same errors as `open_session`."""
     session = open_session(settings)
     try:
         yield session
@@ -109,10 +109,10 @@ def _options(settings: CassandraSettings, profile: ExecutionProfile) -> dict[str
     context = settings.tls_context()
     connect_s = _CONNECT_BUDGET_S / (2 * len(settings.servers))
     return {
-        # Asked for, it saves the driver its search. 5 has checksums of its own over what TCP and TLS check already, and
-        # the driver's are in Python: 40 µs of an event.
+        # A fixed version saves the driver its search. Version 5 adds checksums to those of TCP and TLS, and the driver
+        # computes them in Python, in 40 µs an event.
         "protocol_version": 4,
-        "compression": False,  # LZ4, the driver's default where it is there, took some 40 µs of an event
+        "compression": False,  # LZ4, the driver's default if it is installed, took about 40 µs an event
         "execution_profiles": {EXEC_PROFILE_DEFAULT: profile},
         "auth_provider": PlainTextAuthProvider(settings.user, settings.secret()) if settings.user else None,
         "ssl_context": context,
@@ -126,7 +126,7 @@ def _options(settings: CassandraSettings, profile: ExecutionProfile) -> dict[str
 
 
 def _end(cluster: Cluster | None) -> set[str]:
-    """Shut a cluster down that could not be used; returns the datacenters that it has heard of."""
+    """Shut down a cluster that could not be used, and return the datacenters that it knows."""
     if cluster is None:
         return set()
     known = {host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter}
@@ -137,8 +137,9 @@ def _end(cluster: Cluster | None) -> set[str]:
 def _why(error: BaseException, settings: CassandraSettings, datacenters: set[str]) -> GroknetError:
     if isinstance(error, UnresolvableContactPoints):
         text = f"store.url: {settings.places}: no such host; correct the address"
-        return Transient("store", "unknown_host", text)  # a name service has its bad minutes, too
+        return Transient("store", "unknown_host", text)  # a name service may fail for a while as well
     if settings.datacenter and datacenters and settings.datacenter not in datacenters:
         there = ", ".join(sorted(datacenters))
-        return ConfigError(f"store.url: no node is in datacenter {settings.datacenter!r}; there are: {there}")
+        text = f"no node is in datacenter {settings.datacenter!r}; there are: {there}; correct datacenter="
+        return ConfigError(f"store.url: {text}")
     return meaning(error, settings, CONNECTING)

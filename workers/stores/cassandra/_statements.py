@@ -1,6 +1,6 @@
-"""Every statement, prepared once; building one checks that the tables are as this build needs them.
+"""All statements. Each is prepared once, which also checks that the tables fit this build.
 
-`USING TIMESTAMP` is the event's time, or one microsecond before it where what is older goes.
+`USING TIMESTAMP` is the event's time, or one microsecond before it to delete older data.
 """
 
 from __future__ import annotations
@@ -46,15 +46,17 @@ _TEXTS = {
     "probe": "SELECT cell FROM {ks}.probes WHERE probe = ?",
 }
 _COMPARING = ("make_setting", "change_setting")
-"""Lightweight transactions. A second try beside the first, which idempotence would allow, might see the first one's
-effect and take it for another writer's. They go by all datacenters, or two of them could each have a winner."""
+"""Lightweight transactions. They are not marked idempotent: a second try beside the first could see the effect of the
+first and take it for another writer's. They involve all datacenters; otherwise two datacenters could have different
+winners."""
 
 
 class Statements:
-    """Prepared statements by name. All but `_COMPARING` are idempotent, and none is paged: one answer is one moment."""
+    """Prepared statements by name. All except `_COMPARING` are idempotent. None is paged, so an answer shows one
+    moment."""
 
     def __init__(self, session: Session, settings: CassandraSettings) -> None:
-        """Prepare them. Raises ConfigError when a table or a column is missing, Transient when no node answers."""
+        """Prepare all. Raises ConfigError if a table or a column is missing, and Transient if no node answers."""
         self._prepared: dict[str, Any] = {}
         try:
             for name, text in _TEXTS.items():

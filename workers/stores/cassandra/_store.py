@@ -1,4 +1,4 @@
-"""The Cassandra store: look, then join. Why that is right stands in `workers.stores.cassandra`."""
+"""The Cassandra store. A write reads first, then joins. `workers.stores.cassandra` explains why that is correct."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from workers.stores.cassandra._shared import SharedState
 from workers.stores.cassandra._statements import Statements
 
 _PAGE_LISTINGS = 256
-_HEADS = 32  # in one request, which costs the client as much as one head alone; a node reads them side by side
+_HEADS = 32  # heads in one request, which costs the client no more than one head; a node reads them concurrently
 _LOOKING = "reading what is newest"
-_READS = 3  # of a listing whose rows are not those that its head names; a healthy quorum never needs the second
+_READS = 3  # tries for a listing whose rows do not match its head; a healthy quorum needs only one
 
 
 class CassandraStore(SharedState, OneByOne):
-    """Port `Store` over Apache Cassandra; any number of processes may have it open."""
+    """Implements `Store` with Apache Cassandra. Any number of processes may open it."""
 
     def __init__(self, session: Session, settings: CassandraSettings) -> None:
-        """Take over a session of `open_session`. Raises ConfigError when keyspace, table or schema version is wrong."""
+        """Take over a session of `open_session`. Raises ConfigError if keyspace, table or schema version is wrong."""
         super().__init__(settings)
         check_schema(session, settings)
         self._session = session
@@ -38,8 +38,8 @@ class CassandraStore(SharedState, OneByOne):
         self._calls = Calls(session, settings)
 
     def apply(self, changes: Sequence[Change]) -> list[Latest | Invalid | Transient]:
-        """See the port. One read of some heads together, a write of each change, and where it replaced something, a
-        second write that clears the older away."""
+        """See the interface. It reads the heads of several listings together, and writes each change. If a change
+        replaced something, a second write deletes the older data."""
         deadline = self._deadline()
         try:
             before = self._before(changes, deadline)
@@ -59,20 +59,20 @@ class CassandraStore(SharedState, OneByOne):
         return [failure or plan.latest for plan, failure in zip(plans, outcomes, strict=True)]
 
     def latest(self, listing_ids: Sequence[str]) -> dict[str, Latest]:
-        """See the port: heads alone, some in one request."""
+        """See the interface. It reads only heads, several in one request."""
         heads = self._heads(listing_ids, self._deadline())
         return {listing_id: head.latest for listing_id, head in heads.items()}
 
     def get(
         self, listing_ids: Sequence[str], model_version: str | None = None
     ) -> dict[str, StoredListing | RemovalMarker]:
-        """See the port; each listing as of one moment."""
+        """See the interface. Each listing is read at one moment."""
         return {
             listing.listing_id: listing for ids in _pages(listing_ids) for listing in self._page(ids, model_version)
         }
 
     def thumbnail(self, listing_id: str, image_id: str) -> bytes | None:
-        """See the port."""
+        """See the interface."""
         asked = [self._statements.bind("rows", listing_id), self._statements.bind("photo", listing_id, image_id)]
         rows, photos = self._calls.run_all(asked, self._deadline(), "thumbnail")
         head = _head(rows)
@@ -82,19 +82,19 @@ class CassandraStore(SharedState, OneByOne):
         return bytes(webp) if key == cells.key_of(head.order) else None
 
     def scan(self, model_version: str | None = None) -> Iterator[StoredListing | RemovalMarker]:
-        """See the port. Ids are read by token ranges and sorted, in a temporary file where they are many; listings
-        are then read page by page, each as of its own moment."""
+        """See the interface. It reads the ids by token ranges and sorts them, with temporary files if there are many.
+        Then it reads the listings page by page, each listing at its own moment."""
         with SortedIds(self._ids_after) as ids:
             for page in ids.pages(_PAGE_LISTINGS):
                 yield from self._page(page, model_version)
 
     def close(self) -> None:
-        """See the port; what is under way elsewhere ends with Transient."""
+        """See the interface. Calls that are under way in other threads end with Transient."""
         self._session.cluster.shutdown()
 
     def _before(self, changes: Sequence[Change], deadline: float) -> dict[str, cells.Head | Transient | None]:
-        """What is newest of the listings of changes. Where that is the change's event or a newer one, it is read
-        again with all that belongs to it, so that read repair brings all of it to a quorum."""
+        """The heads of the changed listings. If a head names the change's event or a newer one, the whole listing is
+        read again, so that read repair brings all of it to a quorum."""
         heads = self._heads([change.event.listing_id for change in changes], deadline)
         known = {
             change.event.listing_id
@@ -120,8 +120,8 @@ class CassandraStore(SharedState, OneByOne):
         }
 
     def _join(self, parts: Sequence[list[Any]], deadline: float) -> list[Invalid | Transient | None]:
-        """Apply each list of statements, which are of one partition key, as one mutation; a quorum has acknowledged it
-        where None comes back. An empty list is nothing to do."""
+        """Apply each list of statements, which have one partition key, as one mutation. None in the result means that a
+        quorum has acknowledged it. For an empty list there is nothing to do."""
         failures: list[Invalid | Transient | None] = [None] * len(parts)
         batches: dict[int, Any] = {}
         for i, statements in enumerate(parts):
@@ -135,7 +135,7 @@ class CassandraStore(SharedState, OneByOne):
         return failures
 
     def _page(self, ids: Sequence[str], model_version: str | None) -> list[StoredListing | RemovalMarker]:
-        """Listings of some ids that are there, in their order."""
+        """Those of some listings that exist, in the order of the ids."""
         found: dict[str, StoredListing | RemovalMarker | None] = {}
         asked = list(dict.fromkeys(ids))
         for _ in range(_READS):
@@ -154,7 +154,7 @@ class CassandraStore(SharedState, OneByOne):
         raise _torn(asked[0])
 
     def _ids_after(self, token: int, last: int, count: int) -> list[tuple[str, int]]:
-        """At most `count` ids with their tokens in (token, last], in order of token."""
+        """At most `count` ids with tokens in (token, last], each with its token, in order of token."""
         asked = self._statements.bind("ids", token, last, count)
         return [(row[0], row[1]) for row in self._calls.run(asked, self._deadline(), "scan")]
 
@@ -165,7 +165,7 @@ class CassandraStore(SharedState, OneByOne):
 
 
 def _head(rows: list[Row]) -> cells.Head | None:
-    """The head of a partition, which is its first row."""
+    """The head of a partition: its first row. None if there is none."""
     if not rows or rows[0][:2] != ("", "") or rows[0][3] is None:
         return None
     _, _, event_time, newest, versions, _, _ = rows[0]
@@ -175,7 +175,7 @@ def _head(rows: list[Row]) -> cells.Head | None:
 def _listing(
     listing_id: str, rows: list[Row], model_version: str | None
 ) -> tuple[bool, StoredListing | RemovalMarker | None]:
-    """What the rows of a partition say; the first is False when they are not all of one run."""
+    """Decode the rows of a partition. The first value is False if they do not all belong to one run."""
     head = _head(rows)
     if head is None:
         return True, None
@@ -209,7 +209,7 @@ def _torn(listing_id: str) -> Transient:
     return Transient(
         "store",
         "torn_listing",
-        f"listing {listing_id}: its rows are not those that its head names; repair the keyspace (nodetool repair)",
+        f"listing {listing_id}: its rows do not match its head; repair the keyspace (nodetool repair)",
     )
 
 

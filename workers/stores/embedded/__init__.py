@@ -10,8 +10,8 @@ __all__ = ["EmbeddedStore", "build_embedded_store"]
 
 
 def build_embedded_store(url: str) -> EmbeddedStore:
-    """Open `sqlite:///ABS/PATH/store.db`; raises ConfigError for any option, Transient when it cannot be opened."""
+    """Open `sqlite:///ABS/PATH/store.db`. Raises ConfigError for any option, and Transient if it cannot be opened."""
     path, options = parse_url(url, "store.url")
     if options:
-        raise ConfigError(f"store.url: unknown option {min(options)!r}; the embedded store has none")
+        raise ConfigError(f"store.url: unknown option {min(options)!r}; remove it; the embedded store has none")
     return EmbeddedStore(path)

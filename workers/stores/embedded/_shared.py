@@ -30,19 +30,19 @@ CREATE INDEX IF NOT EXISTS blobs_by_end ON blobs (expires_at);
 CREATE TABLE IF NOT EXISTS probes (probe TEXT PRIMARY KEY, expires_at REAL NOT NULL, cell TEXT NOT NULL);
 """
 
-_PROBE_WAIT_S = PROBE_S - 0.5  # for the file's write lock; the write and its sync come on top
+_PROBE_WAIT_S = PROBE_S - 0.5  # the longest wait for the file's write lock; the write and its sync are extra
 _PROBE_KEPT_S = 600.0
 _DAY_S = 86_400.0
 
 
 class SharedState:
-    """The calls of the port `Store` that are not about listings."""
+    """The calls of `Store` that are not about listings."""
 
     _path: Path
     _writer: GroupWriter
 
     def probe(self) -> None:
-        """See the port. It uses its own connection, because the writer of the store waits for a lock much longer."""
+        """See the interface. It uses its own connection, because the store's writer waits for a lock much longer."""
         self._check_open()
         key, cell, now = uuid.uuid4().hex, uuid.uuid4().hex, time.time()
         db = connect(self._path, "FULL", _PROBE_WAIT_S)
@@ -58,14 +58,14 @@ class SharedState:
             raise differs()
 
     def setting(self, name: str) -> Setting | None:
-        """See the port."""
+        """See the interface."""
         check_name(name)
         with self._reader() as db:
             row = db.execute("SELECT value, version FROM settings WHERE name = ?", (name,)).fetchone()
         return None if row is None else Setting(bytes(row[0]), row[1])
 
     def put_setting(self, name: str, value: bytes, version: int) -> bool:
-        """See the port."""
+        """See the interface."""
         check_value(name, value)
         if version == 0:
             text, values = "INSERT OR IGNORE INTO settings VALUES (?, 1, ?)", (name, value)
@@ -74,7 +74,7 @@ class SharedState:
         return self._writer.run(lambda db: db.execute(text, (value, name, version)).rowcount) == 1
 
     def announce(self, worker: str, value: bytes, ttl_s: float) -> None:
-        """See the port. The clock is that of this machine, which all processes share."""
+        """See the interface. The clock is that of this machine, which all processes share."""
         check_value(worker, value)
         now = time.time()
 
@@ -85,18 +85,18 @@ class SharedState:
         self._writer.run(write)
 
     def announced(self) -> dict[str, bytes]:
-        """See the port."""
+        """See the interface."""
         with self._reader() as db:
             rows = db.execute("SELECT worker, value FROM workers WHERE expires_at > ?", (time.time(),)).fetchall()
         return {worker: bytes(value) for worker, value in rows}
 
     def withdraw(self, worker: str) -> None:
-        """See the port."""
+        """See the interface."""
         check_name(worker)
         self._writer.run(lambda db: db.execute("DELETE FROM workers WHERE worker = ?", (worker,)))
 
     def keep_blob(self, data: bytes) -> str:
-        """See the port. It also removes expired blobs."""
+        """See the interface. It also removes expired blobs."""
         digest = check_blob(data, MAX_BLOB_BYTES)
         now = time.time()
 
@@ -108,7 +108,7 @@ class SharedState:
         return digest
 
     def blob(self, digest: str) -> bytes | None:
-        """See the port."""
+        """See the interface."""
         with self._reader() as db:
             row = db.execute("SELECT body FROM blobs WHERE digest = ?", (digest,)).fetchone()
         return None if row is None else bytes(row[0])

@@ -1,4 +1,4 @@
-"""The embedded store: reads on a small pool of connections, writes through one group-committing writer."""
+"""The embedded store. Reads use a small pool of connections. Writes go through one writer with group commit."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from workers.stores.embedded._tables import SCHEMA, put_change, read_latest, rea
 from workers.stores.embedded._writer import GroupWriter
 
 _PAGE_LISTINGS = 256
-_IDLE_READERS = 8  # connections kept between reads; more are opened when more threads read, and closed after
+_IDLE_READERS = 8  # connections that stay open between reads; more threads open more, and close them afterwards
 
 
 class EmbeddedStore(SharedState, OneByOne):
-    """The port `Store` in one SQLite file. Several processes may open it."""
+    """Implements `Store` in one SQLite file. Several processes may open it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -33,14 +33,14 @@ class EmbeddedStore(SharedState, OneByOne):
         self._writer.run(_create)
 
     def apply(self, changes: Sequence[Change]) -> list[Latest | Invalid | Transient]:
-        """See the port. All changes are in one transaction, so they succeed or fail together."""
+        """See the interface. All changes are in one transaction, so they succeed or fail together."""
         try:
             return list(self._writer.run(lambda db: [put_change(db, change) for change in changes]))
         except Transient as why:
             return [why] * len(changes)
 
     def latest(self, listing_ids: Sequence[str]) -> dict[str, Latest]:
-        """See the port."""
+        """See the interface."""
         with self._reader() as db:
             found = {listing_id: read_latest(db, listing_id) for listing_id in listing_ids}
         return {listing_id: latest for listing_id, latest in found.items() if latest is not None}
@@ -48,13 +48,13 @@ class EmbeddedStore(SharedState, OneByOne):
     def get(
         self, listing_ids: Sequence[str], model_version: str | None = None
     ) -> dict[str, StoredListing | RemovalMarker]:
-        """See the port. All listings are read at the same moment."""
+        """See the interface. All listings are read at the same moment."""
         with self._reader() as db:
             found = {listing_id: read_listing(db, listing_id, model_version) for listing_id in listing_ids}
         return {listing_id: listing for listing_id, listing in found.items() if listing is not None}
 
     def thumbnail(self, listing_id: str, image_id: str) -> bytes | None:
-        """See the port."""
+        """See the interface."""
         with self._reader() as db:
             row = db.execute(
                 "SELECT body FROM thumbnails WHERE listing_id = ? AND image_id = ?", (listing_id, image_id)
@@ -62,7 +62,7 @@ class EmbeddedStore(SharedState, OneByOne):
         return None if row is None else bytes(row[0])
 
     def scan(self, model_version: str | None = None) -> Iterator[StoredListing | RemovalMarker]:
-        """See the port. It reads page by page, so that a long scan blocks nobody. Each page is read at one moment."""
+        """See the interface. It reads page by page, so that a long scan blocks nobody. A page is read at one moment."""
         after = ""
         while True:
             with self._reader() as db:
@@ -77,7 +77,7 @@ class EmbeddedStore(SharedState, OneByOne):
             after = ids[-1][0]
 
     def close(self) -> None:
-        """See the port. Running reads finish first."""
+        """See the interface. Running reads finish first."""
         with self._lock:
             self._closed = True
         self._writer.close()

@@ -1,8 +1,8 @@
-"""The tables of the store, and the rules of what replaces what, inside a transaction of the caller.
+"""The tables of the store, and the rules that decide what replaces what, inside the caller's transaction.
 
-One rule keeps every order of arrival at the same end: rows and thumbnails in the store always belong to the newest
-event of their listing (`ListingEvent.order`). A newer event therefore removes the rows of *all* model versions, and
-another model version's rows come back when it has processed that event, too; nothing old can be served as current.
+One rule makes the result independent of the order of arrival: rows and thumbnails always belong to the newest event of
+their listing (`ListingEvent.order`). So a newer event removes the rows of *all* model versions. The rows of another
+model version come back when that model has processed the event as well. Old results are never served as current.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _RANK = {"complete": 2, "partial": 1, "dead": 0}
 
 
 class _SummaryRow(msgspec.Struct, frozen=True):
-    """Body of the row with `image_id = ''`: what the photos' rows share. `run` as `StoredListing` has it; empty in
-    files that were written before it was kept."""
+    """Body of the row with `image_id = ''`: the values that all photos of a listing share. `run` is
+    `StoredListing.run`; it is empty in files from before that field existed."""
 
     epoch: str
     stored_at: int
@@ -49,7 +49,7 @@ class _StatusAlone(msgspec.Struct, frozen=True):
 
 
 class _RunAlone(msgspec.Struct, frozen=True):
-    """Of the same body what tells runs apart; the predictions are skipped, not decoded."""
+    """The fields of the same body that distinguish runs. The predictions are not decoded."""
 
     summary: _StatusAlone
     run: str = ""
@@ -153,9 +153,10 @@ def _stored_last(db: sqlite3.Connection, listing_id: str) -> str:
 
 
 def _goodness(summary: Summary) -> tuple[int, int, bytes]:
-    """How much of an event's photos made it: a replay of its dead letters may improve on it, never worsen it.
+    """How good the result of an event is; larger is better. A replay of its dead letters may improve it, never worsen
+    it.
 
-    Between equally good ones the bytes decide, so that here, too, the order of arrival does not.
+    The bytes decide between equally good results, so that the order of arrival does not matter.
     """
     return _RANK[summary.status], -len(summary.bad_images), _encode(summary.bad_images)
 

@@ -1,4 +1,4 @@
-"""Group commit: the writes of many threads share one transaction, and so one sync to the disk."""
+"""Group commit: the writes of many threads share one transaction and therefore one sync to the disk."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from workers.sqlite import connect, transaction, transient
 
 _T = TypeVar("_T")
 _Job = tuple[Callable[[sqlite3.Connection], Any], "Future[Any]"]
-_BATCH_JOBS = 64  # a transaction holds the file's write lock for some 10 ms at most
-# Callers block, so that the queue never holds more than the process has threads; this bounds a mistake.
+_BATCH_JOBS = 64  # one transaction holds the file's write lock for about 10 ms at most
+# Callers block, so the queue holds at most one job for each thread. This limit only guards against a mistake.
 _QUEUE_JOBS = 1024
 
 
@@ -71,7 +71,7 @@ class GroupWriter:
             with transient(self._path), transaction(self._db):
                 for job, future in batch:
                     outcomes.append((future, *self._attempt(job)))
-        except Exception as error:  # nothing of the batch is written; every caller is told
+        except Exception as error:  # nothing of the batch is written; every caller gets the error
             outcomes = [(future, None, error) for _, future in batch]
         for future, result, failure in outcomes:
             if failure is None:
@@ -84,7 +84,7 @@ class GroupWriter:
         try:
             result = job(self._db)
         except sqlite3.OperationalError:
-            raise  # the file is at fault, not the job
+            raise  # the file failed, not the job
         except Exception as error:  # the job's caller raises it
             self._db.execute("ROLLBACK TO job")
             return None, error

@@ -14,23 +14,23 @@ from workers.streams.embedded._producer import EmbeddedProducer
 
 __all__ = ["EmbeddedAdmin", "EmbeddedConsumer", "EmbeddedProducer", "build_embedded_stream"]
 
-# A dead process is noticed by its process id within a heartbeat, so the lease only judges hung ones; it must
-# outlast a drain inside `revoked`.
+# A dead process is noticed by its process id within a heartbeat, so the lease is only for hung processes. It must last
+# longer than a drain inside `revoked`.
 DEFAULT_LEASE_S = 30.0
 
 
 def build_embedded_stream(url: str, worker: str) -> Stream:
-    """Build the factories over `sqlite:///ABS/PATH/stream.db`; raises ConfigError for an unknown option."""
+    """Build the factories for `sqlite:///ABS/PATH/stream.db`. Raises ConfigError for an unknown option."""
     path, options = parse_url(url, "stream.url")
     text = options.pop("lease_s", str(DEFAULT_LEASE_S))
     if options:
-        raise ConfigError(f"stream.url: unknown option {min(options)!r}; known is lease_s")
+        raise ConfigError(f"stream.url: unknown option {min(options)!r}; the only option is lease_s")
     try:
         lease_s = float(text)
     except ValueError:
         lease_s = math.nan
     if not 0.1 <= lease_s <= 3600:
-        raise ConfigError(f"stream.url: lease_s={text} is not a number of seconds from 0.1 to 3600")
+        raise ConfigError(f"stream.url: lease_s={text} is wrong; give a number of seconds from 0.1 to 3600")
     return Stream(
         consumer=partial(EmbeddedConsumer, path=path, worker=worker, lease_s=lease_s),
         producer=partial(EmbeddedProducer, path),

@@ -15,7 +15,7 @@ _PAGE_RECORDS = 500
 
 
 class EmbeddedAdmin:
-    """The port `StreamAdmin`. Thread-safe. `read` keeps no transaction open between two pages."""
+    """Implements `StreamAdmin`. Thread-safe. `read` keeps no transaction open between two pages."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -23,25 +23,25 @@ class EmbeddedAdmin:
         self._db = open_log(path, "FULL")
 
     def ensure_topics(self, topics: Sequence[TopicSpec]) -> None:
-        """See the port. It creates all topics or none."""
+        """See the interface. It creates all topics or none."""
         with self._lock, transient(self._path), transaction(self._db):
             for spec in topics:
                 self._ensure(spec)
 
     def topics(self) -> frozenset[str]:
-        """See the port."""
+        """See the interface."""
         with self._lock, transient(self._path):
             return frozenset(name for (name,) in self._db.execute("SELECT name FROM topics"))
 
     def end_offsets(self, topic: str) -> dict[Partition, int]:
-        """See the port; raises ConfigError for an unknown topic."""
+        """See the interface. Raises ConfigError for an unknown topic."""
         with self._lock, transient(self._path):
             ids = {slot.id: slot.partition for slot in slots_of(self._db, topic)}
             rows = self._db.execute("SELECT id, next_offset FROM partitions WHERE topic = ?", (topic,))
             return {ids[id_]: next_offset for id_, next_offset in rows}
 
     def committed(self, group: str, topic: str) -> dict[Partition, int]:
-        """See the port."""
+        """See the interface."""
         with self._lock, transient(self._path):
             rows = self._db.execute(
                 "SELECT p.topic, p.number, c.next_offset FROM commits c JOIN partitions p ON p.id = c.partition"
@@ -51,7 +51,7 @@ class EmbeddedAdmin:
             return {Partition(name, number): next_offset for name, number, next_offset in rows}
 
     def timestamps_ms(self, positions: Mapping[Partition, int]) -> dict[Partition, int]:
-        """See the port."""
+        """See the interface."""
         found: dict[Partition, int] = {}
         with self._lock, transient(self._path):
             for topic in {partition.topic for partition in positions}:
@@ -62,16 +62,17 @@ class EmbeddedAdmin:
         return found
 
     def read(self, topic: str, start: Mapping[Partition, int] | None = None) -> Iterator[Record]:
-        """See the port. It reads one partition after another."""
+        """See the interface. It reads one partition after another."""
         ends = self.end_offsets(topic)
         with self._lock, transient(self._path):
             slots = slots_of(self._db, topic)
         return self._pages([(slot, (start or {}).get(slot.partition, 0), ends[slot.partition]) for slot in slots])
 
     def compact(self, now_ms: int) -> int:
-        """Run compaction and retention of the whole log to their end as of `now_ms` (UTC); returns deleted records.
+        """Run all compaction and retention that is due at `now_ms`, in ms since the epoch, UTC. Returns the number of
+        deleted records.
 
-        The writer of any producer does the same in bounded steps, so that this is for tools in a hurry.
+        The writer of every producer does the same in bounded steps. Only a tool that cannot wait needs this call.
         """
         with self._lock, transient(self._path):
             gone = 0
@@ -83,7 +84,7 @@ class EmbeddedAdmin:
                 gone += step
 
     def close(self) -> None:
-        """See the port."""
+        """See the interface."""
         with self._lock:
             self._db.close()
 
@@ -111,5 +112,5 @@ class EmbeddedAdmin:
         elif tuple(present) != wanted:
             raise ConfigError(
                 f"topic {spec.name!r} has (partitions, compacted, retention_ms) {tuple(present)}, wanted {wanted};"
-                " keys are placed by the number of partitions: keep the topic's figures, or take a new name"
+                " the number of partitions decides where keys go: use the topic's values, or choose a new name"
             )

@@ -1,4 +1,4 @@
-"""Who gets which partition: cooperative-sticky. A pure function, computed by whichever member notices a change."""
+"""Decides which member gets which partition (cooperative-sticky). The member that notices a change computes it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def assign(
 ) -> dict[Partition, str]:
     """Return the member of every partition that someone subscribes to.
 
-    Balanced topic by topic (members of a topic differ by at most one of its partitions), since topics differ in
-    traffic; what a member has it keeps, unless balance needs it elsewhere.
+    Each topic is balanced on its own, because topics differ in traffic: the members of a topic differ by at most one of
+    its partitions. A member keeps its partitions unless balance requires a move.
 
     Args:
         partitions: all partitions, in any order.
         subscriptions: topics by member, in order of joining.
-        previous: the assignment until now; members that left may still be in it.
+        previous: the assignment until now. Members that left may still be in it.
     """
     result: dict[Partition, str] = {}
     total = dict.fromkeys(subscriptions, 0)

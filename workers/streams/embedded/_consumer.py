@@ -1,4 +1,4 @@
-"""The consumer of the embedded log: reads the partitions that its membership owns."""
+"""The consumer of the embedded log. It reads the partitions that this member owns."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from workers.streams.base import Partition, RebalanceListener, Record
 from workers.streams.embedded._group import GroupMember
 from workers.streams.embedded._log import Slot, open_log, records_from
 
-_LOOK_EVERY_S = 0.005  # how often a blocked poll asks whether the file changed: 10 microseconds each
+_LOOK_EVERY_S = 0.005  # how often a blocked poll checks the file for a change, in 10 µs each time
 _HEARTBEATS_A_LEASE = 10
 _MAX_HEARTBEAT_S = 1.0  # a killed process is noticed within this
-_FETCH_MAX_BYTES = 50 * 1024 * 1024  # of values in one answer, as Kafka's fetch.max.bytes
+_FETCH_MAX_BYTES = 50 * 1024 * 1024  # of values that one poll returns, as Kafka's fetch.max.bytes
 
 
 class EmbeddedConsumer:
-    """A member of a group (port `Consumer`). Joins at the first poll; a new identity after it was expelled."""
+    """A member of a group. Implements `Consumer`. It joins at the first poll, and takes a new id after it was
+    expelled."""
 
     def __init__(
         self,
@@ -50,14 +51,14 @@ class EmbeddedConsumer:
         self._generation = -1
         self._heartbeat_due = 0.0
         self._data_version = -1
-        self._more = True  # a fetch may find something: the file changed, or the last fetch was cut short
-        self._first = 0  # which partition is asked first, so that a full one starves no other
+        self._more = True  # a fetch may find records: the file changed, or the last fetch was limited
+        self._first = 0  # which partition is read first; it changes, so that a full one does not block others
         self._closed = False
         with transient(path):
             self._db = open_log(path, "NORMAL")
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
-        """See the port. Wakes within 5 ms of a send by any process."""
+        """See the interface. It wakes within 5 ms of a send by any process."""
         if self._closed:
             raise ValueError("poll after close")
         deadline = time.monotonic() + timeout_s
@@ -71,23 +72,23 @@ class EmbeddedConsumer:
                 time.sleep(min(_LOOK_EVERY_S, left))
 
     def commit(self, next_offsets: Mapping[Partition, int]) -> None:
-        """See the port. One transaction checks the ownership and stores the offsets."""
+        """See the interface. One transaction checks the ownership and stores the offsets."""
         slots = {self._owned[p]: offset for p, offset in next_offsets.items() if p in self._owned}
         if slots and self._member is not None and not self._closed:
             with transient(self._path):
                 self._member.commit(slots)
 
     def pause(self, partitions: Iterable[Partition]) -> None:
-        """See the port. Partitions that are not assigned are ignored."""
+        """See the interface. Partitions that are not assigned are ignored."""
         self._paused |= set(partitions) & self._owned.keys()
 
     def resume(self, partitions: Iterable[Partition]) -> None:
-        """See the port."""
+        """See the interface."""
         self._paused -= set(partitions)
         self._more = True
 
     def close(self) -> None:
-        """See the port. The listener is not called."""
+        """See the interface. The listener is not called."""
         if self._closed:
             return
         self._closed = True
@@ -100,7 +101,7 @@ class EmbeddedConsumer:
             self._forget(frozenset(self._owned))
 
     def _look(self) -> None:
-        """Notice a change of the file or of the group, and heartbeat when due."""
+        """Notice a change of the file or of the group, and send a heartbeat when it is due."""
         version = self._db.execute("PRAGMA data_version").fetchone()[0]
         changed = version != self._data_version
         if changed:
@@ -113,7 +114,7 @@ class EmbeddedConsumer:
         self._changes.tell(self._owned)
 
     def _synchronise(self) -> bool:
-        """One heartbeat and what follows from it; True: look again at once."""
+        """Send one heartbeat and apply its answer. Returns True if the caller must look again at once."""
         if self._member is None:
             self._member = GroupMember(self._db, self._group, self._new_id(), self._lease_s)
             self._member.join(self._worker, self._topics)

@@ -1,9 +1,10 @@
-"""Consumer groups: membership under a lease, ownership of partitions, commits fenced by ownership.
+"""Consumer groups: members with a lease, owners of partitions, and commits that only the owner can make.
 
-`ownership` has two columns. `target` is who should have a partition, recomputed whenever membership changes; `owner`
-is who has it. A partition moves in two steps, as in Kafka's cooperative protocol: its owner sees that it is not the
-target any more, runs `revoked` and lets go; only then does the target take it. What does not move is never stopped.
-The group's generation counts every change, so that members need to look only when it differs from what they saw.
+`ownership` has two columns. `target` is the member that should have a partition; it is recomputed whenever the members
+change. `owner` is the member that has it. A partition moves in two steps, as in Kafka's cooperative protocol. Its owner
+notices that it is no longer the target, runs `revoked` and releases the partition. Only then does the target take it.
+Reading of the other partitions never stops. The group's generation counts every change, so members need to look only
+when it differs from the one they know.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ class View:
     member: bool
     """False: the member was expelled and has lost all partitions."""
     owned: dict[Partition, Slot]
-    """What it owns, less nothing: also what it has to let go."""
+    """All partitions that it owns, including those that it must release."""
     leaving: frozenset[Partition]
     """The partitions of `owned` that another member waits for."""
 
 
 class GroupMember:
-    """One membership of one group; every method is one transaction on the caller's connection."""
+    """One member of one group. Every method is one transaction on the caller's connection."""
 
     def __init__(self, db: sqlite3.Connection, group: str, member: str, lease_s: float) -> None:
         self._db = db
@@ -66,7 +67,8 @@ class GroupMember:
             self._changed()
 
     def heartbeat(self) -> View:
-        """Prolong the lease, expel dead members, recompute targets, take what is free and ours."""
+        """Renew the lease, expel dead members, recompute the targets, and take the free partitions that are meant for
+        this member."""
         with transaction(self._db):
             alive = self._db.execute(
                 "UPDATE members SET lease_until_ms = ? WHERE id = ? RETURNING 1", (_now_ms() + self._lease_ms, self.id)
@@ -84,7 +86,7 @@ class GroupMember:
             return self._view()
 
     def release(self, slots: Iterable[Slot]) -> None:
-        """Release partitions, so that the members they are meant for can take them."""
+        """Release partitions, so that their target members can take them."""
         with transaction(self._db):
             self._db.executemany(
                 "UPDATE ownership SET owner = NULL WHERE group_name = ? AND partition = ? AND owner = ?",
@@ -106,7 +108,7 @@ class GroupMember:
         return 0 if row is None else int(row[0])
 
     def take_over(self, slots: Iterable[Slot], other: str) -> None:
-        """Commit what group `other` has committed, where this group has no commit of its own."""
+        """Commit the offsets of group `other` for the partitions that this group has not committed yet."""
         with transaction(self._db):
             self._db.executemany(
                 "INSERT INTO commits SELECT ?, partition, next_offset FROM commits"
@@ -115,7 +117,7 @@ class GroupMember:
             )
 
     def commit(self, next_offsets: Mapping[Slot, int]) -> None:
-        """Store next offsets of the partitions that this member owns at this very moment; skip the others."""
+        """Store the next offsets of the partitions that this member owns at this moment. Skip the others."""
         with transaction(self._db):
             self._db.executemany(
                 "INSERT INTO commits SELECT group_name, partition, ? FROM ownership"
@@ -142,7 +144,7 @@ class GroupMember:
                 self._expel(member)
 
     def _retarget(self) -> None:
-        """Recompute targets from members, topics and the targets until now; write what differs."""
+        """Recompute the targets from the members, the topics and the targets until now. Write the differences."""
         members = self._db.execute(
             "SELECT id, topics FROM members WHERE group_name = ? ORDER BY seq", (self._group,)
         ).fetchall()

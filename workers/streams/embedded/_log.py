@@ -1,7 +1,7 @@
-"""The tables of the log, and what reads and appends them inside a transaction of the caller.
+"""The tables of the log, and functions that read and append records inside the caller's transaction.
 
-A record's position is one integer, partition id * 2**40 + offset, and is the table's own key: the records of a
-partition lie together in offset order and need no second index.
+A record's position is one integer, partition id * 2**40 + offset. It is the primary key of the table, so the records
+of a partition are stored together in offset order and need no second index.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from schemas.errors import ConfigError
 from workers.sqlite import connect, transaction, transient
 from workers.streams.base import Partition, Record
 
-OFFSET_BITS = 40  # 10**12 records a partition, and 4 million partitions
-COMPACTION_LAG_MS = 60_000  # a replaced record stays this long, so that a reader under way still meets its key
-TOMBSTONE_KEEP_MS = 24 * 3600 * 1000  # Kafka's delete.retention.ms: a reader behind by more may miss a deletion
+OFFSET_BITS = 40  # allows 10**12 records a partition and 4 million partitions
+COMPACTION_LAG_MS = 60_000  # a replaced record stays this long, so that a running reader still finds its key
+TOMBSTONE_KEEP_MS = 24 * 3600 * 1000  # Kafka's delete.retention.ms; a reader further behind may miss a deletion
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS topics (
@@ -116,7 +116,8 @@ def records_from(
 
 
 def first_timestamp_ms(db: sqlite3.Connection, slot: Slot, start: int) -> int | None:
-    """Of the first record of a partition with start <= offset; None where there is none. Reads no value."""
+    """The timestamp of the first record of a partition with start <= offset, in ms since the epoch, UTC. None if there
+    is no such record. It reads no value."""
     row = db.execute(
         "SELECT timestamp_ms FROM records WHERE position >= ? AND position < ? ORDER BY position LIMIT 1",
         (slot.first + start, slot.first + (1 << OFFSET_BITS)),
@@ -125,7 +126,7 @@ def first_timestamp_ms(db: sqlite3.Connection, slot: Slot, start: int) -> int | 
 
 
 def append(db: sqlite3.Connection, batch: Sequence[Unsent]) -> None:
-    """Append records in order, offsets contiguous per partition; the caller holds the write transaction."""
+    """Append records in order, with contiguous offsets in each partition. The caller holds the write transaction."""
     next_offset: dict[int, int] = {}
     for slot_id in {record.slot.id for record in batch}:
         row = db.execute("SELECT next_offset FROM partitions WHERE id = ?", (slot_id,)).fetchone()
@@ -146,7 +147,8 @@ def append(db: sqlite3.Connection, batch: Sequence[Unsent]) -> None:
 
 
 def _replace_key(db: sqlite3.Connection, record: Unsent, position: int) -> None:
-    """Note which record of a compacted topic became garbage: the key's last one, and in a day a tombstone itself."""
+    """Note which records of a compacted topic can be deleted later: the key's previous record, and a tombstone after
+    one day."""
     due = "INSERT INTO garbage {} ON CONFLICT (position) DO UPDATE SET due_ms = min(due_ms, excluded.due_ms)"
     select = "SELECT position, ? FROM last_of_key WHERE partition = ? AND key = ?"
     slot_id, key, now = record.slot.id, record.key, record.timestamp_ms
@@ -160,10 +162,11 @@ def _replace_key(db: sqlite3.Connection, record: Unsent, position: int) -> None:
 
 
 def compact(db: sqlite3.Connection, now_ms: int, limit: int) -> int:
-    """Delete up to `limit` records that compaction gave up by `now_ms`; inside the caller's transaction.
+    """Delete up to `limit` records whose compaction is due at `now_ms` (since the epoch, UTC), in the caller's
+    transaction.
 
-    The last record of a key stays (a tombstone for TOMBSTONE_KEEP_MS); offsets then have gaps, as in Kafka.
-    Returns how many went.
+    The last record of a key stays; a tombstone stays for TOMBSTONE_KEEP_MS. Offsets then have gaps, as in Kafka.
+    Returns the number of entries that were handled, which is at most `limit`.
     """
     rows = db.execute("SELECT position FROM garbage WHERE due_ms <= ? LIMIT ?", (now_ms, limit)).fetchall()
     for (position,) in rows:
@@ -178,7 +181,8 @@ def compact(db: sqlite3.Connection, now_ms: int, limit: int) -> int:
 
 
 def expire(db: sqlite3.Connection, now_ms: int, limit: int) -> int:
-    """Delete up to `limit` records past their topic's retention, oldest first; inside the caller's transaction."""
+    """Delete up to `limit` records that are older than their topic's retention at `now_ms` (since the epoch, UTC), in
+    the caller's transaction. The oldest go first. Returns the number of deleted records."""
     slots = db.execute(
         "SELECT p.id, t.retention_ms FROM partitions p JOIN topics t ON t.name = p.topic"
         " WHERE t.retention_ms IS NOT NULL"

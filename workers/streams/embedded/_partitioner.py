@@ -1,4 +1,4 @@
-"""Key to partition as Kafka's default partitioner places it, so that moving to Kafka keeps every key's place."""
+"""Maps keys to partitions as Kafka's default partitioner does, so that a move to Kafka keeps every key's partition."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ _M = 0x5BD1E995
 
 
 def murmur2(data: bytes) -> int:
-    """Return the unsigned 32-bit MurmurHash2 of `data` with Kafka's seed (Austin Appleby; Kafka's Utils.murmur2)."""
+    """The unsigned 32-bit MurmurHash2 of `data` with Kafka's seed (Austin Appleby; Kafka's `Utils.murmur2`)."""
     length = len(data)
     h = (0x9747B28C ^ length) & _MASK
     whole = length & ~3
@@ -22,5 +22,5 @@ def murmur2(data: bytes) -> int:
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """The partition number of a key among `partitions`."""
+    """The partition number of a key, from 0 to `partitions` - 1."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions

@@ -1,6 +1,6 @@
-"""Is the process behind a member still there? Better than a lease: a killed process is noticed at once.
+"""Checks whether the process of a member still runs. A killed process is noticed at once, without waiting for a lease.
 
-Only asked about processes of our own process-id namespace; for others (a container beside us) the lease decides.
+This works only for processes in our own process-id namespace. For others, such as another container, the lease decides.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ class ProcessId(NamedTuple):
     """A process. Its start time distinguishes it from a later process with the same number."""
 
     space: str
-    """Boot and process-id namespace; '' where the system does not say."""
+    """Boot and process-id namespace; '' if the system does not tell."""
     pid: int
     started: int
-    """Clock ticks since boot; 0 where the system does not say."""
+    """Start time in clock ticks since boot; 0 if the system does not tell."""
 
 
 @lru_cache(maxsize=1)
@@ -31,7 +31,8 @@ def _space() -> str:
 
 
 def _started(pid: int) -> int | None:
-    """Start time of a live process, 0 where /proc is missing, None when the process is gone or a zombie."""
+    """Start time of a live process in clock ticks since boot. 0 if /proc is missing, None if the process has ended or
+    is a zombie."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
@@ -49,7 +50,7 @@ def this_process() -> ProcessId:
 
 
 def surely_dead(process: ProcessId) -> bool:
-    """True if the process certainly no longer runs; False if it may still run."""
+    """True if the process has certainly ended. False if it may still run."""
     if process.space != _space():
         return False
     started = _started(process.pid)

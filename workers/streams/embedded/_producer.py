@@ -1,7 +1,8 @@
-"""The producer of the embedded log: sends gather in batches; one writer thread commits a batch in one transaction.
+"""The producer of the embedded log. It collects records in batches, and one writer thread commits a batch in one
+transaction.
 
-The commit's sync to disk is what costs; while one batch syncs, the next one fills, so that throughput grows with load
-and a lone send still waits for one sync only.
+The sync to disk takes most of the time. While one batch syncs, the next one fills. So throughput grows with load, and a
+single send still waits for only one sync.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from workers.sqlite import transaction, transient
 from workers.streams.embedded._log import Slot, Unsent, append, compact, expire, open_log, slots_of
 from workers.streams.embedded._partitioner import partition_of
 
-_BATCH_RECORDS = 1000  # a transaction holds the file's write lock for some 10 ms at most
+_BATCH_RECORDS = 1000  # one transaction holds the file's write lock for about 10 ms at most
 _BATCH_BYTES = 8 * 1024 * 1024
-_BUFFER_RECORDS = 20_000  # beyond it send raises Reject: twenty batches are seconds of work
+_BUFFER_RECORDS = 20_000  # beyond it send raises Reject; twenty batches are some seconds of work
 _BUFFER_BYTES = 64 * 1024 * 1024
 _CLOSE_TIMEOUT_S = 60.0  # twice the time that the writer waits for a locked file
 _MAINTAIN_EVERY_S = 1.0
-_MAINTAIN_RECORDS = 2000  # deleted a second at most for compaction and retention each
+_MAINTAIN_RECORDS = 2000  # at most this many are deleted a second by compaction, and as many by retention
 
 
 class _Batch:
@@ -37,9 +38,9 @@ class _Batch:
         self.error: BaseException | None = None
 
     def wait(self, timeout_s: float) -> None:
-        """See the port `Delivery`. An error that is not Transient is an internal error or a damaged file."""
+        """See `Delivery.wait`. An error that is not Transient is an internal error or a damaged file."""
         if not self.done.wait(timeout_s):
-            text = f"not durable within {timeout_s} s; it may still become so: wait again, or send again later"
+            text = f"the record is not durable within {timeout_s} s but may be later: wait again, or send it again"
             raise Transient("stream", "delivery_timeout", text)
         if isinstance(self.error, Transient):
             raise Transient(self.error.stage, self.error.error, self.error.message) from self.error
@@ -48,14 +49,14 @@ class _Batch:
 
 
 class EmbeddedProducer:
-    """Sends records (port `Producer`). Thread-safe."""
+    """Sends records. Implements `Producer`. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._condition = threading.Condition()
         self._waiting: deque[_Batch] = deque()
         self._writing: _Batch | None = None
-        self._failed: _Batch | None = None  # the first that failed since the last flush
+        self._failed: _Batch | None = None  # the first batch that failed since the last flush
         self._buffered = 0
         self._buffered_bytes = 0
         self._closed = False
@@ -67,7 +68,7 @@ class EmbeddedProducer:
         self._thread.start()
 
     def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> _Batch:
-        """See the port; also raises ConfigError for an unknown topic and Invalid for a compacted one without key."""
+        """See the interface."""
         with self._condition:
             if self._closed:
                 raise ValueError("send after close")
@@ -96,7 +97,7 @@ class EmbeddedProducer:
             return batch
 
     def flush(self, timeout_s: float) -> None:
-        """See the port; raises what a batch failed with since the last flush."""
+        """See the interface. Raises the first error of a batch since the last flush."""
         deadline = time.monotonic() + timeout_s
         with self._condition:
             batches = [*([self._writing] if self._writing else []), *self._waiting]
@@ -109,7 +110,7 @@ class EmbeddedProducer:
             failed.wait(0.0)
 
     def close(self) -> None:
-        """See the port; raises as flush does, and is released then, too."""
+        """See the interface. Raises the same errors as `flush`, and releases all resources even then."""
         with self._condition:
             if self._closed:
                 return
@@ -149,7 +150,7 @@ class EmbeddedProducer:
         try:
             with transient(self._path), transaction(self._db):
                 append(self._db, batch.records)
-        except Exception as error:  # whoever waits for the batch raises it
+        except Exception as error:  # the threads that wait for the batch raise it
             batch.error = error
         with self._condition:
             self._writing = None
@@ -169,4 +170,4 @@ class EmbeddedProducer:
             with transaction(self._db):
                 expire(self._db, now, _MAINTAIN_RECORDS)
         except sqlite3.OperationalError:
-            return  # locked or full: the next turn tries again, and a send reports it if it stays
+            return  # the file is locked or the disk full: the next turn tries again, and a send reports it

@@ -14,9 +14,9 @@ __all__ = ["KafkaAdmin", "KafkaConsumer", "KafkaProducer", "KafkaSettings", "bui
 
 
 def build_kafka_stream(url: str, worker: str) -> Stream:
-    """Build the factories over `kafka://HOST:PORT,HOST:PORT?option=value`; `worker` is the client id brokers see.
+    """Build the factories for `kafka://HOST:PORT,HOST:PORT?option=value`. `worker` is the client id that brokers see.
 
-    Raises ConfigError for a wrong address or option.
+    Raises ConfigError if an address or an option is wrong.
     """
     settings = parse_kafka_url(url)
     return Stream(

@@ -17,11 +17,11 @@ from workers.streams.kafka._reader import Reader
 from workers.streams.kafka._settings import KafkaSettings
 from workers.streams.kafka._topics import await_topics, check, creation, describe
 
-_PATIENCE_S = 10.0  # for a coordinator that moves, a broker that restarts
+_PATIENCE_S = 10.0  # long enough for a coordinator to move and for a broker to restart
 _AGAIN_AFTER_S = 0.2
 _CREATE_TRIES = 3
-# Fetched of each partition to see its first record; a batch that is larger comes alone, in a request of its own. With
-# 16 KiB 24 partitions of busy topics cost 55 ms of a core, with 64 KiB 25 ms, with 160 KiB 35 ms.
+# How much is fetched from each partition to read its first record. A larger batch takes a request of its own. 24
+# partitions of busy topics cost 55 ms of a core with 16 KiB, 25 ms with 64 KiB, and 35 ms with 160 KiB.
 _LOOK_BYTES = 64 * 1024
 _REFUSALS = (errors.InvalidReplicationFactorError, errors.InvalidConfigurationError, errors.PolicyViolationError)
 
@@ -29,43 +29,43 @@ Answer = TypeVar("Answer")
 
 
 class KafkaAdmin:
-    """Port `StreamAdmin`. Thread-safe."""
+    """Implements `StreamAdmin` for Kafka. Thread-safe."""
 
     def __init__(self, *, settings: KafkaSettings, worker: str) -> None:
-        """Connects; raises ConfigError or Transient."""
+        """Connect. Raises ConfigError or Transient."""
         self._settings = settings
         self._worker = worker
         self._lock = threading.Lock()
-        self._partitions: dict[str, int] = {}  # they never change: keys are placed by their number
+        self._partitions: dict[str, int] = {}  # by topic; constant, because it decides where keys go
         self._idle: Reader | None = None
         self._looking = threading.Lock()
         self._looker: Reader | None = None  # for `timestamps_ms`
         self._client: Any = self._open()
 
     def ensure_topics(self, topics: Sequence[TopicSpec]) -> None:
-        """See the port; present topics are checked before any is made."""
+        """See the interface. Existing topics are checked before any topic is created."""
         if not topics:
             return
         try:
             for _ in range(_CREATE_TRIES):
-                if self._ask("making topics", lambda client: self._ensure(client, topics)):
+                if self._ask("creating topics", lambda client: self._ensure(client, topics)):
                     return
         except _Refused as refused:
             raise ConfigError(
-                f"topics: the brokers refuse to make them: {refused}; see replicas= of stream.url"
+                f"topics: the brokers refuse to create them: {refused}; correct replicas= in stream.url"
             ) from None
-        raise Transient("stream", "topics_in_flux", "topics are made and removed by somebody else just now; try again")
+        raise Transient("stream", "topics_in_flux", "another process is creating or removing topics; try again")
 
     def topics(self) -> frozenset[str]:
-        """See the port; those that this user may see."""
+        """See the interface. Topics that this user may not see are absent."""
         return self._ask("listing topics", lambda client: frozenset(client.list_topics()))
 
     def end_offsets(self, topic: str) -> dict[Partition, int]:
-        """See the port; raises ConfigError for an unknown topic."""
+        """See the interface. Raises ConfigError for an unknown topic."""
         return self._ask(f"asking for the end of {topic}", lambda client: self._ends(client, [topic]))
 
     def committed(self, group: str, topic: str) -> dict[Partition, int]:
-        """See the port."""
+        """See the interface."""
 
         def ask(client: Any) -> dict[Partition, int]:
             places = self._places(client, topic)
@@ -79,7 +79,7 @@ class KafkaAdmin:
         return self._ask(f"asking for offsets of {group}", ask)
 
     def timestamps_ms(self, positions: Mapping[Partition, int]) -> dict[Partition, int]:
-        """See the port: one question for the ends, and a small fetch for partitions that have something to read."""
+        """See the interface. It asks once for the ends, then fetches a little of each partition that has records."""
         topics = sorted({partition.topic for partition in positions})
         if not topics:
             return {}
@@ -96,12 +96,12 @@ class KafkaAdmin:
         return found
 
     def read(self, topic: str, start: Mapping[Partition, int] | None = None) -> Iterator[Record]:
-        """See the port; raises Transient, while reading, when a broker stays silent."""
+        """See the interface. Raises Transient during the reading if a broker does not answer."""
         ends = self.end_offsets(topic)
         return self._records(ends, dict(start or {}))
 
     def close(self) -> None:
-        """See the port."""
+        """See the interface."""
         with self._lock:
             self._drop()
             idle, self._idle = self._idle, None
@@ -149,13 +149,13 @@ class KafkaAdmin:
         try:
             client.create_topics(creation(missing, brokers, self._settings.replicas), wait_for_metadata=True)
         except errors.TopicAlreadyExistsError:
-            return False  # somebody else is at it: see what they have made
+            return False  # another process created it: check what it created
         except _REFUSALS as error:
             raise _Refused(str(error)) from None
         return True
 
     def _ask(self, doing: str, question: Callable[[Any], Answer]) -> Answer:
-        """Ask, again with a new client where an error may pass. Raises ConfigError or Transient."""
+        """Ask a question, and repeat it with a new client if the error may pass. Raises ConfigError or Transient."""
         deadline = time.monotonic() + _PATIENCE_S
         with self._lock:
             while True:
@@ -164,7 +164,7 @@ class KafkaAdmin:
                         self._client = self._open()
                     return question(self._client)
                 except errors.UnknownTopicOrPartitionError:
-                    self._partitions.clear()  # removed since; looked up anew it is missing, or another
+                    self._partitions.clear()  # the topic was removed: look it up again
                     self._pause_or_raise(errors.UnknownTopicOrPartitionError(doing), doing, deadline)
                 except errors.KafkaError as error:
                     self._drop()
@@ -186,4 +186,4 @@ class KafkaAdmin:
 
 
 class _Refused(Exception):
-    """The brokers will not make a topic as asked."""
+    """The brokers refuse to create a topic."""

@@ -1,4 +1,4 @@
-"""Records between the client, which gives out one partition after the other, and polls, which are fair."""
+"""A buffer between the Kafka client and `poll`. The client returns one partition after another; `poll` takes turns."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from workers.streams.base import Partition, Record
 
 
 class FairBuffer:
-    """Records by partition; `take` goes round, so that a partition with much to read starves no other."""
+    """Records by partition. `take` takes turns, so that a partition with many records does not block the others."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Partition, deque[Record]] = {}  # in the order of their turns; none is empty
+        self._waiting: dict[Partition, deque[Record]] = {}  # in the order of their turns; no queue is empty
 
     def add(self, partition: Partition, records: Iterable[Record]) -> None:
-        """Append, in offset order."""
+        """Append records of one partition, in offset order."""
         queue = self._waiting.setdefault(partition, deque())
         queue.extend(records)
         if not queue:
             del self._waiting[partition]
 
     def ready(self, paused: Container[Partition]) -> bool:
-        """True when `take` would give something."""
+        """True if `take` would return records."""
         return any(partition not in paused for partition in self._waiting)
 
     def take(self, count: int, paused: Container[Partition]) -> list[Record]:
@@ -36,7 +36,7 @@ class FairBuffer:
                 share_now = min(share, count - len(taken), len(queue))
                 taken.extend(queue.popleft() for _ in range(share_now))
                 if queue:
-                    self._waiting[partition] = queue  # to the end: its next turn comes after the others
+                    self._waiting[partition] = queue  # moves to the end: its next turn comes after the others
                 else:
                     turn.remove(partition)
                 if len(taken) == count:
@@ -44,6 +44,6 @@ class FairBuffer:
         return taken
 
     def drop(self, partitions: Iterable[Partition]) -> None:
-        """Forget what these have waiting."""
+        """Drop the waiting records of these partitions."""
         for partition in partitions:
             self._waiting.pop(partition, None)

@@ -1,4 +1,4 @@
-"""Opening clients of kafka-python, and saying what its errors mean here."""
+"""Opens clients of kafka-python, and translates its errors."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from workers.servers import silenced
 from workers.streams.kafka._diagnosis import unreachable
 from workers.streams.kafka._settings import KafkaSettings
 
-CONNECT_TIMEOUT_S = 7.0  # leaves time for a start on busy cores and the diagnosis within fifteen seconds
-REQUEST_TIMEOUT_S = 10.0  # a paused broker is given up within this; leaders change in less
+CONNECT_TIMEOUT_S = 7.0  # leaves time for a start on busy cores, and for the diagnosis, within 15 s
+REQUEST_TIMEOUT_S = 10.0  # after this a paused broker is given up; a leader changes in less time
 _SIGN_IN_TIMEOUT_S = 2.0
-_SIGN_IN_TRIES = 3  # a broker that ends hangs up, too, but not three times
+_SIGN_IN_TRIES = 3  # a broker that shuts down also hangs up, but not three times
 _SIGN_IN_AGAIN_S = 0.5
 _COMMON = {
     "bootstrap_timeout_ms": int(CONNECT_TIMEOUT_S * 1000),
     "request_timeout_ms": int(REQUEST_TIMEOUT_S * 1000),
-    "reconnect_backoff_max_ms": 1000,  # a broker that restarts is found again within a second
+    "reconnect_backoff_max_ms": 1000,  # a restarted broker is found again within 1 s
 }
 
 
 class _HungUp(errors.KafkaError):  # type: ignore[misc]
-    """Hung up at the password: over TLS, kafka-python 3.0.12 misses the last word of the broker."""
+    """The broker hung up after the password. Over TLS, kafka-python 3.0.12 misses the broker's last message."""
 
 
 _NO_MECHANISM = (errors.UnsupportedSaslMechanismError, errors.IllegalSaslStateError)
 _REFUSED = (errors.SaslAuthenticationFailedError, _HungUp, *_NO_MECHANISM)
 
 quieten(logging.getLogger("kafka"))
-logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)  # it warns of every task of 100 ms on busy cores
+logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)  # on busy cores it warns of every task over 100 ms
 
 
 def open_client(kind: Callable[..., Any], settings: KafkaSettings, **options: Any) -> tuple[Any, Any]:
-    """Open a client of kafka-python; returns it and its connections, which have `wakeup`.
+    """Open a client of kafka-python. Returns the client and its connections, which have `wakeup`.
 
     Raises:
-        ConfigError: the broker refuses user or password, or does not speak as configured.
+        ConfigError: the broker refuses the user or the password, or uses another protocol than configured.
         Transient: no broker answers.
     """
     opened: list[Any] = []
@@ -62,14 +62,14 @@ def open_client(kind: Callable[..., Any], settings: KafkaSettings, **options: An
             return kind(**wanted), opened[0]
     except errors.KafkaError as error:
         for connection in opened:
-            connection.close()  # its thread would live on
+            connection.close()  # otherwise its thread would continue
         if isinstance(error, errors.KafkaTimeoutError):
             raise unreachable(settings, CONNECT_TIMEOUT_S) from None
         raise meaning(error, settings, "connecting") from error
 
 
 def _sign_in(settings: KafkaSettings, options: dict[str, Any]) -> None:
-    """Raises ConfigError when user and password are refused: a client would try them over and over, and not say so."""
+    """Raise ConfigError if user and password are refused. A client would try them again and again without an error."""
     refusal: BaseException | None = None
     for _ in range(_SIGN_IN_TRIES):
         refusal = _refusal(options)
@@ -81,7 +81,7 @@ def _sign_in(settings: KafkaSettings, options: dict[str, Any]) -> None:
 
 
 def _refusal(options: dict[str, Any]) -> BaseException | None:
-    """None when a broker lets us in, or none answers."""
+    """Why a broker refuses the sign-in. None if it accepts it, or if no broker answers."""
     connections = KafkaNetClient(**options)
     refusal: BaseException | None = None
     try:
@@ -102,7 +102,7 @@ def _refusal(options: dict[str, Any]) -> BaseException | None:
 
 @contextmanager
 def translated(settings: KafkaSettings, doing: str) -> Iterator[None]:
-    """Turn kafka-python's errors into ours: ConfigError where somebody must change something, else Transient."""
+    """Turn kafka-python's errors into ours: ConfigError if a person must change something, otherwise Transient."""
     try:
         yield
     except errors.KafkaError as error:
@@ -110,7 +110,7 @@ def translated(settings: KafkaSettings, doing: str) -> Iterator[None]:
 
 
 def meaning(error: BaseException, settings: KafkaSettings, doing: str) -> GroknetError:
-    """Our error for one of kafka-python's."""
+    """Our error for an error of kafka-python. `doing` says what was tried."""
     servers = ",".join(settings.servers)
     if isinstance(error, _REFUSED):
         user = f"refuses user {settings.user!r} with {settings.mechanism}; correct user=, password= (or password_file=)"
@@ -123,16 +123,16 @@ def meaning(error: BaseException, settings: KafkaSettings, doing: str) -> Grokne
     if isinstance(error, errors.InvalidTopicError):
         return ConfigError(f"topic name: {error}; use letters, digits, '.', '_' and '-'")
     if isinstance(error, errors.UnsupportedVersionError):
-        return ConfigError(f"stream.url: Kafka at {servers} is too old ({error}); 2.5 is the oldest that will do")
+        return ConfigError(f"stream.url: Kafka at {servers} is too old ({error}); upgrade it to 2.5 or newer")
     if isinstance(error, errors.InvalidSessionTimeoutError):
         return ConfigError(
-            "stream.url: session_s is outside what the brokers allow (group.min.session.timeout.ms and"
-            " group.max.session.timeout.ms); 6 to 1800 is usual"
+            "stream.url: session_s is outside the brokers' limits (group.min.session.timeout.ms and"
+            " group.max.session.timeout.ms); choose a value between them, usually 6 to 1800"
         )
-    return Transient("stream", _code(error), f"{doing}: Kafka at {servers}: {error}; tried again later")
+    return Transient("stream", _code(error), f"{doing}: Kafka at {servers}: {error}; it is tried again later")
 
 
 def _code(error: BaseException) -> str:
-    """KafkaTimeoutError as kafka_timeout."""
+    """The error code of an error: `kafka_timeout` for KafkaTimeoutError."""
     name = type(error).__name__.removeprefix("Kafka").removesuffix("Error")
     return "kafka" + "".join(f"_{c.lower()}" if c.isupper() else c for c in name)

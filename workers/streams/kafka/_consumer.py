@@ -24,7 +24,7 @@ from workers.streams.kafka._settings import KafkaSettings
 from workers.streams.kafka._topics import require_topics
 
 _REFILL_RECORDS = 500
-_LOOK_EVERY_S = 0.1  # how often the group is attended to while the buffer has enough
+_LOOK_EVERY_S = 0.1  # how often the client is polled for rebalances while the buffer has enough records
 _HEARTBEATS_A_SESSION = 10
 _MAX_HEARTBEAT_S = 3.0  # a rebalance waits until each member's next heartbeat
 _CLOSE_TIMEOUT_S = 5.0
@@ -32,7 +32,7 @@ _VERBS: dict[Kind, str] = {"assigned": "got", "revoked": "gave up", "lost": "los
 
 
 class KafkaConsumer:
-    """A member of a group (port `Consumer`). Joins at the first poll."""
+    """A member of a group. Implements `Consumer`. It joins the group at the first poll."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class KafkaConsumer:
         settings: KafkaSettings,
         worker: str,
     ) -> None:
-        """Connects; raises ConfigError for an unknown topic, Transient when no broker answers."""
+        """Connect. Raises ConfigError for an unknown topic, and Transient if no broker answers."""
         self._settings = settings
         self._listener = listener
         self._owned: set[Partition] = set()
@@ -74,14 +74,14 @@ class KafkaConsumer:
         self._polls = PollThread(self._client, connections, relay, f"kafka-poll-{worker}")
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
-        """See the port; also raises Transient while no broker answers, ConfigError when access is refused."""
+        """See the interface. Raises Transient while no broker answers, and ConfigError if access is refused."""
         if self._closed:
             raise ValueError("poll after close")
         deadline = time.monotonic() + timeout_s
         while True:
             ready = self._buffer.ready(self._paused)
             if not ready or time.monotonic() >= self._look_due:
-                # With records at hand, one more a look at most, so that the buffer cannot grow.
+                # While the buffer has records, a poll fetches at most one more, so that the buffer cannot grow.
                 wait_s = 0.0 if ready else max(0.0, deadline - time.monotonic())
                 self._fetch(wait_s, 1 if ready else _REFILL_RECORDS)
             records = self._buffer.take(max_records, self._paused)
@@ -89,7 +89,7 @@ class KafkaConsumer:
                 return records
 
     def commit(self, next_offsets: Mapping[Partition, int]) -> None:
-        """See the port; raises Transient when the group is rebalancing (poll, then commit again) or none answers."""
+        """See the interface. Raises Transient during a rebalance (poll, then commit again) or if no broker answers."""
         offsets = {
             TopicPartition(partition.topic, partition.number): OffsetAndMetadata(offset)
             for partition, offset in next_offsets.items()
@@ -105,22 +105,22 @@ class KafkaConsumer:
             except errors.CommitFailedError as error:
                 if any(isinstance(cause, errors.RebalanceInProgressError) for cause in error.args):
                     raise _rebalancing() from None
-                # Thrown out of the group: the partitions are lost, as the next poll will tell.
+                # This member was removed from the group. The next poll reports its partitions as lost.
 
     def pause(self, partitions: Iterable[Partition]) -> None:
-        """See the port. Partitions that are not assigned are ignored."""
+        """See the interface. Partitions that are not assigned are ignored."""
         wanted = set(partitions) & self._owned
         self._paused |= wanted
         self._client.pause(*self._assigned(wanted))
 
     def resume(self, partitions: Iterable[Partition]) -> None:
-        """See the port."""
+        """See the interface."""
         wanted = set(partitions) & self._paused
         self._paused -= wanted
         self._client.resume(*self._assigned(wanted - self._inheritance.waiting))
 
     def close(self) -> None:
-        """See the port. The listener is not called."""
+        """See the interface. The listener is not called."""
         if self._closed:
             return
         self._closed = True
@@ -130,7 +130,7 @@ class KafkaConsumer:
             self._client.close(autocommit=False, timeout_ms=int(_CLOSE_TIMEOUT_S * 1000))
 
     def _learn_topics(self, topics: Sequence[str]) -> None:
-        """A leader that does not know the topics yet would take their partitions from everybody."""
+        """Wait until the client knows the topics. A group leader without them would revoke everybody's partitions."""
         try:
             with translated(self._settings, "looking topics up"):
                 places = [TopicPartition(topic, 0) for topic in topics]
@@ -153,7 +153,8 @@ class KafkaConsumer:
                 self._buffer.add(partition, (record_of(partition, item) for item in found))
 
     def _take_over(self) -> None:
-        """Begin to read those that waited for their place, once it is committed. Raises Transient: tried again."""
+        """Commit the inherited offsets, and begin to read the partitions that waited for them. Raises Transient; the
+        next poll tries again."""
         places = self._inheritance.places()
         self.commit(places)
         decided = set(self._inheritance.waiting)
@@ -181,13 +182,13 @@ class KafkaConsumer:
             self._listener.revoked(partitions)
         finally:
             self._owned -= partitions
-            self._paused -= partitions  # the listener may have paused them; when they come back they are not
+            self._paused -= partitions  # if they come back, they are not paused
 
     def _assigned(self, partitions: set[Partition]) -> list[TopicPartition]:
-        """Those that the client has, too: what is being revoked it has given up before the listener is told."""
+        """Those of these partitions that the client still has. It gives up partitions before the listener is called."""
         known: set[TopicPartition] = self._client.assignment()
         return [place for p in partitions if (place := TopicPartition(p.topic, p.number)) in known]
 
 
 def _rebalancing() -> Transient:
-    return Transient("stream", "rebalancing", "the group is being rebalanced; poll, and commit again")
+    return Transient("stream", "rebalancing", "the group is being rebalanced; poll, then commit again")

@@ -1,4 +1,4 @@
-"""Why no broker could be reached, in one sentence: asked only once the client has given up."""
+"""Finds out why no broker could be reached, after the client has given up."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _PROBE_TIMEOUT_S = 2.0  # after the client's own ten seconds
 
 
 class _Wrong(Exception):
-    """Somebody answers, but cannot be talked to as configured."""
+    """A server answers, but it does not use the configured protocol."""
 
 
 def unreachable(settings: KafkaSettings, waited_s: float) -> GroknetError:
-    """The error to raise when the client found no broker within `waited_s` seconds.
+    """The error to raise if the client found no broker within `waited_s` seconds.
 
-    Transient where a broker may yet come up; ConfigError where an address speaks otherwise than configured.
+    It is Transient if a broker may still start, and ConfigError if an address uses another protocol than configured.
     """
     reasons: list[str] = []
     for server in settings.servers:
@@ -32,7 +32,7 @@ def unreachable(settings: KafkaSettings, waited_s: float) -> GroknetError:
 
 
 def _probe(settings: KafkaSettings, server: str) -> str:
-    """What is wrong with an address. Raises _Wrong when it is the configuration for sure."""
+    """What is wrong with an address. Raises _Wrong if the configuration is certainly wrong."""
     host, _, port = server.rpartition(":")
     host = host.strip("[]")
     try:

@@ -1,4 +1,4 @@
-"""What all clients that fetch records share."""
+"""Options and helpers of every client that fetches records."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ FETCH_OPTIONS = {
     "auto_offset_reset": "earliest",
     "enable_auto_commit": False,
     "allow_auto_create_topics": False,
-    "fetch_max_bytes": 16 * 1024 * 1024,  # of one broker's answer; two of them are in memory at worst
-    "metrics_enabled": False,  # workers measure themselves; the client's own cost 10 % of a poll
+    "fetch_max_bytes": 16 * 1024 * 1024,  # of one broker's answer; at most two answers are in memory
+    "metrics_enabled": False,  # workers have their own metrics; the client's cost 10 % of a poll
 }
 
 
@@ -30,6 +30,6 @@ def release_parked(client: Any) -> None:
 
 
 def record_of(partition: Partition, item: Any) -> Record:
-    """A record of ours for one of kafka-python's."""
+    """Turn a record of kafka-python into a `Record`."""
     headers = tuple((name, value or b"") for name, value in item.headers) if item.headers else ()
     return Record(partition, item.offset, item.timestamp, item.key, item.value, headers)

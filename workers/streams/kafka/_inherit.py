@@ -1,4 +1,4 @@
-"""A group that begins where another one has come to: see `Stream.consumer`, `inherit`."""
+"""Lets a group begin at the committed offsets of another group: see `ConsumerFactory`, `inherit`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from workers.streams.kafka._settings import KafkaSettings
 
 
 class Inheritance:
-    """Which partitions of a member still wait for the place where it begins to read them; those are paused."""
+    """The partitions of a member whose first offset is not known yet. They stay paused until it is known."""
 
     def __init__(self, group: str, inherit: str, settings: KafkaSettings, worker: str) -> None:
-        """`inherit`: the group to take over from; empty: none, and nothing ever waits."""
+        """`inherit`: the group to take over from. If it is empty, no partition ever waits."""
         self._group = group
         self._inherit = inherit
         self._settings = settings
@@ -21,17 +21,17 @@ class Inheritance:
         self.waiting: set[Partition] = set()
 
     def assigned(self, partitions: Iterable[Partition]) -> None:
-        """These are new to the member."""
+        """Note partitions that are new to the member."""
         if self._inherit:
             self.waiting |= set(partitions)
 
     def gone(self, partitions: Iterable[Partition]) -> None:
-        """The member does not have these any more."""
+        """Note partitions that the member no longer has."""
         self.waiting -= set(partitions)
 
     def places(self) -> dict[Partition, int]:
-        """Where to begin, of those waiting: absent where the group has a commit of its own or there is nothing to
-        take over. Raises Transient when brokers do not answer, ConfigError when access is refused.
+        """The first offset of each waiting partition. Partitions are absent if the group has its own commit or the
+        other group has none. Raises Transient if brokers do not answer, and ConfigError if access is refused.
         """
         admin = KafkaAdmin(settings=self._settings, worker=self._worker)
         try:

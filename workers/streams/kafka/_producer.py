@@ -1,4 +1,4 @@
-"""The producer: acknowledged by all copies in sync, without duplicates, with a bounded buffer."""
+"""The producer: every record is acknowledged by all replicas in sync, without duplicates. Its buffer is bounded."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from workers.streams.kafka._connect import open_client, translated
 from workers.streams.kafka._settings import KafkaSettings
 from workers.streams.kafka._topics import TopicFacts, require_topics
 
-_BUFFER_RECORDS = 20_000  # beyond it send raises Reject: as the embedded log, seconds of work
+_BUFFER_RECORDS = 20_000  # beyond it send raises Reject; some seconds of work, as in the embedded log
 _BUFFER_BYTES = 64 * 1024 * 1024
-_DELIVERY_TIMEOUT_S = 60.0  # then a record has failed for good; a broker that is killed is replaced well within
-_STUCK_S = _DELIVERY_TIMEOUT_S + 15.0  # no record may take longer to succeed or fail; a client whose records do is done
+_DELIVERY_TIMEOUT_S = 60.0  # after this a record has failed; a killed broker is replaced much sooner
+_STUCK_S = _DELIVERY_TIMEOUT_S + 15.0  # a client whose records take longer to succeed or fail is replaced
 _CLOSE_TIMEOUT_S = _DELIVERY_TIMEOUT_S + 5.0
 _OPTIONS = {
     "acks": "all",
     "enable_idempotence": True,
     "allow_auto_create_topics": False,
     "delivery_timeout_ms": int(_DELIVERY_TIMEOUT_S * 1000),
-    "max_block_ms": 10_000,  # for a topic's partitions, once
-    "linger_ms": 20,  # a send waits this long for company: a hundred in a row are one batch a partition, at 2 some five
+    "max_block_ms": 10_000,  # to learn a topic's partitions, once
+    "linger_ms": 20,  # a send waits this long for others: 100 in a row make one batch a partition, and about 5 at 2 ms
     "batch_size": 128 * 1024,
-    "max_request_size": 32 * 1024 * 1024,  # the topic's own bound is what counts, and is checked
+    "max_request_size": 32 * 1024 * 1024,  # the topic's own limit is lower, and is checked
     "metrics_enabled": False,
 }
 _RELEASE_TIMEOUT_S = 5.0
-_REFUSAL_HOLDS_S = 5.0  # then a topic that refuses a record is looked up again, before the record is refused
-_OVERHEAD_BYTES = 128  # of a batch and of a record, beside key, value and headers
+_REFUSAL_HOLDS_S = 5.0  # a topic's limits are older than this: look them up again before a record is refused
+_OVERHEAD_BYTES = 128  # of a batch and a record, without key, value and headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class _LookedUp:
 
 
 class _Delivery:
-    """The promise of one send (port `Delivery`)."""
+    """The pending result of one send. Implements `Delivery`."""
 
     __slots__ = ("_future",)
 
@@ -54,30 +54,30 @@ class _Delivery:
         self._future = future
 
     def wait(self, timeout_s: float) -> None:
-        """See the port."""
+        """See the interface."""
         try:
             self._future.get(timeout_s)
         except errors.KafkaError as error:
             if self._future.is_done:
                 raise _failed(error) from error
-            text = f"not durable within {timeout_s} s; it may still become so: wait again, or send again later"
+            text = f"the record is not durable within {timeout_s} s but may be later: wait again, or send it again"
             raise Transient("stream", "delivery_timeout", text) from None
 
 
 class KafkaProducer:
-    """Sends records (port `Producer`). Thread-safe."""
+    """Sends records. Implements `Producer`. Thread-safe."""
 
     def __init__(self, *, settings: KafkaSettings, worker: str) -> None:
-        """Connects; raises ConfigError or Transient."""
+        """Connect. Raises ConfigError or Transient."""
         self._settings = settings
         self._worker = worker
         self._lock = threading.Lock()
         self._topics: dict[str, _LookedUp] = {}
         self._buffered = 0
         self._buffered_bytes = 0
-        self._failure: BaseException | None = None  # the first since the last flush
+        self._failure: BaseException | None = None  # the first error since the last flush
         self._broken = False
-        self._replacing = False  # one thread opens a new client
+        self._replacing = False  # True while one thread opens a new client
         self._replaced = threading.Condition(self._lock)
         self._refused: tuple[float, Transient] | None = None  # when a new client could not be opened, and why
         self._ended_at = time.monotonic()  # when a record last succeeded or failed, or the first one was sent
@@ -86,7 +86,7 @@ class KafkaProducer:
         self._client = self._open()
 
     def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> _Delivery:
-        """See the port; also raises Invalid for a record larger than the topic takes, or without key and value."""
+        """See the interface. Also raises Invalid for a record without key and value."""
         size = len(key or b"") + len(value or b"") + sum(map(len, chain.from_iterable(headers)))
         self._check(topic, key, value, size)
         client = self._admit(size)
@@ -95,7 +95,7 @@ class KafkaProducer:
                 future = client.send(topic, value=value, key=key, headers=list(headers))
         except ValueError as error:  # the topic went away, or the client was closed by another thread
             self._settle(size)
-            raise Transient("stream", "send_failed", f"sending to {topic}: {error}; tried again later") from error
+            raise Transient("stream", "send_failed", f"sending to {topic}: {error}; it is tried again later") from error
         except BaseException:
             self._settle(size)
             raise
@@ -104,11 +104,11 @@ class KafkaProducer:
         return _Delivery(future)
 
     def flush(self, timeout_s: float) -> None:
-        """See the port; raises what a send failed with since the last flush."""
+        """See the interface. Raises the first error of a send since the last flush."""
         try:
             self._client.flush(timeout=timeout_s)
         except errors.KafkaError as error:
-            text = f"not everything is durable within {timeout_s} s; it may still become so: flush again"
+            text = f"some records are not durable within {timeout_s} s but may be later: flush again"
             raise Transient("stream", "flush_timeout", text) from error
         with self._lock:
             releases, self._releases = self._releases, []
@@ -120,7 +120,7 @@ class KafkaProducer:
             raise _failed(failure) from failure
 
     def close(self) -> None:
-        """See the port; raises as flush does, and is released then, too."""
+        """See the interface. Raises the same errors as `flush`, and releases all resources even then."""
         with self._lock:
             if self._closed:
                 return
@@ -131,7 +131,7 @@ class KafkaProducer:
             _release(self._client)
 
     def _admit(self, size: int) -> Any:
-        """Take room in the buffer; returns the client to send with."""
+        """Reserve room in the buffer, and return the client to send with."""
         asked = time.monotonic()
         while True:
             with self._lock:
@@ -148,8 +148,8 @@ class KafkaProducer:
             self._replace()
 
     def _must_replace(self, asked: float) -> bool:
-        """True for the one thread that is to open a new client; the others wait for it and share its answer, so that
-        a `send` takes the time of one attempt. Raises Transient when the attempt failed."""
+        """True for the one thread that has to open a new client. The other threads wait for it and share its result,
+        so that a `send` takes the time of one attempt. Raises Transient if the attempt failed."""
         while self._replacing:
             self._replaced.wait()
             if self._refused is not None and asked < self._refused[0]:
@@ -161,10 +161,10 @@ class KafkaProducer:
         return self._replacing
 
     def _replace(self) -> None:
-        """A new client for one that has given up; what that one holds fails meanwhile."""
+        """Replace a client that has given up. The records that it holds fail meanwhile."""
         client, refused = None, None
         try:
-            client = self._open()  # without the lock: records of the old client succeed and fail meanwhile
+            client = self._open()  # without the lock: records of the old client end meanwhile
         except Transient as why:
             refused = why
             raise
@@ -190,11 +190,11 @@ class KafkaProducer:
 
     def _failed(self, client: Any, topic: str, size: int, error: BaseException) -> None:
         if isinstance(error, (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)):
-            self._topics.pop(topic, None)  # the topic takes less than it did when it was looked up
+            self._topics.pop(topic, None)  # the topic's limit was lowered: look it up again
         with self._lock:
             self._failure = self._failure or error
-            # kafka-python fails every later record after an error that is not to be retried, and once a record's time
-            # is over may neither send nor fail what comes to that partition: start over.
+            # After an error that cannot be retried, kafka-python fails every later record. After a timed-out record, it
+            # may neither send nor fail later records of that partition. So a new client is needed.
             lasting = isinstance(error, errors.KafkaTimeoutError) or not isinstance(error, errors.RetriableError)
             if client is self._client and lasting:
                 self._broken = True
@@ -229,7 +229,7 @@ class KafkaProducer:
 
 
 def _check(topic: str, facts: TopicFacts, key: bytes | None, value: bytes | None, size: int) -> None:
-    """Refuse what the broker would: there it would take the records beside it down, too."""
+    """Raise Invalid for a record that the broker would refuse. The broker would refuse its whole batch."""
     if key is None and facts.compacted:
         raise Invalid("stream", "key_missing", f"topic {topic!r} is compacted: every record needs a key")
     if key is None and value is None:
@@ -245,8 +245,8 @@ def _failed(error: BaseException) -> Transient:
 
 
 def _release(client: Any) -> None:
-    """Close; what a client holds that gave up or cannot reach its brokers is failed, not waited for."""
+    """Close a client. Its unsent records fail at once, because it gave up or cannot reach its brokers."""
     if client._accumulator.has_incomplete:
-        client._sender.force_close()  # close() itself would wait for brokers, and leave its thread if they stay away
+        client._sender.force_close()  # close() would wait for brokers, and leave its thread if they do not answer
         client._sender.join(_RELEASE_TIMEOUT_S)
     client.close(timeout=_RELEASE_TIMEOUT_S)

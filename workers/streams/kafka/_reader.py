@@ -1,4 +1,4 @@
-"""Reading topics without a group: from an offset to an offset, or one record of each partition."""
+"""Reads topics without a group: from an offset to an offset, or one record of each partition."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from workers.streams.kafka._settings import KafkaSettings
 
 _POLL_S = 0.5
 _PAGE_RECORDS = 500
-_FETCH_WAIT_MS = 20  # a request that waits for more holds up the next reading: there is an end, so none need wait
-_SILENCE_S = 15.0  # without any progress, brokers count as away
-_FIRSTS_SILENCE_S = 5.0  # of a question that is asked every few seconds, just after brokers answered another
+_FETCH_WAIT_MS = 20  # a longer wait would delay the next reading, and no record is awaited after the end
+_SILENCE_S = 15.0  # without any progress for this long, the brokers are taken to be unreachable
+_FIRSTS_SILENCE_S = 5.0  # shorter, because it is asked every few seconds, just after brokers answered
 
 
 class Reader:
-    """A client for one reading at a time; opening one costs tens of milliseconds, so that they are kept."""
+    """A client for one reading at a time. Opening it takes tens of milliseconds, so it is kept for the next one."""
 
     def __init__(self, settings: KafkaSettings, worker: str, **options: Any) -> None:
-        """Connects; `options` are kafka-python's. Raises ConfigError or Transient."""
+        """Connect. `options` are options of kafka-python. Raises ConfigError or Transient."""
         self._settings = settings
         options = {**FETCH_OPTIONS, "fetch_max_wait_ms": _FETCH_WAIT_MS, **options}
         self._client, _ = open_client(Client, settings, client_id=worker, **options)
 
     def read(self, ends: Mapping[Partition, int], start: Mapping[Partition, int]) -> Iterator[Record]:
-        """Every record from `start` (absent: the beginning) to before `ends`, in offset order within a partition.
+        """Yield every record with `start` <= offset < `ends`, in offset order within a partition. Partitions that are
+        not in `start` are read from the beginning.
 
-        Raises Transient when brokers do not answer.
+        Raises Transient if brokers do not answer.
         """
         left = self._begin(ends, start)
         heard = time.monotonic()
@@ -50,9 +51,10 @@ class Reader:
     def first_timestamps_ms(
         self, ends: Mapping[Partition, int], start: Mapping[Partition, int]
     ) -> dict[Partition, int]:
-        """Timestamp of the first record at or after `start`, of partitions that have one before `ends`.
+        """The timestamp of the first record at or after `start`, in ms since the epoch, UTC. Partitions without such a
+        record before `ends` are absent.
 
-        Raises Transient when brokers do not answer.
+        Raises Transient if brokers do not answer.
         """
         left = self._begin({p: end for p, end in ends.items() if p in start}, start)
         found: dict[Partition, int] = {}
@@ -65,7 +67,7 @@ class Reader:
             done = self._finish(left)
             if fetched and left:
                 with translated(self._settings, "reading"):
-                    self._client.assign(list(left))  # drops what else was fetched of the one that is done
+                    self._client.assign(list(left))  # drops other fetched records of the finished partition
             heard = self._heard(bool(done or fetched), heard, left, _FIRSTS_SILENCE_S)
         return found
 
@@ -74,7 +76,7 @@ class Reader:
         self._client.close(autocommit=False)
 
     def _begin(self, ends: Mapping[Partition, int], start: Mapping[Partition, int]) -> dict[TopicPartition, int]:
-        """Take up partitions that may have records from `start` to before `ends`; returns their ends."""
+        """Assign the partitions that may have records with `start` <= offset < `ends`, and return their ends."""
         left = {TopicPartition(*p): end for p, end in ends.items() if start.get(p, 0) < end}
         if left:
             with translated(self._settings, "reading"):
@@ -93,17 +95,17 @@ class Reader:
         return fetched
 
     def _heard(self, news: bool, heard: float, left: Mapping[TopicPartition, int], silence_s: float) -> float:
-        """When something last came (monotonic); raises Transient after too long a silence."""
+        """The time of the last record (`time.monotonic()`). Raises Transient if that is longer ago than `silence_s`."""
         now = time.monotonic()
         if news:
             return now
         if now - heard > silence_s:
             topic = next(iter(left)).topic
-            raise Transient("stream", "log_silent", f"{topic}: nothing came for {silence_s:.0f} s before its end")
+            raise Transient("stream", "log_silent", f"{topic}: no record came for {silence_s:.0f} s before its end")
         return heard
 
     def _finish(self, left: dict[TopicPartition, int]) -> bool:
-        """Take off what has been read to its end; compaction may have taken the last records before it."""
+        """Remove the partitions that have been read to their end. Compaction may have deleted their last records."""
         with translated(self._settings, "reading"):
             done = [
                 place

@@ -1,8 +1,9 @@
-"""Polls in one thread, rebalance listener in another: kafka-python tells of a rebalance inside its own loop, where
-nothing may block and nothing can be committed; the port's listener runs in the thread that polls and may do both.
+"""Runs the client's poll in one thread and the rebalance listener in another.
 
-So `KafkaConsumer.poll` runs in a thread of this module. When it has news of a rebalance it hands them to the thread
-that asked for the poll and waits, while the client's loop goes on with its heartbeats.
+kafka-python reports a rebalance inside its own loop, where nothing may block and nothing can be committed. Our
+`RebalanceListener` runs in the thread that polls, and may do both. So the client's poll runs in a thread of this
+module. It hands each change of the assignment to the thread that asked for the poll, and waits for the answer. The
+client's loop continues with its heartbeats meanwhile.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ from workers.streams.base import Partition
 from workers.streams.kafka._fetching import release_parked
 
 Kind = Literal["assigned", "revoked", "lost"]
-_LONGEST_S = 1.0  # of one poll of the client: closing waits for its end
-_GRACE_S = 0.01  # for a poll to end that has reached its time
+_LONGEST_S = 1.0  # the longest poll of the client; closing waits for its end
+_GRACE_S = 0.01  # how much longer a poll may take to end when its time is over
 
 Fetched = dict[TopicPartition, list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class _News:
-    """A rebalance that the client's loop waits to be dealt with."""
+    """A change of the assignment that the client's loop waits for."""
 
     kind: Kind
     partitions: frozenset[Partition]
@@ -43,7 +44,8 @@ class _News:
 
 
 class Relay(AsyncConsumerRebalanceListener):  # type: ignore[misc]
-    """kafka-python's listener: puts news into a queue and waits for the answer without holding up the loop."""
+    """The listener of kafka-python. It puts each change into a queue, and waits for the answer without blocking the
+    loop."""
 
     def __init__(self, assignor: CooperativeStickyAssignor) -> None:
         self.news: SimpleQueue[Any] = SimpleQueue()
@@ -51,21 +53,21 @@ class Relay(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         self._closed = False
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Only what is new."""
+        """Pass on the new partitions. kafka-python names only those."""
         await self._tell("assigned", assigned)
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Still ours until this returns: no other member gets them before this one joins again."""
+        """Pass on the partitions to give up. Until this returns, no other member gets them."""
         await self._tell("revoked", revoked)
 
     async def on_partitions_lost(self, lost: set[TopicPartition]) -> None:
-        """Somebody else's already."""
-        # The next request to join names what this member owns; what it has lost would be given to two members.
+        """Pass on partitions that another member may own already."""
+        # The next join request names what this member owns. A lost partition in it could get two owners.
         self._assignor.member_assignment = None
         await self._tell("lost", lost)
 
     def close(self) -> None:
-        """Tell nothing any more."""
+        """Pass on no more changes."""
         self._closed = True
 
     async def _tell(self, kind: Kind, partitions: set[TopicPartition]) -> None:
@@ -78,7 +80,7 @@ class Relay(AsyncConsumerRebalanceListener):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """A poll came back."""
+    """A poll has ended."""
 
     fetched: Fetched
     error: BaseException | None = None
@@ -91,7 +93,7 @@ class PollThread:
         self._client = client
         self._connections = connections
         self._relay = relay
-        self._coordinator = client._coordinator  # only it knows whether a join is under way
+        self._coordinator = client._coordinator  # only the coordinator knows whether a join is under way
         self._asked: SimpleQueue[tuple[float, int] | None] = SimpleQueue()
         self._polling = False
         self._stopping = False
@@ -99,9 +101,9 @@ class PollThread:
         self._thread.start()
 
     def poll(self, timeout_s: float, max_records: int, deal: Callable[[Kind, frozenset[Partition]], None]) -> Fetched:
-        """One poll; `deal` is called in this thread with what the group decided meanwhile.
+        """Poll once. `deal` is called in this thread with each change of the assignment.
 
-        While a join is under way it comes back empty after `timeout_s`, and goes on the next time.
+        While a join is under way, it returns nothing after `timeout_s` seconds, and the next call continues.
         """
         deadline = time.monotonic() + timeout_s
         if not self._polling:
@@ -123,11 +125,11 @@ class PollThread:
 
     @property
     def joining(self) -> bool:
-        """A rebalance is under way, or about to begin."""
+        """True if a rebalance is under way or about to begin."""
         return bool(self._coordinator.rejoining or self._coordinator.rejoin_needed)
 
     def stop(self) -> None:
-        """End the thread; what it still hears is dropped."""
+        """End the thread. Later changes are dropped."""
         self._stopping = True
         self._relay.close()
         while self._polling:
@@ -156,16 +158,16 @@ class PollThread:
         while (asked := self._asked.get()) is not None:
             try:
                 ended = _Ended(self._poll_on(*asked))
-            except BaseException as error:  # raised by `poll`, in the thread that asked
+            except BaseException as error:  # `poll` raises it in the thread that asked
                 ended = _Ended({}, error)
             self._relay.news.put(ended)
 
     def _poll_on(self, timeout_s: float, max_records: int) -> Fetched:
-        """Poll until a join that is under way is through: kafka-python 3.0.12 throws away an answer to it that comes
-        between two polls, asks again, and by that makes all others join again, too."""
+        """Poll until a join that is under way has ended. kafka-python 3.0.12 drops the answer to a join if it comes
+        between two polls. It then asks again, which makes all other members join again."""
         while True:
             if self._coordinator.rejoining:
-                # It also forgets a join that new metadata caused, and then waits for ever: said once more, it does not.
+                # It also forgets a join that new metadata caused, and then waits for ever. A second request helps.
                 self._coordinator.request_rejoin()
                 timeout_s = _LONGEST_S
             release_parked(self._client)

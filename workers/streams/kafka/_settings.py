@@ -1,4 +1,4 @@
-"""How to reach Kafka: the URL `kafka://HOST:PORT,HOST:PORT?option=value`, read and checked before anything connects."""
+"""Reads the URL `kafka://HOST:PORT,HOST:PORT?option=value`, and checks it before anything connects."""
 
 from __future__ import annotations
 
@@ -23,48 +23,49 @@ _SECRET = re.compile(r"(?i)([?&][^=&]*password=)[^&]*")
 
 
 class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Options of the URL; a secret is better kept in `password_file` than in the URL, and is never printed."""
+    """Options of the URL. Keep a password in `password_file` rather than in the URL. It is never printed."""
 
     servers: tuple[str, ...]
-    """HOST:PORT of some brokers, from which the client learns of the others."""
+    """HOST:PORT of some brokers. The client learns the others from them."""
     security: Security = "PLAINTEXT"
     mechanism: Mechanism = "SCRAM-SHA-512"
-    """Of SASL."""
+    """The SASL mechanism."""
     user: str = ""
     password: str = ""
     password_file: str = ""
     """A file whose first line is the password."""
     ca_file: str = ""
-    """PEM of the authorities to trust with TLS; empty: the system's."""
+    """PEM file of the authorities to trust with TLS. If it is empty, the system's authorities are trusted."""
     cert_file: str = ""
-    """PEM of this client's certificate, where brokers ask for one."""
+    """PEM file of this client's certificate, if brokers ask for one."""
     key_file: str = ""
     session_s: Annotated[float, Meta(ge=1, le=1800)] = 20.0
-    """A member that was killed is noticed after this; brokers allow 6 s to 30 min by default."""
+    """A killed member is noticed after this many seconds. Brokers allow 6 s to 30 min by default."""
     max_poll_s: Annotated[float, Meta(ge=0.2, le=86_400)] = 300.0
-    """A member that does not poll for this long leaves; the time that all members have to join a rebalance."""
+    """A member leaves the group if it does not poll for this many seconds. All members have this long to join a
+    rebalance."""
     replicas: Annotated[int, Meta(ge=1, le=15)] | None = None
-    """Copies of each partition of topics that are made; none: three where there are three brokers, else all."""
+    """Replicas of each partition of a created topic. By default one for each broker, at most three."""
 
     def __repr__(self) -> str:
         return f"KafkaSettings({self.security}, {', '.join(self.servers)})"
 
     @property
     def sasl(self) -> bool:
-        """True when a user and a password are asked for."""
+        """True if a user and a password are needed."""
         return self.security.startswith("SASL")
 
     @property
     def tls(self) -> bool:
-        """True when the connection is encrypted."""
+        """True if the connection is encrypted."""
         return self.security.endswith("SSL")
 
     def tls_context(self) -> ssl.SSLContext:
-        """Trust and certificate for TLS; raises ConfigError when a file cannot be used."""
+        """The TLS context with trusted authorities and own certificate. Raises ConfigError if a file cannot be used."""
         return tls_context(_KEY, ca_file=self.ca_file, cert_file=self.cert_file, key_file=self.key_file)
 
     def client_options(self) -> dict[str, Any]:
-        """Options of kafka-python that every client of this cluster shares. Raises ConfigError as `tls_context`."""
+        """The options of kafka-python that all clients of this cluster share. Raises ConfigError as `tls_context`."""
         options: dict[str, Any] = {"bootstrap_servers": list(self.servers), "security_protocol": self.security}
         if self.tls:
             options["ssl_context"] = self.tls_context()
@@ -82,7 +83,7 @@ def parse_kafka_url(url: str) -> KafkaSettings:
     """Read `kafka://HOST:PORT,HOST:PORT?option=value`.
 
     Raises:
-        ConfigError: an address or an option is wrong, or options do not fit each other.
+        ConfigError: an address or an option is wrong, or two options contradict each other.
     """
     rest = url.removeprefix("kafka://")
     places, _, query = rest.partition("?")
@@ -96,7 +97,7 @@ def parse_kafka_url(url: str) -> KafkaSettings:
 
 
 def hide_password(url: str) -> str:
-    """The URL, fit to be printed."""
+    """The URL with its password replaced by `***`, for logs and messages."""
     return _SECRET.sub(r"\1***", url)
 
 
@@ -107,7 +108,7 @@ def _known() -> str:
 def _servers(places: str) -> tuple[str, ...]:
     if "@" in places:
         raise ConfigError(
-            "stream.url: user and password go into options: kafka://HOST:PORT?user=NAME&password_file=PATH"
+            "stream.url: give user and password as options: kafka://HOST:PORT?user=NAME&password_file=PATH"
         )
     found = read_servers(unquote(places), _KEY, default_port=_DEFAULT_PORT, shape=_SHAPE)
     return tuple(f"{host}:{port}" for host, port in found)

@@ -1,4 +1,4 @@
-"""What topics are, and what they ought to be."""
+"""Describes the existing topics, compares them with the specification, and prepares new ones."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from workers.streams.base import TopicSpec
 from workers.streams.kafka._connect import open_client, translated
 from workers.streams.kafka._settings import KafkaSettings
 
-_SPREAD_S = 3.0  # brokers hear of a new topic one after the other, within a second
+_SPREAD_S = 3.0  # brokers learn of a new topic one after another, within a second
 _WANTED_REPLICAS = 3
-# An index that is restored must find the removals that came since its snapshot.
+# An index that is restored from a snapshot must find the removals since that snapshot.
 _TOMBSTONES_KEPT_MS = 7 * 24 * 3600 * 1000
-_DEFAULT_MAX_BYTES = 1_048_588  # of a record with its headers, on a broker that is not told otherwise
+_DEFAULT_MAX_BYTES = 1_048_588  # of a record with its headers; Kafka's default
 _ROOM_FOR_HEADERS = 64 * 1024
 _UNKNOWN_TOPIC = 3  # error code of the protocol
 _FORBIDDEN_TOPIC = 29
@@ -28,7 +28,7 @@ _FORBIDDEN_TOPIC = 29
 
 @dataclass(frozen=True, slots=True)
 class TopicFacts:
-    """What a topic is; where its configuration may not be read, Kafka's defaults."""
+    """The configuration of an existing topic. If it may not be read, Kafka's defaults stand in for it."""
 
     partitions: int
     compacted: bool
@@ -37,7 +37,7 @@ class TopicFacts:
 
 
 def describe(client: Any, names: Collection[str]) -> dict[str, TopicFacts]:
-    """The topics of these that exist. Raises errors of kafka-python."""
+    """Those of these topics that exist. Raises errors of kafka-python."""
     found: dict[str, int] = {}
     for topic in client.describe_topics(list(names)):
         if topic["error_code"] == _FORBIDDEN_TOPIC:
@@ -64,7 +64,8 @@ def _facts(partitions: int, config: Mapping[str, Mapping[str, str]]) -> TopicFac
 
 
 def await_topics(client: Any, names: Collection[str]) -> dict[str, TopicFacts]:
-    """All of these; raises ConfigError when one stays unknown, and errors of kafka-python."""
+    """Wait some seconds until all these topics exist. Raises ConfigError if one is missing, and errors of
+    kafka-python."""
     deadline = time.monotonic() + _SPREAD_S
     while True:
         found = describe(client, names)
@@ -72,12 +73,12 @@ def await_topics(client: Any, names: Collection[str]) -> dict[str, TopicFacts]:
         if not missing:
             return found
         if time.monotonic() >= deadline:
-            raise ConfigError(f"topic {missing[0]!r} does not exist; make it with `groknet topics apply`")
+            raise ConfigError(f"topic {missing[0]!r} does not exist; create it with `groknet topics apply`")
         time.sleep(0.2)
 
 
 def require_topics(settings: KafkaSettings, names: Collection[str]) -> dict[str, TopicFacts]:
-    """As `await_topics`, with a client of its own. Raises ConfigError or Transient."""
+    """Do the same as `await_topics` with a new client. Raises ConfigError or Transient."""
     client, _ = open_client(KafkaAdminClient, settings)
     try:
         with translated(settings, "looking topics up"):
@@ -87,11 +88,11 @@ def require_topics(settings: KafkaSettings, names: Collection[str]) -> dict[str,
 
 
 def check(spec: TopicSpec, facts: TopicFacts) -> None:
-    """Raises ConfigError when a topic is not what it should be, with the remedy."""
+    """Raise ConfigError with the remedy if a topic differs from its specification."""
     if facts.partitions != spec.partitions:
         raise ConfigError(
-            f"topic {spec.name!r} has {facts.partitions} partitions, wanted {spec.partitions}: keys are placed by their"
-            " number, so keep the topic's, or take a new name"
+            f"topic {spec.name!r} has {facts.partitions} partitions, wanted {spec.partitions}: the number decides where"
+            " keys go, so set it to the topic's number, or choose a new name"
         )
     have = (facts.compacted, facts.retention_ms)
     if have != (spec.compacted, spec.retention_ms):
@@ -103,7 +104,7 @@ def check(spec: TopicSpec, facts: TopicFacts) -> None:
 
 
 def creation(specs: Sequence[TopicSpec], brokers: int, replicas: int | None) -> dict[str, dict[str, Any]]:
-    """The request that makes them, for a cluster of `brokers`; a write needs more than half of the copies."""
+    """The request that creates topics in a cluster of `brokers`. A write needs at least half of the replicas."""
     copies = replicas or min(_WANTED_REPLICAS, brokers)
     return {
         spec.name: {
@@ -133,6 +134,6 @@ def _tombstones(spec: TopicSpec) -> dict[str, str]:
 
 
 def _sizes(spec: TopicSpec) -> dict[str, str]:
-    """What failed travels on whole, with headers added: the largest event must fit there, too."""
+    """Retry and dead-letter topics take larger records: a failed event is sent there whole, with more headers."""
     after_failure = spec.name in {DEAD_LETTERS, *RETRY_DELAYS_S}
     return {"max.message.bytes": str(_DEFAULT_MAX_BYTES + _ROOM_FOR_HEADERS)} if after_failure else {}
