@@ -43,7 +43,7 @@ LOSSES = ("product.arcface", "query.arcface", "product.pairs")
 
 
 def rows(whole: Recipe) -> dict[str, Recipe]:
-    """Row → recipe: losses are added one by one; the last row has all of them and averages instead of GeM."""
+    """Row → recipe. Losses are added one by one. The last row has all of them, and averages instead of GeM."""
     softmax = [head for head in whole.heads if head.kind == "softmax"]
     made = {"softmax": msgspec.structs.replace(whole, heads=softmax, losses=[])}
     made["+ multi-label softmax"] = msgspec.structs.replace(whole, losses=[])
@@ -55,7 +55,7 @@ def rows(whole: Recipe) -> dict[str, Recipe]:
 
 
 def main() -> int:
-    """Train the rows, measure, write; the exit code."""
+    """Train the rows, measure them and write the page. Returns the exit code."""
     options = parser(__doc__, tells="page")
     training_options(options, steps=300, seeds=3)
     arguments = options.parse_args()
@@ -115,7 +115,7 @@ def _seeds(count: int) -> str:
 
 
 def _columns(names: Sequence[str], seeds: int) -> list[str]:
-    """Names of the columns that `_means` fills."""
+    """The names of the columns that `_means` fills."""
     return [column for name in names for column in ((name, "±") if seeds > 1 else (name,))]
 
 

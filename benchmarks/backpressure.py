@@ -39,14 +39,14 @@ from workers.tagger import GROUP
 
 ROOT = Path(__file__).parents[1]
 NODE = "cassandra-1"
-RUNS_S, SLOWNESS = 0.01, 50  # of each half second the node has a hundredth
+RUNS_S, SLOWNESS = 0.01, 50  # in each half second the node runs for 10 ms
 SAMPLE_S = 0.5
 START_S = 90.0
 
 
 @dataclass(frozen=True, slots=True)
 class Phases:
-    """Seconds of each phase, and how many events wait from the start: more than can be worked off."""
+    """The seconds of each phase, and the number of events at the start, which is more than the tagger can process."""
 
     warm_s: float = 15.0
     usual_s: float = 30.0
@@ -58,14 +58,14 @@ class Phases:
 
 @dataclass
 class Phase:
-    """What was seen in one phase."""
+    """The measurements of one phase."""
 
     resident: list[int] = field(default_factory=list)
     members: set[str] = field(default_factory=set)
     committed: list[tuple[float, int]] = field(default_factory=list)
 
     def report(self) -> dict[str, Any]:
-        """Megabytes and events a second."""
+        """The figures of the phase, in megabytes and events a second."""
         (began, first), (ended, last) = self.committed[0], self.committed[-1]
         return {
             "resident_mb_median": round(statistics.median(self.resident) / 1e6, 1),
@@ -76,18 +76,18 @@ class Phase:
 
 
 class Watch:
-    """Looks at one tagger."""
+    """Measures one tagger."""
 
     def __init__(self, pid: int, admin: StreamAdmin, bootstrap: str) -> None:
         self._process, self._admin = psutil.Process(pid), admin
         self._groups = KafkaAdminClient(bootstrap_servers=bootstrap)
 
     def committed(self) -> int:
-        """Events of all partitions."""
+        """The number of committed events of all partitions."""
         return sum(self._admin.committed(GROUP, UPLOADED).values())
 
     def during(self, seconds: float) -> Phase:
-        """Look twice a second for so long."""
+        """Measure twice a second for `seconds` seconds."""
         phase, ends = Phase(), time.monotonic() + seconds
         while time.monotonic() < ends:
             phase.resident.append(self._process.memory_info().rss)
@@ -109,7 +109,7 @@ class Watch:
 
 @contextmanager
 def slowed(services: Services) -> Iterator[None]:
-    """The node runs for a fiftieth of the time: a process of its own stops and wakes it."""
+    """Let the node run for a fiftieth of the time. A separate process stops and resumes it."""
     state = services.status()
     server = state.server(NODE) if state else None
     assert server is not None
@@ -128,7 +128,7 @@ def slowed(services: Services) -> Iterator[None]:
 
 
 def measure(services: Services, bundle: Path, folder: Path, phases: Phases) -> dict[str, Any]:
-    """Run the three phases; what was seen in each, and how far memory rose over its usual level."""
+    """Run the three phases. Returns the figures of each, and how far memory rose above its usual level."""
     environment = _prepare(services, bundle, folder, phases)
     command = [sys.executable, "-m", "groknet", "run", "tagger", "--home", str(folder), "--bundle", str(bundle)]
     with (folder / "tagger.log").open("wb") as log:
@@ -194,7 +194,7 @@ def _photos(side: tuple[int, int]) -> list[bytes]:
 
 
 def main() -> None:
-    """Parse, start the servers, measure, print."""
+    """Read the options, start the servers, measure and print."""
     options = parser(__doc__, tells="result", bundle=True)
     options.add_argument("--slow-s", type=float, default=Phases().slow_s, help="seconds of slowness (default 60)")
     options.add_argument("--events", type=int, default=Phases().events, help="backlog (default 4000)")

@@ -24,8 +24,8 @@ from workers.collector import spare_collector
 from workers.streams.base import Record
 
 _TABLES = ("listings", "thumbnails")
-_POLL_RECORDS = 128  # also the writes in flight, as our store's bound
-_LOOK_UPS, _LOOK_UP_LISTINGS = 3, 32  # of an event, and in one request: as the tagger's
+_POLL_RECORDS = 128  # also the number of writes in flight, as in our store
+_LOOK_UPS, _LOOK_UP_LISTINGS = 3, 32  # look-ups of an event, and listings in one request, as in the tagger
 _HEADS = (
     "SELECT listing_id, event_time, newest, versions FROM {ks}.listings"
     " WHERE listing_id IN ? AND model_version = '' AND image_id = ''"
@@ -34,14 +34,14 @@ _HEADS = (
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What a tagger wrote for some listings, by listing id: (table, values of a row), and the hash message."""
+    """What a tagger wrote for some listings, by listing id: the rows as (table, values), and the hash message."""
 
     rows: dict[str, list[tuple[str, Sequence[Any]]]]
     messages: dict[bytes, Record]
 
 
 def connect(place: tuple[str, int]) -> Any:
-    """A session as the driver makes it."""
+    """A session with the driver's defaults."""
     host, port = place
     return Cluster([host], port=port, protocol_version=5).connect()
 
@@ -59,8 +59,8 @@ def copy_rows(session: Any, keyspace: str, ids: set[str]) -> dict[str, list[tupl
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What some processes took for their events: from the first event to the last by `time.perf_counter`, and seconds
-    of the processor of all of them."""
+    """What some processes took for their events, in seconds: from the first event to the last by `time.perf_counter`,
+    and the processor time of all of them."""
 
     since: float
     until: float
@@ -69,7 +69,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """What they work on; `each`, where there is one, is called for each event."""
+    """The work of the bare clients. `each` is called for each event if it is given."""
 
     copied: Copied
     bootstrap: str
@@ -81,7 +81,8 @@ class Clients:
     each: Callable[[], object] | None = None
 
     def run(self, counts: Mapping[int, int], processes: int) -> Spent:
-        """What all events took; `counts` are events by partition of `topic`, dealt out among the processes."""
+        """Process all events and return what they took. `counts` are the events by partition of `topic`. The partitions
+        are divided among the processes."""
         context = multiprocessing.get_context("spawn")
         barrier, answers = context.Barrier(processes), context.SimpleQueue()
         parts = [{p: n for p, n in counts.items() if p % processes == i} for i in range(processes)]
@@ -97,7 +98,7 @@ class Clients:
 
 
 def _child(clients: Clients, counts: Mapping[int, int], barrier: Barrier, answers: Any) -> None:
-    spare_collector()  # the tagger has the gain of it, too
+    spare_collector()  # the tagger does the same
     session = connect(clients.node)
     try:
         answers.put(_work(clients, counts, session, barrier))
@@ -109,7 +110,7 @@ def _work(clients: Clients, counts: Mapping[int, int], session: Any, barrier: Ba
     copied, keyspace = clients.copied, clients.keyspace
     inserts = {table: _insert(session, keyspace, table) for table in _TABLES}
     heads = session.prepare(_HEADS.format(ks=keyspace))
-    session.row_factory = tuple_factory  # the driver's own makes a class for every answer
+    session.row_factory = tuple_factory  # the driver's default makes a class for every answer
     consumer, producer = _clients(clients.bootstrap, clients.topic, list(counts))
     clock, cpu = 0.0, 0.0
     try:
@@ -152,7 +153,8 @@ def _clients(bootstrap: str, topic: str, partitions: Sequence[int]) -> tuple[Any
 
 
 def _all(session: Any, statements: list[Any]) -> None:
-    """Side by side; returns when each has its answer. On a busy disk one may need a second try, as from a tagger."""
+    """Run statements concurrently, and return when each has its answer. On a busy disk one may need a second try, as in
+    a tagger."""
     for statement, future in [(statement, session.execute_async(statement)) for statement in statements]:
         try:
             future.result()

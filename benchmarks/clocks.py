@@ -15,11 +15,11 @@ from typing import Any
 
 _TASKS = Path("/proc/self/task")
 _DECODES = b"engines.pixels.decode_process"
-_NATIVE = "of libraries"  # threads that Python knows nothing of
+_NATIVE = "of libraries"  # threads that Python does not know
 
 
 def thread_seconds() -> dict[str, float]:
-    """Processor seconds of this process's threads so far, by name without its number; empty but on Linux."""
+    """Processor seconds of this process's threads so far, by name without its number. Empty except on Linux."""
     names = {thread.native_id: thread.name for thread in threading.enumerate()}
     found: defaultdict[str, float] = defaultdict(float)
     for task in _TASKS.iterdir() if _TASKS.exists() else ():
@@ -33,7 +33,7 @@ def thread_seconds() -> dict[str, float]:
 
 
 def decode_process_seconds() -> float:
-    """Processor seconds so far of this process's children that decode; 0 but on Linux."""
+    """Processor seconds so far of this process's children that decode. 0 except on Linux."""
     spent_ns = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -46,7 +46,8 @@ def decode_process_seconds() -> float:
 
 
 def profiler(profiles: list[cProfile.Profile]) -> Callable[[FrameType, str, Any], None]:
-    """For `threading.setprofile`: each new thread's profile, by its own clock, is put into the list."""
+    """A hook for `threading.setprofile`. It profiles each new thread by the thread's own clock, and adds the profile to
+    the list."""
 
     def begin(_frame: FrameType, _event: str, _argument: Any) -> None:
         profile = cProfile.Profile(time.thread_time)
@@ -57,7 +58,7 @@ def profiler(profiles: list[cProfile.Profile]) -> Callable[[FrameType, str, Any]
 
 
 def summary(profiles: list[cProfile.Profile], events: int) -> dict[str, Any]:
-    """Processor time by package, and by function with its calls an event, of all threads."""
+    """The processor time of all threads by package, and by function with its calls an event."""
     stats: pstats.Stats | None = None
     for profile in profiles:
         if profile.getstats():

@@ -52,7 +52,7 @@ out of 255. A decode at 1/8 mostly undoes the Huffman code, so no reduced decode
 
 
 def photo(identity: int, noise: float, size: tuple[int, int] = SIZE) -> bytes:
-    """A studio render as JPEG bytes, with noise of that standard deviation."""
+    """A studio render as JPEG bytes, with noise of that standard deviation in grey levels."""
     pixels = render(make_product(identity), view=0, size=size).pixels.astype(np.float32)
     pixels += np.random.default_rng(identity).normal(0, noise, (*pixels.shape[:2], 1)) if noise else 0
     buffer = io.BytesIO()
@@ -66,18 +66,18 @@ def photos(count: int, noise: float, size: tuple[int, int] = SIZE) -> list[bytes
 
 
 def full(data: bytes) -> NDArray[np.uint8]:
-    """What stands in every tutorial: open, convert, resize."""
+    """The usual way: open, convert, resize. Returns uint8 [height, width, 3]."""
     size = (PREPROCESS.width, PREPROCESS.height)
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB").resize(size, Image.Resampling.BILINEAR))
 
 
 def ours(data: bytes) -> NDArray[np.uint8]:
-    """The decoder of workers, with all its guards."""
+    """The decoder of the workers, with all its checks. Returns uint8 [height, width, 3]."""
     return decode(data, PREPROCESS)
 
 
 def entropy(data: bytes) -> None:
-    """A decode at 1/8: next to nothing but undoing the Huffman code, which no reduced decode can leave out."""
+    """A decode at 1/8. It does little more than undo the Huffman code, which every reduced decode must do."""
     image = Image.open(io.BytesIO(data))
     image.draft("RGB", (SIZE[0] // 8, SIZE[1] // 8))
     image.load()
@@ -91,13 +91,13 @@ def _ms(action: Callable[[bytes], object], data: Sequence[bytes]) -> float:
 
 
 def difference(data: Sequence[bytes]) -> tuple[float, int]:
-    """Mean and largest difference of a value, ours against the full decode."""
+    """The mean and the largest difference of a pixel value between our decode and the full decode."""
     apart = [np.abs(ours(one).astype(np.int64) - full(one)) for one in data]
     return float(np.mean(apart)), int(np.max(apart))
 
 
 def per_core(data: Sequence[bytes], repeats: int) -> dict[str, float]:
-    """Milliseconds of processor time a photo, medians of `repeats` rounds in turn."""
+    """Milliseconds of processor time a photo: the medians of `repeats` rounds, taken in turn."""
     actions: dict[str, Callable[[bytes], object]] = {"full": full, "ours": ours, "entropy": entropy}
     rounds = [{name: _ms(action, data) for name, action in actions.items()} for _ in range(repeats)]
     return {name: statistics.median(one[name] for one in rounds) for name in actions}
@@ -134,7 +134,7 @@ def pools(data: Sequence[bytes], repeats: int, workers: int = WORKERS) -> dict[s
 
 
 class Decoded:
-    """A JPEG decoder that costs nothing from the second time on: what it decoded it keeps."""
+    """A JPEG decoder that keeps what it decoded, so that a photo costs nothing from the second time on."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[bytes, int], NDArray[np.uint8]] = {}
@@ -147,7 +147,7 @@ class Decoded:
 
 
 def device(count: int, repeats: int) -> str:
-    """What a decode on a GPU leaves to the cores, by the photos' size, as a table."""
+    """A table of what remains for the cores when a GPU decodes, by the size of the photos."""
     try:
         codec = NvImageCodec("cpu")
     except ConfigError:
@@ -166,7 +166,7 @@ def device(count: int, repeats: int) -> str:
 
 
 def copied(data: Sequence[bytes]) -> float:
-    """Milliseconds of processor time that a photo's copy into its batch takes."""
+    """Milliseconds of processor time to copy a photo into its batch."""
     decoded, rounds = [ours(one) for one in data], 200
     return _ms(lambda _: np.stack(decoded), [b""] * rounds) / len(decoded)
 
@@ -194,7 +194,7 @@ def measure(count: int, repeats: int) -> str:
 
 
 def main() -> None:
-    """Parse, measure, print or write."""
+    """Read the options, measure, and print or write the page."""
     options_of = parser(__doc__, tells="page", repeats=7)
     options_of.add_argument("--photos", type=int, default=8, help="different photos a table row (default 8)")
     options = options_of.parse_args()

@@ -48,7 +48,7 @@ CASES: list[tuple[str, Precision]] = [
 
 @dataclass
 class Case:
-    """One back end at one precision, open, and what was measured of it."""
+    """One open back end at one precision, and its measurements."""
 
     name: str
     precision: Precision
@@ -66,7 +66,7 @@ class Case:
 
 
 def studio(identities: Sequence[int], preprocess: Preprocess) -> Photos:
-    """One photo a product, uint8 [n, h, w, 3]."""
+    """One photo of each product, uint8 [n, h, w, 3]."""
     size = (preprocess.width, preprocess.height)
     return np.stack([render(make_product(identity), 0, "natural", size=size).pixels for identity in identities])
 
@@ -161,7 +161,7 @@ embeddings."""
 
 
 def network(title: str, float_bundle: Path, scratch: Path, options: argparse.Namespace, data: Path | None) -> str:
-    """One network's table, and Recall@1 where there is a folder."""
+    """The table of one network, and Recall@1 if a folder is given."""
     bundle = load_bundle(float_bundle)
     preprocess = bundle.manifest.preprocess
     calibration = studio(TRAIN_IDENTITIES[: options.calibration], preprocess)
@@ -189,7 +189,7 @@ def recall(folders: dict[Precision, Path], data: Path) -> str:
 
 
 def main() -> None:
-    """Parse, measure, print or write."""
+    """Read the options, measure, and print or write the page."""
     options_of = parser(__doc__, tells="page", bundle=True, repeats=7)
     options_of.add_argument("--data", type=Path, help="folder with labels.csv: Recall@1, and photos to calibrate on")
     options_of.add_argument("--threads", type=int, default=2, help="of each back end (default 2)")

@@ -49,20 +49,20 @@ class Page:
         self._lines = [title]
 
     def add(self, *lines: str) -> None:
-        """Put lines at the end, and the whole into the file."""
+        """Append lines, and write the whole page to the file."""
         self._lines += lines
         if self._out is not None:
             write_page("\n".join(self._lines) + "\n", self._out)
         sys.stderr.write("\n".join(lines) + "\n")
 
     def close(self) -> None:
-        """To stdout where there is no file."""
+        """Print the page if there is no file."""
         if self._out is None:
             write_page("\n".join(self._lines) + "\n", None)
 
 
 def main() -> int:
-    """Parse, measure, write; the exit code."""
+    """Read the options, measure, and write the page. Returns the exit code."""
     arguments = _options().parse_args()
     try:
         driver = open_driver()
@@ -107,7 +107,7 @@ def _options() -> argparse.ArgumentParser:
 
 
 def _bundles(scratch: Path, arguments: argparse.Namespace) -> Iterator[tuple[str, Path | str]]:
-    """Name and folder of what is to be measured, or why there is none."""
+    """The name and the folder of each bundle to measure, or the reason why it is missing."""
     for folder in arguments.bundle or []:
         yield f"{folder.name}, {load_bundle(folder).manifest.precision}", folder
     if arguments.bundle:
@@ -128,7 +128,7 @@ def _bundles(scratch: Path, arguments: argparse.Namespace) -> Iterator[tuple[str
 
 
 def _engines(page: Page, scratch: Path, arguments: argparse.Namespace) -> tuple[Path, float] | None:
-    """The table of bare engines; the fastest one's folder and images a second."""
+    """Add the table of bare engines. Returns the folder of the fastest one and its images a second."""
     profiles = Profiles.parse(arguments.batch)
     page.add("| bundle | plan MB | start s | parity | batch | callers | images/s | p50 ms | p99 ms |")
     page.add("|---|---|---|---|---|---|---|---|---|")
@@ -156,7 +156,7 @@ def _engines(page: Page, scratch: Path, arguments: argparse.Namespace) -> tuple[
 
 
 def _built(bundle: Path, folder: Path, backend: str, profiles: Profiles) -> tuple[Path, str]:
-    """The bundle with a plan beside it, and the plan's size; the bundle as it is for torch."""
+    """Build the bundle's plan. Returns the engine's folder and the size of the plan; for torch the bundle itself."""
     if backend not in LIBRARIES:
         return bundle, "–"
     precision = load_bundle(bundle).manifest.precision
@@ -224,7 +224,8 @@ def _rates_header(name: str, batch: int) -> list[str]:
 
 
 def rate_rows(fleet: gpu_workers.Fleet, fastest: float) -> list[str]:
-    """The table's rows of one fleet, or why they are none; `fastest`: images a second of the best bare engine."""
+    """The table rows of one fleet, or the reason why there are none. `fastest`: images a second of the best bare
+    engine."""
     rates: dict[str, float | str] = {}
     with gpu_workers.started(fleet) as processes:
         for run in (*JPEG_DECODERS, "bare"):
@@ -243,7 +244,8 @@ def rate_rows(fleet: gpu_workers.Fleet, fastest: float) -> list[str]:
 
 
 def limits(engine: RecognitionEngine, data: list[bytes], batch: int, speed: float) -> list[str]:
-    """What limits a worker: each stage's processor time alone, and the cores that it keeps busy at `speed`."""
+    """What limits a worker: the processor time of each stage alone, and the cores that it needs at `speed` images a
+    second."""
     costs = []
     for decoder in JPEG_DECODERS:
         try:

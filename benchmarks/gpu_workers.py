@@ -48,7 +48,7 @@ class Fleet:
 
 
 def settings(decoder: JpegDecoderName, batch: int, processes: int) -> TaggerSettings:
-    """Of one worker among `processes` on this machine."""
+    """The settings of one worker among `processes` on this machine."""
     cores = max(2, -(-(os.cpu_count() or 1) // processes))
     return TaggerSettings(
         batch_size=batch,
@@ -61,13 +61,13 @@ def settings(decoder: JpegDecoderName, batch: int, processes: int) -> TaggerSett
 
 
 class Processes:
-    """The fleet's processes. RuntimeError tells of one that failed."""
+    """The processes of the fleet. A process that failed raises RuntimeError."""
 
     def __init__(self, started: list[subprocess.Popen[str]], errors: IO[str], images: int) -> None:
         self._started, self._errors, self._images = started, errors, images
 
     def rate(self) -> float:
-        """Wait until each is ready for its next run, let all go; images a second of all together.
+        """Wait until each process is ready for its next run, then start all. Returns images a second of all together.
 
         Raises RuntimeError with the reason of one that cannot do this run, or that ended.
         """
@@ -95,7 +95,7 @@ class Processes:
 
 @contextmanager
 def started(fleet: Fleet) -> Iterator[Processes]:
-    """The fleet at work; its processes end with the block."""
+    """The running fleet. Its processes end with the block."""
     command = [sys.executable, "-m", "benchmarks.gpu_workers", "--bundle", str(fleet.folder)]
     command += ["--backend", fleet.backend, "--photos", str(fleet.photos), "--images", str(fleet.images)]
     command += ["--processes", str(fleet.processes), "--batch", str(fleet.batch)]
@@ -121,7 +121,7 @@ def _ready() -> None:
 
 
 def main() -> None:
-    """One of the processes; a line `go` starts each run. A run that cannot be is told by `error` in its place."""
+    """Run one of the processes. A line `go` starts each run. If a run is impossible, it prints `error` instead."""
     options = argparse.ArgumentParser(description=__doc__)
     for name in ("bundle", "photos"):
         options.add_argument(f"--{name}", type=Path, required=True)

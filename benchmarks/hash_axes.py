@@ -53,7 +53,7 @@ def lost(fit: Floats, pairs: Sequence[Neighbours], axes: int, draws: int) -> tup
 
 
 def main() -> int:
-    """Embed, draw, write; the exit code."""
+    """Embed the photos, draw the rotations, and write the page. Returns the exit code."""
     options = parser(__doc__, tells="page")
     options.add_argument("--data", type=Path, required=True, help="folder with the data sets' folders")
     options.add_argument("--work", type=Path, required=True, help="folder for decoded photos; kept")

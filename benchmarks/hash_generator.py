@@ -40,9 +40,9 @@ class Shape:
     product_step: float
     photo_step: float
     spread: float
-    """Of the logarithm of a photo's own step."""
+    """The standard deviation of the logarithm of a photo's own step."""
     photos_a_product: float
-    """Mean of a geometric distribution."""
+    """The mean of a geometric distribution."""
 
 
 FITTED = Shape(dimensions=41, kinds=139, product_step=0.9, photo_step=0.94, spread=0.78, photos_a_product=12.4)
@@ -71,7 +71,7 @@ class Generator:
         self._weights = np.cumsum(weights) / weights.sum()
 
     def codes(self, count: int, seed: int) -> Codes:
-        """uint8 [count, 32], photos of random products."""
+        """Codes of photos of random products, uint8 [count, 32]."""
         rng = np.random.default_rng(seed)
         return np.concatenate([*self._chunks(count, rng)])
 
@@ -96,7 +96,7 @@ def distances(codes: Codes, seed: int = 0) -> dict[str, tuple[int, ...]]:
 
 
 def real_hashes(data: Path, count: int, bundle: Path = DEMO) -> Codes:
-    """Hashes uint8 [count, 32] of photos under a folder, evenly drawn of all; some seconds a thousand."""
+    """Hashes, uint8 [count, 32], of photos below a folder, drawn evenly from all. A thousand take some seconds."""
     files = sorted(path for path in data.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     chosen = np.random.default_rng(0).choice(len(files), min(count, len(files)), replace=False)
     engine = build_engine(bundle, threads=os.cpu_count())

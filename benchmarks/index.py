@@ -38,18 +38,18 @@ PHOTOS = 3  # of a listing, in the mean
 QUERIES = 500
 RARE = 4  # number of the profile of one listing in 64
 LARGE = 2_000_000
-"""Codes from which on only inverted lists are measured: reading all takes 10 ms, and what else is on the page hours."""
+"""From this many codes on, only inverted lists are measured. Reading all codes takes 10 ms, and the rest hours."""
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(slots=True)
 class Measured:
-    """One index under updates: seconds of each search and update, and what else was seen."""
+    """The measurements of one index under updates, in seconds of each search and update."""
 
     name: str
     searches: list[float] = field(default_factory=list)
     worked: list[float] = field(default_factory=list)
-    """Of the processor, where `searches` are by the clock."""
+    """Processor seconds of each search, while `searches` has seconds by the clock."""
     updates: list[float] = field(default_factory=list)
     late: float = 0.0
     merges: int = 0
@@ -74,7 +74,7 @@ def listings(count: int, rng: np.random.Generator) -> list[Entry]:
 
 
 def filled(codes: Codes, directory: Directory, limits: IndexLimits) -> HashIndex:
-    """An index whose main part holds these codes; built as a merge would build it."""
+    """An index whose main part holds these codes. It is built as a merge would build it."""
     held = learn(codes, limits) if len(codes) >= limits.exact_below else FlatCodes(codes, limits)
     index = HashIndex(EPOCH, limits)
     profiles = [Profile("m1", state, category) for state in ("active", "sold") for category in ("mug", "cup")]
@@ -125,7 +125,7 @@ class Updates(threading.Thread):
 
 
 def under_updates(index: HashIndex, name: str, world: World, known: int) -> Measured:
-    """Search one hash after another while a writer keeps its pace; at least one merge of all parts falls into it."""
+    """Search one hash after another while a writer keeps its pace. Meanwhile all parts are merged at least once."""
     measured = Measured(name)
     before = index._listings.view.sealed
     writer = Updates(index, world.fresh, known, measured)
@@ -150,7 +150,7 @@ def under_updates(index: HashIndex, name: str, world: World, known: int) -> Meas
 
 
 def _begin_whole(index: HashIndex) -> bool:
-    """Begin a merge of all parts as the index itself would; False while another one is under way."""
+    """Begin a merge of all parts as the index itself would. Returns False while another merge is under way."""
     with index._lock:
         if index._merge is not None:
             return False
@@ -160,7 +160,7 @@ def _begin_whole(index: HashIndex) -> bool:
 
 
 def recall(found: Callable[[Codes, int], npt.NDArray[np.int64]], asked: Codes, truth: npt.NDArray[np.int64]) -> float:
-    """Share of the k found that are no farther than the true k-th neighbour."""
+    """The share of the k results that are no farther than the true k-th neighbour."""
     hits = 0
     for code, farthest in zip(asked, truth, strict=True):
         answer = found(code[None], K)
@@ -169,7 +169,7 @@ def recall(found: Callable[[Codes, int], npt.NDArray[np.int64]], asked: Codes, t
 
 
 def exact(codes: Codes, asked: Codes) -> npt.NDArray[np.int64]:
-    """Distance of the true k-th neighbour of each."""
+    """The distance of the true k-th neighbour of each query, int64 [q] in bits."""
     import faiss
 
     flat = faiss.IndexBinaryFlat(256)
@@ -190,7 +190,7 @@ def living(index: HashIndex) -> Codes:
 
 
 def ours(codes: Codes, directory: Directory, limits: IndexLimits, name: str, world: World) -> Measured:
-    """Build, update, search, compare, write, read back."""
+    """Build the index, update and search it, compare it, write it and read it back."""
     resident, began = _resident(), time.perf_counter()
     index = filled(codes, directory, limits)
     built_s, resident = time.perf_counter() - began, _resident() - resident
@@ -225,7 +225,7 @@ def ours(codes: Codes, directory: Directory, limits: IndexLimits, name: str, wor
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What all are asked, and what arrives."""
+    """The queries for all indexes, and the updates."""
 
     asked: Codes
     fresh: Codes
@@ -245,7 +245,7 @@ def _ms(seconds: list[float] | Floats, quantile: float) -> str:
 
 
 def _timed(search: Callable[[], object], times: int) -> Floats:
-    """Seconds of the processor, of this one thread: what else runs on a machine does not move them."""
+    """Processor seconds of this thread, which other programs on the machine hardly change."""
     spent = []
     for _ in range(times):
         start = time.thread_time()
@@ -289,7 +289,7 @@ def filters(index: HashIndex, asked: Codes) -> str:
 
 
 def likeness(real: dict[str, tuple[int, ...]], made: dict[str, tuple[int, ...]]) -> str:
-    """Quantiles of distances, real beside generated."""
+    """A table of quantiles of distances, real and generated."""
     rows = []
     for name, generated in made.items():
         rows.append([name, "real", *real[name]])
@@ -298,7 +298,7 @@ def likeness(real: dict[str, tuple[int, ...]], made: dict[str, tuple[int, ...]])
 
 
 def body(options: argparse.Namespace) -> str:
-    """The page below its head."""
+    """The page without its head."""
     real: dict[str, tuple[int, ...]] = distances(real_hashes(options.data, 5000)) if options.data else dict(REAL)
     small = Generator(FITTED, 5000).codes(5000, 1)
     generator = Generator(FITTED, options.codes)
@@ -339,7 +339,7 @@ def _row(m: Measured) -> list[object]:
 
 
 def beside(codes: Codes, world: World) -> list[str]:
-    """The same codes in others."""
+    """The same codes in other indexes."""
     large = len(codes) > LARGE
     lists = 2 ** max(1, round(np.log2(len(codes)) / 2))
     asked = world.asked[: QUERIES // 2 if large else None]
@@ -361,7 +361,7 @@ def beside(codes: Codes, world: World) -> list[str]:
 
 
 def main() -> None:
-    """Measure, and write the page."""
+    """Measure and write the page."""
     options_of = parser(__doc__, tells="page")
     options_of.add_argument("--codes", type=int, default=1_000_000)
     options_of.add_argument("--seconds", type=float, default=20.0, help="of searching under updates, each kind")

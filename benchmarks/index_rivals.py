@@ -17,7 +17,8 @@ BITS = 256
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """`search` takes one hash [1, 32] and k, and gives distances [k] (-1 where there are fewer)."""
+    """Another index. `search` takes one hash, uint8 [1, 32], and k, and returns distances [k] in bits (-1 if there are
+    fewer)."""
 
     name: str
     search: Callable[[Codes, int], Distances]
@@ -27,7 +28,7 @@ class Rival:
 
 
 def rivals(codes: Codes, lists: int, probes: int, *, links: bool) -> Iterator[Rival]:
-    """One after the other; each may be dropped before the next is built. `links`: usearch's graph, too."""
+    """Yield one index after another. Each may be dropped before the next is built. `links`: also usearch's graph."""
     import faiss
 
     faiss.omp_set_num_threads(1)

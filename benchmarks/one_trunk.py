@@ -34,7 +34,7 @@ REAL = ("grocery", "clothing", "fashion")
 
 
 def budget(recipe: Recipe, steps: int, size: int) -> Recipe:
-    """The recipe cut to `steps` at one size, without a bound in minutes."""
+    """The recipe with `steps` steps at one size in pixels, without a limit in minutes."""
     plan = msgspec.structs.replace(recipe.schedule, steps=steps, minutes=0.0, small_share=0.0)
     return msgspec.structs.replace(recipe, size=size, schedule=plan)
 
@@ -58,18 +58,18 @@ def weighed(recipe: Recipe, weights: Mapping[str, float]) -> Recipe:
 
 
 def head_weight(text: str) -> tuple[str, float]:
-    """HEAD=WEIGHT of the command line."""
+    """Parse HEAD=WEIGHT of the command line."""
     name, _, weight = text.partition("=")
     return name, float(weight)
 
 
 def photos_a_step(recipe: Recipe) -> int:
-    """Photos that a step takes through the trunk."""
+    """The number of photos that a step sends through the trunk."""
     return sum(d.share + d.catalogue for d in recipe.datasets) * recipe.schedule.views
 
 
 def main() -> int:
-    """Train all, compare, write; the exit code."""
+    """Train all networks, compare them, and write the page. Returns the exit code."""
     options = parser(__doc__, tells="page")
     training_options(options, steps=600, seeds=1)
     options.add_argument("--size", type=int, default=160, help="pixels a side (default 160)")

@@ -1,4 +1,4 @@
-"""The options of all benchmarks, and what each reports about itself: command, date and machine."""
+"""The options of all benchmarks, and what each one reports about itself: command, date and machine."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def training_options(options: argparse.ArgumentParser, steps: int, seeds: int) -
 
 
 def write_page(text: str, out: Path | None) -> None:
-    """To the file, whose folder is made, or to stdout."""
+    """Write a page to the file, whose folder is created, or to stdout."""
     if out is None:
         sys.stdout.write(text)
         return
@@ -58,7 +58,7 @@ def write_page(text: str, out: Path | None) -> None:
 
 
 def write_result(result: Mapping[str, Any], as_json: bool) -> None:
-    """One JSON object, or a line a figure; a table of figures takes a line each behind its name."""
+    """Print one JSON object, or one line for each figure. The lines of a table of figures begin with its name."""
     if as_json:
         sys.stdout.write(json.dumps(result) + "\n")
         return
@@ -68,7 +68,7 @@ def write_result(result: Mapping[str, Any], as_json: bool) -> None:
 
 
 def machine(gpu: str = "no GPU") -> str:
-    """Cores, processor, the GPU that was computed on, if any, and Python, in a line."""
+    """One line with the cores, the processor, the GPU that was used, and the version of Python."""
     model = platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -81,7 +81,7 @@ def machine(gpu: str = "no GPU") -> str:
 
 
 def versions(*packages: str) -> str:
-    """`name version` of those that are installed."""
+    """`name version` of each of these packages that is installed."""
     found = []
     for package in packages:
         try:

@@ -32,7 +32,7 @@ from workers.search import SearchSettings
 
 LISTINGS = 200
 QUERIES = 32
-FULL_CLIENTS = 96  # three times what is let in
+FULL_CLIENTS = 96  # three times as many as are let in
 START_S = 120.0
 
 
@@ -44,7 +44,7 @@ def photo(identity: int, view: int) -> bytes:
 
 
 def ask(pool: urllib3.PoolManager, url: str, data: bytes) -> tuple[str, float]:
-    """One search: how it ended, and its seconds."""
+    """Send one search. Returns how it ended, and its seconds."""
     began = time.perf_counter()
     try:
         answer = pool.request("POST", f"{url}/v1/search", body=data, headers={"content-type": "image/jpeg"})
@@ -58,19 +58,19 @@ def ask(pool: urllib3.PoolManager, url: str, data: bytes) -> tuple[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How requests ended, and seconds in order: of the good ones, of those refused."""
+    """How requests ended, and the sorted seconds of the good and the refused ones."""
 
     endings: Counter[str]
     good: list[float]
     refused: list[float]
 
     def told(self) -> str:
-        """The endings in words."""
+        """How the requests ended, in words."""
         return ", ".join(f"{n} × {ending}" for ending, n in sorted(self.endings.items()))
 
 
 def load(url: str, photos: Sequence[bytes], clients: int, seconds: float) -> Seen:
-    """`clients` that ask one photo after another for so long."""
+    """Let `clients` search with one photo after another for `seconds` seconds."""
     end = time.monotonic() + seconds
 
     def client(number: int) -> list[tuple[str, float]]:
@@ -93,12 +93,12 @@ def percentile(values: Sequence[float], share: float) -> str:
 
 
 def memory(running: Running) -> float:
-    """Megabytes that the process holds."""
+    """The resident memory of the process in megabytes."""
     return float(psutil.Process(running.pid).memory_info().rss) / 1e6
 
 
 def started(home: Home, workers: subprocess.Popen[bytes]) -> Running:
-    """The search service, once it is ready."""
+    """Wait until the search service is ready, and return it."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and workers.poll() is None:
         running = read_running(home, "search")
@@ -109,7 +109,7 @@ def started(home: Home, workers: subprocess.Popen[bytes]) -> Running:
 
 
 def measured(running: Running, photos: Sequence[bytes], clients: int, seconds: float) -> str:
-    """The two tables."""
+    """Measure, and return the two tables."""
     warm = load(running.url, photos, clients, min(10.0, seconds))
     rows, memories = [], [memory(running)]
     for part in range(4):

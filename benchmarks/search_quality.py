@@ -49,7 +49,7 @@ chance changes a share by about a hundredth. If no head knows the categories, on
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos with what the engine says of them."""
+    """Photos with the engine's predictions."""
 
     rows: list[Row]
     predictions: list[Predictions]
@@ -58,7 +58,7 @@ class Photos:
 
 
 def recognised(engine: RecognitionEngine, folder: Path, rows: Sequence[Row]) -> Photos:
-    """All of the rows through the engine."""
+    """Run the photos of all rows through the engine."""
     found = predict(engine, folder, rows)
     said = [found.predictions.row(i, engine.manifest) for i in range(len(found.rows))]
     margins = [found.predictions.margins(i) for i in range(len(found.rows))]
@@ -105,7 +105,7 @@ def accuracy(voting: Voting, queries: Photos, votes: Sequence[list[Ballot]], col
 
 
 def fitted(manifest: Manifest, cases: Iterable[tuple[Photos, Sequence[list[Ballot]], str]]) -> tuple[VoteRule, float]:
-    """The rule that is right most often, over all cases; the smaller weight and scale of equals."""
+    """The rule that is right most often over all cases. Of equally good rules, that with smaller weight and scale."""
     given = list(cases)
     rules = [VoteRule(own_weight=w, scale_bits=s) for w in WEIGHTS for s in SCALES]
     scores = [np.mean([accuracy(Voting(manifest, rule), *case) for case in given]) for rule in rules]
@@ -114,7 +114,7 @@ def fitted(manifest: Manifest, cases: Iterable[tuple[Photos, Sequence[list[Ballo
 
 
 def own(queries: Photos, head: str, column: str, manifest: Manifest) -> float:
-    """Top-1 of the head alone."""
+    """The top-1 accuracy of the head alone."""
     values = {label.id: label.value for label in manifest.head(head).labels}
     return float(
         np.mean([values[p[head][0].label] == r[column] for p, r in zip(queries.predictions, queries.rows, strict=True)])
@@ -164,7 +164,7 @@ def vote_and_rerank(engine: RecognitionEngine, folder: Path, cap: int) -> str:
 
 
 def kinds(engine: RecognitionEngine, data: Path, cap: int) -> str:
-    """What heads of other kinds of product offer, before and after the rule."""
+    """The labels that heads of other kinds of product offer, before and after the rule."""
     manifest = engine.manifest
     of = {head.id: head.datasets[0] for head in manifest.heads if len(head.datasets) == 1}
     rule, rows = RelevantHeads(manifest), []
@@ -187,7 +187,7 @@ def kinds(engine: RecognitionEngine, data: Path, cap: int) -> str:
 
 
 def copies(photo: Image.Image) -> dict[str, bytes]:
-    """The photo as people pass it on, as JPEG of quality 40, or 90 where something else was done to it."""
+    """Copies of the photo as people share them: a JPEG of quality 40, or of quality 90 with another change."""
     width, height = photo.size
     left, top = round(width * 0.05), round(height * 0.05)
     made = {
@@ -206,7 +206,7 @@ def copies(photo: Image.Image) -> dict[str, bytes]:
 
 
 def near_duplicates(engine: RecognitionEngine, folder: Path, cap: int) -> str:
-    """How far copies of a photo lie from it, and photos of other products from each other."""
+    """The distances in bits from a photo to its copies, and between photos of different products."""
     rows = [r for r in read_rows(folder) if not is_catalogue(r) and r["split"] == "test"]
     photos = recognised(engine, folder, _some(rows, cap))
     codes: dict[str, list[NDArray[np.uint8]]] = {}

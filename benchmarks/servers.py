@@ -16,7 +16,7 @@ from workers.streams.base import Stream, TopicSpec
 
 @dataclass(frozen=True, slots=True)
 class Keyspace:
-    """A migrated keyspace and where its first node is."""
+    """A migrated keyspace and the address of its first node."""
 
     url: str
     name: str
@@ -24,7 +24,7 @@ class Keyspace:
 
 
 def new_keyspace(services: Services, home: Path) -> Keyspace:
-    """Make one, by the command that an operator would give; `home` is any folder."""
+    """Create a keyspace with the command that an operator would use. `home` is any folder."""
     host, port, name = services.contact_points[0], services.cassandra_port, f"bench_{time.time_ns()}"
     found = Keyspace(f"cassandra://{host}:{port}/{name}", name, (host, port))
     subprocess.run(
@@ -37,7 +37,7 @@ def new_keyspace(services: Services, home: Path) -> Keyspace:
 
 
 def make_topics(stream: Stream, epoch: str) -> None:
-    """Every topic of ours."""
+    """Create every topic of groknet."""
     admin = stream.admin()
     topics = topics_for(epoch)
     admin.ensure_topics([TopicSpec(t.name, t.partitions, t.cleanup == "compact", t.retention_ms) for t in topics])

@@ -72,7 +72,8 @@ SETTINGS = TaggerSettings(
 
 
 class FixedCost:
-    """An engine that answers every batch with what a real one said once, after a fixed time. No network runs."""
+    """An engine that answers every batch, after a fixed time, with one recorded answer of a real engine. No network
+    runs."""
 
     def __init__(self, engine: RecognitionEngine) -> None:
         side = engine.manifest.preprocess
@@ -83,10 +84,10 @@ class FixedCost:
         self._answers: dict[int, Predictions] = {}
 
     def warm_up(self) -> None:
-        """Nothing is cold."""
+        """Do nothing, because there is no network to warm up."""
 
     def infer(self, photos: npt.NDArray[np.uint8]) -> Predictions:
-        """The same rows again; photos uint8 [n, h, w, 3] are not looked at."""
+        """Return the recorded rows for photos uint8 [n, h, w, 3], without reading the photos."""
         time.sleep(ENGINE_S * len(photos))
         count = len(photos)
         if count not in self._answers:
@@ -99,13 +100,13 @@ class FixedCost:
         return self._answers[count]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing, because there are no resources."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What an event cost, in seconds of the clock and of the processor; of a tagger its decoding, too, and `threads` by
-    their names."""
+    """The cost of an event in seconds, by the clock and of the processor. For a tagger it includes decoding, and
+    `threads` has the processor time by name."""
 
     clock_s: float
     cpu_s: float
@@ -115,8 +116,8 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class _Clocks:
-    """All clocks at a moment, in seconds; of the processor but for the first, and the tagger's decode processes count
-    as its threads do."""
+    """All clocks at one moment, in seconds. All except the first count processor time. The tagger's decode processes
+    count like its threads."""
 
     clock: float
     cpu: float
@@ -131,7 +132,7 @@ class _Clocks:
         return cls(time.perf_counter(), time.process_time() + apart, apart, threads)
 
     def since(self, before: _Clocks, events: int) -> Cost:
-        """What passed between the two, by event."""
+        """The cost of each of `events` events between the two moments."""
         threads = {name: (spent - before.threads.get(name, 0.0)) / events for name, spent in self.threads.items()}
         clock, cpu, decode = self.clock - before.clock, self.cpu - before.cpu, self.decode - before.decode
         return Cost(clock / events, cpu / events, decode / events, threads)
@@ -139,7 +140,7 @@ class _Clocks:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Servers, and what is wired to them."""
+    """The servers, and the clients that use them."""
 
     services: Services
     stream: Stream
@@ -149,7 +150,7 @@ class Bench:
     home: Path
 
     def send(self, topic: str, keys: list[bytes], photo: bytes) -> None:
-        """An event of one photo for each of these listings."""
+        """Send an event with one photo for each of these listings."""
         producer, ref = self.stream.producer(), ImageRef(image_id="1", data=photo)
         for i, key in enumerate(keys):
             event = ListingEvent(
@@ -161,11 +162,11 @@ class Bench:
         producer.close()
 
     def tag(self, settings: TaggerSettings, profiles: list[cProfile.Profile] | None = None) -> Cost:
-        """One run of a tagger over what waits, with a profile of each thread where they are asked for.
+        """Run a tagger over the waiting events, with a profile of each thread if `profiles` is given.
 
-        It counts from the moment when a fifth of the events is done, since connecting and joining belong to no event,
-        to that when as many are left as are in flight, and some: at both ends as much is half done. The clocks are read
-        twice and the tagger's own counter of events tells when, since asking the broker would cost this process, too.
+        Counting begins when a fifth of the events is done, because connecting and joining belong to no event. It ends
+        when a few more are left than are in flight, so that both moments have the same amount of unfinished work. The
+        tagger's own counter of events gives the moments, because a question to the broker would cost this process time.
         """
         admin, stop = self.stream.admin(), threading.Event()
         total = sum(admin.end_offsets(UPLOADED).values()) - sum(admin.committed(GROUP, UPLOADED).values())
@@ -198,7 +199,7 @@ class Bench:
         return after.since(before, max(1, last - first))
 
     def bare(self, name: str, keys: list[bytes], photo: bytes, kind: str, processes: int) -> Cost:
-        """What an event costs the clients alone, for copies of these events."""
+        """The cost of an event for the clients alone, with copies of these events."""
         topic, admin = f"bench.{name}", self.stream.admin()
         admin.ensure_topics([TopicSpec(topic, 8), TopicSpec(f"{topic}.hashes", 8, compacted=True)])
         wanted = set(keys)
@@ -225,7 +226,7 @@ class Bench:
 
 
 def _events_done() -> int:
-    """Stored by all taggers of this process so far."""
+    """The number of events that all taggers of this process have stored so far."""
     (found,) = metrics.EVENTS.collect()
     return round(
         sum(s.value for s in found.samples if s.labels.get("outcome") == "stored" and s.name.endswith("total"))
@@ -240,8 +241,8 @@ def _cpu_us(action: Callable[[], object], times: int) -> float:
 
 
 def _decode_us(photo: bytes, preprocess: Preprocess, turns: int = 12) -> tuple[float, float]:
-    """What decoding takes in this thread, and in a decode process, all that it does counted; with nothing beside them,
-    in turn. As many photos are kept as are under way in slots."""
+    """Microseconds to decode a photo in this thread, and in a decode process with all its work. They are measured in
+    turn, with nothing else running. As many photos are kept as there are in slots."""
     kept: deque[object] = deque(maxlen=MOST_PHOTOS)
     pool = DecodeProcesses(1, preprocess, thumbnail_side=TaggerSettings().thumbnail_side, slots=MOST_PHOTOS)
 
@@ -265,7 +266,7 @@ def _named(kind: str, processes: int) -> str:
 
 
 def listing_keys(name: str, count: int) -> list[bytes]:
-    """Keys of `count` listings."""
+    """The keys of `count` listings."""
     return [f"{name}/{i}".encode() for i in range(count)]
 
 
@@ -277,7 +278,7 @@ def photo_bytes() -> bytes:
 
 
 def measure(bundle: Path, events: int, repeats: int, folder: Path, services: Services) -> dict[str, Any]:
-    """All of it; medians of `repeats` rounds, all taken in turn."""
+    """Measure everything. The figures are medians of `repeats` rounds, taken in turn."""
     engine, photo = FixedCost(build_engine(bundle)), photo_bytes()
     keyspace, stream = new_keyspace(services, folder), build_stream(f"kafka://{services.bootstrap}", "bench")
     make_topics(stream, engine.manifest.epoch)
@@ -304,8 +305,8 @@ def measure(bundle: Path, events: int, repeats: int, folder: Path, services: Ser
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """The tagger; the bare clients by kind; a photo decoded with nothing beside it, in this process and in a decode
-    process, µs."""
+    """One round: the cost of the tagger, the costs of the bare clients by kind, and the µs to decode a photo with
+    nothing else running, in this process and in a decode process."""
 
     tagged: Cost
     bare: Mapping[str, Cost]
@@ -313,8 +314,8 @@ class Round:
     apart_us: float
 
     def beyond_us(self, kind: str, apart_us: float) -> int:
-        """Processor time of an event beyond these clients. Where they do not decode, what the tagger's decode processes
-        took does not count either, but for `apart_us`, what they take beyond decoding."""
+        """The processor time of an event beyond these clients, in µs. If the clients do not decode, the tagger's decode
+        processes do not count either, except for `apart_us`, which they take beyond decoding."""
         beyond = (self.tagged.cpu_s - self.bare[kind].cpu_s) * 1e6
         if not kind.startswith(DECODING):
             beyond += apart_us - self.tagged.decode_s * 1e6
@@ -345,7 +346,7 @@ def _report(rounds: Sequence[Round], events: int, engine: FixedCost, photo: byte
 
 
 def _figures(rounds: Sequence[Round]) -> dict[str, Any]:
-    """Processor time of an event, medians and by round."""
+    """The processor time of an event, as medians and by round."""
     kinds = list(rounds[0].bare)
     threads = sorted({name for r in rounds for name, spent in r.tagged.threads.items() if spent >= 1e-6})
     apart_us = max(0.0, statistics.median(r.apart_us - r.decode_us for r in rounds))
@@ -366,7 +367,7 @@ def _median(values: Iterable[float]) -> int:
 
 
 def main() -> None:
-    """Parse, start the servers, measure, print."""
+    """Read the options, start the servers, measure and print."""
     options = parser(__doc__, tells="result", bundle=True, repeats=3)
     options.add_argument("--events", type=int, default=4000, help="events a run (default 4000)")
     arguments = options.parse_args()

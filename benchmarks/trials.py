@@ -87,7 +87,7 @@ def hash_logits(layer: nn.Module, embedding: Floats) -> Floats:
 
 
 def coded(layer: nn.Module, embedding: Floats) -> NDArray[np.uint8]:
-    """Their signs, packed: `uint8 [n, 32]`."""
+    """The packed signs of the hash logits, `uint8 [n, 32]`, for embeddings `[n, 400]`."""
     return pack(hash_logits(layer, embedding))
 
 
@@ -138,7 +138,7 @@ def found_first(photos: Seen, gallery: Seen, ids: NDArray[np.str_], gallery_ids:
 
 
 def numbered(ids: NDArray[np.str_], gallery_ids: NDArray[np.str_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Both as numbers; −1 for products that are not in the gallery."""
+    """Both lists of ids as numbers, `int64`. −1 stands for products that are not in the gallery."""
     known = {name: i for i, name in enumerate(np.unique(gallery_ids))}
     mine, theirs = (np.array([known.get(str(one), -1) for one in some], np.int64) for some in (ids, gallery_ids))
     return mine, theirs

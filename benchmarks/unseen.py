@@ -52,7 +52,7 @@ def without_products(recipe: Recipe) -> Recipe:
 
 
 def main() -> int:
-    """Train, measure, write; the exit code."""
+    """Train, measure, and write the page. Returns the exit code."""
     options = parser(__doc__, tells="page")
     training_options(options, steps=0, seeds=1)
     options.add_argument("--checkpoint", type=Path, help="of such a run that is finished; nothing is trained")

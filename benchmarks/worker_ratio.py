@@ -38,7 +38,7 @@ from workers.tagger import GROUP, TaggerSettings, build_tagger
 SIZE = (800, 600)
 WAIT_S = 0.05
 FLUSH_EVERY = 200  # events; a producer holds 64 MB at most
-COMMIT_S = 0.1  # the end of a run is told by its commit, which must not wait for a second
+COMMIT_S = 0.1  # a run ends with its commit, which must not wait for a second
 
 
 def photos(count: int) -> list[bytes]:
@@ -53,7 +53,7 @@ def photos(count: int) -> list[bytes]:
 
 
 def bare(engine: RecognitionEngine, batch: np.ndarray[Any, np.dtype[np.uint8]], images: int) -> float:
-    """Images a second of the engine alone."""
+    """Images a second of the engine alone, on batches uint8 [n, h, w, 3]."""
     started = time.perf_counter()
     for _ in range(images // len(batch)):
         engine.infer(batch)
@@ -67,9 +67,9 @@ def worker(
     settings: TaggerSettings,
     ready: Callable[[], object] = lambda: None,
 ) -> float:
-    """Images a second of a tagger, from the first poll to the last commit; a listing a photo.
+    """Images a second of a tagger, from the first poll to the last commit. Each listing has one photo.
 
-    `ready` is called when the log is filled and the tagger stands, before it starts: it may wait for others.
+    `ready` is called when the log is filled and the tagger is built, before it starts. It may wait for other processes.
     """
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -123,7 +123,7 @@ def _cpu_ms(action: Callable[[], object], images: int) -> float:
 def stages(
     engine: RecognitionEngine, data: list[bytes], batch_size: int, jpeg: JpegDecoder | None = None
 ) -> dict[str, float]:
-    """Processor milliseconds an image of each stage, run alone; JPEGs decoded by `jpeg`, Pillow unless given."""
+    """Processor milliseconds an image of each stage, run alone. `jpeg` decodes the JPEGs; by default Pillow does."""
     preprocess, n = engine.manifest.preprocess, len(data)
     batch = np.stack([decode_photo(one, preprocess).pixels for one in data[:batch_size]])
     output = engine.infer(batch)
@@ -141,7 +141,7 @@ def stages(
 
 
 def measure(bundle: Path, images: int, repeats: int, settings: TaggerSettings) -> dict[str, Any]:
-    """The whole comparison; medians of `repeats` pairs taken in turn."""
+    """The whole comparison. The figures are medians of `repeats` pairs, taken in turn."""
     engine = build_engine(bundle)
     size = min(settings.batch_size, engine.max_batch)
     data = photos(max(64, size))
@@ -165,7 +165,7 @@ def measure(bundle: Path, images: int, repeats: int, settings: TaggerSettings) -
 
 
 def main() -> None:
-    """Parse, measure, print."""
+    """Read the options, measure and print."""
     options = parser(__doc__, tells="result", bundle=True, repeats=3)
     options.add_argument("--images", type=int, default=1200, help="photos a run (default 1200)")
     options.add_argument("--batch-size", type=int, default=TaggerSettings().batch_size)

@@ -187,11 +187,13 @@ class Server:
 
     @property
     def url(self) -> str:
+        """The base URL, without a slash at the end."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
     @property
     def running(self) -> bool:
+        """False if the server has ended, whether by `stop` or by an error."""
         return self._thread.is_alive()
 
     def stop(self) -> None:

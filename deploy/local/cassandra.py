@@ -117,8 +117,8 @@ def start_command(
         f"-Dcassandra.config={(folder / 'cassandra.yaml').as_uri()}",
         f"-Dcassandra.storagedir={folder / 'data'}",
         f"-Dlogback.configurationFile={folder / 'logback.xml'}",
-        "-Dcassandra.superuser_setup_delay_ms=0",  # ten seconds without the first user otherwise
-        "-Dcassandra.skip_wait_for_gossip_to_settle=0",  # eight seconds at least otherwise
+        "-Dcassandra.superuser_setup_delay_ms=0",  # otherwise the first user is missing for ten seconds
+        "-Dcassandra.skip_wait_for_gossip_to_settle=0",  # otherwise it waits at least eight seconds
         # how long a joining node waits to hear from the others: 30 s by default; a single node need not wait
         f"-Dcassandra.ring_delay_ms={100 if alone else 3000}",
         # how long a leaving node waits until the others know: 2 s by default

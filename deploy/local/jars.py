@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 REPOSITORY_VARIABLE = "GROKNET_MAVEN_REPOSITORY"
 """This environment variable names another Maven repository (a URL), for machines that cannot reach the public one."""
 
-_DOWNLOADS = 8  # a hundred small files: the time is in round trips
+_DOWNLOADS = 8  # for a hundred small files, most of the time is round trips
 _TRIES = 3
 
 
@@ -102,7 +102,7 @@ def _locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise ServicesError(f"--cache {folder}: {error.strerror}; name a folder that you can write to") from None
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # two homes that start at once download once
+        fcntl.flock(file, fcntl.LOCK_EX)  # two homes that start at the same time download only once
         yield
 
 
@@ -134,7 +134,7 @@ def fetch(jar: Jar, staging: Path) -> Path:
         component = context.project(jar.group, jar.artifact).at_version(jar.version)
         try:
             file = component.artifact(jar.classifier).resolve()
-        except Exception as error:  # requests', urllib3's and jgo's own: all mean that it did not come
+        except Exception as error:  # errors of requests, urllib3 and jgo: each means that the download failed
             reason = f"cannot be downloaded ({type(error).__name__})"
         else:
             if _is_good(file, jar):
@@ -142,7 +142,7 @@ def fetch(jar: Jar, staging: Path) -> Path:
             reason = "is not the file that the lock pins"
         shutil.rmtree(own, ignore_errors=True)
         if not left:
-            raise ServicesError(f"{jar.name} {reason}; check the network or set {REPOSITORY_VARIABLE}")
+            raise ServicesError(f"{jar.name} {reason}; check the network, or set {REPOSITORY_VARIABLE}")
     raise AssertionError("unreachable")
 
 

@@ -12,7 +12,7 @@ from deploy.local.errors import ServicesError
 JAVA_VARIABLE = "GROKNET_JAVA"
 """Set in the environment: path of a `java` of version 17, instead of the wheel's."""
 
-_VERSION = 17  # Cassandra 5.0 runs on no newer one, Kafka 4 on no older one
+_VERSION = 17  # Cassandra 5.0 needs this version or an older one, Kafka 4 this or a newer one
 
 
 def find_java() -> Path:

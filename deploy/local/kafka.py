@@ -13,13 +13,13 @@ _COMMON = {
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "INTERNAL",
     "auto.create.topics.enable": "false",  # a mistyped topic is an error, not a new topic
-    "group.initial.rebalance.delay.ms": "0",  # three seconds at each first join otherwise
+    "group.initial.rebalance.delay.ms": "0",  # otherwise each first join takes three seconds
     # A broker that was killed may come back only when its last session has ended: 9 s by default, 2 s a heartbeat.
     "broker.session.timeout.ms": "4000",
     "broker.heartbeat.interval.ms": "500",
     "num.network.threads": "2",
     "num.io.threads": "4",
-    "offsets.topic.num.partitions": "4",  # 50 by default: files and seconds that one machine need not pay
+    "offsets.topic.num.partitions": "4",  # 50 by default, which takes more files and time than one machine needs
     "transaction.state.log.num.partitions": "4",
     "share.coordinator.state.topic.num.partitions": "4",
     "log.cleaner.dedupe.buffer.size": "16777216",  # 128 MB by default, half of a small heap
@@ -123,7 +123,7 @@ def start_command(java: Path, state: ServicesState, server: Server, settings: Se
         str(java),
         mark(Path(state.home), server.name),
         f"-Xmx{heap_mb}m",
-        "-XX:+UseSerialGC",  # two cores: no thread is left over for a concurrent collector
+        "-XX:+UseSerialGC",  # two cores have no thread to spare for a concurrent collector
         "-XX:+ExitOnOutOfMemoryError",
         f"-XX:ErrorFile={folder / 'jvm-error.log'}",
         f"-Dlog4j2.configurationFile={folder / 'log4j2.properties'}",

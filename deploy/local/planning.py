@@ -12,8 +12,8 @@ from deploy.local.errors import ChoiceError
 from deploy.local.ports import free_ports, holder, is_free
 from deploy.local.settings import Security, Server, ServicesSettings, ServicesState
 
-_KAFKA_PORT, _CASSANDRA_PORT = 9092, 9042  # where every client looks first
-_COUNTS = (0, 1, 3)  # two can agree on nothing when one is gone
+_KAFKA_PORT, _CASSANDRA_PORT = 9092, 9042  # the usual ports of clients
+_COUNTS = (0, 1, 3)  # with two, neither can continue when the other is down
 
 
 def plan(home: Path, settings: ServicesSettings) -> ServicesState:
@@ -22,7 +22,7 @@ def plan(home: Path, settings: ServicesSettings) -> ServicesState:
     nodes = _count("nodes", settings.nodes)
     addresses = [f"127.0.0.{number}" for number in range(1, nodes + 1)]
     _check_addresses(addresses)
-    free = free_ports(addresses or ["127.0.0.1"], home, ())  # one search for all, so that none is given out twice
+    free = free_ports(addresses or ["127.0.0.1"], home, ())  # one search, so that no port is given twice
     client = _client_ports(settings.kafka_port, _KAFKA_PORT, ["127.0.0.1"], brokers, free)
     native = _client_ports(settings.cassandra_port, _CASSANDRA_PORT, addresses, min(nodes, 1), free)
     servers = [
@@ -162,7 +162,7 @@ def _security(settings: ServicesSettings) -> Security:
         kafka_user="groknet" if sasl else None,
         kafka_password=secrets.token_urlsafe(16) if sasl else None,
         cassandra_user="cassandra" if settings.cassandra_auth else None,
-        cassandra_password="cassandra" if settings.cassandra_auth else None,  # the one it is born with
+        cassandra_password="cassandra" if settings.cassandra_auth else None,  # Cassandra's initial password
         cassandra_tls=bool(settings.cassandra_tls),
         store_password=secrets.token_urlsafe(16),
     )

@@ -60,14 +60,14 @@ def _ask(connection: socket.socket, opcode: int, body: bytes) -> int:
 @contextlib.contextmanager
 def _connection(host: str, port: int, tls: bool) -> Iterator[socket.socket]:
     with socket.create_connection((host, port), _TIMEOUT_S) as plain:
-        if plain.getsockname() == plain.getpeername():  # a port of ours that connected to itself: nobody listens
+        if plain.getsockname() == plain.getpeername():  # our port connected to itself, so nobody listens
             raise ConnectionRefusedError
         if not tls:
             yield plain
             return
         context = ssl.create_default_context()
         context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE  # asked here: does it answer; who it is, the clients check
+        context.verify_mode = ssl.CERT_NONE  # this only asks whether it answers; clients check the certificate
         with context.wrap_socket(plain) as secure:
             yield secure
 

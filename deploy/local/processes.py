@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 
 _MARK = "-Dgroknet.service="
-_children: dict[int, subprocess.Popen[bytes]] = {}  # so that what this process has started is reaped by it
+_children: dict[int, subprocess.Popen[bytes]] = {}  # so that this process reaps the processes that it started
 _children_lock = threading.Lock()  # servers are started and stopped by several threads at once
 
 
@@ -129,7 +129,7 @@ def wait(process: psutil.Process, timeout_s: float) -> bool:
         if child is not None:
             child.wait(timeout_s)
             with _children_lock:
-                _children.pop(process.pid, None)  # two may wait for it
+                _children.pop(process.pid, None)  # two threads may wait for it
         else:
             process.wait(timeout_s)
     except (psutil.TimeoutExpired, subprocess.TimeoutExpired):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deploy.local.errors import ServicesError
 
-_DAYS = 3650  # ten years: no home lives that long
+_DAYS = 3650  # ten years, which is longer than a home is used
 
 
 def make_certificate(java: Path, folder: Path, hosts: Iterable[str], password: str) -> Path:

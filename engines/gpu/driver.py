@@ -73,7 +73,8 @@ class Driver(Protocol):
         """Free memory that `allocate` returned."""
 
     def pinned(self, size: int) -> npt.NDArray[np.uint8]:
-        """Allocate `size` bytes of page-locked host memory, which the device copies by itself. Freed with the array."""
+        """Allocate page-locked host memory, uint8 [size], which the device copies by itself. It is freed with the
+        array."""
 
     def stream(self) -> int:
         """Create a stream that does not wait for the default stream."""
@@ -82,10 +83,10 @@ class Driver(Protocol):
         """Create an event. Waiting for it does not spin."""
 
     def copy_in(self, address: int, host: npt.NDArray[np.uint8], stream: int) -> None:
-        """Enqueue a copy of the whole pinned array to the device."""
+        """Enqueue a copy of the whole pinned array `host`, uint8 [n], to the device."""
 
     def copy_out(self, host: npt.NDArray[np.uint8], address: int, stream: int) -> None:
-        """Enqueue a copy from the device that fills the whole pinned array."""
+        """Enqueue a copy from the device that fills the whole pinned array `host`, uint8 [n]."""
 
     def record(self, event: int, stream: int) -> None:
         """Enqueue the event: it happens when everything before it on the stream is done."""

@@ -93,7 +93,7 @@ class Directory:
         return int(self.first_rows.searchsorted(self.first_rows.dtype.type(row), side="right")) - 1
 
     def slots_of(self, rows: Ints) -> Ints:
-        """Return the slot of each row."""
+        """Return the slot, int64 [n], of each of `rows`, any integer type [n]."""
         sought = rows.astype(self.first_rows.dtype)  # with another type, numpy would convert the whole column instead
         return np.asarray(self.first_rows.searchsorted(sought, side="right")) - 1
 
@@ -122,10 +122,11 @@ def join(parts: Sequence[tuple[Directory, Ints]]) -> tuple[Directory, list[Moved
     """Join the kept slots of several directories into one.
 
     Args:
-        parts: each directory, and the slots of it to keep. A listing may be kept from one directory only.
+        parts: each directory, and its slots to keep, any integer type [n]. A listing may be kept from one directory
+            only.
 
     Returns:
-        The joined directory, and for each part where its rows went.
+        The joined directory, and for each part where its rows went (uint32).
     """
     keys = np.concatenate([directory.keys[kept] for directory, kept in parts])
     order = np.argsort(keys, kind="stable")

@@ -27,8 +27,9 @@ def write_arrays(path: Path, arrays: Mapping[str, Sequence[Array]]) -> None:
     """Write a file that appears whole: after a crash or a power cut there is the old file or the new one.
 
     Args:
-        path: the file; one that exists is replaced.
-        arrays: by name, the pieces of an array, joined along their first axis. Nothing is copied to be written.
+        path: the file. An existing file is replaced.
+        arrays: by name the pieces [n, ...] of an array of any dtype. They are joined along their first axis. Nothing is
+            copied for that.
 
     Raises:
         OSError: the file cannot be written.
@@ -44,11 +45,12 @@ def write_arrays(path: Path, arrays: Mapping[str, Sequence[Array]]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
-    """Read every array of a file. Raises FileNotFoundError, or an error of `DAMAGE`."""
+    """Read every array of a file, by name, with its shape and dtype. Raises FileNotFoundError, or an error of
+    `DAMAGE`."""
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 
 
 def packed(value: msgspec.Struct) -> list[Array]:
-    """Return a struct as an array of the bytes of its JSON."""
+    """Return the JSON of a struct as bytes, uint8 [n], in one piece for `write_arrays`."""
     return [np.frombuffer(msgspec.json.encode(value), np.uint8)]

@@ -80,7 +80,7 @@ class FlatCodes:
         return np.asarray(flat, np.uint8).reshape(-1, CODE_BYTES)
 
     def arrays(self) -> dict[str, list[npt.NDArray[Any]]]:
-        """Return the arrays of a snapshot, each in pieces."""
+        """Return the arrays of a snapshot, each in pieces: `codes` uint8 [n, 32]."""
         return {"codes": [self._all()]}
 
 

@@ -38,7 +38,8 @@ class SealedCodes(Protocol):
         """The radius in bits up to which `within` is exact and cheap; 0 means none."""
 
     def search(self, hashes: Codes, n: int) -> Found:
-        """Return distances [q, n] and rows [q, n], nearest first; row -1 where there are no more."""
+        """Return the n nearest rows of each of `hashes`, uint8 [q, 32]: distances int32 [q, n] in bits and rows int64
+        [q, n], nearest first. The row is -1 if there are no more."""
 
     def within(self, code: Codes, bits: int) -> Found:
         """Return every row within `bits` bits of one hash uint8 [1, 32], in no order."""
@@ -47,7 +48,7 @@ class SealedCodes(Protocol):
         """Return the codes of some rows, uint8 [n, 32]."""
 
     def arrays(self) -> dict[str, list[npt.NDArray[Any]]]:
-        """Return the arrays of a snapshot, each in pieces."""
+        """Return the arrays of a snapshot, each in pieces, with their own shapes and dtypes."""
 
 
 class IvfCodes:
@@ -83,7 +84,8 @@ class IvfCodes:
         return len(self) > _GROWTH * self.learned_for
 
     def search(self, hashes: Codes, n: int) -> Found:
-        """Return the n nearest rows of the probed lists, nearest first; row -1 where they hold fewer."""
+        """Return the n nearest rows of the probed lists for each of `hashes`, uint8 [q, 32]: distances int32 [q, n] in
+        bits and rows int64 [q, n], nearest first. The row is -1 if the lists hold fewer."""
         distances, rows = self._ivf.search(hashes, n)
         return distances, rows
 
@@ -134,7 +136,8 @@ class IvfCodes:
         return np.asarray(lists[:, 0])
 
     def arrays(self) -> dict[str, list[npt.NDArray[Any]]]:
-        """Return the arrays of a snapshot: codes and rows in the order of the lists, sizes and centres of the lists."""
+        """Return the arrays of a snapshot, each in pieces: in the order of the lists `codes` uint8 [n, 32] and the rows
+        `order` uint32 [n]; and for each list `sizes` int64 [lists] and `centres` uint8 [lists, 32]."""
         lists = [self._list(number) for number in range(self._lists)]
         return {
             "codes": [codes for _, codes in lists],
@@ -145,7 +148,8 @@ class IvfCodes:
 
     @classmethod
     def restored(cls, arrays: dict[str, npt.NDArray[Any]], learned_for: int, limits: IndexLimits) -> IvfCodes:
-        """Rebuild it from the result of `arrays`. Raises ValueError if the lengths do not match."""
+        """Rebuild it from the result of `arrays`, with the same shapes and dtypes. Raises ValueError if the lengths do
+        not match."""
         codes, order, sizes = arrays["codes"], arrays["order"], arrays["sizes"]
         made = cls(arrays["centres"], learned_for, len(codes), limits)
         if len(order) != len(codes) or sizes.sum() != len(codes) or len(sizes) != made._lists:
@@ -160,7 +164,10 @@ class IvfCodes:
     def moved(
         self, new_of_old: npt.NDArray[np.uint32], rows: npt.NDArray[Any], codes: Codes, total: int, limits: IndexLimits
     ) -> IvfCodes:
-        """Return these codes under new row numbers, without `_GONE` rows, and with more codes [n, 32] at `rows`."""
+        """Return these codes under new row numbers, without `_GONE` rows, and with more codes added.
+
+        `new_of_old` is uint32 [rows now]. `codes` uint8 [n, 32] are added at `rows`, any integer type [n].
+        """
         made = IvfCodes(self.centres, self.learned_for, total, limits)
         lists = made.assign(codes) if len(codes) else np.empty(0, np.int64)
         order = np.argsort(lists, kind="stable")
@@ -177,7 +184,8 @@ class IvfCodes:
 
 
 def merge_codes(parts: Sequence[tuple[SealedCodes | Codes, Moved]], total: int, limits: IndexLimits) -> SealedCodes:
-    """Join the codes of several parts under new row numbers. The size of the result decides which kind it is."""
+    """Join the codes of several parts (uint8 [n, 32]) under new row numbers, `total` in all. The size of the result
+    decides which kind it is."""
     lists = next((codes for codes, _ in parts if isinstance(codes, IvfCodes)), None)
     if total >= limits.exact_below and lists is not None and not lists.outgrown:
         others = [(codes, moved) for codes, moved in parts if codes is not lists]

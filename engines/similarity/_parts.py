@@ -81,7 +81,8 @@ class Tail:
         return self.owners[row]
 
     def closest(self, code: Codes, asked: Asked) -> Found:
-        """Return every row that is alive and admitted, with its distance. A tail has a few thousand rows at most."""
+        """Return every row that is alive and admitted: its distance to `code`, uint8 [1, 32], as int32 [n] in bits, and
+        its number as int64 [n]. A tail has a few thousand rows at most."""
         alive = self.died[: self.count] > asked.generation
         if asked.admitted is not None:
             alive &= asked.admitted[self.profiles[: self.count]]
@@ -130,7 +131,8 @@ class Sealed:
         return self.directory.nbytes + self.codes.nbytes + self.died.nbytes
 
     def closest(self, hashes: Codes, asked: Asked) -> list[Found]:
-        """Return for each hash rows that are alive and admitted, among them its k nearest and all ties of the k-th."""
+        """Return, for each of `hashes`, uint8 [q, 32], rows that are alive and admitted: distances int32 [n] in bits
+        and rows int64 [n]. Its k nearest and all ties of the k-th are among them."""
         widen = 1
         if asked.where is not None and asked.admitted is not None:
             own = self.prepare(asked.where, asked.admitted)
@@ -184,8 +186,8 @@ class Sealed:
         return list(self._gathered)
 
     def prepare(self, where: Where, admitted: npt.NDArray[np.bool_]) -> Gathered | int:
-        """Return rows and codes that a narrow filter admits. For a wide filter, return how many rows there are for each
-        admitted row."""
+        """Return the rows and codes that a narrow filter admits. For a wide filter, return how many rows there are for
+        each admitted row. `admitted` bool [profiles] says which profiles the filter admits."""
         known = self._gathered.get(where)
         if known is None:
             slots = np.flatnonzero(admitted[self.directory.profiles])

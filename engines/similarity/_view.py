@@ -37,7 +37,8 @@ class View:
     def search(
         self, hashes: Codes, k: int, profiles: Profiles, where: Where | None, radius: int | None
     ) -> list[list[Neighbour]]:
-        """Return up to k nearest codes of each hash, with ties ordered by listing id, then photo id."""
+        """Return up to k nearest codes of each of `hashes`, uint8 [q, 32]. Ties are ordered by listing id, then photo
+        id. With `radius`, only codes within that many bits count."""
         asked = Asked(self.generation, k, where, None if where is None else profiles.admitted(where))
         parts: list[Part] = [*self.sealed, *self.tails]
         by_part: list[list[Found]] = []

@@ -51,7 +51,7 @@ class Corpus:
 
     @property
     def learnt(self) -> NDArray[np.int64]:
-        """`int64`: numbers of the photos that are trained on, catalogue photos included."""
+        """`int64 [n]`: the numbers of the photos that are trained on, catalogue photos included."""
         parts = [
             first + photos.index("train", kind)
             for first, photos in zip(self.starts, self.sets, strict=True)
@@ -67,14 +67,16 @@ class Corpus:
         return self._members[datasets]
 
     def placed(self, values: NDArray[np.generic], device: torch.device) -> Tensor:
-        """An array of this corpus as a tensor on `device`, where it is copied once, not with every batch."""
+        """An array of this corpus as a tensor on `device`, with the same shape and dtype. It is copied once, not with
+        every batch."""
         key = id(values), device
         if key not in self._placed:
             self._placed[key] = torch.from_numpy(values).to(device)
         return self._placed[key]
 
     def photos(self, numbers: NDArray[np.int64], device: torch.device) -> Tensor:
-        """`pixels` on `device`. A GPU keeps all photos if they take less than half of its free memory."""
+        """The pixels `uint8 [n, 3, h, w]` of the photos `numbers [n]` on `device`, as `pixels` gives them. A GPU keeps
+        all photos if they take less than half of its free memory."""
         if device.type != "cuda":
             return self.pixels(numbers).to(device)
         whole = self._placed.get((0, device))
@@ -116,7 +118,7 @@ def load_corpus(recipe: Recipe, data: Path, cache: Path, device: torch.device | 
 
 
 def batches(recipe: Recipe, corpus: Corpus, start: int, rank: int = 0, ranks: int = 1) -> Iterator[NDArray[np.int64]]:
-    """Endless batches of photo numbers, `int64`, with a fixed share of each data set.
+    """Endless batches of photo numbers, `int64 [n]`, with a fixed share of each data set.
 
     `start` is the number of steps that are done already. Rank r of n takes batches r, r + n, …, so that n batches
     together are one step.

@@ -79,7 +79,8 @@ def _targets(head: HeadSpec, sets: list[PhotoSet]) -> Targets:
 
 
 def groups_of(heads: Sequence[Targets], learnt: NDArray[np.int64]) -> Groups:
-    """The groups of every head that names a `finer` one, counted over the training photos `learnt [n]`.
+    """The groups of every head that names a `finer` one, counted over the training photos `learnt int64 [n]`: head →
+    the finer head's id, and the share of each of its labels' photos in each label, `float32 [finer labels, labels]`.
 
     Raises:
         ConfigError: no training photo with some finer label has a label of the head.

@@ -50,7 +50,8 @@ class PhotoSet:
     skipped: dict[str, str] = field(default_factory=dict)
 
     def index(self, split: str, catalogue: bool) -> NDArray[np.int64]:
-        """`int64`: positions of the split's own photos, or of its catalogue photos. `gallery` counts as training."""
+        """`int64 [n]`: positions of the split's own photos, or of its catalogue photos. `gallery` counts as
+        training."""
         splits = {split, "gallery"} if split == "train" else {split}
         if not catalogue:
             splits.discard("gallery")

@@ -14,8 +14,8 @@ SHUFFLE_SEED = 20201  # any fixed number: ties are broken by one fixed shuffle o
 
 
 def accuracy(labels: NDArray[np.integer], targets: Ints) -> dict[str, float]:
-    """`labels [n, k]`, the best first, and `targets [n]` → `top1`, `top5` and `macro`, the mean over classes of top-1
-    recall; all from 0 to 1."""
+    """Accuracy of predicted `labels` (any integer type `[n, k]`, the best first) for `targets int64 [n]`: `top1`,
+    `top5`, and `macro`, the mean over classes of top-1 recall. All are from 0 to 1."""
     hit = labels[:, :5] == targets[:, None]
     first = hit[:, 0]
     macro = [float(first[targets == c].mean()) for c in np.unique(targets)]
@@ -40,9 +40,10 @@ def average_precision_of_sets(
 ) -> float:
     """Mean average precision of a multi-label head over the labels that some photo has.
 
-    For each label, the photos that have it among their stored predictions `labels [n, k]` are ranked by
-    `probability [n, k]`, ties in their order. A photo that should have the label and does not is never found. So this
-    is the figure of a search by label over stored predictions, and a lower bound of the figure over all scores.
+    For each label, the photos that have it among their stored predictions `labels` (any integer type `[n, k]`) are
+    ranked by `probability` (any float type `[n, k]`), ties in their order. `positives bool [n, labels]` says which
+    labels a photo should have. A photo that should have the label and does not is never found. So this is the figure of
+    a search by label over stored predictions, and a lower bound of the figure over all scores.
     """
     values = []
     for label in np.flatnonzero(positives.any(0)):
@@ -64,7 +65,8 @@ class Bin:
 
 
 def reliability(probability: NDArray[np.floating], correct: NDArray[np.bool_], bins: int = BINS) -> list[Bin]:
-    """Bins of equal mass in order of probability, the points of a reliability diagram. Both arrays are `[n]`."""
+    """Bins of equal mass in order of probability: the points of a reliability diagram. `probability` is any float type
+    `[n]`, `correct` is `bool [n]`."""
     order = np.argsort(probability, kind="stable")
     parts = np.array_split(order, min(bins, len(order)))
     return [Bin(len(part), float(probability[part].mean()), float(correct[part].mean())) for part in parts]
@@ -72,14 +74,15 @@ def reliability(probability: NDArray[np.floating], correct: NDArray[np.bool_], b
 
 def ece(probability: NDArray[np.floating], correct: NDArray[np.bool_], bins: int = BINS) -> float:
     """Expected calibration error over bins of equal mass (Naeini et al. 2015, with equal mass): the mean of
-    |mean probability − share correct|, weighted by count."""
+    |mean probability − share correct|, weighted by count. `probability` is any float type `[n]`, `correct` is
+    `bool [n]`."""
     gaps = [one.count * abs(one.said - one.right) for one in reliability(probability, correct, bins)]
     return float(sum(gaps) / len(probability))
 
 
 def ece_floor(probability: NDArray[np.floating], bins: int = BINS) -> float:
-    """The mean `ece` of exactly calibrated probabilities, which is above 0 by chance alone, and more so with fewer
-    photos. Outcomes are drawn from the probabilities, always with the same seed.
+    """The mean `ece` of exactly calibrated probabilities, any float type `[n]`. It is above 0 by chance alone, and more
+    so with fewer photos. Outcomes are drawn from the probabilities, always with the same seed.
     """
     rng = np.random.default_rng(SHUFFLE_SEED)
     drawn = [ece(probability, rng.random(len(probability)) < probability, bins) for _ in range(FLOOR_DRAWS)]
@@ -100,13 +103,15 @@ def cosine_distance(queries: NDArray[np.float32], gallery: NDArray[np.float32]) 
 def recall(
     distance: NDArray[np.generic], query_ids: Ints, gallery_ids: Ints, ks: tuple[int, ...] = (1, 5, 10)
 ) -> dict[str, float]:
-    """`recall_at_k`: the share of queries with an entry of their own id among the k nearest of `distance [q, g]`."""
+    """`recall_at_k`: the share of queries with an entry of their own id among the k nearest. `distance` is any dtype
+    `[q, g]`, `query_ids` are `int64 [q]`, and `gallery_ids` are `int64 [g]`."""
     hit = ranked_hits(distance, query_ids, gallery_ids)
     return {f"recall_at_{k}": float(hit[:, :k].any(1).mean()) for k in ks}
 
 
 def mean_average_precision(distance: NDArray[np.generic], query_ids: Ints, gallery_ids: Ints) -> float:
-    """Mean over queries of the average precision of their whole ranking. Every query needs an entry of its own id."""
+    """Mean over queries of the average precision of their whole ranking. `distance` is any dtype `[q, g]`, `query_ids`
+    are `int64 [q]`, and `gallery_ids` are `int64 [g]`. Every query needs an entry of its own id."""
     hit = ranked_hits(distance, query_ids, gallery_ids)
     precision = np.cumsum(hit, axis=1) / np.arange(1, hit.shape[1] + 1)
     return float(((precision * hit).sum(1) / hit.sum(1)).mean())

@@ -161,7 +161,8 @@ class Neighbours:
 
 
 def neighbours(predicted: Predicted, identity: str = IDENTITY) -> Neighbours | None:
-    """The photos whose product has a catalogue photo, against all catalogue photos; None if there are none."""
+    """Distances, `float32 [q, g]` and `int32 [q, g]`, between the photos whose product has a catalogue photo and all
+    catalogue photos. None if there are no such photos."""
     ids: dict[str, int] = {}
     numbers = np.array([ids.setdefault(row.get(identity, ""), len(ids)) for row in predicted.rows], np.int64)
     catalogue = np.array([is_catalogue(row) and bool(row.get(identity)) for row in predicted.rows], np.bool_)
@@ -182,8 +183,9 @@ def neighbours(predicted: Predicted, identity: str = IDENTITY) -> Neighbours | N
 
 
 def retrieval(found: Neighbours) -> dict[str, dict[str, float]]:
-    """Recall@1/5/10 and mean average precision by `float` (the embedding), `hash`, and `fine`, which compares catalogue
-    hashes with the photo's hash logits, if the bundle tells its hash layer."""
+    """Recall@1/5/10 and mean average precision, from the distances `[q, g]` of `found`: by `float` (the embedding), by
+    `hash`, and by `fine`, which compares catalogue hashes with the photo's hash logits, if the bundle tells its hash
+    layer."""
     distances = {"float": found.by_float, "hash": found.by_hash}
     if found.by_fine is not None:
         distances["fine"] = found.by_fine
@@ -199,7 +201,7 @@ def retrieval(found: Neighbours) -> dict[str, dict[str, float]]:
 
 
 def by_bits(predicted: Predicted, found: Neighbours) -> dict[str, dict[str, float]]:
-    """Number of bits → Recall@1/5/10 by that many first bits of the hash."""
+    """Number of bits → Recall@1/5/10 by that many first bits of the hashes `uint8 [n, 32]` in `predicted`."""
     codes = predicted.predictions.hash
     result: dict[str, dict[str, float]] = {}
     for bits in PREFIXES:

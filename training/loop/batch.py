@@ -57,8 +57,8 @@ class Batch:
 
     @cached_property
     def codes(self) -> dict[str, Tensor]:
-        """What losses of similarity act on, unit rows: `embedding [views · n, 400]` and the softened `hash
-        [views · n, 256]`."""
+        """The unit rows that losses of similarity act on: `embedding`, `float32 [views · n, 400]`, and the softened
+        `hash`, `float32 [views · n, 256]`."""
         return {"embedding": self.out.embedding, "hash": losses.soft_bits(self.out.bits)}
 
     def put(self, values: NDArray[np.generic]) -> Tensor:
@@ -72,7 +72,8 @@ class Batch:
 
 
 def make_batch(corpus: Corpus, numbers: NDArray[np.int64], out: Outputs, tutor: Outputs | None = None) -> Batch:
-    """The batch of the photos `numbers [n]`, with the network's outputs (and a tutor's) for all views of them."""
+    """The batch of the photos `numbers int64 [n]`, with the network's outputs (and a tutor's) for all views of them,
+    `[views · n, …]`."""
     index = torch.from_numpy(numbers).to(out.feature.device)
     products = corpus.placed(corpus.products, out.feature.device)[index]
     return Batch(corpus, index, products, len(out.feature) // len(numbers), out, tutor)

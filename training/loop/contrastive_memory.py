@@ -29,7 +29,8 @@ class Memory:
         return alike | (self.numbers[None] < 0)
 
     def add(self, numbers: Tensor, products: Tensor, codes: Tensor) -> None:
-        """Overwrite the oldest entries with these photos, `[n]`, `[n]` and `[n, width]`."""
+        """Overwrite the oldest entries with these photos: `numbers int64 [n]`, `products int64 [n]` and `codes`, any
+        float type `[n, width]`."""
         size = len(self.numbers)
         at = (torch.arange(len(numbers), device=numbers.device) + self.place) % size
         self.numbers[at], self.products[at] = numbers, products
@@ -37,12 +38,13 @@ class Memory:
         self.place = (self.place + len(numbers) - 1) % size + 1
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Tensors for a checkpoint."""
+        """The tensors for a checkpoint: `numbers` and `products` `int64 [size]`, `codes float32 [size, width]`, and
+        `place`, a scalar."""
         place = torch.tensor(self.place)
         return {"numbers": self.numbers, "products": self.products, "codes": self.codes, "place": place}
 
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
-        """Take the entries that `state_dict` gave."""
+        """Restore the entries from the tensors of `state_dict`, with the same shapes and dtypes."""
         # copies: two memories may be loaded from one that an earlier version kept for both
         self.numbers.copy_(saved["numbers"])
         self.products.copy_(saved["products"])

@@ -101,7 +101,7 @@ def _rows(x: Tensor) -> Tensor:
 
 
 def gather(x: Tensor) -> Tensor:
-    """This rank's rows `[n, …]` → all ranks' rows `[ranks · n, …]`, in rank order and with gradients.
+    """This rank's rows `[n, …]` → all ranks' rows `[ranks · n, …]` of the same dtype, in rank order and with gradients.
 
     Every rank must have n rows. Without a process group the result is `x` itself.
     """

@@ -36,7 +36,7 @@ class Learner(nn.Module):
         self.network, self.centres = network, centres
 
     def forward(self, photos: Tensor) -> Outputs:
-        """The network's outputs."""
+        """The network's outputs `[n, …]` for photos of any float type `[n, 3, h, w]`, RGB, values from 0 to 255."""
         out: Outputs = self.network(photos)
         return out
 

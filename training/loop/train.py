@@ -117,7 +117,8 @@ def _run(recipe: Recipe, state: State, corpus: Corpus, out: Path, group: Ranks) 
 
 
 def progress_of(recipe: Recipe, step: int, seconds: float) -> float:
-    """The share of the run that is done, from 0 to 1: of its steps or of its minutes, whichever is more."""
+    """The share of the run that is done, from 0 to 1: of its steps or of its minutes, whichever is more. `step` steps
+    and `seconds` s are done."""
     minutes = recipe.schedule.minutes
     return min(1.0, max(step / recipe.schedule.steps, seconds / 60 / minutes if minutes else 0.0))
 

@@ -63,7 +63,8 @@ def warm_start(
 
 
 def fit_to_frozen(head: nn.Linear, target: Targets, corpus: Corpus) -> tuple[Tensor, Tensor]:
-    """Weight and bias for `head`, fitted to the frozen features of the training photos that have a label."""
+    """Weight `float32 [labels, f]` and bias `float32 [labels]` for `head`, fitted to the frozen features of the
+    training photos that have a label."""
     train = corpus.learnt
     multi = target.spec.kind == "multi_label"
     known = train[target.targets[train].any(1) if multi else target.targets[train] >= 0]

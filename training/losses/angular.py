@@ -18,9 +18,9 @@ from training.losses.softmax import multi_label_softmax, softmax_loss, wide
 def arcface(embedding: Tensor, centres: Tensor, targets: Tensor, scale: float, margin: float) -> Tensor:
     """Additive angular margin (Deng et al. 2019): the own class's cosine becomes cos(θ + margin); all times `scale`.
 
-    `embedding [n, d]` has unit rows, `centres [p, d]` rows of any length, and `targets int [n]` is negative where the
-    photo has no product. `margin` is in radians. Where θ + margin would pass π, the loss goes on linearly with
-    cos θ − margin · sin margin, so that it never rewards distance.
+    `embedding [n, d]` has unit rows and `centres [p, d]` rows of any length, both of any float type. `targets
+    int64 [n]` is negative if the photo has no product. `margin` is in radians. Where θ + margin would pass π, the loss
+    continues linearly with cos θ − margin · sin margin, so that it never rewards distance.
     """
     cosine = wide(embedding) @ F.normalize(wide(centres)).T
     place = targets.clamp(min=0)[:, None]
@@ -42,7 +42,8 @@ def multi_label_arcface(embedding: Tensor, centres: Tensor, positives: Tensor, s
 
 
 def with_margin(cosine: Tensor, margin: float) -> Tensor:
-    """cos(θ + margin) for cos θ of any shape, or cos θ − margin · sin margin where θ + margin would pass π."""
+    """cos(θ + margin) for cos θ of any shape and float type, or cos θ − margin · sin margin where θ + margin would pass
+    π. `margin` is in radians."""
     sine = (1.0 - cosine.square()).clamp(min=1e-6).sqrt()  # 1e-6: a finite gradient at cos = ±1
     shifted = cosine * math.cos(margin) - sine * math.sin(margin)
     return torch.where(cosine > -math.cos(margin), shifted, cosine - margin * math.sin(margin))

@@ -27,9 +27,9 @@ def pairwise_double_margin(
 ) -> Tensor:
     """GrokNet's pairwise loss over all n² pairs of two different photos (KDD 2020, §3.2). It needs no class centres.
 
-    `embedding [n, d]` has unit rows, `products int [n]`. D is the squared L2 distance, from 0 to 4. The subscripts of
-    the published numbers are ambiguous. We read each pair of margins as a ramp from no penalty to a penalty of 1,
-    which rises further beyond it:
+    `embedding`, any float type `[n, d]`, has unit rows. `products int64 [n]` is negative if a photo has no product. D
+    is the squared L2 distance, from 0 to 4. The subscripts of the published numbers are ambiguous. We read each pair of
+    margins as a ramp from no penalty to a penalty of 1, which rises further beyond it:
 
         positives: max(0, (D − p1) / (p2 − p1))^α    0 up to p1 = 0.1, 1 at p2 = 0.7
         negatives: max(0, (n2 − D) / (n2 − n1))^α    0 from n2 = 0.7 on, 1 at n1 = 0
@@ -49,7 +49,8 @@ def pairwise_double_margin(
 
 
 def triplet_rank(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 0.0) -> Tensor:
-    """Mean of max(0, ‖a − p‖ − ‖a − n‖ + margin) over rows `[n, d]` (Sablayrolles et al. 2019, §3, has margin 0)."""
+    """Mean of max(0, ‖a − p‖ − ‖a − n‖ + margin) over rows of any float type `[n, d]` (Sablayrolles et al. 2019, §3,
+    with margin 0)."""
     near = _length(wide(anchor) - wide(positive))
     far = _length(wide(anchor) - wide(negative))
     return (near - far + margin).clamp(min=0).mean()
@@ -58,8 +59,8 @@ def triplet_rank(anchor: Tensor, positive: Tensor, negative: Tensor, margin: flo
 def spreading(code: Tensor) -> Tensor:
     """Kozachenko-Leonenko spreading: −mean log of the distance from each row to its nearest other row.
 
-    `code [n, d]` has unit rows; with n < 2 the loss is 0. It falls as rows move apart, so that the whole sphere, and
-    with it every bit, is used evenly (Sablayrolles et al. 2019).
+    `code`, any float type `[n, d]`, has unit rows. With n < 2 the loss is 0. It falls as rows move apart, so that the
+    whole sphere, and with it every bit, is used evenly (Sablayrolles et al. 2019).
     """
     if len(code) < 2:
         return code.sum() * 0.0
@@ -72,8 +73,9 @@ def spreading(code: Tensor) -> Tensor:
 def standard_pairs(name: StandardPairs, embedding: Tensor, products: Tensor) -> Tensor:
     """A pair loss of pytorch-metric-learning with its defaults.
 
-    `embedding [n, d]` has unit rows, `products int [n]`. multi_similarity: Wang et al. 2019; circle: Sun et al. 2020;
-    supervised_contrastive: Khosla et al. 2020; triplet_margin: all triplets that violate a margin of 0.05.
+    `embedding`, any float type `[n, d]`, has unit rows. `products int64 [n]` is negative if a photo has no product.
+    multi_similarity: Wang et al. 2019; circle: Sun et al. 2020; supervised_contrastive: Khosla et al. 2020;
+    triplet_margin: all triplets that violate a margin of 0.05.
     """
     from pytorch_metric_learning import losses as library
 
@@ -118,9 +120,10 @@ def contrastive(
 
 def relational(feature: Tensor, other: Tensor) -> Tensor:
     """Mean squared difference of the cosine matrices of two networks' features of the same photos (after Park et al.
-    2019): it keeps which photos look alike.
+    2019). So the networks agree on which photos look alike.
 
-    `feature [n, d]` is ours, `other [n, e]` the one to imitate; rows of any length. The diagonal does not count.
+    `feature [n, d]` is ours, `other [n, e]` the one to imitate. Both are of any float type, with rows of any length.
+    The diagonal does not count.
     """
     ours, theirs = F.normalize(wide(feature)), F.normalize(wide(other))
     off = ~torch.eye(len(ours), dtype=torch.bool, device=ours.device)
@@ -128,7 +131,8 @@ def relational(feature: Tensor, other: Tensor) -> Tensor:
 
 
 def soft_bits(bits: Tensor) -> Tensor:
-    """Hash logits `[n, b]` → unit rows of softened signs, on which the losses of the hash act.
+    """Hash logits of any float type `[n, b]` → unit rows of softened signs `[n, b]`, on which the losses of the hash
+    act.
 
     24 = 1.5 · 16: a component of a 256-d unit vector is about 1/16, and there tanh is neither flat nor linear.
     """

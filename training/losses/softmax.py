@@ -12,10 +12,10 @@ from torch import Tensor
 
 
 def softmax_loss(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy over `logits [n, l]`, the mean over the photos that have a label.
+    """Cross-entropy over `logits`, any float type `[n, l]`: the mean over the photos that have a label.
 
-    `targets int [n]` is negative where the photo has no label for the head. `smoothing` is the share of the target
-    that is spread evenly over all labels (Szegedy et al. 2016, §7).
+    `targets int64 [n]` is negative if the photo has no label for the head. `smoothing` is the share of the target that
+    is spread evenly over all labels (Szegedy et al. 2016, §7).
     """
     kept = targets >= 0
     total = F.cross_entropy(
@@ -42,8 +42,9 @@ def multi_label_softmax(logits: Tensor, positives: Tensor) -> Tensor:
 def distillation(logits: Tensor, other: Tensor, temperature: float = 1.0, counted: Tensor | None = None) -> Tensor:
     """KL divergence of `softmax(logits / T)` from `softmax(other / T)`, times T² (Hinton et al. 2015).
 
-    `logits [n, l]` are ours, `other [n, l]` those of the network to imitate. The mean is over the rows that
-    `counted bool [n]` marks, or over all rows; it is 0 if no row is marked.
+    `logits [n, l]` are ours, `other [n, l]` those of the network to imitate, both of any float type. T is
+    `temperature`, which has no unit. The mean is over the rows that `counted bool [n]` marks, or over all rows. It is 0
+    if no row is marked.
     """
     ours, theirs = ((wide(x) / temperature).log_softmax(1) for x in (logits, other))
     rows = F.kl_div(ours, theirs, reduction="none", log_target=True).sum(1)
@@ -52,5 +53,5 @@ def distillation(logits: Tensor, other: Tensor, temperature: float = 1.0, counte
 
 
 def wide(x: Tensor) -> Tensor:
-    """`x` as float32, or unchanged if it is float64. Half precision has too few digits for a loss."""
+    """`x` of any shape as float32, or unchanged if it is float64. Half precision has too few digits for a loss."""
     return x if x.dtype == torch.float64 else x.float()

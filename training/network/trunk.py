@@ -54,7 +54,7 @@ class ConvNorm(nn.Module):
         return self.weight * scale[:, None, None, None], self.beta - self.mean * scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[n, inputs, h, w]` → `[n, outputs, ceil(h / stride), ceil(w / stride)]`."""
+        """`[n, inputs, h, w]` → `[n, outputs, ceil(h / stride), ceil(w / stride)]`, both of the weights' float type."""
         weight, bias = self._weights()
         side = int(x.shape[-1])
         total = max((math.ceil(side / self.stride) - 1) * self.stride + self.kernel - side, 0)
@@ -77,7 +77,7 @@ class Block(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[n, inputs, h, w]` → `[n, outputs, ceil(h / stride), ceil(w / stride)]`."""
+        """`[n, inputs, h, w]` → `[n, outputs, ceil(h / stride), ceil(w / stride)]`, both of the weights' float type."""
         y = x if self.expand is None else self.expand(x)
         y = cast(Tensor, self.project(self.depthwise(y)))
         return x + y if self.residual else y
@@ -127,8 +127,8 @@ class TimmTrunk(nn.Module):
 
 
 def packaged(name: str) -> dict[str, Tensor]:
-    """The packaged ImageNet weights of a Lite trunk under our names, with `fc.weight [1000, 1280]` and `fc.bias [1000]`
-    of its classifier.
+    """The packaged ImageNet weights of a Lite trunk under our names, float32, with `fc.weight [1000, 1280]` and
+    `fc.bias [1000]` of its classifier.
 
     Raises:
         ConfigError: the package with the weights is not installed.

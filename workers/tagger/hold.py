@@ -117,8 +117,8 @@ class Hold:
                 self._changed.notify_all()
 
     def look(self, since: float | None = None) -> bool:
-        """Probe every service. True if one is away. It is also called regularly while nothing fails, so that an idle
-        tagger notices an outage as well."""
+        """Probe every service. Returns True if one does not answer. It is also called regularly while nothing fails, so
+        that an idle tagger notices an outage as well. `since` is `time.monotonic()` in seconds, by default now."""
         since = time.monotonic() if since is None else since
         for service, probe in self._probes.items():
             failure = probe(since)

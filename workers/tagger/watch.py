@@ -105,7 +105,8 @@ def lag(admin: StreamAdmin, group: str, topic: str, partitions: frozenset[Partit
 
 
 def oldest_due_s(timestamps_ms: Mapping[Partition, int], topic: str, now: float | None = None) -> float:
-    """Seconds since the oldest of these records was due; 0 if none is due."""
+    """Seconds since the oldest of these records was due; 0 if none is due. `timestamps_ms` are in ms since the epoch,
+    UTC, and `now` in seconds since the epoch, UTC."""
     if not timestamps_ms:
         return 0.0
     due = min(timestamps_ms.values()) / 1000 + RETRY_DELAYS_S.get(topic, 0.0)

@@ -18,7 +18,8 @@ def check_parity(bundle: Bundle, outputs: Mapping[str, npt.NDArray[np.generic]])
 
     Args:
         bundle: has the parity photos and the expected outputs.
-        outputs: by output name, one row for each parity photo.
+        outputs: by output name an array [photos, width] of the dtype in `bundle.outputs`, one row for each parity
+            photo.
 
     Raises:
         BundleRefused: an output is missing or has the wrong shape, a probability or embedding value differs by more

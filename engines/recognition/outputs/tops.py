@@ -28,7 +28,8 @@ def is_cut(head: Head, top_k: int) -> bool:
 
 
 def widen(outputs: Arrays, expected: Arrays) -> dict[str, npt.NDArray[np.generic]]:
-    """Return raw outputs at full width, for a comparison with `expected`, the exported outputs of the same photos.
+    """Return raw outputs [n, width] at full width, for a comparison with `expected` [n, width], the exported outputs of
+    the same photos. Heads are float32; the other outputs keep their dtype.
 
     A label that was not returned gets its expected value, but at most the smallest value that was returned, which it
     cannot exceed. So a label that is wrongly missing differs by as much as it is better than the label in its place.

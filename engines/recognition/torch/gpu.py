@@ -41,7 +41,7 @@ class Device(Protocol):
     name: str
 
     def tensor(self, address: int, row: Row, photos: int) -> Tensor:
-        """Return the memory at `address` as a tensor [photos, *row.shape], without a copy."""
+        """Return the memory at `address` as a tensor [photos, *row.shape] of the row's dtype, without a copy."""
 
     def captured(self, body: Callable[[], None], stream: int) -> Callable[[], None]:
         """Warm `body` up on the stream, capture it, and return a function that enqueues it there."""

@@ -75,7 +75,7 @@ def show(
 
 
 def _short(text: str) -> str:
-    """A stranger's text fit for a line on a terminal."""
+    """Text from an event, shortened and escaped for one line of a terminal."""
     text = shown(text)
     return text if len(text) <= _CELL else f"{text[: _CELL - 1]}…"
 

@@ -45,7 +45,8 @@ def search(
 
 
 def ask(home: Home, photo: Path, k: int) -> Any:
-    """The service's answer to a photo file; raises CommandError when it is not there or refuses."""
+    """The search service's answer to a photo file. Raises CommandError if the file cannot be read or the service
+    refuses."""
     try:
         data = photo.read_bytes()
     except OSError as error:
@@ -56,7 +57,7 @@ def ask(home: Home, photo: Path, k: int) -> Any:
 
 
 def ask_service(home: Home, data: bytes, media_type: str, k: int) -> Any:
-    """The search service's answer to the bytes of a photo; raises CommandError when it is silent or refuses."""
+    """The search service's answer to the bytes of a photo. Raises CommandError if it does not answer or refuses."""
     running = read_running(home, "search")
     remedy = f"start it with `groknet run all --home {home.root}`"
     if running is None:

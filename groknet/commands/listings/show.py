@@ -58,7 +58,7 @@ def show(
 
 
 def as_plain(entry: StoredListing | RemovalMarker) -> dict[str, Any]:
-    """A stored listing as JSON has it: the summary's fields first, and the event without photo bytes."""
+    """A stored listing as in JSON: the fields of the summary first, and the event without photo bytes."""
     plain: dict[str, Any] = msgspec.to_builtins(entry)
     if isinstance(entry, RemovalMarker):
         return {"listing_id": entry.listing_id, "status": "removed", "event_time": entry.event_time}

@@ -64,9 +64,9 @@ def submit(
 
 
 def gather(paths: Sequence[str], loaded: Loaded) -> tuple[Iterator[Outgoing], int | None]:
-    """What to send, read as it is sent, and how much it is where that is known beforehand.
+    """The messages to send, which are read while they are sent, and their number if it is known before.
 
-    Raises CommandError for a path that is not there, or looks like an option, before anything is sent.
+    Raises CommandError before anything is sent if a path does not exist or looks like an option.
     """
     for path in paths:
         if path.startswith("--") and not Path(path).exists():
@@ -105,7 +105,7 @@ def send_all(
     give_up_s: float,
     on_outcome: Callable[[Outcome], None] | None,
 ) -> list[Outcome]:
-    """Send everything, and with `wait` follow it to its outcome; `on_outcome` is told of each as it comes."""
+    """Send everything. With `wait`, follow each listing to its outcome, and call `on_outcome` with it."""
     outcomes: list[Outcome] = []
     with ExitStack() as stack:
         stream = stack.enter_context(open_stream(loaded, "submit"))
@@ -166,7 +166,7 @@ def _tracker(loaded: Loaded, stack: ExitStack, give_up_s: float) -> Tracker:
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """How many ended how, and how long it took, in two lines at most."""
+    """The number of listings by outcome and their times, in at most two lines."""
     counts = Counter(o.status for o in outcomes)
     lines = [f"{len(outcomes)} listings: " + ", ".join(f"{n} {status}" for status, n in counts.most_common())]
     times = [
@@ -185,7 +185,7 @@ def summary(outcomes: Sequence[Outcome]) -> str:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that at least `percent` of them do not exceed; nothing is interpolated."""
+    """The smallest value that at least `percent` % of the values do not exceed, without interpolation."""
     ordered = sorted(values)
     return ordered[max(0, -(-len(ordered) * int(percent) // 100) - 1)]
 

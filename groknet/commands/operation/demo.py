@@ -57,7 +57,7 @@ def demo(
     with open_store(loaded) as store:
         loaded = in_force(loaded, store)
     manifest = load_manifest(Path(loaded.config.engine.bundle))
-    own = find_photos([path.expanduser() for path in photos or []])  # not every shell opens the ~ of PHOTOS=~/pictures
+    own = find_photos([path.expanduser() for path in photos or []])  # some shells keep the ~ of PHOTOS=~/pictures
     signal.signal(signal.SIGTERM, _interrupt)
     lock = Lock(place, SUPERVISOR)
     supervisor = Supervisor(place, specs(loaded, port), note)
@@ -89,7 +89,7 @@ def _interrupt(*_: object) -> None:
 
 
 class _Show:
-    """Sends, follows, prints and counts."""
+    """Sends listings, follows them, prints the results and counts them."""
 
     def __init__(self, loaded: Loaded, manifest: Manifest, background: Background) -> None:
         self._loaded = loaded
@@ -154,7 +154,7 @@ class _Show:
                 self._score.add(self._manifest, entry.summary.predictions, self._products[name])
 
     def summary(self, page: str) -> None:
-        """Counts, times, studio accuracy, and whether another view of a product finds it."""
+        """Print counts, times and studio accuracy, and whether another view of a product finds it."""
         print = stdout().print
         found = sum(o.status in ("searchable", "partial") for o in self._outcomes)
         total = f"\n{found} of {self._total} listings searchable in {self._seconds:.1f} s, drawing included"
@@ -174,7 +174,8 @@ class _Show:
         print(f"{'search page':<20} {page}")
 
     def _search_again(self) -> tuple[int, int]:
-        """Photos of other views of the first products; how many find their own listing first, and of how many."""
+        """Search with photos of other views of the first products. Returns how many find their own listing first, and
+        how many were asked."""
         wanted = list(self._products.items())[:_QUERIES]
         hits = 0
         for listing, product in wanted:

@@ -70,18 +70,18 @@ class Finish:
     angle: int
 
     def slot_colours(self) -> Floats:
-        """Linear RGB [4, 3] of the slots body, plain, trim and inner, prints left out."""
+        """Linear RGB, float32 [4, 3], of the slots body, plain, trim and inner, without prints."""
         inner = self.base * 0.9 if self.material != "fabric" else self.base
         return np.stack([self.base, self.base, self.trim, inner]).astype(np.float32)
 
     def slot_materials(self) -> Floats:
-        """The material numbers [4, 5] of the slots."""
+        """The material numbers of the slots, float32 [4, 5]."""
         body, trim = _MATERIAL[self.material], _MATERIAL[self.trim_material]
         return np.array([body, body, trim, body], np.float32)
 
 
 def linear(rgb: ArrayLike) -> Floats:
-    """Displayed RGB 0-255 to linear RGB."""
+    """Convert displayed RGB [..., 3] from 0 to 255, any dtype, to linear RGB from 0 to 1, float32 [..., 3]."""
     return ((np.asarray(rgb, np.float32) / 255) ** 2).astype(np.float32)
 
 
@@ -127,7 +127,7 @@ def grain(roughness: float = 1.4) -> Floats:
 
 
 def noise(u: Floats, v: Floats) -> Floats:
-    """The noise tile read at (u, v), where one unit of u or v is one tile."""
+    """The noise tile, float32 [k], read at (u, v), each any float type [k]. One unit of u or v is one tile."""
     out: Floats = grain()[(v * 256).astype(np.int32) & 255, (u * 256).astype(np.int32) & 255]
     return out
 
@@ -171,7 +171,8 @@ def print_mask(finish: Finish, uv: Floats) -> NDArray[np.bool_]:
 
 
 def texture(material: str, uv: Floats) -> Floats | None:
-    """A factor on the colour [k] that shows the material's grain, or None for an even one."""
+    """A factor on the colour, float32 [k], that shows the material's grain at `uv`, float32 [k, 2]. None for an even
+    material."""
     u, v = uv[:, 0], uv[:, 1]
     if material == "wood":
         rings = noise(u * 0.11, v * 0.9) * 0.55 + noise(u * 0.6, v * 2.9 + 0.5) * 0.45

@@ -38,15 +38,17 @@ class Shadows:
     contact: Floats
 
     def on_floor(self, points: Floats) -> Floats:
-        """The share of the key light, in [0, 1], that points [k, 3] below or behind all objects do not get."""
+        """The share of the key light, float32 [k] from 0 to 1, that points, float32 [k, 3], below or behind all objects
+        do not get."""
         return _read(self.cover, points @ self.right, points @ self.up)
 
     def near_floor(self, points: Floats) -> Floats:
-        """Contact shadow at floor points [k, 3], in [0, 1]."""
+        """The contact shadow, float32 [k] from 0 to 1, at floor points, float32 [k, 3]."""
         return _read(self.contact, points[:, 0], points[:, 1])
 
     def on_surface(self, points: Floats, normals: Floats) -> Floats:
-        """The share of the key light, in [0, 1], that surface points [k, 3] do not get because of another surface."""
+        """The share of the key light, float32 [k] from 0 to 1, that surface points, float32 [k, 3], with unit normals,
+        float32 [k, 3], do not get because of another surface."""
         points = points + normals * np.float32(0.04)  # a step away from the surface avoids stripes of self-shadow
         scale = _MAP / (2 * _SPAN)
         x = (points @ self.right) * scale + _MAP / 2
@@ -81,7 +83,8 @@ def _blur(picture: Floats, radius: float) -> Floats:
 
 
 def cast(points: Floats, faces: NDArray[np.int32], light: Light, softness: float) -> Shadows:
-    """The shadows of a scene's triangles; `softness` is the blur of cast shadows in map pixels (0.033 units)."""
+    """The shadows of a scene's triangles: points, float32 [n, 3], and faces, int32 [m, 3], of three point numbers each.
+    `softness` is the blur of cast shadows in map pixels (0.033 units)."""
     right = unit(np.cross(np.array([0, 0, 1], np.float32), light.to_key).astype(np.float32))
     up = np.cross(light.to_key, right).astype(np.float32)
     scale = _MAP / (2 * _SPAN)
@@ -104,11 +107,12 @@ def cast(points: Floats, faces: NDArray[np.int32], light: Light, softness: float
 def shade(
     *, colour: Floats, normals: Floats, to_eye: Floats, material: Floats, shadow: Floats, height: Floats, light: Light
 ) -> Floats:
-    """Light leaving surface points towards the eye, linear RGB [k, 3].
+    """The light from surface points towards the eye, linear RGB [k, 3].
 
-    colour [k, 3], normals and to_eye unit vectors [k, 3], material [k, 5] (diffuse, highlight, exponent, mirror,
-    see-through), shadow [k] in [0, 1], height [k] above the floor. Blinn-Phong (Blinn 1977) with Schlick's Fresnel
-    term (Schlick 1994), with reflections of an invented bright window and dim floor.
+    All arrays are float32: colour [k, 3], unit vectors normals and to_eye [k, 3], material [k, 5] (diffuse, highlight,
+    exponent, mirror, see-through), shadow [k] from 0 to 1, and height [k] above the floor in scene units. Blinn-Phong
+    (Blinn 1977) with Schlick's Fresnel term (Schlick 1994), with reflections of an invented bright window and a dim
+    floor.
     """
     lit = np.maximum(normals @ light.to_key, 0) * (1 - shadow)
     facing = np.clip(np.einsum("ij,ij->i", normals, to_eye), 0, 1)

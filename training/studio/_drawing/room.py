@@ -40,7 +40,8 @@ def draw_covering(rng: np.random.Generator, wall: bool) -> Covering:
 
 
 def paint(covering: Covering, x: Floats, y: Floats) -> Floats:
-    """Linear RGB [k, 3] of a covering at its plane's coordinates [k] each."""
+    """Linear RGB, float32 [k, 3], of a covering at the coordinates x and y of its plane, each float32 [k] in scene
+    units."""
     c, s = np.float32(np.cos(covering.angle)), np.float32(np.sin(covering.angle))
     u, v = (x * c - y * s) / np.float32(covering.scale), (x * s + y * c) / np.float32(covering.scale)
     kind = covering.kind

@@ -34,14 +34,14 @@ class Camera:
     centre: tuple[float, float]
 
     def project(self, points: Floats) -> tuple[Floats, Floats]:
-        """Pixels [n, 2] and depth [n] of points [n, 3]."""
+        """Pixels [n, 2] and depth [n] in scene units of points [n, 3], all float32."""
         seen = (points - self.eye) @ self.axes.T
         depth = np.maximum(seen[:, 2], 0.05)
         xy = seen[:, :2] * (self.focal / depth)[:, None] + np.asarray(self.centre, np.float32)
         return xy.astype(np.float32), depth.astype(np.float32)
 
     def rays(self, width: int, height: int, step: int) -> Floats:
-        """Directions [h', w', 3] through the middle of every `step`th pixel of a photo of width x height."""
+        """Directions, float32 [h', w', 3], through the middle of every `step`th pixel of a photo of width x height."""
         x = (np.arange(0, width, step) + (step - 1) / 2 - self.centre[0]) / self.focal
         y = (np.arange(0, height, step) + (step - 1) / 2 - self.centre[1]) / self.focal
         rays: Floats = x[None, :, None] * self.axes[0] + y[:, None, None] * self.axes[1] + self.axes[2]

@@ -45,7 +45,8 @@ class Mesh:
 
 
 def unit(vectors: Floats) -> Floats:
-    """Vectors of length 1 along the last axis; the zero vector stays zero."""
+    """Vectors [..., d] of any float type → float32 [..., d] of length 1 along the last axis. The zero vector stays
+    zero."""
     length = np.sqrt(np.einsum("...i,...i->...", vectors, vectors))[..., None]
     out: Floats = (vectors / np.maximum(length, 1e-12)).astype(np.float32)
     return out
@@ -64,7 +65,8 @@ def join(parts: Sequence[Mesh]) -> Mesh:
 
 
 def sheet(grid: Floats, uv: Floats, slot: int = BODY, wrap: bool = False) -> Mesh:
-    """The surface through a grid of points [p, q, 3] with uv [p, q, 2]; `wrap`: column 0 equals column -1."""
+    """The surface through a grid of points [p, q, 3] with texture coordinates uv [p, q, 2], both float32. `wrap`:
+    column 0 equals column -1."""
     rows, columns = grid.shape[:2]
     down = np.gradient(grid, axis=0)
     if wrap:
@@ -91,7 +93,8 @@ def sheet(grid: Floats, uv: Floats, slot: int = BODY, wrap: bool = False) -> Mes
 
 
 def smooth(points: ArrayLike, count: int = 28) -> Floats:
-    """`count` points of the Catmull-Rom curve through `points` [p, d] (centripetal ends repeated)."""
+    """`count` points, float32 [count, d], of the Catmull-Rom curve through `points` [p, d], any dtype (centripetal ends
+    repeated)."""
     p = np.asarray(points, np.float64)
     p = np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
     t = np.linspace(0, len(p) - 3 - 1e-9, count)
@@ -103,7 +106,8 @@ def smooth(points: ArrayLike, count: int = 28) -> Floats:
 
 
 def bevel(points: Sequence[Sequence[float]], by: float = 0.012) -> Floats:
-    """The polyline with each inner corner cut `by` on either side, so that edges reflect light as real ones do."""
+    """The polyline through `points` [p, d] as float32 [2p - 2, d]. Each inner corner is cut by `by` scene units on
+    either side, so that edges reflect light as real ones do."""
     p = np.asarray(points, np.float64)
     out = [p[0]]
     for before, corner, after in zip(p[:-2], p[1:-1], p[2:], strict=True):

@@ -34,7 +34,7 @@ def lerp(low: float, high: float, t: float) -> float:
 
 
 def arc(start: float, stop: float, count: int = 18) -> tuple[Floats, Floats]:
-    """(cos, sin) of `count` angles from start to stop in degrees."""
+    """Cosine and sine, each float32 [count], of `count` angles from start to stop in degrees."""
     angle = np.radians(np.linspace(start, stop, count))
     return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
 

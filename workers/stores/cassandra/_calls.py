@@ -83,12 +83,13 @@ class Calls:
         return time.monotonic() + self._settings.timeout_s
 
     def run(self, statement: Any, deadline: float, doing: str) -> list[Row]:
-        """Run one statement and return its rows. Raises ConfigError or Transient."""
+        """Run one statement and return its rows. `deadline` is what `deadline()` returned, in seconds. Raises
+        ConfigError or Transient."""
         return self.run_all([statement], deadline, doing)[0]
 
     def run_all(self, statements: Iterable[Any], deadline: float, doing: str) -> list[list[Row]]:
-        """Run statements concurrently, and return the rows of each in the same order. Raises ConfigError or
-        Transient."""
+        """Run statements concurrently, and return the rows of each in the same order. `deadline` is what `deadline()`
+        returned, in seconds. Raises ConfigError or Transient."""
         found = []
         for outcome in self.outcomes(list(statements), deadline, doing):
             if isinstance(outcome, Transient):
@@ -97,8 +98,8 @@ class Calls:
         return found
 
     def outcomes(self, statements: Sequence[Any], deadline: float, doing: str) -> list[list[Row] | Transient]:
-        """Run statements concurrently. Returns, in the same order, the rows of each or its error. Raises
-        ConfigError."""
+        """Run statements concurrently. Returns, in the same order, the rows of each or its error. `deadline` is what
+        `deadline()` returned, in seconds. Raises ConfigError."""
         group = _Group(len(statements))
         requests = [self._start(statement, group, deadline, doing) for statement in statements]
         if requests:
