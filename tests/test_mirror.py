@@ -331,7 +331,7 @@ def test_an_exception_is_needed_and_names_a_test(elsewhere: Elsewhere) -> None:
 
 def test_a_module_without_a_test_is_found(tmp_path: Path) -> None:
     """The rule in a small tree: by name, by name and topic, through the room of a private module, and not at all."""
-    long = "\n" * SHORT_LINES
+    long = "\n" * (SHORT_LINES + 1)
     files = {
         "workers/a/named.py": f"def f(): ...{long}",
         "workers/a/topical.py": f"class C:\n    def f(self): ...{long}",
