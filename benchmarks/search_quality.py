@@ -3,7 +3,7 @@
 
 The listings are catalogue pictures of grocery products, or in-store photos of them. The queries are photos of the test
 split. Weights are chosen with photos of the validation split. Nothing uses HTTP here;
-tests/workers/search/test_catalogue.py proves that the service gives the same answers.
+tests/workers/search/test_search_catalogue.py proves that the service gives the same answers.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,12 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, ast.stmt]]:
             yield node.module, node
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """A module's syntax tree, read once for all tests here. To be read only."""
+    return ast.parse(path.read_text())
+
+
 def names(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
@@ -63,7 +70,7 @@ def test_rooms_import_one_way_only() -> None:
 def test_private_modules_are_imported_from_their_own_folder_alone() -> None:
     wrong = []
     for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if not isinstance(node, ast.ImportFrom) or not node.module:
                 continue
             for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
@@ -80,7 +87,7 @@ def test_torch_is_imported_by_training_and_its_back_end_alone() -> None:
     wrong = [
         f"{names(path)}: {module}"
         for path in MODULES
-        for module, _ in imports(ast.parse(path.read_text()))
+        for module, _ in imports(parsed(path))
         if module.partition(".")[0] in TRAINING_ONLY
         and not names(path).startswith((TORCH_BACKEND, *TORCH_TRIALS))
         and (not names(path).startswith("training/") or names(path).startswith(NO_TORCH))
@@ -91,7 +98,7 @@ def test_torch_is_imported_by_training_and_its_back_end_alone() -> None:
 def test_a_back_end_is_imported_only_by_the_function_that_chooses_it() -> None:
     wrong = []
     for path in MODULES:
-        tree = ast.parse(path.read_text())
+        tree = parsed(path)
         top_level = {id(node) for node in tree.body}
         for module, node in imports(tree):
             for backend, room in BACKENDS.items():
@@ -133,7 +140,7 @@ def test_modules_and_functions_stay_short() -> None:
     functions = {
         f"{names(path)}:{node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
         for path in MODULES
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     assert {name: n for name, n in lengths.items() if n > 500} == {}
@@ -156,11 +163,11 @@ def undocumented(node: ast.AST, prefix: str) -> Iterator[str]:
 @pytest.mark.parametrize("room", DOCUMENTED)
 def test_every_public_function_has_a_docstring(room: str) -> None:
     paths = [path for path in MODULES if names(path).startswith(f"{room}/")]
-    assert [name for path in paths for name in undocumented(ast.parse(path.read_text()), f"{names(path)}: ")] == []
+    assert [name for path in paths for name in undocumented(parsed(path), f"{names(path)}: ")] == []
 
 
 def test_every_module_says_what_it_is() -> None:
-    assert [names(path) for path in MODULES if len(ast.get_docstring(ast.parse(path.read_text())) or "") < 20] == []
+    assert [names(path) for path in MODULES if len(ast.get_docstring(parsed(path)) or "") < 20] == []
 
 
 @pytest.mark.parametrize("room", NO_CIRCLES)

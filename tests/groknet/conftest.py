@@ -16,7 +16,14 @@ import pytest
 from PIL import Image
 
 from groknet.cli import run
-from tests.engines.tiny_bundle import write_tiny_bundle
+from groknet.home.config import load_config
+from groknet.home.paths import Home
+from groknet.run.open_back_ends import open_stream
+from schemas.topics import UPLOADED
+from tests.engines.tiny_bundle import tiny_graph, write_tiny_bundle
+from tests.groknet.places import NEW, Place
+from workers.stores import build_store
+from workers.streams.base import Record
 
 START_S = 60.0
 WORKERS = ("tagger", "indexer", "search")
@@ -27,6 +34,15 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle")
     write_tiny_bundle(folder)
     return folder
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    write_tiny_bundle(tmp_path / "old")
+    write_tiny_bundle(tmp_path / "new", tiny_graph(1), epoch=NEW, model_version="tiny-2")
+    store = build_store(f"sqlite://{tmp_path}/store.db")
+    yield Place(tmp_path, store, tmp_path / "old", tmp_path / "new")
+    store.close()
 
 
 @pytest.fixture(autouse=True)
@@ -125,3 +141,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[
         yield running
     finally:
         running.stop()
+
+
+def sent_to(home: Path) -> list[Record]:
+    with open_stream(load_config(Home(home), {}), "test") as stream:
+        admin = stream.admin()
+        records = list(admin.read(UPLOADED))
+        admin.close()
+    return records

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from schemas.errors import Transient, is_outage
+from schemas.errors import Invalid, InvalidEvent, Transient, is_outage
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,10 @@ def test_an_outage_is_told_from_one_items_fault(stage: str, code: str, outage: b
     why = Transient(stage, code, "why")
     assert is_outage(why) is outage
     assert is_outage(pickle.loads(pickle.dumps(why))) is outage
+
+
+def test_errors_cross_process_boundaries() -> None:
+    for kind in (Invalid, InvalidEvent, Transient):
+        error = pickle.loads(pickle.dumps(kind("fetch", "timeout", "url: too slow")))
+        assert type(error) is kind
+        assert (error.stage, error.error, str(error)) == ("fetch", "timeout", "url: too slow")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 from pathlib import Path
@@ -13,37 +12,15 @@ import pytest
 from onnx import numpy_helper
 
 import engines.recognition
-from engines.recognition import Calibrator, Predictions, build_engine, load_bundle
-from schemas.errors import BundleRefused, ConfigError, Invalid
-from schemas.manifest import MODEL_FILE, PARITY_FILE, Embedding, Label, Parity, Preprocess
+from engines.recognition import Calibrator, Predictions, build_engine
+from schemas.errors import ConfigError, Invalid
+from schemas.manifest import MODEL_FILE, Embedding, Label, Preprocess
+from tests.engines.recognition.broken import refused
 from tests.engines.tiny_bundle import HEADS, SIZE, raw_outputs, seal, tiny_graph
 
 
 def photos(n: int, seed: int = 7) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (n, SIZE, SIZE, 3), dtype=np.uint8)
-
-
-def edit_manifest(folder: Path, **fields: object) -> None:
-    path = folder / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
-
-
-def edit_parity(folder: Path, **arrays: np.ndarray | None) -> None:
-    with np.load(folder / PARITY_FILE) as file:
-        whole = dict(file) | arrays
-    np.savez(folder / PARITY_FILE, **{name: array for name, array in whole.items() if array is not None})
-    seal(folder)
-
-
-def parity(folder: Path, name: str) -> np.ndarray:
-    with np.load(folder / PARITY_FILE) as file:
-        return file[name]
-
-
-def refused(folder: Path) -> str:
-    with pytest.raises(BundleRefused) as caught:
-        build_engine(folder, threads=1)
-    return str(caught.value)
 
 
 def test_infers_what_the_graph_says(tiny: Path) -> None:
@@ -141,111 +118,6 @@ def test_not_a_number_blames_the_photo(tiny: Path) -> None:
     assert (caught.value.stage, caught.value.error) == ("engine", "non_finite")
 
 
-@pytest.mark.parametrize("name", [MODEL_FILE, PARITY_FILE, "card.md"])
-def test_one_flipped_bit_in_any_file(tiny: Path, name: str) -> None:
-    data = bytearray((tiny / name).read_bytes())
-    data[len(data) // 2] ^= 1
-    (tiny / name).write_bytes(data)
-    text = refused(tiny)
-    assert f"files.{name}" in text
-    assert "export" in text
-
-
-@pytest.mark.parametrize("name", [MODEL_FILE, PARITY_FILE, "card.md", "manifest.json"])
-def test_a_missing_file(tiny: Path, name: str) -> None:
-    (tiny / name).unlink()
-    assert name in refused(tiny)
-
-
-def test_a_file_without_a_checksum(tiny: Path) -> None:
-    files = json.loads((tiny / "manifest.json").read_text())["files"]
-    for name in (MODEL_FILE, PARITY_FILE):
-        edit_manifest(tiny, files={other: value for other, value in files.items() if other != name})
-        assert name in refused(tiny)
-
-
-def test_extra_files_are_ignored(tiny: Path) -> None:
-    (tiny / "notes.txt").write_text("mine")
-    build_engine(tiny, threads=1)
-
-
-@pytest.mark.parametrize(
-    ("fields", "says"),
-    [
-        ({"format_version": 2}, "format_version: 2"),
-        ({"format_version": None}, "format_version"),
-        ({"epoch": "xyz"}, "epoch"),
-        ({"surprise": 1}, "surprise"),
-        ({"top_k": 0}, "top_k"),
-        ({"heads": 3}, "heads"),
-    ],
-)
-def test_a_manifest_that_was_tampered_with(tiny: Path, fields: dict[str, object], says: str) -> None:
-    edit_manifest(tiny, **fields)
-    assert says in refused(tiny)
-
-
-def test_a_manifest_that_is_not_json(tiny: Path) -> None:
-    (tiny / "manifest.json").write_bytes(b"{\xff")
-    assert "manifest.json" in refused(tiny)
-
-
-def test_other_weights_under_fresh_checksums_fail_parity(tiny: Path) -> None:
-    """Checksums prove only that the files belong together; parity proves that they compute what was exported."""
-    onnx.save(tiny_graph(seed=1), str(tiny / MODEL_FILE))
-    seal(tiny)
-    assert "parity." in refused(tiny)
-
-
-def test_the_smallest_change_of_one_output_fails_parity(tiny: Path) -> None:
-    for name in ("colour", "words", "embedding"):
-        expected = parity(tiny, name)
-        changed = expected.copy()
-        changed[-1, -1] += 2e-4  # twice the tolerance
-        edit_parity(tiny, **{name: changed})
-        assert f"parity.{name}" in refused(tiny)
-        edit_parity(tiny, **{name: np.full_like(changed, np.nan)})
-        assert f"parity.{name}" in refused(tiny)
-        edit_parity(tiny, **{name: expected})
-    build_engine(tiny, threads=1)
-
-
-def test_hash_bits_within_the_tolerance_pass_and_one_more_does_not(tiny: Path) -> None:
-    flipped = parity(tiny, "hash").copy()
-    flipped[2, 0] ^= 0b1010_0000
-    edit_parity(tiny, hash=flipped)
-    assert "parity.hash: 2 bits" in refused(tiny)
-    seal(tiny, parity=Parity(probabilities=1e-4, embedding=1e-4, hash_bits=2))
-    build_engine(tiny, threads=1)
-    flipped[2, 31] ^= 1
-    edit_parity(tiny, hash=flipped)
-    seal(tiny, parity=Parity(probabilities=1e-4, embedding=1e-4, hash_bits=2))
-    assert "parity.hash: 3 bits" in refused(tiny)
-
-
-def test_parity_arrays_that_do_not_fit(tiny: Path) -> None:
-    whole = {name: parity(tiny, name) for name in ("photos", "colour", "hash")}
-    for name, array in (
-        ("photos", whole["photos"].astype(np.float32)),
-        ("photos", whole["photos"][:0]),
-        ("photos", whole["photos"][:, :8]),
-        ("photos", None),
-        ("colour", whole["colour"][:, :2]),
-        ("colour", whole["colour"][:3]),
-        ("colour", None),
-        ("hash", whole["hash"].astype(np.int32)),
-    ):
-        edit_parity(tiny, **{name: array})
-        assert name in refused(tiny)
-        edit_parity(tiny, **whole)
-
-
-def test_parity_file_that_holds_objects_is_not_unpickled(tiny: Path) -> None:
-    np.savez(tiny / PARITY_FILE, photos=np.array([{"a": 1}], dtype=object))
-    seal(tiny)
-    assert "parity.npz: cannot be read" in refused(tiny)
-
-
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
@@ -296,15 +168,6 @@ def test_a_back_end_that_is_not_installed(tiny: Path, monkeypatch: pytest.Monkey
     monkeypatch.delitem(sys.modules, "engines.recognition.onnx_runtime", raising=False)
     with pytest.raises(ConfigError, match="onnxruntime is not installed; pip install"):
         build_engine(tiny)
-
-
-def test_bundle_knows_its_outputs(tiny: Path) -> None:
-    assert load_bundle(tiny).outputs == {
-        "colour": (3, "float32"),
-        "words": (4, "float32"),
-        "embedding": (16, "float32"),
-        "hash": (32, "uint8"),
-    }
 
 
 def test_public_names() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from groknet.home.config import demo_bundle, hide_secrets, load_config
 from groknet.home.config_text import as_toml
-from groknet.home.paths import Home, find_home
+from groknet.home.paths import Home
 from schemas.errors import ConfigError
 
 
@@ -115,10 +115,3 @@ def test_what_is_printed_can_be_read_back(home: Home) -> None:
     home.config_file.write_text(text)
     assert load_config(home, {}).config == loaded.config
     assert tomllib.loads(text)["search"]["indexer_urls"] == ["http://a:1"]
-
-
-def test_home_is_the_option_else_the_variable_else_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert find_home(Path("a"), {"GROKNET_HOME": "/b"}).root == tmp_path / "a"
-    assert find_home(None, {"GROKNET_HOME": "/b"}).root == Path("/b")
-    assert find_home(None, {}).root == tmp_path / "groknet-home"

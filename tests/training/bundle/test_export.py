@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from tests.training import tiny
 from training.bundle import export
+from training.bundle.export import words_of
 from training.bundle.onnx_graph import ExportedGraph
-from training.data.corpus import load_corpus
+from training.data.corpus import Corpus, load_corpus
 from training.loop.state import CHECKPOINT, new_state
+from training.readers.query_words import query_words
 from training.recipe import HeadSpec
 
 pytestmark = pytest.mark.slow
@@ -54,3 +57,16 @@ def test_an_export_serves_the_groups_and_says_how_it_was_made(
     if tutor:
         last = f"groknet train r.toml --data DATA --out TUTOR --as-tutor && {last} --tutor TUTOR"
     assert seen["command"] == f"{last} && groknet export RUN --out BUNDLE"
+
+
+def test_what_words_were_taught_against_loops(tiny_corpus: Corpus) -> None:
+    (targets,) = [one for one in tiny_corpus.heads if one.spec.id == "query"]
+    taught: dict[str, list[float]] = {word: [] for word in targets.values}
+    for row in tiny_corpus.sets[0].rows:
+        words = query_words(row) & set(targets.values)
+        if row["split"] in ("train", "gallery"):
+            for word in words:
+                taught[word].append(1 / len(words))
+    found = words_of(tiny_corpus, targets)
+    assert found.usual == pytest.approx([np.mean(taught[word]) for word in targets.values])
+    assert set(found.source.tolist()) == {0}

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +16,7 @@ from schemas.errors import ConfigError
 from training.bundle.reference import HEADS, TRUNK, write_reference
 from training.network.trunk import build_trunk
 
+pytestmark = pytest.mark.slow
 SMALL = {"trunk": "resnet18", "size": 64, "heads": 20}
 
 
@@ -106,6 +106,8 @@ def test_eighty_heads_and_a_card_that_warns(resnext: Bundle) -> None:
 @pytest.fixture(scope="module")
 def state() -> dict[str, Tensor]:
     """ResNet-18's weights as timm names them, with its 1,000-class layer."""
+    import timm  # seconds, and the collection of all tests would wait for it
+
     torch.manual_seed(7)
     return dict(timm.create_model("resnet18", pretrained=False).state_dict())
 
@@ -113,6 +115,8 @@ def state() -> dict[str, Tensor]:
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_given_weights_are_those_that_answer(tmp_path: Path, state: dict[str, Tensor], wrapped: bool) -> None:
     """Object probabilities are those of timm's own model with a generalised mean in place of the average."""
+    import timm
+
     path, folder = tmp_path / "weights.pth", tmp_path / "bundle"
     prefixed = {f"module.{name}": value for name, value in state.items()}
     torch.save({"state_dict": prefixed, "epoch": 3} if wrapped else state, path)

@@ -50,6 +50,7 @@ def test_it_starts_at_itq() -> None:
     assert start == pytest.approx(rows @ weight.T + bias, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_it_keeps_more_neighbours_of_rows_it_never_saw() -> None:
     seen, unseen = manifold(600, 3), manifold(300, 4)
     weight, bias = itq(seen, 16)

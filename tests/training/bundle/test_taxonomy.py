@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pytest
 
-from schemas.manifest import Manifest
-from schemas.taxonomy import Taxonomy
+from schemas.taxonomy import Taxonomy, TaxonomyHead, TaxonomyLabel
 from tests.training import tiny
+from training.bundle.taxonomy import extend_taxonomy
+from training.data.labels import Targets
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
-    bundle, manifest = tiny.tiny_bundle(tmp_path_factory.mktemp("tiny"))
-    return bundle, manifest
-
-
-def test_a_taxonomy_keeps_its_ids(made: tuple[Path, Manifest]) -> None:
-    from schemas.taxonomy import TaxonomyHead, TaxonomyLabel
-    from training.bundle.taxonomy import extend_taxonomy
-    from training.data.labels import Targets
-
+def test_a_taxonomy_keeps_its_ids() -> None:
     spec = tiny.tiny_recipe().heads[1]
     red = TaxonomyLabel(id="rot", value="red", display={"de": "Rot"})
     old = Taxonomy(heads=[TaxonomyHead(id=spec.id, kind="softmax", column="colour", datasets=[], labels=[red])])

@@ -68,6 +68,7 @@ def three_steps(recipe: Recipe, corpus: Corpus) -> tuple[list[dict[str, float]],
     return found, [p.grad for p in everything if p.grad is not None]
 
 
+@pytest.mark.slow
 def test_metric_and_its_entries_have_the_same_losses_and_gradients(corpus: Corpus) -> None:
     short, gradients = three_steps(two_sets(METRIC), corpus)
     spelt, others = three_steps(two_sets(NONE, ENTRIES), corpus)

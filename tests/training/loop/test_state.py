@@ -1,4 +1,4 @@
-"""Checkpoints: those of the layout before `[metric]` became entries go on bit for bit."""
+"""Checkpoints go on bit for bit, those of the layout before `[metric]` became entries as well."""
 
 from __future__ import annotations
 
@@ -10,19 +10,13 @@ import pytest
 import torch
 
 from tests.training.tiny import tiny_recipe
-from training.data.corpus import Corpus, batches, load_corpus
+from training.data.corpus import Corpus, batches
 from training.loop.state import State, load_network, new_state
 from training.loop.train import train_step
 from training.recipe import ArcFace, Metric, Recipe
 
 torch.set_num_threads(1)
 OLD_CENTRES = {"loss:embedding__arcface": "embedding", "loss:hash__arcface": "hash"}
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    folder = tmp_path_factory.mktemp("state")
-    return load_corpus(tiny_recipe(), folder, folder / "cache")
 
 
 def steps(recipe: Recipe, state: State, corpus: Corpus, count: int) -> list[dict[str, float]]:
@@ -58,31 +52,49 @@ def as_before(saved: dict[str, Any], products: int) -> dict[str, Any]:
     return saved | {"centres": centres, "memory": one | both}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("old", [False, True], ids=["present layout", "old layout"])
 @pytest.mark.parametrize("metric", [Metric(memory=16), Metric(memory=16, hash=0.0)])
-def test_a_checkpoint_of_the_old_layout_goes_on_bit_for_bit(corpus: Corpus, tmp_path: Path, metric: Metric) -> None:
+def test_a_run_that_was_cut_goes_on_bit_for_bit(tiny_corpus: Corpus, tmp_path: Path, metric: Metric, old: bool) -> None:
     recipe = msgspec.structs.replace(tiny_recipe(), metric=metric, losses=[ArcFace(id="product", scale=8.0)])
-    whole, cut, resumed = (new_state(recipe, corpus) for _ in range(3))
-    last = steps(recipe, whole, corpus, 3)[-1]
-    steps(recipe, cut, corpus, 2)
+    whole, cut, resumed = (new_state(recipe, tiny_corpus) for _ in range(3))
+    last = steps(recipe, whole, tiny_corpus, 3)[-1]
+    steps(recipe, cut, tiny_corpus, 2)
     path = tmp_path / "checkpoint.pt"
     cut.save(path)
-    torch.save(as_before(torch.load(path, weights_only=True), int(corpus.products.max()) + 1), path)
-    assert set(torch.load(path, weights_only=True)["centres"]) == {"embedding", "hash", "loss:product"}
+    if old:
+        torch.save(as_before(torch.load(path, weights_only=True), int(tiny_corpus.products.max()) + 1), path)
+        assert set(torch.load(path, weights_only=True)["centres"]) == {"embedding", "hash", "loss:product"}
     resumed.load(path)
-    assert steps(recipe, resumed, corpus, 1) == [last]
+    assert steps(recipe, resumed, tiny_corpus, 1) == [last]
     for name, value in whole.centres.items():
         assert torch.equal(value, resumed.centres[name]), name
-    for name, value in whole.network.state_dict().items():
-        assert torch.equal(value, resumed.network.state_dict()[name]), name
-    network, _ = load_network(path, recipe, corpus.sizes)  # what an export takes
+    for part in ("network", "best"):
+        for name, value in getattr(whole, part).state_dict().items():
+            assert torch.equal(value, getattr(resumed, part).state_dict()[name]), (part, name)
+    network, _ = load_network(path, recipe, tiny_corpus.sizes)  # what an export takes
     for name, value in cut.best.state_dict().items():
         assert torch.equal(value, network.state_dict()[name]), name
 
 
-def test_checkpoints_are_replaced_whole(corpus: Corpus, tmp_path: Path) -> None:
-    state = new_state(tiny_recipe(), corpus)
+def test_checkpoints_are_replaced_whole(tiny_corpus: Corpus, tmp_path: Path) -> None:
+    state = new_state(tiny_recipe(), tiny_corpus)
     for step in (1, 2):
         state.step = step
         state.save(tmp_path / "checkpoint.pt")
         assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == step
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+@pytest.mark.slow
+def test_the_exported_weights_are_the_running_mean(tiny_corpus: Corpus) -> None:
+    recipe = tiny_recipe()
+    state = new_state(recipe, tiny_corpus)
+    mean = state.network.embed.weight.detach().clone().double()
+    for step, numbers in zip(range(3), batches(recipe, tiny_corpus, 0), strict=False):
+        train_step(recipe, state, tiny_corpus, numbers, 0.0)
+        state.step += 1
+        share = 1 - min(0.9, (1 + step) / (10 + step))
+        mean += share * (state.network.embed.weight.detach().double() - mean)
+    assert state.best is not state.network
+    torch.testing.assert_close(state.best.embed.weight.double(), mean, rtol=0, atol=1e-6)

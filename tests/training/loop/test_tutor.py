@@ -12,7 +12,7 @@ from schemas.errors import ConfigError
 from schemas.taxonomy import Taxonomy
 from tests.training.tiny import tiny_recipe
 from training.bundle.export import export
-from training.data.corpus import Corpus, batches, load_corpus
+from training.data.corpus import Corpus, batches
 from training.loop.batch import make_batch
 from training.loop.state import CHECKPOINT, new_state
 from training.loop.train import train, train_step
@@ -37,11 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def corpus(folder: Path) -> Corpus:
-    return load_corpus(recipe(), folder, folder / "cache")
-
-
+@pytest.mark.slow
 def test_its_own_bundle_says_how_it_is_made(folder: Path, tmp_path: Path) -> None:
     """A tutor may be served, too: its card's command makes it, not a student."""
     manifest = export(
@@ -60,11 +56,11 @@ def test_its_own_bundle_says_how_it_is_made(folder: Path, tmp_path: Path) -> Non
     assert made in (tmp_path / "bundle" / "card.md").read_text()
 
 
-def losses_of_first_step(corpus: Corpus, folder: Path | None) -> dict[str, float]:
-    state = new_state(recipe(), corpus)
+def losses_of_first_step(tiny_corpus: Corpus, folder: Path | None) -> dict[str, float]:
+    state = new_state(recipe(), tiny_corpus)
     if folder is not None:
-        state.tutor = load_tutor(folder / "tutor" / CHECKPOINT, recipe().as_tutor(), corpus.sizes, CPU)
-    values = train_step(recipe(), state, corpus, next(batches(recipe(), corpus, 0)), 0.0)
+        state.tutor = load_tutor(folder / "tutor" / CHECKPOINT, recipe().as_tutor(), tiny_corpus.sizes, CPU)
+    values = train_step(recipe(), state, tiny_corpus, next(batches(recipe(), tiny_corpus, 0)), 0.0)
     return {name: float(value) for name, value in values.items()}
 
 
@@ -74,8 +70,10 @@ def test_a_tutor_is_the_recipe_with_its_own_trunk_and_steps() -> None:
     assert tutor.heads == recipe().heads
 
 
-def test_beside_a_tutor_every_labelled_head_learns_from_it_and_labels_count_less(corpus: Corpus, folder: Path) -> None:
-    alone, beside = losses_of_first_step(corpus, None), losses_of_first_step(corpus, folder)
+def test_beside_a_tutor_every_labelled_head_learns_from_it_and_labels_count_less(
+    tiny_corpus: Corpus, folder: Path
+) -> None:
+    alone, beside = losses_of_first_step(tiny_corpus, None), losses_of_first_step(tiny_corpus, folder)
     added = {"tutor.studio.category", "tutor.studio.colour", "tutor.query", "tutor.embedding"}
     assert set(beside) - set(alone) == added
     assert all(beside[name] > 0 for name in added)
@@ -84,43 +82,46 @@ def test_beside_a_tutor_every_labelled_head_learns_from_it_and_labels_count_less
     assert beside["head.object"] == pytest.approx(alone["head.object"], rel=1e-5)  # it imitates the packaged classifier
 
 
-def test_a_student_that_equals_its_tutor_has_nothing_to_learn_from_it(corpus: Corpus, folder: Path) -> None:
-    state = new_state(recipe(), corpus)
+def test_a_student_that_equals_its_tutor_has_nothing_to_learn_from_it(tiny_corpus: Corpus, folder: Path) -> None:
+    state = new_state(recipe(), tiny_corpus)
     state.network.dropout = 0.0  # the tutor drops nothing
-    state.tutor = load_tutor(folder / "tutor" / CHECKPOINT, recipe().as_tutor(), corpus.sizes, CPU)
+    state.tutor = load_tutor(folder / "tutor" / CHECKPOINT, recipe().as_tutor(), tiny_corpus.sizes, CPU)
     state.network.load_state_dict(state.tutor.state_dict())
-    values = train_step(recipe(), state, corpus, next(batches(recipe(), corpus, 0)), 0.0)
+    values = train_step(recipe(), state, tiny_corpus, next(batches(recipe(), tiny_corpus, 0)), 0.0)
     assert max(float(value) for name, value in values.items() if name.startswith("tutor.")) < 1e-5
 
 
-def test_the_tutor_stays_as_it_is(corpus: Corpus, folder: Path) -> None:
-    state = new_state(recipe(), corpus)
-    state.tutor = load_tutor(folder / "tutor" / CHECKPOINT, recipe().as_tutor(), corpus.sizes, CPU)
+def test_the_tutor_stays_as_it_is(tiny_corpus: Corpus, folder: Path) -> None:
+    state = new_state(recipe(), tiny_corpus)
+    state.tutor = load_tutor(folder / "tutor" / CHECKPOINT, recipe().as_tutor(), tiny_corpus.sizes, CPU)
     before = {name: value.clone() for name, value in state.tutor.state_dict().items()}
-    train_step(recipe(), state, corpus, next(batches(recipe(), corpus, 0)), 0.0)
+    train_step(recipe(), state, tiny_corpus, next(batches(recipe(), tiny_corpus, 0)), 0.0)
     assert all(torch.equal(value, before[name]) for name, value in state.tutor.state_dict().items())
 
 
-def test_a_run_goes_on_with_the_tutor_that_it_was_begun_with(corpus: Corpus, folder: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_run_goes_on_with_the_tutor_that_it_was_begun_with(tiny_corpus: Corpus, folder: Path, tmp_path: Path) -> None:
     train(recipe(), folder, tmp_path, cache=folder / "cache", tutor=folder / "tutor")
     with pytest.raises(ConfigError, match="with the tutor efficientnet_lite0"):
         train(recipe(), folder, tmp_path, resume=True, cache=folder / "cache")
     train(recipe(), folder, tmp_path, resume=True, cache=folder / "cache", tutor=folder / "tutor")
 
 
-def test_a_head_counts_the_views_of_its_data_sets_so_that_ranks_can_weigh_them(corpus: Corpus, folder: Path) -> None:
-    state = new_state(recipe(), corpus)
-    tutor = load_tutor(folder / "tutor" / CHECKPOINT, recipe().as_tutor(), corpus.sizes, CPU)
-    numbers = next(batches(recipe(), corpus, 0))
+def test_a_head_counts_the_views_of_its_data_sets_so_that_ranks_can_weigh_them(
+    tiny_corpus: Corpus, folder: Path
+) -> None:
+    state = new_state(recipe(), tiny_corpus)
+    tutor = load_tutor(folder / "tutor" / CHECKPOINT, recipe().as_tutor(), tiny_corpus.sizes, CPU)
+    numbers = next(batches(recipe(), tiny_corpus, 0))
     views = torch.rand(2 * len(numbers), 3, 48, 48) * 255
-    terms = tutor_terms(recipe(), make_batch(corpus, numbers, state.network(views), tutor(views)))
+    terms = tutor_terms(recipe(), make_batch(tiny_corpus, numbers, state.network(views), tutor(views)))
     counts = {name: None if term.counted is None else int(term.counted) for name, term in terms.items()}
     assert counts.pop("tutor.embedding") is None  # over pairs of all ranks
     assert set(counts.values()) == {2 * len(numbers)}
 
 
-def test_who_is_no_tutor_of_the_recipe_is_refused(corpus: Corpus, folder: Path, tmp_path: Path) -> None:
+def test_who_is_no_tutor_of_the_recipe_is_refused(tiny_corpus: Corpus, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--as-tutor"):
-        load_tutor(tmp_path / CHECKPOINT, recipe().as_tutor(), corpus.sizes, CPU)
+        load_tutor(tmp_path / CHECKPOINT, recipe().as_tutor(), tiny_corpus.sizes, CPU)
     with pytest.raises(ConfigError, match="no tutor of this recipe"):
-        load_tutor(folder / "tutor" / CHECKPOINT, recipe().as_tutor(), corpus.sizes | {"query": 3}, CPU)
+        load_tutor(folder / "tutor" / CHECKPOINT, recipe().as_tutor(), tiny_corpus.sizes | {"query": 3}, CPU)

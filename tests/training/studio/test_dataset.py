@@ -53,6 +53,7 @@ def test_a_second_call_draws_only_what_is_missing_and_adds_splits(tmp_path):
     assert not list(tmp_path.rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_several_processes_write_what_one_writes(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     assert write_dataset(one, range(9), 1, (24, 24), workers=1, progress=False) == 18

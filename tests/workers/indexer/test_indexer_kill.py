@@ -21,6 +21,8 @@ from engines.similarity import IndexLimits
 from tests.workers.indexer.hash_topic import EPOCH, Naive, Publisher, message, random_hash, stream_at
 from workers.indexer.snapshots import Snapshots
 
+pytestmark = pytest.mark.slow
+
 HTTP = urllib3.PoolManager(retries=False, timeout=10)
 ROOT = Path(__file__).parents[3]
 KILLS = 6

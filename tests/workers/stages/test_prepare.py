@@ -59,6 +59,7 @@ def test_an_event_of_twenty_photos_goes_through_three_slots() -> None:
     stage.close()
 
 
+@pytest.mark.slow
 def test_processes_that_are_killed_cost_no_event_and_none_is_left_behind(make_rig) -> None:
     rig: Rig = make_rig(decode_processes=2, prepare_threads=3, batch_size=4)
     rig.send(*(event(f"a/{i}", [jpeg(2 * i), jpeg(2 * i + 1)]) for i in range(150)))
@@ -80,6 +81,7 @@ def test_processes_that_are_killed_cost_no_event_and_none_is_left_behind(make_ri
     assert children() == []
 
 
+@pytest.mark.slow
 def test_a_drain_ends_the_processes(make_rig) -> None:
     rig: Rig = make_rig(decode_processes=1)
     stop, tagger = threading.Event(), rig.build()

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import msgspec
-import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 
 from engines.gpu.driver import Device
@@ -18,17 +16,16 @@ from engines.gpu.profiles import Profiles
 from engines.recognition import build_engine, load_bundle
 from engines.recognition.bundles.bundle import Bundle
 from engines.recognition.gpu_graph import prepare
-from engines.recognition.outputs.calibration import Calibrator
-from engines.recognition.outputs.tops import INDICES, VALUES, is_cut, widen
+from engines.recognition.outputs.tops import INDICES, VALUES
 from engines.recognition.precision import Precision, convert, write_bundle
 from engines.recognition.tensorrt.build import build
 from engines.recognition.tensorrt.cache import FOLDER, EngineCache
-from engines.recognition.tensorrt.library import Library, load_library
+from engines.recognition.tensorrt.library import Library
 from engines.recognition.tensorrt.manifest import EngineManifest, misfit
 from engines.recognition.tensorrt.plan import THIS_GPU, Share, build_plan, targets
 from groknet.home.config import demo_bundle
 from schemas.errors import BundleRefused, ConfigError
-from tests.engines.tiny_bundle import HEADS, tiny_graph, write_tiny_bundle
+from tests.engines.tiny_bundle import tiny_graph, write_tiny_bundle
 
 pytestmark = [
     pytest.mark.slow,
@@ -40,11 +37,6 @@ pytestmark = [
 SMALL = Profiles((1, 2))
 H200 = Device(name="NVIDIA H200", capability="sm90")
 ADA = Device(name="NVIDIA L4", capability="sm89")
-
-
-@pytest.fixture(scope="module")
-def library() -> Library:
-    return load_library("tensorrt_rtx")
 
 
 @pytest.fixture(scope="module")
@@ -110,53 +102,6 @@ def test_resnext_101_in_three_precisions(resnext: Path, library: Library) -> Non
         size[precision] = len(plan.data)
     assert size["fp16"] < 0.75 * size["fp32"]  # the weights halve; compiled kernels of three profiles do not
     assert size["int8"] < 0.75 * size["fp32"]
-
-
-def run_onnx(model: onnx.ModelProto, photos: np.ndarray) -> dict[str, np.ndarray]:
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    names = [value.name for value in session.get_outputs()]
-    return dict(zip(names, session.run(names, {"photos": photos}), strict=True))
-
-
-def test_the_prepared_graph_says_the_same() -> None:
-    """Cast first and cut heads change nothing of what a prediction is made of."""
-    bundle = load_bundle(demo_bundle())
-    manifest = bundle.manifest
-    model = onnx.load(bundle.model_path)
-    whole, cut = run_onnx(model, bundle.photos), run_onnx(prepare(model, manifest), bundle.photos)
-    for name, array in widen(cut, whole).items():
-        np.testing.assert_allclose(array.astype(float), whole[name].astype(float), atol=1e-6)
-    for head in manifest.heads:
-        if not is_cut(head, manifest.top_k):
-            continue
-        calibrator = Calibrator(head, manifest.top_k)
-        theirs, ours = (
-            calibrator.predict(whole[head.output]),
-            calibrator.predict_top(cut[head.output + VALUES], cut[head.output + INDICES]),
-        )
-        np.testing.assert_array_equal(ours.labels, theirs.labels)
-        np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=1e-6)
-
-
-def test_a_head_with_a_table_of_a_label_keeps_all_labels(tiny: Path) -> None:
-    """Of two heads of four labels with top_k 2, only the one without tables of its labels is cut."""
-    colour, words = HEADS
-    four = msgspec.structs.replace(colour, labels=words.labels)
-    assert is_cut(four, 2)
-    assert not is_cut(four, 4)
-    assert not is_cut(words, 2)
-    with pytest.raises(ValueError, match="own table"):
-        Calibrator(words, 2).predict_top(np.zeros((1, 2), np.float32), np.zeros((1, 2), np.int32))
-
-
-def test_a_label_wrongly_left_out_is_seen() -> None:
-    """The best of four labels is not among the two that were sent: it differs by its lead over the second."""
-    whole = {"head": np.array([[0.1, 0.6, 0.1, 0.2]], np.float32)}
-    sent = {
-        "head" + VALUES: np.array([[0.2, 0.1]], np.float32),
-        "head" + INDICES: np.array([[3, 0]], np.int32),
-    }
-    np.testing.assert_allclose(widen(sent, whole)["head"], [[0.1, 0.1, 0.1, 0.2]])
 
 
 @pytest.fixture
@@ -325,40 +270,7 @@ def test_share_of_nested_phases() -> None:
     assert share.value == 1.0
 
 
-def test_what_runs_an_engine_is_there(library: Library) -> None:
-    """Names that are first used on a GPU exist in the library that is installed."""
-    trt = library.module
-    used = {
-        trt.Runtime: ("deserialize_cuda_engine",),
-        trt.ICudaEngine: ("create_execution_context", "create_runtime_config"),
-        trt.IRuntimeConfig: (
-            "create_runtime_cache",
-            "dynamic_shapes_kernel_specialization_strategy",
-            "set_execution_context_allocation_strategy",
-            "set_runtime_cache",
-        ),
-        trt.IExecutionContext: (
-            "execute_async_v3",
-            "set_input_shape",
-            "set_optimization_profile_async",
-            "set_tensor_address",
-        ),
-        trt.ExecutionContextAllocationStrategy: ("ON_PROFILE_CHANGE",),
-        trt.DynamicShapesKernelSpecializationStrategy: ("EAGER",),
-    }
-    for kind, names in used.items():
-        assert set(names) <= set(dir(kind))
-
-
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU here")
 def test_running_without_a_gpu_is_refused_plainly(tiny: Path) -> None:
     with pytest.raises(ConfigError, match="no GPU can be used here"):
         build_engine(tiny, "tensorrt_rtx")
-
-
-def test_a_library_that_is_not_there() -> None:
-    with pytest.raises(ConfigError, match="not one of"):
-        load_library("cudnn")
-    if not any((Path(folder) / "tensorrt").exists() for folder in sys.path):
-        with pytest.raises(ConfigError, match="NVIDIA's documentation"):
-            load_library("tensorrt")

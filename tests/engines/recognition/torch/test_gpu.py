@@ -115,6 +115,7 @@ def test_whether_the_device_is_lost(code: int | None, kind: type[Exception]) -> 
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nmore lines")
 
 
+@pytest.mark.slow
 def test_the_compiler_sees_one_graph() -> None:
     """Split into many, it would fuse nothing."""
     bundle = load_bundle(demo_bundle())

@@ -3,31 +3,15 @@ from __future__ import annotations
 import io
 import json
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from groknet.cli.exits import Exit
-from groknet.home.config import load_config
-from groknet.home.paths import Home
-from groknet.run.open_back_ends import open_stream
 from groknet.submitting.photo_events import find_photos, photo_event
-from groknet.submitting.send import Outgoing, Sender
-from schemas.envelope import Headers, header
-from schemas.errors import Reject
-from schemas.events import ListingEvent, decode_event
-from schemas.topics import UPLOADED
-from tests.groknet.conftest import Call, write_photo
-from workers.streams.base import Delivery, Record
-
-
-def sent_to(home: Path) -> list[Record]:
-    with open_stream(load_config(Home(home), {}), "test") as stream:
-        admin = stream.admin()
-        records = list(admin.read(UPLOADED))
-        admin.close()
-    return records
+from schemas.envelope import header
+from schemas.events import decode_event
+from tests.groknet.conftest import Call, sent_to, write_photo
 
 
 def event_line(listing_id: str, **fields: object) -> str:
@@ -95,52 +79,3 @@ def test_waiting_ends_when_nothing_moves(groknet: Call, tmp_path: Path) -> None:
     assert answer.code == Exit.UNKNOWN_OUTCOME
     assert answer.lines == [{"listing_id": "a", "status": "timeout", "stored_s": None, "searchable_s": None}]
     assert f"groknet doctor --home {tmp_path / 'home'}" in answer.err
-
-
-def test_a_removal_is_newer_than_what_is_stored_and_deletes_the_copies(groknet: Call, tmp_path: Path) -> None:
-    home = Home(tmp_path).make()
-    copy = home.uploads / "left"
-    copy.write_text("another listing's")
-    before = time.time_ns() // 1000
-    answer = groknet("remove", "--home", tmp_path, "--json", "a/1", "a/2", "a/1")
-    assert [line["listing_id"] for line in answer.lines] == ["a/1", "a/2"]
-    events = [decode_event(record.value) for record in sent_to(tmp_path)]
-    assert {event.listing_id for event in events} == {"a/1", "a/2"}
-    assert all(event.removed and event.event_time >= before for event in events)
-    assert "not stored" in answer.err
-    assert copy.exists()
-
-
-class Busy:
-    """A producer whose buffer is full, again and again."""
-
-    def __init__(self) -> None:
-        self.offered = 0
-        self.taken: list[bytes | None] = []
-
-    def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> Delivery:
-        self.offered += 1
-        if self.offered % 3:
-            raise Reject("full")
-        self.taken.append(value)
-        return self
-
-    def wait(self, timeout_s: float) -> None:
-        assert timeout_s > 0
-
-    def flush(self, timeout_s: float) -> None:
-        return None
-
-    def close(self) -> None:
-        return None
-
-
-def test_a_full_stream_slows_the_sender_down_and_loses_nothing() -> None:
-    busy = Busy()
-    sender = Sender(busy)
-    event = ListingEvent(event_id="e", listing_id="l", event_time=1, type="removed")
-    for i in range(5):
-        sender.send(Outgoing(str(i).encode(), "l", event))
-    sender.flush()
-    assert busy.taken == [b"0", b"1", b"2", b"3", b"4"]
-    assert busy.offered == 15

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from workers.streams.base import Partition, Record
 from workers.tagger.completion import journal as journal_module
 from workers.tagger.completion.journal import Journal
@@ -33,6 +35,7 @@ def crash(folder: Path, offsets: str) -> None:
     assert ended.returncode == -9
 
 
+@pytest.mark.slow
 def test_what_was_in_hand_at_a_kill_is_suspect_and_lives_add_up(tmp_path: Path) -> None:
     crash(tmp_path, "1,2,3")
     crash(tmp_path, "2")
@@ -71,6 +74,7 @@ def test_the_file_stays_small_and_keeps_what_is_open(tmp_path: Path, monkeypatch
     after.close()
 
 
+@pytest.mark.slow
 def test_what_is_handed_back_is_no_crash_and_earlier_crashes_still_count(tmp_path: Path) -> None:
     crash(tmp_path, "2,3")
     journal = Journal(tmp_path)

@@ -21,6 +21,8 @@ from training.evaluation.metrics import SHUFFLE_SEED
 from training.readers.label_table import Row, is_catalogue, read_rows
 from training.studio import TEST_IDENTITIES, write_dataset
 
+pytestmark = pytest.mark.slow
+
 BUNDLE = Path(training.__file__).parent / "bundles" / "demo"
 DATA = os.environ.get("GROKNET_DATA", "")
 KS = (1, 5, 10)

@@ -19,6 +19,7 @@ def test_parity_photos_give_what_was_exported(backend: str) -> None:
     build_engine(DEMO, backend, threads=1).close()
 
 
+@pytest.mark.slow
 def test_int8_calibrated_on_studio_photos_passes_the_gate(tmp_path: Path) -> None:
     size = load_bundle(DEMO).manifest.preprocess
     shape = (size.width, size.height)

@@ -52,6 +52,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_three_layouts_in_one_run(data: Path, tmp_path: Path) -> None:
     recipe = Recipe(
         name="mixed",

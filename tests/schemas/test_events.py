@@ -1,30 +1,20 @@
-"""Events, hash messages, headers and errors on the wire: they come back as they went, and nothing odd gets through."""
+"""Events on the wire: they come back as they went, and nothing odd gets through."""
 
 from __future__ import annotations
 
 import json
-import pickle
-from datetime import UTC, datetime
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.dead_letters import DeadLetter, parse_dead_letter
-from schemas.envelope import cloud_event_headers, header
-from schemas.errors import Invalid, InvalidEvent, Transient
+from schemas.errors import InvalidEvent
 from schemas.events import MAX_AHEAD_US, ImageRef, ListingEvent, decode_event, encode_event
-from schemas.hashes import HashMessage, ImageHash, decode_hashes, encode_hashes
+from tests.schemas.wire import ALPHABET, NOW_US, ids, texts, times
 
-NOW_US = 1_767_225_600_000_000
-ALPHABET = "abcXYZ019._:/-"
-
-ids = st.text(ALPHABET, min_size=1, max_size=128)
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=64)
 images = st.builds(ImageRef, image_id=ids, url=texts) | st.builds(ImageRef, image_id=ids, data=st.binary(max_size=64))
 lists = st.lists(images, min_size=1, max_size=20, unique_by=lambda image: image.image_id)
-times = st.integers(1, NOW_US)
 common = {
     "event_id": st.text(ALPHABET, min_size=1, max_size=128),
     "listing_id": ids,
@@ -151,81 +141,3 @@ def test_two_images_of_one_id_are_refused() -> None:
     photo = ImageRef(image_id="a", url="https://photos.example/a.jpg")
     with pytest.raises(ValueError, match="unique"):
         ListingEvent(event_id="a", listing_id="b", event_time=1, type="created", images=[photo, photo])
-
-
-@given(
-    st.builds(
-        HashMessage,
-        listing_id=ids,
-        event_time=times,
-        epoch=st.from_regex(r"[0-9a-f]{12}", fullmatch=True),
-        model_version=texts,
-        state=texts,
-        category=st.none() | texts,
-        images=st.lists(
-            st.builds(ImageHash, image_id=ids, hash=st.binary(min_size=32, max_size=32).map(bytes.hex)), max_size=4
-        ),
-    )
-)
-def test_hash_messages_round_trip(message: HashMessage) -> None:
-    assert decode_hashes(encode_hashes(message)) == message
-
-
-@given(st.binary(max_size=100))
-def test_whatever_arrives_is_a_hash_message_or_invalid(value: bytes) -> None:
-    with pytest.raises(InvalidEvent):
-        decode_hashes(value)
-
-
-counts = st.integers(0, 2**62)
-dead_letters = st.builds(
-    DeadLetter,
-    **dict.fromkeys(("topic", "group", "stage", "error", "message", "model_version", "worker_version"), texts),
-    **dict.fromkeys(("partition", "offset", "timestamp_ms", "attempt", "first_failed_at_ms", "failed_at_ms"), counts),
-    listing_id=st.none() | ids | st.sampled_from(["null", "None", "1"]),
-    image_id=st.none() | ids | st.sampled_from(["null", "true"]),
-)
-
-
-@given(dead_letters)
-def test_dead_letters_round_trip_among_other_headers(letter: DeadLetter) -> None:
-    others = cloud_event_headers(type_="t", source="s", key="k")
-    assert parse_dead_letter((*others, *letter.headers())) == letter
-
-
-def test_a_dead_letter_that_lacks_a_header_is_refused() -> None:
-    with pytest.raises(msgspec.ValidationError):
-        parse_dead_letter((("groknet.dlq.topic", b"listings.uploaded"),))
-
-
-def test_cloud_events_headers() -> None:
-    """What CloudEvents 1.0 asks of the Kafka binding in binary mode."""
-    headers = cloud_event_headers(
-        type_="groknet.listing.v1", source="groknet/submit", key="shop/ä", event_id="e-1", time_us=NOW_US + 250_000
-    )
-    assert dict(headers) == {
-        "ce_specversion": b"1.0",
-        "ce_id": b"e-1",
-        "ce_source": b"groknet/submit",
-        "ce_type": b"groknet.listing.v1",
-        "ce_time": b"2026-01-01T00:00:00.250000Z",
-        "ce_partitionkey": "shop/ä".encode(),
-        "content-type": b"application/json",
-    }
-    assert header(headers, "ce_partitionkey") == "shop/ä"
-    assert header(headers, "absent") is None
-    assert header((("a", b"1"), ("a", b"2")), "a") == "2"
-
-
-def test_cloud_events_ids_differ_and_time_is_now_by_default() -> None:
-    before = datetime.now(UTC)
-    first, second = (dict(cloud_event_headers(type_="t", source="s", key="k")) for _ in range(2))
-    assert first["ce_id"] != second["ce_id"]
-    assert before <= datetime.fromisoformat(first["ce_time"].decode()) <= datetime.now(UTC)
-
-
-def test_errors_cross_process_boundaries() -> None:
-    for kind in (Invalid, InvalidEvent, Transient):
-        error = pickle.loads(pickle.dumps(kind("fetch", "timeout", "url: too slow")))
-        assert type(error) is kind
-        assert (error.stage, error.error, str(error)) == ("fetch", "timeout", "url: too slow")

@@ -17,6 +17,8 @@ from schemas.predictions import StoredListing
 from tests.workers.tagger.rig import Rig, event, jpeg
 from workers.intake import IntakeSettings
 
+pytestmark = pytest.mark.slow
+
 
 def png_of(width: int, height: int, scanlines: bytes) -> bytes:
     """A PNG whose header and data say what they like."""

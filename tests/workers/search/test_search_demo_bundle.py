@@ -14,6 +14,8 @@ from engines.pixels import decode
 from tests.workers.search.rig import HTTP, Rig, rig
 from training.studio import DEMO_IDENTITIES, make_product, render
 
+pytestmark = pytest.mark.slow
+
 BUNDLE = Path(training.__file__).parent / "bundles" / "demo"
 PRODUCTS = 10
 

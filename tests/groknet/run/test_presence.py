@@ -1,0 +1,99 @@
+"""What a running worker announces, and the record as it last read it: whatever the store does, the worker runs on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from groknet.change_over.participants import not_there, stay_apart
+from groknet.cli.exits import CommandError
+from groknet.home.config import load_config
+from groknet.home.epochs import (
+    Epochs,
+    bundle_at,
+    switched,
+)
+from groknet.run.presence import Follower, Watch, first_epochs, live_workers
+from schemas.errors import Transient
+from tests.groknet.places import NEW, OLD, Place, presence, until
+from workers.stores import Store, build_store
+
+
+def test_the_first_record_is_refused_while_another_home_runs_another_epoch(place: Place) -> None:
+    one = place.home("one")
+    place.store.announce("x", msgspec.json.encode(presence(epoch=NEW, home="/srv/two")), 60)
+    with pytest.raises(CommandError, match=r"tagger of /srv/two on box \(epoch aaaaaaaaaaaa\)"):
+        first_epochs(one, place.store)
+    place.store.announce("x", msgspec.json.encode(presence(epoch=NEW, follows=False)), 60)
+    assert first_epochs(one, place.store).active == OLD
+
+
+def test_a_follower_outlives_its_store_and_says_what_it_sees(place: Place) -> None:
+    one = place.home("one")
+    tries: list[int] = []
+    own = build_store(f"sqlite://{place.folder}/store.db")
+
+    def open_store() -> Store:
+        tries.append(1)
+        if len(tries) < 3:
+            raise Transient("store", "no_node", "away") if len(tries) == 1 else RuntimeError("a fault of ours")
+        return own
+
+    follower = Follower(one, "tagger", "tagger", open_store, obstacle=lambda epoch: f"no index of {epoch}")
+    follower.start()
+    until(lambda: [w.epoch for w in live_workers(place.store)] == [OLD])
+    (told,) = live_workers(place.store)
+    assert (told.kind, told.name, told.home, told.follows) == ("tagger", "tagger", str(one.home.root), True)
+    assert follower.wanted == place.old
+    place.record(place.both())
+    until(lambda: live_workers(place.store)[0].bundles == {OLD: "", NEW: f"no index of {NEW}"})
+    away = place.new.rename(place.folder / "away")
+    until(lambda: f"no bundle in {place.new}" in live_workers(place.store)[0].bundles[NEW])
+    place.record(switched(_moved(place, away), NEW))
+    until(lambda: follower.epochs is not None and follower.epochs.active == NEW)
+    assert follower.wanted == place.old, "it cannot have the other one yet"
+    away.rename(place.new)
+    until(lambda: follower.wanted == place.new)
+    follower.runs(place.new)
+    until(lambda: [w.epoch for w in live_workers(place.store)] == [NEW])
+    follower.close()
+    assert live_workers(place.store) == []
+    own.close()
+
+
+def _moved(place: Place, away: Path) -> Epochs:
+    """The record as it was, whose bundle is elsewhere now."""
+    here = msgspec.structs.replace(bundle_at(away), location=str(place.new))
+    return Epochs(active=OLD, bundles={OLD: bundle_at(place.old), NEW: here})
+
+
+def test_a_store_that_goes_away_leaves_what_was_read_last(place: Place) -> None:
+    place.record(place.both())
+    own = build_store(f"sqlite://{place.folder}/store.db")
+    watch = Watch(lambda: own, owned=False)
+    watch.start()
+    until(lambda: watch.epochs is not None)
+    own.close()
+    until(lambda: "closed" in watch._fault or "close" in watch._fault)
+    assert watch.epochs == place.both()
+    watch.close()
+    Watch(lambda: own, owned=False).close()  # one that was never started
+
+
+def test_an_indexer_and_a_worker_with_a_bundle_of_its_own_do_not_follow(place: Place) -> None:
+    place.record(switched(place.both(), NEW))
+    one = place.home("one")
+    by_hand = load_config(one.home, {}, bundle=place.old)
+    for kind, loaded in (("indexer", one), ("search", by_hand)):
+        follower = Follower(loaded, kind, kind, lambda: place.store)
+        follower.start()
+        until(lambda kind=kind: kind in [w.kind for w in live_workers(place.store)])
+        assert follower.wanted == place.old
+        follower.stay_announced()
+        follower.close()
+    indexer, search = live_workers(place.store)
+    assert (indexer.follows, search.follows) == (False, False)
+    assert not_there([indexer, search], NEW) == []
+    assert stay_apart([indexer, search], NEW) == [search], "an indexer holds its epoch as long as it lives"

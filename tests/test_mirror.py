@@ -1,0 +1,353 @@
+"""The tests mirror the rooms: whoever knows a module's name knows the name of its test."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("schemas", "engines", "workers", "training", "groknet")
+SHORT_LINES = 40  # a module that is no longer is tested by those that use it
+
+
+class Elsewhere(NamedTuple):
+    """Modules that have no test of their own name: the test that checks them, and why it is there."""
+
+    test: str
+    reason: str
+    modules: tuple[str, ...]
+
+
+ELSEWHERE: tuple[Elsewhere, ...] = (
+    Elsewhere(
+        "tests/contract/test_stream_contract.py",
+        "an interface: one suite runs over every back end",
+        ("workers/streams/base.py",),
+    ),
+    Elsewhere(
+        "tests/contract/test_store_contract.py",
+        "an interface: one suite runs over every back end",
+        ("workers/stores/base.py",),
+    ),
+    Elsewhere(
+        "tests/engines/recognition/test_engine_backends.py",
+        "an interface, and the back end that the others are compared with",
+        ("engines/recognition/interface.py", "engines/recognition/onnx_runtime.py"),
+    ),
+    Elsewhere(
+        "tests/engines/recognition/test_engine.py",
+        "what the engine answers is made of these",
+        ("engines/recognition/outputs/predictions.py",),
+    ),
+    Elsewhere(
+        "tests/engines/recognition/torch/test_operators.py",
+        "runs a graph of one operator at a time",
+        ("engines/recognition/torch/graph.py",),
+    ),
+    Elsewhere(
+        "tests/engines/recognition/precision/test_convert.py",
+        "a conversion begins with folding",
+        ("engines/recognition/folding.py",),
+    ),
+    Elsewhere(
+        "tests/engines/recognition/tensorrt/test_build.py",
+        "an engine takes seconds to build, so one serves all of these",
+        (
+            "engines/recognition/tensorrt/cache.py",
+            "engines/recognition/tensorrt/manifest.py",
+            "engines/recognition/tensorrt/plan.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/engines/gpu/test_driver.py",
+        "pycuda runs on a machine with a GPU alone; its errors are tested here",
+        ("engines/gpu/pycuda_driver.py",),
+    ),
+    Elsewhere(
+        "tests/engines/pixels/test_processes.py",
+        "the process that the pool starts",
+        ("engines/pixels/decode_process.py",),
+    ),
+    Elsewhere(
+        "tests/workers/backfill/test_backfill.py",
+        "the back-fill ends when all is covered",
+        ("workers/backfill/coverage.py",),
+    ),
+    Elsewhere(
+        "tests/workers/indexer/test_indexer.py",
+        "parts of one indexer that runs",
+        ("workers/indexer/app.py", "workers/indexer/settings.py", "workers/indexer/updates.py"),
+    ),
+    Elsewhere(
+        "tests/workers/indexer/test_indexer_kill.py",
+        "what a snapshot is for",
+        ("workers/indexer/snapshots.py",),
+    ),
+    Elsewhere(
+        "tests/workers/intake/test_web.py",
+        "against a real server on loopback",
+        ("workers/intake/fetch.py", "workers/intake/wire.py"),
+    ),
+    Elsewhere(
+        "tests/groknet/submitting/test_photo_events.py",
+        "copies are kept by who submits them",
+        ("workers/intake/uploads.py",),
+    ),
+    Elsewhere(
+        "tests/workers/search/http/test_photo_routes.py",
+        "asked over HTTP, as a caller would",
+        (
+            "workers/search/find/finder.py",
+            "workers/search/find/suggest.py",
+            "workers/search/http/uploads.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/workers/search/http/test_listing_routes.py",
+        "asked over HTTP, as a caller would",
+        ("workers/search/find/naming.py", "workers/search/http/json_bodies.py", "workers/search/http/stored.py"),
+    ),
+    Elsewhere(
+        "tests/workers/search/http/test_admission.py",
+        "what a loaded service does",
+        ("workers/search/http/threads.py",),
+    ),
+    Elsewhere(
+        "tests/groknet/change_over/test_change_over.py",
+        "a change of the model under running workers",
+        (
+            "groknet/change_over/fill_index.py",
+            "groknet/commands/operation/backfill.py",
+            "groknet/commands/operation/epoch.py",
+            "workers/search/http/switchboard.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/workers/search/http/openapi/test_document.py",
+        "the document is made of these",
+        ("workers/search/http/openapi/parts.py",),
+    ),
+    Elsewhere(
+        "tests/workers/stores/embedded/test_store.py",
+        "what the embedded back ends share",
+        ("workers/sqlite.py",),
+    ),
+    Elsewhere(
+        "tests/workers/stores/cassandra/test_migrations.py",
+        "migrations need a real node",
+        ("groknet/commands/operation/store.py", "workers/stores/schema.py"),
+    ),
+    Elsewhere(
+        "tests/workers/tagger/test_pipeline.py",
+        "the stages of one event, which the tagger's pipeline runs through",
+        (
+            "workers/stages/infer.py",
+            "workers/stages/job.py",
+            "workers/stages/settle.py",
+            "workers/tagger/build.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/workers/tagger/test_endings.py",
+        "how an event ends that fails, and how its dead letter is sent again",
+        (
+            "groknet/commands/listings/dlq.py",
+            "groknet/submitting/dead_letters.py",
+            "workers/stages/failures.py",
+            "workers/stages/moved_photos.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/workers/tagger/test_hold.py",
+        "events wait there while a hold lasts",
+        ("workers/tagger/waiting_room.py",),
+    ),
+    Elsewhere(
+        "tests/groknet/diagnosis/test_whereabouts.py",
+        "`groknet where` asks every tagger what it has in hand",
+        ("groknet/commands/listings/where.py", "workers/tagger/completion/in_hand.py"),
+    ),
+    Elsewhere(
+        "tests/groknet/commands/models/test_evaluate.py",
+        "one evaluation, read from the command's output and from its report",
+        (
+            "training/evaluation/folder.py",
+            "training/evaluation/html.py",
+            "training/evaluation/plots.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/training/evaluation/test_metrics.py",
+        "figures are metrics of scored photos",
+        ("training/evaluation/scoring.py",),
+    ),
+    Elsewhere(
+        "tests/training/test_training_run.py",
+        "the card describes a bundle that was trained",
+        ("training/bundle/card.py",),
+    ),
+    Elsewhere(
+        "tests/training/loop/test_objective.py",
+        "losses are computed from batches",
+        ("training/loop/batch.py",),
+    ),
+    Elsewhere(
+        "tests/training/readers/layouts/test_layouts.py",
+        "every layout on a tiny tree of its form",
+        (
+            "training/readers/layouts/aliproducts.py",
+            "training/readers/layouts/inshop.py",
+            "training/readers/layouts/products10k.py",
+            "training/readers/layouts/webdataset.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/groknet/cli/test_app.py",
+        "the command line as its user sees it",
+        ("groknet/cli/command_table.py",),
+    ),
+    Elsewhere(
+        "tests/groknet/test_groknet_flow.py",
+        "commands against one set of running workers, which take seconds to start",
+        (
+            "groknet/commands/listings/search.py",
+            "groknet/commands/listings/show.py",
+            "groknet/diagnosis/installation_checks.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/groknet/commands/models/test_export.py",
+        "a reference bundle is exported for phones, too",
+        ("groknet/commands/models/reference.py",),
+    ),
+    Elsewhere(
+        "tests/groknet/commands/models/test_train.py",
+        "an export recalls the run that was trained",
+        ("groknet/commands/models/training_runs.py",),
+    ),
+    Elsewhere(
+        "tests/groknet/commands/models/test_engine.py",
+        "the command builds a folder of engines and opens it again",
+        ("engines/recognition/engine_folder.py",),
+    ),
+    Elsewhere(
+        "tests/groknet/commands/models/test_bundle.py",
+        "read as the command's user reads it",
+        ("engines/recognition/bundles/diff.py",),
+    ),
+    Elsewhere(
+        "tests/deploy/test_services.py",
+        "real servers, started once",
+        ("groknet/commands/operation/services.py",),
+    ),
+    Elsewhere(
+        "tests/groknet/home/test_taggers.py",
+        "workers as processes, which announce themselves, wait for services, and open their back ends",
+        (
+            "groknet/home/running.py",
+            "groknet/run/open_back_ends.py",
+            "groknet/run/opening.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/groknet/commands/operation/test_run.py",
+        "all workers composed, as processes",
+        ("groknet/run/compose.py", "groknet/run/process.py"),
+    ),
+    Elsewhere(
+        "tests/groknet/commands/operation/test_demo.py",
+        "the listings of the demo",
+        ("groknet/submitting/demo_listings.py",),
+    ),
+)
+
+
+def has_public_functions(path: Path) -> bool:
+    """Whether the module defines a public function, or a public class that has a public method."""
+    for node in ast.parse(path.read_text()).body:
+        members = node.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_") else [node]
+        for member in members:
+            if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef) and not member.name.startswith("_"):
+                return True
+    return False
+
+
+@cache
+def modules(root: Path) -> tuple[str, ...]:
+    """The modules that need a test: paths below `root`."""
+    return tuple(_modules(root))
+
+
+def _modules(root: Path) -> Iterator[str]:
+    for room in ROOMS:
+        for path in sorted((root / room).rglob("*.py")):
+            if path.stem.startswith("__") or len(path.read_text().splitlines()) <= SHORT_LINES:
+                continue
+            if has_public_functions(path):
+                yield path.relative_to(root).as_posix()
+
+
+def imports_room(test: Path, room: str) -> bool:
+    """Whether a test imports something of the room, a dotted name."""
+    tree = ast.parse(test.read_text())
+    found = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    found += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    return any(f"{name}.".startswith(f"{room}.") for name in found)
+
+
+def is_found(root: Path, module: str) -> bool:
+    """The rule of CONTRIBUTING.md: `test_NAME.py` or `test_NAME_*.py` in the folder that mirrors the module's, without
+    the `_` of a private module; a private module may also be tested through the public room that it belongs to."""
+    path = Path(module)
+    folder, name = root / "tests" / path.parent, path.stem.lstrip("_")
+    if (folder / f"test_{name}.py").exists() or any(folder.glob(f"test_{name}_*.py")):
+        return True
+    private = next((i for i, part in enumerate(path.parts) if part.startswith("_")), None)
+    if private is None:
+        return False
+    room = path.parts[:private]
+    tests = root.joinpath("tests", *room).glob("test_*.py")
+    return any(imports_room(test, ".".join(room)) for test in tests)
+
+
+def test_a_modules_test_is_found_by_its_name() -> None:
+    excepted = {module for elsewhere in ELSEWHERE for module in elsewhere.modules}
+    missing = [module for module in modules(ROOT) if module not in excepted and not is_found(ROOT, module)]
+    assert missing == [], "CONTRIBUTING.md says where a module's test is"
+
+
+@pytest.mark.parametrize("elsewhere", ELSEWHERE, ids=[elsewhere.test for elsewhere in ELSEWHERE])
+def test_an_exception_is_needed_and_names_a_test(elsewhere: Elsewhere) -> None:
+    assert (ROOT / elsewhere.test).exists()
+    assert set(elsewhere.modules) <= set(modules(ROOT))
+    assert [module for module in elsewhere.modules if is_found(ROOT, module)] == []
+    assert list(elsewhere.modules) == sorted(elsewhere.modules)
+
+
+def test_a_module_without_a_test_is_found(tmp_path: Path) -> None:
+    """The rule in a small tree: by name, by name and topic, through the room of a private module, and not at all."""
+    long = "\n" * (SHORT_LINES + 1)
+    files = {
+        "workers/a/named.py": f"def f(): ...{long}",
+        "workers/a/topical.py": f"class C:\n    def f(self): ...{long}",
+        "workers/a/lonely.py": f"def f(): ...{long}",
+        "workers/a/short.py": "def f(): ...",
+        "workers/a/silent.py": f"def _f(): ...{long}",
+        "workers/a/_own.py": f"def f(): ...{long}",
+        "workers/a/_reached/deep.py": f"def f(): ...{long}",
+        "workers/b/_alone.py": f"def f(): ...{long}",
+        "tests/workers/a/test_named.py": "from workers.a.named import f",
+        "tests/workers/a/test_topical_more.py": "",
+        "tests/workers/b/test_else.py": "import workers.bank",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    missing = [module for module in modules(tmp_path) if not is_found(tmp_path, module)]
+    assert missing == ["workers/a/lonely.py", "workers/b/_alone.py"]
+    assert {"workers/a/short.py", "workers/a/silent.py"}.isdisjoint(modules(tmp_path))
