@@ -59,6 +59,8 @@ class Job:
     stage: str = "prepare"
     why: str = ""
     """Why the last try failed; empty if no try failed."""
+    gave_up: Invalid | None = None
+    """Why the event as a whole became a dead letter; None if it did not."""
     taken: float = field(default_factory=time.time)
     """When a lane took it, in UTC seconds."""
     _lock: Lock = field(default_factory=Lock)

@@ -24,7 +24,8 @@ from workers.stages.job import Job, Photo
 from workers.stages.prepare import PrepareStage
 from workers.stages.retry_in_place import pause_s
 from workers.stages.settle import Effects
-from workers.tagger.breaker import Breaker
+from workers.tagger.breaker import Breaker, ended
+from workers.tagger.canary import Canary
 from workers.tagger.completion.completion import Completion
 from workers.tagger.endings import Endings
 from workers.tagger.hold import Hold
@@ -78,7 +79,12 @@ class Pipeline:
         self._wanted_alone_until = 0.0
         self._outcomes: Counter[str] = Counter()
         self.fault: BaseException | None = None
-        self.breaker = Breaker(share=settings.dead_letter_share, window=settings.dead_letter_window)
+        self.breaker = Breaker(
+            share=settings.dead_letter_share,
+            window=settings.dead_letter_window,
+            senders=settings.dead_letter_senders,
+            canary=Canary(prepare).sing,
+        )
         self._threads = [
             *(
                 self._thread(f"prepare-{lane}-{i}", self._prepare_loop, lane)
@@ -291,7 +297,7 @@ class Pipeline:
         for outcome, count in counts.items():
             metrics.EVENTS.labels("tagger", outcome).inc(count)
         for job, outcome in done:
-            self.breaker.note(outcome == "dead")
+            self.breaker.note(ended(job, dead=outcome == "dead"))
             _AGE.observe(max(0.0, now - job.record.timestamp_ms / 1000))
         _LAST.set(now)
         self._completion.finish([job for job, _ in done])

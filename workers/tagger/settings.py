@@ -72,10 +72,12 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """An event that was in hand at so many crashes of the process becomes a dead letter, as it is likely their
     cause."""
     dead_letter_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
-    """If more than this share (0 to 1) of the last `dead_letter_window` events became dead letters, the worker stops. A
-    few percent of sellers' photos are bad; if half of them fail, a host list, a bundle or a network is wrong. 1:
-    never."""
+    """If more than this share (0 to 1) of the last `dead_letter_window` events became dead letters, the tagger looks
+    for a fault of its own, and stops if it finds one: its test photos fail, or a step passed for nobody. 1: never."""
     dead_letter_window: Count = 200
+    dead_letter_senders: Count = 20
+    """So many senders (hosts of photos) must have failed at a step that no test photo covers, before the fault counts
+    as ours. One broken host or shop has few."""
     thumbnails: bool = True
     thumbnail_side: Annotated[int, Meta(ge=16, le=512)] = 160
     publish_predictions: bool = False

@@ -340,23 +340,31 @@ def test_a_full_pipeline_holds_what_it_cannot_take_and_drains_within_its_budget(
     assert rig.lag() == 0
 
 
-def test_when_most_events_fail_the_worker_stops_and_a_restart_goes_on_where_it_was(make_rig) -> None:
+@pytest.mark.parametrize("processes", [0, 1])
+def test_bad_photos_of_strangers_never_stop_the_worker(make_rig, processes: int) -> None:
+    rig: Rig = make_rig(dead_letter_window=20, decode_processes=processes)
+    bad = [event(f"bad/{i}", [b"no photo"]) for i in range(70)]
+    rig.process(*bad, *(event(f"good/{i}", [jpeg(i)]) for i in range(20)))
+    assert len(rig.dead_letters()) == 70
+    assert sum(stored(rig, f"good/{i}").summary.status == "complete" for i in range(20)) == 20
+
+
+def test_a_broken_decoder_stops_the_worker_and_a_restart_goes_on_where_it_was(make_rig, monkeypatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise Invalid("decode", "not_an_image", "no codec")
+
     rig: Rig = make_rig(dead_letter_window=20, max_in_flight_events=4)
-    rig.send(*(event(f"a/{i}", [b"no photo"]) for i in range(100)))
-    with pytest.raises(TooManyDeadLetters, match="dlq list"):
-        rig.build().run(threading.Event())
+    rig.send(*(event(f"a/{i}", [jpeg(i)]) for i in range(100)))
+    with monkeypatch.context() as patch:
+        patch.setattr("workers.stages.prepare.decode_photo", broken)
+        with pytest.raises(TooManyDeadLetters, match=r"squares\.jpg: no codec.*dlq list"):
+            rig.build().run(threading.Event())
     letters = len(rig.dead_letters())
     assert 20 <= letters <= 24  # the window, and what was in hand beside it
     assert rig.lag() == 100 - letters
     journal = Journal(rig.home / "tagger")
     assert not any(journal.attempts(record) for record in rig.admin.read(UPLOADED))  # nobody's crash is counted
     journal.close()
-
-
-def test_one_bad_seller_among_many_good_ones_stops_nothing(make_rig) -> None:
-    rig: Rig = make_rig(dead_letter_window=10)
-    rig.process(*(event(f"a/{i}", [jpeg(i) if i % 3 else b"no photo"]) for i in range(60)))
-    assert len(rig.dead_letters()) == 20
 
 
 def test_without_thumbnails_the_rows_are_the_same_and_no_picture_is_kept(make_rig) -> None:
