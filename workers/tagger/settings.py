@@ -17,6 +17,9 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 0
     """For health and metrics. 0 takes a free port, because several taggers may share a machine."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names under which programs call this worker; loopback names, `host` and plain addresses always work, and `*`
+    allows every name."""
     batch_size: Count = 8
     """Photos in a batch, at most the engine's own limit. 8 is fastest on a CPU, because 32 do not fit its cache; use 32
     on a GPU."""

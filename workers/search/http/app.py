@@ -52,6 +52,7 @@ def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionE
         decode_threads=settings.decode_threads,
         read_threads=settings.max_waiting,
         answer_timeout_s=settings.answer_timeout_s,
+        max_requests=settings.max_requests,
     )
     names = Names(manifest)
     finder = Finder(store, indexers, manifest, names)
@@ -124,8 +125,8 @@ def _admitted(route: str, endpoint: Endpoint, admission: Admission, cost: float)
 
     async def answer(request: Request) -> Response:
         try:
-            with admission.admit(request, cost):
-                response = await endpoint(request)
+            admission.admit(request, cost)
+            response = await endpoint(request)
         except (Problem, Reject, Transient, EpochMismatch) as error:
             response = _as_problem(error).response()
         except Exception:
