@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from schemas.plain_text import escaped_json
+
 _WIDE = 240  # columns where there is no terminal whose width would say: tables are not folded into a pipe
 
 
@@ -31,13 +33,13 @@ def stderr() -> Console:
 
 
 def note(text: str) -> None:
-    """One line on stderr, as it is."""
-    print(text, file=sys.stderr, flush=True)
+    """Lines on stderr, with their control characters escaped."""
+    print(shown_lines(text), file=sys.stderr, flush=True)
 
 
 def json_line(value: Any) -> None:
     """One line of JSON on stdout, flushed, so that a pipe sees it at once."""
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.write(escaped_json(msgspec.json.encode(value).decode()) + "\n")
     sys.stdout.flush()
 
 
@@ -65,8 +67,16 @@ def progress(*, quiet: bool = False) -> Iterator[Progress]:
 
 
 def shown(text: str) -> str:
-    """`text` on one line with its control characters escaped: what a stranger wrote must not steer a terminal."""
+    """`text` on one line with its control characters escaped, those of the direction of writing as well.
+
+    Every command that prints what a stranger may have written uses it, because such text must not steer a terminal.
+    """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def shown_lines(text: str) -> str:
+    """As `shown`, but line ends stay."""
+    return "\n".join(map(shown, text.split("\n")))
 
 
 def duration(seconds: float) -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption
-from groknet.cli.terminal import json_line, stdout
+from groknet.cli.terminal import json_line, shown, stdout
 from groknet.home.config import load_config
 from groknet.home.paths import find_home
 from groknet.run.open_back_ends import open_store
@@ -72,7 +72,7 @@ def as_plain(entry: StoredListing | RemovalMarker) -> dict[str, Any]:
 def _print(entry: StoredListing | RemovalMarker) -> None:
     console = stdout()
     when = datetime.fromtimestamp(entry.event_time / 1e6, UTC).isoformat(sep=" ", timespec="seconds")
-    title = Text(entry.listing_id, "bold")
+    title = Text(shown(entry.listing_id), "bold")
     if isinstance(entry, RemovalMarker):
         console.print(title.append(f"  removed  {when}", "not bold"))
         return
@@ -81,9 +81,9 @@ def _print(entry: StoredListing | RemovalMarker) -> None:
     for head, predictions in entry.summary.predictions.items():
         for i, prediction in enumerate(predictions):
             offered = "yes" if prediction.offered else ""
-            table.add_row("" if i else head, prediction.label, f"{prediction.probability:.3f}", offered)
+            table.add_row("" if i else shown(head), shown(prediction.label), f"{prediction.probability:.3f}", offered)
     console.print(table)
     for image in entry.images:
-        console.print(f"photo {image.image_id}  hash {image.hash}")
+        console.print(f"photo {shown(image.image_id)}  hash {image.hash}")
     for bad in entry.summary.bad_images:
-        console.print(f"photo {bad.image_id}  bad: {bad.stage} {bad.error}")
+        console.print(f"photo {shown(bad.image_id)}  bad: {shown(bad.stage)} {shown(bad.error)}")
