@@ -42,7 +42,7 @@ class PrepareStage(Protocol):
         """The pixels of all photos that have a slot, uint8 [slots, h, w, 3]; None if photos have no slots."""
 
     def prepare(self, jobs: Sequence[Job]) -> Iterator[Prepared]:
-        """Prepare the photos of events that are not removals, some photos at a time.
+        """Prepare the photos of events that have photos, some photos at a time.
 
         Consume each result before you request the next: the photos hold slots until `give_back`. If one photo of an
         event cannot be fetched for now, none of the event's photos is yielded.
@@ -78,9 +78,9 @@ class EventPreparer:
         Raises:
             Transient: a photo could not be fetched for now.
         """
-        if job.listing.removed:
+        if not job.needs_photos:
             return []
-        photos = [self._photo(job, ref) for ref in job.listing.images]
+        photos = [self._photo(job, ref) for ref in job.listing.used_images]
         return [photo for photo in photos if photo is not None]
 
     def _photo(self, job: Job, ref: ImageRef) -> Photo | None:
@@ -176,7 +176,7 @@ class PrepareInProcesses:
     def _fetched(self, job: Job) -> tuple[list[_Fetched], bool]:
         """The photos of an event that are to be decoded, and whether all of them are bad. Raises Transient."""
         found, ended = [], False
-        for ref in job.listing.images:
+        for ref in job.listing.used_images:
             try:
                 found.append(_Fetched(job, ref.image_id, _fetch(self._intake, ref)))
             except Invalid as why:

@@ -192,7 +192,7 @@ class Pipeline:
 
     def _to_compute(self, jobs: Sequence[Job]) -> list[Job]:
         """The events whose photos have to be computed. Events that the store already has go on to settle, as removals
-        do. Events that cannot be decoded become dead letters."""
+        and listings without photos do. Events that cannot be decoded become dead letters."""
         decoded = [job for job in jobs if self._decoded(job)]
         try:
             known = self._effects.superseded(decoded) if decoded else []
@@ -204,8 +204,8 @@ class Pipeline:
         for job, superseded in zip(decoded, known, strict=True):
             job.tries, job.why = 0, ""
             job.superseded = superseded
-        self._hand_to_settle([job for job in decoded if job.superseded or job.listing.removed])
-        return [job for job in decoded if not (job.superseded or job.listing.removed)]
+        self._hand_to_settle([job for job in decoded if job.superseded or not job.needs_photos])
+        return [job for job in decoded if not job.superseded and job.needs_photos]
 
     def _decoded(self, job: Job) -> bool:
         if job.event is not None:  # it came back after a failed look-up
@@ -319,6 +319,4 @@ def _outcome(job: Job) -> str:
         return "superseded"
     if job.listing.removed:
         return "removed"
-    if job.bad:
-        return "partial" if job.rows else "dead"
-    return "stored"
+    return "stored" if job.status == "complete" else job.status

@@ -85,5 +85,7 @@ def _print(entry: StoredListing | RemovalMarker) -> None:
     console.print(table)
     for image in entry.images:
         console.print(f"photo {image.image_id}  hash {image.hash}")
+    if entry.summary.status == "empty":
+        console.print("no photos: nothing is tagged, and no search finds it")
     for bad in entry.summary.bad_images:
         console.print(f"photo {bad.image_id}  bad: {bad.stage} {bad.error}")

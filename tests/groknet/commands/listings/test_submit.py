@@ -31,7 +31,13 @@ def sent_to(home: Path) -> list[Record]:
 
 
 def event_line(listing_id: str, **fields: object) -> str:
-    event = {"event_id": "e", "listing_id": listing_id, "event_time": 5, "type": "removed", **fields}
+    event = {
+        "event_id": "e",
+        "listing_id": listing_id,
+        "event_time": 1_700_000_000_000_005,
+        "type": "removed",
+        **fields,
+    }
     return json.dumps(event)
 
 
