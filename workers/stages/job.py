@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from schemas.errors import Invalid
 from schemas.events import MAX_IMAGES, SURPLUS, ImageRef, ListingEvent
 from schemas.predictions import BadImage, ImageRow, Status
+from workers.intake import Photos
 from workers.streams.base import Record
 
 
@@ -51,6 +52,8 @@ class Job:
     """The name of the lane that took it."""
     superseded: bool = False
     """True if nothing has to be computed. What the store holds is then published again."""
+    fetched: Photos | None = None
+    """The photos that came from other hosts; None until they are here, or if there are none."""
     rows: dict[str, ImageRow] = field(default_factory=dict)
     thumbnails: dict[str, bytes] = field(default_factory=dict)
     bad: dict[str, Invalid] = field(default_factory=dict)
