@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from groknet.cli.exits import CommandError, Exit
-from groknet.cli.options import HomeOption, JsonOption
+from groknet.cli.options import HomeOption, JsonOption, ListingIds
 from groknet.cli.terminal import json_line, stdout
 from groknet.home.config import load_config
 from groknet.home.paths import find_home
@@ -20,7 +20,7 @@ from schemas.predictions import RemovalMarker, StoredListing
 
 
 def show(
-    listings: Annotated[list[str], Parameter(help="Listing ids.")],
+    listings: ListingIds,
     /,
     *,
     home: HomeOption = None,
