@@ -55,13 +55,13 @@ class _TlsConnection(HTTPSConnection):
 
 
 class Deadline:
-    """A moment of the monotonic clock."""
+    """The moment of the monotonic clock at which a fetch must have ended."""
 
     def __init__(self, at: float) -> None:
         self._at = at
 
     def left(self, cap_s: float) -> float:
-        """Seconds left, at most `cap_s`; raises TimeoutError when none are."""
+        """Return the seconds that are left, at most `cap_s`. Raises TimeoutError if none are left."""
         seconds = min(self._at - time.monotonic(), cap_s)
         if seconds <= 0:
             raise TimeoutError
