@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from groknet.cli.plain_text import shown
+
 _WIDE = 240  # columns where there is no terminal whose width would say: tables are not folded into a pipe
 
 
@@ -31,8 +33,8 @@ def stderr() -> Console:
 
 
 def note(text: str) -> None:
-    """One line on stderr, as it is."""
-    print(text, file=sys.stderr, flush=True)
+    """One line on stderr. Control characters are escaped, because the text may quote what a stranger wrote."""
+    print("\n".join(map(shown, text.split("\n"))), file=sys.stderr, flush=True)
 
 
 def json_line(value: Any) -> None:
@@ -62,11 +64,6 @@ def progress(*, quiet: bool = False) -> Iterator[Progress]:
     )
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         yield bar
-
-
-def shown(text: str) -> str:
-    """`text` on one line with its control characters escaped: what a stranger wrote must not steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def duration(seconds: float) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from groknet.cli.terminal import duration, local_time, shown
+from groknet.cli.plain_text import shown
+from groknet.cli.terminal import duration, local_time
 from groknet.diagnosis.whereabouts import Dead, InHand, Stored, Waiting, Whereabouts
 
 _REASONS = {

@@ -8,7 +8,8 @@ import msgspec
 
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption, ListingId
-from groknet.cli.terminal import json_line, note, shown
+from groknet.cli.plain_text import shown
+from groknet.cli.terminal import json_line, note
 from groknet.diagnosis.where_text import details, sentence
 from groknet.diagnosis.whereabouts import Patience, find
 from groknet.home.config import load_config
