@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import logging
 import socket
 import ssl
 import time
@@ -26,6 +27,9 @@ _HEADERS = {
 _OVERHEAD_BYTES = 1_000_000  # for headers: http.client allows 100 lines of 64 KiB, and honest hosts send far less
 
 
+# urllib3 logs whole URLs, with their query strings, and a stack for each answer that has a broken header.
+for _name in ("urllib3.connection", "urllib3.response"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 _MAX_INTERIM = 20  # answers of the kind 1xx before the real one; a host sends one or two
 _SWITCHING = 101  # the only 1xx after which the protocol changes
 

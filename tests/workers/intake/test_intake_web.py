@@ -345,6 +345,26 @@ def test_odd_but_valid_answers_are_read(server: Loopback, raw: bytes) -> None:
     assert _intake(server).fetch(ImageRef(image_id="a", url=server.url("/odd"))) == PHOTO
 
 
+BROKEN = {
+    "line without a colon": b"HTTP/1.1 200 OK\r\nBad Header Line\r\nContent-Length: %d\r\n\r\n" % len(PHOTO) + PHOTO,
+    "space before the colon": b"HTTP/1.1 200 OK\r\nX-A : b\r\nContent-Length: %d\r\n\r\n" % len(PHOTO) + PHOTO,
+    "no name": b"HTTP/1.1 200 OK\r\n: b\r\n" + _PLAIN,
+    "NUL": b"HTTP/1.1 200 OK\r\nX-A: b\x00c\r\n" + _PLAIN,
+    "length in words": b"HTTP/1.1 200 OK\r\nContent-Length: all\r\n\r\n" + PHOTO,
+    "length and chunks": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" + _CHUNKED,
+}
+
+
+@pytest.mark.parametrize("raw", BROKEN.values(), ids=BROKEN)
+def test_a_broken_header_costs_no_photo_and_no_log_line(
+    server: Loopback, raw: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A library would log the whole URL, in which a seller may have put a token."""
+    server.scripts["/broken"] = lambda sock, _: sock.sendall(raw)
+    assert _intake(server).fetch(ImageRef(image_id="a", url=server.url("/broken?token=secret"))) == PHOTO
+    assert caplog.text == ""
+
+
 def test_endless_early_hints_are_cut(server: Loopback) -> None:
     server.scripts["/hints"] = lambda sock, _: sock.sendall(_HINTS * 1000)
     assert isinstance(_failure(_intake(server), server.url("/hints")), Transient)
