@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import ArgumentCollection, Parameter, Token, UnknownOptionError
 
+_NO_ARGUMENTS = ArgumentCollection()  # type: ignore[no-untyped-call]
 _OPTION = re.compile(r"--[a-z]+(-[a-z]+)*(=.*)?")  # ids may begin with a dash, as those of Firebase do
 
 HomeOption = Annotated[
@@ -24,7 +25,7 @@ def _no_option(_: type, value: str | list[str]) -> None:
     """Refuse what is rather a mistyped option than a listing id."""
     for one in [value] if isinstance(value, str) else value:
         if _OPTION.fullmatch(one):
-            raise ValueError(f"{one} is no option of this command, and no usual listing id")
+            raise UnknownOptionError(token=Token(keyword=one, source="cli"), argument_collection=_NO_ARGUMENTS)
 
 
 ListingId = Annotated[str, Parameter(name="id", help="A listing id.", allow_leading_hyphen=True, validator=_no_option)]

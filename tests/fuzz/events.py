@@ -46,6 +46,34 @@ _TOKENS = (
     b'"data":"',
     b"specversion",
 )
+_VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    2**64,
+    "",
+    "x",
+    "a/b",
+    "1",
+    "AAAA",
+    "AA",
+    "data:;base64,AAAA",
+    [],
+    {},
+)
+_VALUES += (
+    NOW_US - 5,
+    str(NOW_US - 5),
+    "2025-06-01T00:00:00Z",
+    NOW_US // 1000,
+    "removed",
+    "updated",
+    "EUR",
+    "eur",
+    "0.5",
+)
 _CODES = {"empty_event", "undecodable", "invalid_field", "event_time_unit", "event_time_in_future"}
 
 _ids = st.text("abZ09._:/-", min_size=1, max_size=20) | st.sampled_from(
@@ -156,13 +184,19 @@ def _written(draw: st.DrawFn, value: bytes) -> bytes:
 
 
 def _sound(event: dict[str, Any]) -> dict[str, Any]:
-    """The event with all that has to be there, so that many inputs get past the first check."""
+    """The event with all that has to be there, and with nothing odd beside it, so that many inputs get past the first
+    checks. Its photos, its price and its time are as they were drawn."""
     sound = {"event_id": "e", "listing_id": "l", "event_time": NOW_US - 1, "type": "updated"}
+    if isinstance(event["event_time"], str) and event["event_time"][:2] == "20":
+        sound["event_time"] = event["event_time"]
     images = event.get("images")
-    if isinstance(images, list):
-        named = [{**image, "image_id": str(n)} for n, image in enumerate(images) if isinstance(image, dict)]
-        return {**event, **sound, "images": named}
-    return {**event, **sound, "images": []}
+    photos = [image for image in images if isinstance(image, dict)] if isinstance(images, list) else []
+    kept = [
+        {"image_id": str(n), **{name: image[name] for name in ("url", "data") if isinstance(image.get(name), str)}}
+        for n, image in enumerate(photos)
+    ]
+    more = {name: event[name] for name in ("unknown", "price") if isinstance(event.get(name), dict)}
+    return {**sound, **more, "images": kept}
 
 
 def check(value: bytes | None) -> str:
@@ -205,12 +239,33 @@ def _check_event(event: ListingEvent, value: bytes) -> None:
 
 
 def _mutants(value: bytes, count: int) -> Iterator[bytes]:
-    """Variants of an input, the same ones each time: a piece is cut out, doubled, moved or replaced by a token."""
+    """Variants of an input, the same ones each time: a value inside it is replaced, or a piece of its bytes is cut out,
+    doubled, moved or replaced."""
     rng = random.Random(value)
-    for _ in range(count if value else 0):
+    try:
+        event = json.loads(value)
+    except (ValueError, RecursionError):
+        event = None
+    for number in range(count if value else 0):
+        if number % 4 and isinstance(event, dict) and event:
+            yield json.dumps(_replaced(event, rng)).encode()
+            continue
         first, last = sorted(rng.randrange(len(value) + 1) for _ in range(2))
         piece = rng.choice((b"", value[first:last] * 2, rng.choice(_TOKENS), value[:first]))
         yield value[:first] + piece + value[last if rng.random() < 0.5 else first :]
+
+
+def _replaced(part: Any, rng: random.Random) -> Any:
+    """A copy in which one value, at any depth, is another one."""
+    if isinstance(part, dict) and part and rng.random() < 0.9:
+        name = rng.choice(list(part))
+        if rng.random() < 0.1:
+            return {other: value for other, value in part.items() if other != name}
+        return {**part, name: _replaced(part[name], rng)}
+    if isinstance(part, list) and part and rng.random() < 0.9:
+        place = rng.randrange(len(part))
+        return [*part[:place], _replaced(part[place], rng), *part[place + 1 :]]
+    return rng.choice(_VALUES)
 
 
 def fuzz(seconds: float, start: int = 0) -> Counter[str]:
