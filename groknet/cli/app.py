@@ -16,7 +16,7 @@ from cyclopts.exceptions import UnknownCommandError
 
 from groknet.cli.command_table import COMMANDS, PANELS, SHELL, Command, full_names
 from groknet.cli.exits import Exit, exit_code, table
-from groknet.cli.terminal import shown
+from groknet.cli.plain_text import shown
 from schemas.errors import GroknetError
 
 TRACEBACK = "GROKNET_TRACEBACK"

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from groknet.cli.plain_text import shown_lines
 from schemas.plain_text import escaped_json
 
 _WIDE = 240  # columns where there is no terminal whose width would say: tables are not folded into a pipe
@@ -33,7 +34,7 @@ def stderr() -> Console:
 
 
 def note(text: str) -> None:
-    """Lines on stderr, with their control characters escaped."""
+    """One line on stderr. Control characters are escaped, because the text may quote what a stranger wrote."""
     print(shown_lines(text), file=sys.stderr, flush=True)
 
 
@@ -64,19 +65,6 @@ def progress(*, quiet: bool = False) -> Iterator[Progress]:
     )
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         yield bar
-
-
-def shown(text: str) -> str:
-    """`text` on one line with its control characters escaped, those of the direction of writing as well.
-
-    Every command that prints what a stranger may have written uses it, because such text must not steer a terminal.
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
-def shown_lines(text: str) -> str:
-    """As `shown`, but line ends stay."""
-    return "\n".join(map(shown, text.split("\n")))
 
 
 def duration(seconds: float) -> str:

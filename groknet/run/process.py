@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from groknet.cli.terminal import shown, shown_lines
+from groknet.cli.plain_text import shown, shown_lines
 from groknet.home.paths import Home
 from groknet.home.running import Lock, Running, Worker, forget_running, write_running
 from groknet.home.taggers import claim, tagger_name

@@ -24,7 +24,7 @@ from logging.handlers import RotatingFileHandler
 from typing import IO
 
 from groknet.cli.exits import CommandError, Exit
-from groknet.cli.terminal import shown
+from groknet.cli.plain_text import shown
 from groknet.home.paths import Home
 from groknet.home.running import SERVICES, Http, Running, Worker, read_running, readiness, write_gave_up
 from groknet.home.taggers import keep_name, tagger_name

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO
 
 import msgspec
 
@@ -71,18 +69,11 @@ class Sender:
 
 def outgoing(event: ListingEvent) -> Outgoing:
     """An event of ours, checked as a tagger would check it."""
-    return _checked(encode_event(event))
+    return checked(encode_event(event))
 
 
-def read_events(lines: IO[bytes]) -> Iterator[tuple[int, Outgoing]]:
-    """The lines of an NDJSON file with their numbers, verbatim but for the line's end; blank ones are left out."""
-    for number, line in enumerate(lines, start=1):
-        value = line.rstrip(b"\r\n")
-        if value.strip():
-            yield number, _checked(value)
-
-
-def _checked(value: bytes) -> Outgoing:
+def checked(value: bytes) -> Outgoing:
+    """The bytes of an event, decoded as a tagger does."""
     try:
         event = decode_event(value)
     except InvalidEvent as error:

@@ -19,14 +19,14 @@ T = TypeVar("T")
 _ROUND = 400  # inputs between two looks at the clock
 
 
-def fuzz(inputs: SearchStrategy[T], check: Callable[[T], str], seconds: float) -> Counter[str]:
+def fuzz(inputs: SearchStrategy[T], check: Callable[[T], str], for_s: float) -> Counter[str]:
     """Check inputs until the time is over. `check` returns how an input ended, or raises. Returns the ends, counted.
 
     Raises:
         Exception: what `check` raised for the smallest input that hypothesis found; it prints that input.
     """
     ends: Counter[str] = Counter()
-    until, number = time.monotonic() + seconds, 0
+    until, number = time.monotonic() + for_s, 0
     while time.monotonic() < until:
         number += 1
 
@@ -41,9 +41,15 @@ def fuzz(inputs: SearchStrategy[T], check: Callable[[T], str], seconds: float) -
     return ends
 
 
-def main(inputs: SearchStrategy[T], check: Callable[[T], str]) -> None:
-    """The command line of a fuzzer."""
+def seconds() -> float:
+    """How long to go on, from the command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=600.0)
-    ends = fuzz(inputs, check, parser.parse_args().seconds)
+    chosen: float = parser.parse_args().seconds
+    return chosen
+
+
+def main(inputs: SearchStrategy[T], check: Callable[[T], str]) -> None:
+    """The command line of a fuzzer."""
+    ends = fuzz(inputs, check, seconds())
     print(f"{ends.total()} inputs: {', '.join(f'{count} {end}' for end, count in ends.most_common(12))}")

@@ -6,7 +6,7 @@ Whose fault it is depends on the step that gave the events up:
   needs no canary here: it blames a photo only after it has passed its parity photos (`workers/stages/infer.py`).
 - `fetch`, `event` (the event itself cannot be decoded) and `settle` (the store or a topic refuses it): no canary can
   tell. The fault counts as ours if nothing passed that step while the dead letters came from many senders. A sender is
-  a host, or the key of an event that cannot be decoded.
+  a seller, a host where no seller is named, or the key of an event that cannot be decoded.
 """
 
 from __future__ import annotations
@@ -59,10 +59,8 @@ def ended(job: Job, *, dead: bool) -> Ended:
     if dead:
         why = job.gave_up or next(iter(job.bad.values()))
         failed = "photo" if why.stage in _PHOTO_STAGES else "fetch" if why.stage == "fetch" else "settle"
-    sender = next((hosts[image_id] for image_id in unfetched if image_id in hosts), "") or next(
-        iter(hosts.values()), ""
-    )
-    return Ended(failed, sender, frozenset(passed))
+    host = next((host for image_id, host in hosts.items() if image_id in unfetched), "")
+    return Ended(failed, event.seller_id or host or next(iter(hosts.values()), ""), frozenset(passed))
 
 
 def _host(url: str) -> str:

@@ -27,9 +27,26 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """How long the first photo of a batch waits for others: short compared to a listing's seconds, but enough to fill a
     batch under load."""
     prepare_threads: Count = 2
-    """Threads that fetch and decode. They release the interpreter lock, so one for each core keeps an engine busy."""
+    """Threads that decode, and that read photos from events and files. They release the interpreter lock, so one for
+    each core keeps an engine busy."""
+    fetch_threads: Annotated[int, Meta(ge=1, le=1024)] = 64
+    """Photos that are fetched from other hosts at the same time for live events; a quarter as many for retries. These
+    threads only wait for hosts, so their number does not depend on the cores."""
+    host_connections: Annotated[int, Meta(ge=1, le=1024)] = 4
+    """Photos that are fetched from one host at the same time, and for one event. All hosts of a site, such as
+    `a.example.com` and `b.example.com`, have four times as many together. If all your photos come from one host of
+    yours, 4 connections fetch about 80 photos a second at 50 ms each; give as many as host and engine can serve."""
+    fetch_event_s: Seconds = 10.0
+    """Longest time for fetching all photos of a live event, from the first one on. An event that needs longer goes to a
+    retry topic, so that a slow host does not fill the places of all live events. For the next minute other events from
+    its hosts follow it there at once."""
+    retry_fetch_event_s: Seconds = 120.0
+    """The same for an event of a retry topic: 20 photos of 15 s each, 4 at a time, need 75 s."""
+    max_fetched_bytes: Count = 256_000_000
+    """Bytes of photos that are fetched and not decoded yet. Above this, only the oldest event goes on fetching. An
+    event has at most 20 photos of `intake.max_bytes`."""
     decode_processes: Whole = 0
-    """Processes that decode photos instead of the preparing threads, which then only fetch; 0: none.
+    """Processes that decode photos instead of the preparing threads, 0: none.
 
     Threads of one process share an interpreter, so many cores decode hardly faster than one. With a GPU, use one
     process for each core that decodes, and one more preparing thread than processes. Use 0 if the engine runs on the
@@ -79,8 +96,8 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     for a fault of its own, and stops if it finds one: its test photos fail, or a step passed for nobody. 1: never."""
     dead_letter_window: Count = 200
     dead_letter_senders: Count = 20
-    """So many senders (hosts of photos) must have failed at a step that no test photo covers, before the fault counts
-    as ours. One broken host or shop has few."""
+    """So many senders (sellers, or hosts where no seller is named) must have failed at a step that no test photo
+    covers, before the fault counts as ours. One broken host or shop has few."""
     thumbnails: bool = True
     thumbnail_side: Annotated[int, Meta(ge=16, le=512)] = 160
     publish_predictions: bool = False

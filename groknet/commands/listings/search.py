@@ -11,7 +11,8 @@ from rich.table import Table
 
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption
-from groknet.cli.terminal import json_line, shown, stdout
+from groknet.cli.plain_text import shown
+from groknet.cli.terminal import json_line, stdout
 from groknet.home.config import load_config
 from groknet.home.paths import Home, find_home
 from groknet.home.running import Http, read_running

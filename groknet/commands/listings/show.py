@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from groknet.cli.exits import CommandError, Exit
-from groknet.cli.options import HomeOption, JsonOption
-from groknet.cli.terminal import json_line, shown, stdout
+from groknet.cli.options import HomeOption, JsonOption, ListingIds
+from groknet.cli.plain_text import shown
+from groknet.cli.terminal import json_line, stdout
 from groknet.home.config import load_config
 from groknet.home.paths import find_home
 from groknet.run.open_back_ends import open_store
@@ -20,7 +21,7 @@ from schemas.predictions import RemovalMarker, StoredListing
 
 
 def show(
-    listings: Annotated[list[str], Parameter(help="Listing ids.")],
+    listings: ListingIds,
     /,
     *,
     home: HomeOption = None,
@@ -85,5 +86,7 @@ def _print(entry: StoredListing | RemovalMarker) -> None:
     console.print(table)
     for image in entry.images:
         console.print(f"photo {shown(image.image_id)}  hash {image.hash}")
+    if entry.summary.status == "empty":
+        console.print("no photos: nothing is tagged, and no search finds it")
     for bad in entry.summary.bad_images:
         console.print(f"photo {shown(bad.image_id)}  bad: {shown(bad.stage)} {shown(bad.error)}")

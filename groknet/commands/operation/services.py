@@ -16,7 +16,8 @@ from rich.table import Table
 from deploy.local import ChoiceError, Protocol, Server, Services, ServicesError, ServicesSettings, ServicesState
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption
-from groknet.cli.terminal import json_line, note, shown, stderr, stdout
+from groknet.cli.plain_text import shown
+from groknet.cli.terminal import json_line, note, stderr, stdout
 from groknet.home.paths import find_home
 
 app = App(

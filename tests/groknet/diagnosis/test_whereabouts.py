@@ -14,7 +14,8 @@ import pytest
 from starlette.applications import Starlette
 
 from groknet.cli.exits import Exit
-from groknet.cli.terminal import duration, local_time, shown
+from groknet.cli.plain_text import shown
+from groknet.cli.terminal import duration, local_time
 from groknet.diagnosis.lag import measure
 from groknet.diagnosis.where_text import details, sentence
 from groknet.diagnosis.whereabouts import Dead, Indexed, Patience, Stored, Waiting, Whereabouts

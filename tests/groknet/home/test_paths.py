@@ -1,4 +1,4 @@
-"""A home is for its owner alone, and the doctor says when it is not. Nothing that a stranger wrote steers a terminal."""
+"""A home is for its owner alone, the doctor says when it is not, and no stranger's text steers a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from groknet.cli.terminal import shown, shown_lines
+from groknet.cli.plain_text import shown, shown_lines
 from groknet.home.paths import Home, loose_files
 from groknet.run.process import _OneLine
 from schemas.topics import UPLOADED

@@ -122,6 +122,9 @@ def test_what_is_read_from_an_event() -> None:
     assert ended(job([url], {"0": refused}), dead=True) == Ended("fetch", "a.example", frozenset({"event", "settle"}))
     fetched = frozenset({"event", "fetch", "settle"})
     assert ended(job([url], {"0": corrupt}), dead=True) == Ended("photo", "a.example", fetched)
+    sold = job([url], {"0": refused})
+    sold.event = event("a", [url], seller_id="seller-7")
+    assert ended(sold, dead=True).sender == "seller-7"
     assert ended(job(["http://["], {"0": refused}), dead=True).sender == ""
     large = job([b"x"], {}, rows=1)
     large.gave_up = Invalid("store", "too_large", "too large")
