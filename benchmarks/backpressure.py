@@ -37,6 +37,7 @@ from workers.streams import build_stream
 from workers.streams.base import StreamAdmin
 from workers.tagger import GROUP
 
+FIRST_US = 1_700_000_000_000_000  # event time of the first listing, UTC microseconds
 ROOT = Path(__file__).parents[1]
 NODE = "cassandra-1"
 RUNS_S, SLOWNESS = 0.01, 50  # in each half second the node runs for 10 ms
@@ -176,7 +177,9 @@ def _prepare(services: Services, bundle: Path, folder: Path, phases: Phases) -> 
     name = time.time_ns()
     for i in range(phases.events):
         ref = ImageRef(image_id="1", data=photos[i % len(photos)])
-        event = ListingEvent(event_id=str(i), listing_id=f"b{name}/{i}", event_time=1 + i, type="created", images=[ref])
+        event = ListingEvent(
+            event_id=str(i), listing_id=f"b{name}/{i}", event_time=FIRST_US + i, type="created", images=[ref]
+        )
         producer.send(UPLOADED, event.listing_id.encode(), encode_event(event))
         if i % 200 == 199:
             producer.flush(60)

@@ -83,7 +83,7 @@ def load(url: str, photos: Sequence[bytes], clients: int, seconds: float) -> See
     with ThreadPoolExecutor(clients) as threads:
         asked = [one for done in threads.map(client, range(clients)) for one in done]
     good = sorted(s for ending, s in asked if ending == "200")
-    refused = sorted(s for ending, s in asked if ending.startswith("503"))
+    refused = sorted(s for ending, s in asked if ending.startswith(("429", "503")))
     return Seen(Counter(ending for ending, _ in asked), good, refused)
 
 
@@ -125,7 +125,7 @@ def measured(running: Running, photos: Sequence[bytes], clients: int, seconds: f
             f"{clients} clients for {seconds:.0f} s, after {len(warm.good)} searches to warm up; {LISTINGS} "
             f"listings, photos of 800 x 600. Memory before: {memories[0]:.0f} MB.",
             table(header, rows),
-            f"{FULL_CLIENTS} clients that never pause, {SearchSettings().max_waiting} of them let in at a time, for "
+            f"{FULL_CLIENTS} clients that never pause, {SearchSettings().max_client_waiting} let in at a time, for "
             f"{min(20.0, seconds):.0f} s: {full.told()}. The good ones took {percentile(full.good, 0.99)} ms at p99, "
             f"{percentile(full.good, 1.0)} at most; a refusal {percentile(full.refused, 0.5)} ms in the median, "
             f"{percentile(full.refused, 1.0)} at most. Afterwards it is "

@@ -50,6 +50,7 @@ from workers.streams import Stream, build_stream
 from workers.streams.base import TopicSpec
 from workers.tagger import GROUP, TaggerSettings, build_tagger
 
+FIRST_US = 1_700_000_000_000_000  # event time of the first listing, UTC microseconds
 PHOTO = (96, 72)  # small: fetching and decoding are measured elsewhere
 BATCH = 32
 ENGINE_S = 1e-4  # a photo
@@ -154,7 +155,7 @@ class Bench:
         producer, ref = self.stream.producer(), ImageRef(image_id="1", data=photo)
         for i, key in enumerate(keys):
             event = ListingEvent(
-                event_id=f"e{i}", listing_id=key.decode(), event_time=1 + i, type="created", images=[ref]
+                event_id=f"e{i}", listing_id=key.decode(), event_time=FIRST_US + i, type="created", images=[ref]
             )
             producer.send(topic, key, encode_event(event))
             if i % 1000 == 0:

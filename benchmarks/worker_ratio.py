@@ -35,6 +35,7 @@ from workers.streams import build_stream
 from workers.streams.base import TopicSpec
 from workers.tagger import GROUP, TaggerSettings, build_tagger
 
+FIRST_US = 1_700_000_000_000_000  # event time of the first listing, UTC microseconds
 SIZE = (800, 600)
 WAIT_S = 0.05
 FLUSH_EVERY = 200  # events; a producer holds 64 MB at most
@@ -83,7 +84,7 @@ def worker(
             event = ListingEvent(
                 event_id=str(i),
                 listing_id=f"bench/{i}",
-                event_time=1 + i,
+                event_time=FIRST_US + i,
                 type="created",
                 images=[ImageRef(image_id="1", data=data[i % len(data)])],
             )

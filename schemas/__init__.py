@@ -19,7 +19,7 @@ from schemas.errors import (
     Reject,
     Transient,
 )
-from schemas.events import ImageRef, ListingEvent, decode_event, encode_event
+from schemas.events import ImageRef, ListingEvent, Price, decode_event, encode_event
 from schemas.hashes import HashMessage, ImageHash, decode_hashes, encode_hashes
 from schemas.manifest import Manifest, decode_manifest, encode_manifest
 from schemas.predictions import BadImage, ImageRow, Prediction, RemovalMarker, StoredListing, Summary
@@ -44,6 +44,7 @@ __all__ = [
     "ListingEvent",
     "Manifest",
     "Prediction",
+    "Price",
     "Reject",
     "RemovalMarker",
     "StoredListing",

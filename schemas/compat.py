@@ -16,7 +16,8 @@ Schema = dict[str, Any]
 _LOWER = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 _UPPER = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
 _EXACT = ("pattern", "format", "contentEncoding", "multipleOf", "uniqueItems", "const")
-_RULES = ("oneOf", "allOf", "not", "if", "then", "else")
+_RULES = ("oneOf", "allOf", "not", "if")
+_BRANCHES = ("then", "else")
 _JSON_TYPES = frozenset({"null", "boolean", "integer", "number", "string", "array", "object"})
 _ABSENT = object()
 
@@ -77,6 +78,7 @@ class _Comparison:
             return
         self._entered.add(pair)
         self._scalars(path, old, new)
+        self._rules(path, old, new)
         self._fields(path, old, new)
         for key in ("items", "additionalProperties"):
             before, after = old.get(key, True), new.get(key, True)
@@ -102,13 +104,20 @@ class _Comparison:
         for key in _EXACT:
             if key in new and new[key] != old.get(key, _ABSENT):
                 self._add(path, f"{key} changed from {_text(old.get(key))} to {_text(new[key])}")
-        for key in _RULES:
-            if old.get(key) != new.get(key):
-                self._add(path, f"rule {key} changed")
         if "enum" in new:
             lost = [value for value in old.get("enum", ["anything else"]) if value not in new["enum"]]
             if lost:
                 self._add(path, f"enum narrowed, without {', '.join(map(str, lost))}")
+
+    def _rules(self, path: str, old: Schema, new: Schema) -> None:
+        for key in _RULES:
+            if old.get(key) != new.get(key):
+                self._add(path, f"rule {key} changed")
+        for key in _BRANCHES:  # under one condition, a branch may become wider like any other part
+            if (key in old) != (key in new):
+                self._add(path, f"rule {key} changed")
+            elif key in old:
+                self._found += [f"{path}: rule {key} changed, {what}" for what in breaks(old[key], new[key])]
 
     def _fields(self, path: str, old: Schema, new: Schema) -> None:
         before, after = old.get("properties", {}), new.get("properties", {})

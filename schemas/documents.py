@@ -45,7 +45,7 @@ _RULES: dict[str, Schema] = {
     },
     "ListingEvent": {
         "if": {"properties": {"type": {"const": "removed"}}},
-        "else": {"required": ["images"], "properties": {"images": {"minItems": 1}}},
+        "else": {"required": ["images"], "properties": {"images": {"minItems": 0}}},
     },
 }
 _BASE64_CHARACTERS = (MAX_INLINE_BYTES + 2) // 3 * 4
@@ -74,6 +74,8 @@ def schema_of(name: str) -> Schema:
         definitions["ListingEvent"]["properties"]["schema_version"]["const"] = SCHEMA_VERSION
     if name == "bundle_manifest":
         definitions["Manifest"]["properties"]["format_version"]["const"] = FORMAT_VERSION
+    if "ListingEvent" in definitions:
+        definitions["ListingEvent"]["properties"]["images"]["default"] = []  # msgspec does not write it of a function
     if "ImageRef" in definitions:
         data: list[Schema] = definitions["ImageRef"]["properties"]["data"]["anyOf"]
         data[0]["maxLength"] = _BASE64_CHARACTERS

@@ -8,7 +8,7 @@
     ├── BundleRefused    a bundle or engine fails its checks
     ├── EpochMismatch    hashes of two epochs would be compared
     ├── DeviceLost       the accelerator is lost to this process: it ends, and a new one starts clean
-    ├── TooManyDeadLetters  most events fail: the fault is ours, and a restart does not help
+    ├── TooManyDeadLetters  most events fail by a fault of ours, and a restart does not help
     └── ConfigError      the configuration is wrong; the message names the key
 
 Any other exception is a bug of ours: the process ends with its stack, and its supervisor restarts it.

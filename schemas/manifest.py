@@ -24,6 +24,7 @@ MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
 PARITY_FILE = "parity.npz"
 CARD_FILE = "card.md"
+MANIFEST_BYTES = 64_000_000  # a label takes 100 bytes; half a million of them
 
 StableId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -224,7 +225,7 @@ def decode_manifest(data: bytes) -> Manifest:
             found = version.decode() or "absent"
             raise BundleRefused(f"format_version: {found}, not {FORMAT_VERSION}; upgrade groknet or export again")
         return msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleRefused(f"{MANIFEST_FILE}: {error}") from None
 
 
@@ -233,6 +234,8 @@ def load_manifest(folder: Path) -> Manifest:
     path = Path(folder) / MANIFEST_FILE
     if not path.is_file():
         raise BundleRefused(f"{path}: not there; a bundle is a folder with {MANIFEST_FILE} and {MODEL_FILE}")
+    if path.stat().st_size > MANIFEST_BYTES:
+        raise BundleRefused(f"{path}: larger than {MANIFEST_BYTES:,} bytes; a manifest names labels, not data")
     return decode_manifest(path.read_bytes())
 
 
@@ -240,7 +243,7 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
     """Compare every file's sha256 with the manifest. Raises BundleRefused, which names the first different file."""
     for name, expected in manifest.files.items():
         path = Path(folder) / name
-        if not path.is_file() or path.resolve().parent != Path(folder).resolve():
+        if "\0" in name or not path.is_file() or path.resolve().parent != Path(folder).resolve():
             raise BundleRefused(f"files.{name}: not in the bundle; fetch or export the bundle again")
         if sha256_file(path) != expected:
             raise BundleRefused(f"files.{name}: its sha256 differs from the manifest; fetch or export again")

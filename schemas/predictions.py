@@ -19,7 +19,8 @@ from schemas.hashes import Epoch, HashHex
 from schemas.units import Share
 
 SUMMARY_IMAGE_ID = ""
-Status = Literal["complete", "partial", "dead"]
+Status = Literal["complete", "partial", "dead", "empty"]
+"""`empty`: the event names no photo, so there is nothing to tag and nothing to find."""
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -23,7 +23,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from schemas.errors import ConfigError
+from workers.connections import HttpLimits, bounded
 from workers.problems import HANDLERS, Problem
+from workers.request_checks import RequestChecks
 
 _log = logging.getLogger(__name__)
 
@@ -204,17 +206,24 @@ class Server:
             _log.warning("HTTP on port %d did not stop within %d s; it ends with the process", self.port, GRACE_S)
 
 
-def serve(app: ASGIApp, host: str, port: int) -> Server:
+def serve(app: ASGIApp, host: str, port: int, limits: HttpLimits | None = None) -> Server:
     """Serve `app` from a thread, and return when the port answers. Port 0 takes a free one (see `Server.port`).
+
+    Connections are bounded by `limits`, by default those of `HttpLimits`.
 
     Raises:
         PortTaken: another process listens on this port.
         ConfigError: the address cannot be used; the message names host and port.
         RuntimeError: the application did not start.
     """
+    limits = limits or HttpLimits()
     listener = _listen(host, port)
     config = uvicorn.Config(
-        app,
+        RequestChecks(app, allowed_hosts=limits.allowed_hosts, own_host=host),
+        http=bounded(limits),
+        proxy_headers=bool(limits.trusted_proxies),
+        forwarded_allow_ips=list(limits.trusted_proxies),
+        timeout_keep_alive=limits.idle_timeout_s,
         log_config=None,
         access_log=False,
         lifespan="on",

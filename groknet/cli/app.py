@@ -16,6 +16,7 @@ from cyclopts.exceptions import UnknownCommandError
 
 from groknet.cli.command_table import COMMANDS, PANELS, SHELL, Command, full_names
 from groknet.cli.exits import Exit, exit_code, table
+from groknet.cli.plain_text import shown
 from schemas.errors import GroknetError
 
 TRACEBACK = "GROKNET_TRACEBACK"
@@ -92,7 +93,7 @@ def run(arguments: Sequence[str] | None = None) -> Exit:
         if os.environ.get(TRACEBACK):
             raise
         text, code = _explain(error)
-        print(f"groknet: {' '.join(text.split())}", file=sys.stderr)
+        print(f"groknet: {shown(' '.join(text.split()))}", file=sys.stderr)
         return code
     return result if isinstance(result, Exit) else Exit.OK
 

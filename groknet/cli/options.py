@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import ArgumentCollection, Parameter, Token, UnknownOptionError
+
+_NO_ARGUMENTS = ArgumentCollection()  # type: ignore[no-untyped-call]
+_OPTION = re.compile(r"--[a-z]+(-[a-z]+)*(=.*)?")  # ids may begin with a dash, as those of Firebase do
 
 HomeOption = Annotated[
     Path | None,
@@ -15,6 +19,17 @@ HomeOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, Parameter(name="--json", negative=(), help="Write JSON to stdout, one value a line.")]
+
+
+def _no_option(_: type, value: str | list[str]) -> None:
+    """Refuse what is rather a mistyped option than a listing id."""
+    for one in [value] if isinstance(value, str) else value:
+        if _OPTION.fullmatch(one):
+            raise UnknownOptionError(token=Token(keyword=one, source="cli"), argument_collection=_NO_ARGUMENTS)
+
+
+ListingId = Annotated[str, Parameter(name="id", help="A listing id.", allow_leading_hyphen=True, validator=_no_option)]
+ListingIds = Annotated[list[str], Parameter(help="Listing ids.", allow_leading_hyphen=True, validator=_no_option)]
 BundleOption = Annotated[
     Path | None,
     Parameter(name="--bundle", help="Folder of a bundle. Default: engine.bundle, or the demo bundle."),

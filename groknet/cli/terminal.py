@@ -13,7 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-_WIDE = 240  # columns without a terminal, so that tables in a pipe are not folded
+from groknet.cli.plain_text import shown_lines
+from schemas.plain_text import escaped_json
+
+_WIDE = 240  # columns where there is no terminal whose width would say: tables are not folded into a pipe
 
 
 def stdout() -> Console:
@@ -31,13 +34,13 @@ def stderr() -> Console:
 
 
 def note(text: str) -> None:
-    """Print one line on stderr, unchanged."""
-    print(text, file=sys.stderr, flush=True)
+    """One line on stderr. Control characters are escaped, because the text may quote what a stranger wrote."""
+    print(shown_lines(text), file=sys.stderr, flush=True)
 
 
 def json_line(value: Any) -> None:
-    """Print a value as one line of JSON on stdout. It is flushed, so that a pipe gets it at once."""
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    """One line of JSON on stdout, flushed, so that a pipe sees it at once."""
+    sys.stdout.write(escaped_json(msgspec.json.encode(value).decode()) + "\n")
     sys.stdout.flush()
 
 
@@ -62,11 +65,6 @@ def progress(*, quiet: bool = False) -> Iterator[Progress]:
     )
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         yield bar
-
-
-def shown(text: str) -> str:
-    """`text` on one line with escaped control characters, so that text from an event cannot control the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from groknet.diagnosis.check import Check
 from groknet.diagnosis.worker_checks import not_made, worker_checks
 from groknet.home.config import Loaded, load_config
-from groknet.home.paths import Home
+from groknet.home.paths import Home, loose_files
 from schemas.errors import GroknetError
 
 _MIN_PYTHON = (3, 11)
@@ -112,6 +112,10 @@ def _home(home: Home) -> Check:
     if free < _LOW_DISK_BYTES:
         remedy = "free some space: an event that cannot be written is refused"
         return Check(check="home", state="failed", detail=detail, remedy=remedy)
+    if loose := loose_files(home):
+        what = f"{detail}; others than its owner may read it" + (f", and {len(loose) - 1} files" if loose[1:] else "")
+        remedy = f"chmod -R go= {home.root}"
+        return Check(check="home", state="note", detail=what, remedy=remedy)
     return Check(check="home", state="ok", detail=detail if home.root.exists() else f"{detail}; not made yet")
 
 

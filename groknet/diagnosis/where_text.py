@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from groknet.cli.terminal import duration, local_time, shown
+from groknet.cli.plain_text import shown
+from groknet.cli.terminal import duration, local_time
 from groknet.diagnosis.whereabouts import Dead, InHand, Stored, Waiting, Whereabouts
 
 _REASONS = {
@@ -70,7 +71,10 @@ def _at_rest(found: Whereabouts, now: float) -> str:
     if stored.status == "dead":
         reason = f": {_died(last, now)}" if last is not None else ""
         return f"is stored as dead, none of its photos can be used ({of}){reason}"
-    text = _removed(found, of) if stored.status == "removed" else _searchable(found, of)
+    if stored.status == "empty":
+        text = _empty(found, of)
+    else:
+        text = _removed(found, of) if stored.status == "removed" else _searchable(found, of)
     if last is None or last.replayed or not _is_newer(last, stored):
         return text
     which = "a newer" if last.event_time is not None else "another"
@@ -93,6 +97,12 @@ def _removed(found: Whereabouts, of: str) -> str:
     if found.indexed is None:
         return f"was removed ({of}); whether the index has followed is not known, because no indexer answers"
     return f"was removed ({of})" + ("; the index still holds it" if found.indexed.held else "")
+
+
+def _empty(found: Whereabouts, of: str) -> str:
+    text = f"is stored without photos ({of}), so no search finds it"
+    held = found.indexed is not None and found.indexed.held
+    return f"{text}; the index still holds its earlier photos" if held else text
 
 
 def _searchable(found: Whereabouts, of: str) -> str:
@@ -134,7 +144,7 @@ def details(found: Whereabouts, now: float) -> Iterator[str]:
         yield f"store        {stored.status}, event of {local_time(stored.event_time / 1e6, now)}{model}{at}"
     if found.indexed is not None:
         held, removed = found.indexed.held, found.indexed.removed
-        gone = f"nothing; removed by the event of {local_time(removed / 1e6, now)}" if removed else "nothing"
+        gone = f"nothing; gone since the event of {local_time(removed / 1e6, now)}" if removed else "nothing"
         yield f"index        {f'event of {local_time(held / 1e6, now)}' if held else gone}"
     for event in found.in_hand:
         place = f"{event.topic} partition {event.partition} offset {event.offset}"

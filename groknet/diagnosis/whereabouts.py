@@ -22,7 +22,8 @@ from groknet.home.taggers import running_taggers
 from groknet.submitting.dead_letters import Letter, read_letters
 from groknet.submitting.outcomes import IndexView, indexer_urls
 from schemas.envelope import header
-from schemas.errors import Transient
+from schemas.errors import InvalidEvent, Transient
+from schemas.events import decode_event
 from schemas.predictions import StoredListing
 from schemas.topics import DEAD_LETTERS, RETRY_DELAYS_S, UPLOADED
 from workers.stages.failures import RETRY_ERROR, attempt_of, due_ms
@@ -35,7 +36,7 @@ Progress = Callable[[str], None]
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
     """What the store has. Times are UTC microseconds."""
 
-    status: Literal["complete", "partial", "dead", "removed"]
+    status: Literal["complete", "partial", "dead", "empty", "removed"]
     event_time: int
     model_version: str | None = None
     stored_at: int | None = None
@@ -224,11 +225,18 @@ _named = msgspec.json.Decoder(_Named)
 
 
 def _read(record: Record) -> _Named:
-    """What can be read of an event. Empty if nothing can be read."""
+    """What can be read of an event; empty where nothing can. An event in a dialect is decoded as the tagger does."""
     try:
-        return _named.decode(record.value or b"")
+        named = _named.decode(record.value or b"")
+        if named.listing_id:
+            return named
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        event = decode_event(record.value)
+    except InvalidEvent:
         return _Named()
+    return _Named(event.listing_id, event.event_time)
 
 
 def _is_about(record: Record, listing_id: str) -> bool:

@@ -51,22 +51,36 @@ class Home:
         return self.root / UPLOADS
 
     def make(self) -> Home:
-        """Create the folder. Raises CommandError if that fails."""
+        """Create the folder for its owner alone; raises CommandError when that cannot be done."""
+        _keep_private()
         try:
             for folder in (self.root, self.run, self.logs, self.uploads):
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             text = f"--home {self.root}: cannot be created ({error.strerror}); name a folder that you can write to"
             raise CommandError(text, Exit.USAGE) from None
         return self
 
     def must_exist(self) -> Home:
-        """Raise CommandError if the folder does not exist. A command that only reads must not create a mistyped
-        home."""
+        """Raise CommandError when there is no such folder: reading from a mistyped home must not create one."""
+        _keep_private()
         if not self.root.is_dir():
             text = f"--home {self.root}: no such folder; start with `groknet run all --home {self.root}`"
             raise CommandError(text, Exit.NOT_FOUND)
         return self
+
+
+def _keep_private() -> None:
+    """From now on, what this process creates is for its owner alone: a home has photos, titles and passwords."""
+    os.umask(0o077)
+
+
+def loose_files(home: Home) -> list[Path]:
+    """The folder, or files in it, that others than the owner may read or write; empty if the folder shuts them out."""
+    if not home.root.exists() or not home.root.stat().st_mode & 0o077:
+        return []
+    places = [home.config_file, *home.root.glob("*.db*"), *home.logs.glob("*"), *home.run.glob("*")]
+    return [home.root, *(path for path in places if path.exists() and path.stat().st_mode & 0o077)]
 
 
 def find_home(option: Path | None, environ: Mapping[str, str] = os.environ) -> Home:

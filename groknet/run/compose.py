@@ -29,6 +29,7 @@ from schemas.errors import ConfigError, GroknetError
 from schemas.manifest import load_manifest
 from workers import metrics
 from workers.collector import spare_collector
+from workers.connections import HttpLimits
 from workers.indexer import build_indexer
 from workers.intake import Intake
 from workers.search import build_search
@@ -58,7 +59,8 @@ def run_tagger(loaded: Loaded, port: int | None, slot: int | None = None) -> Non
         health = Health()
         in_hand = InHand()
         app = Starlette(routes=[*operations_routes(health), *in_hand.routes()])
-        _serve(process, stack, app, settings.host, settings.port if port is None else port)
+        limits = HttpLimits(allowed_hosts=settings.allowed_hosts)
+        _serve(process, stack, app, settings.host, settings.port if port is None else port, limits=limits)
         opening = Opening(process, loaded, health)
         store = opening.store(stack)
         loaded = opening.in_force(store)
@@ -128,7 +130,8 @@ def run_indexer(loaded: Loaded, port: int | None, *, beside: bool = False) -> No
         sys.setswitchinterval(_SWITCH_S)
         beginning = Health()
         board = Switchboard(waiting_room(beginning), beginning)
-        _serve(process, serving, board, settings.host, settings.port if port is None else port)
+        limits = HttpLimits(allowed_hosts=settings.allowed_hosts)
+        _serve(process, serving, board, settings.host, settings.port if port is None else port, limits=limits)
         if loaded.follows:
             opening = Opening(process, loaded, beginning)
             with ExitStack() as looking:
@@ -161,7 +164,8 @@ def run_search(loaded: Loaded, port: int | None) -> None:
     ):
         beginning = Health()
         board = Switchboard(waiting_room(beginning), beginning)
-        server = _serve(process, serving, board, settings.host, settings.port if port is None else port)
+        base = settings.port if port is None else port
+        server = _serve(process, serving, board, settings.host, base, limits=settings.http_limits())
         opening = Opening(process, loaded, beginning)
         store = opening.store(stack)
         loaded = opening.in_force(store)
@@ -272,15 +276,14 @@ def _engine(loaded: Loaded, stack: ExitStack) -> RecognitionEngine:
     return engine
 
 
-def _serve(process: Process, stack: ExitStack, app: ASGIApp, host: str, base: int) -> Server:
-    """Serve `app` over HTTP and announce the worker. `base` is the TCP port of the home's first tagger; each further
-    tagger uses the next one. 0 means any free port, if possible the last one of this worker. Raises ConfigError, with
-    the name of the other process, if the port is taken."""
+def _serve(process: Process, stack: ExitStack, app: ASGIApp, host: str, base: int, *, limits: HttpLimits) -> Server:
+    """Serve and announce. `base` is the port of a home's first tagger, each following one has the next; 0 is this
+    worker's usual free one. Raises ConfigError when another process has the port, and says which."""
     port = usual_port(process.home, process.name, host, base and base + process.slot)
     if port > _LAST_PORT:
         raise ConfigError(f"{process.name}: port {port} is above {_LAST_PORT}; lower {process.worker}.port or --port")
     try:
-        server = serve(app, host, port)
+        server = serve(app, host, port, limits)
     except PortTaken as taken:
         count = f", {process.worker}.port + {process.slot}," if process.slot else ""
         text = f"{process.name}: port {port}{count} on {host} is taken by {holder_of(process.home, host, port)}"

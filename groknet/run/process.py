@@ -18,7 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
+from groknet.cli.plain_text import shown, shown_lines
 from groknet.home.paths import Home
 from groknet.home.running import Lock, Running, Worker, forget_running, write_running
 from groknet.home.taggers import claim, tagger_name
@@ -31,6 +33,16 @@ LOCK_PATIENCE_S = ORPHAN_GRACE_S + 5.0  # a worker of a killed supervisor has en
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _CLIENTS = ("kafka", "cassandra", "urllib3", "uvicorn", "faiss")
 """Loggers of libraries. At INFO they write a line for each connection, and kilobytes for a rebalance."""
+
+
+class _OneLine(logging.Formatter):
+    """A message is one line, whatever a stranger wrote into it; only stacks have several."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return shown(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        return shown_lines(super().formatException(ei))
 
 
 class Stopped(Exception):
@@ -87,8 +99,10 @@ def worker_process(
 
 
 def _set_up_logging() -> None:
-    """Log to stderr: our own lines from INFO, lines of client and server libraries from WARNING."""
-    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
+    """What a worker says goes to stderr: our own lines from INFO, what clients and servers say from WARNING."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine(_LOG_FORMAT))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for client in _CLIENTS:
         logging.getLogger(client).setLevel(logging.WARNING)
 

@@ -26,6 +26,7 @@ from logging.handlers import RotatingFileHandler
 from typing import IO
 
 from groknet.cli.exits import CommandError, Exit
+from groknet.cli.plain_text import shown
 from groknet.home.paths import Home
 from groknet.home.running import SERVICES, Http, Running, Worker, read_running, readiness, write_gave_up
 from groknet.home.taggers import keep_name, tagger_name
@@ -107,7 +108,7 @@ class Child:
     def _copy(self, output: IO[bytes]) -> None:
         with output:
             for line in output:
-                text = line.decode("utf-8", "replace").rstrip("\n")
+                text = shown(line.decode("utf-8", "replace").rstrip("\r\n"))
                 self.last_lines.append(text)
                 self._log.emit(logging.LogRecord("", logging.INFO, "", 0, text, None, None))
 

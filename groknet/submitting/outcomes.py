@@ -22,14 +22,17 @@ from groknet.home.running import Http
 from groknet.submitting.send import Outgoing
 from schemas.dead_letters import parse_dead_letter
 from schemas.errors import Transient
-from schemas.predictions import RemovalMarker, StoredListing
+from schemas.events import SURPLUS
+from schemas.predictions import BadImage, RemovalMarker, StoredListing
+from schemas.predictions import Status as StoredStatus
 from schemas.topics import DEAD_LETTERS
 from workers.stores.base import Latest, Order, Store
 from workers.streams.base import Record, StreamAdmin
 
-Status = Literal["sent", "searchable", "partial", "dead", "removed", "superseded", "timeout"]
-POLL_S = 0.05  # a twentieth of the promised second; a round without news is one query
-_ROUND = 256  # listings in one round; this limits the size of a query and the time of a round
+Status = Literal["sent", "searchable", "partial", "dead", "empty", "removed", "superseded", "timeout"]
+_OUTCOMES: dict[StoredStatus, Status] = {"partial": "partial", "empty": "empty"}
+POLL_S = 0.05  # a twentieth of the promised second; an idle round is one query
+_ROUND = 256  # listings asked about in one round: bounds a query, and a round's time
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +50,8 @@ class Indexed(NamedTuple):
     held: int
     """The newest that a search can find."""
     removed: int
-    """The event time of a removal that an index has applied. An index that holds nothing may only be behind."""
+    """Of the removal, or of the event without photos, that an index has carried out. An index that holds nothing may
+    just not have come so far."""
 
 
 class IndexView:
@@ -91,7 +95,7 @@ class _Pending:
     letters: set[str] = field(default_factory=set)
     """Its photos whose dead letter was read."""
     stored_s: float | None = None
-    partial: bool = False
+    status: StoredStatus = "complete"
 
 
 class Tracker:
@@ -217,9 +221,9 @@ class Tracker:
             self._moved = time.monotonic()
         if not isinstance(row, StoredListing):
             return "stored"
-        if not {bad.image_id for bad in row.summary.bad_images} <= entry.letters:
+        if not _with_letters(row.summary.bad_images) <= entry.letters:
             return "waiting"
-        entry.partial = row.summary.status == "partial"
+        entry.status = row.summary.status
         return "dead" if row.summary.status == "dead" else "stored"
 
     def _read_index(self) -> Iterable[Outcome]:
@@ -227,11 +231,20 @@ class Tracker:
             indexed = self._index.of(listing_id)
             event_time, removed, _ = entry.order
             gone = indexed.held == 0 and indexed.removed >= event_time
-            if (gone or indexed.held > event_time) if removed else (indexed.held >= event_time):
+            leaves = removed or entry.status == "empty"
+            if (gone or indexed.held > event_time) if leaves else (indexed.held >= event_time):
                 del self._stored[listing_id]
                 seconds = round(time.monotonic() - entry.sent, 3)
-                status: Status = "removed" if removed else "partial" if entry.partial else "searchable"
+                status: Status = "removed" if removed else _OUTCOMES.get(entry.status, "searchable")
                 yield Outcome(listing_id=listing_id, status=status, stored_s=entry.stored_s, searchable_s=seconds)
+
+
+def _with_letters(bad: Iterable[BadImage]) -> set[str]:
+    """The photos that have a dead letter of their own. Those beyond the photos that are used share the first one's."""
+    named: dict[str, str] = {}
+    for image in bad:
+        named.setdefault(SURPLUS if image.error == SURPLUS else image.image_id, image.image_id)
+    return set(named.values())
 
 
 def _image_of(record: Record) -> str | None:

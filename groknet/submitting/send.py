@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO
 
 import msgspec
 
@@ -70,20 +68,12 @@ class Sender:
 
 
 def outgoing(event: ListingEvent) -> Outgoing:
-    """The message of an event that this command made. It is checked as a tagger checks it."""
-    return _checked(encode_event(event))
+    """An event of ours, checked as a tagger would check it."""
+    return checked(encode_event(event))
 
 
-def read_events(lines: IO[bytes]) -> Iterator[tuple[int, Outgoing]]:
-    """The lines of an NDJSON file, unchanged except for the line end, each with its number. Blank lines are left
-    out."""
-    for number, line in enumerate(lines, start=1):
-        value = line.rstrip(b"\r\n")
-        if value.strip():
-            yield number, _checked(value)
-
-
-def _checked(value: bytes) -> Outgoing:
+def checked(value: bytes) -> Outgoing:
+    """The bytes of an event, decoded as a tagger does."""
     try:
         event = decode_event(value)
     except InvalidEvent as error:

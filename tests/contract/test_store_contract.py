@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import pytest
 
-from schemas.events import ImageRef, ListingEvent
+from schemas.events import SURPLUS, ImageRef, ListingEvent, Price
 from schemas.predictions import BadImage, ImageRow, Prediction, RemovalMarker, StoredListing, Summary
 from tests.contract.backends import StoreBackend, start
 from workers.stores import Store
@@ -68,7 +68,7 @@ def effects(of: ListingEvent, model_version: str = "m1", bad: Sequence[str] = ()
         for i in good
     ]
     summary = Summary(
-        status="partial" if bad and good else "dead" if bad else "complete",
+        status="partial" if bad and good else "dead" if bad else "complete" if good else "empty",
         predictions=rows[0].predictions if rows else {},
         bad_images=[BadImage(image_id=i, stage="fetch", error="http_404") for i in bad],
     )
@@ -221,6 +221,49 @@ def test_a_removal_takes_everything_and_leaves_a_marker(store_backend: StoreBack
     assert store.remove(event("never-seen", 4, ())).removed
     store.write(*effects(event("l", 4, ["a"])))  # listed again
     assert store.get(["l"])["l"].event_time == 4
+    store.close()
+
+
+def test_an_event_without_photos_takes_rows_and_thumbnails_and_is_kept(store_backend: StoreBackend) -> None:
+    store = store_backend.build()
+    for version in ("m1", "m2"):
+        store.write(*effects(event("l", 1, ["a", "b"]), version))
+    emptied = msgspec.structs.replace(
+        event("l", 2), images=[], seller_id="s", price=Price(amount="1.50", currency="EUR")
+    )
+    latest = store.write(*effects(emptied))
+    assert (latest.order, latest.removed) == (emptied.order, False)
+    assert {name: run.status for name, run in latest.runs.items()} == {"m1": "empty"}
+    assert store.latest(["l"])["l"].runs == latest.runs
+    found = store.get(["l"])["l"]
+    assert timeless(found) == effects(emptied)[0]
+    assert [timeless(one) for one in store.scan()] == [timeless(found)]
+    assert store.get(["l"], "m2") == {}
+    assert store.thumbnail("l", "a") is None
+    assert store.write(*effects(event("l", 1, ["a"]))) == latest  # what comes late stays away
+    store.write(*effects(event("l", 3, ["c"])))
+    assert [row.image_id for row in store.get(["l"])["l"].images] == ["c"]
+    store.close()
+
+
+def test_a_repair_counts_however_many_photos_are_beyond_those_that_are_used(store_backend: StoreBackend) -> None:
+    """All runs of an event leave out the same photos, so these say nothing of how good a run is."""
+    store = store_backend.build()
+    many = event("l", 1, [str(n) for n in range(300)])
+    surplus = [BadImage(image_id=image.image_id, stage="decode", error=SURPLUS) for image in many.surplus_images]
+
+    def of(bad: Sequence[str]) -> Effects:
+        listing, thumbnails = effects(msgspec.structs.replace(many, images=many.used_images), bad=bad)
+        summary = msgspec.structs.replace(
+            listing.summary, status="partial", bad_images=[*listing.summary.bad_images, *surplus]
+        )
+        return msgspec.structs.replace(listing, event=many, summary=summary), thumbnails
+
+    for bad in (["3", "7"], ["7"], ["3", "7", "9"], []):
+        store.write(*of(bad))
+    found = store.get(["l"])["l"]
+    assert timeless(found) == of([])[0]
+    assert len(found.summary.bad_images) == 280
     store.close()
 
 

@@ -27,7 +27,9 @@ PHOTO = b"\xff\xd8 any bytes \xff\xd9"
 
 
 def event(name: str, *images: ImageRef) -> ListingEvent:
-    return ListingEvent(event_id=name, listing_id=name, event_time=1, type="created", images=list(images))
+    return ListingEvent(
+        event_id=name, listing_id=name, event_time=1_700_000_000_000_000, type="created", images=list(images)
+    )
 
 
 INLINE = event("run/0", ImageRef(image_id="a", data=PHOTO))

@@ -162,3 +162,43 @@ def test_showing_what_is_not_there(groknet: Call, cluster: Cluster, photos: Path
     assert [line["listing_id"] for line in answer.lines] == ["shop/1"]
     assert "nothing/1 is not stored" in answer.err
     assert "complete" in groknet("show", "--home", cluster.home, "shop/1").out
+
+
+def test_events_as_sellers_send_them(groknet: Call, cluster: Cluster, tmp_path: Path) -> None:
+    """Times in text, data: URLs, one id with a dash in front; a withdrawn listing, and one with too many photos."""
+    data = base64.b64encode(write_photo(tmp_path / "p.jpg", 77).read_bytes()).decode()
+    url = f"data:image/jpeg;base64,{data}"
+
+    def line(listing: str, second: int, count: int, **more: object) -> str:
+        images = [{"image_id": str(n), "url": url} for n in range(count)]
+        head = {"event_id": f"{listing}{second}", "listing_id": listing, "type": "created", "images": images}
+        return json.dumps({**head, "event_time": f"2025-01-01T00:00:{second:02}Z", **more})
+
+    def statuses(*lines: str) -> dict[str, str]:
+        (tmp_path / "events.json").write_text(f"[{', '.join(lines)}]")
+        answer = groknet("submit", "--home", cluster.home, "--wait", "--json", tmp_path / "events.json")
+        assert answer.code == Exit.OK
+        return {one["listing_id"]: one["status"] for one in answer.lines}
+
+    price = {"amount": "12.50", "currency": "EUR"}
+    first = statuses(line("-sold", 0, 2, seller_id="s/1", price=price), line("many/similar", 0, 22), line("bare", 0, 0))
+    assert first == {"-sold": "searchable", "many/similar": "partial", "bare": "empty"}
+    shown = groknet("show", "--home", cluster.home, "--json", "-sold").json
+    assert (shown["event"]["seller_id"], shown["event"]["price"]) == ("s/1", price)
+    shown = groknet("show", "--home", cluster.home, "--json", "many/similar").json
+    assert (shown["status"], len(shown["images"])) == ("partial", 20)
+    assert [(bad["image_id"], bad["error"]) for bad in shown["bad_images"]] == [
+        (str(n), "too_many_images") for n in (20, 21)
+    ]
+    letters = [
+        one for one in groknet("dlq", "list", "--home", cluster.home, "--json").lines if one["listing_id"] in first
+    ]
+    assert [(one["listing_id"], one["error"]) for one in letters] == [("many/similar", "too_many_images")]
+    assert statuses(line("-sold", 0, 0, type="updated")) == {"-sold": "empty"}  # in the second of its creation
+    shown = groknet("show", "--home", cluster.home, "--json", "-sold").json
+    assert (shown["status"], shown["images"], shown["bad_images"]) == ("empty", [], [])
+    assert "no photos" in groknet("show", "--home", cluster.home, "-sold").out
+    assert "is stored without photos" in groknet("where", "--home", cluster.home, "-sold").out
+    found = groknet("search", "--home", cluster.home, "--json", "-k", 50, tmp_path / "p.jpg").json
+    assert "many/similar" in {one["listing_id"] for one in found}
+    assert "-sold" not in {one["listing_id"] for one in found}

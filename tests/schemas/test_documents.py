@@ -86,8 +86,11 @@ def _spoiled() -> list[tuple[str, str, dict[str, Any]]]:
         ("listing_event", event, {"event_time": 0}),
         ("listing_event", event, {"event_time": "2026-01-01"}),
         ("listing_event", event, {"type": "sold"}),
-        ("listing_event", event, {"images": []}),
-        ("listing_event", event, {"images": [{**photo, "image_id": str(n)} for n in range(21)]}),
+        ("listing_event", event, {"images": [{**photo, "image_id": str(n)} for n in range(1001)]}),
+        ("listing_event", event, {"seller_id": "a seller"}),
+        ("listing_event", event, {"price": {"amount": "1,50", "currency": "EUR"}}),
+        ("listing_event", event, {"price": {"amount": 1.5, "currency": "EUR"}}),
+        ("listing_event", event, {"price": {"amount": "1.50", "currency": "eur"}}),
         ("listing_event", event, {"images": [{"image_id": "a"}]}),
         ("listing_event", event, {"images": [{**photo, "data": "AAAA"}]}),
         ("listing_event", event, {"images": [{**photo, "url": None}]}),
@@ -126,8 +129,8 @@ def test_unknown_fields_pass_on_the_wire(name: str) -> None:
 
 EXPORTS = """
     BadImage BundleRefused ConfigError DeadLetter EpochMismatch GroknetError HashMessage Headers ImageHash ImageRef
-    ImageRow Invalid InvalidEvent ListingEvent Manifest Prediction Reject RemovalMarker StoredListing Summary TOPICS
-    Taxonomy Topic Transient cloud_event_headers decode_event decode_hashes decode_manifest encode_event
+    ImageRow Invalid InvalidEvent ListingEvent Manifest Prediction Price Reject RemovalMarker StoredListing Summary
+    TOPICS Taxonomy Topic Transient cloud_event_headers decode_event decode_hashes decode_manifest encode_event
     encode_hashes encode_manifest hash_topic header load_taxonomy parse_dead_letter topics_for
 """
 

@@ -128,7 +128,7 @@ class Backfill:
                 photo.job.spoil(photo.image_id, row)
         settled = []
         for job in ready:
-            if not job.rows and not job.superseded:
+            if not job.superseded and job.status == "dead":
                 progress.lost += 1
                 progress.note(job.listing.listing_id, next(why.message for why in job.bad.values()))
                 continue

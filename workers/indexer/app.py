@@ -72,7 +72,8 @@ def build_app(
         held = await run_in_threadpool(index().get, listing_id)
         if held is None or not held.images:
             detail = f"listing_id: the index holds nothing of {listing_id[:128]}"
-            removed_at = await run_in_threadpool(index().removed_at, listing_id)
+            gone_at = await run_in_threadpool(index().removed_at, listing_id)
+            removed_at = gone_at if held is None else held.event_time  # it is known, and has no photo
             raise Problem(404, "not-indexed", detail, members={"removed_at": removed_at} if removed_at else None)
         known = recent.get(listing_id)
         if known is not None and known.event_time != held.event_time:

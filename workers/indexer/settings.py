@@ -18,6 +18,9 @@ class IndexerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     host: str = "127.0.0.1"
     """Loopback, because only the search service calls it."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    allowed_hosts: tuple[str, ...] = ()
+    """Names under which programs call this worker; loopback names, `host` and plain addresses always work, and `*`
+    allows every name."""
     poll_interval_s: Seconds = 0.1
     """Time between two polls of a quiet topic. 0.1 s is short for an upload that takes seconds."""
     snapshot_interval_s: Seconds = 30.0

@@ -7,7 +7,8 @@ redirects, time, attempts). It does not decode photos: `engines.pixels` does.
 from __future__ import annotations
 
 from workers.intake.fetch import Intake
+from workers.intake.pool import FetchPool, Photos
 from workers.intake.settings import IntakeSettings
 from workers.intake.uploads import Uploads
 
-__all__ = ["Intake", "IntakeSettings", "Uploads"]
+__all__ = ["FetchPool", "Intake", "IntakeSettings", "Photos", "Uploads"]

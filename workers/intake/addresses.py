@@ -1,6 +1,7 @@
-"""Which URLs and which addresses may be reached. A URL is taken apart once; every later step uses the parts.
+"""Decides which URLs and which network addresses may be reached.
 
-Errors show the URL as far as its path: never its query string, never its credentials, never what a name resolved to.
+A URL is parsed once, and every later step uses the parts. Error messages show the URL up to its path. They never show
+its query string, its credentials, or the addresses of a name.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*$")
-_NUMERIC = re.compile(r"^([0-9]+|0x[0-9a-f]*)$")  # a last label like this makes resolvers read an IPv4 address
-_UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")  # parsers disagree about these
+_NUMERIC = re.compile(r"^([0-9]+|0x[0-9a-f]*)$")  # resolvers read a name with such a last label as an IPv4 address
+_UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")  # different parsers read these differently
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 # Special-purpose blocks of the IANA registries that Python 3.11 still calls global.
@@ -27,7 +28,7 @@ _SPECIAL = tuple(ipaddress.ip_network(n) for n in ("192.0.0.0/24", "192.88.99.0/
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One checked HTTP(S) URL: `host` without brackets, `path` with its query string, `private` where
+    """A checked HTTP(S) URL. `host` has no brackets, and `path` includes the query string. `private` is True if the
     settings name this host and port."""
 
     scheme: str
@@ -44,22 +45,23 @@ class Target:
 
     @property
     def url(self) -> str:
-        """The whole URL, for resolving a relative redirect; not for messages."""
+        """The whole URL, for resolving a relative redirect. Do not show it in messages."""
         return f"{self.scheme}://{self.authority}{self.path}"
 
     @property
     def shown(self) -> str:
-        """What messages may show."""
+        """The part of the URL that messages may show."""
         return f"{self.scheme}://{self.authority}{self.path.partition('?')[0]}"[:200]
 
 
 def refuse(error: str, message: str) -> Invalid:
-    """An Invalid of the fetch stage."""
+    """Make an Invalid of the fetch stage."""
     return Invalid("fetch", error, message)
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is globally routable unicast, whatever it is wrapped in (mapped, 6to4, NAT64)."""
+    """Whether an address is globally routable unicast. An IPv4 address inside an IPv6 one (mapped, 6to4, NAT64) is
+    looked at as well."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
         if inner is None and address in _NAT64:
@@ -73,9 +75,9 @@ def is_public(address: Address) -> bool:
 
 
 def may_connect(address: Address, *, private: bool) -> bool:
-    """Whether a resolved address may be connected to; `private` for a host:port that settings name.
+    """Whether we may connect to a resolved address. `private`: the settings name the host and port.
 
-    Even a named host may not lead to a link-local address: cloud metadata services answer there.
+    A link-local address is never allowed, because the metadata services of clouds answer there.
     """
     if is_public(address):
         return True
@@ -84,7 +86,7 @@ def may_connect(address: Address, *, private: bool) -> bool:
 
 
 def check_url(url: str, settings: IntakeSettings) -> Target:
-    """Take an http(s) URL apart and hold it against the settings; raises Invalid."""
+    """Parse an http(s) URL and check it against the settings. Raises Invalid."""
     if _UNSAFE.search(url):
         raise refuse("bad_url", "url: contains a space, control character or backslash; percent-encode it")
     try:
@@ -114,7 +116,8 @@ def check_url(url: str, settings: IntakeSettings) -> Target:
 
 
 def _check_host(host: str, *, bracketed: bool) -> str:
-    """Lower-case name or canonical address text; raises Invalid for everything that parsers may read differently."""
+    """Return the name in lower case, or the address in its usual form. Raises Invalid for everything that parsers may
+    read differently."""
     if not host.isascii():
         raise refuse("host_not_allowed", "url: the host is not ASCII; give its punycode form (xn--...)")
     host = host.lower().removesuffix(".")

@@ -1,4 +1,4 @@
-"""The intake: fetches the bytes of a photo by its scheme, and retries while an error may pass."""
+"""The intake: fetches the bytes of one photo by its scheme, and tries again after an error that may pass."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from workers.intake.files import read_file
 from workers.intake.settings import IntakeSettings
 from workers.intake.web import WebClient
 from workers.intake.wire import Deadline
-from workers.metrics import FETCH_BYTES, FETCH_ERRORS
+from workers.metrics import FETCH_BYTES, FETCH_ERRORS, STAGE_SECONDS
+
+_SECONDS = STAGE_SECONDS.labels("fetch")
 
 
 class Intake:
@@ -23,28 +25,31 @@ class Intake:
         self._settings = settings
         self._web = WebClient(settings)
 
-    def fetch(self, ref: ImageRef) -> bytes:
-        """Return the bytes of a photo, not decoded. Blocks for at most `attempts_time_cap_s` seconds.
+    def fetch(self, ref: ImageRef, until: float | None = None) -> bytes:
+        """Return the bytes of a photo, not decoded. Blocks for at most `attempts_time_cap_s` seconds, and not beyond
+        `until` (`time.monotonic()`).
 
         Raises:
             Invalid: stage `fetch`; this event's photo can never be fetched.
             Transient: stage `fetch`; all attempts failed, but a later one may succeed.
         """
+        started = time.monotonic()
         try:
-            data = self._by_scheme(ref)
+            data = self._by_scheme(ref, until)
             if not data:
                 raise refuse("empty", f"images[{ref.image_id}]: no bytes; send the photo itself")
         except (Invalid, Transient) as error:
             FETCH_ERRORS.labels(error=error.error).inc()
             raise
         FETCH_BYTES.inc(len(data))
+        _SECONDS.observe(time.monotonic() - started)
         return data
 
     def close(self) -> None:
-        """Release the threads. Idempotent."""
+        """End the threads. It may be called again."""
         self._web.close()
 
-    def _by_scheme(self, ref: ImageRef) -> bytes:
+    def _by_scheme(self, ref: ImageRef, until: float | None) -> bytes:
         limit = self._settings.max_bytes
         if ref.data is not None:
             if len(ref.data) > limit:
@@ -52,13 +57,15 @@ class Intake:
             return ref.data
         url = ref.url or ""
         if url[:5].lower() == "file:":
-            return self._retried(lambda _: read_file(url, self._settings.allowed_roots, limit))
-        return self._retried(lambda deadline: self._web.get(url, deadline))
+            return self._retried(lambda _: read_file(url, self._settings.allowed_roots, limit), until)
+        return self._retried(lambda deadline: self._web.get(url, deadline), until)
 
-    def _retried(self, attempt: Callable[[Deadline], bytes]) -> bytes:
-        """Retry with full jitter, within limits of number and time. No other layer retries a fetch."""
+    def _retried(self, attempt: Callable[[Deadline], bytes], until: float | None) -> bytes:
+        """Try up to `attempts` times, within the time limits. The pauses are random, so that workers do not all come
+        back at once. No other layer repeats a single fetch."""
         s = self._settings
         end = time.monotonic() + s.attempts_time_cap_s
+        end = end if until is None else min(end, until)
         number = 1
         while True:
             try:

@@ -1,4 +1,8 @@
-"""file:// under an allowed folder: symbolic links resolved first, then opened without following any."""
+"""Reads file:// addresses below an allowed folder.
+
+Symbolic links are resolved first, and the result must be below the folder. Then the file is opened without following
+any link, so that a link which is put there in the meantime does not help.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +19,11 @@ _OUTSIDE = "url: the file is not under a folder of allowed_roots"
 
 
 def read_file(url: str, roots: tuple[str, ...], max_bytes: int) -> bytes:
-    """Return the file's bytes.
+    """Return the bytes of the file.
 
     Raises:
-        Invalid: outside every root, not there, not a regular file, unreadable, or over `max_bytes`.
+        Invalid: the file is outside every root, does not exist, is not a regular file, cannot be read, or is larger
+            than `max_bytes`.
         Transient: the disk or the network file system failed.
     """
     root, parts = _locate(url, roots)
@@ -35,7 +40,7 @@ def read_file(url: str, roots: tuple[str, ...], max_bytes: int) -> bytes:
     except PermissionError:
         raise refuse("file_unreadable", "url: the worker may not read this file; change its mode") from None
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENOTDIR):  # swapped for a link between the check and the opening
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):  # it became a link after the check
             raise refuse("path_not_allowed", _OUTSIDE) from None
         if error.errno == errno.ENAMETOOLONG:
             raise refuse("file_not_found", "url: the file name is too long for this file system") from None
@@ -43,7 +48,7 @@ def read_file(url: str, roots: tuple[str, ...], max_bytes: int) -> bytes:
 
 
 def _locate(url: str, roots: tuple[str, ...]) -> tuple[str, list[str]]:
-    """(real root, path components below it); raises Invalid."""
+    """Return the real root, and the parts of the path below it. Raises Invalid."""
     try:
         split = urlsplit(url)
         path = os.fsdecode(unquote_to_bytes(split.path))
@@ -61,7 +66,8 @@ def _locate(url: str, roots: tuple[str, ...]) -> tuple[str, list[str]]:
 
 
 def _read(folder: int, name: str, max_bytes: int) -> bytes:
-    """Check before opening too: opening a device or a pipe can already act on it."""
+    """Read a regular file. Its kind is checked before it is opened as well, because opening a device or a pipe can
+    already have an effect."""
     if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
         raise refuse("not_a_file", "url: not a regular file")
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

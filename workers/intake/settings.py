@@ -1,4 +1,4 @@
-"""The limits of the intake. The defaults are safe for events that anybody can write."""
+"""The limits of the intake. With the defaults, anybody may write the events."""
 
 from __future__ import annotations
 
@@ -15,34 +15,36 @@ _HOST_PORT = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})$")
 
 
 class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be fetched, from where, and how much of it; raises ValueError naming the field that is wrong."""
+    """What may be fetched, from where, and how much of it. Raises ValueError, which names the field that is wrong."""
 
     max_bytes: Annotated[int, Meta(ge=1, le=256_000_000)] = 10_000_000
-    """A 24-megapixel JPEG of quality 90 is 6 to 9 MB; a listing's photo that is larger is not a listing's photo."""
+    """The largest photo. A JPEG of 24 megapixels and quality 90 has 6 to 9 MB."""
     connect_timeout_s: _Seconds = 3.0
-    """Name resolution, TCP and TLS, each: a connection whose first packet is lost (1 s of back-off) still fits."""
+    """The longest time for each of name resolution, TCP and TLS. It allows for one lost packet, which costs 1 s."""
     read_timeout_s: _Seconds = 5.0
-    """Longest silence between two pieces of an answer."""
+    """The longest silence between two pieces of an answer."""
     total_timeout_s: _Seconds = 15.0
-    """One attempt, redirects included, whatever pieces arrive: 10 MB at 6 Mbit/s."""
+    """The longest time of one attempt, with its redirects. 10 MB take as long at 6 Mbit/s."""
     attempts: Annotated[int, Meta(ge=1, le=10)] = 3
-    """In place, for faults that may pass; longer outages are for the retry topics."""
+    """Attempts for a photo if errors may pass. For longer outages there are the retry topics."""
     attempts_time_cap_s: _Seconds = 20.0
-    """All attempts together; below the 25 s in which a tagger must drain."""
+    """The longest time of all attempts for a photo together. It is below the 25 s in which a tagger must drain."""
     backoff_base_s: _Seconds = 0.2
-    """Before attempt n + 1 a pause drawn evenly from 0 to base * 2**n: jitter keeps workers out of step."""
+    """Before attempt n + 1 there is a random pause of 0 to base * 2**n seconds, so that workers do not all come back
+    at once."""
     max_redirects: Annotated[int, Meta(ge=0, le=10)] = 3
-    """A CDN needs one or two."""
+    """Redirects that are followed for one photo. A CDN needs one or two."""
     allowed_roots: tuple[str, ...] = ()
-    """Folders (absolute) under which file:// may read; empty: file:// is refused."""
+    """Absolute folders below which file:// may read. If empty, file:// is refused."""
     allowed_hosts: tuple[str, ...] = ()
-    """Names that may be fetched from, `.example.com` with every subdomain; empty: any public host."""
+    """Hosts that may be fetched from. `.example.com` includes all its subdomains. If empty, any public host may."""
     allow_http_hosts: tuple[str, ...] = ()
-    """Names, written as above, for which plain http:// will do."""
+    """Hosts, written in the same way, from which plain http:// is allowed."""
     allowed_private: tuple[str, ...] = ()
-    """`host:port` pairs that may resolve to a private or loopback address, by http:// too; link-local never."""
+    """`host:port` pairs that may have a private or loopback address, also with http://. Link-local addresses are never
+    allowed."""
     ca_file: str = ""
-    """PEM file of the authorities to trust instead of the system's; for an in-house authority."""
+    """PEM file of the certificate authorities to trust instead of the system's, for an authority of your own."""
 
     def __post_init__(self) -> None:
         for entry in self.allowed_private:

@@ -1,4 +1,8 @@
-"""https:// (and http:// where allowed): resolve once, check every answer, pin it, follow redirects by hand."""
+"""Fetches https:// addresses, and http:// where the settings allow it.
+
+A host name is resolved once. All its addresses are checked, and the connection goes to one of those that were checked.
+Redirects are followed here, and each of their addresses passes the same checks.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,10 @@ import http.client
 import ipaddress
 import socket
 import ssl
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError
@@ -20,16 +25,18 @@ from workers.intake.wire import Deadline, WireTooLarge, exchange
 
 _CHUNK_BYTES = 64 * 1024
 _MAX_ADDRESSES = 3  # two families and one spare; each may cost connect_timeout_s
-_RESOLVER_THREADS = 16  # getaddrinfo takes no time-out, so it runs beside the fetch; stuck ones are bounded
+_RESOLVER_THREADS = 64  # getaddrinfo has no time-out, so it runs in threads of its own; this bounds those that hang
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TIMEOUTS = (TimeoutError, ReadTimeoutError, ConnectTimeoutError)
 _PASSING_4XX = (408, 425, 429)
-# The name server said that there is no such name or no address for it. Everything else it says may pass.
+_GZIP_MAGIC, _GZIP_WINDOW = b"\x1f\x8b", 16 + zlib.MAX_WBITS  # 16: zlib reads the gzip format
+_KEPT = "".join(chr(c) for c in range(0x80) if chr(c) != " ")  # control characters too: `check_url` refuses them
+# The name server knows that the name does not exist or has no address. Any other error may pass.
 _NO_SUCH_HOST = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
 
 class WebClient:
-    """Fetches one URL at a time a thread; thread-safe."""
+    """Fetches photos over HTTP. Many threads may use it at once, each for one address at a time."""
 
     def __init__(self, settings: IntakeSettings) -> None:
         self._settings = settings
@@ -37,11 +44,11 @@ class WebClient:
         self._resolver = ThreadPoolExecutor(_RESOLVER_THREADS, thread_name_prefix="groknet-dns")
 
     def close(self) -> None:
-        """Let the resolver threads go. Idempotent."""
+        """End the threads that resolve names. It may be called again."""
         self._resolver.shutdown(wait=False, cancel_futures=True)
 
     def get(self, url: str, deadline: Deadline) -> bytes:
-        """The body of a 200 answer, redirects followed; raises Invalid or Transient of stage `fetch`."""
+        """Return the body of the answer, after redirects. Raises Invalid or Transient of stage `fetch`."""
         target = check_url(url, self._settings)
         for _ in range(self._settings.max_redirects + 1):
             answer = self._hop(target, deadline)
@@ -52,7 +59,10 @@ class WebClient:
         raise refuse("too_many_redirects", text)
 
     def _hop(self, target: Target, deadline: Deadline) -> bytes | str:
-        """The body, or where to go next. Nobody else's error text gets out: it can hold addresses."""
+        """Make one request. Return the body, or the address that a redirect leads to.
+
+        The text of an error is always ours, because the text of a library may name an address of our network.
+        """
         s = self._settings
         try:
             addresses = self._resolve(target, deadline)
@@ -79,7 +89,7 @@ class WebClient:
             raise Transient("fetch", "connection_failed", f"{target.shown}: the connection failed") from None
 
     def _resolve(self, target: Target, deadline: Deadline) -> list[str]:
-        """Addresses to connect to; all of them are allowed, or none is used."""
+        """Return the addresses of the host. If one of them is not allowed, none is used."""
         seconds = deadline.left(self._settings.connect_timeout_s)
         lookup = self._resolver.submit(socket.getaddrinfo, target.host, target.port, type=socket.SOCK_STREAM)
         try:
@@ -106,10 +116,8 @@ class WebClient:
             raise Transient("fetch", _status_code(status), f"{target.shown}: answered {status}")
         if status != HTTPStatus.OK:
             raise refuse(_status_code(status), f"{target.shown}: answered {status}; give a url that answers 200")
-        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-            text = f"{target.shown}: answered with a Content-Encoding that was not asked for; serve it plain"
-            raise refuse("content_encoding", text)
-        return self._body(target, response)
+        body = self._body(target, response)
+        return self._unpacked(target, body) if _is_gzip(response.headers.get("Content-Encoding", ""), body) else body
 
     def _body(self, target: Target, response: BaseHTTPResponse) -> bytes:
         limit = self._settings.max_bytes
@@ -123,14 +131,44 @@ class WebClient:
                 raise self._too_large(target)
         return bytes(body)
 
+    def _unpacked(self, target: Target, body: bytes) -> bytes:
+        """The photo inside a gzip body, unpacked only as far as a photo may be large."""
+        limit = self._settings.max_bytes
+        unpacker = zlib.decompressobj(wbits=_GZIP_WINDOW)
+        try:
+            photo = unpacker.decompress(body, limit + 1)
+        except zlib.error:
+            photo = b""
+        if len(photo) > limit:
+            raise self._too_large(target)
+        if not unpacker.eof:
+            text = f"{target.shown}: answered with Content-Encoding gzip, but its body is no whole gzip file"
+            raise refuse("content_encoding", f"{text}; serve the photo plain")
+        return photo
+
     def _too_large(self, target: Target) -> Invalid:
         text = f"{target.shown}: larger than max_bytes = {self._settings.max_bytes}; give a smaller photo"
         return refuse("too_large", text)
 
 
+def _is_gzip(encodings: str, body: bytes) -> bool:
+    """Whether a body has to be unpacked. The bytes must say so, too: many hosts name an encoding that they do not use.
+
+    We ask for no encoding, so an empty or unknown one (`aws-chunked`, `base64`) is taken for none, and decoding the
+    photo shows whether that was right.
+    """
+    named = {encoding.strip().lower() for encoding in encodings.split(",")}
+    return not named.isdisjoint(("gzip", "x-gzip")) and body.startswith(_GZIP_MAGIC)
+
+
 def _joined(target: Target, location: str) -> str:
+    """The address that a redirect leads to. Bytes outside ASCII and spaces in `location` are percent-encoded.
+
+    http.client reads headers as Latin-1, whatever bytes they hold; so these bytes, usually UTF-8, are kept.
+    """
+    raw = location.strip().encode("latin-1", "replace")
     try:
-        return urljoin(target.url, location)
+        return urljoin(target.url, quote(raw, safe=_KEPT))
     except ValueError:
         raise refuse("bad_url", f"{target.shown}: redirects to something that is not a URL") from None
 

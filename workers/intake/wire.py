@@ -1,13 +1,16 @@
-"""One HTTP exchange with a pinned address, bounded in bytes and time at every single read of the socket."""
+"""One HTTP request to an address that was checked before. Every read of the socket is bounded in bytes and time."""
 
 from __future__ import annotations
 
+import http.client
 import io
+import logging
 import socket
 import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPResponse
 from typing import Any, cast
 
 from urllib3 import BaseHTTPResponse
@@ -21,21 +24,48 @@ _HEADERS = {
     "Connection": "close",
     "User-Agent": "groknet-intake",
 }
-_OVERHEAD_BYTES = 1_000_000  # headers (http.client allows 100 lines of 64 KiB; nobody honest sends a tenth)
+_OVERHEAD_BYTES = 1_000_000  # for headers: http.client allows 100 lines of 64 KiB, and honest hosts send far less
+
+
+# urllib3 logs whole URLs, with their query strings, and a stack for each answer that has a broken header.
+for _name in ("urllib3.connection", "urllib3.response"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
+_MAX_INTERIM = 20  # answers of the kind 1xx before the real one; a host sends one or two
+_SWITCHING = 101  # the only 1xx after which the protocol changes
 
 
 class WireTooLarge(Exception):
-    """More bytes came over the wire than a body of the allowed size can need."""
+    """The answer has more bytes than a photo of the allowed size can need."""
+
+
+class _Response(HTTPResponse):
+    """An answer whose interim answers, such as 103 Early Hints, are skipped. http.client skips only 100 Continue."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(_MAX_INTERIM):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 < status < 200 or status == _SWITCHING:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+        raise http.client.HTTPException("too many interim answers")
+
+
+class _PlainConnection(HTTPConnection):
+    response_class = _Response
+
+
+class _TlsConnection(HTTPSConnection):
+    response_class = _Response
 
 
 class Deadline:
-    """A moment of the monotonic clock."""
+    """The moment of the monotonic clock at which a fetch must have ended."""
 
     def __init__(self, at: float) -> None:
         self._at = at
 
     def left(self, cap_s: float) -> float:
-        """Seconds left, at most `cap_s`; raises TimeoutError when none are."""
+        """Return the seconds that are left, at most `cap_s`. Raises TimeoutError if none are left."""
         seconds = min(self._at - time.monotonic(), cap_s)
         if seconds <= 0:
             raise TimeoutError
@@ -43,7 +73,7 @@ class Deadline:
 
 
 class _Reader(io.RawIOBase):
-    """Reads a socket; no drip of status lines, headers or chunk sizes outlives the deadline or the byte budget."""
+    """Reads a socket within a deadline and a number of bytes. Both also bound headers and chunk sizes that drip."""
 
     def __init__(self, sock: socket.socket, deadline: Deadline, silence_s: float, budget: int) -> None:
         self._sock, self._deadline, self._silence_s, self._budget = sock, deadline, silence_s, budget
@@ -61,7 +91,7 @@ class _Reader(io.RawIOBase):
 
 
 class _GuardedSocket:
-    """What an HTTP connection sees of its socket. Closing is left to `exchange`, which owns it."""
+    """The socket as an HTTP connection sees it. `exchange` owns the socket and closes it."""
 
     def __init__(self, sock: socket.socket, reader: _Reader) -> None:
         self._sock, self._reader = sock, reader
@@ -73,13 +103,13 @@ class _GuardedSocket:
         self._sock.sendall(data)
 
     def settimeout(self, seconds: float | None) -> None:
-        """The reader sets a time-out before each read; the connection's own is of no use."""
+        """Do nothing: the reader sets a time-out before each read."""
 
     def shutdown(self, how: int) -> None:
         self._sock.shutdown(how)
 
     def close(self) -> None:
-        """Reading goes on after the connection has let go."""
+        """Do nothing: the answer is still read after the connection has closed its socket."""
 
 
 @contextmanager
@@ -93,7 +123,7 @@ def exchange(
     silence_s: float,
     max_bytes: int,
 ) -> Iterator[BaseHTTPResponse]:
-    """GET `target` from the first of `addresses` that accepts a connection; the body is not read yet.
+    """Send a GET request for `target` to the first of `addresses` that accepts a connection. The body is not read yet.
 
     TLS names and verifies the host, not the address. Raises OSError (TimeoutError and ssl.SSLError included),
     http.client.HTTPException, urllib3's HTTPError and WireTooLarge, here and while the body is read.
@@ -113,17 +143,17 @@ def exchange(
 def _connect(
     target: Target, addresses: list[str], context: ssl.SSLContext, deadline: Deadline, connect_s: float
 ) -> tuple[HTTPConnection, socket.socket]:
-    """Connect, TLS included; the last address's error is the one that is raised."""
+    """Connect to the first address that accepts, with TLS for https. Raises the error of the last address."""
     failure: Exception = OSError("no address")
     for address in addresses:
         connection: HTTPConnection
         seconds = deadline.left(connect_s)
         if target.scheme == "https":
-            connection = HTTPSConnection(
+            connection = _TlsConnection(
                 address, target.port, timeout=seconds, ssl_context=context, server_hostname=target.host
             )
         else:
-            connection = HTTPConnection(address, target.port, timeout=seconds)
+            connection = _PlainConnection(address, target.port, timeout=seconds)
         try:
             connection.connect()
         except ssl.SSLCertVerificationError:

@@ -8,6 +8,9 @@ import msgspec
 from msgspec import Meta
 
 from schemas.units import Count, NotNegative, Seconds
+from workers.connections import HttpLimits
+
+_BODY_MARGIN_S = 10.0  # the route answers 408 first
 
 
 class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,10 +26,29 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     upload_timeout_s: Seconds = 30.0
     """Time limit for the whole body: 10 MB take 27 s over a slow uplink of 3 Mbit/s."""
     max_waiting: Count = 32
-    """At most so many requests with a photo at once; further ones get 503. At 40 ms a photo, the last one waits 1.3
-    s."""
+    """At most so many photos at work at once; further ones get 503. At 40 ms a photo, the last one waits 1.3 s. A photo
+    counts when all of its bytes have arrived."""
+    max_client_waiting: Count = 24
+    """At most so many of them of one client; further ones get 429. So one client cannot take all."""
+    max_upload_memory: Count = 256_000_000
+    """Bytes of photos that have arrived and are not answered yet; one client may fill a quarter."""
     max_requests: Count = 256
-    """At most so many requests of all kinds at once; further ones get 503. A read takes only milliseconds."""
+    """At most so many requests of all kinds at work at once; further ones get 503. A read takes only milliseconds."""
+    max_connections: Count = 512
+    """At most so many connections. One more ends the connection that has waited longest for its request."""
+    max_client_connections: Count = 128
+    """At most so many connections of one address, but for those in `trusted_proxies`. A browser opens six."""
+    header_timeout_s: Seconds = 10.0
+    """Time limit for the header of a request."""
+    idle_timeout_s: Count = 5
+    """Seconds that a connection may wait for its next request."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names under which browsers and programs call this service, as in the header `Host`. Loopback names, `host` and
+    plain addresses are always allowed, and `*` allows every name. A foreign name would let a web page read this service
+    (DNS rebinding)."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of proxies whose `X-Forwarded-For` says who the client is. From everybody else the header
+    is ignored."""
     tokens: list[Annotated[str, Meta(min_length=16, max_length=256)]] = []
     """Bearer tokens that are accepted; if there are none, everybody who reaches the port may send requests. A token of
     16 characters cannot be guessed."""
@@ -78,6 +100,18 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The language of display names if the request names none (`lang=`)."""
     probe_interval_s: Seconds = 1.0
     """Time between two checks of whether the indexers are ready."""
+
+    def http_limits(self) -> HttpLimits:
+        """The limits of its HTTP server."""
+        return HttpLimits(
+            header_timeout_s=self.header_timeout_s,
+            body_timeout_s=self.upload_timeout_s + _BODY_MARGIN_S,
+            idle_timeout_s=self.idle_timeout_s,
+            max_connections=self.max_connections,
+            max_client_connections=self.max_client_connections,
+            allowed_hosts=self.allowed_hosts,
+            trusted_proxies=self.trusted_proxies,
+        )
 
     def __post_init__(self) -> None:
         if self.default_k > self.max_k:

@@ -1,5 +1,5 @@
 """What is done to one event, in the order in which it is done.
 
-prepare (fetch, decode) → infer → pooling → settle (store, publish), and failures for what goes wrong. The tagger and
-the back-fill put these stages together, each in its own way.
+fetch (photos of other hosts) → prepare (decode) → infer → pooling → settle (store, publish), and failures for what goes
+wrong. The tagger and the back-fill put these stages together, each in its own way.
 """

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import Invalid
-from schemas.events import ImageRef, ListingEvent
-from schemas.predictions import BadImage, ImageRow
+from schemas.events import MAX_IMAGES, SURPLUS, ImageRef, ListingEvent
+from schemas.predictions import BadImage, ImageRow, Status
+from workers.intake import Photos
 from workers.streams.base import Record
 
 
@@ -51,6 +52,8 @@ class Job:
     """The name of the lane that took it."""
     superseded: bool = False
     """True if nothing has to be computed. What the store holds is then published again."""
+    fetched: Photos | None = None
+    """The photos that came from other hosts; None until they are here, or if there are none."""
     rows: dict[str, ImageRow] = field(default_factory=dict)
     thumbnails: dict[str, bytes] = field(default_factory=dict)
     bad: dict[str, Invalid] = field(default_factory=dict)
@@ -59,6 +62,8 @@ class Job:
     stage: str = "prepare"
     why: str = ""
     """Why the last try failed; empty if no try failed."""
+    gave_up: Invalid | None = None
+    """Why the event as a whole became a dead letter; None if it did not."""
     taken: float = field(default_factory=time.time)
     """When a lane took it, in UTC seconds."""
     _lock: Lock = field(default_factory=Lock)
@@ -69,6 +74,11 @@ class Job:
         if self.event is None:
             raise RuntimeError("the event has not been decoded yet")
         return self.event
+
+    @property
+    def needs_photos(self) -> bool:
+        """Whether photos have to be fetched. A removal has none that are needed, and a listing may have none."""
+        return not self.listing.removed and bool(self._refs())
 
     @property
     def listing_id(self) -> str | None:
@@ -90,7 +100,31 @@ class Job:
             return self._complete()
 
     def _complete(self) -> bool:
-        return len(self.rows) + len(self.bad) == len(self.listing.images)
+        return len(self.rows) + len(self.bad) == len(self._refs())
+
+    @property
+    def status(self) -> Status:
+        """The status of the listing, once all its photos are good or bad."""
+        if not self._refs():
+            return "empty"
+        if not self.rows:
+            return "dead"
+        return "partial" if self.has_letters else "complete"
+
+    @property
+    def has_letters(self) -> bool:
+        """Whether a photo is bad, or is beyond those that are used."""
+        return bool(self.bad or self.listing.surplus_images)
+
+    def letters(self) -> list[tuple[str, Invalid]]:
+        """What becomes a dead letter, as (image_id, reason): each bad photo, and the photos beyond those that are used
+        together, under the id of the first one."""
+        surplus = self.listing.surplus_images
+        if not surplus:
+            return list(self.bad.items())
+        names = ", ".join(ref.image_id for ref in surplus)
+        text = f"images: {len(self.listing.images)} photos, of which the first {MAX_IMAGES} are used; left out: {names}"
+        return [*self.bad.items(), (surplus[0].image_id, Invalid("decode", SURPLUS, text))]
 
     def images_in_order(self) -> list[ImageRow]:
         """The rows of the good photos, in the order of the event."""
@@ -99,7 +133,9 @@ class Job:
     def bad_in_order(self) -> list[BadImage]:
         """The bad photos, in the order of the event."""
         named = ((ref.image_id, self.bad.get(ref.image_id)) for ref in self._refs())
-        return [BadImage(image_id=i, stage=why.stage, error=why.error) for i, why in named if why is not None]
+        bad = [BadImage(image_id=i, stage=why.stage, error=why.error) for i, why in named if why is not None]
+        surplus = self.listing.surplus_images
+        return bad + [BadImage(image_id=ref.image_id, stage="decode", error=SURPLUS) for ref in surplus]
 
     def _refs(self) -> list[ImageRef]:
-        return self.listing.images
+        return self.listing.used_images

@@ -8,7 +8,6 @@ events of its listing.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ import msgspec
 
 from schemas.envelope import Headers, header
 from schemas.errors import Invalid
+from schemas.event_dialects import NotUnderstood, plain_event
 
 HEADER = "groknet.photos"
 _IN_STORE = "store"
@@ -30,7 +30,8 @@ def are_moved(headers: Headers) -> bool:
 def move_out(value: bytes, keep: Callable[[bytes], str]) -> bytes | None:
     """The event with a reference in place of each inline photo; None if it has no inline photo.
 
-    `keep` stores one photo and returns its SHA-256 in hex. Unknown fields stay unchanged. Raises what `keep` raises.
+    `keep` stores one photo and returns its SHA-256 in hex. Unknown fields stay unchanged. An
+    event in a dialect (`schemas/event_dialects.py`) is written as the schema says. Raises what `keep` raises.
     """
     event = _decoded(value)
     moved = False
@@ -65,17 +66,13 @@ def marked(headers: Headers) -> Headers:
 
 
 def _decoded(value: bytes) -> Any:
+    """The fields of the event, with each inline photo as bytes; None if it is no event that can be read."""
     try:
-        return msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return plain_event(value)
+    except (NotUnderstood, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None  # decoding it as an event reports what is wrong
 
 
 def _inline(image: Any) -> bytes | None:
     data = image.get("data") if isinstance(image, dict) else None
-    if not isinstance(data, str):
-        return None
-    try:
-        return base64.b64decode(data, validate=True)
-    except binascii.Error:
-        return None
+    return data if isinstance(data, bytes) else None

@@ -19,7 +19,7 @@ from workers.intake import Intake
 from workers.stages.job import Job, Photo
 
 _SECONDS = metrics.STAGE_SECONDS.labels("prepare")
-_FETCH_SECONDS, _DECODE_SECONDS = metrics.STAGE_SECONDS.labels("fetch"), metrics.STAGE_SECONDS.labels("decode")
+_DECODE_SECONDS = metrics.STAGE_SECONDS.labels("decode")
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class PrepareStage(Protocol):
         """The pixels of all photos that have a slot, uint8 [slots, h, w, 3]; None if photos have no slots."""
 
     def prepare(self, jobs: Sequence[Job]) -> Iterator[Prepared]:
-        """Prepare the photos of events that are not removals, some photos at a time.
+        """Prepare the photos of events that have photos, some photos at a time.
 
         Consume each result before you request the next: the photos hold slots until `give_back`. If one photo of an
         event cannot be fetched for now, none of the event's photos is yielded.
@@ -78,14 +78,14 @@ class EventPreparer:
         Raises:
             Transient: a photo could not be fetched for now.
         """
-        if job.listing.removed:
+        if not job.needs_photos:
             return []
-        photos = [self._photo(job, ref) for ref in job.listing.images]
+        photos = [self._photo(job, ref) for ref in job.listing.used_images]
         return [photo for photo in photos if photo is not None]
 
     def _photo(self, job: Job, ref: ImageRef) -> Photo | None:
         try:
-            data = _fetch(self.intake, ref)
+            data = _bytes_of(job, ref, self.intake)
             fetched = time.monotonic()
             pixels, thumbnail = self._decode(data)
             _DECODE_SECONDS.observe(time.monotonic() - fetched)
@@ -176,9 +176,9 @@ class PrepareInProcesses:
     def _fetched(self, job: Job) -> tuple[list[_Fetched], bool]:
         """The photos of an event that are to be decoded, and whether all of them are bad. Raises Transient."""
         found, ended = [], False
-        for ref in job.listing.images:
+        for ref in job.listing.used_images:
             try:
-                found.append(_Fetched(job, ref.image_id, _fetch(self._intake, ref)))
+                found.append(_Fetched(job, ref.image_id, _bytes_of(job, ref, self._intake)))
             except Invalid as why:
                 ended = _spoil(job, ref.image_id, why)
         return found, ended
@@ -199,12 +199,11 @@ class PrepareInProcesses:
             started = time.monotonic()
 
 
-def _fetch(intake: Intake, ref: ImageRef) -> bytes:
-    """Fetch a photo's bytes and measure how long it takes. Raises Invalid or Transient."""
-    started = time.monotonic()
-    data = intake.fetch(ref)
-    _FETCH_SECONDS.observe(time.monotonic() - started)
-    return data
+def _bytes_of(job: Job, ref: ImageRef, intake: Intake) -> bytes:
+    """The bytes of a photo that the fetch stage has got, or else fetch them here: photos inline and in files, and all
+    photos of a back-fill. Raises Invalid or Transient."""
+    here = None if job.fetched is None else job.fetched.take(ref.image_id)
+    return intake.fetch(ref) if here is None else here
 
 
 def _spoil(job: Job, image_id: str, why: Invalid) -> bool:

@@ -18,7 +18,7 @@ from schemas.errors import Invalid, Reject, Transient
 from schemas.events import ListingEvent
 from schemas.hashes import EVENT_TIME_HEADER, HASH_TYPE, HashMessage, ImageHash, encode_hashes
 from schemas.manifest import Manifest
-from schemas.predictions import RemovalMarker, Status, StoredListing, Summary
+from schemas.predictions import RemovalMarker, StoredListing, Summary
 from schemas.topics import PREDICTIONS, hash_topic
 from workers import metrics
 from workers.intake import Uploads
@@ -80,7 +80,7 @@ class Effects:
         self._publish([case for case in cases if case.failure is None])
         if self.failures is not None:
             letters = partial(self._letters, self.failures)
-            bad = [case for case in cases if case.failure is None and case.job.bad and not case.job.superseded]
+            bad = [case for case in cases if case.failure is None and case.job.has_letters and not case.job.superseded]
             self._deliver(bad, letters)
             for case in bad:
                 if isinstance(case.failure, Transient):
@@ -91,7 +91,7 @@ class Effects:
 
     def superseded(self, jobs: Sequence[Job]) -> list[bool]:
         """For each event, whether nothing has to be computed: the store has a newer event, or it has this event under
-        this model with every photo good.
+        this model with every photo good, or without any.
 
         Publish what the store holds in that case as well: an earlier process may have died after its write and before
         it published. Raises Transient.
@@ -103,7 +103,7 @@ class Effects:
         if newest is None or newest.order < event.order:
             return False
         run = newest.runs.get(self.manifest.model_version)
-        return newest.order > event.order or event.removed or (run is not None and run.status == "complete")
+        return newest.order > event.order or event.removed or (run is not None and run.status in ("complete", "empty"))
 
     # rows -----------------------------------------------------------------------------------------------------
 
@@ -134,14 +134,13 @@ class Effects:
         if event.removed:
             return Removal(event)
         rows = job.images_in_order()
-        status: Status = "dead" if not rows else "partial" if job.bad else "complete"
         listing = StoredListing(
             listing_id=event.listing_id,
             event_time=event.event_time,
             model_version=self.manifest.model_version,
             epoch=self.manifest.epoch,
             event=event,
-            summary=Summary(status=status, predictions=pool(self.manifest, rows), bad_images=job.bad_in_order()),
+            summary=Summary(status=job.status, predictions=pool(self.manifest, rows), bad_images=job.bad_in_order()),
             images=rows,
             stored_at=0,
         )
@@ -226,10 +225,11 @@ class Effects:
     # dead letters ---------------------------------------------------------------------------------------------
 
     def _letters(self, failures: Failures, case: _Case) -> list[Delivery]:
+        """One dead letter for each bad photo, and one for all photos beyond those that are used."""
         job = case.job
         return [
             failures.dead_letter(job.record, why, attempt=job.attempt, listing_id=case.listing_id, image_id=image_id)
-            for image_id, why in job.bad.items()
+            for image_id, why in job.letters()
         ]
 
     def _deliver(self, cases: Sequence[_Case], send: Callable[[_Case], list[Delivery]]) -> None:
@@ -252,7 +252,8 @@ class Effects:
 
 
 def hash_message(listing: State) -> bytes:
-    """The hash message of a stored listing. A listing without a good photo has no hashes, and leaves the index."""
+    """The hash message of a stored listing. A listing without a good photo has no hashes, and leaves the
+    index."""
     if isinstance(listing, RemovalMarker):
         raise TypeError("a removed listing has no hash message; publish a tombstone")
     return encode_hashes(

@@ -10,7 +10,7 @@ from engines.pixels import MOST_PHOTOS, DecodeProcesses, open_jpeg_decoder
 from engines.recognition import RecognitionEngine
 from schemas.topics import UPLOADED
 from workers import metrics
-from workers.intake import Intake, Uploads
+from workers.intake import FetchPool, Intake, Uploads
 from workers.intake.uploads import FOLDER as UPLOADS
 from workers.serving import Health
 from workers.stages.failures import Failures
@@ -30,6 +30,7 @@ from workers.tagger.tagger import GROUP, LIVE, RETRY, Tagger, sources
 from workers.tagger.watch import Probe, Watch
 
 _RETRY_THREADS = 1  # a slow photo host then delays other retries, but no live listing
+_RETRY_SHARE = 4  # live events have so many times the fetching threads of retries
 _BATCHES_DECODED = 4  # batches of decoded photos that may wait for the engine, as many as its queue takes
 
 
@@ -72,6 +73,10 @@ def build_tagger(
     pipeline = Pipeline(
         settings,
         lanes={LIVE: settings.prepare_threads, RETRY: _RETRY_THREADS},
+        fetch={
+            LIVE: build_pool(settings, intake, retries=False),
+            RETRY: build_pool(settings, intake, retries=True),
+        },
         prepare=prepare,
         infer=Infer(engine=engine, health=health, slots=prepare.slots),
         effects=effects,
@@ -92,6 +97,19 @@ def build_tagger(
         in_flight=pipeline.in_flight,
     )
     return Tagger(lanes, pipeline=pipeline, journal=journal, health=health, watch=watch, probe=probe)
+
+
+def build_pool(settings: TaggerSettings, intake: Intake, *, retries: bool) -> FetchPool:
+    """Build what fetches the photos of one lane: of retries, which have time, or of live events."""
+    return FetchPool(
+        intake,
+        threads=max(1, settings.fetch_threads // _RETRY_SHARE) if retries else settings.fetch_threads,
+        host_connections=settings.host_connections,
+        event_s=settings.retry_fetch_event_s if retries else settings.fetch_event_s,
+        most_bytes=settings.max_fetched_bytes,
+        patient=retries,
+        name="fetch-retry" if retries else "fetch",
+    )
 
 
 def build_prepare(

@@ -65,6 +65,7 @@ class Endings:
     def end(self, job: Job, why: Invalid | Transient) -> None:
         """End an event that failed for good (it becomes a dead letter) or for now (it becomes a retry)."""
         job.stage, job.why, job.tries = "ending", why.message, 0
+        job.gave_up = why if isinstance(why, Invalid) else None
         self._queue.put([_Ending(job, why)])
 
     def keep(self, job: Job, why: Transient, back: Back) -> None:

@@ -75,7 +75,7 @@ class Lane:
         self._consumer: Consumer | None = None
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set or too many events became dead letters. Then finish what is in hand, commit, and
+        """Work until `stop` is set or the breaker has found a fault of ours. Then finish what is in hand, commit, and
         leave the group.
 
         Raises:

@@ -1,7 +1,8 @@
 """Runs the stages in threads, and hands events from one stage to the next, several at a time.
 
-submit ─▶ prepare (threads of each lane) ─▶ batcher ─▶ engine (one thread) ─▶ settle (threads) ─▶ completion │ an event
-    whose step failed waits in the waiting room and comes back; one that fails for good goes to the endings
+submit ─▶ prepare (threads of each lane) ─▶ batcher ─▶ engine (one thread) ─▶ settle (threads) ─▶ completion
+            └─▶ fetch (photos of other hosts, in a pool of each lane) ─▶ prepare
+An event whose step failed waits in the waiting room and comes back. One that fails for good goes to the endings.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ from schemas.errors import Invalid, Transient
 from schemas.events import decode_event
 from schemas.predictions import ImageRow
 from workers import metrics
+from workers.intake import FetchPool
 from workers.stages import moved_photos
 from workers.stages.failures import Failures, NotTaken
+from workers.stages.fetch import FetchStage, measure
 from workers.stages.infer import Infer
 from workers.stages.job import Job, Photo
 from workers.stages.prepare import PrepareStage
 from workers.stages.retry_in_place import pause_s
 from workers.stages.settle import Effects
-from workers.tagger.breaker import Breaker
+from workers.tagger.breaker import Breaker, ended
+from workers.tagger.canary import Canary
 from workers.tagger.completion.completion import Completion
 from workers.tagger.endings import Endings
 from workers.tagger.hold import Hold
@@ -49,6 +53,7 @@ class Pipeline:
         settings: TaggerSettings,
         *,
         lanes: Mapping[str, int],
+        fetch: Mapping[str, FetchPool],
         prepare: PrepareStage,
         infer: Infer,
         effects: Effects,
@@ -56,7 +61,7 @@ class Pipeline:
         hold: Hold,
         completion: Completion,
     ) -> None:
-        """`lanes`: the number of preparing threads for each lane, by the name of the lane."""
+        """`lanes`: the number of preparing threads of each lane. `fetch`: what fetches the photos of each lane."""
         self._settings = settings
         self._prepare, self._infer, self._effects, self._completion = prepare, infer, effects, completion
         self.hold = hold
@@ -72,13 +77,23 @@ class Pipeline:
         self._endings = Endings(
             failures, hold, self._waiting, timeout_s=settings.delivery_timeout_s, finished=self._finish
         )
+        self._fetch = {
+            lane: FetchStage(pool, arrived=self._arrived, failed=self._endings.end) for lane, pool in fetch.items()
+        }
+        for pool in fetch.values():
+            pool.on_fault = self.fail
         self._changed = threading.Condition()
         self._in_flight: Counter[str] = Counter()
         self._alone = False
         self._wanted_alone_until = 0.0
         self._outcomes: Counter[str] = Counter()
         self.fault: BaseException | None = None
-        self.breaker = Breaker(share=settings.dead_letter_share, window=settings.dead_letter_window)
+        self.breaker = Breaker(
+            share=settings.dead_letter_share,
+            window=settings.dead_letter_window,
+            senders=settings.dead_letter_senders,
+            canary=Canary(prepare).sing,
+        )
         self._threads = [
             *(
                 self._thread(f"prepare-{lane}-{i}", self._prepare_loop, lane)
@@ -91,6 +106,7 @@ class Pipeline:
             self._thread("endings", self._endings.run),
         ]
         self._measure(lanes)
+        measure(list(fetch.values()))
 
     def _measure(self, lanes: Mapping[str, int]) -> None:
         """Set up gauges that are computed when they are read, so that they are also right while the tagger is idle."""
@@ -176,13 +192,15 @@ class Pipeline:
         self._endings.stop()
         for thread in self._threads:
             thread.join()
+        for fetch in self._fetch.values():
+            fetch.pool.close()
         self._prepare.close()
 
     # stages ---------------------------------------------------------------------------------------------------
 
     def _prepare_loop(self, lane: str) -> None:
         while jobs := self._to_prepare[lane].take():
-            for some in self._prepare.prepare(self._to_compute(jobs)):
+            for some in self._prepare.prepare(self._to_decode(lane, jobs)):
                 for photo in some.photos:
                     photo.job.stage = "engine"
                 self._batcher.put(*some.photos)
@@ -190,9 +208,18 @@ class Pipeline:
                 for job, why in some.failed:
                     self._endings.end(job, why)
 
+    def _to_decode(self, lane: str, jobs: Sequence[Job]) -> list[Job]:
+        """The events whose photos are here. Those whose photos come from other hosts return when they have arrived."""
+        arrived = [job for job in jobs if job.fetched is not None]
+        new = self._to_compute([job for job in jobs if job.fetched is None])
+        return [*arrived, *self._fetch[lane].begin(new)]
+
+    def _arrived(self, job: Job) -> None:
+        self._to_prepare[job.lane].put([job])
+
     def _to_compute(self, jobs: Sequence[Job]) -> list[Job]:
         """The events whose photos have to be computed. Events that the store already has go on to settle, as removals
-        do. Events that cannot be decoded become dead letters."""
+        and listings without photos do. Events that cannot be decoded become dead letters."""
         decoded = [job for job in jobs if self._decoded(job)]
         try:
             known = self._effects.superseded(decoded) if decoded else []
@@ -204,8 +231,8 @@ class Pipeline:
         for job, superseded in zip(decoded, known, strict=True):
             job.tries, job.why = 0, ""
             job.superseded = superseded
-        self._hand_to_settle([job for job in decoded if job.superseded or job.listing.removed])
-        return [job for job in decoded if not (job.superseded or job.listing.removed)]
+        self._hand_to_settle([job for job in decoded if job.superseded or not job.needs_photos])
+        return [job for job in decoded if not job.superseded and job.needs_photos]
 
     def _decoded(self, job: Job) -> bool:
         if job.event is not None:  # it came back after a failed look-up
@@ -291,7 +318,7 @@ class Pipeline:
         for outcome, count in counts.items():
             metrics.EVENTS.labels("tagger", outcome).inc(count)
         for job, outcome in done:
-            self.breaker.note(outcome == "dead")
+            self.breaker.note(ended(job, dead=outcome == "dead"))
             _AGE.observe(max(0.0, now - job.record.timestamp_ms / 1000))
         _LAST.set(now)
         self._completion.finish([job for job, _ in done])
@@ -319,6 +346,4 @@ def _outcome(job: Job) -> str:
         return "superseded"
     if job.listing.removed:
         return "removed"
-    if job.bad:
-        return "partial" if job.rows else "dead"
-    return "stored"
+    return "stored" if job.status == "complete" else job.status

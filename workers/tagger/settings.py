@@ -17,6 +17,9 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 0
     """For health and metrics. 0 takes a free port, because several taggers may share a machine."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names under which programs call this worker; loopback names, `host` and plain addresses always work, and `*`
+    allows every name."""
     batch_size: Count = 8
     """Photos in a batch, at most the engine's own limit. 8 is fastest on a CPU, because 32 do not fit its cache; use 32
     on a GPU."""
@@ -24,9 +27,26 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """How long the first photo of a batch waits for others: short compared to a listing's seconds, but enough to fill a
     batch under load."""
     prepare_threads: Count = 2
-    """Threads that fetch and decode. They release the interpreter lock, so one for each core keeps an engine busy."""
+    """Threads that decode, and that read photos from events and files. They release the interpreter lock, so one for
+    each core keeps an engine busy."""
+    fetch_threads: Annotated[int, Meta(ge=1, le=1024)] = 64
+    """Photos that are fetched from other hosts at the same time for live events; a quarter as many for retries. These
+    threads only wait for hosts, so their number does not depend on the cores."""
+    host_connections: Annotated[int, Meta(ge=1, le=1024)] = 4
+    """Photos that are fetched from one host at the same time, and for one event. All hosts of a site, such as
+    `a.example.com` and `b.example.com`, have four times as many together. If all your photos come from one host of
+    yours, 4 connections fetch about 80 photos a second at 50 ms each; give as many as host and engine can serve."""
+    fetch_event_s: Seconds = 10.0
+    """Longest time for fetching all photos of a live event, from the first one on. An event that needs longer goes to a
+    retry topic, so that a slow host does not fill the places of all live events. For the next minute other events from
+    its hosts follow it there at once."""
+    retry_fetch_event_s: Seconds = 120.0
+    """The same for an event of a retry topic: 20 photos of 15 s each, 4 at a time, need 75 s."""
+    max_fetched_bytes: Count = 256_000_000
+    """Bytes of photos that are fetched and not decoded yet. Above this, only the oldest event goes on fetching. An
+    event has at most 20 photos of `intake.max_bytes`."""
     decode_processes: Whole = 0
-    """Processes that decode photos instead of the preparing threads, which then only fetch; 0: none.
+    """Processes that decode photos instead of the preparing threads, 0: none.
 
     Threads of one process share an interpreter, so many cores decode hardly faster than one. With a GPU, use one
     process for each core that decodes, and one more preparing thread than processes. Use 0 if the engine runs on the
@@ -72,10 +92,12 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """An event that was in hand at so many crashes of the process becomes a dead letter, as it is likely their
     cause."""
     dead_letter_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
-    """If more than this share (0 to 1) of the last `dead_letter_window` events became dead letters, the worker stops. A
-    few percent of sellers' photos are bad; if half of them fail, a host list, a bundle or a network is wrong. 1:
-    never."""
+    """If more than this share (0 to 1) of the last `dead_letter_window` events became dead letters, the tagger looks
+    for a fault of its own, and stops if it finds one: its test photos fail, or a step passed for nobody. 1: never."""
     dead_letter_window: Count = 200
+    dead_letter_senders: Count = 20
+    """So many senders (sellers, or hosts where no seller is named) must have failed at a step that no test photo
+    covers, before the fault counts as ours. One broken host or shop has few."""
     thumbnails: bool = True
     thumbnail_side: Annotated[int, Meta(ge=16, le=512)] = 160
     publish_predictions: bool = False

@@ -23,8 +23,8 @@ _JOIN_S = 10.0  # for the other lane to leave its group after a fault
 _STUCK_S = 60.0  # a lane whose loop has not run for so long stops the heartbeat
 _NOBODYS_FAULT = (ConfigError, BundleRefused, DeviceLost, TooManyDeadLetters)
 _TRIPPED = (
-    "most of the last events became dead letters, so the fault is likely ours: look at `groknet dlq list`, fix the "
-    "cause, start again and run `groknet dlq replay`; the limit is tagger.dead_letter_share"
+    "so the fault is ours: look at `groknet dlq list`, fix the cause, start again and run `groknet dlq replay`; the "
+    "limit is tagger.dead_letter_share"
 )
 
 
@@ -64,7 +64,7 @@ class Tagger:
         """Work until `stop` is set. Then drain: finish what is in hand, commit, and leave the groups.
 
         Raises:
-            TooManyDeadLetters: most of the last events became dead letters; the tagger has drained.
+            TooManyDeadLetters: most of the last events became dead letters by a fault of ours; the tagger has drained.
             Exception: a fault that must end the process, such as BundleRefused, ConfigError or DeviceLost.
         """
         self._pipeline.start()
@@ -83,7 +83,7 @@ class Tagger:
                 raise self._pipeline.fault
             self._journal.hand_back()
             if self._pipeline.breaker.tripped:
-                raise TooManyDeadLetters(_TRIPPED)
+                raise TooManyDeadLetters(f"{self._pipeline.breaker.reason}, {_TRIPPED}")
         except _NOBODYS_FAULT:
             self._journal.hand_back()  # no event caused this, so it must not count as a crash of any event
             raise

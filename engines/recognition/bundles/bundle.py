@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from engines.recognition.bundles.external_data import external_files
+from engines.recognition.bundles.parity_file import read_parity
 from schemas.errors import BundleRefused
 from schemas.manifest import MODEL_FILE, Manifest, load_manifest, verify_files
 
@@ -52,7 +53,8 @@ class Bundle:
 
 
 def load_bundle(folder: Path | str) -> Bundle:
-    """Read the manifest, compare every checksum, and read the parity vectors. Ignores files that it does not name.
+    """Read the manifest, compare every checksum, and read the parity vectors. Ignores files that it does not name, and
+    refuses a graph that reads such a file.
 
     Raises:
         BundleRefused: a file is missing or altered, the format is not ours, or a field or a parity array does not
@@ -64,7 +66,8 @@ def load_bundle(folder: Path | str) -> Bundle:
         if name not in manifest.files:
             raise BundleRefused(f"files: no checksum for {name}, so it cannot be trusted; export the bundle again")
     verify_files(folder, manifest)
-    arrays = _read_parity(folder / manifest.parity.file)
+    _check_external_data(folder, manifest)
+    arrays = read_parity(folder / manifest.parity.file)
     photos = arrays.pop("photos", np.empty(0, np.uint8))
     size = (manifest.preprocess.height, manifest.preprocess.width, 3)
     if photos.dtype != np.uint8 or photos.shape[1:] != size or len(photos) == 0:
@@ -85,9 +88,9 @@ def check_output(where: str, array: object, shape: tuple[int, int], dtype: str) 
         raise BundleRefused(f"{where}: {found}, but the manifest says {dtype} {list(shape)}; export again")
 
 
-def _read_parity(path: Path) -> dict[str, npt.NDArray[np.generic]]:
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleRefused(f"{path.name}: cannot be read ({error}); export the bundle again") from None
+def _check_external_data(folder: Path, manifest: Manifest) -> None:
+    """Refuse a graph that reads a file which no checksum covers. `verify_files` has checked those in the manifest."""
+    for name in sorted(external_files((folder / MODEL_FILE).read_bytes())):
+        if name not in manifest.files:
+            text = f"model.onnx: it reads {name[:80]!r}, for which the manifest has no checksum"
+            raise BundleRefused(f"{text}; export again with all weights inside, or name the file in `files`")

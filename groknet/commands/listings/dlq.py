@@ -12,7 +12,8 @@ from rich.table import Table
 
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption
-from groknet.cli.terminal import json_line, note, shown, stdout
+from groknet.cli.plain_text import shown
+from groknet.cli.terminal import json_line, note, stdout
 from groknet.home.config import load_config
 from groknet.home.paths import find_home
 from groknet.run.open_back_ends import open_store, open_stream

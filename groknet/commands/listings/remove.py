@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from groknet.cli.exits import CommandError, Exit
-from groknet.cli.options import GIVE_UP_S, GiveUpOption, HomeOption, JsonOption
+from groknet.cli.options import GIVE_UP_S, GiveUpOption, HomeOption, JsonOption, ListingIds
 from groknet.cli.terminal import json_line, note
 from groknet.commands.listings.submit import send_all, summary
 from groknet.home.config import load_config
@@ -20,7 +20,7 @@ from schemas.events import ListingEvent
 
 
 def remove(
-    listings: Annotated[list[str], Parameter(help="Listing ids.")],
+    listings: ListingIds,
     /,
     *,
     home: HomeOption = None,

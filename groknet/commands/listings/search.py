@@ -11,6 +11,7 @@ from rich.table import Table
 
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption
+from groknet.cli.plain_text import shown
 from groknet.cli.terminal import json_line, stdout
 from groknet.home.config import load_config
 from groknet.home.paths import Home, find_home
@@ -39,7 +40,7 @@ def search(
     table = Table("listing", "photo", "distance", "what it shows", box=None)
     for row in answer["neighbours"]:
         about = ", ".join(row.get("tags") or ())
-        table.add_row(row["listing_id"], row["image_id"], str(row["distance"]), about)
+        table.add_row(*map(shown, (row["listing_id"], row["image_id"], str(row["distance"]), about)))
     stdout().print(table if found else "nothing is indexed yet")
     return Exit.OK
 

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from groknet.cli.exits import CommandError, Exit
-from groknet.cli.options import HomeOption, JsonOption
+from groknet.cli.options import HomeOption, JsonOption, ListingIds
+from groknet.cli.plain_text import shown
 from groknet.cli.terminal import json_line, stdout
 from groknet.home.config import load_config
 from groknet.home.paths import find_home
@@ -20,7 +21,7 @@ from schemas.predictions import RemovalMarker, StoredListing
 
 
 def show(
-    listings: Annotated[list[str], Parameter(help="Listing ids.")],
+    listings: ListingIds,
     /,
     *,
     home: HomeOption = None,
@@ -72,7 +73,7 @@ def as_plain(entry: StoredListing | RemovalMarker) -> dict[str, Any]:
 def _print(entry: StoredListing | RemovalMarker) -> None:
     console = stdout()
     when = datetime.fromtimestamp(entry.event_time / 1e6, UTC).isoformat(sep=" ", timespec="seconds")
-    title = Text(entry.listing_id, "bold")
+    title = Text(shown(entry.listing_id), "bold")
     if isinstance(entry, RemovalMarker):
         console.print(title.append(f"  removed  {when}", "not bold"))
         return
@@ -81,9 +82,11 @@ def _print(entry: StoredListing | RemovalMarker) -> None:
     for head, predictions in entry.summary.predictions.items():
         for i, prediction in enumerate(predictions):
             offered = "yes" if prediction.offered else ""
-            table.add_row("" if i else head, prediction.label, f"{prediction.probability:.3f}", offered)
+            table.add_row("" if i else shown(head), shown(prediction.label), f"{prediction.probability:.3f}", offered)
     console.print(table)
     for image in entry.images:
-        console.print(f"photo {image.image_id}  hash {image.hash}")
+        console.print(f"photo {shown(image.image_id)}  hash {image.hash}")
+    if entry.summary.status == "empty":
+        console.print("no photos: nothing is tagged, and no search finds it")
     for bad in entry.summary.bad_images:
-        console.print(f"photo {bad.image_id}  bad: {bad.stage} {bad.error}")
+        console.print(f"photo {shown(bad.image_id)}  bad: {shown(bad.stage)} {shown(bad.error)}")

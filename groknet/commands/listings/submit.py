@@ -18,9 +18,18 @@ from groknet.cli.terminal import json_line, note, progress
 from groknet.home.config import Loaded, load_config
 from groknet.home.paths import find_home
 from groknet.run.open_back_ends import open_store, open_stream
+from groknet.submitting.event_files import is_event_name, looks_like_events, read_events
 from groknet.submitting.outcomes import IndexView, Outcome, Tracker, indexer_urls
-from groknet.submitting.photo_events import EVENT_SUFFIXES, find_photos, photo_event
-from groknet.submitting.send import Outgoing, Sender, outgoing, read_events
+from groknet.submitting.photo_events import (
+    IMAGE_SUFFIXES,
+    find_photos,
+    head_of,
+    is_old,
+    looks_like_photo,
+    named,
+    photo_event,
+)
+from groknet.submitting.send import Outgoing, Sender, outgoing
 from workers.intake import Uploads
 
 STDIN = "-"
@@ -30,7 +39,8 @@ def submit(
     paths: Annotated[
         list[str],
         Parameter(
-            help="Photos, folders, .ndjson files of events, or - to read events from stdin.", allow_leading_hyphen=True
+            help="Photos, folders, files of events (.ndjson, .json, .gz), or - to read events from stdin.",
+            allow_leading_hyphen=True,
         ),
     ],
     /,
@@ -46,12 +56,17 @@ def submit(
     time at which the file was last modified. A photo below intake.allowed_roots is sent as a file:// address. Another
     photo is sent inside the event up to 700 KB, and as a copy in HOME/uploads above that.
 
-    The lines of an event file are sent unchanged. A line that cannot be decoded becomes a dead letter, and stderr
-    names it.
+    A photo that is dated before 2000 gets the event time 2000-01-01T00:00:00Z. In a folder, files that have neither the
+    suffix nor the first bytes of a photo are left out, and stderr names them.
+
+    A file of events has one event a line, an array of events, or events that are printed over several lines. It may be
+    compressed with gzip. Events are sent unchanged. One that cannot be decoded becomes a dead letter, and stderr names
+    it.
 
     --json writes one line for each listing: {"listing_id", "status", "stored_s", "searchable_s"}. Times are seconds
     since the event was sent. Without --wait the status is sent. With --wait it is searchable, partial (some photos
-    failed), dead, removed, superseded (the store already had something newer) or timeout.
+    failed, or there are more than 20), dead, empty (no photos), removed, superseded (the store already had something
+    newer) or timeout.
     """
     loaded = load_config(find_home(home).make())
     items, total = gather(paths, loaded)
@@ -71,11 +86,14 @@ def gather(paths: Sequence[str], loaded: Loaded) -> tuple[Iterator[Outgoing], in
     for path in paths:
         if path.startswith("--") and not Path(path).exists():
             raise CommandError(f"{path}: neither an option nor a path; see `groknet submit --help`", Exit.USAGE)
-    events = [p for p in paths if p == STDIN or Path(p).suffix.lower() in EVENT_SUFFIXES]
-    photos = find_photos([Path(p) for p in paths if p not in events])
+    events = [path for path in paths if path == STDIN or _holds_events(Path(path))]
+    photos = find_photos([Path(path) for path in paths if path not in events], _left_out)
     for path in events:
         if path != STDIN and not Path(path).is_file():
             raise CommandError(f"{path}: no such file", Exit.NOT_FOUND)
+    old = sum(is_old(photo) for photo in photos)
+    if old:
+        note(f"{old} of {len(photos)} photos are dated before 2000; their event time is 2000-01-01T00:00:00Z")
     roots = [Path(root) for root in loaded.config.intake.allowed_roots]
 
     def read() -> Iterator[Outgoing]:
@@ -83,11 +101,35 @@ def gather(paths: Sequence[str], loaded: Loaded) -> tuple[Iterator[Outgoing], in
             yield _reported(outgoing(photo_event(photo, loaded.home.uploads, roots)), str(photo.path))
         for path in events:
             with ExitStack() as stack:
-                lines: IO[bytes] = sys.stdin.buffer if path == STDIN else stack.enter_context(Path(path).open("rb"))
-                for number, item in read_events(lines):
-                    yield _reported(item, f"{'stdin' if path == STDIN else path}:{number}")
+                file: IO[bytes] = sys.stdin.buffer if path == STDIN else stack.enter_context(Path(path).open("rb"))
+                for place, item in read_events(file, "stdin" if path == STDIN else path):
+                    yield _reported(item, place)
 
     return read(), None if events else len(photos)
+
+
+def _holds_events(path: Path) -> bool:
+    """Whether a path is a file of events, by its name or else by its first bytes.
+
+    Raises CommandError for a file that is neither events nor a photo.
+    """
+    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+        return False
+    if is_event_name(path.name):
+        return True
+    if not path.is_file():
+        return False  # finding the photos says that it does not exist
+    head = head_of(path)
+    if looks_like_photo(head):
+        return False
+    if looks_like_events(head):
+        return True
+    text = "neither a photo nor events; give a photo, a folder, or events as JSON lines (.ndjson) or an array (.json)"
+    raise CommandError(f"{path}: {text}", Exit.USAGE)
+
+
+def _left_out(folder: Path, files: Sequence[Path]) -> None:
+    note(f"{folder}: {named(files, folder)} left out, as they are no photos; give a file of events by its name")
 
 
 def _reported(item: Outgoing, place: str) -> Outgoing:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
 
 import msgspec
-from cyclopts import Parameter
 
 from groknet.cli.exits import CommandError, Exit
-from groknet.cli.options import HomeOption, JsonOption
-from groknet.cli.terminal import json_line, note, shown
+from groknet.cli.options import HomeOption, JsonOption, ListingId
+from groknet.cli.plain_text import shown
+from groknet.cli.terminal import json_line, note
 from groknet.diagnosis.where_text import details, sentence
 from groknet.diagnosis.whereabouts import Patience, find
 from groknet.home.config import load_config
@@ -18,7 +17,7 @@ from groknet.home.paths import find_home
 
 
 def where(
-    listing_id: Annotated[str, Parameter(name="id", help="A listing id.")],
+    listing_id: ListingId,
     /,
     *,
     home: HomeOption = None,

@@ -16,6 +16,7 @@ from rich.table import Table
 from deploy.local import ChoiceError, Protocol, Server, Services, ServicesError, ServicesSettings, ServicesState
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption
+from groknet.cli.plain_text import shown
 from groknet.cli.terminal import json_line, note, stderr, stdout
 from groknet.home.paths import find_home
 
@@ -154,7 +155,7 @@ def _print_new(ends: dict[tuple[str, Path], int], last: int | None) -> None:
         whole = data[: data.rfind(b"\n") + 1]
         ends[name, path] = start + len(whole)
         for line in deque(whole.decode("utf-8", "replace").splitlines(), last):
-            print(f"{name}: {line}", flush=True)
+            print(f"{name}: {shown(line)}", flush=True)
 
 
 def _show(state: ServicesState, json: bool) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from groknet.cli.terminal import duration, local_time, shown
+from groknet.cli.plain_text import shown
+from groknet.cli.terminal import duration, local_time
 from tests.groknet.diagnosis.flow import NOW, clock
 
 

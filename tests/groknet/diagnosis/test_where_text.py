@@ -47,6 +47,9 @@ def waiting(**changes: object) -> Waiting:
         ({"waiting": [waiting(), waiting(event_time=9, before=4)]}, "4 events are before it (1 more of its events"),
         ({"waiting": [waiting(topic=SHORT, due=NOW - 40, why="fetch: http_503")]}, "host answered 503; it was due at"),
         ({"waiting": [waiting(topic=SHORT, due=NOW - 40, why="store: torn_listing")]}, "40 s ago"),
+        ({"waiting": [waiting(topic=SHORT, due=NOW - 40, why="fetch: slow_host")]}, "its photo's host is slow"),
+        ({"stored": Stored(status="empty", event_time=5)}, "is stored without photos"),
+        ({"stored": Stored(status="empty", event_time=5), "indexed": Indexed(held=4, removed=0)}, "still holds its"),
         ({"dead": [dead(replayed=True)]}, "it was sent again since"),
         (
             {"indexed": Indexed(held=COMPLETE.event_time, removed=0), "unknown": {"store": "no node answers"}},

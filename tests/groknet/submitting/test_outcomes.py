@@ -17,6 +17,9 @@ def test_gone_from_an_index_is_told_from_not_there_yet(tmp_path: Path) -> None:
         publisher.put(message("a/1", 10, {"a": "0" * 64}))
         publisher.flush()
         until(lambda: view.of("a/1") == Indexed(held=BASE_US + 10, removed=0))
+        publisher.put(message("a/1", 15, {}))
+        publisher.flush()
+        until(lambda: view.of("a/1") == Indexed(held=0, removed=BASE_US + 15))  # its event names no photo
         publisher.remove("a/1", 20)
         publisher.flush()
         until(lambda: view.of("a/1") == Indexed(held=0, removed=BASE_US + 20))

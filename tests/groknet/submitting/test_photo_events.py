@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from groknet.cli.exits import CommandError
-from groknet.submitting.photo_events import find_photos, listing_id, photo_event
+from groknet.submitting.photo_events import find_photos, is_old, listing_id, looks_like_photo, photo_event
 from schemas.events import MAX_INLINE_BYTES, ImageRef, ListingEvent
 from tests.groknet.conftest import write_photo
 from workers.intake import Uploads
@@ -34,8 +34,9 @@ def test_an_allowed_path_is_its_own_id() -> None:
 
 
 def test_a_folder_is_a_listing_a_photo_by_relative_path(tmp_path: Path) -> None:
-    for name in ("b.jpg", "a/c.JPEG", "a/d.webp", "a/.hidden.jpg", ".git/e.jpg", "notes.txt"):
+    for name in ("b.jpg", "a/c.JPEG", "a/d.webp", "a/.hidden.jpg", ".git/e.jpg"):
         write_photo(tmp_path / name, 1)
+    (tmp_path / "notes.txt").write_text("no photo")
     found = find_photos([tmp_path])
     assert [(photo.listing_id, photo.path) for photo in found] == [
         ("b", tmp_path / "b.jpg"),
@@ -66,7 +67,8 @@ def test_an_event_follows_from_the_file_alone(tmp_path: Path) -> None:
     assert event.event_time == path.stat().st_mtime_ns // 1000 == 1_700_000_000_123_456
     assert event.images[0].data == path.read_bytes()
     os.utime(path, ns=(0, 0))
-    assert photo_event(photo, tmp_path, []).event_time == 1
+    assert photo_event(photo, tmp_path, []).event_time == 946_684_800_000_000  # the beginning of 2000
+    assert is_old(photo)
 
 
 def test_a_photo_under_an_allowed_root_travels_by_address(tmp_path: Path) -> None:
@@ -114,3 +116,42 @@ def test_a_changed_photo_leaves_one_copy_once_its_event_is_through(tmp_path: Pat
     assert not second.parent.exists()
     assert other.exists()
     Uploads(tmp_path / "nowhere").tidy([event(other, 1)])
+
+
+def test_a_folder_is_looked_at_by_content_and_the_rest_is_named(tmp_path: Path) -> None:
+    """Files without a suffix, or with one that says nothing, are photos if they begin like one."""
+    data = write_photo(tmp_path / "a.jpg", 1).read_bytes()
+    for name in ("IMG_0001", "deep/mug.v2", "page.html"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"<html>" if name == "page.html" else data)
+    (tmp_path / "events.ndjson").write_text("{}")
+    (tmp_path / ".hidden").write_bytes(data)
+    left: list[tuple[Path, list[str]]] = []
+    found = find_photos([tmp_path], lambda folder, files: left.append((folder, [file.name for file in files])))
+    assert sorted(photo.listing_id for photo in found) == ["IMG_0001", "a", "deep/mug.v2"]
+    assert left == [(tmp_path, ["events.ndjson", "page.html"])]
+
+
+def test_a_folder_without_a_photo_names_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(CommandError, match=r"no photo in it .* but 1 other file: notes.txt"):
+        find_photos([tmp_path])
+
+
+HEADS = {
+    b"\xff\xd8\xff\xe0": True,
+    b"\x89PNG\r\n\x1a\n": True,
+    b"RIFF\0\0\0\0WEBPVP8 ": True,
+    b"\0\0\0\x18ftypheic": True,
+    b"\0\0\0\x18ftypavif": True,
+    b"RIFF\0\0\0\0WAVEfmt ": False,
+    b"\0\0\0\x18ftypmp42": False,
+    b"": False,
+    b'{"a": 1}': False,
+}
+
+
+@pytest.mark.parametrize(("head", "photo"), HEADS.items())
+def test_the_first_bytes_of_photos(head: bytes, photo: bool) -> None:
+    assert looks_like_photo(head) is photo

@@ -212,6 +212,18 @@ def test_a_removal_while_a_listing_is_tagged_is_published_after_it(town: Town) -
     assert isinstance(town.store.get(["shop/1"])["shop/1"], RemovalMarker)
 
 
+def test_a_listing_without_photos_is_done_and_not_lost(town: Town) -> None:
+    town.add("shop/empty", 1, [])
+    town.add("shop/1", 1, [inline(1)])
+    progress = town.run()
+    assert (progress.done, progress.lost, progress.named) == (2, 0, [])
+    assert town.held() == {"shop/empty": 1, "shop/1": 1}
+    found = town.store.get(["shop/empty"])["shop/empty"]
+    assert isinstance(found, StoredListing)
+    assert (found.summary.status, found.images) == ("empty", [])
+    assert (town.coverage().wanted, town.coverage().covered) == (1, 1)
+
+
 def test_the_rate_is_bounded(town: Town) -> None:
     for n in range(6):
         town.add(f"shop/{n}", 1, [inline(n)])

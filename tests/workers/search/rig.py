@@ -149,7 +149,7 @@ def served(made: Rig, **settings: Any) -> Iterator[Rig]:
     chosen = SearchSettings(**({"port": 0, "indexer_urls": urls, "probe_interval_s": 0.05} | settings))
     made.health = Health()
     app = build_search(chosen, store=made.store, engine=made.engine, health=made.health)
-    made.server = serve(app, chosen.host, chosen.port)
+    made.server = serve(app, chosen.host, chosen.port, chosen.http_limits())
     try:
         yield made
     finally:

@@ -24,6 +24,8 @@ from workers.streams.base import Record, TopicSpec
 from workers.tagger import GROUP, RETRY_GROUP, TaggerSettings, build_tagger
 
 PATIENCE_S = 60.0
+BASE_US = 1_700_000_000_000_000
+"""UTC microseconds of time 0 of the test events."""
 
 
 def jpeg(seed: int, size: tuple[int, int] = (64, 48)) -> bytes:
@@ -35,17 +37,17 @@ def jpeg(seed: int, size: tuple[int, int] = (64, 48)) -> bytes:
 
 
 def event(listing: str, photos: Iterable[bytes | str], *, time_us: int = 1_000, **fields) -> ListingEvent:
-    """An event whose photos are inline bytes or addresses; image ids count from 0."""
+    """An event at `BASE_US + time_us` whose photos are inline bytes or addresses; image ids count from 0."""
     refs = [
         ImageRef(image_id=str(i), url=photo) if isinstance(photo, str) else ImageRef(image_id=str(i), data=photo)
         for i, photo in enumerate(photos)
     ]
     values = {"event_id": f"{listing}@{time_us}", "type": "created"} | fields
-    return ListingEvent(listing_id=listing, event_time=time_us, images=refs, **values)
+    return ListingEvent(listing_id=listing, event_time=BASE_US + time_us, images=refs, **values)
 
 
 def removal(listing: str, time_us: int) -> ListingEvent:
-    return ListingEvent(event_id=f"{listing}-gone", listing_id=listing, event_time=time_us, type="removed")
+    return ListingEvent(event_id=f"{listing}-gone", listing_id=listing, event_time=BASE_US + time_us, type="removed")
 
 
 class Rig:

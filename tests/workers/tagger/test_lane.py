@@ -11,7 +11,7 @@ import pytest
 from schemas.dead_letters import parse_dead_letter
 from schemas.errors import Invalid, Transient
 from schemas.topics import RETRY_DELAYS_S, UPLOADED
-from tests.workers.tagger.rig import PATIENCE_S, Rig, event, jpeg
+from tests.workers.tagger.rig import BASE_US, PATIENCE_S, Rig, event, jpeg
 from tests.workers.tagger.test_hold import until
 from workers.stages.settle import Effects
 from workers.streams import Partition, RebalanceListener
@@ -48,7 +48,7 @@ def slow(listing: str):
     return ListingEvent(
         event_id=listing,
         listing_id=listing,
-        event_time=1_000,
+        event_time=BASE_US,
         type="created",
         images=[ImageRef(image_id="slow", data=jpeg(7))],
     )
@@ -122,7 +122,7 @@ def named(listing: str):
     from schemas.events import ImageRef, ListingEvent
 
     images = [ImageRef(image_id=listing, data=jpeg(hash(listing) % 100))]
-    return ListingEvent(event_id=listing, listing_id=listing, event_time=1_000, type="created", images=images)
+    return ListingEvent(event_id=listing, listing_id=listing, event_time=BASE_US, type="created", images=images)
 
 
 def test_suspects_of_both_lanes_run_with_nothing_beside_them(rig: Rig, quick_retries: None) -> None:

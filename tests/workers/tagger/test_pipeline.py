@@ -20,7 +20,7 @@ from schemas.events import ListingEvent
 from schemas.hashes import EVENT_TIME_HEADER, decode_hashes
 from schemas.predictions import RemovalMarker, StoredListing
 from schemas.topics import UPLOADED, hash_topic
-from tests.workers.tagger.rig import Rig, event, jpeg, removal
+from tests.workers.tagger.rig import BASE_US, Rig, event, jpeg, removal
 from workers.intake import IntakeSettings, Uploads
 from workers.tagger.completion.journal import Journal
 
@@ -49,10 +49,10 @@ def test_rows_summary_hash_message_and_thumbnail_of_two_photos(make_rig, process
     assert state.summary.status == "complete"
     message = decode_hashes(rig.hashes()["a/1"] or b"")
     assert {i.image_id: i.hash for i in message.images} == {r.image_id: r.hash for r in state.images}
-    assert (message.epoch, message.event_time, message.category) == (rig.epoch, 1000, "shoes")
+    assert (message.epoch, message.event_time, message.category) == (rig.epoch, BASE_US + 1000, "shoes")
     record = next(iter(rig.admin.read(hash_topic(rig.epoch))))
     assert header(record.headers, "ce_type") == "groknet.hashes.v1"
-    assert header(record.headers, EVENT_TIME_HEADER) == "1000"
+    assert header(record.headers, EVENT_TIME_HEADER) == str(BASE_US + 1000)
 
 
 def test_the_same_stream_again_changes_nothing_in_the_store(rig: Rig) -> None:
@@ -70,21 +70,65 @@ def test_an_update_drops_the_photo_it_drops_and_an_older_event_undoes_nothing(ri
     rig.process(new)
     rig.process(old)
     assert [row.image_id for row in stored(rig, "a").images] == ["0"]
-    assert stored(rig, "a").event_time == 20
-    assert decode_hashes(rig.hashes()["a"] or b"").event_time == 20
+    assert stored(rig, "a").event_time == BASE_US + 20
+    assert decode_hashes(rig.hashes()["a"] or b"").event_time == BASE_US + 20
     assert rig.store.thumbnail("a", "1") is None
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_an_update_without_photos_empties_the_listing(make_rig, processes: int) -> None:
+    """No dead letter, no rows, no thumbnail, no hash; the summary says so. A later update brings photos back."""
+    rig: Rig = make_rig(decode_processes=processes)
+    rig.process(event("a", [jpeg(1), jpeg(2)], time_us=10), event("b", [], time_us=10))
+    rig.process(event("a", [], time_us=20, type="updated", title="sold out"))
+    for listing in ("a", "b"):
+        state = stored(rig, listing)
+        assert (state.summary.status, state.images, state.summary.predictions) == ("empty", [], {})
+        assert decode_hashes(rig.hashes()[listing] or b"").images == []
+    assert stored(rig, "a").event.title == "sold out"
+    assert rig.store.thumbnail("a", "0") is None
+    assert rig.dead_letters() == []
+    rig.process(event("a", [jpeg(1)], time_us=10), event("a", [jpeg(3)], time_us=30, type="updated"))
+    assert stored(rig, "a").summary.status == "complete"
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_of_too_many_photos_the_first_are_used_and_one_letter_names_the_rest(make_rig, processes: int) -> None:
+    rig: Rig = make_rig(decode_processes=processes)
+    rig.process(event("a", [*(jpeg(i) for i in range(19)), b"no photo", *(jpeg(i) for i in range(20, 23))]))
+    state = stored(rig, "a")
+    assert state.summary.status == "partial"
+    assert [row.image_id for row in state.images] == [str(n) for n in range(19)]
+    bad = [(image.image_id, image.stage, image.error) for image in state.summary.bad_images]
+    assert bad[0] == ("19", "decode", "not_an_image")
+    assert bad[1:] == [(str(n), "decode", "too_many_images") for n in range(20, 23)]
+    letters = {why.image_id: why for why in (parse_dead_letter(letter.headers) for letter in rig.dead_letters())}
+    assert sorted(letters) == ["19", "20"]
+    assert letters["20"].message == "images: 23 photos, of which the first 20 are used; left out: 20, 21, 22"
+    assert len(decode_hashes(rig.hashes()["a"] or b"").images) == 19
+
+
+def test_an_edit_of_the_second_of_the_creation_wins_in_either_order(rig: Rig) -> None:
+    made, edited = (
+        event("a", [jpeg(1)], time_us=0, title="old"),
+        event("a", [jpeg(1)], time_us=0, title="new", type="updated"),
+    )
+    other, gone = event("b", [jpeg(1)], time_us=0), removal("b", 0)
+    rig.process(edited, made, gone, msgspec.structs.replace(edited, listing_id="b"), other)
+    assert stored(rig, "a").event.title == "new"
+    assert isinstance(rig.store.get(["b"])["b"], RemovalMarker)
 
 
 def test_copies_that_no_event_names_any_more_are_dropped(make_rig, tmp_path: Path) -> None:
     uploads = Uploads(tmp_path / "uploads")
     rig: Rig = make_rig(intake=IntakeSettings(allowed_roots=(str(tmp_path / "uploads"),)))
     first, second = uploads.put("a", jpeg(1), ".jpg"), uploads.put("a", jpeg(2), ".jpg")
-    os.utime(first, (100, 100))
+    os.utime(first, (BASE_US // 10**6 + 100,) * 2)
     rig.process(event("a", [first.as_uri()], time_us=90 * 10**6))
     assert first.exists()
     rig.process(event("a", [second.as_uri()], time_us=110 * 10**6, type="updated"))
     assert [copy.exists() for copy in (first, second)] == [False, True]
-    rig.process(removal("a", time.time_ns() // 1000))
+    rig.process(removal("a", time.time_ns() // 1000 - BASE_US))
     assert not second.exists()
 
 
@@ -93,13 +137,13 @@ def test_a_removal_leaves_a_marker_a_tombstone_and_no_way_back_for_older_events(
     rig.process(created)
     rig.process(removal("a", 30))
     rig.process(created, event("a", [jpeg(2)], time_us=20))
-    assert rig.store.get(["a"])["a"] == RemovalMarker(listing_id="a", event_time=30)
+    assert rig.store.get(["a"])["a"] == RemovalMarker(listing_id="a", event_time=BASE_US + 30)
     assert rig.hashes() == {"a": None}
     records = list(rig.admin.read(hash_topic(rig.epoch)))
-    assert {header(r.headers, EVENT_TIME_HEADER) for r in records if r.value is None} == {"30"}
+    assert {header(r.headers, EVENT_TIME_HEADER) for r in records if r.value is None} == {str(BASE_US + 30)}
     assert rig.store.thumbnail("a", "0") is None
     rig.process(event("a", [jpeg(4)], time_us=40))
-    assert stored(rig, "a").event_time == 40
+    assert stored(rig, "a").event_time == BASE_US + 40
 
 
 def test_a_removal_that_still_names_photos_fetches_none(make_rig) -> None:
@@ -274,9 +318,9 @@ def test_what_became_newer_while_an_event_was_published_is_published_after_it(ri
     rig.send(event("a", [jpeg(1)], time_us=10))
     with rig.tagger(store=Late(rig, removal("a", 20))) as failure:
         rig.wait(failure)
-    assert rig.store.get(["a"])["a"] == RemovalMarker(listing_id="a", event_time=20)
+    assert rig.store.get(["a"])["a"] == RemovalMarker(listing_id="a", event_time=BASE_US + 20)
     records = [record for record in rig.admin.read(hash_topic(rig.epoch)) if record.key == b"a"]
-    assert [header(record.headers, EVENT_TIME_HEADER) for record in records] == ["10", "20"]
+    assert [header(record.headers, EVENT_TIME_HEADER) for record in records] == [str(BASE_US + 10), str(BASE_US + 20)]
     assert records[-1].value is None
 
 
@@ -340,23 +384,31 @@ def test_a_full_pipeline_holds_what_it_cannot_take_and_drains_within_its_budget(
     assert rig.lag() == 0
 
 
-def test_when_most_events_fail_the_worker_stops_and_a_restart_goes_on_where_it_was(make_rig) -> None:
+@pytest.mark.parametrize("processes", [0, 1])
+def test_bad_photos_of_strangers_never_stop_the_worker(make_rig, processes: int) -> None:
+    rig: Rig = make_rig(dead_letter_window=20, decode_processes=processes)
+    bad = [event(f"bad/{i}", [b"no photo"]) for i in range(70)]
+    rig.process(*bad, *(event(f"good/{i}", [jpeg(i)]) for i in range(20)))
+    assert len(rig.dead_letters()) == 70
+    assert sum(stored(rig, f"good/{i}").summary.status == "complete" for i in range(20)) == 20
+
+
+def test_a_broken_decoder_stops_the_worker_and_a_restart_goes_on_where_it_was(make_rig, monkeypatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise Invalid("decode", "not_an_image", "no codec")
+
     rig: Rig = make_rig(dead_letter_window=20, max_in_flight_events=4)
-    rig.send(*(event(f"a/{i}", [b"no photo"]) for i in range(100)))
-    with pytest.raises(TooManyDeadLetters, match="dlq list"):
-        rig.build().run(threading.Event())
+    rig.send(*(event(f"a/{i}", [jpeg(i)]) for i in range(100)))
+    with monkeypatch.context() as patch:
+        patch.setattr("workers.stages.prepare.decode_photo", broken)
+        with pytest.raises(TooManyDeadLetters, match=r"squares\.jpg: no codec.*dlq list"):
+            rig.build().run(threading.Event())
     letters = len(rig.dead_letters())
     assert 20 <= letters <= 24  # the window, and what was in hand beside it
     assert rig.lag() == 100 - letters
     journal = Journal(rig.home / "tagger")
     assert not any(journal.attempts(record) for record in rig.admin.read(UPLOADED))  # nobody's crash is counted
     journal.close()
-
-
-def test_one_bad_seller_among_many_good_ones_stops_nothing(make_rig) -> None:
-    rig: Rig = make_rig(dead_letter_window=10)
-    rig.process(*(event(f"a/{i}", [jpeg(i) if i % 3 else b"no photo"]) for i in range(60)))
-    assert len(rig.dead_letters()) == 20
 
 
 def test_without_thumbnails_the_rows_are_the_same_and_no_picture_is_kept(make_rig) -> None:

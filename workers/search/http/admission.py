@@ -1,27 +1,27 @@
-"""Decides who may send requests, how often, and how many at once, before a byte of the body is read.
+"""Decides who may send requests, and how often, before a byte of the body is read.
 
 If the service has tokens, a client is a token. Else it is an address, or the /64 network of an IPv6 address. Behind a
-proxy on this machine it is the address that the proxy forwards; `X-Forwarded-For` is believed from 127.0.0.1 only.
+proxy that `search.trusted_proxies` names, it is the address that the proxy forwards.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
 
+from workers.connections import network_of
 from workers.problems import Problem
 from workers.search.settings import SearchSettings
 
 PHOTO_COST = 1.0
 READ_COST = 0.1  # a read takes a tenth of the time of a photo
+_GUESSES_PER_S, _GUESSES_BURST = 0.2, 10.0  # wrong tokens of one address; a person who mistypes needs fewer
 _MAX_CLIENTS = 10_000  # buckets that are kept, 200 bytes each; the least recently used one is dropped
 
 
@@ -46,60 +46,64 @@ class Buckets:
             self._buckets.popitem(last=False)
         return wait_s
 
-
-class Bound:
-    """Bounds how many of something run at once. Belongs to the thread of the event loop."""
-
-    def __init__(self, most: int, what: str) -> None:
-        """`what`: the words after the number in the message of a refusal."""
-        self._most = most
-        self._what = what
-        self._under_way = 0
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Count one while the block runs. Raises Problem 503 if the bound is reached."""
-        if self._under_way >= self._most:
-            raise Problem(503, "busy", f"{self._under_way} {self._what}; ask again in a second", retry_after_s=1)
-        self._under_way += 1
-        try:
-            yield
-        finally:
-            self._under_way -= 1
+    def give_back(self, client: str, cost: float) -> None:
+        """Undo a `take`."""
+        level, since = self._buckets.get(client, (self._burst, self._clock()))
+        self._buckets[client] = (min(self._burst, level + cost), since)
 
 
 class Admission:
     """The admission of one application. Belongs to the thread of the event loop."""
 
-    def __init__(self, settings: SearchSettings) -> None:
+    def __init__(self, settings: SearchSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds."""
         self._digests = [_digest(token) for token in settings.tokens]
-        self._buckets = Buckets(settings.rate_per_s, settings.rate_burst) if settings.rate_per_s else None
-        self._requests = Bound(settings.max_requests, "requests are under way already")
+        self._buckets = Buckets(settings.rate_per_s, settings.rate_burst, clock) if settings.rate_per_s else None
+        self._guesses = Buckets(_GUESSES_PER_S, _GUESSES_BURST, clock)
+        self._known: OrderedDict[tuple[str, bytes], None] = OrderedDict()
 
-    @contextmanager
-    def admit(self, request: Request, cost: float) -> Iterator[None]:
-        """Admit one request while the block runs.
+    def admit(self, request: Request, cost: float) -> str:
+        """Admit one request. Returns the name of its client, which is also kept for `client_of`.
 
         Raises:
-            Problem: 401 no token or a wrong one, 429 too many requests of this client, 503 too many requests at once.
+            Problem: 401 no token or a wrong one, 429 too many requests or wrong tokens of this client.
         """
-        client = self._client(request)
-        if self._buckets is not None:
-            wait_s = self._buckets.take(client, cost)
-            if wait_s:
-                detail = f"too many requests of one client; ask again in {math.ceil(wait_s)} s"
-                raise Problem(429, "too-often", detail, retry_after_s=math.ceil(wait_s))
-        with self._requests.held():
-            yield
+        client = request.state.client = self._client(request)
+        if self._buckets is not None and (wait_s := self._buckets.take(client, cost)):
+            raise _too_often("too many requests of one client", wait_s)
+        return client
 
     def _client(self, request: Request) -> str:
+        network = network_of(request.client.host if request.client else "")
         if not self._digests:
-            return _network(request.client.host if request.client else "")
-        given = _digest(_token(request))
-        if not _known(given, self._digests):
+            return network
+        token = _token(request)
+        given = _digest(token)
+        if (network, given) in self._known:
+            self._known.move_to_end((network, given))
+            return given.hex()
+        # A guess is refused before it is compared, so that it tells nothing.
+        if token and (wait_s := self._guesses.take(network, 1.0)):
+            raise _too_often("too many wrong tokens from one address", wait_s)
+        if not _is_known(given, self._digests):
             detail = "authorization: no token of this service; send `Authorization: Bearer TOKEN`"
             raise Problem(401, "unauthorised", detail, headers={"www-authenticate": 'Bearer realm="groknet"'})
+        self._guesses.give_back(network, 1.0)
+        self._known[network, given] = None
+        if len(self._known) > _MAX_CLIENTS:
+            self._known.popitem(last=False)
         return given.hex()
+
+
+def client_of(request: Request) -> str:
+    """The client of an admitted request: its token's digest, or its address."""
+    client: str = request.state.client
+    return client
+
+
+def _too_often(what: str, wait_s: float) -> Problem:
+    seconds = math.ceil(wait_s)
+    return Problem(429, "too-often", f"{what}; ask again in {seconds} s", retry_after_s=seconds)
 
 
 def _token(request: Request) -> str:
@@ -111,17 +115,6 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
-def _known(given: bytes, digests: Sequence[bytes]) -> bool:
+def _is_known(given: bytes, digests: Sequence[bytes]) -> bool:
     """Compare digests in constant time, so that the time reveals nothing about a token."""
     return any(hmac.compare_digest(given, digest) for digest in digests)
-
-
-def _network(host: str) -> str:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv6Address):
-        mapped = address.ipv4_mapped
-        return str(mapped or ipaddress.ip_network((address, 64), strict=False))
-    return host

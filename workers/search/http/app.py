@@ -21,6 +21,7 @@ from workers.search.find.indexers import Indexers
 from workers.search.find.inference import ENGINE_LABEL, Inference
 from workers.search.find.naming import Names
 from workers.search.http.admission import PHOTO_COST, READ_COST, Admission
+from workers.search.http.id_route import IdRoute
 from workers.search.http.listing_routes import ListingHandlers
 from workers.search.http.openapi.document import describe
 from workers.search.http.page_routes import page_routes
@@ -52,6 +53,7 @@ def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionE
         decode_threads=settings.decode_threads,
         read_threads=settings.max_waiting,
         answer_timeout_s=settings.answer_timeout_s,
+        max_requests=settings.max_requests,
     )
     names = Names(manifest)
     finder = Finder(store, indexers, manifest, names)
@@ -85,7 +87,7 @@ def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionE
 
     def route(path: str, endpoint: Endpoint, method: str = "GET", cost: float = READ_COST) -> Route:
         pattern = path.replace("{listing_id}", "{listing_id:path}")  # an id may hold slashes
-        return Route(pattern, _admitted(path, endpoint, admission, cost), methods=[method])
+        return IdRoute(pattern, _admitted(path, endpoint, admission, cost), methods=[method])
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -124,8 +126,8 @@ def _admitted(route: str, endpoint: Endpoint, admission: Admission, cost: float)
 
     async def answer(request: Request) -> Response:
         try:
-            with admission.admit(request, cost):
-                response = await endpoint(request)
+            admission.admit(request, cost)
+            response = await endpoint(request)
         except (Problem, Reject, Transient, EpochMismatch) as error:
             response = _as_problem(error).response()
         except Exception:

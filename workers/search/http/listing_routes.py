@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from schemas.errors import Transient
+from schemas.plain_text import plain
 from schemas.predictions import RemovalMarker, StoredListing
 from workers.problems import Problem
 from workers.search.answers import (
@@ -73,9 +74,9 @@ class ListingHandlers:
         return ListingAnswer(
             listing_id=stored.listing_id,
             event_id=stored.event.event_id,
-            title=stored.event.title,
-            category=stored.event.category,
-            state=stored.event.state,
+            title=None if stored.event.title is None else plain(stored.event.title),
+            category=None if stored.event.category is None else plain(stored.event.category),
+            state=plain(stored.event.state),
             status=stored.summary.status,
             model_version=stored.model_version,
             epoch=stored.epoch,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import astuple, dataclass, field
 
 import numpy as np
@@ -27,15 +28,17 @@ from workers.search.find.naming import Names
 from workers.search.find.suggest import Suggester
 from workers.search.find.vote import Ballot, Voting
 from workers.search.http import params
-from workers.search.http.admission import Bound
+from workers.search.http.admission import client_of
 from workers.search.http.json_bodies import answered, json_body, media_type
+from workers.search.http.slots import Slots
 from workers.search.http.stored import StoredListings
 from workers.search.http.threads import Threads
-from workers.search.http.uploads import photo_problem, read_photo
+from workers.search.http.uploads import FORM_OVERHEAD, photo_problem, read_photo
 from workers.search.settings import SearchSettings
 from workers.serving import Health
 
 _MAX_JSON = 4_096  # bytes of a JSON body, which names a listing and a photo
+_CLIENT_SHARE = 4  # one client may fill a quarter of the memory for uploads
 RERANKED = 50  # nearest listings that are reordered; re-ranking with k1 = 20 needs more than 20
 
 
@@ -83,7 +86,11 @@ class PhotoHandlers:
         self._stored, self._threads = stored, threads
         self._voting = Voting(manifest)
         self._suggester = Suggester(manifest, names, settings.category_columns)
-        self._photos = Bound(settings.max_waiting, "photos are being looked at already")
+        of_client = min(settings.max_client_waiting, settings.max_waiting)
+        self._photos = Slots(settings.max_waiting, of_client, "photos are being looked at already")
+        memory = max(settings.max_upload_memory, settings.max_upload_bytes + FORM_OVERHEAD)
+        of_client = max(memory // _CLIENT_SHARE, settings.max_upload_bytes + FORM_OVERHEAD)
+        self._memory = Slots(memory, of_client, "bytes of photos have arrived already")
 
     async def search(self, request: Request) -> Response:
         """`POST /v1/search`."""
@@ -91,23 +98,19 @@ class PhotoHandlers:
         asked = self._asked(request)
         if media_type(request) == "application/json":
             return await self._by_listing(request, asked, began)
-        with self._photos.held():
-            data = await read_photo(request, self._settings.max_upload_bytes, self._settings.upload_timeout_s)
-            async with self._threads.in_time():
-                recognised = await self._recognise(data, asked.box)
-                margins = recognised.margins if asked.fine else None
-                seen = _Seen([recognised.hash], recognised.predictions, margins=margins)
-                found = await self._find(seen, asked)
+        async with self._photo(request) as data, self._threads.in_time():
+            recognised = await self._recognise(data, asked.box)
+            margins = recognised.margins if asked.fine else None
+            seen = _Seen([recognised.hash], recognised.predictions, margins=margins)
+            found = await self._find(seen, asked)
         return self._answer(asked, seen, found, began)
 
     async def predict(self, request: Request) -> Response:
         """`POST /v1/predict`."""
         began = time.perf_counter()
         language, box = params.language(request, self._settings.language), params.box(request)
-        with self._photos.held():
-            data = await read_photo(request, self._settings.max_upload_bytes, self._settings.upload_timeout_s)
-            async with self._threads.in_time():
-                seen = await self._recognise(data, box)
+        async with self._photo(request) as data, self._threads.in_time():
+            seen = await self._recognise(data, box)
         suggestions = self._suggester.suggest(seen.predictions, language)
         answer = PredictAnswer(
             model_version=self._manifest.model_version,
@@ -133,6 +136,17 @@ class PhotoHandlers:
             rerank=params.flag(request, "rerank", settings.rerank),
             fine=params.flag(request, "fine", settings.fine),
         )
+
+    @asynccontextmanager
+    async def _photo(self, request: Request) -> AsyncIterator[bytes]:
+        """Read the photo, then hold a slot while the block runs: a slow upload holds memory for what has arrived, and
+        no slot."""
+        settings, client = self._settings, client_of(request)
+        self._photos.check(client)  # so that nobody sends 10 MB to hear that there is no room
+        with self._memory.upload(client) as upload:
+            data = await read_photo(request, settings.max_upload_bytes, settings.upload_timeout_s, upload.take)
+            with self._photos.held(client):
+                yield data
 
     async def _recognise(self, data: bytes, box: Box | None) -> Recognised:
         preprocess = self._manifest.preprocess

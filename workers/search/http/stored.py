@@ -66,6 +66,7 @@ class StoredListings:
             listing = mine
         rows = [row for row in listing.images if image_id in (None, row.image_id)]
         if not rows:
-            what = f"no photo {image_id} of {listing_id}" if image_id else f"no photo of {listing_id} could be used"
+            none = "has no photos" if listing.summary.status == "empty" else "has no photo that could be used"
+            what = f"no photo {image_id} of {listing_id}" if image_id else f"{listing_id} {none}"
             raise Problem(404, "no-such-photo", f"image_id: {what}; see its listing for those there are")
         return Query(listing, [row.image_id for row in rows], [row.hash for row in rows])

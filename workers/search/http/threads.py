@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from schemas.errors import Reject
 from workers.problems import Problem
+from workers.search.http.slots import Slots
 
 T = TypeVar("T")
 
@@ -17,10 +18,12 @@ T = TypeVar("T")
 class Threads:
     """Runs blocking work outside the event loop. One pool decodes photos, one waits for the store or the index."""
 
-    def __init__(self, *, decode_threads: int, read_threads: int, answer_timeout_s: float) -> None:
+    def __init__(self, *, decode_threads: int, read_threads: int, answer_timeout_s: float, max_requests: int) -> None:
+        """`max_requests`: requests that are worked on at once, whose bodies are there."""
         self._decoders = ThreadPoolExecutor(decode_threads, thread_name_prefix="search-decode")
         self._readers = ThreadPoolExecutor(read_threads, thread_name_prefix="search-read")
         self._answer_timeout_s = answer_timeout_s
+        self._requests = Slots(max_requests, max_requests, "requests are under way already")
 
     def close(self) -> None:
         """End the threads. Idempotent."""
@@ -38,10 +41,12 @@ class Threads:
 
     @asynccontextmanager
     async def in_time(self) -> AsyncIterator[None]:
-        """Bound the time of the block by `answer_timeout_s`. Raises Problem 503 when it takes longer."""
+        """Count a request while the block runs, and bound its time by `answer_timeout_s`. Raises Problem 503 when it
+        takes longer, or when too many requests are under way."""
         try:
-            async with asyncio.timeout(self._answer_timeout_s):
-                yield
+            with self._requests.held(""):
+                async with asyncio.timeout(self._answer_timeout_s):
+                    yield
         except TimeoutError:
             detail = f"no answer within {self._answer_timeout_s:g} s; ask again in a moment"
             raise Problem(503, "too-slow", detail, retry_after_s=2) from None

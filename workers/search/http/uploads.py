@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -14,7 +14,7 @@ from workers.problems import Problem
 from workers.search.http.json_bodies import media_type
 
 FIELD = "photo"
-_FORM_OVERHEAD = 16_384  # boundaries and part headers around the photo
+FORM_OVERHEAD = 16_384  # boundaries and part headers around the photo
 _STATUS = {
     "not_an_image": 415,
     "format_not_allowed": 415,
@@ -23,8 +23,8 @@ _STATUS = {
 }
 
 
-async def read_photo(request: Request, max_bytes: int, timeout_s: float) -> bytes:
-    """The photo's bytes.
+async def read_photo(request: Request, max_bytes: int, timeout_s: float, arrived: Callable[[int], None]) -> bytes:
+    """The photo's bytes. `arrived` is called with the number of bytes that have just arrived, and may refuse them.
 
     Raises:
         Problem: 400 incomplete, 408 too slow, 413 too large, 415 not the media type of a photo, 422 no photo.
@@ -36,7 +36,7 @@ async def read_photo(request: Request, max_bytes: int, timeout_s: float) -> byte
         raise Problem(415, "not-a-photo", detail)
     try:
         async with asyncio.timeout(timeout_s):
-            body = await _body(request, max_bytes + (_FORM_OVERHEAD if form else 0), max_bytes)
+            body = await _body(request, max_bytes + (FORM_OVERHEAD if form else 0), max_bytes, arrived)
     except TimeoutError:
         raise Problem(408, "too-slow", f"body: not complete within {timeout_s:g} s; send a smaller photo") from None
     except ClientDisconnect:
@@ -55,12 +55,13 @@ def photo_problem(error: Invalid) -> Problem:
     return Problem(status, error.error.replace("_", "-"), f"photo: {error.message}")
 
 
-async def _body(request: Request, limit: int, told: int) -> bytes:
+async def _body(request: Request, limit: int, told: int, arrived: Callable[[int], None]) -> bytes:
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise _too_large(told)
     body = bytearray()
     async for chunk in request.stream():
+        arrived(len(chunk))
         body += chunk
         if len(body) > limit:
             raise _too_large(told)

@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from schemas.events import ListingEvent
+from schemas.events import SURPLUS, ListingEvent
 from schemas.predictions import BadImage, ImageRow, Prediction, Status, StoredListing
 from workers.stores.base import Latest, Order, Run
 
 _LIVE, _REMOVED = "live:", "removed:"  # r > l: at equal times a removal wins
-_RANK: dict[Status, int] = {"complete": 2, "partial": 1, "dead": 0}
+_RANK: dict[Status, int] = {"empty": 3, "complete": 2, "partial": 1, "dead": 0}
 _STATUS = {str(rank): status for status, rank in _RANK.items()}
-_BAD_DIGITS = 99  # minus the number of bad photos, which is at most 20; so fewer bad photos give a larger rank
-_TIME_DIGITS = 19  # as the largest event time has
+_BAD_DIGITS = 99  # minus the bad photos, of at most 20 that are used: fewer is larger
+_TIME_DIGITS = 19  # of the largest event time
 _KEY_CHARS = _TIME_DIGITS + 1 + 32
 GOODNESS_CHARS = _KEY_CHARS + 1 + 1 + 2 + 16  # a rank without its hash of the content
 
@@ -132,7 +132,8 @@ def rank_of(listing: StoredListing, key: str) -> str:
     ids, content."""
     bad = listing.summary.bad_images
     named = _short(bad) if bad else _NO_BAD
-    return f"{key}.{_RANK[listing.summary.status]}{_BAD_DIGITS - len(bad)}{named}{listing.run}"
+    count = sum(image.error != SURPLUS for image in bad)
+    return f"{key}.{_RANK[listing.summary.status]}{_BAD_DIGITS - count}{named}{listing.run}"
 
 
 def run_of(rank: str) -> Run:

@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS thumbnails (
 );
 """
 
-_RANK = {"complete": 2, "partial": 1, "dead": 0}
+_RANK = {"empty": 3, "complete": 2, "partial": 1, "dead": 0}
 
 
 class _SummaryRow(msgspec.Struct, frozen=True):

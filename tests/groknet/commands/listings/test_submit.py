@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -15,7 +17,13 @@ from tests.groknet.conftest import Call, sent_to, write_photo
 
 
 def event_line(listing_id: str, **fields: object) -> str:
-    event = {"event_id": "e", "listing_id": listing_id, "event_time": 5, "type": "removed", **fields}
+    event = {
+        "event_id": "e",
+        "listing_id": listing_id,
+        "event_time": 1_700_000_000_000_005,
+        "type": "removed",
+        **fields,
+    }
     return json.dumps(event)
 
 
@@ -65,6 +73,62 @@ def test_stdin_is_a_stream_of_events(groknet: Call, tmp_path: Path, monkeypatch:
     assert answer.code == Exit.OK
     assert answer.out.startswith("450 listings: 450 sent")
     assert len(sent_to(tmp_path)) == 450
+
+
+def test_event_files_of_every_form_are_sent(groknet: Call, tmp_path: Path) -> None:
+    events = [json.loads(event_line(f"f/{n}")) for n in range(2)]
+    (tmp_path / "array.json").write_text(json.dumps(events))
+    (tmp_path / "pretty.json").write_text(json.dumps({**events[0], "listing_id": "pretty"}, indent=2))
+    (tmp_path / "lines.ndjson.gz").write_bytes(gzip.compress(event_line("packed").encode()))
+    (tmp_path / "export").write_bytes(b"\xef\xbb\xbf" + event_line("bom").encode())
+    files = [tmp_path / name for name in ("array.json", "pretty.json", "lines.ndjson.gz", "export")]
+    answer = groknet("submit", "--home", tmp_path / "home", "--json", *files)
+    assert (answer.code, answer.err) == (Exit.OK, "")
+    assert [line["listing_id"] for line in answer.lines] == ["f/0", "f/1", "pretty", "packed", "bom"]
+
+
+def test_what_is_no_photo_is_named_and_refused_by_its_kind(groknet: Call, tmp_path: Path) -> None:
+    write_photo(tmp_path / "in" / "a.jpg", 1)
+    (tmp_path / "in" / "notes.txt").write_text("hello")
+    answer = groknet("submit", "--home", tmp_path / "home", tmp_path / "in")
+    assert (answer.code, len(sent_to(tmp_path / "home"))) == (Exit.OK, 1)
+    assert f"{tmp_path / 'in'}: 1 other file: notes.txt left out, as they are no photos" in answer.err
+    answer = groknet("submit", "--home", tmp_path / "home", tmp_path / "in" / "notes.txt")
+    assert answer.code == Exit.USAGE
+    assert "notes.txt: neither a photo nor events" in answer.err
+    assert len(sent_to(tmp_path / "home")) == 1
+
+
+def test_photos_of_before_2000_say_what_their_event_time_is(groknet: Call, tmp_path: Path) -> None:
+    os.utime(write_photo(tmp_path / "a.jpg", 1), (0, 0))
+    answer = groknet("submit", "--home", tmp_path / "home", tmp_path / "a.jpg")
+    assert answer.code == Exit.OK
+    assert "1 of 1 photos are dated before 2000; their event time is 2000-01-01T00:00:00Z" in answer.err
+    (record,) = sent_to(tmp_path / "home")
+    assert decode_event(record.value).event_time == 946_684_800_000_000
+
+
+@pytest.mark.parametrize(
+    "listing", ["-NxAbC_firebase", "-x", "-5", "--X_9", "a/similar", "a/duplicates", "v1/listings"]
+)
+def test_an_id_may_begin_with_a_dash_or_end_like_a_route(groknet: Call, tmp_path: Path, listing: str) -> None:
+    Home(tmp_path).make()
+    assert [line["listing_id"] for line in groknet("remove", "--home", tmp_path, "--json", listing).lines] == [listing]
+    (record,) = sent_to(tmp_path)
+    assert record.key == listing.encode()
+    answer = groknet("show", "--home", tmp_path, listing, "--json")
+    assert answer.code == Exit.NOT_FOUND
+    assert f"{listing} is not stored" in answer.err
+    assert groknet("where", "--home", tmp_path, "--json", listing).json["listing_id"] == listing
+
+
+@pytest.mark.parametrize("command", ["show", "remove", "where"])
+def test_a_mistyped_option_is_not_taken_for_an_id(groknet: Call, tmp_path: Path, command: str) -> None:
+    Home(tmp_path).make()
+    answer = groknet(command, "--home", tmp_path, "--jsno")
+    assert answer.code == Exit.USAGE
+    assert "Unknown option: --jsno" in answer.err
+    assert sent_to(tmp_path) == []
 
 
 def test_nothing_is_sent_when_one_path_is_not_there(groknet: Call, tmp_path: Path) -> None:

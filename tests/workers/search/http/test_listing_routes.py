@@ -185,3 +185,21 @@ def test_filters_leave_only_what_was_asked_for(tmp_path):
         made.add("l1", {"p": photo(1)}, time_=9, category="moved")
         until(lambda: made.get("/v1/listings/l1")[1]["freshness"]["searchable"])
         assert "l1" not in {n["listing_id"] for n in made.search(photo(7), "?k=100&category=c1")[1]["neighbours"]}
+
+
+def test_an_id_that_ends_like_a_route_is_reached_with_its_slash_encoded(tmp_path):
+    """Unencoded it is the route, as ever."""
+    with rig(tmp_path) as made:
+        for number, listing in enumerate(("a", "a/similar", "a/duplicates", "similar")):
+            made.add(listing, {"p": photo(number)})
+        made.indexed(4)
+        for listing in ("a/similar", "a/duplicates"):
+            written = listing.replace("/", "%2F")
+            assert made.get(f"/v1/listings/{written}")[1]["listing_id"] == listing
+            assert "predictions" in made.get(f"/v1/listings/{written}")[1]
+            answer = made.get(f"/v1/listings/{written}/similar")[1]
+            assert (answer["listing_id"], len(answer["neighbours"])) == (listing, 3)
+            assert made.get(f"/v1/listings/{written}/duplicates")[1]["listing_id"] == listing
+        assert made.get("/v1/listings/a/similar")[1]["listing_id"] == "a"
+        assert "neighbours" in made.get("/v1/listings/a/similar")[1]
+        assert made.get("/v1/listings/similar/similar")[1]["listing_id"] == "similar"
