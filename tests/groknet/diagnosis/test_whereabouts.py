@@ -18,7 +18,7 @@ from groknet.cli.plain_text import shown
 from groknet.cli.terminal import duration, local_time
 from groknet.diagnosis.lag import measure
 from groknet.diagnosis.where_text import details, sentence
-from groknet.diagnosis.whereabouts import Dead, Indexed, Patience, Stored, Waiting, Whereabouts
+from groknet.diagnosis.whereabouts import Dead, Indexed, Patience, Stored, Waiting, Whereabouts, _read
 from groknet.diagnosis.worker_checks import lag_check
 from groknet.home.config import load_config
 from groknet.home.paths import Home
@@ -244,6 +244,9 @@ def waiting(**changes: object) -> Waiting:
         ({"waiting": [waiting(), waiting(event_time=9, before=4)]}, "4 events are before it (1 more of its events"),
         ({"waiting": [waiting(topic=SHORT, due=NOW - 40, why="fetch: http_503")]}, "host answered 503; it was due at"),
         ({"waiting": [waiting(topic=SHORT, due=NOW - 40, why="store: torn_listing")]}, "40 s ago"),
+        ({"waiting": [waiting(topic=SHORT, due=NOW - 40, why="fetch: slow_host")]}, "its photo's host is slow"),
+        ({"stored": Stored(status="empty", event_time=5)}, "is stored without photos"),
+        ({"stored": Stored(status="empty", event_time=5), "indexed": Indexed(held=4, removed=0)}, "still holds its"),
         ({"dead": [dead(replayed=True)]}, "it was sent again since"),
         (
             {"indexed": Indexed(held=COMPLETE.event_time, removed=0), "unknown": {"store": "no node answers"}},
@@ -389,3 +392,11 @@ def test_the_doctor_names_each_tagger_its_hold_and_those_that_were_given_up(grok
         for lock in locks:
             lock.release()
     assert {name for name in doctor(groknet, flow.home) if name.startswith("tagger")} == {"tagger"}
+
+
+def test_an_event_in_a_dialect_is_read_as_the_tagger_reads_it() -> None:
+    event = {"event_id": "e", "listing_id": "l", "event_time": "2025-01-01T00:00:00.5Z", "type": "removed"}
+    for value in (event, {"specversion": "1.0", "data": event}):
+        record = Record(Partition(UPLOADED, 0), 0, 0, None, msgspec.json.encode(value))
+        assert (_read(record).listing_id, _read(record).event_time) == ("l", 1_735_689_600_500_000)
+    assert _read(Record(Partition(UPLOADED, 0), 0, 0, None, b"{")).event_time == 0
