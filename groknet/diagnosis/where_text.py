@@ -12,6 +12,8 @@ _REASONS = {
     "fetch: timeout": "its photo's host timed out",
     "fetch: connection_failed": "the connection to its photo's host failed",
     "fetch: dns_failure": "the name of its photo's host did not resolve",
+    "fetch: event_time": "its photos did not all arrive in time",
+    "fetch: slow_host": "its photo's host is slow",
 }
 _HTTP = "fetch: http_"
 _MOST_DEAD = 10  # lines; `groknet dlq list` has all

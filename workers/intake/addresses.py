@@ -18,6 +18,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*$")
+_HOST_CHARACTERS = re.compile(r"[a-z0-9._:-]{1,253}")
 _NUMERIC = re.compile(r"^([0-9]+|0x[0-9a-f]*)$")  # resolvers read a name with such a last label as an IPv4 address
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")  # different parsers read these differently
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
@@ -52,6 +53,21 @@ class Target:
     def shown(self) -> str:
         """The part of the URL that messages may show."""
         return f"{self.scheme}://{self.authority}{self.path.partition('?')[0]}"[:200]
+
+
+def host_of(url: str) -> str:
+    """The host of an address in lower case; empty for an address that is refused anyway."""
+    try:
+        host = (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""
+    return host if _HOST_CHARACTERS.fullmatch(host) else ""
+
+
+def site_of(host: str) -> str:
+    """What hosts of one owner have in common: the last two labels. An IP address is a site of its own."""
+    labels = host.rsplit(".", 2)
+    return host if labels[-1].isdigit() or ":" in host else ".".join(labels[-2:])
 
 
 def refuse(error: str, message: str) -> Invalid:

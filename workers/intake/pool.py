@@ -13,16 +13,15 @@ The bytes that wait to be decoded are bounded too: above `most_bytes` only the o
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from schemas.errors import Invalid, Transient
 from schemas.events import ImageRef
+from workers.intake.addresses import host_of, site_of
 from workers.intake.fetch import Intake
 
 _log = logging.getLogger(__name__)
@@ -30,7 +29,6 @@ _SLOW_S = 60.0  # how long a host counts as slow after an event of it ran out of
 _NEARLY = 0.2  # an event that gives up with so small a share of its time left has used it up
 _SITE_SHARE = 4  # hosts of one site have together so many times the connections of one host
 _MOST_SLOW = 10_000  # hosts that are remembered as slow; anybody can name new ones
-_HOST = re.compile(r"[a-z0-9._:-]{1,253}")
 
 Done = Callable[["Photos | Transient"], None]
 
@@ -103,7 +101,7 @@ class FetchPool:
         `done` gets all photos, or a Transient of stage `fetch` if one of them cannot be fetched for now. After that no
         further photo of the event is begun.
         """
-        order = _Order([(ref, host_of(ref)) for ref in refs], done, len(refs))
+        order = _Order([(ref, host_of(ref.url or "")) for ref in refs], done, len(refs))
         with self._changed:
             busy = next((host for _, host in order.waiting if self._is_slow(host) and self._hosts[host]), None)
             if busy is None:
@@ -170,9 +168,9 @@ class FetchPool:
         if order.running.total() >= self._per_host:
             return None
         for i, (ref, host) in enumerate(order.waiting):
-            if self._hosts[host] < self._per_host and self._sites[_site(host)] < _SITE_SHARE * self._per_host:
+            if self._hosts[host] < self._per_host and self._sites[site_of(host)] < _SITE_SHARE * self._per_host:
                 del order.waiting[i]
-                for count, key in ((self._hosts, host), (self._sites, _site(host)), (order.running, host)):
+                for count, key in ((self._hosts, host), (self._sites, site_of(host)), (order.running, host)):
                     count[key] += 1
                 if order.ends is None:
                     order.ends = time.monotonic() + self._event_s
@@ -188,7 +186,7 @@ class FetchPool:
     def _finish(self, order: _Order, ref: ImageRef, host: str, outcome: bytes | Invalid | Transient) -> None:
         ended: list[tuple[_Order, Photos | Transient]] = []
         with self._changed:
-            for count, key in ((self._hosts, host), (self._sites, _site(host)), (order.running, host)):
+            for count, key in ((self._hosts, host), (self._sites, site_of(host)), (order.running, host)):
                 count[key] -= 1
                 if not count[key]:
                     del count[key]
@@ -263,21 +261,6 @@ class FetchPool:
             self._bytes -= count
             if full:
                 self._changed.notify_all()
-
-
-def host_of(ref: ImageRef) -> str:
-    """The host of a photo's address in lower case; empty for an address that is refused anyway."""
-    try:
-        host = (urlsplit(ref.url or "").hostname or "").lower()
-    except ValueError:
-        return ""
-    return host if _HOST.fullmatch(host) else ""
-
-
-def _site(host: str) -> str:
-    """What hosts of one owner have in common: the last two labels. An IP address is a site of its own."""
-    labels = host.rsplit(".", 2)
-    return host if labels[-1].isdigit() or ":" in host else ".".join(labels[-2:])
 
 
 def _slow_host(host: str) -> Transient:

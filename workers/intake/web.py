@@ -10,22 +10,25 @@ import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 import zlib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import quote, urljoin
 
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError
 
 from schemas.errors import Invalid, Transient
-from workers.intake.addresses import Target, check_url, may_connect, refuse
+from workers.intake.addresses import Target, check_url, may_connect, refuse, site_of
 from workers.intake.settings import IntakeSettings
 from workers.intake.wire import Deadline, WireTooLarge, exchange
 
 _CHUNK_BYTES = 64 * 1024
 _MAX_ADDRESSES = 3  # two families and one spare; each may cost connect_timeout_s
 _RESOLVER_THREADS = 64  # getaddrinfo has no time-out, so it runs in threads of its own; this bounds those that hang
+_LOOKUPS_OF_SITE = 8  # names of one site that are looked up at the same time
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TIMEOUTS = (TimeoutError, ReadTimeoutError, ConnectTimeoutError)
 _PASSING_4XX = (408, 425, 429)
@@ -41,6 +44,8 @@ class WebClient:
     def __init__(self, settings: IntakeSettings) -> None:
         self._settings = settings
         self._context = ssl.create_default_context(cafile=settings.ca_file or None)
+        self._lock = threading.Lock()
+        self._lookups: dict[tuple[str, int], Future[Any]] = {}
         self._resolver = ThreadPoolExecutor(_RESOLVER_THREADS, thread_name_prefix="groknet-dns")
 
     def close(self) -> None:
@@ -91,7 +96,7 @@ class WebClient:
     def _resolve(self, target: Target, deadline: Deadline) -> list[str]:
         """Return the addresses of the host. If one of them is not allowed, none is used."""
         seconds = deadline.left(self._settings.connect_timeout_s)
-        lookup = self._resolver.submit(socket.getaddrinfo, target.host, target.port, type=socket.SOCK_STREAM)
+        lookup = self._lookup(target)
         try:
             answers = lookup.result(timeout=seconds)
         except socket.gaierror as error:
@@ -106,6 +111,28 @@ class WebClient:
             text = f"{target.shown}: the host does not lead to a public address; photos come from public hosts"
             raise refuse("address_not_allowed", text)
         return found[:_MAX_ADDRESSES]
+
+    def _lookup(self, target: Target) -> Future[Any]:
+        """The lookup of a name that is under way, or a new one. Nothing is remembered once it has ended.
+
+        A name server that never answers keeps a thread busy long after the fetch has given up. So the names of one
+        site have few lookups at a time, and other sites keep their threads.
+        """
+        key, site = (target.host, target.port), site_of(target.host)
+        with self._lock:
+            if key in self._lookups:
+                return self._lookups[key]
+            if sum(site_of(host) == site for host, _ in self._lookups) >= _LOOKUPS_OF_SITE:
+                text = f"{target.shown}: the name server of its site does not answer in time"
+                raise Transient("fetch", "dns_failure", text)
+            lookup = self._resolver.submit(socket.getaddrinfo, *key, type=socket.SOCK_STREAM)
+            self._lookups[key] = lookup
+        lookup.add_done_callback(lambda _: self._forget(key))  # not under the lock: it may be done already
+        return lookup
+
+    def _forget(self, key: tuple[str, int]) -> None:
+        with self._lock:
+            del self._lookups[key]
 
     def _answer(self, target: Target, response: BaseHTTPResponse) -> bytes | str:
         status = response.status

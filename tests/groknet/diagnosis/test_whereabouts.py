@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 from starlette.applications import Starlette
 
 from groknet.cli.exits import Exit
 from groknet.cli.terminal import local_time
+from groknet.diagnosis.whereabouts import _read
 from groknet.home.running import Lock, Running, write_running
 from schemas.dead_letters import DeadLetter
 from schemas.topics import DEAD_LETTERS, UPLOADED
@@ -15,6 +17,7 @@ from tests.groknet.conftest import Call
 from tests.groknet.diagnosis.flow import LONG, TIMED_OUT, Flow, clock
 from workers.serving import serve
 from workers.stages.job import Job
+from workers.streams import Partition, Record
 from workers.tagger import GROUP, InHand
 
 
@@ -133,3 +136,11 @@ def test_a_service_that_is_away_is_no_proof_that_nothing_is_known(groknet: Call,
 
 
 # lag ----------------------------------------------------------------------------------------------------------------
+
+
+def test_an_event_in_a_dialect_is_read_as_the_tagger_reads_it() -> None:
+    event = {"event_id": "e", "listing_id": "l", "event_time": "2025-01-01T00:00:00.5Z", "type": "removed"}
+    for value in (event, {"specversion": "1.0", "data": event}):
+        record = Record(Partition(UPLOADED, 0), 0, 0, None, msgspec.json.encode(value))
+        assert (_read(record).listing_id, _read(record).event_time) == ("l", 1_735_689_600_500_000)
+    assert _read(Record(Partition(UPLOADED, 0), 0, 0, None, b"{")).event_time == 0

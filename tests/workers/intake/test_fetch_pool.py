@@ -13,7 +13,7 @@ import pytest
 from schemas.errors import Invalid, Transient
 from schemas.events import ImageRef
 from workers.intake import FetchPool, Intake, IntakeSettings, Photos
-from workers.intake.pool import host_of
+from workers.intake.addresses import host_of
 
 PATIENCE_S = 30.0
 
@@ -33,7 +33,7 @@ class Hosts(Intake):
         return self.gates.setdefault(host, threading.Event())
 
     def fetch(self, ref: ImageRef, until: float | None = None) -> bytes:
-        url, host = ref.url or "", host_of(ref)
+        url, host = ref.url or "", host_of(ref.url or "")
         with self.lock:
             self.asked.append(url)
             self.open[host] += 1
@@ -143,7 +143,7 @@ def test_one_event_with_many_hosts_fetches_few_photos_at_a_time(make) -> None:
     pool, hosts, outcomes = make()
     urls = [f"https://x.a{n}.example/0" for n in range(20)]
     for ref in refs(*urls):
-        hosts.gate(host_of(ref))
+        hosts.gate(host_of(ref.url or ""))
     pool.fetch(refs(*urls), outcomes("wide"))
     until(lambda: hosts.open.total() == 2, "two photos")
     pool.fetch(refs("https://other.test/0"), outcomes("other"))
@@ -233,4 +233,4 @@ def test_an_error_of_ours_is_reported(make) -> None:
     ],
 )
 def test_the_host_of_an_address(url: str, host: str) -> None:
-    assert host_of(ImageRef(image_id="1", url=url)) == host
+    assert host_of(url) == host

@@ -467,6 +467,32 @@ def test_a_stuck_resolver_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (type(error), error.error) == (Transient, "timeout")
 
 
+def test_a_site_whose_name_server_hangs_leaves_the_threads_to_other_sites(
+    server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names of a stranger's own domain are without end. One name has one lookup, however many wait for it."""
+    release, real, asked = threading.Event(), socket.getaddrinfo, []
+
+    def stuck(host: str, *args: object, **kwargs: object) -> object:
+        if not host.endswith("hostile.example"):
+            return real(host, *args, **kwargs)  # type: ignore[arg-type]
+        asked.append(host)
+        release.wait(30)
+        raise socket.gaierror(socket.EAI_AGAIN, "late")
+
+    monkeypatch.setattr(socket, "getaddrinfo", stuck)
+    intake = _intake(server, connect_timeout_s=0.05)
+    try:
+        for _ in range(2):
+            errors = [_failure(intake, f"https://n{n}.hostile.example/p.jpg").error for n in range(12)]
+            assert errors == ["timeout"] * 8 + ["dns_failure"] * 4
+        assert asked == [f"n{n}.hostile.example" for n in range(8)]
+        assert intake.fetch(ImageRef(image_id="a", url=server.url("/ok"))) == PHOTO
+    finally:
+        release.set()
+        intake.close()
+
+
 def test_tls_verifies_the_name_and_not_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     names = {"photos.test": ["127.0.0.1"], "other.test": ["127.0.0.1"]}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from groknet.cli.exits import Exit
+from groknet.home.paths import Home
 from groknet.submitting.photo_events import find_photos, photo_event
 from schemas.envelope import header
 from schemas.events import decode_event
