@@ -30,7 +30,7 @@ from schemas.errors import Invalid
 from schemas.manifest import Preprocess
 from training.bundle.reference import write_reference
 from training.evaluation import evaluate
-from training.readers.label_table import read_rows
+from training.readers import read
 from training.studio import TEST_IDENTITIES, TRAIN_IDENTITIES, make_product, render
 
 Photos = NDArray[np.uint8]
@@ -73,7 +73,7 @@ def studio(identities: Sequence[int], preprocess: Preprocess) -> Photos:
 
 def from_folder(data: Path, preprocess: Preprocess, count: int) -> Photos:
     """`count` photos of `data` that are not of its test split, evenly spread."""
-    rows = [row for row in read_rows(data) if row.get("split") != "test"]
+    rows = [row for row in read("csv", data).rows if row["split"] != "test"]
     found = []
     for row in rows[:: max(1, len(rows) // count)][:count]:
         try:

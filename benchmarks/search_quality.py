@@ -27,7 +27,8 @@ from groknet.home.config import demo_bundle
 from schemas.manifest import Manifest
 from schemas.predictions import Predictions
 from training.evaluation import predict
-from training.readers.label_table import Row, is_catalogue, read_rows
+from training.readers import read
+from training.readers.label_table import Row, is_catalogue
 from workers.search.find import rerank
 from workers.search.find.relevant_heads import RelevantHeads
 from workers.search.find.vote import RULE, Ballot, VoteRule, Voting
@@ -123,7 +124,7 @@ def own(queries: Photos, head: str, column: str, manifest: Manifest) -> float:
 
 def vote_and_rerank(engine: RecognitionEngine, folder: Path, cap: int) -> str:
     """Grocery photos among catalogue pictures, and among in-store photos."""
-    rows = read_rows(folder)
+    rows = read("csv", folder).rows
     of = {split: [r for r in rows if not is_catalogue(r) and r["split"] == split] for split in ("train", "val", "test")}
     catalogue = recognised(engine, folder, [row for row in rows if is_catalogue(row)])
     photos = {split: recognised(engine, folder, _some(chosen, cap)) for split, chosen in of.items()}
@@ -169,7 +170,7 @@ def kinds(engine: RecognitionEngine, data: Path, cap: int) -> str:
     of = {head.id: head.datasets[0] for head in manifest.heads if len(head.datasets) == 1}
     rule, rows = RelevantHeads(manifest), []
     for name, right in KINDS.items():
-        chosen = [r for r in read_rows(data / name) if not is_catalogue(r) and r["split"] == "test"]
+        chosen = [r for r in read("csv", data / name).rows if not is_catalogue(r) and r["split"] == "test"]
         photos = recognised(engine, data / name, _some(chosen, cap))
         wrong, kept, silenced = [], 0, 0
         for said in photos.predictions:
@@ -206,8 +207,8 @@ def copies(photo: Image.Image) -> dict[str, bytes]:
 
 
 def near_duplicates(engine: RecognitionEngine, folder: Path, cap: int) -> str:
-    """The distances in bits from a photo to its copies, and between photos of different products."""
-    rows = [r for r in read_rows(folder) if not is_catalogue(r) and r["split"] == "test"]
+    """How far copies of a photo lie from it, and photos of other products from each other."""
+    rows = [r for r in read("csv", folder).rows if not is_catalogue(r) and r["split"] == "test"]
     photos = recognised(engine, folder, _some(rows, cap))
     codes: dict[str, list[NDArray[np.uint8]]] = {}
     for row in photos.rows:

@@ -28,7 +28,8 @@ ShareBelowOne = Annotated[float, Meta(ge=0, lt=1)]
 """A part of a whole that never is all of it, such as a momentum, a dropout rate or a decay."""
 
 ValidationShare = Annotated[float, Meta(ge=0, lt=0.5)]
-"""The part of the photos that is set aside for validation. The test split may get as many, so it is below one half."""
+"""The part of the photos that is set aside for validation. It is below one half, as the others are
+trained on or measured."""
 
 Seconds = Annotated[float, Meta(gt=0)]
 """A duration in seconds, above 0."""

@@ -150,7 +150,7 @@ def _predicted(bundle: Path, recipe: Recipe, folders: Mapping[str, Path], split:
         folder = folders[spec.name]
         chosen = folder if folder.is_dir() else folder.with_name(f"{folder.name}-{split}")
         rows = read("csv" if spec.reader == STUDIO else spec.reader, chosen, spec.validation).rows
-        if any(row.get("split", split) == split and not is_catalogue(row) for row in rows):
+        if any(row["split"] == split and not is_catalogue(row) for row in rows):
             predicted[spec.name] = predict(engine, chosen, select(rows, split))
     engine.close()
     return predicted

@@ -1,19 +1,26 @@
-"""Check what a recipe names before hours of decoding: the trunk, the folders, and the columns of their tables."""
+"""Check what a recipe names before hours of decoding: the trunk, the data sets, their columns and their labels."""
 
 from __future__ import annotations
 
 import difflib
+import logging
 from pathlib import Path
 
 from schemas.errors import ConfigError
+from training.data.labels import check_labels
+from training.data.photos import left_out
 from training.network.lite_shapes import LITE
-from training.readers.label_table import read_rows
+from training.readers import cautions, read
+from training.readers.cautions import nothing_to_learn
+from training.readers.label_table import Row
 from training.recipe import STUDIO, DataSet, Recipe, load_recipe
 from training.recipe.line_numbers import line_of
 
+log = logging.getLogger(__name__)
+
 
 def load_checked(path: Path, data: Path) -> Recipe:
-    """Read the recipe `path` and check it against the folders and tables under `data`. Photos are not read.
+    """Read the recipe `path` and check it against the data sets under `data`. No photo is opened.
 
     Raises:
         ConfigError: something is missing; the message names the file, the line to change and the key.
@@ -39,33 +46,41 @@ def _check_trunk(recipe: Recipe) -> None:
 
 
 def check_data(recipe: Recipe, data: Path) -> None:
-    """Check folders and columns.
+    """Read every data set as training will, and check folders, splits, columns and labels.
 
     Raises:
-        ConfigError: `datasets[NAME].folder: …` or `heads[ID].column: …`, for the first thing that is missing.
+        ConfigError: `datasets[NAME].folder: …` or `heads[ID].column: …`, for the first thing that is wrong.
     """
-    columns = {}
+    rows = {spec.name: _rows(spec, data) for spec in recipe.datasets if spec.reader != STUDIO}
+    columns = {name: {column for row in some for column in row} for name, some in rows.items()}
     for spec in recipe.datasets:
-        if spec.reader == STUDIO:
-            continue
-        if not (data / spec.folder).is_dir():
-            raise ConfigError(f"datasets[{spec.name}].folder: there is no folder {data / spec.folder}")
-        if spec.reader == "csv":
-            columns[spec.name] = _columns(spec, data)
-            for what in ("product", "leave_out"):
-                _check_column(f"datasets[{spec.name}].{what}", getattr(spec, what), spec.name, columns)
+        for what in ("product", "leave_out"):
+            _check_column(f"datasets[{spec.name}].{what}", getattr(spec, what), spec.name, columns)
     for head in recipe.heads:
         for name in head.datasets:
             _check_column(
                 f"heads[{head.id}].column", head.column if head.source in ("column", "partition") else "", name, columns
             )
+    for spec in recipe.datasets:
+        rows |= {spec.name: [left_out(spec, row) for row in rows[spec.name]]} if spec.name in rows else {}
+    for head in recipe.heads:
+        if head.source != "imagenet" and all(name in rows for name in head.datasets):  # the studio is not drawn yet
+            check_labels(head, (row for name in head.datasets for row in rows[name]))
 
 
-def _columns(spec: DataSet, data: Path) -> set[str]:
+def _rows(spec: DataSet, data: Path) -> list[Row]:
+    folder = data / spec.folder
+    if not folder.is_dir():
+        raise ConfigError(f"datasets[{spec.name}].folder: there is no folder {folder}")
     try:
-        return set(read_rows(data / spec.folder)[0])
+        found = read(spec.reader, folder, spec.validation)
     except ConfigError as error:
         raise ConfigError(f"datasets[{spec.name}].folder: {error}") from None
+    if why := nothing_to_learn(found.rows):
+        raise ConfigError(f"datasets[{spec.name}].folder: {folder}: {why}")
+    for text in (*found.notes, *cautions(found.rows)):
+        log.warning("%s: %s", spec.name, text)
+    return found.rows
 
 
 def _check_column(what: str, column: str, name: str, columns: dict[str, set[str]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from schemas.errors import ConfigError
 from training.data.photos import PhotoSet
+from training.readers.cautions import LEARNT
 from training.readers.label_table import Row, multiple
 from training.readers.query_words import query_words
 from training.recipe import DataSet, HeadSpec, Recipe
@@ -61,13 +62,9 @@ def _targets(head: HeadSpec, sets: list[PhotoSet]) -> Targets:
         return Targets(head, imagenet_names(), np.full(total, -1, np.int64))
     rows = [(r if s.spec.name in head.datasets else None) for s in sets for r in s.rows]
     found = [_labels_of(head, r) for r in rows]
-    counts: Counter[str] = Counter()
-    for row, labels in zip(rows, found, strict=True):
-        if row is not None and row["split"] in ("train", "gallery"):
-            counts.update(labels)
-    values = sorted(v for v, n in counts.items() if n >= head.min_photos)
-    if len(values) < 2:
-        raise ConfigError(f"heads[{head.id}]: {len(values)} labels in column {head.column!r}; lower min_photos")
+    learnt = (labels for row, labels in zip(rows, found, strict=True) if row is not None and row["split"] in LEARNT)
+    counts = Counter(label for labels in learnt for label in labels)
+    values = _values(head, counts)
     place = {v: i for i, v in enumerate(values)}
     if head.kind == "softmax":
         single = [next((place[v] for v in labels if v in place), -1) for labels in found]
@@ -76,6 +73,26 @@ def _targets(head: HeadSpec, sets: list[PhotoSet]) -> Targets:
     for i, labels in enumerate(found):
         many[i, [place[v] for v in labels if v in place]] = True
     return Targets(head, values, many)
+
+
+def _values(head: HeadSpec, counts: Mapping[str, int]) -> list[str]:
+    values = sorted(v for v, n in counts.items() if n >= head.min_photos)
+    if len(values) < 2:
+        raise ConfigError(
+            f"heads[{head.id}].column: {len(values)} labels in column {head.column!r} have {head.min_photos} training "
+            "photos or more; a head needs two, so lower min_photos or add photos"
+        )
+    return values
+
+
+def check_labels(head: HeadSpec, rows: Iterable[Row]) -> None:
+    """Refuse a head that has fewer than two labels in the rows of its data sets, before any photo is decoded.
+
+    Raises:
+        ConfigError: as `build_labels` does.
+    """
+    learnt = (row for row in rows if row["split"] in LEARNT)
+    _values(head, Counter(label for row in learnt for label in _labels_of(head, row)))
 
 
 def groups_of(heads: Sequence[Targets], learnt: NDArray[np.int64]) -> Groups:

@@ -80,7 +80,7 @@ def _load_one(spec: DataSet, size: int, data: Path, cache: Path) -> PhotoSet:
             raise ConfigError(f"datasets[{spec.name}]: no photo could be decoded; the log has the reasons")
         write_file(skipped_file, json.dumps(skipped, indent=1, sort_keys=True))
         write_file(rows_file, json.dumps(rows))
-    rows = [_left_out(spec, row) for row in json.loads(rows_file.read_text())]
+    rows = [left_out(spec, row) for row in json.loads(rows_file.read_text())]
     pixels = np.load(pixels_file, mmap_mode="r")
     if pixels.shape[:2] != (len(rows), size):
         raise ConfigError(f"cache {pixels_file}: made for another recipe; remove it, or name another --out")
@@ -90,8 +90,12 @@ def _load_one(spec: DataSet, size: int, data: Path, cache: Path) -> PhotoSet:
 LEFT_OUT = "left-out"  # the split of photos that a recipe excludes from training; they are in no other split
 
 
-def _left_out(spec: DataSet, row: Row) -> Row:
-    """The row, moved out of training and validation if the recipe leaves its product out. Test photos do not move."""
+def left_out(spec: DataSet, row: Row) -> Row:
+    """The row, moved out of training and validation if the recipe leaves its product out. Test photos do not move.
+
+    Raises:
+        ConfigError: the column is not a whole number.
+    """
     if not spec.leave_out or row["split"] == "test":
         return row
     try:

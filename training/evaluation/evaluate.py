@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ from training.evaluation.scoring import Figures, Neighbours, Scored, by_bits, fi
 from training.readers import read
 from training.readers.label_table import Row, is_catalogue
 from training.readers.query_words import QUERY_COLUMN, query_words
+
+log = logging.getLogger(__name__)
+ALL = "all"
+"""The name of all splits together: for a table without splits that nothing was trained on."""
 
 
 class Report(TypedDict):
@@ -91,7 +96,7 @@ def measure(
     Args:
         bundle: the bundle's folder; its files are verified first.
         data: the folder with the photos.
-        split: rows of this split are scored; without a split column, all rows.
+        split: rows of this split are scored.
         columns: column of labels.csv → head id, for columns that have another name than the head's own column. In the
             id, `-`, `_` and `.` count as equal.
         reader: the folder's layout, a name of `training/readers`; `csv` is labels.csv and the photos.
@@ -103,7 +108,10 @@ def measure(
         BundleRefused: the bundle cannot be used.
         ConfigError: the folder cannot be used; the message says what to do.
     """
-    rows = select(read(reader, data).rows, split)
+    found = read(reader, data)
+    for text in found.notes:
+        log.warning("%s", text)
+    rows = select(found.rows, split)
     engine = build_engine(bundle, backend=backend, threads=threads)
     mapping = head_columns(engine.manifest, rows, columns or {})
     predicted = predict(engine, data, rows, progress)
@@ -113,20 +121,18 @@ def measure(
 
 def select(rows: Sequence[Row], split: str) -> list[Row]:
     """The split's photos and the catalogue photos. Those of the other held-out split show other products and are left
-    out.
+    out. The split `all` is every photo.
 
     Raises:
         ConfigError: no photo has this split.
     """
+    if split == ALL:
+        return list(rows)
     foreign = {"val", "test"} - {split}
-    kept = [
-        row
-        for row in rows
-        if row.get("split", split) == split or (is_catalogue(row) and row.get("split") not in foreign)
-    ]
+    kept = [row for row in rows if row["split"] == split or (is_catalogue(row) and row["split"] not in foreign)]
     if all(is_catalogue(row) for row in kept):
-        there = sorted({row.get("split", "") for row in rows})
-        raise ConfigError(f"split: no photo has {split!r}; use one of {', '.join(there)}")
+        there = sorted({row["split"] for row in rows})
+        raise ConfigError(f"split: no photo has {split!r}; use one of {', '.join(there)}, or {ALL}")
     return kept
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from schemas.errors import ConfigError
 from training.readers.label_table import Row
-
-PHOTOS = frozenset({".jpg", ".jpeg", ".png", ".webp"})  # files that the decoder takes
-# the words that folders, shard names and columns use
-SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+from training.readers.photo_paths import PHOTOS, is_junk
+from training.readers.splits import chance
 
 
 @dataclass
@@ -22,15 +21,12 @@ class Found:
     Attributes:
         rows: of the photos, in an order that depends on names alone.
         skipped: file, line or sample → why it is no row.
+        notes: sentences about the data set as a whole that a person should know.
     """
 
     rows: list[Row] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
-
-
-def chance(name: str) -> float:
-    """A number in [0, 1) that depends on `name` alone, so that every machine sets the same photos aside."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2.0**64
+    notes: list[str] = field(default_factory=list)
 
 
 def set_aside_photos(rows: list[Row], share: float) -> None:
@@ -58,15 +54,55 @@ def set_aside_products(rows: list[Row], share: float) -> None:
 
 
 def photos_below(root: Path, found: Found, prefix: str = "") -> Iterator[str]:
-    """Photo files below `root`, as relative paths in order of name. Other files are named in `found.skipped`."""
-    for path in sorted(root.rglob("*"), key=lambda p: p.relative_to(root).parts):
-        inside = path.relative_to(root)
-        if not path.is_file() or any(part.startswith(".") for part in inside.parts):
-            continue
-        if path.suffix.lower() in PHOTOS:
-            yield inside.as_posix()
+    """Photo files below `root`, as relative paths in order of name. Links to folders are followed, each folder once.
+
+    Junk is left out. Other files, and folders that cannot be read, are named in `found.skipped`.
+    """
+    for inside in _files(root, found, prefix):
+        if PurePosixPath(inside).suffix.lower() in PHOTOS:
+            yield inside
         else:
-            found.skipped[prefix + inside.as_posix()] = "not a JPEG, PNG or WebP file"
+            found.skipped[prefix + inside] = "not a JPEG, PNG or WebP file"
+
+
+def _files(root: Path, found: Found, prefix: str) -> Iterator[str]:
+    waiting = [""]  # a stack: folders may be nested more deeply than calls can be
+    visited: dict[tuple[int, int], str] = {}
+    while waiting:
+        inside = waiting.pop()
+        path = root / inside
+        try:
+            if inside and not path.is_dir():
+                if path.is_file():
+                    yield inside
+                continue
+            about = path.stat()
+            first = visited.setdefault((about.st_dev, about.st_ino), inside)
+            if first != inside:
+                found.skipped[prefix + inside] = f"a link to the folder {first or '.'}, which is read already"
+                continue
+            names = [name for name in os.listdir(path) if not is_junk(name)]
+        except OSError as error:
+            found.skipped[(prefix + inside) or str(root)] = f"cannot be read: {error.strerror}"
+            continue
+        for name in sorted(names, reverse=True):
+            whole = f"{inside}/{name}" if inside else name
+            if "\\" in name or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+                found.skipped[prefix + ascii(whole)[1:-1]] = "a backslash or a control character in its name; rename it"
+            else:
+                waiting.append(whole)
+
+
+def read_lines(file: Path) -> list[str]:
+    """The lines of a list that a data set comes with.
+
+    Raises:
+        ConfigError: it is not UTF-8.
+    """
+    try:
+        return file.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"data: {file} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
 
 
 def nested(folder: Path, marker: str, *inside: str) -> str:

@@ -50,7 +50,7 @@ def write_shards(
         progress: called with the photos done and the photos in all.
 
     Raises:
-        ConfigError: `out` has shards already.
+        ConfigError: `out` has shards already, or not one photo could be read.
     """
     if out.is_dir() and any(out.glob("*.tar")):
         raise ConfigError(f"--out {out}: the folder has shards already; name another folder, or remove them")
@@ -63,6 +63,9 @@ def write_shards(
             if not some:
                 break
             packed.shards.append(_write(out / f"{split}-{number:06d}.tar", some))
+    if not packed.photos:
+        path, why = next(iter(packed.skipped.items()))
+        raise ConfigError(f"data: not one of {len(rows)} photos of {folder} could be packed; the first, {path}, {why}")
     return packed
 
 

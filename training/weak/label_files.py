@@ -21,8 +21,17 @@ def refuse_foreign(out: Path) -> None:
 
 
 def way(out: Path, photos: Path) -> Path:
-    """The relative path from the folder of `out` to the folder of the photos."""
-    return Path(os.path.relpath(photos.absolute(), out.absolute().parent))
+    """The relative path from the folder of `out` to the folder of the photos.
+
+    Raises:
+        ConfigError: it leads out of the folder of `out`, where no reader follows.
+    """
+    found = Path(os.path.relpath(photos.absolute(), out.absolute().parent))
+    if found.parts[:1] == ("..",):
+        raise ConfigError(
+            f"--out {out}: the photos must lie in the folder of the table, or below it, so not in {photos}"
+        )
+    return found
 
 
 def write_table(out: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:

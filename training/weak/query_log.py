@@ -23,9 +23,9 @@ import msgspec
 
 from schemas.errors import ConfigError
 from schemas.units import Count, ValidationShare
-from training.readers.found_rows import chance
 from training.readers.label_table import Row
 from training.readers.photo_bytes import split_shard
+from training.readers.splits import split_by_name
 from training.weak.embeddings import chunks
 from training.weak.label_files import SOURCE, refuse_foreign, way, write_table
 from training.weak.search_chains import Chains, ChainSettings, LogEvent, Pair
@@ -45,7 +45,7 @@ class PairSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     min_images: Count = 25  # photos of a query; with fewer a head learns the photos by heart, not the word
     min_buyers: Count = 1  # buyers of a pair; 2 and more drop most accidental pairs, and most of the log
-    validation: ValidationShare = 0.05  # share of the photos; test gets as many
+    validation: ValidationShare = 0.05  # share of the photos; 5 % become test
 
 
 @dataclass(frozen=True)
@@ -189,10 +189,9 @@ def _rows(database: sqlite3.Connection, base: Path, validation: float) -> Iterat
     found = database.execute("SELECT image, query, buyers FROM kept ORDER BY image, query")
     for image, group in groupby(found, key=lambda row: row[0]):
         pairs = list(group)
-        drawn = chance(image)
         yield {
             "path": (base / image).as_posix(),
-            "split": "val" if drawn < validation else "test" if drawn < 2 * validation else "train",
+            "split": split_by_name(image, validation),
             "queries": "|".join(query for _, query, _ in pairs),
             "buyers": str(sum(buyers for *_, buyers in pairs)),
             SOURCE: "query-log",

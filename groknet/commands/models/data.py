@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
 from rich.table import Table
 
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import JsonOption, ReaderOption
-from groknet.cli.terminal import json_line, note, progress, stdout
+from groknet.cli.terminal import json_line, note, progress, shown, stdout
+from schemas.errors import ConfigError
+
+if TYPE_CHECKING:
+    from training.readers.label_table import Row
 
 _NAMED = 10  # skipped files to print; --json lists all of them
 
@@ -29,39 +34,57 @@ def check(
 
     This lists the photos of each split, the labels of each column, and the skipped files with the reason.
 
-    Layouts: csv has a labels.csv with the columns path, split and one for each kind of label. folder has one folder
-    for each class, optionally below train, val and test. webdataset has tar shards of 0001.jpg and 0001.json. The
-    others are published data sets: aliproducts, inshop, sop, products10k, rp2k. In a recipe: [[datasets]] reader =
+    Layouts: csv has a labels.csv with the column path, perhaps split, and one for each kind of label. folder has one
+    folder for each class, optionally below train, val and test. webdataset has tar shards of 0001.jpg and 0001.json.
+    The others are published data sets: aliproducts, inshop, sop, products10k, rp2k. In a recipe: [[datasets]] reader =
     "rp2k", folder = "…".
 
-    --json writes {"photos": {split: n}, "columns": {column: labels}, "skipped": {name: reason}}.
+    Training, evaluate and pack read a folder in the same way, so what they refuse is refused here. Notes say what a
+    run would stumble on, such as a split without photos.
+
+    --json writes {"photos": {split: n}, "columns": {column: labels}, "skipped": {name: reason}, "notes": [sentence]}.
     """
     _folder("folder", folder)
-    from engines.pixels import decode as decode_photo
-    from schemas.errors import Invalid
-    from training.data.photos import squash
-    from training.readers import read, read_photo
-    from training.readers.label_table import box_of
+    from training.readers import cautions, read
 
     found = read(reader, folder)
-    skipped = dict(found.skipped)
-    with progress(quiet=not decode) as bar:
-        for row in bar.track(found.rows if decode else [], description="photos"):
-            try:
-                decode_photo(read_photo(folder, row["path"]), squash(64), box=box_of(row))
-            except (Invalid, OSError) as error:
-                skipped[row["path"]] = str(error)
+    skipped = found.skipped | _without_photo(folder, found.rows, decode=decode)
     good = [row for row in found.rows if row["path"] not in skipped]
-    splits = dict(Counter(row.get("split", "") for row in good))
+    if not good:
+        path = found.rows[0]["path"]
+        raise ConfigError(f"data: no photo of {folder} could be decoded; the first is {path}: {skipped[path]}")
+    notes = [*found.notes, *cautions(good)]
+    splits = dict(Counter(row["split"] for row in good))
     names = dict.fromkeys(name for row in good for name in row if name not in ("path", "split"))
     columns = {name: len({row[name] for row in good if row.get(name)}) for name in names}
     if json:
-        json_line({"photos": splits, "columns": columns, "skipped": skipped})
+        json_line({"photos": splits, "columns": columns, "skipped": skipped, "notes": notes})
         return Exit.OK
     _counts("photos", splits)
     _counts("labels", columns)
-    _skipped(skipped)
+    _skipped(skipped, notes)
     return Exit.OK
+
+
+def _without_photo(folder: Path, rows: Sequence[Row], *, decode: bool) -> dict[str, str]:
+    """Rows whose photo is missing or, if asked, cannot be decoded: path → why."""
+    from engines.pixels import decode as decode_photo
+    from schemas.errors import Invalid
+    from training.data.photos import squash
+    from training.readers import read_photo
+    from training.readers.label_table import box_of
+    from training.readers.photo_paths import is_there
+
+    if not decode:
+        return {row["path"]: "cannot be read: no such file" for row in rows if not is_there(folder, row["path"])}
+    wrong = {}
+    with progress() as bar:
+        for row in bar.track(rows, description="photos"):
+            try:
+                decode_photo(read_photo(folder, row["path"]), squash(64), box=box_of(row))
+            except (Invalid, OSError) as error:
+                wrong[row["path"]] = str(error)
+    return wrong
 
 
 def pack(
@@ -78,7 +101,7 @@ def pack(
     The bytes of photos do not change. The columns of a photo are stored next to it as JSON, and `origin` is its former
     path. In a recipe: [[datasets]] reader = "webdataset", folder = "…".
 
-    --json writes {"shards", "photos", "skipped": {name: reason}}.
+    --json writes {"shards", "photos", "skipped": {name: reason}, "notes": [sentence]}.
     """
     _folder("folder", folder)
     from training.readers import read, write_shards
@@ -95,9 +118,9 @@ def pack(
         )
     skipped = found.skipped | packed.skipped
     if json:
-        json_line({"shards": len(packed.shards), "photos": packed.photos, "skipped": skipped})
+        json_line({"shards": len(packed.shards), "photos": packed.photos, "skipped": skipped, "notes": found.notes})
         return Exit.OK
-    _skipped(skipped)
+    _skipped(skipped, found.notes)
     note(f"{packed.photos} photos in {len(packed.shards)} shards in {out}")
     return Exit.OK
 
@@ -259,13 +282,15 @@ def _counts(title: str, counts: dict[str, Any]) -> None:
         return
     table = Table(title, "", box=None)
     for name, value in counts.items():
-        table.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}")
+        table.add_row(shown(name), f"{value:,}" if isinstance(value, int) else f"{value:.4f}")
     stdout().print(table)
 
 
-def _skipped(skipped: dict[str, str]) -> None:
+def _skipped(skipped: dict[str, str], notes: Sequence[str] = ()) -> None:
+    for text in notes:
+        note(shown(text))
     for name, reason in list(skipped.items())[:_NAMED]:
-        note(f"skipped {name}: {reason}")
+        note(shown(f"skipped {name}: {reason}"))
     if len(skipped) > _NAMED:
         note(f"skipped {len(skipped) - _NAMED} more; --json lists all of them")
     sys.stderr.flush()

@@ -22,7 +22,7 @@ def evaluate(
     *,
     data: Annotated[Path, Parameter(help="Folder of a data set.")],
     reader: ReaderOption = "csv",
-    split: Annotated[str, Parameter(help="Split to measure. Catalogue photos are always used.")] = "test",
+    split: Annotated[str, Parameter(help="Split to measure, or all. Catalogue photos are always used.")] = "test",
     column: Annotated[
         list[str] | None,
         Parameter(negative=(), help="COLUMN=HEAD: the head for a column with another name. Can be repeated."),
@@ -48,19 +48,20 @@ def evaluate(
     if html is not None and not html.absolute().parent.is_dir():
         raise CommandError(f"--html {html}: its folder does not exist", Exit.NOT_FOUND)
     from training.evaluation import measure, write_html
+    from training.readers import known_split
 
     with progress() as bar:
         task = bar.add_task("photos", total=None)
         found = measure(
             bundle,
             data,
-            split,
+            known_split(split) or split,
             columns=_columns(column or []),
             reader=reader,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if html is not None:
-        write_html(html, found, data, split)
+        write_html(html, found, data, known_split(split) or split)
         note(f"report {html}")
     if json:
         json_line(found.report)

@@ -81,6 +81,13 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
+def write_shop(folder: Path, table: str) -> None:
+    """The data set of TEXT. Its photo is never opened."""
+    (folder / "shop").mkdir()
+    (folder / "shop" / "a.jpg").touch()
+    (folder / "shop" / "labels.csv").write_text(table)
+
+
 @pytest.mark.parametrize(
     ("table", "line", "message"),
     [
@@ -88,6 +95,9 @@ def write(folder: Path, text: str) -> Path:
         ("path,kind\na.jpg,mug\n", 16, "no column 'product'"),
         ("path,product\na.jpg,1\n", 21, "no column 'kind'; it has path, product"),
         ("kind,product\nmug,1\n", 15, "`path` column"),
+        ("path,kind,product\na.jpg,mug,1,2\n", 15, "line 2: 4 cells"),
+        ("path,kind,product,split\na.jpg,mug,1,test\n", 15, "it has 1 test"),
+        ("path,kind,product\na.jpg,mug,1\n", 21, "1 labels in column 'kind'"),
     ],
 )
 def test_data_that_lack_what_is_asked_for_are_refused_before_any_photo(
@@ -95,8 +105,7 @@ def test_data_that_lack_what_is_asked_for_are_refused_before_any_photo(
 ) -> None:
     path = write(tmp_path, TEXT)
     if table is not None:
-        (tmp_path / "shop").mkdir()
-        (tmp_path / "shop" / "labels.csv").write_text(table)
+        write_shop(tmp_path, table)
     with pytest.raises(ConfigError) as refused:
         load_checked(path, tmp_path)
     assert f"line {line}:" in str(refused.value), str(refused.value)
@@ -110,6 +119,8 @@ def test_a_trunk_that_is_not_there_is_refused_with_its_likes(tmp_path: Path) -> 
 
 
 def test_data_that_have_it_all_pass(tmp_path: Path) -> None:
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "labels.csv").write_text("path,kind,product\na.jpg,mug,1\n")
+    write_shop(
+        tmp_path,
+        "path,kind,product\n" + "".join(f"a.jpg,k{n % 2},{('red', 'blue')[n % 2]} mug {n}\n" for n in range(12)),
+    )
     assert load_checked(write(tmp_path, TEXT), tmp_path) == load_recipe(tmp_path / "small.toml")

@@ -14,7 +14,8 @@ from engines.pixels import decode
 from engines.recognition import build_engine
 from schemas.errors import ConfigError
 from tests.engines.tiny_bundle import write_tiny_bundle
-from training.readers.label_table import Row, read_rows
+from training.readers import read
+from training.readers.label_table import Row
 from training.weak import WeakSettings, label_photos, read_boxes
 
 
@@ -84,13 +85,13 @@ def test_near_photos_get_the_product_and_say_where_from(bundle: Path, labelled: 
     distances = sorted(distance for distance, _ in truth.values())
     split = int(np.diff(distances).argmax()) + 1  # in the widest gap, so that rounding decides nothing
     threshold = (distances[split - 1] + distances[split]) / 2
-    out = tmp_path / "tables/weak.csv"
+    out = tmp_path / "weak.csv"
     report = label_photos(bundle, labelled, photos, out, WeakSettings(threshold=threshold))
     rows = {row["path"]: row for row in read_rows_of(out)}
     near = {path: product for path, (distance, product) in truth.items() if distance < threshold}
-    assert {path: row["product"] for path, row in rows.items()} == {f"../found/{p}": v for p, v in near.items()}
+    assert {path: row["product"] for path, row in rows.items()} == {f"found/{p}": v for p, v in near.items()}
     for path, row in rows.items():
-        distance, product = truth[path.removeprefix("../found/")]
+        distance, product = truth[path.removeprefix("found/")]
         assert float(row["weak_distance"]) == pytest.approx(distance, abs=2e-4)
         assert row["weak_from"].endswith(f"/{product[1]}.png")
         assert row["weak_from"].startswith(("gallery/", "train/"))
@@ -146,7 +147,7 @@ def test_boxes_are_looked_at_one_by_one(bundle: Path, labelled: Path, tmp_path: 
     boxes.write_text("path,x0,y0,x1,y1,W,H\ntwo.png,0,0,48,32,96,32\ntwo.png,48,-1,96.4,32,96,32\n")
     out = tmp_path / "found/labels.csv"
     label_photos(bundle, labelled, tmp_path / "found", out, WeakSettings(threshold=0.01), boxes=read_boxes(boxes))
-    rows = read_rows(tmp_path / "found")
+    rows = read("csv", tmp_path / "found").rows
     assert [(row["path"], row["box"], row["product"]) for row in rows] == [
         ("two.png", "0.0000 0.0000 0.5000 1.0000", "p1"),
         ("two.png", "0.5000 0.0000 1.0000 1.0000", "p3"),

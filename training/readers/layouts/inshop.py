@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from training.readers.found_rows import Found, nested, set_aside_products
+from training.readers.found_rows import Found, nested, read_lines, set_aside_products
 
 _LIST = "list_eval_partition.txt"
 # test products are never trained on, so their gallery is a domain of the test split and not the split `gallery`
@@ -26,7 +26,7 @@ def read_inshop(folder: Path, validation: float) -> Found:
     found = Found()
     listed = nested(folder, _LIST, "Eval", "Anno") + _LIST
     photos = nested(folder, "img", "Img")
-    for number, line in enumerate((folder / listed).read_text("utf-8").splitlines()[2:], start=3):
+    for number, line in enumerate(read_lines(folder / listed)[2:], start=3):
         fields = line.split()
         if len(fields) != 3 or fields[2] not in _STATUS:
             found.skipped[f"{listed}:{number}"] = "not: image_name item_id train|query|gallery"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from training.readers.found_rows import Found, nested, set_aside_products
+from training.readers.found_rows import Found, nested, read_lines, set_aside_products
 
 _FILES = {"train": "Ebay_train.txt", "test": "Ebay_test.txt"}
 
@@ -23,7 +23,7 @@ def read_sop(folder: Path, validation: float) -> Found:
     found = Found()
     prefix = nested(folder, _FILES["train"], "Stanford_Online_Products")
     for split, name in _FILES.items():
-        lines = (folder / prefix / name).read_text("utf-8").splitlines()
+        lines = read_lines(folder / prefix / name)
         for number, line in enumerate(lines[1:], start=2):
             fields = line.split(maxsplit=3)
             if len(fields) != 4:

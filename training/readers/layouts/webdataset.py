@@ -16,14 +16,17 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from training.readers.found_rows import SPLITS, Found, set_aside_photos
+from training.readers.found_rows import Found, set_aside_photos
 from training.readers.label_table import Row
 from training.readers.photo_bytes import TAR, member_name
+from training.readers.photo_paths import is_junk
+from training.readers.splits import SPLITS, known_split
 
 _KEY = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")
 _PHOTO = ("jpg", "jpeg", "png", "webp")
 _TEXT = {"cls": "cls", "txt": "title"}
 _META = "__"  # members with this prefix describe the archive
+_MOST_LABEL_BYTES = 1 << 20  # of a json, cls or txt: labels have a few hundred
 
 Sample = dict[str, tuple[str, bytes | None]]  # kind → (member, its bytes; None for the photo)
 
@@ -36,17 +39,23 @@ def read_webdataset(folder: Path, validation: float) -> Found:
     Without a val split the share `validation` of the training photos becomes val.
     """
     found = Found()
-    for shard in sorted(folder.rglob("*" + TAR)):
+    for shard in _files(folder, "*" + TAR):
         name = shard.relative_to(folder).as_posix()
         for key, sample in _samples(shard, name, found).items():
             row = _row(name, key, sample, found)
             if row is not None:
                 found.rows.append(row)
-    for shard in sorted(folder.rglob("*.tar.*")):
+    for shard in _files(folder, "*.tar.*"):
         found.skipped[shard.relative_to(folder).as_posix()] = "compressed; unpack it to a plain tar"
     if not any(row["split"] == "val" for row in found.rows):
         set_aside_photos(found.rows, validation)
     return found
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """Plain files of that name below the folder, in order of name, without junk."""
+    found = (path for path in folder.rglob(pattern) if path.is_file())
+    return sorted(path for path in found if not any(map(is_junk, path.relative_to(folder).parts)))
 
 
 def _samples(shard: Path, name: str, found: Found) -> dict[str, Sample]:
@@ -66,9 +75,13 @@ def _samples(shard: Path, name: str, found: Found) -> dict[str, Sample]:
                 if kind in samples.setdefault(key, {}):
                     found.skipped[f"{name}/{key}"] = f"two members are .{kind}; the first one counts"
                     continue
-                text = tar.extractfile(member) if kind == "json" or kind in _TEXT else None
+                labels = kind == "json" or kind in _TEXT
+                if labels and member.size > _MOST_LABEL_BYTES:
+                    found.skipped[f"{name}/{key}.{kind}"] = "labels of more than 1 MiB; they do not count"
+                    continue
+                text = tar.extractfile(member) if labels else None
                 samples[key][kind] = (member_name(member.name), text.read() if text else None)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, OSError) as error:  # tarfile also raises ValueError for odd headers
         found.skipped[name] = f"damaged ({error}); the samples before the damage count"
     return samples
 
@@ -85,10 +98,15 @@ def _row(shard: str, key: str, sample: Sample, found: Found) -> Row | None:
                 row[column] = (sample[kind][1] or b"").decode().strip()
         if "json" in sample:
             row |= _columns(json.loads(sample["json"][1] or b""))
-    except ValueError as error:  # broken JSON or UTF-8
+        "".join(row.values()).encode()
+    except (ValueError, RecursionError) as error:  # broken JSON or UTF-8, half a surrogate pair, a deep nest
         found.skipped[f"{shard}/{key}"] = f"labels cannot be read: {error}"
         return None
-    row["split"] = SPLITS.get(row["split"], row["split"])
+    split = known_split(row["split"])
+    if split is None:
+        found.skipped[f"{shard}/{key}"] = f"its split is {row['split']!r}; write one of {', '.join(SPLITS)}"
+        return None
+    row["split"] = split
     return row
 
 
@@ -110,4 +128,5 @@ def _text(value: Any) -> str | None:
 
 def _split(shard: str) -> str:
     words = re.split(r"[^a-z]+", shard.lower())
-    return next((SPLITS[word] for word in reversed(words) if word in SPLITS), "train")
+    splits = [split for split in map(known_split, words) if split and split != "gallery"]
+    return splits[-1] if splits else "train"

@@ -32,6 +32,7 @@ def test_check_counts_and_names(groknet: Call, tree: Path) -> None:
         "photos": {"train": 3, "val": 1, "test": 1},
         "columns": {"label": 2},
         "skipped": {"train/stray.jpg": "lies in no class folder"},
+        "notes": [],
     }
     whole = groknet("data", "check", tree, "--reader", "folder", "--decode", "--json").json
     assert whole["photos"]["train"] == 2

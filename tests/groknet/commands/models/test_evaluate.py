@@ -51,7 +51,7 @@ def test_columns_and_retrieval_are_scored(groknet: Call, bundle: Path, data: Pat
         (["--column", "colour"], "COLUMN=HEAD"),
         (["--column", "nocolumn=colour"], "nocolumn"),
         (["--column", "colour=nohead"], "nohead"),
-        (["--split", "val"], "val"),
+        (["--split", "val"], "use one of gallery, test, or all"),
     ],
 )
 def test_what_cannot_be_scored_is_named(groknet: Call, bundle: Path, data: Path, options: list[str], said: str) -> None:
@@ -79,15 +79,15 @@ def test_photos_that_are_missing_or_unreadable_are_counted(groknet: Call, bundle
 
 def test_a_head_whose_labels_are_all_outside_is_there(groknet: Call, bundle: Path, data: Path) -> None:
     table(data, colour=["mauve"] * 6)
-    found = groknet("evaluate", bundle, "--data", data, "--json").json["heads"]["colour"]
+    found = groknet("evaluate", bundle, "--data", data, "--split", "all", "--json").json["heads"]["colour"]
     assert (found["n"], found["outside"]) == (0, 6)
     assert {found[name] for name in ("top1", "top5", "macro", "ece", "precision")} == {None}
-    assert groknet("evaluate", bundle, "--data", data).code == Exit.OK
+    assert groknet("evaluate", bundle, "--data", data, "--split", "all").code == Exit.OK
 
 
 def test_several_labels_in_a_cell_have_a_mean_average_precision(groknet: Call, bundle: Path, data: Path) -> None:
     table(data, words=["old|soft", "old", "new", "cosy|new", "soft", "unknown"])
-    report = groknet("evaluate", bundle, "--data", data, "--json").json
+    report = groknet("evaluate", bundle, "--data", data, "--split", "all", "--json").json
     assert 0 < report["heads"]["words"]["map"] <= 1
     assert (report["heads"]["words"]["n"], report["heads"]["words"]["outside"]) == (5, 1)
     assert (report["retrieval"], report["bits"]) == ({}, {})
@@ -97,7 +97,7 @@ def test_words_of_titles_are_no_column(groknet: Call, data: Path, tmp_path: Path
     queries = msgspec.structs.replace(HEADS[1], column="query")
     write_tiny_bundle(tmp_path / "bundle", heads=[HEADS[0], queries])
     table(data, title=["old cosy chair"] * 6)
-    report = groknet("evaluate", tmp_path / "bundle", "--data", data, "--json").json
+    report = groknet("evaluate", tmp_path / "bundle", "--data", data, "--split", "all", "--json").json
     assert report["heads"] == {}
     assert report["queries"]["query"]["n"] == 6
 

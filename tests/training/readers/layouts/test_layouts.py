@@ -15,7 +15,7 @@ from PIL import Image
 from schemas.errors import ConfigError
 from training.data.photos import load
 from training.readers import read, read_photo
-from training.readers.label_table import Row, read_rows
+from training.readers.label_table import Row
 from training.recipe import DataSet, Recipe, Schedule
 
 
@@ -43,8 +43,12 @@ def check_photos_are_there(folder: Path, rows: list[Row]) -> None:
 
 
 def test_csv_is_the_table_as_it_stands(tmp_path: Path) -> None:
+    put(tmp_path, "a.jpg")
     (tmp_path / "labels.csv").write_text("path,split,kind\na.jpg,train,mug\nb.jpg,test,hat\n")
-    assert read("csv", tmp_path, validation=0.4).rows == read_rows(tmp_path)
+    assert read("csv", tmp_path, validation=0.4).rows == [
+        {"path": "a.jpg", "split": "train", "kind": "mug"},
+        {"path": "b.jpg", "split": "test", "kind": "hat"},
+    ]
 
 
 def test_folder_with_splits(tmp_path: Path) -> None:
@@ -73,10 +77,13 @@ def test_folder_without_splits_is_split_by_name_alone(tmp_path: Path) -> None:
     counts = Counter(row["split"] for row in rows)
     assert [row["path"] for row in rows] == sorted(names)
     assert 40 < counts["val"] < 80  # 60 expected of 300, standard deviation 7
-    assert 40 < counts["test"] < 80
+    assert 4 < counts["test"] < 28  # 15 expected, standard deviation 4
     (tmp_path / "mug/0.jpg").unlink()
     assert read("folder", tmp_path, validation=0.2).rows == [r for r in rows if r["path"] != "mug/0.jpg"]
-    assert {row["split"] for row in read("folder", tmp_path, validation=0.0).rows} == {"train"}
+    none = read("folder", tmp_path, validation=0.0).rows
+    assert {row["split"] for row in none} == {"train", "test"}
+    tests = [row["path"] for row in rows if row["split"] == "test"]
+    assert [row["path"] for row in none if row["split"] == "test"] == tests  # whatever is set aside to validate
 
 
 def shard(path: Path, *members: tuple[str, bytes]) -> None:

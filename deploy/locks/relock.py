@@ -1,0 +1,46 @@
+"""Makes the locks of Python packages again: `python -m deploy.locks.relock`. It needs uv and a package index.
+
+A lock holds for every platform and for Python 3.11 and later: a package that one of them needs carries a marker.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+PROJECT = FOLDER.parents[1] / "pyproject.toml"
+LOCKS = {
+    "run.txt": ("cpu", "kafka", "cassandra"),
+    "ci.txt": ("cpu", "openvino", "phone", "train", "kafka", "cassandra", "services", "rtx", "dev"),
+}
+"""Lock → the extras of pyproject.toml that it covers. Those of ci.txt are what `make test` installs."""
+
+
+def command(uv: str, extras: Sequence[str], out: Path) -> list[str]:
+    """The words of the command that writes one lock."""
+    fixed = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url", "--no-header"]
+    return [uv, "pip", "compile", str(PROJECT), *fixed, "--no-annotate", "--quiet", "-o", str(out)] + [
+        word for extra in extras for word in ("--extra", extra)
+    ]
+
+
+def main() -> int:
+    """Write every lock, and return the exit code."""
+    uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
+    if uv is None:
+        print("relock: uv is not installed; pip install uv", file=sys.stderr)
+        return 2
+    for name, extras in LOCKS.items():
+        code = subprocess.run(command(uv, extras, FOLDER / name), stdout=subprocess.DEVNULL, check=False).returncode
+        if code:
+            return code
+        print(f"{name}: {(FOLDER / name).read_text().count('==')} packages of {', '.join(extras)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
