@@ -211,7 +211,9 @@ class _SearchLife:
         engine = build_engine(Path(section.bundle), section.backend, section.threads, section.max_batch)
         urls = _find_indexers(process, loaded.config.search.indexer_urls, engine.manifest.epoch, wanted)
         settings = msgspec.structs.replace(loaded.config.search, indexer_urls=urls)
-        return cls(loaded, build_search(settings, store=store, engine=engine, health=health), engine, health)
+        intake = Intake(loaded.config.intake)
+        app = build_search(settings, store=store, engine=engine, health=health, intake=intake)
+        return cls(loaded, app, engine, health)
 
 
 def _change_over(

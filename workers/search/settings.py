@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from schemas.units import Count, NotNegative, Seconds
+from schemas.units import Count, NotNegative, Seconds, Whole
 
 
 class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,6 +36,9 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Photos that a client may send at once before the rate limit applies."""
     decode_threads: Count = 2
     """Threads that decode photos, one for each core. They release the interpreter lock."""
+    fetch_threads: Whole = 2
+    """Threads that fetch a listing's photo for the page's large view (`GET /v1/photo`), within the limits of
+    `[intake]`; 0: photos are not fetched, and the page shows thumbnails."""
     answer_timeout_s: Seconds = 15.0
     """Time limit from the last byte of a photo to its answer. After that the client gets 503 and the photo is
     dropped."""
@@ -71,6 +74,9 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         "masterCategory",
     )
     """Columns of the training data that say what a product is. The other single-label heads describe attributes."""
+    hidden_heads: tuple[str, ...] = ()
+    """Ids of heads that no answer names, for example heads that guess a person's gender. Their labels are in no
+    prediction, tag, suggestion or vote. `tagger.hidden_heads` keeps them out of the store."""
     max_batch: Annotated[int, Meta(ge=1, le=1000)] = 200
     """Listings in one batch read: two screens of a feed, an answer of about 2 MB."""
     max_recent: Annotated[int, Meta(ge=1, le=1000)] = 64

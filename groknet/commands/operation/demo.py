@@ -18,6 +18,7 @@ from groknet.commands.listings.submit import percentile
 from groknet.commands.operation.run import STOP_BUDGET_S, page_url, specs
 from groknet.home.config import Loaded, load_config
 from groknet.home.epochs import in_force
+from groknet.home.hidden_heads import check_start
 from groknet.home.paths import Home
 from groknet.home.running import SUPERVISOR, Lock
 from groknet.run.background import Background
@@ -57,6 +58,7 @@ def demo(
     with open_store(loaded) as store:
         loaded = in_force(loaded, store)
     manifest = load_manifest(Path(loaded.config.engine.bundle))
+    check_start(loaded)
     own = find_photos([path.expanduser() for path in photos or []])  # not every shell opens the ~ of PHOTOS=~/pictures
     signal.signal(signal.SIGTERM, _interrupt)
     lock = Lock(place, SUPERVISOR)

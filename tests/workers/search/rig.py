@@ -22,6 +22,7 @@ from schemas.predictions import ImageRow, StoredListing, Summary
 from tests.engines.tiny_bundle import write_tiny_bundle
 from tests.workers.indexer.hash_topic import BASE_US, Publisher, stream_at
 from tests.workers.indexer.running import Running, until
+from workers.intake import Intake, IntakeSettings
 from workers.search import SearchSettings, build_search
 from workers.serving import Health, Server, serve
 from workers.stores import Store, build_store
@@ -148,7 +149,8 @@ def served(made: Rig, **settings: Any) -> Iterator[Rig]:
     urls = [made.indexer.server.url]
     chosen = SearchSettings(**({"port": 0, "indexer_urls": urls, "probe_interval_s": 0.05} | settings))
     made.health = Health()
-    app = build_search(chosen, store=made.store, engine=made.engine, health=made.health)
+    intake = Intake(IntakeSettings())
+    app = build_search(chosen, store=made.store, engine=made.engine, health=made.health, intake=intake)
     made.server = serve(app, chosen.host, chosen.port)
     try:
         yield made

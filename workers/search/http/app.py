@@ -15,6 +15,7 @@ from starlette.routing import Route
 from engines.recognition import RecognitionEngine
 from schemas.errors import EpochMismatch, Reject, Transient
 from workers import metrics
+from workers.intake import Intake
 from workers.problems import FAULT, HANDLERS, Problem
 from workers.search.find.finder import Finder
 from workers.search.find.indexers import Indexers
@@ -37,11 +38,19 @@ _WARMING_S = 0.05  # between two checks while the engine warms up, which takes a
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionEngine, health: Health) -> Starlette:
+def build_search(
+    settings: SearchSettings,
+    *,
+    store: Store,
+    engine: RecognitionEngine,
+    health: Health,
+    intake: Intake | None = None,
+) -> Starlette:
     """Build the search service. Its threads start and end with the lifespan of the application.
 
     `health` becomes ready when the engine is warm and all indexers are ready. `health.failed` is set if the engine
-    fails. The caller closes the store and the engine after the server has stopped.
+    fails. The caller closes the store and the engine after the server has stopped. `intake` fetches
+    photos of listings, and is closed with the application; without it there are only thumbnails.
     """
     manifest = engine.manifest
     indexers = Indexers(
@@ -51,11 +60,12 @@ def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionE
     threads = Threads(
         decode_threads=settings.decode_threads,
         read_threads=settings.max_waiting,
+        fetch_threads=max(1, settings.fetch_threads),
         answer_timeout_s=settings.answer_timeout_s,
     )
     names = Names(manifest)
     finder = Finder(store, indexers, manifest, names)
-    stored = StoredListings(store, manifest, threads)
+    stored = StoredListings(store, manifest, threads, intake if settings.fetch_threads else None)
     photos = PhotoHandlers(
         settings,
         manifest=manifest,
@@ -97,6 +107,8 @@ def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionE
         stop.set()
         inference.close()
         threads.close()
+        if intake is not None:
+            intake.close()
         prober.join()
         indexers.close()
 
@@ -109,6 +121,7 @@ def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionE
             route("/v1/listings/{listing_id}/duplicates", listings.duplicates),
             route("/v1/listings/{listing_id}", listings.listing),
             route("/v1/thumbnail", listings.thumbnail),
+            route("/v1/photo", listings.photo, cost=PHOTO_COST),
             route("/v1/recent", listings.recent),
             Route("/openapi.json", _described(describe(settings))),
             *page_routes(settings.max_upload_bytes),

@@ -168,6 +168,14 @@ class ListingHandlers:
         # One minute avoids reloads by the page; a longer time would keep a removed photo visible.
         return Response(webp, media_type="image/webp", headers={"cache-control": "private, max-age=60"})
 
+    async def photo(self, request: Request) -> Response:
+        """`GET /v1/photo?listing_id=&image_id=`."""
+        listing_id = params.identifier(request.query_params.get("listing_id", ""), "listing_id")
+        image_id = params.identifier(request.query_params.get("image_id", ""), "image_id")
+        async with self._threads.in_time():
+            webp = await self._stored.photo(listing_id, image_id)
+        return Response(webp, media_type="image/webp", headers={"cache-control": "private, max-age=60"})
+
     async def recent(self, request: Request) -> Response:
         """`GET /v1/recent`."""
         n = params.number(request, "n", 24, self._settings.max_recent)

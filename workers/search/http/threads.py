@@ -15,17 +15,20 @@ T = TypeVar("T")
 
 
 class Threads:
-    """Runs blocking work outside the event loop. One pool decodes photos, one waits for the store or the index."""
+    """Runs blocking work outside the event loop. One pool decodes photos, one waits for the store or the index,
+    and one fetches photos of listings, so that a slow photo host delays nothing else."""
 
-    def __init__(self, *, decode_threads: int, read_threads: int, answer_timeout_s: float) -> None:
+    def __init__(self, *, decode_threads: int, read_threads: int, fetch_threads: int, answer_timeout_s: float) -> None:
         self._decoders = ThreadPoolExecutor(decode_threads, thread_name_prefix="search-decode")
         self._readers = ThreadPoolExecutor(read_threads, thread_name_prefix="search-read")
+        self._fetchers = ThreadPoolExecutor(fetch_threads, thread_name_prefix="search-fetch")
         self._answer_timeout_s = answer_timeout_s
 
     def close(self) -> None:
         """End the threads. Idempotent."""
         self._decoders.shutdown(cancel_futures=True)
         self._readers.shutdown(cancel_futures=True)
+        self._fetchers.shutdown(cancel_futures=True)
 
     async def decode(self, work: Callable[[], T]) -> T:
         """Run work that needs a processor. Raises Reject when the service is stopping, and what `work` raises."""
@@ -35,6 +38,10 @@ class Threads:
         """Run work that waits for the store or the index. Raises Reject when the service is stopping, and what `work`
         raises."""
         return await _run(self._readers, work)
+
+    async def fetch(self, work: Callable[[], T]) -> T:
+        """Run work that waits for a photo host. Raises Reject when the service is stopping, and what `work` raises."""
+        return await _run(self._fetchers, work)
 
     @asynccontextmanager
     async def in_time(self) -> AsyncIterator[None]:
