@@ -173,7 +173,7 @@ def kinds(engine: RecognitionEngine, data: Path, cap: int) -> str:
         photos = recognised(engine, data / name, _some(chosen, cap))
         wrong, kept, silenced = [], 0, 0
         for said in photos.predictions:
-            shown = rule.relevant(said)
+            shown = rule.relevant(said)  # the rule alone, as for a bundle without applicability
             wrong += [head in shown for head, kind in of.items() if said[head][0].offered and kind not in right]
             kept += any(kind == name and head in shown for head, kind in of.items())
             silenced += not any(head in shown for head in of)

@@ -106,7 +106,7 @@ def describe(manifest: Manifest, entry: StoredListing, outcome: Outcome, place: 
     """A listing in three lines at most: times, then the best label of as many heads as fit.
 
     Heads whose label would be offered come first, in bold; then the studio's, if it drew the photo; then the surest.
-    A head that learned from another kind of product offers nothing.
+    A head that does not apply offers nothing.
     """
     text = Text()
     text.append(f"{place} ", style="dim")
@@ -121,7 +121,7 @@ def describe(manifest: Manifest, entry: StoredListing, outcome: Outcome, place: 
         if head.id in entry.summary.predictions
     }
     studio = entry.event.producer == PRODUCER
-    shown = RelevantHeads(manifest).relevant(entry.summary.predictions)
+    shown = RelevantHeads(manifest).relevant(entry.summary.predictions, entry.summary.applies)
     offered = {head for head, prediction in best.items() if prediction.offered and head in shown}
 
     def rank(head: Head) -> tuple[bool, bool, float]:

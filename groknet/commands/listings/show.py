@@ -29,7 +29,8 @@ def show(
     ] = None,
     json: JsonOption = False,
 ) -> Exit:
-    """Show status, predictions and hashes of listings. Predictions are calibrated probabilities, best first.
+    """Show status, predictions and hashes of listings. Predictions are calibrated probabilities, best first, of the
+    heads that apply to the listing.
 
     The exit code is 4 when one of the listings is not stored, or was removed.
 
@@ -78,7 +79,12 @@ def _print(entry: StoredListing | RemovalMarker) -> None:
         return
     console.print(title.append(f"  {entry.summary.status}  {when}  model {entry.model_version}", "not bold"))
     table = Table("head", "label", "probability", "offered", box=None)
+    applies = entry.summary.applies
+    if applies is not None:
+        console.print(f"applies: {', '.join(applies) or 'no head'}")
     for head, predictions in entry.summary.predictions.items():
+        if applies is not None and head not in applies:
+            continue  # what such a head says means nothing; --json has it
         for i, prediction in enumerate(predictions):
             offered = "yes" if prediction.offered else ""
             table.add_row("" if i else head, prediction.label, f"{prediction.probability:.3f}", offered)

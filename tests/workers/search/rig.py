@@ -69,7 +69,8 @@ class Rig:
         for image_id, data in photos.items():
             decoded = decode_photo(data, manifest.preprocess)
             found = self.engine.infer(decoded.pixels[None])
-            rows.append(ImageRow(image_id=image_id, predictions=found.row(0, manifest), hash=found.hash_hex(0)))
+            row, applies = found.row(0, manifest), found.applies(manifest)[0]
+            rows.append(ImageRow(image_id=image_id, predictions=row, hash=found.hash_hex(0), applies=applies))
             thumbnails[image_id] = decoded.thumbnail
             self.hashes[listing_id, image_id] = found.hash_hex(0)
         stored = StoredListing(
@@ -78,7 +79,7 @@ class Rig:
             model_version=manifest.model_version,
             epoch=manifest.epoch,
             event=event,
-            summary=Summary(status="complete", predictions=rows[0].predictions, bad_images=[]),
+            summary=Summary(status="complete", predictions=rows[0].predictions, bad_images=[], applies=rows[0].applies),
             images=rows,
             stored_at=time.time_ns() // 1000,
         )

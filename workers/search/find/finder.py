@@ -156,9 +156,12 @@ class Finder:
             distance=photo.distance,
             title=None if listing is None else listing.event.title,
             category=None if listing is None else listing.event.category,
-            tags=[] if listing is None else self._names.tags(listing.summary.predictions, language),
+            tags=[] if listing is None else self._tags(listing, language),
             thumbnail=thumbnail_path(photo.listing_id, photo.image_id),
         )
+
+    def _tags(self, listing: StoredListing, language: str) -> list[str]:
+        return self._names.tags(listing.summary.predictions, language, listing.summary.applies)
 
     def recent(self, n: int, language: str) -> list[RecentListing]:
         """The n listings that became searchable last and are still stored, the newest first."""
@@ -175,7 +178,7 @@ class Finder:
         return RecentListing(
             listing_id=listing.listing_id,
             title=listing.event.title,
-            tags=self._names.tags(listing.summary.predictions, language),
+            tags=self._tags(listing, language),
             thumbnail=thumbnail_path(listing.listing_id, listing.images[0].image_id),
             freshness=freshness(listing, entry, searchable=True),
         )

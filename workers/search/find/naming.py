@@ -30,12 +30,15 @@ class Names:
                 return known.display[wanted]
         return known.value
 
-    def named(self, predictions: Predictions, language: str) -> NamedPredictions:
+    def named(
+        self, predictions: Predictions, language: str, applies: Collection[str] | None = None
+    ) -> NamedPredictions:
         """Every prediction with its name. Heads are in the order of `_ranked`, labels in their stored order.
 
-        `offered` stays true only for relevant heads (`RelevantHeads`).
+        `applies` is that of the stored row. If it is None, `offered` stays true only for relevant heads
+        (`RelevantHeads`); otherwise it is the engine's.
         """
-        shown = self._heads.relevant(predictions)
+        shown = self._heads.relevant(predictions, applies)
         return {
             head: [
                 NamedPrediction(
@@ -49,17 +52,18 @@ class Names:
             for head, best in self._ranked(predictions, shown)
         }
 
-    def tags(self, predictions: Predictions, language: str) -> list[str]:
+    def tags(self, predictions: Predictions, language: str, applies: Collection[str] | None = None) -> list[str]:
         """Up to MAX_TAGS names: the best label of each relevant head, if that label is offered, in the order of
         `_ranked`."""
-        ranked = self._ranked(self.relevant(predictions), self._heads.relevant(predictions))
+        shown = self._heads.relevant(predictions, applies)
+        ranked = self._ranked(self.relevant(predictions, applies), shown)
         offered = [(head, best[0].label) for head, best in ranked if best and best[0].offered]
         names = dict.fromkeys(self.name(head, label, language) for head, label in offered)
         return list(names)[:MAX_TAGS]
 
-    def relevant(self, predictions: Predictions) -> Predictions:
+    def relevant(self, predictions: Predictions, applies: Collection[str] | None = None) -> Predictions:
         """The predictions of the relevant heads (`RelevantHeads`)."""
-        shown = self._heads.relevant(predictions)
+        shown = self._heads.relevant(predictions, applies)
         return {head: best for head, best in predictions.items() if head in shown}
 
     def _ranked(self, predictions: Predictions, shown: Collection[str]) -> list[tuple[str, list[Prediction]]]:

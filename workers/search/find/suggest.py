@@ -35,12 +35,13 @@ class Suggester:
             head.id for head in manifest.heads if head.column in category_columns or not head.datasets
         } - self._words
 
-    def suggest(self, predictions: Predictions, language: str) -> Suggestions:
-        """Suggestions of the relevant heads: offered ones first, then by probability."""
+    def suggest(self, predictions: Predictions, language: str, applies: Collection[str] | None = None) -> Suggestions:
+        """Suggestions of the relevant heads: offered ones first, then by probability. `applies` is as for
+        `Names.named`."""
         category: list[Suggestion] = []
         attributes: list[Suggestion] = []
         words: list[Suggestion] = []
-        for head, best in self._names.named(self._names.relevant(predictions), language).items():
+        for head, best in self._names.named(self._names.relevant(predictions, applies), language, applies).items():
             made = [
                 Suggestion(head=head, label=p.label, name=p.name, probability=p.probability, offered=p.offered)
                 for p in best

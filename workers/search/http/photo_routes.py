@@ -58,6 +58,7 @@ class _Seen:
 
     hashes: list[str]
     predictions: Predictions
+    applies: list[str] | None
     listing_id: str | None = None
     image_ids: list[str] = field(default_factory=list)
     margins: NDArray[np.float32] | None = None
@@ -96,7 +97,7 @@ class PhotoHandlers:
             async with self._threads.in_time():
                 recognised = await self._recognise(data, asked.box)
                 margins = recognised.margins if asked.fine else None
-                seen = _Seen([recognised.hash], recognised.predictions, margins=margins)
+                seen = _Seen([recognised.hash], recognised.predictions, recognised.applies, margins=margins)
                 found = await self._find(seen, asked)
         return self._answer(asked, seen, found, began)
 
@@ -108,7 +109,7 @@ class PhotoHandlers:
             data = await read_photo(request, self._settings.max_upload_bytes, self._settings.upload_timeout_s)
             async with self._threads.in_time():
                 seen = await self._recognise(data, box)
-        suggestions = self._suggester.suggest(seen.predictions, language)
+        suggestions = self._suggester.suggest(seen.predictions, language, seen.applies)
         answer = PredictAnswer(
             model_version=self._manifest.model_version,
             epoch=self._manifest.epoch,
@@ -117,7 +118,8 @@ class PhotoHandlers:
             category=suggestions.category,
             attributes=suggestions.attributes,
             title_words=suggestions.title_words,
-            predictions=self._names.named(seen.predictions, language),
+            predictions=self._names.named(seen.predictions, language, seen.applies),
+            applies=seen.applies,
             took_s=round(time.perf_counter() - began, 4),
         )
         return answered(answer)
@@ -152,9 +154,9 @@ class PhotoHandlers:
         image_id = None if body.image_id is None else params.identifier(body.image_id, "image_id")
         async with self._threads.in_time():
             query = await self._stored.query(listing_id, image_id)
-            rows = {row.image_id: row.predictions for row in query.listing.images}
-            predictions = query.listing.summary.predictions if image_id is None else rows[image_id]
-            seen = _Seen(query.hashes, predictions, listing_id, query.image_ids)
+            rows = {row.image_id: row for row in query.listing.images}
+            shown = query.listing.summary if image_id is None else rows[image_id]
+            seen = _Seen(query.hashes, shown.predictions, shown.applies, listing_id, query.image_ids)
             found = await self._find(seen, asked)
         return self._answer(asked, seen, found, began)
 
@@ -178,7 +180,8 @@ class PhotoHandlers:
             listing_id=seen.listing_id,
             image_ids=seen.image_ids,
             box=_edges(asked.box),
-            predictions=self._names.named(seen.predictions, asked.language),
+            predictions=self._names.named(seen.predictions, asked.language, seen.applies),
+            applies=seen.applies,
             categories=categories,
             neighbours=self._finder.shown(ordered, asked.language),
             reranked=asked.rerank,

@@ -60,6 +60,18 @@ def test_a_bundle_of_one_kind_is_left_as_it_is(manifest):
     assert RelevantHeads(one).relevant(predictions) == {"wear.usage"}
 
 
+def test_what_the_row_says_overrules_the_rule(manifest):
+    """A bundle with applicability: the words speak for food, but the row says that the clothes' heads apply."""
+    names, predictions, applies = Names(manifest), said(apple=0.9), ["object", "wear.type"]
+    assert RelevantHeads(manifest).relevant(predictions, applies) == {"object", "wear.type"}
+    named = names.named(predictions, "en", applies)
+    assert named["wear.type"][0].offered
+    assert list(named)[:2] == ["object", "wear.type"]
+    assert names.tags(predictions, "en", applies) == ["Tench", "Casual Shoes"]
+    made = Suggester(manifest, names, ("category",)).suggest(predictions, "en", applies)
+    assert ({s.head for s in made.category}, made.attributes, made.title_words) == ({"object", "wear.type"}, [], [])
+
+
 def test_an_apple_is_not_offered_casual(manifest):
     names = Names(manifest)
     named = names.named(said(apple=0.9), "en")
