@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from engines.recognition import RecognitionEngine, build_engine
 from groknet.home.config import Loaded
 from groknet.home.epochs import beside_name, epoch_of, every_indexer
+from groknet.home.hidden_heads import check_hidden_heads
 from groknet.home.running import Lock, holder_of, usual_port
 from groknet.run.minute_lines import Minutes
 from groknet.run.opening import Opening
@@ -62,6 +63,7 @@ def run_tagger(loaded: Loaded, port: int | None, slot: int | None = None) -> Non
         opening = Opening(process, loaded, health)
         store = opening.store(stack)
         loaded = opening.in_force(store)
+        check_hidden_heads(loaded.config, Path(loaded.config.engine.bundle), ["tagger"])
         stream = opening.stream()
         engine = _engine(loaded, stack)
         opening.topics(stream, engine.manifest.epoch)
@@ -207,6 +209,7 @@ class _SearchLife:
     @classmethod
     def begin(cls, loaded: Loaded, process: Process, store: Store, wanted: Callable[[], bool]) -> _SearchLife:
         """Load the bundle, find the indexers while it is `wanted`; nothing runs yet."""
+        check_hidden_heads(loaded.config, Path(loaded.config.engine.bundle), ["search"])
         section, health = loaded.config.engine, Health()
         engine = build_engine(Path(section.bundle), section.backend, section.threads, section.max_batch)
         urls = _find_indexers(process, loaded.config.search.indexer_urls, engine.manifest.epoch, wanted)

@@ -23,11 +23,12 @@ NamedPredictions = dict[str, list[NamedPrediction]]
 
 class Similar(msgspec.Struct, frozen=True, kw_only=True):
     """A similar listing and its photo that is nearest to the query. `distance` is the number of differing bits of
-    256."""
+    256. `likeness`, from 0 (no more alike than chance) to 1, falls with the order of the answer."""
 
     listing_id: str
     image_id: str
     distance: int
+    likeness: float
     title: str | None
     category: str | None
     tags: list[str]
@@ -56,7 +57,9 @@ class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     In a search by listing, `listing_id` and `image_ids` name the photos that were compared, `hash` is that of the first
     one, and the predictions are the stored ones. `categories` is the vote, the best first; it is empty if the vote is
     off or no neighbour votes. `distance` counts bits, but the order of the neighbours is finer: it uses the photo's
-    unrounded bits. `reranked`: the order comes from re-ranking; the distances do not change. `applies`: the ids of the
+    unrounded bits. `close` is false if no neighbour is near enough to
+    be taken for the same or nearly the same thing (`search.close_likeness`, `search.close_bits`), also if there is
+    none. `reranked`: the order comes from re-ranking; the distances do not change. `applies`: the ids of the
     heads that apply to what was searched with; null if the bundle does not know.
     """
 
@@ -70,6 +73,7 @@ class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     applies: list[str] | None
     categories: list[CategoryShare]
     neighbours: list[Similar]
+    close: bool
     reranked: bool
     stale: bool
     took_s: float

@@ -7,7 +7,18 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from schemas.units import Count, NotNegative, Seconds, Whole
+from schemas.units import Count, NotNegative, Seconds, Share, Whole
+
+CATEGORY_COLUMNS = (
+    "category",
+    "product",
+    "coarse",
+    "department",
+    "label",
+    "articleType",
+    "subCategory",
+    "masterCategory",
+)
 
 
 class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,22 +68,19 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     rerank: bool = False
     """Whether listings are re-ranked (k-reciprocal) if the request does not say so (`rerank=`). Off by default: fewer
     products come first."""
+    close_likeness: Share = 0.5
+    """A listing is close to a photo from this likeness (0 to 1) on. If none is, the page says so. Of validation photos
+    of products in the catalogue 95 % have a close listing, of photos of other things 3 %; see
+    docs/benchmarks/search.md."""
+    close_bits: Annotated[int, Meta(ge=0, le=256)] = 83
+    """The same limit for stored listings, whose bits are rounded: so many of 256 bits may differ."""
     duplicate_radius: Annotated[int, Meta(ge=0, le=256)] = 24
     """Two photos are near duplicates if at most so many of 256 bits differ, unless the request says otherwise
     (`radius=`). Of copies (compressed, halved, cropped, mirrored) 79 to 98 % are within 24 bits, and 15 to 61 % within
     12. None of 700 photos of groceries has a photo of another product within 24 bits."""
     max_radius: Annotated[int, Meta(ge=0, le=256)] = 64
     """The largest radius that a request may ask for: a quarter of the bits."""
-    category_columns: tuple[str, ...] = (
-        "category",
-        "product",
-        "coarse",
-        "department",
-        "label",
-        "articleType",
-        "subCategory",
-        "masterCategory",
-    )
+    category_columns: tuple[str, ...] = CATEGORY_COLUMNS
     """Columns of the training data that say what a product is. The other single-label heads describe attributes."""
     hidden_heads: tuple[str, ...] = ()
     """Ids of heads that no answer names, for example heads that guess a person's gender. Their labels are in no

@@ -205,6 +205,12 @@ def test_thumbnail_is_small_and_never_enlarged(size: tuple[int, int]) -> None:
     assert image.size == tuple(max(1, round(side * scale)) for side in size)
 
 
+def test_a_thumbnail_has_twice_the_pixels_of_a_card_of_160_points() -> None:
+    data = encoded(quarters().resize((800, 480)))
+    for small in (thumbnail(data), decode_photo(data, Preprocess(width=224, height=224)).thumbnail):
+        assert Image.open(io.BytesIO(small)).size == (320, 192)
+
+
 def test_thumbnail_of_noise_gives_up_quality_then_size() -> None:
     data = encoded(noise((1200, 1200)), "PNG")
     for side, most in ((160, 10_000), (400, 20_000), (400, 150_000)):

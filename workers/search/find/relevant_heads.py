@@ -54,10 +54,6 @@ class RelevantHeads:
         silent = {kind for kind, mass in spoken.items() if most < LEAST or mass < SHARE * most}
         return frozenset(head for head in predictions if self._kind.get(head) not in silent)
 
-    def of_one_kind(self, head: str) -> bool:
-        """Whether the head learned from one kind of product alone."""
-        return head in self._kind
-
 
 def _spoken(head: Head, vocabulary: dict[str, set[str]]) -> list[tuple[str, tuple[str, ...]]]:
     """For each label of a head of words, the kinds of product that it indicates."""

@@ -80,13 +80,13 @@ class ListingHandlers:
             model_version=stored.model_version,
             epoch=stored.epoch,
             predictions=named(stored.summary.predictions, language, stored.summary.applies),
-            applies=stored.summary.applies,
+            applies=self._names.applies(stored.summary.applies),
             images=[
                 ImageAnswer(
                     image_id=row.image_id,
                     hash=row.hash,
                     predictions=named(row.predictions, language, row.applies),
-                    applies=row.applies,
+                    applies=self._names.applies(row.applies),
                     thumbnail=thumbnail_path(stored.listing_id, row.image_id),
                 )
                 for row in stored.images

@@ -83,7 +83,7 @@ class PhotoHandlers:
         self._inference, self._finder, self._names = inference, finder, names
         self._stored, self._threads = stored, threads
         self._voting = Voting(manifest)
-        self._suggester = Suggester(manifest, names, settings.category_columns)
+        self._suggester = Suggester(names)
         self._photos = Bound(settings.max_waiting, "photos are being looked at already")
 
     async def search(self, request: Request) -> Response:
@@ -119,7 +119,7 @@ class PhotoHandlers:
             attributes=suggestions.attributes,
             title_words=suggestions.title_words,
             predictions=self._names.named(seen.predictions, language, seen.applies),
-            applies=seen.applies,
+            applies=self._names.applies(seen.applies),
             took_s=round(time.perf_counter() - began, 4),
         )
         return answered(answer)
@@ -181,14 +181,22 @@ class PhotoHandlers:
             image_ids=seen.image_ids,
             box=_edges(asked.box),
             predictions=self._names.named(seen.predictions, asked.language, seen.applies),
-            applies=seen.applies,
+            applies=self._names.applies(seen.applies),
             categories=categories,
             neighbours=self._finder.shown(ordered, asked.language),
+            close=self._close(seen, found),
             reranked=asked.rerank,
             stale=self._health.stale,
             took_s=round(took_s, 4),
         )
         return answered(answer)
+
+    def _close(self, seen: _Seen, found: Sequence[Found]) -> bool:
+        """Whether a listing is close: by the photo's bits before rounding if they are known, else by bits."""
+        if seen.margins is None:
+            return any(one.photo.distance <= self._settings.close_bits for one in found)
+        least = self._settings.close_likeness
+        return any(one.likeness >= least for one in self._finder.refined(seen.margins, found))
 
     def _vote(self, predictions: Predictions, found: Sequence[Found]) -> list[CategoryShare]:
         ballots = [
