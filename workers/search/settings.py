@@ -68,11 +68,11 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     rerank: bool = False
     """Whether listings are re-ranked (k-reciprocal) if the request does not say so (`rerank=`). Off by default: fewer
     products come first."""
-    close_likeness: Share = 0.5
+    close_likeness: Share = 0.53
     """A listing is close to a photo from this likeness (0 to 1) on. If none is, the page says so. Of validation photos
     of products in the catalogue 95 % have a close listing, of photos of other things 3 %; see
     docs/benchmarks/search.md."""
-    close_bits: Annotated[int, Meta(ge=0, le=256)] = 83
+    close_bits: Annotated[int, Meta(ge=0, le=256)] = 82
     """The same limit for stored listings, whose bits are rounded: so many of 256 bits may differ."""
     duplicate_radius: Annotated[int, Meta(ge=0, le=256)] = 24
     """Two photos are near duplicates if at most so many of 256 bits differ, unless the request says otherwise
