@@ -106,8 +106,8 @@ class Score:
 def describe(manifest: Manifest, heads: Usefulness, entry: StoredListing, outcome: Outcome, place: str) -> Text:
     """A listing in three lines at most: times, then the best label of as many heads as fit.
 
-    Only heads that apply are shown, the most useful first. Labels that are offered are bold. Where none is, the line
-    says so, and guesses follow.
+    Only labels that are offered are shown, the most useful head first. Where none is, the line says so, and guesses of
+    the heads that apply follow.
     """
     text = Text()
     text.append(f"{place} ", style="dim")
@@ -125,12 +125,18 @@ def _with_best_labels(text: Text, manifest: Manifest, heads: Usefulness, summary
     applying = heads.applying(summary.predictions, summary.applies)
     order = [head for head in heads.order(summary.predictions, summary.applies) if head in applying and head in known]
     best = {head: labels[0] for head in order if (labels := summary.predictions[head])}
+    sure = {head: one for head, one in best.items() if one.offered}
     parts = [
-        (f"{head} {_name(known[head], one.label)} {one.probability:.2f}", "bold" if one.offered else "dim")
-        for head, one in best.items()
+        (
+            f"{'' if sure else 'perhaps '}{head} {_name(known[head], one.label)} {one.probability:.2f}",
+            "bold" if sure else "dim",
+        )
+        for head, one in (sure or best).items()
     ]
-    if not any(one.offered for one in best.values()):
-        parts.insert(0, ("nothing known for sure" + ("; guesses:" if parts else ""), ""))
+    if not sure:
+        parts.insert(0, ("nothing known for sure", ""))
+    elif len(sure) < len(best):
+        parts.append((f"{len(best) - len(sure)} unsure", "dim"))
     line = 0
     for i, (words, style) in enumerate(parts):
         if not i or line + len(words) > _COLUMNS:

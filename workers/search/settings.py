@@ -69,8 +69,8 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Whether listings are re-ranked (k-reciprocal) if the request does not say so (`rerank=`). Off by default: fewer
     products come first."""
     close_likeness: Share = 0.53
-    """A listing is close to a photo from this likeness (0 to 1) on. If none is, the page says so. Of validation photos
-    of products in the catalogue 95 % have a close listing, of photos of other things 3 %; see
+    """A listing is close to a photo from this likeness (0 to 1) on. If none is, the page says so. Of test photos of
+    products in the catalogue 98 % have a close listing, of photos of other things 2 %; see
     docs/benchmarks/search.md."""
     close_bits: Annotated[int, Meta(ge=0, le=256)] = 82
     """The same limit for stored listings, whose bits are rounded: so many of 256 bits may differ."""
