@@ -1,4 +1,4 @@
-"""The effects of vote, re-ranking, kinds and duplicate radius:
+"""The effects of vote, re-ranking, kinds, duplicate radius and the limit of closeness:
 `python -m benchmarks.search_quality --data FOLDER`.
 
 The listings are catalogue pictures of grocery products, or in-store photos of them. The queries are photos of the test
@@ -12,7 +12,7 @@ import argparse
 import io
 import random
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,9 +30,11 @@ from training.evaluation import predict
 from training.readers import read
 from training.readers.label_table import Row, is_catalogue
 from workers.search.find import rerank
+from workers.search.find.likeness import by_bits, by_margins
 from workers.search.find.relevant_heads import RelevantHeads
 from workers.search.find.vote import RULE, Ballot, VoteRule, Voting
 from workers.search.http.photo_routes import RERANKED
+from workers.search.settings import SearchSettings
 
 WEIGHTS = (0.0, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0)
 SCALES = (4.0, 8.0, 12.0, 18.0, 27.0)
@@ -43,6 +45,7 @@ EVERY = 100_000
 FINE, K_RECIPROCAL = "fine (the service's)", "k-reciprocal"
 ORDERS = ("by distance", FINE, K_RECIPROCAL)
 KINDS = {"grocery": {"grocery"}, "fashion": {"fashion", "clothing"}, "clothing": {"fashion", "clothing"}}
+STRANGERS = ("fashion", "clothing", "object")
 NOTE = """*own* is the best label of that column's head, *neighbours* the vote of the twenty nearest listings, and
 *vote* both, as the service combines them. The listings' categories are the column's texts. With a thousand photos,
 chance changes a share by about a hundredth. If no head knows the categories, only *neighbours* is available."""
@@ -174,7 +177,7 @@ def kinds(engine: RecognitionEngine, data: Path, cap: int) -> str:
         photos = recognised(engine, data / name, _some(chosen, cap))
         wrong, kept, silenced = [], 0, 0
         for said in photos.predictions:
-            shown = rule.relevant(said)
+            shown = rule.relevant(said)  # the rule alone, as for a bundle without applicability
             wrong += [head in shown for head, kind in of.items() if said[head][0].offered and kind not in right]
             kept += any(kind == name and head in shown for head, kind in of.items())
             silenced += not any(head in shown for head in of)
@@ -233,6 +236,72 @@ def near_duplicates(engine: RecognitionEngine, folder: Path, cap: int) -> str:
     return f"## Near duplicates\n{len(photos.rows)} test photos of groceries.\n\n{table(header, lines)}"
 
 
+def nearest_of(queries: Photos, listings: Photos) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The likeness and the distance of each photo's nearest listing, as the service has them for photos and for stored
+    listings: float64 [n] and int64 [n]."""
+    alike, bits = [], []
+    for code, margins in zip(queries.codes, queries.margins, strict=True):
+        order, distances = nearest(code, listings, RERANKED)
+        bits.append(int(distances[0]))
+        apart = None if margins is None else asymmetric(margins[None], listings.codes[order])[0]
+        alike.append(by_bits(bits[-1]) if margins is None or apart is None else max(by_margins(apart, margins)))
+    return np.array(alike), np.array(bits)
+
+
+def closeness(engine: RecognitionEngine, data: Path, cap: int) -> str:
+    """How often photos of listed products, and of things that are not listed, have a close listing."""
+    rows, settings = read("csv", data / "grocery").rows, SearchSettings()
+    train = [r for r in rows if not is_catalogue(r) and r["split"] == "train"]
+    shops = {
+        "catalogue pictures": recognised(engine, data / "grocery", [row for row in rows if is_catalogue(row)]),
+        "in-store photos": recognised(engine, data / "grocery", _some(train, cap)),
+    }
+    found: dict[tuple[str, str, str], tuple[NDArray[np.float64], NDArray[np.int64]]] = {}
+    for split in ("val", "test"):
+        for name in ("grocery", *STRANGERS):
+            chosen = [r for r in read("csv", data / name).rows if not is_catalogue(r) and r["split"] == split]
+            photos = recognised(engine, data / name, _some(chosen, cap))
+            for shop, listings in shops.items():
+                found[split, name, shop] = nearest_of(photos, listings)
+    lines = [
+        [
+            split,
+            name,
+            shop,
+            len(bits),
+            *(f"{np.quantile(alike, q):.2f}" for q in (0.05, 0.5, 0.95)),
+            f"{(alike >= settings.close_likeness).mean():.3f}",
+            *(f"{np.quantile(bits, q):.0f}" for q in (0.05, 0.5, 0.95)),
+            f"{(bits <= settings.close_bits).mean():.3f}",
+        ]
+        for (split, name, shop), (alike, bits) in found.items()
+    ]
+    header = ["split", "photos of", "listings", "photos"]
+    for measure in ("likeness", "bits"):
+        header += [*(f"{measure}, {q}" for q in ("5 %", "50 %", "95 %")), f"close by {measure}"]
+    best = (_best_limit(found, 0, np.arange(0.3, 0.7, 0.01)), _best_limit(found, 1, -np.arange(60.0, 110.0)))
+    text = f"On validation photos the best limits are {best[0]:.2f} and {-best[1]:.0f} bits."
+    about = """The nearest listing of photos of groceries, which are listed, and of photos of other things, of which
+nothing is listed. *close*: share of photos with a close listing, by the service's limits. The best limit is the one
+with the largest difference between both shares of validation photos, each the mean over sets and listings."""
+    return f"## Close or not\n{about} {text}\n\n{table(header, lines)}"
+
+
+def _best_limit(
+    found: Mapping[tuple[str, str, str], tuple[NDArray[np.float64], NDArray[np.int64]]],
+    measure: int,
+    limits: NDArray[np.float64],
+) -> float:
+    """The limit that parts photos of listed things best from others, on validation photos; bits count negative."""
+    sign = -1 if measure else 1
+
+    def share(limit: float, names: Collection[str]) -> float:
+        chosen = [both[measure] for (split, name, _), both in found.items() if split == "val" and name in names]
+        return float(np.mean([(sign * values >= limit - 1e-9).mean() for values in chosen]))
+
+    return float(max(limits, key=lambda limit: share(limit, ["grocery"]) - share(limit, STRANGERS)))
+
+
 def _some(rows: Sequence[Row], cap: int) -> list[Row]:
     return list(rows) if len(rows) <= cap else random.Random(0).sample(list(rows), cap)
 
@@ -240,22 +309,30 @@ def _some(rows: Sequence[Row], cap: int) -> list[Row]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print the page, or write it where --page says."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.search_quality", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with grocery/, fashion/ and clothing/")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with grocery/, fashion/, clothing/ and object/"
+    )
     parser.add_argument("--bundle", type=Path, default=demo_bundle(), help="default: the demo bundle")
     parser.add_argument("--photos", type=int, default=EVERY, help="at most so many of each split")
+    parser.add_argument("--part", choices=["vote", "duplicates", "kinds", "close"], help="default: all of them")
     parser.add_argument("--page", type=Path, help="write a Markdown page")
     options = parser.parse_args(arguments)
     engine = build_engine(options.bundle)
-    parts: list[Callable[[], str]] = [
-        lambda: vote_and_rerank(engine, options.data / "grocery", options.photos),
-        lambda: near_duplicates(engine, options.data / "grocery", options.photos),
-        lambda: kinds(engine, options.data, options.photos),
-    ]
-    body = f"Bundle {engine.manifest.model_version}.\n\n" + "\n\n".join(part() for part in parts)
+    parts: dict[str, Callable[[], str]] = {
+        "vote": lambda: vote_and_rerank(engine, options.data / "grocery", options.photos),
+        "duplicates": lambda: near_duplicates(engine, options.data / "grocery", options.photos),
+        "kinds": lambda: kinds(engine, options.data, options.photos),
+        "close": lambda: closeness(engine, options.data, options.photos),
+    }
+    chosen = [parts[options.part]] if options.part else list(parts.values())
+    body = f"Bundle {engine.manifest.model_version}.\n\n" + "\n\n".join(part() for part in chosen)
     engine.close()
     capped = f" --photos {options.photos}" if options.photos < EVERY else ""
-    command = f"python -m benchmarks.search_quality --data DATA{capped}"
-    text = page("Search: vote, re-ranking, duplicates, kinds", command, versions("numpy", "onnxruntime"), body)
+    only = f" --part {options.part}" if options.part else ""
+    command = f"python -m benchmarks.search_quality --data DATA{only}{capped}"
+    text = page(
+        "Search: vote, re-ranking, duplicates, kinds, closeness", command, versions("numpy", "onnxruntime"), body
+    )
     if options.page:
         options.page.write_text(text)
     sys.stdout.write(text)

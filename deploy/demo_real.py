@@ -1,11 +1,11 @@
 """`python -m deploy.demo_real [options of groknet demo]`: the demo on Kafka and Cassandra.
 
-It does what you would do by hand: services up, set two URLs, store migrate, the demo, services down.
+It does what you would do by hand: services up, set two URLs, store migrate, the demo, services down. The two URLs are
+in the home's groknet.toml, so that the commands that the demo prints work afterwards.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -17,13 +17,13 @@ HOME = Path(".demo") / "real"
 KEYSPACE = "groknet"
 
 
-def urls(services: Services) -> dict[str, str]:
-    """Return the two settings that move a home to these servers, as environment variables."""
+def configuration(services: Services) -> str:
+    """Return the configuration that moves a home to these servers, as TOML."""
     nodes = ",".join(f"{host}:{services.cassandra_port}" for host in services.contact_points)
-    return {
-        "GROKNET__STREAM__URL": f"kafka://{services.bootstrap}",
-        "GROKNET__STORE__URL": f"cassandra://{nodes}/{KEYSPACE}",
-    }
+    return (
+        "# Written by `make demo-real`, each time.\n"
+        f'[stream]\nurl = "kafka://{services.bootstrap}"\n\n[store]\nurl = "cassandra://{nodes}/{KEYSPACE}"\n'
+    )
 
 
 def main(arguments: list[str]) -> int:
@@ -31,11 +31,11 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C also reaches the demo, and the servers stop after it
     groknet = [sys.executable, "-m", "groknet"]
     with Services(HOME, say=lambda line: print(line, flush=True)) as services:
-        environment = os.environ | urls(services)
-        for name in urls(services):
-            print(f"{name}={environment[name]}", flush=True)
+        text = configuration(services)
+        (HOME / "groknet.toml").write_text(text, encoding="utf-8")
+        print(text, flush=True)
         for command in (["store", "migrate"], ["demo", *arguments]):
-            ended = subprocess.run([*groknet, *command, "--home", str(HOME)], env=environment, check=False)
+            ended = subprocess.run([*groknet, *command, "--home", str(HOME)], check=False)
             if ended.returncode:
                 break
     return ended.returncode

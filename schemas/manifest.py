@@ -76,8 +76,10 @@ class Calibration(Strict, frozen=True, kw_only=True):
 class Head(Strict, frozen=True, kw_only=True):
     """One set of labels. With `softmax` they exclude each other; with `multi_label` several may be true at once.
 
-    A prediction is *offered* if its calibrated probability reaches `threshold`. That is the lowest value at which the
-    validation photos reached `target_precision`; 1 means that no value did.
+    A prediction is *offered* if the head applies to the photo and the calibrated probability reaches `threshold`, or
+    the label's own value in `label_thresholds`. That is the lowest value at which the validation photos surely reached
+    `target_precision`; 1 means that no value did. `domain` is the id of a domain of `Manifest.applicability`: the head
+    applies to photos of this domain. An empty `domain` means that it applies to every photo.
     """
 
     id: StableId
@@ -89,7 +91,9 @@ class Head(Strict, frozen=True, kw_only=True):
     calibration: Calibration | None = None
     class_calibration: dict[StableId, Calibration] = {}
     threshold: Share = 1.0
+    label_thresholds: dict[StableId, Share] = {}
     target_precision: Share = 0.9
+    domain: str = ""
 
     def __post_init__(self) -> None:
         if [label.index for label in self.labels] != list(range(len(self.labels))):
@@ -97,9 +101,33 @@ class Head(Strict, frozen=True, kw_only=True):
         ids = {label.id for label in self.labels}
         if len(ids) != len(self.labels):
             raise ValueError(f"heads[{self.id}].labels: two labels share one id")
-        unknown = set(self.class_calibration) - ids
-        if unknown:
-            raise ValueError(f"heads[{self.id}].class_calibration: no such label {sorted(unknown)[0]!r}")
+        for field, own in (("class_calibration", self.class_calibration), ("label_thresholds", self.label_thresholds)):
+            if unknown := set(own) - ids:
+                raise ValueError(f"heads[{self.id}].{field}: no such label {sorted(unknown)[0]!r}")
+
+    def threshold_of(self, label_id: str) -> float:
+        """The calibrated probability from which a label is offered, where the head applies."""
+        return self.label_thresholds.get(label_id, self.threshold)
+
+
+class Domain(Strict, frozen=True, kw_only=True):
+    """One kind of photo, such as that of one data set. A photo is of the domain if p(applies) reaches `threshold`."""
+
+    id: StableId
+    threshold: Share
+
+
+class Applicability(Strict, frozen=True, kw_only=True):
+    """Which kinds of photos the heads are for. The graph output `output`, float32 [n, domains], has the probability
+    p(applies) that a photo is of each domain. The outputs of a head with a `domain` are p(applies) × p(label) already,
+    so the labels of a softmax head sum to at most 1."""
+
+    output: str = "applicability"
+    domains: Annotated[list[Domain], Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        if len({domain.id for domain in self.domains}) != len(self.domains):
+            raise ValueError("applicability.domains: two domains share one id")
 
 
 class Embedding(Strict, frozen=True, kw_only=True):
@@ -142,7 +170,7 @@ class Gate(Strict, frozen=True, kw_only=True):
     label_agreement: Share = 0.9  # least share of equal best labels
     head_agreement: Share = 0.5  # the same for the worst head
     probability_mean: Share = 0.05  # calibrated, of the float graph's best label
-    probability_worst: Share = 0.5  # calibrated, of any label
+    probability_worst: Share = 0.5  # calibrated, of any label, and p(applies) of any domain
     embedding: Annotated[float, Meta(ge=0, le=2)] = 0.35  # largest distance of two unit vectors
     hash_flips: Share = 0.04  # share of all bits
     hash_column: Share = 0.67  # share of photos in which the worst bit differs; a bit that always flips is a fault
@@ -163,6 +191,7 @@ class Training(Strict, frozen=True, kw_only=True):
 class Manifest(Strict, frozen=True, kw_only=True):
     """`manifest.json` of a bundle. `files` has the sha256 of every other file of the folder.
 
+    A bundle without `applicability` does not know for which photos its heads are: each of them applies to every photo.
     `precision` is the graph's. Below FP32 the parity vectors are still the float graph's, and `gate` judges the engine.
     """
 
@@ -180,6 +209,7 @@ class Manifest(Strict, frozen=True, kw_only=True):
     parity: Parity = Parity()
     gate: Gate = Gate()
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    applicability: Applicability | None = None
     training: Training
     files: dict[str, Sha256]
 
@@ -187,6 +217,10 @@ class Manifest(Strict, frozen=True, kw_only=True):
         for field, values in (("id", [h.id for h in self.heads]), ("output", [h.output for h in self.heads])):
             if len(set(values)) != len(values):
                 raise ValueError(f"heads: two heads share one {field}")
+        known = {domain.id for domain in self.applicability.domains} if self.applicability else set()
+        for head in self.heads:
+            if head.domain and head.domain not in known:
+                raise ValueError(f"heads[{head.id}].domain: {head.domain!r} is no domain of `applicability`")
 
     def head(self, head_id: str) -> Head:
         """Return the head with that id. Raises KeyError."""

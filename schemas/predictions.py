@@ -2,7 +2,8 @@
 
 The summary pools the photos. For each head, a label's probability is the mean of its calibrated probabilities over the
 good photos; a photo whose top labels lack the label counts as 0. The `top_k` best labels stay. So the summary of one
-photo equals that photo's row.
+photo equals that photo's row. A probability is p(applies) × p(label), calibrated: a photo to which a head does not
+apply counts as about 0.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ Status = Literal["complete", "partial", "dead", "empty"]
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A label of a head with its calibrated probability. It is `offered` if it reaches the operating threshold."""
+    """A label of a head with its calibrated probability. It is `offered` if it reaches the operating threshold and the
+    head applies to the photo. The engine decides this once, and every reader takes it as it is."""
 
     label: str
     probability: Share
@@ -43,19 +45,26 @@ class BadImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The row of one photo."""
+    """The row of one photo. `applies` has the ids of the heads that apply to it, in the manifest's order; None if the
+    bundle does not know (`Manifest.applicability`)."""
 
     image_id: str
     predictions: Predictions
     hash: HashHex
+    applies: list[str] | None = None
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The summary row (`image_id = ''`): predictions pooled over the good photos, and the names of the bad ones."""
+    """The summary row (`image_id = ''`): predictions pooled over the good photos, and the names of the bad ones.
+
+    `applies` has the ids of the heads that apply to at least half of the good photos, in the manifest's order; None if
+    the bundle does not know.
+    """
 
     status: Status
     predictions: Predictions
     bad_images: list[BadImage]
+    applies: list[str] | None = None
 
 
 class StoredListing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -82,7 +91,8 @@ class StoredListing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def run(self) -> str:
         """16 hex digits of this run's result for the event, because two runs of a model may differ in a bit."""
         pooled, photos = self.encoded
-        rows = [(row.image_id, row.hash) for row in self.images]
+        # a row without `applies` keeps the digest that it had before the field was added
+        rows = [(row.image_id, row.hash, *([row.applies] if row.applies is not None else ())) for row in self.images]
         rest = msgspec.json.encode((self.epoch, self.summary.status, self.summary.bad_images, rows))
         return hashlib.sha256(b"\n".join([rest, pooled, *photos])).hexdigest()[:16]
 

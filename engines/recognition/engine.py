@@ -13,7 +13,7 @@ from engines.recognition.bundles.parity import check_parity
 from engines.recognition.interface import Backend, RecognitionEngine
 from engines.recognition.outputs.calibration import Calibrator
 from engines.recognition.outputs.hash_layer import read_hash_layer
-from engines.recognition.outputs.predictions import HeadPredictions, Predictions
+from engines.recognition.outputs.predictions import HeadPredictions, Predictions, heads_apply
 from engines.recognition.outputs.tops import INDICES, VALUES, widen
 from engines.recognition.parity_gate import judge
 from schemas.errors import ConfigError, Invalid
@@ -152,13 +152,15 @@ class _Engine:
         embedding = outputs[manifest.embedding.output].astype(np.float32, copy=False)
         heads = {}
         finite = bool(np.isfinite(embedding).all())
+        applicability = _applicability(manifest, outputs)
         for head, calibrator in self._heads:
-            heads[head.id], raw = _predict(calibrator, head.output, outputs)
+            applies = heads_apply(manifest, head, applicability)
+            heads[head.id], raw = _predict(calibrator, head.output, outputs, applies)
             finite = finite and bool(np.isfinite(raw).all())
         if not finite:
             raise Invalid("engine", "non_finite", "the network gave not-a-number for a photo; leave that photo out")
         codes = outputs[manifest.hash.output].astype(np.uint8, copy=False)
-        return Predictions(heads, embedding, codes, self._layer)
+        return Predictions(heads, embedding, codes, self._layer, applicability or None)
 
     def close(self) -> None:
         if self._backend is not None:
@@ -180,12 +182,25 @@ class _Engine:
             raise ValueError(f"photos: {len(photos)} in a batch, not 1..{self._max_batch}; split the batch")
 
 
+def _applicability(
+    manifest: Manifest, outputs: dict[str, npt.NDArray[np.generic]]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Return p(applies) by domain id, float32 [n] each; empty if the bundle has no applicability."""
+    if manifest.applicability is None:
+        return {}
+    columns = outputs[manifest.applicability.output].astype(np.float32, copy=False)
+    return {domain.id: columns[:, i] for i, domain in enumerate(manifest.applicability.domains)}
+
+
 def _predict(
-    calibrator: Calibrator, name: str, outputs: dict[str, npt.NDArray[np.generic]]
+    calibrator: Calibrator,
+    name: str,
+    outputs: dict[str, npt.NDArray[np.generic]],
+    applies: npt.NDArray[np.bool_] | None,
 ) -> tuple[HeadPredictions, npt.NDArray[np.float32]]:
     """Return a head's predictions, and the raw probabilities behind them."""
     if name in outputs:
         raw = outputs[name].astype(np.float32, copy=False)
-        return calibrator.predict(raw), raw
+        return calibrator.predict(raw, applies), raw
     values = outputs[name + VALUES].astype(np.float32, copy=False)
-    return calibrator.predict_top(values, outputs[name + INDICES].astype(np.int32, copy=False)), values
+    return calibrator.predict_top(values, outputs[name + INDICES].astype(np.int32, copy=False), applies), values

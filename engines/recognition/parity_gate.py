@@ -30,7 +30,7 @@ class Figures:
         label_agreement: share of equal best labels over photos and heads.
         head_agreement: the same for the worst head.
         probability_mean: mean absolute difference of the calibrated probability of the float graph's best label.
-        probability_worst: largest absolute difference of any calibrated probability.
+        probability_worst: largest absolute difference of any calibrated probability, or of any p(applies).
         embedding: largest Euclidean distance of a photo's two embeddings, which are unit vectors.
         hash_flips: share of bits that differ.
         hash_column: share of photos in which the worst bit differs.
@@ -68,6 +68,10 @@ def compare(
         agreement.append(float((best == raw_too.argmax(axis=1)).mean()))
         of_best.append(float(np.take_along_axis(difference, best[:, None], axis=1).mean()))
         worst = max(worst, float(difference.max())) if np.isfinite(difference).all() else float("nan")
+    if manifest.applicability is not None:
+        name = manifest.applicability.output
+        moved = np.abs(expected[name].astype(np.float64) - outputs[name].astype(np.float64))
+        worst = max(worst, float(moved.max())) if np.isfinite(moved).all() else float("nan")
     name = manifest.embedding.output
     apart = np.linalg.norm(expected[name].astype(np.float64) - outputs[name].astype(np.float64), axis=1)
     codes, codes_too = (side[manifest.hash.output].astype(np.uint8) for side in (expected, outputs))

@@ -10,6 +10,7 @@ from msgspec import structs
 from engines.recognition import build_engine
 from groknet.cli.terminal import progress as progress_bar
 from groknet.home.config import Loaded
+from groknet.home.hidden_heads import check_hidden_heads
 from groknet.run.open_back_ends import make_epoch_topics
 from schemas.manifest import load_manifest
 from workers.backfill import Coverage, Progress, build_backfill, measure
@@ -35,16 +36,25 @@ def fill(
 
     Raises:
         BundleRefused: the bundle cannot be used.
+        ConfigError: `tagger.hidden_heads` names a head that the bundle does not have.
         Transient: the store or the stream does not answer. Run it again later; it continues where it stopped.
     """
     settings, section = loaded.config.backfill, loaded.config.engine
     if rate is not None:
         settings = structs.replace(settings, listings_per_s=rate)
+    check_hidden_heads(loaded.config, folder, ["tagger"])
     epoch = load_manifest(folder).epoch
     engine = build_engine(folder, section.backend, section.threads, section.max_batch)
     try:
         make_epoch_topics(stream, epoch)
-        run = build_backfill(settings, stream=stream, store=store, engine=engine, intake=Intake(loaded.config.intake))
+        run = build_backfill(
+            settings,
+            stream=stream,
+            store=store,
+            engine=engine,
+            intake=Intake(loaded.config.intake),
+            hidden_heads=loaded.config.tagger.hidden_heads,
+        )
         with progress_bar(quiet=quiet) as bar:
             task = bar.add_task(f"epoch {epoch}", total=None)
             return run.run(

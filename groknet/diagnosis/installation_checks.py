@@ -15,8 +15,9 @@ from pathlib import Path
 from groknet.diagnosis.check import Check
 from groknet.diagnosis.worker_checks import not_made, worker_checks
 from groknet.home.config import Loaded, load_config
+from groknet.home.hidden_heads import check_start
 from groknet.home.paths import Home, loose_files
-from schemas.errors import GroknetError
+from schemas.errors import ConfigError, GroknetError
 
 _MIN_PYTHON = (3, 11)
 _LOW_DISK_BYTES = 1_000_000_000  # about 10,000 listings with photos inside their events
@@ -144,9 +145,12 @@ def _bundle(loaded: Loaded) -> Check:
         manifest = load_bundle(folder).manifest
         what = f"{manifest.name} {manifest.model_version}, epoch {manifest.epoch}, {len(manifest.heads)} heads"
         build_engine(folder, loaded.config.engine.backend, loaded.config.engine.threads).close()
+        check_start(loaded)
     except ModuleNotFoundError as error:
         detail = f"{what}; not run, since {error.name} is not installed"
         return Check(check="bundle", state="note", detail=detail, remedy="pip install 'groknet[cpu]'")
+    except ConfigError as error:
+        return Check(check="bundle", state="failed", detail=str(error), remedy="correct the named key")
     except GroknetError as error:
         remedy = "give another bundle with --bundle, or make it again with `groknet export`"
         return Check(check="bundle", state="failed", detail=str(error), remedy=remedy)

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from engines.recognition import RecognitionEngine, build_engine
 from groknet.home.config import Loaded
 from groknet.home.epochs import beside_name, epoch_of, every_indexer
+from groknet.home.hidden_heads import check_hidden_heads
 from groknet.home.running import Lock, holder_of, usual_port
 from groknet.run.minute_lines import Minutes
 from groknet.run.opening import Opening
@@ -64,6 +65,7 @@ def run_tagger(loaded: Loaded, port: int | None, slot: int | None = None) -> Non
         opening = Opening(process, loaded, health)
         store = opening.store(stack)
         loaded = opening.in_force(store)
+        check_hidden_heads(loaded.config, Path(loaded.config.engine.bundle), ["tagger"])
         stream = opening.stream()
         engine = _engine(loaded, stack)
         opening.topics(stream, engine.manifest.epoch)
@@ -211,11 +213,14 @@ class _SearchLife:
     @classmethod
     def begin(cls, loaded: Loaded, process: Process, store: Store, wanted: Callable[[], bool]) -> _SearchLife:
         """Load the bundle and find the indexers, as long as it is `wanted`. It does not serve yet."""
+        check_hidden_heads(loaded.config, Path(loaded.config.engine.bundle), ["search"])
         section, health = loaded.config.engine, Health()
         engine = build_engine(Path(section.bundle), section.backend, section.threads, section.max_batch)
         urls = _find_indexers(process, loaded.config.search.indexer_urls, engine.manifest.epoch, wanted)
         settings = msgspec.structs.replace(loaded.config.search, indexer_urls=urls)
-        return cls(loaded, build_search(settings, store=store, engine=engine, health=health), engine, health)
+        intake = Intake(loaded.config.intake)
+        app = build_search(settings, store=store, engine=engine, health=health, intake=intake)
+        return cls(loaded, app, engine, health)
 
 
 def _change_over(

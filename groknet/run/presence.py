@@ -21,8 +21,9 @@ import msgspec
 from groknet.cli.exits import CommandError, Exit
 from groknet.home.config import Loaded
 from groknet.home.epochs import Epochs, configured_epochs, find_bundle, read_record, refuse_old_file
+from groknet.home.hidden_heads import check_hidden_heads
 from groknet.home.running import Worker, read_running
-from schemas.errors import BundleRefused, GroknetError
+from schemas.errors import BundleRefused, ConfigError, GroknetError
 from schemas.hashes import Epoch
 from schemas.manifest import load_manifest
 from workers.stores import Store
@@ -193,8 +194,9 @@ class Follower(Watch):
         for epoch in epochs.bundles:
             try:
                 found = find_bundle(self._loaded, epochs, epoch)
+                check_hidden_heads(self._loaded.config, found, [self._kind])
                 reasons[epoch] = "" if epoch == present else self._obstacle(epoch)
-            except BundleRefused as why:
+            except (BundleRefused, ConfigError) as why:
                 found, reasons[epoch] = folder, str(why)
             if epoch == epochs.active:
                 self.wanted = found

@@ -16,9 +16,9 @@ from rich.text import Text
 from groknet.submitting.outcomes import Outcome
 from schemas.events import ImageRef, ListingEvent
 from schemas.manifest import Head, Manifest
-from schemas.predictions import Predictions, StoredListing
+from schemas.predictions import Predictions, StoredListing, Summary
 from training.studio import DEMO_IDENTITIES, Product, make_product, render
-from workers.search.find.relevant_heads import RelevantHeads
+from workers.search.find.usefulness import Usefulness
 
 SIZE = (400, 300)  # width and height in pixels, as on the page; 800 x 600 has no more detail and takes twice as long
 _QUALITY = 85
@@ -56,6 +56,7 @@ def event_of(product: Product, data: bytes) -> ListingEvent:
         type="created",
         images=[ImageRef(image_id="1", data=data)],
         title=product.title,
+        category=product.category,
         producer=PRODUCER,
     )
 
@@ -102,11 +103,11 @@ class Score:
         return ", ".join(f"{name} {self.right[name]}/{n}" for name, n in self.total.items())
 
 
-def describe(manifest: Manifest, entry: StoredListing, outcome: Outcome, place: str) -> Text:
+def describe(manifest: Manifest, heads: Usefulness, entry: StoredListing, outcome: Outcome, place: str) -> Text:
     """Describe a listing in at most three lines: times in seconds, then the best label of as many heads as fit.
 
-    First come the heads whose label would be offered, in bold. Then come the heads of the studio if it drew the photo,
-    and then the most certain ones. A head that learned from another kind of product offers nothing.
+    Only labels that are offered are shown, the most useful head first. If none is offered, the line says so, and
+    guesses of the heads that apply follow.
     """
     text = Text()
     text.append(f"{place} ", style="dim")
@@ -115,32 +116,37 @@ def describe(manifest: Manifest, entry: StoredListing, outcome: Outcome, place: 
     text.append(f"  stored {_seconds(outcome.stored_s)}, searchable {_seconds(outcome.searchable_s)}", style="cyan")
     if outcome.status != "searchable":
         text.append(f"  {outcome.status}", style="red")
-    best = {
-        head.id: entry.summary.predictions[head.id][0]
-        for head in manifest.heads
-        if head.id in entry.summary.predictions
-    }
-    studio = entry.event.producer == PRODUCER
-    shown = RelevantHeads(manifest).relevant(entry.summary.predictions)
-    offered = {head for head, prediction in best.items() if prediction.offered and head in shown}
+    return _with_best_labels(text, manifest, heads, entry.summary)
 
-    def rank(head: Head) -> tuple[bool, bool, float]:
-        prediction = best[head.id]
-        return head.id not in offered, not (studio and head.datasets == ["studio"]), -prediction.probability
 
+def _with_best_labels(text: Text, manifest: Manifest, heads: Usefulness, summary: Summary) -> Text:
+    """`text` with the best label of each head that applies, in two more lines at most."""
+    known = {head.id: head for head in manifest.heads}
+    applying = heads.applying(summary.predictions, summary.applies)
+    order = [head for head in heads.order(summary.predictions, summary.applies) if head in applying and head in known]
+    best = {head: labels[0] for head in order if (labels := summary.predictions[head])}
+    sure = {head: one for head, one in best.items() if one.offered}
+    parts = [
+        (
+            f"{'' if sure else 'perhaps '}{head} {_name(known[head], one.label)} {one.probability:.2f}",
+            "bold" if sure else "dim",
+        )
+        for head, one in (sure or best).items()
+    ]
+    if not sure:
+        parts.insert(0, ("nothing known for sure", ""))
+    elif len(sure) < len(best):
+        parts.append((f"{len(best) - len(sure)} unsure", "dim"))
     line = 0
-    heads = sorted((head for head in manifest.heads if head.id in best), key=rank)
-    for i, head in enumerate(heads):
-        prediction = best[head.id]
-        words = f"{head.id} {_name(head, prediction.label)} {prediction.probability:.2f}"
+    for i, (words, style) in enumerate(parts):
         if not i or line + len(words) > _COLUMNS:
             if i and text.plain.count("\n") == _LINES:
-                return text.append(f" · {len(heads) - i} more heads", "dim")
+                return text.append(f" · {len(parts) - i} more heads", "dim")
             text.append(_INDENT)
             line = 0
         else:
             text.append(" · ", "dim")
-        text.append(words, "bold" if head.id in offered else "dim")
+        text.append(words, style)
         line += len(words) + 3
     return text
 

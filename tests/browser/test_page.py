@@ -22,10 +22,14 @@ def _listed(visit: Visit) -> list[str]:
 
 def _same(visit: Visit, title: str) -> bool:
     """Whether the listing is among those whose hash is the photo's own; the tiny network gives a few the same one."""
-    return any(label.startswith(f"{title},") for label in _listed(visit) if ", 0 of 256 bits" in label)
+    return any(label.startswith(f"{title},") for label in _listed(visit) if ", 100\u00a0% alike" in label)
 
 
-def test_a_chosen_photo_finds_its_listing_with_distance_tags_and_the_vote(visit, shop: Rig):
+def _alike(likeness: float) -> str:
+    return f"{int(100 * likeness + 1e-9)}\u00a0% alike"
+
+
+def test_a_chosen_photo_finds_its_listing_with_likeness_tags_and_the_vote(visit, shop: Rig):
     with visit(shop.server.url) as v:
         v.page.wait_for_selector("#strip .card")
         with v.page.expect_file_chooser() as chooser:
@@ -34,9 +38,13 @@ def test_a_chosen_photo_finds_its_listing_with_distance_tags_and_the_vote(visit,
         found = v.searched(lambda: chooser.value.set_files(files=[file])).answer
         assert len(_listed(v)) == len(found["neighbours"]) == 24
         for label, neighbour in zip(_listed(v), found["neighbours"], strict=True):
-            assert label.endswith(f"{neighbour['distance']} of 256 bits differ")
+            assert label.startswith(neighbour["title"] or neighbour["listing_id"])  # its id, if it has no title
+            assert label.endswith(_alike(neighbour["likeness"]))
+        likeness = [int(text.partition("\u00a0")[0]) for text in v.texts(f"{GRID} .near .num")]
+        assert likeness == sorted(likeness, reverse=True)
         assert _same(v, "Thing 7")
-        assert v.texts(f"{GRID} .near .num")[0] == "0 / 256"
+        assert v.texts(f"{GRID} .near .num")[0] == _alike(1)
+        assert v.page.is_hidden("#far")
         heads = {name: labels[0]["name"] for name, labels in found["predictions"].items()}
         shown = {name.text_content() for name in v.page.locator("#tags .label-name").all()}
         assert all({name, f"{name}, offered as a tag"} & shown for name in heads.values())
@@ -210,3 +218,92 @@ def test_a_phone_takes_the_photo_itself_and_nothing_is_wider_than_it(visit, shop
         for target in ("#another", "#retake", "#pause", "#theme"):
             box = v.page.locator(target).bounding_box()
             assert min(box["width"], box["height"]) >= 36, target
+
+
+def _knowing(words: dict[str, list[tuple[str, float, bool]]], applies: list[str] | None) -> dict[str, object]:
+    """What an answer says of a photo: for each head its labels with probability and whether they are offered."""
+    said = {
+        head: [{"label": name, "name": name, "probability": p, "offered": offered} for name, p, offered in labels]
+        for head, labels in words.items()
+    }
+    return {"predictions": said, "applies": applies}
+
+
+def _with_answer(v: Visit, **fields: object) -> None:
+    """Let the service answer the page's searches, with these fields changed."""
+
+    def answer(route) -> None:
+        got = route.fetch()
+        route.fulfill(response=got, json=got.json() | fields)
+
+    v.page.route("**/v1/search*", answer)
+
+
+def test_only_heads_that_apply_are_shown_the_most_useful_first_and_tags_look_like_tags(visit, shop: Rig):
+    said = {
+        "fashion.article-type": [("Backpack", 0.97, True), ("Handbag", 0.02, False)],
+        "fashion.colour": [("Teal", 0.8, True)],
+        "query": [("backpack", 0.9, True), ("school", 0.7, True)],
+        "fashion.season": [("Fall", 0.4, False)],
+        "grocery.product": [("Oat milk", 0.7, True)],
+    }
+    with visit(shop.server.url) as v:
+        _with_answer(v, **_knowing(said, [head for head in said if head != "grocery.product"]))
+        v.upload(photo(7, 160))
+        assert v.texts("#tags .tags .tag") == ["Backpack", "Teal", "school"]
+        heads = v.page.locator("#tags > .heads > .head h3")
+        assert [text.split("\n")[0] for text in heads.all_inner_texts()] == [
+            "Article type fashion",
+            "Colour fashion",
+            "Query",
+        ]
+        assert "Oat milk" not in v.page.inner_text("#work")
+        v.page.locator("#tags summary", has_text="1 more attribute").click()
+        assert v.texts("#tags details .label-name") == ["Fall"]
+
+
+@pytest.mark.parametrize(("applies", "guesses"), [(["object"], ["Tench", "Crane"]), ([], [])])
+def test_nothing_known_is_an_answer(visit, shop: Rig, applies, guesses):
+    said = {"object": [("Tench", 0.3, False), ("Crane", 0.2, False)], "grocery.product": [("Oat milk", 0.7, False)]}
+    with visit(shop.server.url) as v:
+        _with_answer(v, **_knowing(said, applies))
+        v.upload(photo(7, 160))
+        assert v.page.inner_text("#tags .unknown") == "Nothing is known for sure about this."
+        assert v.page.locator("#tags .tag").count() == 0
+        assert v.page.locator("#tags summary").count() == (1 if guesses else 0)
+        if guesses:
+            v.page.locator("#tags summary", has_text="See the guesses").click()
+        assert v.texts("#tags .label-name") == guesses
+
+
+def test_a_photo_without_close_listings_says_so_and_nobody_votes(visit, shop: Rig):
+    with visit(shop.server.url) as v:
+        v.upload(photo(7, 160))
+        assert v.page.locator("#vote .winner").count() == 1
+        _with_answer(v, close=False)
+        v.upload(photo(8, 160))
+        assert v.page.inner_text("#far") == "Nothing here looks much like this photo. The nearest are:"
+        assert v.page.locator("#vote .winner").count() == 0
+        assert len(_listed(v)) == 24
+        assert "Nothing looks much like it" in v.page.text_content("#voice")
+
+
+def test_a_listing_shows_its_photo_large_and_its_thumbnail_where_that_cannot_be_had(visit, shop: Rig):
+    """The photo has 800 pixels and its thumbnail 320 at most; several photos are chosen from."""
+    shop.add("shop/large", {"front": photo(50, 800), "side": photo(51, 700)}, title="Large")
+    width = "document.querySelector('#detail .large').naturalWidth"
+    with visit(shop.server.url) as v:
+        v.page.wait_for_selector("#strip >> text=Large")
+        v.page.locator("#strip .card", has_text="Large").click()
+        v.until(f"{width} === 800")
+        v.page.locator("#detail .other").nth(1).click()
+        v.until(f"{width} === 700")
+        assert v.page.get_attribute("#detail .large", "alt") == "Photo side of 2"
+        assert v.page.get_attribute("#detail .other >> nth=1", "aria-pressed") == "true"
+        v.page.keyboard.press("Escape")
+        with v.page.expect_response(lambda r: "/v1/photo" in r.url) as asked:
+            v.page.route("**/v1/photo*", lambda route: route.fulfill(status=404, body="{}"))
+            v.page.locator("#strip .card", has_text="Large").click()
+        assert asked.value.status == 404
+        v.until(f"{width} > 0 && {width} <= 320")
+    shop.remove("shop/large", 2)

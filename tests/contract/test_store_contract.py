@@ -59,11 +59,13 @@ def effects(of: ListingEvent, model_version: str = "m1", bad: Sequence[str] = ()
     """What a tagger would store of an event: a function of the event and the model version alone."""
     good = [image.image_id for image in of.images if image.image_id not in bad]
     rng = random.Random(f"{of.order}{model_version}")
+    applies = rng.choice([None, [], ["category"]])  # None: of a bundle without applicability
     rows = [
         ImageRow(
             image_id=i,
             predictions={"category": [Prediction(label="chair", probability=rng.random(), offered=True)]},
             hash=rng.randbytes(32).hex(),
+            applies=applies,
         )
         for i in good
     ]
@@ -71,6 +73,7 @@ def effects(of: ListingEvent, model_version: str = "m1", bad: Sequence[str] = ()
         status="partial" if bad and good else "dead" if bad else "complete" if good else "empty",
         predictions=rows[0].predictions if rows else {},
         bad_images=[BadImage(image_id=i, stage="fetch", error="http_404") for i in bad],
+        applies=applies if rows else None,
     )
     listing = StoredListing(
         listing_id=of.listing_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -13,7 +14,9 @@ from schemas.manifest import (
     CARD_FILE,
     MODEL_FILE,
     PARITY_FILE,
+    Applicability,
     Calibration,
+    Domain,
     Embedding,
     Head,
     Label,
@@ -112,6 +115,39 @@ def tiny_graph(seed: int = 0) -> onnx.ModelProto:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
     model.ir_version = 10
     return model
+
+
+DOMAINS = [Domain(id="shop", threshold=0.5), Domain(id="street", threshold=0.45)]
+
+
+def applying_graph(seed: int = 0) -> onnx.ModelProto:
+    """`tiny_graph` with p(applies) of two domains; the head `colour` is multiplied by that of the first."""
+    model = tiny_graph(seed)
+    graph, rng = model.graph, np.random.default_rng(seed + 100)
+    for node in graph.node:
+        node.output[:] = ["colour_alone" if name == "colour" else name for name in node.output]
+    weight, bias = rng.normal(size=(8, 2)) * 4, np.array([-0.8, 0.4])
+    graph.initializer.append(numpy_helper.from_array(weight.astype(np.float32), "to_domains"))
+    graph.initializer.append(numpy_helper.from_array(bias.astype(np.float32), "domain_bias"))
+    graph.initializer.append(numpy_helper.from_array(np.array([0], np.int64), "first"))
+    graph.node.extend(
+        [
+            helper.make_node("MatMul", ["pooled", "to_domains"], ["domain_logits"]),
+            helper.make_node("Add", ["domain_logits", "domain_bias"], ["domain_odds"]),
+            helper.make_node("Sigmoid", ["domain_odds"], ["applicability"]),
+            helper.make_node("Gather", ["applicability", "first"], ["shop_applies"], axis=1),
+            helper.make_node("Mul", ["colour_alone", "shop_applies"], ["colour"]),
+        ]
+    )
+    graph.output.append(helper.make_tensor_value_info("applicability", TensorProto.FLOAT, ["n", 2]))
+    return model
+
+
+def write_applying_bundle(folder: Path, **fields: object) -> Manifest:
+    """A tiny bundle with applicability: `colour` is for the domain `shop`, `words` for every photo."""
+    heads = [msgspec.structs.replace(HEADS[0], domain="shop", threshold=0.1), HEADS[1]]
+    values = {"heads": heads, "applicability": Applicability(domains=DOMAINS)}
+    return write_tiny_bundle(folder, applying_graph(), **(values | fields))
 
 
 def raw_outputs(folder: Path, photos: np.ndarray) -> dict[str, np.ndarray]:

@@ -50,7 +50,7 @@ def test_a_photo_finds_itself_first(groknet: Call, cluster: Cluster, photos: Pat
         answer = groknet("search", "--home", cluster.home, "--json", "-k", 3, photos / f"shop/{seed}.jpg")
         assert answer.code == Exit.OK
         assert len(answer.json) == 3
-        assert set(answer.json[0]) == {"listing_id", "image_id", "distance"}
+        assert set(answer.json[0]) == {"listing_id", "image_id", "distance", "likeness"}
         assert answer.json[0]["distance"] == 0
         nearest = {n["listing_id"] for n in answer.json if n["distance"] == 0}
         assert f"shop/{seed}" in nearest

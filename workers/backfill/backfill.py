@@ -16,6 +16,7 @@ from schemas.events import ListingEvent
 from schemas.predictions import ImageRow, RemovalMarker
 from workers.backfill.coverage import State, held_by, lacking
 from workers.backfill.settings import BackfillSettings
+from workers.hidden_heads import TAGGER, without_heads
 from workers.intake import Intake
 from workers.serving import Health
 from workers.stages.infer import Infer
@@ -193,11 +194,21 @@ def _job(state: State) -> Job:
 
 
 def build_backfill(
-    settings: BackfillSettings, *, stream: Stream, store: Store, engine: RecognitionEngine, intake: Intake
+    settings: BackfillSettings,
+    *,
+    stream: Stream,
+    store: Store,
+    engine: RecognitionEngine,
+    intake: Intake,
+    hidden_heads: Sequence[str] = (),
 ) -> Backfill:
-    """Build one run into the topic of the engine's epoch, which must exist, and warm up the engine."""
+    """Build one run into the topic of the engine's epoch, which must exist, and warm up the engine.
+
+    Raises:
+        ConfigError: `hidden_heads`, which are `tagger.hidden_heads`, names a head that the bundle does not have.
+    """
+    manifest = without_heads(engine.manifest, hidden_heads, TAGGER)
     engine.warm_up()
-    manifest = engine.manifest
     producer = stream.producer()
     effects = Effects(
         store=store,
@@ -216,6 +227,6 @@ def build_backfill(
         epoch=manifest.epoch,
         effects=effects,
         preparer=preparer,
-        infer=Infer(engine=engine, health=Health()),
+        infer=Infer(engine=engine, manifest=manifest, health=Health()),
         producer=producer,
     )

@@ -25,4 +25,4 @@ class BackfillSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     delivery_timeout_s: Seconds = 30.0
     in_place_tries: Count = 5
     """Tries against a store or broker before the back-fill ends. The pauses between them double from 0.1 s to 5 s."""
-    thumbnail_side: Annotated[int, Meta(ge=16, le=512)] = 160
+    thumbnail_side: Annotated[int, Meta(ge=16, le=512)] = 320

@@ -9,7 +9,8 @@ from schemas.predictions import BadImage, Status
 
 class NamedPrediction(msgspec.Struct, frozen=True, kw_only=True):
     """A label with its display name and its calibrated probability (0 to 1). `offered` is true if the probability
-    reaches the threshold of its head and the head is relevant for the photo."""
+    reaches the label's threshold and the head applies to the photo. The engine decides it once, as the stored row has
+    it."""
 
     label: str
     name: str
@@ -22,11 +23,12 @@ NamedPredictions = dict[str, list[NamedPrediction]]
 
 class Similar(msgspec.Struct, frozen=True, kw_only=True):
     """A similar listing and its photo that is nearest to the query. `distance` is the number of differing bits of
-    256."""
+    256. `likeness`, from 0 (no more alike than chance) to 1, falls with the order of the answer."""
 
     listing_id: str
     image_id: str
     distance: int
+    likeness: float
     title: str | None
     category: str | None
     tags: list[str]
@@ -55,7 +57,10 @@ class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     In a search by listing, `listing_id` and `image_ids` name the photos that were compared, `hash` is that of the first
     one, and the predictions are the stored ones. `categories` is the vote, the best first; it is empty if the vote is
     off or no neighbour votes. `distance` counts bits, but the order of the neighbours is finer: it uses the photo's
-    unrounded bits. `reranked`: the order comes from re-ranking; the distances do not change.
+    unrounded bits. `close` is false if no neighbour is near enough to
+    be taken for the same or nearly the same thing (`search.close_likeness`, `search.close_bits`), also if there is
+    none. `reranked`: the order comes from re-ranking; the distances do not change. `applies`: the ids of the
+    heads that apply to what was searched with; null if the bundle does not know.
     """
 
     model_version: str
@@ -65,8 +70,10 @@ class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     image_ids: list[str]
     box: Box | None
     predictions: NamedPredictions
+    applies: list[str] | None
     categories: list[CategoryShare]
     neighbours: list[Similar]
+    close: bool
     reranked: bool
     stale: bool
     took_s: float
@@ -93,6 +100,7 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
 class PredictAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """`POST /v1/predict`: suggestions for a seller who lists a product. Nothing is stored.
 
+    `applies`: the ids of the heads that apply to the photo; null if the bundle does not know.
     `category`: what the product is, the best first. `attributes`: the best label of each head that describes it.
     `title_words`: words for the title, the best first. These three have relevant heads only; `predictions` has all
     heads.
@@ -106,6 +114,7 @@ class PredictAnswer(msgspec.Struct, frozen=True, kw_only=True):
     attributes: list[Suggestion]
     title_words: list[Suggestion]
     predictions: NamedPredictions
+    applies: list[str] | None
     took_s: float
 
 
@@ -149,16 +158,19 @@ class Freshness(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImageAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """One good photo of a listing."""
+    """One good photo of a listing. `applies`: the ids of the heads that apply to it; null if the bundle does not
+    know."""
 
     image_id: str
     hash: str
     predictions: NamedPredictions
+    applies: list[str] | None
     thumbnail: str
 
 
 class ListingAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`GET /v1/listings/{listing_id}`: the stored summary of a listing, its photos, and its freshness."""
+    """`GET /v1/listings/{listing_id}`: the stored summary of a listing, its photos, and its freshness. `applies`: the
+    ids of the heads that apply to at least half of the photos; null if the bundle does not know."""
 
     listing_id: str
     event_id: str
@@ -169,6 +181,7 @@ class ListingAnswer(msgspec.Struct, frozen=True, kw_only=True):
     model_version: str
     epoch: str
     predictions: NamedPredictions
+    applies: list[str] | None
     images: list[ImageAnswer]
     bad_images: list[BadImage]
     freshness: Freshness

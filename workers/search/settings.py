@@ -7,10 +7,20 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from schemas.units import Count, NotNegative, Seconds
+from schemas.units import Count, NotNegative, Seconds, Share, Whole
 from workers.connections import HttpLimits
 
 _BODY_MARGIN_S = 10.0  # the route answers 408 first
+CATEGORY_COLUMNS = (
+    "category",
+    "product",
+    "coarse",
+    "department",
+    "label",
+    "articleType",
+    "subCategory",
+    "masterCategory",
+)
 
 
 class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,6 +68,9 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Photos that a client may send at once before the rate limit applies."""
     decode_threads: Count = 2
     """Threads that decode photos, one for each core. They release the interpreter lock."""
+    fetch_threads: Whole = 2
+    """Threads that fetch a listing's photo for the page's large view (`GET /v1/photo`), within the limits of
+    `[intake]`; 0: photos are not fetched, and the page shows thumbnails."""
     answer_timeout_s: Seconds = 15.0
     """Time limit from the last byte of a photo to its answer. After that the client gets 503 and the photo is
     dropped."""
@@ -76,23 +89,23 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     rerank: bool = False
     """Whether listings are re-ranked (k-reciprocal) if the request does not say so (`rerank=`). Off by default: fewer
     products come first."""
+    close_likeness: Share = 0.53
+    """A listing is close to a photo from this likeness (0 to 1) on. If none is, the page says so. Of test photos of
+    products in the catalogue 98 % have a close listing, of photos of other things 2 %; see
+    docs/benchmarks/search.md."""
+    close_bits: Annotated[int, Meta(ge=0, le=256)] = 82
+    """The same limit for stored listings, whose bits are rounded: so many of 256 bits may differ."""
     duplicate_radius: Annotated[int, Meta(ge=0, le=256)] = 24
     """Two photos are near duplicates if at most so many of 256 bits differ, unless the request says otherwise
     (`radius=`). Of copies (compressed, halved, cropped, mirrored) 79 to 98 % are within 24 bits, and 15 to 61 % within
     12. None of 700 photos of groceries has a photo of another product within 24 bits."""
     max_radius: Annotated[int, Meta(ge=0, le=256)] = 64
     """The largest radius that a request may ask for: a quarter of the bits."""
-    category_columns: tuple[str, ...] = (
-        "category",
-        "product",
-        "coarse",
-        "department",
-        "label",
-        "articleType",
-        "subCategory",
-        "masterCategory",
-    )
+    category_columns: tuple[str, ...] = CATEGORY_COLUMNS
     """Columns of the training data that say what a product is. The other single-label heads describe attributes."""
+    hidden_heads: tuple[str, ...] = ()
+    """Ids of heads that no answer names, for example heads that guess a person's gender. Their labels are in no
+    prediction, tag, suggestion or vote. `tagger.hidden_heads` keeps them out of the store."""
     max_batch: Annotated[int, Meta(ge=1, le=1000)] = 200
     """Listings in one batch read: two screens of a feed, an answer of about 2 MB."""
     max_recent: Annotated[int, Meta(ge=1, le=1000)] = 64

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from engines.recognition import RecognitionEngine
 from engines.recognition.bisect import run_halving
 from schemas.errors import DeviceLost, Invalid
+from schemas.manifest import Manifest
 from schemas.predictions import ImageRow
 from workers import metrics
 from workers.serving import Health
@@ -29,6 +30,8 @@ class Infer:
     """Runs batches on one engine. Only one thread may call it."""
 
     engine: RecognitionEngine
+    manifest: Manifest
+    """The engine's, without the heads that are hidden."""
     health: Health
     slots: NDArray[np.uint8] | None = None
     """The pixels of all photos that have a slot, uint8 [slots, h, w, 3]."""
@@ -59,11 +62,11 @@ class Infer:
             raise
 
     def _rows(self, photos: Sequence[Photo]) -> list[ImageRow]:
-        manifest, started = self.engine.manifest, time.monotonic()
+        started = time.monotonic()
         with self.health.batch():
             output = self.engine.infer(self._batch(photos))
         metrics.ENGINE_SECONDS.labels(type(self.engine).__name__).observe(time.monotonic() - started)
-        return image_rows(manifest, [photo.image_id for photo in photos], output)
+        return image_rows(self.manifest, [photo.image_id for photo in photos], output)
 
     def _batch(self, photos: Sequence[Photo]) -> NDArray[np.uint8]:
         """The pixels as uint8 [n, h, w, 3]: a view if the photos have consecutive slots, else a copy."""

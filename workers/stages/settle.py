@@ -24,7 +24,7 @@ from workers import metrics
 from workers.intake import Uploads
 from workers.stages.failures import Failures, NotTaken
 from workers.stages.job import Job
-from workers.stages.pooling import pool
+from workers.stages.pooling import pool, pool_applies
 from workers.stores.base import Change, Latest, Put, Removal, Store
 from workers.streams.base import Delivery, Producer, Record
 
@@ -140,7 +140,12 @@ class Effects:
             model_version=self.manifest.model_version,
             epoch=self.manifest.epoch,
             event=event,
-            summary=Summary(status=job.status, predictions=pool(self.manifest, rows), bad_images=job.bad_in_order()),
+            summary=Summary(
+                status=job.status,
+                predictions=pool(self.manifest, rows),
+                bad_images=job.bad_in_order(),
+                applies=pool_applies(self.manifest, rows),
+            ),
             images=rows,
             stored_at=0,
         )

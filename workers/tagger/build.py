@@ -10,6 +10,7 @@ from engines.pixels import MOST_PHOTOS, DecodeProcesses, open_jpeg_decoder
 from engines.recognition import RecognitionEngine
 from schemas.topics import UPLOADED
 from workers import metrics
+from workers.hidden_heads import TAGGER, without_heads
 from workers.intake import FetchPool, Intake, Uploads
 from workers.intake.uploads import FOLDER as UPLOADS
 from workers.serving import Health
@@ -50,10 +51,11 @@ def build_tagger(
     Pass `in_hand` to share the list of events in hand with other parts of the process.
 
     Raises:
-        ConfigError: the JPEG decoder is not available, or too many taggers share `home`.
+        ConfigError: the JPEG decoder is not available, too many taggers share `home`, or `hidden_heads` names a head
+            that the bundle does not have.
     """
+    manifest = without_heads(engine.manifest, settings.hidden_heads, TAGGER)
     engine.warm_up()
-    manifest = engine.manifest
     metrics.MODEL_INFO.labels(manifest.model_version, type(engine).__name__, manifest.epoch).set(1)
     producer = stream.producer()
     failures = Failures(producer, group=GROUP, model_version=manifest.model_version, keep_blob=store.keep_blob)
@@ -78,7 +80,7 @@ def build_tagger(
             RETRY: build_pool(settings, intake, retries=True),
         },
         prepare=prepare,
-        infer=Infer(engine=engine, health=health, slots=prepare.slots),
+        infer=Infer(engine=engine, manifest=manifest, health=health, slots=prepare.slots),
         effects=effects,
         failures=failures,
         hold=hold,

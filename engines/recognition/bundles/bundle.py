@@ -41,6 +41,8 @@ class Bundle:
         """By output name, the width of one photo's row and its dtype."""
         manifest = self.manifest
         shapes = {head.output: (len(head.labels), "float32") for head in manifest.heads}
+        if manifest.applicability is not None:
+            shapes[manifest.applicability.output] = (len(manifest.applicability.domains), "float32")
         shapes[manifest.embedding.output] = (manifest.embedding.dim, "float32")
         shapes[manifest.hash.output] = (manifest.hash.bits // 8, "uint8")
         return shapes

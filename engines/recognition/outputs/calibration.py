@@ -27,6 +27,7 @@ class Calibrator:
             for label in head.labels
             if label.id in head.class_calibration
         ]
+        self._thresholds = np.array([head.threshold_of(label.id) for label in head.labels])
 
     def calibrate(self, raw: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Calibrate every label's raw probability.
@@ -44,7 +45,7 @@ class Calibrator:
             calibrated[:, index] = np.interp(raw[:, index], *table)
         return np.minimum(np.maximum(calibrated, 0.0), 1.0).astype(np.float32)
 
-    def predict(self, raw: npt.NDArray[np.float32]) -> HeadPredictions:
+    def predict(self, raw: npt.NDArray[np.float32], applies: npt.NDArray[np.bool_] | None = None) -> HeadPredictions:
         """Return the `top_k` labels with the greatest calibrated probability, best first.
 
         Equal calibrated probabilities are ordered by the raw ones, then by label; a table has flat steps. Whether a
@@ -53,18 +54,25 @@ class Calibrator:
 
         Args:
             raw: float32 [n, labels].
+            applies: bool [n], the photos to which the head applies; no other photo gets an offer. None means all.
         """
         calibrated = self.calibrate(raw)
         order = np.lexsort((-raw, -calibrated), axis=1)  # stable: if both are equal, the lower index comes first
         labels = order[:, : self._top_k]
-        return self._offer(labels, np.take_along_axis(calibrated, labels, axis=1))
+        return self._offer(labels, np.take_along_axis(calibrated, labels, axis=1), applies)
 
-    def predict_top(self, values: npt.NDArray[np.float32], indices: npt.NDArray[np.int32]) -> HeadPredictions:
+    def predict_top(
+        self,
+        values: npt.NDArray[np.float32],
+        indices: npt.NDArray[np.int32],
+        applies: npt.NDArray[np.bool_] | None = None,
+    ) -> HeadPredictions:
         """Predict from the best raw probabilities alone. `tops.is_cut` says when they are enough.
 
         Args:
             values: float32 [n, k], k at least `top_k`, best first.
             indices: int32 [n, k], the labels of `values`.
+            applies: as for `predict`.
 
         Raises:
             ValueError: a label has a table of its own, so all labels are needed.
@@ -74,10 +82,17 @@ class Calibrator:
         calibrated = values.astype(np.float64) if self._common is None else np.interp(values, *self._common)
         order = np.lexsort((indices, -values), axis=1)[:, : self._top_k]  # calibration keeps their order
         best = np.clip(np.take_along_axis(calibrated, order, axis=1), 0.0, 1.0).astype(np.float32)
-        return self._offer(np.take_along_axis(indices, order, axis=1), best)
+        return self._offer(np.take_along_axis(indices, order, axis=1), best, applies)
 
-    def _offer(self, labels: npt.NDArray[np.integer], probabilities: npt.NDArray[np.float32]) -> HeadPredictions:
-        offered = np.round(probabilities.astype(np.float64), DIGITS) >= self._head.threshold
+    def _offer(
+        self,
+        labels: npt.NDArray[np.integer],
+        probabilities: npt.NDArray[np.float32],
+        applies: npt.NDArray[np.bool_] | None,
+    ) -> HeadPredictions:
+        offered = np.round(probabilities.astype(np.float64), DIGITS) >= self._thresholds[labels]
+        if applies is not None:
+            offered &= applies[:, None]
         return HeadPredictions(labels.astype(np.int32), probabilities, offered)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from engines.recognition.outputs.hash_layer import HashLayer
 from schemas import predictions as stored
-from schemas.manifest import Manifest
+from schemas.manifest import Head, Manifest
 
 DIGITS = 4  # of a stored probability: finer than any calibration, and it keeps rows of JSON short
 
@@ -22,7 +22,7 @@ class HeadPredictions:
     Attributes:
         labels: int32 [n, k], the labels' `index` in the manifest's head.
         probabilities: float32 [n, k], calibrated, descending along a row.
-        offered: bool [n, k], whether the probability reaches the head's operating threshold.
+        offered: bool [n, k], whether the head applies and the probability reaches the label's operating threshold.
     """
 
     labels: npt.NDArray[np.int32]
@@ -39,12 +39,14 @@ class Predictions:
         embedding: float32 [n, manifest.embedding.dim], L2-normalised.
         hash: uint8 [n, 32], most significant bit first.
         layer: the hash layer, if the bundle has it.
+        applicability: by domain id, p(applies), float32 [n]; None if the bundle has no applicability.
     """
 
     heads: dict[str, HeadPredictions]
     embedding: npt.NDArray[np.float32]
     hash: npt.NDArray[np.uint8]
     layer: HashLayer | None = None
+    applicability: dict[str, npt.NDArray[np.float32]] | None = None
 
     def __len__(self) -> int:
         return len(self.hash)
@@ -63,7 +65,10 @@ class Predictions:
             for head in parts[0].heads
         }
         embedding = np.concatenate([part.embedding for part in parts])
-        return Predictions(heads, embedding, np.concatenate([part.hash for part in parts]), parts[0].layer)
+        known = [part.applicability for part in parts if part.applicability is not None]
+        applicability = {name: np.concatenate([one[name] for one in known]) for name in known[0]} if known else None
+        codes = np.concatenate([part.hash for part in parts])
+        return Predictions(heads, embedding, codes, parts[0].layer, applicability)
 
     def row(self, i: int, manifest: Manifest) -> stored.Predictions:
         """Return row i in the store's form: head id → label ids with probabilities, best first.
@@ -99,6 +104,17 @@ class Predictions:
                 row[head.id] = made[i * top : (i + 1) * top]
         return found
 
+    def applies(self, manifest: Manifest) -> list[list[str] | None]:
+        """Return for each row the ids of the heads that apply, in the manifest's order; None for each row if the bundle
+        has no applicability."""
+        if self.applicability is None or manifest.applicability is None:
+            return [None] * len(self)
+        columns = [heads_apply(manifest, head, self.applicability) for head in manifest.heads]
+        ids = [head.id for head in manifest.heads]
+        everywhere = np.ones(len(self), np.bool_)
+        table = np.stack([everywhere if column is None else column for column in columns], axis=1).tolist()
+        return [[name for name, mine in zip(ids, row, strict=True) if mine] for row in table]
+
     def margins(self, i: int) -> npt.NDArray[np.float32] | None:
         """Return how sure row i is of each bit, float32 [bits]; None if the hash layer is unknown."""
         return None if self.layer is None else self.layer.margins(self.embedding[i : i + 1])[0]
@@ -106,3 +122,21 @@ class Predictions:
     def hash_hex(self, i: int) -> str:
         """Return the hash of row i in its form on the wire: 64 lower-case hex digits."""
         return bytes(self.hash[i]).hex()
+
+
+def heads_apply(
+    manifest: Manifest, head: Head, applicability: Mapping[str, npt.NDArray[np.float32]]
+) -> npt.NDArray[np.bool_] | None:
+    """Return for each photo whether a head applies, bool [n]; None if it applies to every photo.
+
+    Args:
+        manifest: has the thresholds of the domains.
+        head: of the manifest.
+        applicability: by domain id, p(applies), float32 [n].
+    """
+    if manifest.applicability is None or not head.domain:
+        return None
+    threshold = next(one.threshold for one in manifest.applicability.domains if one.id == head.domain)
+    # as float32, so that a threshold taken from such a probability is reached by it
+    result: npt.NDArray[np.bool_] = applicability[head.domain] >= np.float32(threshold)
+    return result

@@ -30,17 +30,26 @@ def search(
 ) -> Exit:
     """Find the listings that look like a photo, nearest first. The search service must be running.
 
-    --json writes [{"listing_id", "image_id", "distance"}, …]. The distance is the number of differing bits, of 256.
+    Where no listing is close to the photo, it says so. Likeness is 100 % if nothing differs, and 0 % if the two are no
+    more alike than chance.
+
+    --json writes [{"listing_id", "image_id", "distance", "likeness"}, …]. The distance is the number of differing bits,
+    of 256, and the likeness is from 0 to 1.
     """
     answer = ask(find_home(home).must_exist(), photo, k)
-    found = [{name: n[name] for name in ("listing_id", "image_id", "distance")} for n in answer["neighbours"]]
+    found = [
+        {name: n[name] for name in ("listing_id", "image_id", "distance", "likeness")} for n in answer["neighbours"]
+    ]
     if json:
         json_line(found)
         return Exit.OK
-    table = Table("listing", "photo", "distance", "what it shows", box=None)
+    if found and not answer["close"]:
+        stdout().print("nothing here looks much like this photo; the nearest are:")
+    table = Table("listing", "photo", "likeness", "what it shows", box=None)
     for row in answer["neighbours"]:
         about = ", ".join(row.get("tags") or ())
-        table.add_row(*map(shown, (row["listing_id"], row["image_id"], str(row["distance"]), about)))
+        likeness = f"{int(100 * row['likeness'] + 1e-9)} %"
+        table.add_row(*map(shown, (row["listing_id"], row["image_id"], likeness, about)))
     stdout().print(table if found else "nothing is indexed yet")
     return Exit.OK
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -14,10 +15,15 @@ from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption, ListingIds
 from groknet.cli.plain_text import shown
 from groknet.cli.terminal import json_line, stdout
-from groknet.home.config import load_config
+from groknet.home.config import Loaded, load_config
+from groknet.home.epochs import in_force
 from groknet.home.paths import find_home
 from groknet.run.open_back_ends import open_store
+from schemas.errors import BundleRefused
+from schemas.manifest import load_manifest
 from schemas.predictions import RemovalMarker, StoredListing
+from workers.search.find.usefulness import Usefulness
+from workers.stores import Store
 
 
 def show(
@@ -30,7 +36,9 @@ def show(
     ] = None,
     json: JsonOption = False,
 ) -> Exit:
-    """Show status, predictions and hashes of listings. Predictions are calibrated probabilities, best first.
+    """Show status, predictions and hashes of listings. Predictions are calibrated probabilities, best first, of the
+    heads that apply to the listing. The most useful head comes first: the finest one that says what the thing is, or
+    the one for things of every kind.
 
     The exit code is 4 when one of the listings is not stored, or was removed.
 
@@ -40,6 +48,7 @@ def show(
     loaded = load_config(find_home(home).must_exist())
     with open_store(loaded) as store:
         found = store.get(listings, model_version)
+        heads = None if json else _heads(loaded, store)
     for listing_id in listings:
         entry = found.get(listing_id)
         if entry is None:
@@ -47,7 +56,7 @@ def show(
         if json:
             json_line(as_plain(entry))
         else:
-            _print(entry)
+            _print(entry, heads)
     missing = [name for name in listings if not isinstance(found.get(name), StoredListing)]
     if missing:
         what = "was removed" if missing[0] in found else "is not stored"
@@ -70,7 +79,16 @@ def as_plain(entry: StoredListing | RemovalMarker) -> dict[str, Any]:
     return {"listing_id": plain.pop("listing_id"), **summary, **plain}
 
 
-def _print(entry: StoredListing | RemovalMarker) -> None:
+def _heads(loaded: Loaded, store: Store) -> Usefulness | None:
+    """The order of the heads, by the bundle in force; None if this home does not have that bundle."""
+    try:
+        manifest = load_manifest(Path(in_force(loaded, store).config.engine.bundle))
+    except BundleRefused:
+        return None
+    return Usefulness(manifest, loaded.config.search.category_columns)
+
+
+def _print(entry: StoredListing | RemovalMarker, heads: Usefulness | None) -> None:
     console = stdout()
     when = datetime.fromtimestamp(entry.event_time / 1e6, UTC).isoformat(sep=" ", timespec="seconds")
     title = Text(shown(entry.listing_id), "bold")
@@ -79,8 +97,15 @@ def _print(entry: StoredListing | RemovalMarker) -> None:
         return
     console.print(title.append(f"  {entry.summary.status}  {when}  model {entry.model_version}", "not bold"))
     table = Table("head", "label", "probability", "offered", box=None)
-    for head, predictions in entry.summary.predictions.items():
-        for i, prediction in enumerate(predictions):
+    said, applies = entry.summary.predictions, entry.summary.applies
+    if applies is not None:
+        console.print(f"applies: {', '.join(applies) or 'no head'}")
+    listed = [head for head in (heads.order(said, applies) if heads else said) if applies is None or head in applies]
+    # What a head that does not apply says means nothing; --json has it.
+    if entry.images and not any(one.offered for head in listed for one in said[head]):
+        console.print("nothing is known for sure; these are guesses" if listed else "nothing is known about it")
+    for head in listed:
+        for i, prediction in enumerate(said[head]):
             offered = "yes" if prediction.offered else ""
             table.add_row("" if i else shown(head), shown(prediction.label), f"{prediction.probability:.3f}", offered)
     console.print(table)

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import JsonOption, ReaderOption
-from groknet.cli.terminal import json_line, note, progress, shown, stdout
+from groknet.cli.plain_text import shown
+from groknet.cli.terminal import json_line, note, progress, stdout
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -12,12 +12,14 @@ from cyclopts import Parameter, validators
 
 from groknet.cli.exits import Exit
 from groknet.cli.options import BundleOption
+from groknet.cli.own_command import own_command
 from groknet.cli.terminal import note, stdout
 from groknet.commands.listings.search import ask_service
 from groknet.commands.listings.submit import percentile
 from groknet.commands.operation.run import STOP_BUDGET_S, page_url, specs
 from groknet.home.config import Loaded, load_config
 from groknet.home.epochs import in_force
+from groknet.home.hidden_heads import check_start
 from groknet.home.paths import Home
 from groknet.home.running import SUPERVISOR, Lock
 from groknet.run.background import Background
@@ -30,6 +32,7 @@ from groknet.submitting.send import Outgoing, Sender, outgoing
 from schemas.manifest import Manifest, load_manifest
 from schemas.predictions import StoredListing
 from training.studio import Product
+from workers.search.find.usefulness import Usefulness
 
 _READY_S = 90.0  # a cold start on two busy cores takes ten
 _GIVE_UP_S = 60.0
@@ -57,6 +60,7 @@ def demo(
     with open_store(loaded) as store:
         loaded = in_force(loaded, store)
     manifest = load_manifest(Path(loaded.config.engine.bundle))
+    check_start(loaded)
     own = find_photos([path.expanduser() for path in photos or []])  # some shells keep the ~ of PHOTOS=~/pictures
     signal.signal(signal.SIGTERM, _interrupt)
     lock = Lock(place, SUPERVISOR)
@@ -70,7 +74,9 @@ def demo(
         extra = [outgoing(photo_event(photo, place.uploads, roots)) for photo in own]
         show = _Show(loaded, manifest, background)
         show.stream(products(listings), extra)
-        show.summary(page.url)
+        show.summary()
+        commands = look_again(place, bundle, show.first, keep=keep)
+        stdout().print("\nto look at it:\n" + "\n".join(f"  {command}" for command in commands))
         if keep:
             note(f"the search page stays on {page.url}; Ctrl-C ends it")
             while True:
@@ -82,6 +88,22 @@ def demo(
         background.stop(STOP_BUDGET_S)
         lock.release()
     return Exit.OK if show.good else Exit.FAILED
+
+
+def look_again(home: Home, bundle: Path | None, listing_id: str, *, keep: bool) -> list[str]:
+    """The commands that show what the demo has done, in the order in which they can be typed.
+
+    A home with Kafka and Cassandra of its own needs them up. Workers that are kept need not be started again.
+    """
+    place: list[str | Path] = ["--home", home.root]
+    chosen: list[str | Path] = [] if bundle is None else ["--bundle", bundle.absolute()]
+    services = (home.root / "services.json").exists()
+    return [
+        *([own_command("services", "up", *place)] if services else []),
+        own_command("show", *place, listing_id),
+        *([] if keep else [own_command("run", "all", *place, *chosen) + "   # the search page, until Ctrl-C"]),
+        *([own_command("services", "down", *place)] if services else []),
+    ]
 
 
 def _interrupt(*_: object) -> None:
@@ -96,10 +118,16 @@ class _Show:
         self._manifest = manifest
         self._background = background
         self._products: dict[str, Product] = {}
+        self._heads = Usefulness(manifest, loaded.config.search.category_columns, loaded.config.search.hidden_heads)
         self._outcomes: list[Outcome] = []
         self._score = Score()
         self._total = 0
         self._seconds = 0.0
+
+    @property
+    def first(self) -> str:
+        """The id of the first listing of the demo."""
+        return next(iter(self._products))
 
     @property
     def good(self) -> bool:
@@ -149,11 +177,11 @@ class _Show:
             if not isinstance(entry, StoredListing):
                 stdout().print(f"{place} {name}  {outcome.status}")
                 continue
-            stdout().print(describe(self._manifest, entry, outcome, place))
+            stdout().print(describe(self._manifest, self._heads, entry, outcome, place))
             if name in self._products:
                 self._score.add(self._manifest, entry.summary.predictions, self._products[name])
 
-    def summary(self, page: str) -> None:
+    def summary(self) -> None:
         """Print counts, times and studio accuracy, and whether another view of a product finds it."""
         print = stdout().print
         found = sum(o.status in ("searchable", "partial") for o in self._outcomes)
@@ -170,8 +198,6 @@ class _Show:
             print(f"{'right best label':<20} {self._score}   (products that training never drew)")
         hits, asked = self._search_again()
         print(f"{'search by photo':<20} {hits} of {asked} photos from another side found their own listing first")
-        print(f"{'all of one listing':<20} groknet show --home {self._loaded.home.root} {self._outcomes[0].listing_id}")
-        print(f"{'search page':<20} {page}")
 
     def _search_again(self) -> tuple[int, int]:
         """Search with photos of other views of the first products. Returns how many find their own listing first, and

@@ -18,6 +18,7 @@ from groknet.cli.options import BundleOption, HomeOption
 from groknet.cli.terminal import note
 from groknet.home.config import Loaded, load_config
 from groknet.home.epochs import Epochs, beside_name, find_bundle, in_force
+from groknet.home.hidden_heads import check_start
 from groknet.home.paths import find_home
 from groknet.home.running import SUPERVISOR, Lock, Running, forget_running, usual_port, write_running
 from groknet.home.taggers import MOST
@@ -127,6 +128,7 @@ def run_all(
     stops = _count_signals()
     loaded = _when_the_store_answers(load_config(place, bundle=bundle), stops)
     load_bundle(loaded.config.engine.bundle)
+    check_start(loaded)
     watch = Watch(lambda: build_store(loaded.config.store.url), owned=True)
     lock = Lock(place, SUPERVISOR)
     supervisor = Supervisor(place, specs(loaded, port, taggers), note)

@@ -88,7 +88,7 @@ def test_upright_whatever_the_exif_orientation(kind: str, orientation: int) -> N
     assert (photo.width, photo.height) == (200, 120)
     assert all(near(got, want, 30) for got, want in zip(corners(photo.pixels), [RED, GREEN, BLUE, WHITE], strict=True))
     small = Image.open(io.BytesIO(photo.thumbnail))
-    assert small.size == (160, 96)
+    assert small.size == (200, 120)
 
 
 def test_one_decode_gives_the_pixels_of_the_other() -> None:
@@ -199,17 +199,23 @@ def test_metadata_stays_behind() -> None:
 
 @pytest.mark.parametrize("size", [(800, 600), (60, 900), (2000, 3), (10, 10)])
 def test_thumbnail_is_small_and_never_enlarged(size: tuple[int, int]) -> None:
-    image = Image.open(io.BytesIO(thumbnail(encoded(noise(size)))))
+    image = Image.open(io.BytesIO(thumbnail(encoded(noise(size)), 160)))
     assert image.format == "WEBP"
     scale = min(1.0, 160 / max(size))
     assert image.size == tuple(max(1, round(side * scale)) for side in size)
 
 
+def test_a_thumbnail_has_twice_the_pixels_of_a_card_of_160_points() -> None:
+    data = encoded(quarters().resize((800, 480)))
+    for small in (thumbnail(data), decode_photo(data, Preprocess(width=224, height=224)).thumbnail):
+        assert Image.open(io.BytesIO(small)).size == (320, 192)
+
+
 def test_thumbnail_of_noise_gives_up_quality_then_size() -> None:
     data = encoded(noise((1200, 1200)), "PNG")
-    for side in (160, 400):
-        small = thumbnail(data, side)
-        assert len(small) <= 10_000
+    for side, most in ((160, 10_000), (400, 20_000), (400, 150_000)):
+        small = thumbnail(data, side, max_bytes=most)
+        assert len(small) <= most
         assert max(Image.open(io.BytesIO(small)).size) <= side
 
 

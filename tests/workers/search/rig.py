@@ -22,6 +22,7 @@ from schemas.predictions import ImageRow, StoredListing, Summary
 from tests.engines.tiny_bundle import write_tiny_bundle
 from tests.workers.indexer.hash_topic import BASE_US, Publisher, stream_at
 from tests.workers.indexer.running import Running, until
+from workers.intake import Intake, IntakeSettings
 from workers.search import SearchSettings, build_search
 from workers.serving import Health, Server, serve
 from workers.stores import Store, build_store
@@ -68,7 +69,8 @@ class Rig:
         for image_id, data in photos.items():
             decoded = decode_photo(data, manifest.preprocess)
             found = self.engine.infer(decoded.pixels[None])
-            rows.append(ImageRow(image_id=image_id, predictions=found.row(0, manifest), hash=found.hash_hex(0)))
+            row, applies = found.row(0, manifest), found.applies(manifest)[0]
+            rows.append(ImageRow(image_id=image_id, predictions=row, hash=found.hash_hex(0), applies=applies))
             thumbnails[image_id] = decoded.thumbnail
             self.hashes[listing_id, image_id] = found.hash_hex(0)
         stored = StoredListing(
@@ -77,7 +79,7 @@ class Rig:
             model_version=manifest.model_version,
             epoch=manifest.epoch,
             event=event,
-            summary=Summary(status="complete", predictions=rows[0].predictions, bad_images=[]),
+            summary=Summary(status="complete", predictions=rows[0].predictions, bad_images=[], applies=rows[0].applies),
             images=rows,
             stored_at=time.time_ns() // 1000,
         )
@@ -148,7 +150,8 @@ def served(made: Rig, **settings: Any) -> Iterator[Rig]:
     urls = [made.indexer.server.url]
     chosen = SearchSettings(**({"port": 0, "indexer_urls": urls, "probe_interval_s": 0.05} | settings))
     made.health = Health()
-    app = build_search(chosen, store=made.store, engine=made.engine, health=made.health)
+    intake = Intake(IntakeSettings())
+    app = build_search(chosen, store=made.store, engine=made.engine, health=made.health, intake=intake)
     made.server = serve(app, chosen.host, chosen.port, chosen.http_limits())
     try:
         yield made

@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import training
 from engines.pixels import decode
-from tests.workers.search.rig import HTTP, Rig, rig
+from tests.workers.search.rig import HTTP, Rig, rig, served
 from training.studio import DEMO_IDENTITIES, make_product, render
 
 pytestmark = pytest.mark.slow
@@ -47,6 +49,31 @@ def test_a_listed_photo_is_found_and_named_in_words(tmp_path):
         assert sorted(answer["predictions"]) == sorted(heads)
 
 
+def _unmeasured(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Neighbours without their likeness, which is finer in the finer order."""
+    return [{name: value for name, value in one.items() if name != "likeness"} for one in found]
+
+
+def test_a_photo_of_something_that_is_not_listed_has_no_close_listing(tmp_path):
+    """Another side of a listed product is close to it; a ground without a product is not, though listings are near."""
+    with rig(tmp_path, BUNDLE) as made:
+        for identity in list(DEMO_IDENTITIES)[:PRODUCTS]:
+            made.add(f"studio/{identity}", {"front": _shot(identity, 0)})
+        made.indexed(PRODUCTS)
+        for identity in list(DEMO_IDENTITIES)[:PRODUCTS]:
+            assert made.search(_shot(identity, 0))[1]["close"]
+        file = io.BytesIO()
+        rng = np.random.default_rng(0)
+        Image.fromarray(rng.integers(0, 256, (240, 320, 3), dtype=np.uint8)).save(file, "PNG")
+        for query in ("", "?fine=false", "?rerank=true"):
+            answer = made.search(file.getvalue(), query, "image/png")[1]
+            assert len(answer["neighbours"]) == PRODUCTS
+            assert not answer["close"]
+        with served(made, close_likeness=0.0, close_bits=256):
+            assert made.search(file.getvalue(), "", "image/png")[1]["close"]
+            assert made.search(file.getvalue(), "?fine=false", "image/png")[1]["close"]
+
+
 def _by_hand(made: Rig, data: bytes) -> list[str]:
     """All listings, by what the photo's bits add up to where a listing's differ, bit for bit."""
     said = made.engine.infer(decode(data, made.engine.manifest.preprocess)[None])
@@ -74,7 +101,11 @@ def test_a_photo_orders_by_its_bits_before_they_were_rounded(tmp_path):
             plain = made.search(data, f"?k={2 * PRODUCTS}&fine=false")[1]["neighbours"]
             assert [n["listing_id"] for n in fine] == _by_hand(made, data)
             assert [n["distance"] for n in plain] == sorted(n["distance"] for n in plain)
-            assert sorted(fine, key=lambda n: n["listing_id"]) == sorted(plain, key=lambda n: n["listing_id"])
+            for found in (fine, plain):
+                likeness = [n["likeness"] for n in found]
+                assert likeness == sorted(likeness, reverse=True)
+            same = [sorted(_unmeasured(one), key=lambda n: n["listing_id"]) for one in (fine, plain)]
+            assert same[0] == same[1]
             assert made.search(data, "?k=3")[1]["neighbours"] == fine[:3]
             differs += fine != plain
         assert differs, "the two orders are the same one: nothing was shown"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import numpy as np
 import pytest
 
 from engines.recognition import HeadPredictions, Predictions
 from schemas.manifest import Head, Label, Manifest, Preprocess, Training
 from schemas.predictions import ImageRow, Prediction
-from workers.stages.pooling import pool
+from workers.stages.pooling import pool, pool_applies
 
 LABELS = ["a", "b", "c", "d", "e", "f", "g"]
 
@@ -81,6 +82,35 @@ def test_any_order_of_photos_gives_the_naive_mean(seed: int) -> None:
     )
     rng.shuffle(rows)
     assert pool(manifest(top_k=7), rows)["h"] == found
+
+
+def applying(image_id: str, probability: float, *applies: str) -> ImageRow:
+    predictions = {"h": [Prediction(label="a", probability=probability, offered="h" in applies and probability >= 0.5)]}
+    return ImageRow(image_id=image_id, predictions=predictions, hash="0" * 64, applies=list(applies))
+
+
+def test_a_head_applies_to_a_listing_if_it_applies_to_half_of_its_photos() -> None:
+    yes, no = applying("1", 0.9, "h"), applying("2", 0.9)
+    for rows, said in [([yes], ["h"]), ([no], []), ([yes, no], ["h"]), ([yes, no, no], []), ([yes, yes, no], ["h"])]:
+        assert pool_applies(manifest(), rows) == said
+        assert pool(manifest(), rows)["h"] == [Prediction(label="a", probability=0.9, offered=bool(said))]
+    assert pool_applies(manifest(), []) is None
+    assert pool_applies(manifest(), [yes, row("2", {"a": 0.9})]) is None, "a row of before does not know"
+
+
+def test_one_photo_with_applicability_is_its_own_summary() -> None:
+    for one in (applying("1", 0.9, "h"), applying("1", 0.9), applying("1", 0.2, "h")):
+        assert pool(manifest(), [one]) is one.predictions
+        assert pool_applies(manifest(), [one]) is one.applies
+
+
+def test_the_summary_keeps_the_threshold_of_a_label() -> None:
+    strict = manifest()
+    strict = msgspec.structs.replace(
+        strict, heads=[msgspec.structs.replace(strict.heads[0], label_thresholds={"a": 0.95})]
+    )
+    pooled = pool(strict, [row("1", {"a": 0.9, "b": 0.6}), row("2", {"a": 0.9, "b": 0.6})])
+    assert [(p.label, p.offered) for p in pooled["h"]] == [("a", False), ("b", True)]
 
 
 def test_no_photo_no_predictions() -> None:

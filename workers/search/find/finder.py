@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,22 +18,24 @@ from workers.search.answers import Freshness, RecentListing, Similar
 from workers.search.find import rerank
 from workers.search.find.filters import ANY, Filters
 from workers.search.find.indexers import Indexers
+from workers.search.find.likeness import HASH_BITS, by_bits, by_margins, falling
 from workers.search.find.naming import Names, thumbnail_path
 from workers.stores import Store
 
 MAX_PHOTOS = 20  # of one listing; it may have no more
 MAX_ASKED = 2_000  # at most so many photos for one hash from an indexer
 SPARE = 5  # extra listings to ask for; few are needed, because a removal leaves the index within a second
-HASH_BITS = 256
 _US = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A listing and its nearest photo. `listing` is None if the index has the listing, but the store does not."""
+    """A listing and its nearest photo. `listing` is None if the index has the listing, but the store does not.
+    `likeness` is from 0 to 1."""
 
     photo: Neighbour
     listing: StoredListing | None
+    likeness: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Finder:
         for photo in chosen:
             listing = stored.get(photo.listing_id)
             if not isinstance(listing, RemovalMarker) and _passes(listing, wanted.only):
-                found.append(Found(photo, listing))
+                found.append(Found(photo, listing, by_bits(photo.distance)))
         return found
 
     def ordered(
@@ -110,27 +112,32 @@ class Finder:
         margins: NDArray[np.float32] | None = None,
     ) -> list[Found]:
         """The first k listings in the order of the answer: re-ranked; else by the photo's unrounded bits if `margins`
-        (float32 [bits]) are given; else by distance."""
+        (float32 [bits]) are given; else by distance. Their likeness falls in this order."""
         if reranked:
-            return self.reranked(hashes, found)[:k]
-        return (list(found) if margins is None else self.refined(margins, found))[:k]
+            chosen = self.reranked(hashes, found)
+        else:
+            chosen = list(found) if margins is None else self.refined(margins, found)
+        values = falling([one.likeness for one in chosen])
+        return [replace(one, likeness=value) for one, value in zip(chosen[:k], values, strict=False)]
 
     def refined(self, margins: NDArray[np.float32], found: Sequence[Found]) -> list[Found]:
-        """The listings, ordered by their distance from the photo's unrounded bits (`margins`, float32 [bits]). A
-        listing whose hash the store does not know keeps its place."""
+        """The listings, ordered by their distance from the photo's unrounded bits (`margins`, float32 [bits]), with
+        their likeness by these bits. A listing whose hash the store does not know keeps its place."""
         codes = {place: code for place, one in enumerate(found) if (code := self._code(one)) is not None}
         refined = list(found)
         if codes:
             packed = np.frombuffer(b"".join(codes.values()), np.uint8).reshape(len(codes), -1)
-            order = np.argsort(asymmetric(margins[None], packed)[0], kind="stable")
-            coded = [found[place] for place in codes]
+            apart = asymmetric(margins[None], packed)[0]
+            order = np.argsort(apart, kind="stable")
+            alike = by_margins(apart, margins)
+            coded = [replace(found[place], likeness=alike[i]) for i, place in enumerate(codes)]
             for place, i in zip(codes, order, strict=True):
                 refined[place] = coded[i]
         return refined
 
     def reranked(self, hashes: Sequence[str], found: Sequence[Found]) -> list[Found]:
         """The listings, ordered by k-reciprocal re-ranking. A listing whose hash the store does not know goes to the
-        end."""
+        end. The likeness stays that of the hashes."""
         coded = [(one, code) for one in found if (code := self._code(one)) is not None]
         if len(coded) < 2:
             return list(found)
@@ -148,18 +155,23 @@ class Finder:
 
     def shown(self, found: Sequence[Found], language: str) -> list[Similar]:
         """The listings as the answer shows them."""
-        return [self._similar(one.photo, one.listing, language) for one in found]
+        return [self._similar(one, language) for one in found]
 
-    def _similar(self, photo: Neighbour, listing: StoredListing | None, language: str) -> Similar:
+    def _similar(self, found: Found, language: str) -> Similar:
+        photo, listing = found.photo, found.listing
         return Similar(
             listing_id=photo.listing_id,
             image_id=photo.image_id,
             distance=photo.distance,
+            likeness=found.likeness,
             title=None if listing is None else _plain(listing.event.title),
             category=None if listing is None else _plain(listing.event.category),
-            tags=[] if listing is None else self._names.tags(listing.summary.predictions, language),
+            tags=[] if listing is None else self._tags(listing, language),
             thumbnail=thumbnail_path(photo.listing_id, photo.image_id),
         )
+
+    def _tags(self, listing: StoredListing, language: str) -> list[str]:
+        return self._names.tags(listing.summary.predictions, language, listing.summary.applies)
 
     def recent(self, n: int, language: str) -> list[RecentListing]:
         """The n listings that became searchable last and are still stored, the newest first."""
@@ -176,7 +188,7 @@ class Finder:
         return RecentListing(
             listing_id=listing.listing_id,
             title=_plain(listing.event.title),
-            tags=self._names.tags(listing.summary.predictions, language),
+            tags=self._tags(listing, language),
             thumbnail=thumbnail_path(listing.listing_id, listing.images[0].image_id),
             freshness=freshness(listing, entry, searchable=True),
         )

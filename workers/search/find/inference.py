@@ -30,11 +30,12 @@ _STOPPING = "the search service is stopping; ask again"
 @dataclass(frozen=True, slots=True)
 class Recognised:
     """The engine's output for one photo. `hash` is 64 hex digits. `margins`, float32 [bits], are the unrounded bits;
-    None if the bundle does not give them."""
+    None if the bundle does not give them. `applies` has the ids of the heads that apply, as in `ImageRow`."""
 
     predictions: stored.Predictions
     hash: str
     margins: NDArray[np.float32] | None = None
+    applies: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,11 @@ class Inference:
     def _recognise(self, items: Sequence[_Item]) -> list[Recognised]:
         with metrics.ENGINE_SECONDS.labels(ENGINE_LABEL).time():
             found = self._engine.infer(np.stack([item.pixels for item in items]))
-        return [Recognised(found.row(i, self.manifest), found.hash_hex(i), found.margins(i)) for i in range(len(items))]
+        applies = found.applies(self.manifest)
+        return [
+            Recognised(found.row(i, self.manifest), found.hash_hex(i), found.margins(i), applies[i])
+            for i in range(len(items))
+        ]
 
 
 def _refusal(_: _Item, error: Exception) -> Invalid:

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from urllib.parse import urlencode
 
 from schemas.manifest import Label, Manifest
-from schemas.predictions import Prediction, Predictions
+from schemas.predictions import Predictions
 from workers.search.answers import NamedPrediction, NamedPredictions
-from workers.search.find.relevant_heads import RelevantHeads
+from workers.search.find.usefulness import Says, Usefulness
 
 MAX_TAGS = 4
 
@@ -16,9 +16,10 @@ MAX_TAGS = 4
 class Names:
     """The display names of one bundle's labels. A label that another model stored is shown by its id."""
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, heads: Usefulness | None = None) -> None:
+        """`heads` orders the heads and hides some; by default it hides none."""
         self._labels = {(head.id, label.id): label for head in manifest.heads for label in head.labels}
-        self._heads = RelevantHeads(manifest)
+        self._heads = heads or Usefulness(manifest)
 
     def name(self, head: str, label: str, language: str) -> str:
         """The name in `language`, else in its base language, else in English, else the text of the training data."""
@@ -30,12 +31,16 @@ class Names:
                 return known.display[wanted]
         return known.value
 
-    def named(self, predictions: Predictions, language: str) -> NamedPredictions:
-        """Every prediction with its name. Heads are in the order of `_ranked`, labels in their stored order.
+    def named(
+        self, predictions: Predictions, language: str, applies: Collection[str] | None = None
+    ) -> NamedPredictions:
+        """Every prediction of a head that is not hidden, with its name. The most useful head comes first
+        (`Usefulness`); labels stay in their stored order.
 
-        `offered` stays true only for relevant heads (`RelevantHeads`).
+        `applies` is that of the stored row. If it is None, `offered` stays true only for relevant heads
+        (`RelevantHeads`); otherwise it is the engine's.
         """
-        shown = self._heads.relevant(predictions)
+        shown = self._heads.applying(predictions, applies)
         return {
             head: [
                 NamedPrediction(
@@ -44,34 +49,32 @@ class Names:
                     probability=p.probability,
                     offered=p.offered and head in shown,
                 )
-                for p in best
+                for p in predictions[head]
             ]
-            for head, best in self._ranked(predictions, shown)
+            for head in self._heads.order(predictions, applies)
         }
 
-    def tags(self, predictions: Predictions, language: str) -> list[str]:
-        """Up to MAX_TAGS names: the best label of each relevant head, if that label is offered, in the order of
-        `_ranked`."""
-        ranked = self._ranked(self.relevant(predictions), self._heads.relevant(predictions))
-        offered = [(head, best[0].label) for head, best in ranked if best and best[0].offered]
-        names = dict.fromkeys(self.name(head, label, language) for head, label in offered)
-        return list(names)[:MAX_TAGS]
+    def tags(self, predictions: Predictions, language: str, applies: Collection[str] | None = None) -> list[str]:
+        """Up to MAX_TAGS names: the best label of each head that applies, if that label is offered, the most useful
+        head first. Two heads that say the same give one tag."""
+        names: dict[str, str] = {}
+        for best in self.named(self.relevant(predictions, applies), language, applies).values():
+            if best and best[0].offered:
+                names.setdefault(best[0].name.casefold(), best[0].name)
+        return list(names.values())[:MAX_TAGS]
 
-    def relevant(self, predictions: Predictions) -> Predictions:
-        """The predictions of the relevant heads (`RelevantHeads`)."""
-        shown = self._heads.relevant(predictions)
+    def applies(self, applies: list[str] | None) -> list[str] | None:
+        """A row's `applies` without hidden heads."""
+        return self._heads.named(applies)
+
+    def says(self, head: str) -> Says:
+        """What a head says; see `Usefulness`."""
+        return self._heads.says(head)
+
+    def relevant(self, predictions: Predictions, applies: Collection[str] | None = None) -> Predictions:
+        """The predictions of the heads that apply and are not hidden."""
+        shown = self._heads.applying(predictions, applies)
         return {head: best for head, best in predictions.items() if head in shown}
-
-    def _ranked(self, predictions: Predictions, shown: Collection[str]) -> list[tuple[str, list[Prediction]]]:
-        """Relevant heads come first, and among them those that learned from several kinds of product. Within each
-        group, heads with an offered label come first, then higher probabilities."""
-
-        def rank(item: tuple[str, list[Prediction]]) -> tuple[bool, bool, bool, float, str]:
-            head, best = item
-            top = best[0] if best else Prediction(label="", probability=0.0)
-            return head not in shown, self._heads.of_one_kind(head), not top.offered, -top.probability, head
-
-        return sorted(predictions.items(), key=rank)
 
 
 def thumbnail_path(listing_id: str, image_id: str) -> str:

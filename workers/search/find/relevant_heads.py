@@ -1,5 +1,8 @@
 """Which heads are relevant for a photo, so that a table is not described as "Casual".
 
+A bundle with applicability says itself which heads apply, and its word is taken. The rest of this module is the rule
+for other bundles.
+
 A head that learned from one data set answers on photos of every kind of product, and is confident on those too. A head
 of words that learned from several data sets knows better, because its words come from all of them. So each of its words
 indicates the data sets that have a label with that word ("mug" indicates the one with a label "mug"). A word's
@@ -12,6 +15,7 @@ The rule does not apply to a bundle without such a head of words, nor to a data 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from schemas.manifest import Head, Manifest
 from schemas.predictions import Predictions
@@ -36,8 +40,11 @@ class RelevantHeads:
         self._speaks = {(head.id, label): kinds for head in word_heads for label, kinds in _spoken(head, vocabulary)}
         self._judged = {kind for kinds in self._speaks.values() for kind in kinds}
 
-    def relevant(self, predictions: Predictions) -> frozenset[str]:
-        """Ids of the relevant heads: those of the kinds that the photo shows, and those of several kinds."""
+    def relevant(self, predictions: Predictions, applies: Collection[str] | None = None) -> frozenset[str]:
+        """Ids of the relevant heads: those that apply, where the stored row says so. In a row of a bundle without
+        applicability (`applies` is None), those of the kinds that the photo shows, and those of several kinds."""
+        if applies is not None:
+            return frozenset(head for head in predictions if head in applies)
         spoken = dict.fromkeys(self._judged, 0.0)
         for head, best in predictions.items():
             for one in best:
@@ -46,10 +53,6 @@ class RelevantHeads:
         most = max(spoken.values(), default=0.0)
         silent = {kind for kind, mass in spoken.items() if most < LEAST or mass < SHARE * most}
         return frozenset(head for head in predictions if self._kind.get(head) not in silent)
-
-    def of_one_kind(self, head: str) -> bool:
-        """Whether the head learned from one kind of product alone."""
-        return head in self._kind
 
 
 def _spoken(head: Head, vocabulary: dict[str, set[str]]) -> list[tuple[str, tuple[str, ...]]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from schemas.manifest import Manifest
 from schemas.predictions import Predictions
 from workers.search.answers import Suggestion
 from workers.search.find.naming import Names
+from workers.search.find.usefulness import Says
 
 MAX_CATEGORIES = 5
 MAX_WORDS = 8
@@ -25,33 +25,30 @@ class Suggestions:
 
 
 class Suggester:
-    """Sorts a bundle's heads by what they are for: those of several labels at once give words; of the others, those
-    that learned from one of `category_columns`, or from no data set of ours at all, say what a thing is."""
+    """Sorts predictions by what their heads say: words, what the thing is, or how it looks (`Says`)."""
 
-    def __init__(self, manifest: Manifest, names: Names, category_columns: Collection[str]) -> None:
+    def __init__(self, names: Names) -> None:
         self._names = names
-        self._words = {head.id for head in manifest.heads if head.kind == "multi_label"}
-        self._category = {
-            head.id for head in manifest.heads if head.column in category_columns or not head.datasets
-        } - self._words
 
-    def suggest(self, predictions: Predictions, language: str) -> Suggestions:
-        """Suggestions of the relevant heads: offered ones first, then by probability."""
+    def suggest(self, predictions: Predictions, language: str, applies: Collection[str] | None = None) -> Suggestions:
+        """Suggestions of the relevant heads: offered ones first, then by probability. `applies` is as for
+        `Names.named`."""
         category: list[Suggestion] = []
         attributes: list[Suggestion] = []
         words: list[Suggestion] = []
-        for head, best in self._names.named(self._names.relevant(predictions), language).items():
+        for head, best in self._names.named(self._names.relevant(predictions, applies), language, applies).items():
             made = [
                 Suggestion(head=head, label=p.label, name=p.name, probability=p.probability, offered=p.offered)
                 for p in best
                 if p.offered or p.probability >= LEAST
             ]
-            if head in self._words:
+            says = self._names.says(head)
+            if says is Says.WORDS:
                 words += made
-            elif head in self._category:
-                category += made
-            else:
+            elif says is Says.HOW:
                 attributes += made[:1]
+            else:
+                category += made
         return Suggestions(
             category=_distinct(sorted(category, key=_rank))[:MAX_CATEGORIES],
             attributes=sorted(attributes, key=_rank),

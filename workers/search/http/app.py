@@ -15,11 +15,14 @@ from starlette.routing import Route
 from engines.recognition import RecognitionEngine
 from schemas.errors import EpochMismatch, Reject, Transient
 from workers import metrics
+from workers.hidden_heads import SEARCH, without_heads
+from workers.intake import Intake
 from workers.problems import FAULT, HANDLERS, Problem
 from workers.search.find.finder import Finder
 from workers.search.find.indexers import Indexers
 from workers.search.find.inference import ENGINE_LABEL, Inference
 from workers.search.find.naming import Names
+from workers.search.find.usefulness import Usefulness
 from workers.search.http.admission import PHOTO_COST, READ_COST, Admission
 from workers.search.http.id_route import IdRoute
 from workers.search.http.listing_routes import ListingHandlers
@@ -38,13 +41,25 @@ _WARMING_S = 0.05  # between two checks while the engine warms up, which takes a
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionEngine, health: Health) -> Starlette:
+def build_search(
+    settings: SearchSettings,
+    *,
+    store: Store,
+    engine: RecognitionEngine,
+    health: Health,
+    intake: Intake | None = None,
+) -> Starlette:
     """Build the search service. Its threads start and end with the lifespan of the application.
 
     `health` becomes ready when the engine is warm and all indexers are ready. `health.failed` is set if the engine
-    fails. The caller closes the store and the engine after the server has stopped.
+    fails. The caller closes the store and the engine after the server has stopped. `intake` fetches photos of
+    listings, and is closed with the application; without it there are only thumbnails.
+
+    Raises:
+        ConfigError: `hidden_heads` names a head that the bundle does not have.
     """
     manifest = engine.manifest
+    shown = without_heads(manifest, settings.hidden_heads, SEARCH)
     indexers = Indexers(
         settings.indexer_urls, settings.indexer_timeout_s, callers=settings.max_waiting, epoch=manifest.epoch
     )
@@ -52,15 +67,16 @@ def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionE
     threads = Threads(
         decode_threads=settings.decode_threads,
         read_threads=settings.max_waiting,
+        fetch_threads=max(1, settings.fetch_threads),
         answer_timeout_s=settings.answer_timeout_s,
         max_requests=settings.max_requests,
     )
-    names = Names(manifest)
+    names = Names(manifest, Usefulness(manifest, settings.category_columns, settings.hidden_heads))
     finder = Finder(store, indexers, manifest, names)
-    stored = StoredListings(store, manifest, threads)
+    stored = StoredListings(store, manifest, threads, intake if settings.fetch_threads else None)
     photos = PhotoHandlers(
         settings,
-        manifest=manifest,
+        manifest=shown,
         inference=inference,
         finder=finder,
         names=names,
@@ -99,6 +115,8 @@ def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionE
         stop.set()
         inference.close()
         threads.close()
+        if intake is not None:
+            intake.close()
         prober.join()
         indexers.close()
 
@@ -111,6 +129,7 @@ def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionE
             route("/v1/listings/{listing_id}/duplicates", listings.duplicates),
             route("/v1/listings/{listing_id}", listings.listing),
             route("/v1/thumbnail", listings.thumbnail),
+            route("/v1/photo", listings.photo, cost=PHOTO_COST),
             route("/v1/recent", listings.recent),
             Route("/openapi.json", _described(describe(settings))),
             *page_routes(settings.max_upload_bytes),

@@ -80,12 +80,14 @@ class ListingHandlers:
             status=stored.summary.status,
             model_version=stored.model_version,
             epoch=stored.epoch,
-            predictions=named(stored.summary.predictions, language),
+            predictions=named(stored.summary.predictions, language, stored.summary.applies),
+            applies=self._names.applies(stored.summary.applies),
             images=[
                 ImageAnswer(
                     image_id=row.image_id,
                     hash=row.hash,
-                    predictions=named(row.predictions, language),
+                    predictions=named(row.predictions, language, row.applies),
+                    applies=self._names.applies(row.applies),
                     thumbnail=thumbnail_path(stored.listing_id, row.image_id),
                 )
                 for row in stored.images
@@ -167,6 +169,14 @@ class ListingHandlers:
         if webp is None:
             raise Problem(404, "no-thumbnail", f"image_id: no thumbnail of {image_id} of {listing_id} is stored")
         # One minute avoids reloads by the page; a longer time would keep a removed photo visible.
+        return Response(webp, media_type="image/webp", headers={"cache-control": "private, max-age=60"})
+
+    async def photo(self, request: Request) -> Response:
+        """`GET /v1/photo?listing_id=&image_id=`."""
+        listing_id = params.identifier(request.query_params.get("listing_id", ""), "listing_id")
+        image_id = params.identifier(request.query_params.get("image_id", ""), "image_id")
+        async with self._threads.in_time():
+            webp = await self._stored.photo(listing_id, image_id)
         return Response(webp, media_type="image/webp", headers={"cache-control": "private, max-age=60"})
 
     async def recent(self, request: Request) -> Response:

@@ -61,6 +61,7 @@ class _Seen:
 
     hashes: list[str]
     predictions: Predictions
+    applies: list[str] | None
     listing_id: str | None = None
     image_ids: list[str] = field(default_factory=list)
     margins: NDArray[np.float32] | None = None
@@ -85,7 +86,7 @@ class PhotoHandlers:
         self._inference, self._finder, self._names = inference, finder, names
         self._stored, self._threads = stored, threads
         self._voting = Voting(manifest)
-        self._suggester = Suggester(manifest, names, settings.category_columns)
+        self._suggester = Suggester(names)
         of_client = min(settings.max_client_waiting, settings.max_waiting)
         self._photos = Slots(settings.max_waiting, of_client, "photos are being looked at already")
         memory = max(settings.max_upload_memory, settings.max_upload_bytes + FORM_OVERHEAD)
@@ -101,7 +102,7 @@ class PhotoHandlers:
         async with self._photo(request) as data, self._threads.in_time():
             recognised = await self._recognise(data, asked.box)
             margins = recognised.margins if asked.fine else None
-            seen = _Seen([recognised.hash], recognised.predictions, margins=margins)
+            seen = _Seen([recognised.hash], recognised.predictions, recognised.applies, margins=margins)
             found = await self._find(seen, asked)
         return self._answer(asked, seen, found, began)
 
@@ -111,7 +112,7 @@ class PhotoHandlers:
         language, box = params.language(request, self._settings.language), params.box(request)
         async with self._photo(request) as data, self._threads.in_time():
             seen = await self._recognise(data, box)
-        suggestions = self._suggester.suggest(seen.predictions, language)
+        suggestions = self._suggester.suggest(seen.predictions, language, seen.applies)
         answer = PredictAnswer(
             model_version=self._manifest.model_version,
             epoch=self._manifest.epoch,
@@ -120,7 +121,8 @@ class PhotoHandlers:
             category=suggestions.category,
             attributes=suggestions.attributes,
             title_words=suggestions.title_words,
-            predictions=self._names.named(seen.predictions, language),
+            predictions=self._names.named(seen.predictions, language, seen.applies),
+            applies=self._names.applies(seen.applies),
             took_s=round(time.perf_counter() - began, 4),
         )
         return answered(answer)
@@ -166,9 +168,9 @@ class PhotoHandlers:
         image_id = None if body.image_id is None else params.identifier(body.image_id, "image_id")
         async with self._threads.in_time():
             query = await self._stored.query(listing_id, image_id)
-            rows = {row.image_id: row.predictions for row in query.listing.images}
-            predictions = query.listing.summary.predictions if image_id is None else rows[image_id]
-            seen = _Seen(query.hashes, predictions, listing_id, query.image_ids)
+            rows = {row.image_id: row for row in query.listing.images}
+            shown = query.listing.summary if image_id is None else rows[image_id]
+            seen = _Seen(query.hashes, shown.predictions, shown.applies, listing_id, query.image_ids)
             found = await self._find(seen, asked)
         return self._answer(asked, seen, found, began)
 
@@ -192,14 +194,23 @@ class PhotoHandlers:
             listing_id=seen.listing_id,
             image_ids=seen.image_ids,
             box=_edges(asked.box),
-            predictions=self._names.named(seen.predictions, asked.language),
+            predictions=self._names.named(seen.predictions, asked.language, seen.applies),
+            applies=self._names.applies(seen.applies),
             categories=categories,
             neighbours=self._finder.shown(ordered, asked.language),
+            close=self._close(seen, found),
             reranked=asked.rerank,
             stale=self._health.stale,
             took_s=round(took_s, 4),
         )
         return answered(answer)
+
+    def _close(self, seen: _Seen, found: Sequence[Found]) -> bool:
+        """Whether a listing is close: by the photo's bits before rounding if they are known, else by bits."""
+        if seen.margins is None:
+            return any(one.photo.distance <= self._settings.close_bits for one in found)
+        least = self._settings.close_likeness
+        return any(one.likeness >= least for one in self._finder.refined(seen.margins, found))
 
     def _vote(self, predictions: Predictions, found: Sequence[Found]) -> list[CategoryShare]:
         ballots = [

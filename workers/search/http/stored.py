@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engines.pixels import thumbnail
+from schemas.errors import Invalid, Transient
 from schemas.manifest import Manifest
 from schemas.predictions import RemovalMarker, StoredListing
+from workers.intake import Intake
 from workers.problems import Problem
+from workers.search.http.slots import Slots
 from workers.search.http.threads import Threads
 from workers.stores import Store
+
+PHOTO_SIDE = 1280  # pixels: 640 points wide on a screen that has two for each
+_PHOTO_BYTES = 400_000
+_MAX_FETCHES = 16  # that wait or run; each photo in hand has at most 10 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +30,14 @@ class Query:
 
 
 class StoredListings:
-    """The store, as the routes read it. Belongs to the event loop's thread."""
+    """The store, as the routes read it. Belongs to the event loop's thread.
 
-    def __init__(self, store: Store, manifest: Manifest, threads: Threads) -> None:
-        self._store, self._manifest, self._threads = store, manifest, threads
+    `intake` fetches photos of listings where their sellers keep them. Without it there are only thumbnails.
+    """
+
+    def __init__(self, store: Store, manifest: Manifest, threads: Threads, intake: Intake | None = None) -> None:
+        self._store, self._manifest, self._threads, self._intake = store, manifest, threads, intake
+        self._fetching = Slots(_MAX_FETCHES, _MAX_FETCHES, "photos of listings are being fetched already")
 
     async def get(self, listing_id: str) -> StoredListing:
         """The listing as it was stored last.
@@ -50,6 +62,33 @@ class StoredListings:
     async def thumbnail(self, listing_id: str, image_id: str) -> bytes | None:
         """The WebP bytes of a photo's thumbnail; None if there is none."""
         return await self._threads.read(lambda: self._store.thumbnail(listing_id, image_id))
+
+    async def photo(self, listing_id: str, image_id: str) -> bytes:
+        """The WebP bytes of a photo, fetched from where the listing's event has it, at most PHOTO_SIDE pixels on the
+        longer side, without metadata.
+
+        Raises:
+            Problem: 404 or 410 as in `get`; 404 if the listing has no such photo, or it cannot be fetched now; 503 if
+                too many are being fetched.
+        """
+        listing, intake = await self.get(listing_id), self._intake
+        ref = next((ref for ref in listing.event.images if ref.image_id == image_id), None)
+        if ref is None:
+            raise Problem(404, "no-such-photo", f"image_id: {listing_id} has no photo {image_id}")
+        if intake is None:
+            raise Problem(
+                404, "photo-not-fetched", "photos are not fetched here (search.fetch_threads); use /v1/thumbnail"
+            )
+        with self._fetching.held(""):
+            try:
+                return await self._threads.fetch(
+                    lambda: thumbnail(intake.fetch(ref), PHOTO_SIDE, max_bytes=_PHOTO_BYTES)
+                )
+            except (Invalid, Transient) as error:  # its message may name an address that only the seller should see
+                text = (
+                    f"image_id: photo {image_id} of {listing_id} cannot be had now ({error.error}); use /v1/thumbnail"
+                )
+                raise Problem(404, "photo-not-fetched", text) from None
 
     async def query(self, listing_id: str, image_id: str | None) -> Query:
         """A stored listing to search with: one of its photos, or all of them.

@@ -16,12 +16,22 @@ T = TypeVar("T")
 
 
 class Threads:
-    """Runs blocking work outside the event loop. One pool decodes photos, one waits for the store or the index."""
+    """Runs blocking work outside the event loop. One pool decodes photos, one waits for the store or the index,
+    and one fetches photos of listings, so that a slow photo host delays nothing else."""
 
-    def __init__(self, *, decode_threads: int, read_threads: int, answer_timeout_s: float, max_requests: int) -> None:
+    def __init__(
+        self,
+        *,
+        decode_threads: int,
+        read_threads: int,
+        fetch_threads: int,
+        answer_timeout_s: float,
+        max_requests: int,
+    ) -> None:
         """`max_requests`: requests that are worked on at once, whose bodies are there."""
         self._decoders = ThreadPoolExecutor(decode_threads, thread_name_prefix="search-decode")
         self._readers = ThreadPoolExecutor(read_threads, thread_name_prefix="search-read")
+        self._fetchers = ThreadPoolExecutor(fetch_threads, thread_name_prefix="search-fetch")
         self._answer_timeout_s = answer_timeout_s
         self._requests = Slots(max_requests, max_requests, "requests are under way already")
 
@@ -29,6 +39,7 @@ class Threads:
         """End the threads. Idempotent."""
         self._decoders.shutdown(cancel_futures=True)
         self._readers.shutdown(cancel_futures=True)
+        self._fetchers.shutdown(cancel_futures=True)
 
     async def decode(self, work: Callable[[], T]) -> T:
         """Run work that needs a processor. Raises Reject when the service is stopping, and what `work` raises."""
@@ -38,6 +49,10 @@ class Threads:
         """Run work that waits for the store or the index. Raises Reject when the service is stopping, and what `work`
         raises."""
         return await _run(self._readers, work)
+
+    async def fetch(self, work: Callable[[], T]) -> T:
+        """Run work that waits for a photo host. Raises Reject when the service is stopping, and what `work` raises."""
+        return await _run(self._fetchers, work)
 
     @asynccontextmanager
     async def in_time(self) -> AsyncIterator[None]:

@@ -88,17 +88,36 @@ export async function readiness() {
   }
 }
 
+async function fill(img, src) {
+  const url = URL.createObjectURL(await (await send(src)).blob());
+  if (img.dataset.shows !== src) return URL.revokeObjectURL(url); // it shows something else by now
+  img.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
+  img.src = url;
+}
+
 /** Put a picture of the service into an <img>; one that needs the token cannot be fetched by the <img> itself. */
 export async function show(img, src) {
+  img.dataset.shows = src;
   if (!token) {
     img.src = src;
     return;
   }
   try {
-    const url = URL.createObjectURL(await (await send(src)).blob());
-    img.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
-    img.src = url;
+    await fill(img, src);
   } catch {
     img.dispatchEvent(new Event("error"));
+  }
+}
+
+/** Put a listing's photo into an <img>: the thumbnail at once, the photo itself when it is here. Where it cannot be
+    had, the thumbnail stays. */
+export async function showPhoto(img, listingId, image) {
+  await show(img, image.thumbnail);
+  const src = `v1/photo?${new URLSearchParams({ listing_id: listingId, image_id: image.image_id })}`;
+  img.dataset.shows = src;
+  try {
+    await fill(img, src);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
   }
 }

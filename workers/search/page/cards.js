@@ -1,7 +1,7 @@
 // Products as pictures with words: the grid's and the live strip's cards.
 
 import { show } from "./api.js";
-import { BITS, bar, called, el, icon } from "./dom.js";
+import { alike, bar, called, el, icon, words } from "./dom.js";
 
 /** A square picture that says so where there is none. */
 export function picture(src, alt = "") {
@@ -13,9 +13,6 @@ export function picture(src, alt = "") {
   return box;
 }
 
-/** How near a photo is: 1 for the same hash, 0 for one as far as chance puts two photos (half of the bits). */
-export const nearness = (distance) => Math.max(0, 1 - distance / (BITS / 2));
-
 function card(listing, label, open, ...lines) {
   const button = el("button", { class: "card", type: "button", "aria-label": label },
     picture(listing.thumbnail),
@@ -24,24 +21,25 @@ function card(listing, label, open, ...lines) {
   return el("li", {}, button);
 }
 
-function subtitle(listing) {
-  const tags = listing.tags.slice(listing.title ? 0 : 1).join(" · ");
-  return el("span", { class: "soft" }, tags || listing.category || listing.listing_id);
+/** What is known about a listing, as tags; its category where nothing is. */
+function tags(listing) {
+  const known = listing.tags.length ? listing.tags.map((tag) => el("span", { class: "tag" }, tag))
+    : listing.category ? [el("span", { class: "soft" }, words(listing.category))] : [];
+  return el("span", { class: "card-tags" }, ...known);
 }
 
-/** A search result, with its distance. */
+/** A search result, with how much it looks like what was searched for. */
 export function resultCard(listing, open) {
-  const label = [called(listing), ...listing.tags, `${listing.distance} of ${BITS} bits differ`].join(", ");
-  const near = el("span", { class: "near", title: "Bits of the hash that differ: the fewer, the nearer" },
-    bar(nearness(listing.distance)), el("span", { class: "num" }, `${listing.distance} / ${BITS}`));
-  return card(listing, label, open, subtitle(listing), near);
+  const label = [called(listing), ...listing.tags, alike(listing.likeness)].join(", ");
+  const near = el("span", { class: "near" }, bar(listing.likeness), el("span", { class: "num" }, alike(listing.likeness)));
+  return card(listing, label, open, tags(listing), near);
 }
 
 /** A listing of the live strip; `after` says how long after its upload it could be found, or is null. */
 export function liveCard(listing, after, open) {
   const said = after ? `searchable ${after} after upload` : "searchable";
   const line = el("span", { class: "after num" }, icon("bolt"), after ? `searchable in ${after}` : "searchable");
-  return card(listing, [called(listing), ...listing.tags, said].join(", "), open, subtitle(listing), line);
+  return card(listing, [called(listing), ...listing.tags, said].join(", "), open, tags(listing), line);
 }
 
 /** Grey places for what is on its way. */

@@ -1,8 +1,8 @@
 // One listing in a dialog: its photos, what they show, how fresh it is, its near-duplicates, and more like it.
 
-import { Problem, duplicates, listing as ask, show } from "./api.js";
+import { Problem, duplicates, listing as ask, showPhoto } from "./api.js";
 import { picture } from "./cards.js";
-import { $, called, duration, el, plural, words } from "./dom.js";
+import { $, alike, called, duration, el, plural, words } from "./dom.js";
 import { showNotice } from "./notice.js";
 import { showTags } from "./tags.js";
 import { needsToken } from "./token.js";
@@ -22,10 +22,24 @@ function facts(listing) {
   return rows.filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
 }
 
-function photo(image, count) {
-  const img = el("img", { alt: `Photo ${image.image_id}${count > 1 ? ` of ${count}` : ""}` });
-  show(img, image.thumbnail);
-  return img;
+/** One photo large, and the others as buttons that make them the large one. */
+function photos(listing) {
+  const count = listing.images.length;
+  const large = el("img", { class: "large" });
+  const choose = (image) => {
+    large.alt = `Photo ${image.image_id}${count > 1 ? ` of ${count}` : ""}`;
+    showPhoto(large, listing.listing_id, image);
+    for (const one of others) one.setAttribute("aria-pressed", String(one.dataset.image === image.image_id));
+  };
+  const others = count < 2 ? [] : listing.images.map((image) => {
+    const button = el("button", { class: "other", type: "button", "aria-label": `Photo ${image.image_id}` },
+      picture(image.thumbnail));
+    button.dataset.image = image.image_id;
+    button.addEventListener("click", () => choose(image));
+    return button;
+  });
+  if (count) choose(listing.images[0]);
+  return count ? [large, ...(others.length ? [el("div", { class: "others" }, ...others)] : [])] : [];
 }
 
 export class Detail {
@@ -52,9 +66,9 @@ export class Detail {
     }
     const { listing } = this;
     $("detail-title").textContent = called(listing);
-    $("detail-photos").replaceChildren(...listing.images.map((image) => photo(image, listing.images.length)));
+    $("detail-photos").replaceChildren(...photos(listing));
     $("detail-facts").replaceChildren(...facts(listing));
-    showTags($("detail-tags"), listing.predictions);
+    showTags($("detail-tags"), listing);
     $("detail-similar").hidden = listing.images.length === 0;
     $("twins").hidden = true;
     if (!$("detail").open) $("detail").showModal();
@@ -76,9 +90,9 @@ export class Detail {
     $("twins-title").textContent = found.complete ? plural(found.duplicates.length, "near-duplicate")
       : `More than ${plural(found.duplicates.length, "near-duplicate")}`;
     $("twins-list").replaceChildren(...found.duplicates.map((twin) => {
-      const label = `${called(twin)}, ${plural(twin.distance, "bit")} apart`;
+      const label = `${called(twin)}, ${alike(twin.likeness)}`;
       const button = el("button", { class: "voter", type: "button", "aria-label": label, title: called(twin) },
-        picture(twin.thumbnail), el("span", { class: "num" }, plural(twin.distance, "bit")));
+        picture(twin.thumbnail), el("span", { class: "num" }, alike(twin.likeness)));
       button.addEventListener("click", () => this.open(twin.listing_id));
       return el("li", {}, button);
     }));

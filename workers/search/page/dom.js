@@ -1,7 +1,5 @@
 // Small helpers that every part of the page uses: nodes, wording, and the voice for screen readers.
 
-export const BITS = 256; // of a hash
-
 export const $ = (id) => document.getElementById(id);
 
 /** A node; `props` are attributes, or properties where they start with a dot; null and false children are left out. */
@@ -50,6 +48,9 @@ export function percent(probability) {
   return `${Math.round(100 * probability)}\u00a0%`;
 }
 
+/** A likeness from 0 to 1 in whole percent; 100 only where nothing differs. */
+export const alike = (likeness) => `${Math.floor(100 * likeness + 1e-9)}\u00a0% alike`;
+
 /** A duration for people; null where it is not known. */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return null;
@@ -60,10 +61,8 @@ export function duration(seconds) {
   return `${Math.round(seconds / 3600)} h`;
 }
 
-/** What a listing is called where it may have no title. */
-export function called(listing) {
-  return listing.title || (listing.tags || [])[0] || listing.listing_id.split("/").pop();
-}
+/** What a listing is called: its title, or its id where it has none. */
+export const called = (listing) => listing.title || listing.listing_id;
 
 /** Say something to a screen reader, once, when it has nothing else to say. */
 export function say(text) {

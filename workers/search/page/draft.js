@@ -30,12 +30,14 @@ export class Draft {
     try {
       const found = await predict(file, box);
       const sure = found.category.filter((s) => s.offered), described = found.attributes.filter((s) => s.offered);
-      chips("draft-category", (sure.length ? sure : found.category).slice(0, 3), (s) => s.name);
+      const titleWords = found.title_words.filter((s) => s.offered);
+      chips("draft-category", sure.slice(0, 3), (s) => s.name);
       chips("draft-attributes", described, (s) => `${words(s.head.split(".").pop())}: ${s.name}`);
-      chips("draft-words", found.title_words.slice(0, 8), (s) => s.name);
-      this.text = [...new Set([...described, ...found.title_words.filter((s) => s.offered), ...sure.slice(0, 1)]
+      chips("draft-words", titleWords, (s) => s.name);
+      this.text = [...new Set([...described, ...titleWords, ...sure.slice(0, 1)]
         .map((s) => s.name.toLowerCase()))].join(" ");
-      $("draft-text").textContent = "What a seller would be offered; nothing is stored.";
+      $("draft-text").textContent = this.text ? "What a seller would be offered; nothing is stored."
+        : "Nothing is known for sure about this, so nothing would be suggested.";
       $("draft-body").hidden = false;
       $("draft-copy").hidden = !this.text || !navigator.clipboard;
       say("Suggestions are ready.");

@@ -1,6 +1,6 @@
 // One search: a photo or a listing, the frame, the category asked for; and what came of it.
 
-import { Problem, search, show } from "./api.js";
+import { Problem, search, showPhoto } from "./api.js";
 import { placeholders, resultCard } from "./cards.js";
 import { $, called, el, percent, plural, say, words } from "./dom.js";
 import { Frame } from "./frame.js";
@@ -45,6 +45,7 @@ export class Finder {
     }
     if (this.url) URL.revokeObjectURL(this.url);
     this.url = URL.createObjectURL(file);
+    $("preview").dataset.shows = this.url;
     $("preview").src = this.url;
     $("preview").alt = "The photo you gave";
     this.#begin({ file });
@@ -52,7 +53,7 @@ export class Finder {
 
   /** Look for what resembles a stored listing: {listing_id, title, images}. */
   listing(listing) {
-    show($("preview"), listing.images[0].thumbnail);
+    showPhoto($("preview"), listing.listing_id, listing.images[0]);
     $("preview").alt = called(listing);
     this.#begin({ listingId: listing.listing_id });
     scrollTo({ top: 0 });
@@ -79,6 +80,7 @@ export class Finder {
     this.frame.reset();
     showVote($("vote"), [], [], this.open);
     $("tags").replaceChildren();
+    $("far").hidden = true;
     $("grid").replaceChildren();
     this.#categories([]);
     this.changed(subject);
@@ -106,16 +108,20 @@ export class Finder {
 
   #found(found, framed) {
     const { neighbours, categories = [] } = found;
-    showVote($("vote"), categories, neighbours, this.open);
-    showTags($("tags"), found.predictions);
+    const voted = found.close ? categories : []; // what looks nothing like it cannot say what it is
+    showVote($("vote"), voted, neighbours, this.open);
+    showTags($("tags"), found);
     this.#grid(neighbours);
+    $("far").hidden = found.close || !neighbours.length;
+    $("far").textContent = `Nothing here looks much like ${this.subject.file ? "this photo" : "this listing"}. The nearest are:`;
     this.#categories([...categories.map((c) => c.category), ...neighbours.map((n) => n.category)].filter(Boolean));
     const took = `${Math.round(1000 * found.took_s)} ms`;
     $("jump").textContent = `See ${neighbours.length} similar`;
     $("took").textContent = `${plural(neighbours.length, "listing")} in ${took}, nearest first${found.stale ? " · the index lags behind" : ""}`;
-    const best = categories.length ? ` Looks like ${words(categories[0].category)}, ${percent(categories[0].share)}.` : "";
+    const best = voted.length ? ` Looks like ${words(voted[0].category)}, ${percent(voted[0].share)}.` : "";
+    const far = $("far").hidden ? "" : " Nothing looks much like it.";
     const nearest = neighbours.length ? ` Nearest: ${called(neighbours[0])}.` : "";
-    say(`${framed ? "Frame searched. " : ""}${plural(neighbours.length, "similar listing")}.${best}${nearest}`);
+    say(`${framed ? "Frame searched. " : ""}${plural(neighbours.length, "similar listing")}.${far}${best}${nearest}`);
   }
 
   #grid(neighbours) {
@@ -154,6 +160,7 @@ export class Finder {
 
   #failed(problem, tries) {
     $("grid").querySelector(".ghost")?.parentNode.replaceChildren();
+    $("far").hidden = $("far").hidden || !$("grid").children.length;
     if (problem.status === 401) {
       needsToken(() => this.#again());
     } else if (problem.ofPhoto && this.subject.file && !this.frame.box) {

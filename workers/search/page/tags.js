@@ -1,7 +1,7 @@
 // What a photo shows: predictions as bars, and the category with the neighbours that voted for it.
 
 import { picture } from "./cards.js";
-import { BITS, bar, called, el, percent, plural, words } from "./dom.js";
+import { alike, bar, called, el, percent, plural, words } from "./dom.js";
 
 const SHOWN_LABELS = 3, SHOWN_VOTERS = 6;
 const LEAST_SHARE = 0.01; // of the vote: below it a rival is noise
@@ -19,23 +19,43 @@ function group(head, labels) {
     el("ul", { class: "labels" }, ...labels.slice(0, SHOWN_LABELS).map(row)));
 }
 
-/** Fill `target` with {head: [{name, probability, offered}]}; heads come surest first, the rest behind a disclosure. */
-export function showTags(target, predictions) {
-  const heads = Object.entries(predictions).filter(([, labels]) => labels.length);
-  const groups = heads.map(([head, labels]) => group(head, labels));
-  const shown = matchMedia("(max-width: 900px)").matches ? 2 : 4; // on a phone the results come below
-  const rest = groups.slice(shown);
-  target.replaceChildren(...groups.slice(0, shown));
-  if (rest.length) {
-    target.append(el("details", { class: "more" },
-      el("summary", {}, plural(rest.length, "more attribute")), el("div", { class: "heads" }, ...rest)));
+/** The offered labels as tags, the most useful first; two heads that say the same give one. */
+function tags(heads) {
+  const named = new Map();
+  for (const [head, labels] of heads) {
+    for (const label of labels.filter((one) => one.offered)) {
+      const key = label.name.toLowerCase();
+      if (!named.has(key)) named.set(key, el("li", { class: "tag", title: `${words(head.split(".").pop())}: ${percent(label.probability)}` }, label.name));
+    }
   }
+  return [...named.values()];
+}
+
+const behind = (summary, groups) => el("details", { class: "more" },
+  el("summary", {}, summary), el("div", { class: "heads" }, ...groups));
+
+/** Fill `target` with what an answer knows: {predictions: {head: [{name, probability, offered}]}, applies: [head] or null}.
+    Heads come in the answer's order, the most useful first; a head that does not apply is not shown. */
+export function showTags(target, { predictions, applies }) {
+  const heads = Object.entries(predictions).filter(([head, labels]) => labels.length && (!applies || applies.includes(head)));
+  const known = tags(heads);
+  if (!known.length) {
+    target.replaceChildren(el("p", { class: "unknown" }, "Nothing is known for sure about this."));
+    if (heads.length) target.append(behind("See the guesses", heads.map(([head, labels]) => group(head, labels))));
+    return;
+  }
+  const most = matchMedia("(max-width: 900px)").matches ? 2 : 4; // on a phone the results come below
+  const sure = heads.filter(([, labels]) => labels.some((label) => label.offered)).slice(0, most);
+  const rest = heads.filter((head) => !sure.includes(head)).map(([head, labels]) => group(head, labels));
+  target.replaceChildren(el("ul", { class: "tags" }, ...known),
+    el("div", { class: "heads" }, ...sure.map(([head, labels]) => group(head, labels))));
+  if (rest.length) target.append(behind(plural(rest.length, "more attribute"), rest));
 }
 
 function voter(neighbour, open) {
-  const label = `${called(neighbour)}, ${neighbour.distance} of ${BITS} bits differ`;
+  const label = `${called(neighbour)}, ${alike(neighbour.likeness)}`;
   const button = el("button", { class: "voter", type: "button", "aria-label": label, title: called(neighbour) },
-    picture(neighbour.thumbnail), el("span", { class: "num" }, `${neighbour.distance} / ${BITS}`));
+    picture(neighbour.thumbnail), el("span", { class: "num" }, alike(neighbour.likeness)));
   button.addEventListener("click", () => open(neighbour.listing_id));
   return el("li", {}, button);
 }

@@ -52,6 +52,7 @@ class SummaryBody(msgspec.Struct, frozen=True):
     predictions: dict[str, list[Prediction]]
     bad_images: list[BadImage]
     image_ids: list[str]
+    applies: list[str] | None = None
 
 
 class ImageBody(msgspec.Struct, frozen=True):
@@ -60,6 +61,7 @@ class ImageBody(msgspec.Struct, frozen=True):
     rank: str
     predictions: dict[str, list[Prediction]]
     hash: str
+    applies: list[str] | None = None
 
 
 class _SummaryText(msgspec.Struct, frozen=True):
@@ -71,6 +73,7 @@ class _SummaryText(msgspec.Struct, frozen=True):
     predictions: msgspec.Raw
     bad_images: list[BadImage]
     image_ids: list[str]
+    applies: list[str] | None = None
 
 
 class _ImageText(msgspec.Struct, frozen=True):
@@ -79,6 +82,7 @@ class _ImageText(msgspec.Struct, frozen=True):
     rank: str
     predictions: msgspec.Raw
     hash: str
+    applies: list[str] | None = None
 
 
 decode_event = msgspec.json.Decoder(EventCell).decode
@@ -151,9 +155,10 @@ def bodies_of(listing: StoredListing, rank: str) -> list[tuple[str, str]]:
         predictions=msgspec.Raw(pooled),
         bad_images=listing.summary.bad_images,
         image_ids=[row.image_id for row in listing.images],
+        applies=listing.summary.applies,
     )
     photos = [
-        (row.image_id, _ImageText(rank, msgspec.Raw(predictions), row.hash))
+        (row.image_id, _ImageText(rank, msgspec.Raw(predictions), row.hash, row.applies))
         for row, predictions in zip(listing.images, encoded, strict=True)
     ]
     return [("", text(summary)), *((image_id, text(body)) for image_id, body in photos)]
@@ -166,7 +171,7 @@ def images_of(summary: SummaryBody, bodies: Mapping[str, str]) -> Sequence[Image
         body = decode_image(bodies[image_id]) if image_id in bodies else None
         if body is None or body.rank != summary.rank:
             return None
-        found.append(ImageRow(image_id=image_id, predictions=body.predictions, hash=body.hash))
+        found.append(ImageRow(image_id=image_id, predictions=body.predictions, hash=body.hash, applies=body.applies))
     return found
 
 

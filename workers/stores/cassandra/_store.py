@@ -199,7 +199,12 @@ def _listing(
         model_version=model,
         epoch=summary.epoch,
         event=event.event,
-        summary=Summary(status=summary.status, predictions=summary.predictions, bad_images=summary.bad_images),
+        summary=Summary(
+            status=summary.status,
+            predictions=summary.predictions,
+            bad_images=summary.bad_images,
+            applies=summary.applies,
+        ),
         images=list(images),
         stored_at=version.stored_at,
     )

@@ -60,6 +60,18 @@ def test_a_bundle_of_one_kind_is_left_as_it_is(manifest):
     assert RelevantHeads(one).relevant(predictions) == {"wear.usage"}
 
 
+def test_what_the_row_says_overrules_the_rule(manifest):
+    """A bundle with applicability: the words speak for food, but the row says that the clothes' heads apply."""
+    names, predictions, applies = Names(manifest), said(apple=0.9), ["object", "wear.type"]
+    assert RelevantHeads(manifest).relevant(predictions, applies) == {"object", "wear.type"}
+    named = names.named(predictions, "en", applies)
+    assert named["wear.type"][0].offered
+    assert list(named)[:2] == ["wear.type", "object"], "the finer head leads"
+    assert names.tags(predictions, "en", applies) == ["Casual Shoes", "Tench"]
+    made = Suggester(names).suggest(predictions, "en", applies)
+    assert ({s.head for s in made.category}, made.attributes, made.title_words) == ({"object", "wear.type"}, [], [])
+
+
 def test_an_apple_is_not_offered_casual(manifest):
     names = Names(manifest)
     named = names.named(said(apple=0.9), "en")
@@ -68,9 +80,9 @@ def test_an_apple_is_not_offered_casual(manifest):
     assert named["wear.usage"][0].probability == 0.95
     assert named["food.type"][0].offered
     assert "Casual" not in names.tags(said(apple=0.9), "en")
-    made = Suggester(manifest, names, ("category",)).suggest(said(apple=0.9), "en")
+    made = Suggester(names).suggest(said(apple=0.9), "en")
     assert {s.head for s in made.category} == {"object", "food.type", "mystery.type"}
     assert made.attributes == []
     assert [s.label for s in made.title_words] == ["apple"]
-    worn = Suggester(manifest, names, ("category",)).suggest(said(shoes=0.9), "en")
+    worn = Suggester(names).suggest(said(shoes=0.9), "en")
     assert [s.head for s in worn.attributes] == ["wear.usage"]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.workers.indexer.running import until
-from tests.workers.search.rig import HTTP, Rig, photo, rig
+from tests.workers.search.rig import HTTP, Rig, photo, rig, served
 
 
 def post(shop: Rig, path: str, body: Any, content_type: str = "application/json") -> tuple[int, Any]:
@@ -203,3 +206,39 @@ def test_an_id_that_ends_like_a_route_is_reached_with_its_slash_encoded(tmp_path
         assert made.get("/v1/listings/a/similar")[1]["listing_id"] == "a"
         assert "neighbours" in made.get("/v1/listings/a/similar")[1]
         assert made.get("/v1/listings/similar/similar")[1]["listing_id"] == "similar"
+
+
+def test_a_listing_s_photo_is_shown_large_and_a_seller_s_address_to_nobody(tmp_path):
+    """The store has small thumbnails only; the photo itself comes from where the event has it, upright and reduced."""
+    url = "/v1/photo?listing_id=one&image_id="
+    with rig(tmp_path) as made:
+        file, exif = io.BytesIO(), Image.Exif()
+        exif[0x0112], exif[0x010F] = 6, "SECRET CAMERA"  # stored lying on its side
+        wide = Image.open(io.BytesIO(photo(3, 1600))).crop((0, 0, 1600, 1000))
+        wide.save(file, "JPEG", quality=90, exif=exif)
+        made.add("one", {"large": file.getvalue(), "small": photo(4, 100)})
+        made.indexed(2)
+        large, small = (HTTP.request("GET", made.server.url + url + name) for name in ("large", "small"))
+        assert (large.status, large.headers["content-type"]) == (200, "image/webp")
+        assert Image.open(io.BytesIO(large.data)).size == (800, 1280)
+        assert Image.open(io.BytesIO(small.data)).size == (100, 100)
+        upright = wide.transpose(Image.Transpose.ROTATE_270).resize((800, 1280))
+        shown = Image.open(io.BytesIO(large.data)).convert("RGB")
+        assert np.abs(np.asarray(upright, np.int16) - np.asarray(shown, np.int16)).mean() < 8
+        assert b"SECRET" not in large.data
+        assert made.get(url + "other")[0] == 404
+
+        stored = made.store.get(["one"])["one"]
+        where = tmp_path / "sellers" / "one.jpg"
+        moved = [msgspec.structs.replace(ref, data=None, url=where.as_uri()) for ref in stored.event.images]
+        event = msgspec.structs.replace(stored.event, images=moved, event_time=stored.event_time + 1)
+        made.store.write(msgspec.structs.replace(stored, event=event, event_time=event.event_time), {})
+        status, answer = made.get(url + "large")
+        assert (status, answer["type"]) == (404, "urn:groknet:problem:photo-not-fetched")
+        assert "thumbnail" in answer["detail"]
+        assert "sellers" not in json.dumps(answer)
+        with served(made, fetch_threads=0):
+            status, answer = made.get(url + "large")
+            assert (status, "search.fetch_threads" in answer["detail"]) == (404, True)
+        made.remove("one", 9)
+        assert made.get(url + "large")[0] == 410

@@ -8,6 +8,7 @@ from workers.problems import MEDIA_TYPE
 from workers.search import answers
 from workers.search.http.openapi import examples, parts
 from workers.search.http.openapi.parts import Document
+from workers.search.http.stored import PHOTO_SIDE
 from workers.search.settings import SearchSettings
 
 _TYPES = (
@@ -45,6 +46,7 @@ def describe(settings: SearchSettings) -> Document:
             "/v1/listings/{listing_id}/duplicates": {"get": _duplicates(settings)},
             "/v1/listings:batch": {"post": _batch(settings)},
             "/v1/thumbnail": {"get": _thumbnail()},
+            "/v1/photo": {"get": _photo()},
             "/v1/recent": {"get": _recent(settings)},
             **_operations(),
         },
@@ -170,22 +172,23 @@ def _batch(settings: SearchSettings) -> Document:
 
 
 def _thumbnail() -> Document:
-    ids = [
-        {
-            "name": name,
-            "in": "query",
-            "required": True,
-            "schema": {"type": "string", "maxLength": 128},
-            "example": value,
-        }
-        for name, value in (("listing_id", "shop/mug-17"), ("image_id", "front"))
-    ]
-    webp = {"description": "The thumbnail, at most 10 KB", "content": {"image/webp": {"schema": {"type": "string"}}}}
     return {
         "operationId": "thumbnail",
         "summary": "A small WebP of one photo of a listing",
-        "parameters": ids,
-        "responses": {"200": webp, **parts.problems(404, 422)},
+        "parameters": parts.photo_ids(),
+        "responses": {"200": parts.webp("The thumbnail, at most 20 KB"), **parts.problems(404, 422)},
+    }
+
+
+def _photo() -> Document:
+    return {
+        "operationId": "photo",
+        "summary": f"A photo of a listing, fetched where its seller keeps it; at most {PHOTO_SIDE} pixels long",
+        "parameters": parts.photo_ids(),
+        "responses": {
+            "200": parts.webp("The photo, at most 400 KB, without metadata"),
+            **parts.problems(404, 410, 422),
+        },
     }
 
 

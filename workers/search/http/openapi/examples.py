@@ -34,6 +34,7 @@ _NEIGHBOUR: dict[str, Any] = {
     "listing_id": "shop/mug-17",
     "image_id": "front",
     "distance": 11,
+    "likeness": 0.9377,
     "title": "Stoneware mug, teal glaze",
     "category": "kitchen",
     "tags": ["Mug", "Teal"],
@@ -49,11 +50,13 @@ SEARCH: dict[str, Any] = {
     "image_ids": [],
     "box": _BOX,
     "predictions": _PREDICTIONS,
+    "applies": ["product_type", "colour"],
     "categories": [
         {"category": "kitchen", "share": 0.91, "own": 0.97, "neighbours": 0.86, "voters": ["shop/mug-17"]},
         {"category": "decoration", "share": 0.08, "own": 0.0, "neighbours": 0.14, "voters": ["shop/vase-2"]},
     ],
     "neighbours": [_NEIGHBOUR],
+    "close": True,
     "reranked": False,
     "stale": False,
     "took_s": 0.0613,
@@ -71,6 +74,7 @@ PREDICT: dict[str, Any] = {
     "attributes": [{"head": "colour", "label": "teal", "name": "Teal", "probability": 0.81, "offered": True}],
     "title_words": [{"head": "query", "label": "mug", "name": "mug", "probability": 0.93, "offered": True}],
     "predictions": _PREDICTIONS,
+    "applies": ["product_type", "colour"],
     "took_s": 0.0402,
 }
 SIMILAR: dict[str, Any] = {
@@ -102,7 +106,16 @@ LISTING: dict[str, Any] = {
     "model_version": "2026.11",
     "epoch": "0a1b2c3d4e5f",
     "predictions": _PREDICTIONS,
-    "images": [{"image_id": "front", "hash": _HASH, "predictions": _PREDICTIONS, "thumbnail": _THUMBNAIL}],
+    "applies": ["product_type", "colour"],
+    "images": [
+        {
+            "image_id": "front",
+            "hash": _HASH,
+            "predictions": _PREDICTIONS,
+            "applies": ["product_type", "colour"],
+            "thumbnail": _THUMBNAIL,
+        }
+    ],
     "bad_images": [{"image_id": "back", "stage": "decode", "error": "truncated"}],
     "freshness": _FRESHNESS,
 }

@@ -100,6 +100,25 @@ def image_query() -> Document:
     return _query("image_id", "Compare only this photo of the listing. Default: all photos", schema)
 
 
+def photo_ids() -> list[Document]:
+    """The parameters `listing_id` and `image_id` in the query, which name one photo."""
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": True,
+            "schema": {"type": "string", "maxLength": 128},
+            "example": value,
+        }
+        for name, value in (("listing_id", "shop/mug-17"), ("image_id", "front"))
+    ]
+
+
+def webp(description: str) -> Document:
+    """The answer 200 with a WebP picture."""
+    return {"description": description, "content": {"image/webp": {"schema": {"type": "string"}}}}
+
+
 def photo_contents(settings: SearchSettings) -> Document:
     """The media types of a body with a photo."""
     photo = {"type": "string", "format": "binary", "maxLength": settings.max_upload_bytes}

@@ -78,6 +78,9 @@ def test_the_served_document_is_this_one(shop):
         (("get", "/v1/thumbnail"), "/v1/thumbnail?listing_id=shop/2&image_id=p/0", None, 200),
         (("get", "/v1/thumbnail"), "/v1/thumbnail?listing_id=shop/2&image_id=p/9", None, 404),
         (("get", "/v1/thumbnail"), "/v1/thumbnail", None, 422),
+        (("get", "/v1/photo"), "/v1/photo?listing_id=shop/2&image_id=p/0", None, 200),
+        (("get", "/v1/photo"), "/v1/photo?listing_id=shop/2&image_id=p/9", None, 404),
+        (("get", "/v1/photo"), "/v1/photo?listing_id=shop/2", None, 422),
         (("get", "/v1/recent"), "/v1/recent", None, 200),
         (("get", "/v1/recent"), "/v1/recent?n=1000", None, 422),
         (("get", "/"), "/", None, 200),
@@ -113,7 +116,7 @@ def test_every_example_fits_its_schema():
 
 def test_every_route_says_what_a_stranger_and_a_hasty_client_get(shop):
     paths = [(path, method) for path, item in DOCUMENT["paths"].items() for method in item if path.startswith("/v1/")]
-    assert len(paths) == 8
+    assert len(paths) == 9
     for limits, status in (({"tokens": ["only-for-those-who-know-it"]}, 401), ({"rate_per_s": 1e-6}, 429)):
         with served(shop, rate_burst=1.0, **limits):
             for _ in range(11):

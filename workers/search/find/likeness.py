@@ -1,0 +1,40 @@
+"""How much a listing looks like a photo, as one number that falls with the order of the answer.
+
+1: nothing differs. 0: no more alike than chance makes two photos, of which half of the bits differ. If the photo's
+bits are known before rounding (margins), a bit that differs counts as much as the photo was sure of it:
+likeness = 1 - 2 · Σ |margin| of the bits that differ / Σ |margin|. Else each bit counts the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+HASH_BITS = 256
+_DIGITS = 4
+
+
+def by_bits(distance: int) -> float:
+    """The likeness of two hashes that differ in `distance` bits."""
+    return round(max(0.0, 1.0 - 2.0 * distance / HASH_BITS), _DIGITS)
+
+
+def by_margins(apart: NDArray[np.float32], margins: NDArray[np.float32]) -> list[float]:
+    """The likeness of listings to a photo.
+
+    Args:
+        apart: float32 [n], the asymmetric distance of each listing.
+        margins: float32 [bits], of the photo.
+    """
+    whole = max(float(np.abs(margins).sum()), 1e-12)
+    alike: list[float] = np.round(np.clip(1.0 - 2.0 * apart.astype(np.float64) / whole, 0.0, 1.0), _DIGITS).tolist()
+    return alike
+
+
+def falling(values: Sequence[float]) -> list[float]:
+    """The values in the order of the answer, none above the one before it. Only listings whose hash the store does not
+    know, and re-ranked ones, are lowered."""
+    return list(accumulate(values, min))
