@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from starlette.applications import Starlette
@@ -20,7 +21,7 @@ from starlette.types import ASGIApp
 from engines.recognition import RecognitionEngine, build_engine
 from groknet.home.config import Loaded
 from groknet.home.epochs import beside_name, epoch_of, every_indexer
-from groknet.home.running import Lock, holder_of, usual_port
+from groknet.home.running import Lock, holder_of, port_candidates, remember_port
 from groknet.run.minute_lines import Minutes
 from groknet.run.opening import Opening
 from groknet.run.presence import LOOK_S, Follower
@@ -57,8 +58,8 @@ def run_tagger(loaded: Loaded, port: int | None, slot: int | None = None) -> Non
     ):
         health = Health()
         in_hand = InHand()
-        app = Starlette(routes=[*operations_routes(health), *in_hand.routes()])
-        _serve(process, stack, app, settings.host, settings.port if port is None else port)
+        app = Starlette(routes=[*operations_routes(health, "tagger"), *in_hand.routes()])
+        _serve(process, stack, app, settings.host, _Ports.of(loaded, "tagger", port))
         opening = Opening(process, loaded, health)
         store = opening.store(stack)
         loaded = opening.in_force(store)
@@ -127,8 +128,9 @@ def run_indexer(loaded: Loaded, port: int | None, *, beside: bool = False) -> No
     ):
         sys.setswitchinterval(_SWITCH_S)
         beginning = Health()
-        board = Switchboard(waiting_room(beginning), beginning)
-        _serve(process, serving, board, settings.host, settings.port if port is None else port)
+        board = Switchboard(waiting_room(beginning, "indexer"), beginning)
+        ports = _Ports(0 if port is None else port) if beside else _Ports.of(loaded, "indexer", port)
+        _serve(process, serving, board, settings.host, ports)
         if loaded.follows:
             opening = Opening(process, loaded, beginning)
             with ExitStack() as looking:
@@ -160,8 +162,8 @@ def run_search(loaded: Loaded, port: int | None) -> None:
         ExitStack() as serving,  # ends first, because open requests need engine and store
     ):
         beginning = Health()
-        board = Switchboard(waiting_room(beginning), beginning)
-        server = _serve(process, serving, board, settings.host, settings.port if port is None else port)
+        board = Switchboard(waiting_room(beginning, "search"), beginning)
+        server = _serve(process, serving, board, settings.host, _Ports(settings.port if port is None else port))
         opening = Opening(process, loaded, beginning)
         store = opening.store(stack)
         loaded = opening.in_force(store)
@@ -272,20 +274,55 @@ def _engine(loaded: Loaded, stack: ExitStack) -> RecognitionEngine:
     return engine
 
 
-def _serve(process: Process, stack: ExitStack, app: ASGIApp, host: str, base: int) -> Server:
-    """Serve `app` over HTTP and announce the worker. `base` is the TCP port of the home's first tagger; each further
-    tagger uses the next one. 0 means any free port, if possible the last one of this worker. Raises ConfigError, with
-    the name of the other process, if the port is taken."""
-    port = usual_port(process.home, process.name, host, base and base + process.slot)
+@dataclass(frozen=True, slots=True)
+class _Ports:
+    """The TCP port that a worker must take (`fixed`; 0: any free one), or the one that it should take (`preferred`).
+    Both are those of the first tagger of a home; each further tagger takes the next one."""
+
+    fixed: int
+    preferred: int = 0
+
+    @classmethod
+    def of(cls, loaded: Loaded, section: Literal["tagger", "indexer"], option: int | None) -> _Ports:
+        """The option of the command line, otherwise the configured port, otherwise the default, which is preferred."""
+        fixed = loaded.configured_port(section) if option is None else option
+        return cls(0, getattr(loaded.config, section).port) if fixed is None else cls(fixed)
+
+
+def _serve(process: Process, stack: ExitStack, app: ASGIApp, host: str, ports: _Ports) -> Server:
+    """Serve `app` over HTTP and announce the worker. Raises ConfigError, with the name of the other process, if a port
+    that it must take is taken."""
+    server = _serve_at(process, app, host, ports.fixed) if ports.fixed else _serve_somewhere(process, app, host, ports)
+    stack.callback(server.stop)
+    process.announce(server.host, server.port)
+    return server
+
+
+def _serve_somewhere(process: Process, app: ASGIApp, host: str, ports: _Ports) -> Server:
+    """Serve on the port that this worker had last, else on the preferred one, else on any free one."""
+    preferred = ports.preferred and ports.preferred + process.slot
+    *wanted, any_free = port_candidates(process.home, process.name, preferred if preferred <= _LAST_PORT else 0)
+    for port in wanted:
+        try:
+            server = serve(app, host, port)
+        except PortTaken:
+            _log.warning("port %d is taken by %s; trying another", port, holder_of(process.home, host, port))
+            continue
+        remember_port(process.home, process.name, port)
+        return server
+    server = serve(app, host, any_free)
+    remember_port(process.home, process.name, server.port)
+    return server
+
+
+def _serve_at(process: Process, app: ASGIApp, host: str, base: int) -> Server:
+    port = base + process.slot
     if port > _LAST_PORT:
         raise ConfigError(f"{process.name}: port {port} is above {_LAST_PORT}; lower {process.worker}.port or --port")
     try:
-        server = serve(app, host, port)
+        return serve(app, host, port)
     except PortTaken as taken:
         count = f", {process.worker}.port + {process.slot}," if process.slot else ""
         text = f"{process.name}: port {port}{count} on {host} is taken by {holder_of(process.home, host, port)}"
         remedy = f"stop that, or choose another with --port or {process.worker}.port (0: any free one)"
         raise ConfigError(f"{text}; {remedy}") from taken
-    stack.callback(server.stop)
-    process.announce(server.host, server.port)
-    return server

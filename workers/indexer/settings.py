@@ -17,7 +17,9 @@ class IndexerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     host: str = "127.0.0.1"
     """Loopback, because only the search service calls it."""
-    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    port: Annotated[int, Meta(ge=0, le=65535)] = 9580
+    """0 takes any free port. If you set none and 9580 is taken, any free port is used; the target list of `groknet run
+    all` names it."""
     poll_interval_s: Seconds = 0.1
     """Time between two polls of a quiet topic. 0.1 s is short for an upload that takes seconds."""
     snapshot_interval_s: Seconds = 30.0
