@@ -13,7 +13,7 @@ KEEP ?=
 ARGS ?=
 comma := ,
 
-.PHONY: help demo demo-real test test-fast faults lint clean
+.PHONY: help demo demo-real test test-fast faults operations lint clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made.
@@ -33,6 +33,12 @@ test-fast: $(VENV)/.test-ready  ## The tests that need no services and no browse
 
 faults: $(VENV)/.test-ready  ## Seeded fault schedules on real Kafka and Cassandra; ARGS="--seed 1 --schedules 20".
 	@$(VENV)/bin/python -m tests.faults.schedules $(ARGS)
+
+operations: $(VENV)/.test-ready  ## Check alerts and rules with promtool, and watch live workers with a real Prometheus.
+	@command -v promtool >/dev/null && command -v prometheus >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && apt-get -q update && apt-get -q install -y --no-install-recommends prometheus; } || \
+		{ echo "make operations: prometheus and promtool are missing; on Debian and Ubuntu: apt install prometheus" >&2; exit 1; }
+	@GROKNET_REQUIRE_PROMETHEUS=1 $(VENV)/bin/python -m pytest tests/deploy/operations $(ARGS)
 
 lint: $(VENV)/.test-ready  ## ruff and strict mypy.
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy

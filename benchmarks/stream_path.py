@@ -79,6 +79,7 @@ class FixedCost:
     def __init__(self, engine: RecognitionEngine) -> None:
         side = engine.manifest.preprocess
         self.manifest: Manifest = engine.manifest
+        self.backend = "fixed_cost"
         self.max_batch = BATCH
         noise = np.random.default_rng(0).integers(0, 256, (BATCH, side.height, side.width, 3), dtype=np.uint8)
         self._answer = engine.infer(noise)

@@ -49,11 +49,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """GROKNET_REQUIRE_SERVICES=1, for a gate: a test of real services that was skipped fails the run."""
+    """GROKNET_REQUIRE_SERVICES=1 and GROKNET_REQUIRE_PROMETHEUS=1, for a gate: a test of real services, or of a real
+    Prometheus, that was skipped fails the run."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("GROKNET_REQUIRE_SERVICES") != "1" or reporter is None:
+    required = {mark for mark in ("services", "prometheus") if os.environ.get(f"GROKNET_REQUIRE_{mark.upper()}") == "1"}
+    if not required or reporter is None:
         return
-    skipped = [report.nodeid for report in reporter.stats.get("skipped", ()) if "services" in report.keywords]
+    skipped = [report.nodeid for report in reporter.stats.get("skipped", ()) if required & set(report.keywords)]
     if skipped:
         reporter.write_line(f"required, but not run: {', '.join(skipped)}", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -23,7 +23,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from schemas.errors import ConfigError
+from workers import metrics
 from workers.connections import HttpLimits, bounded
+from workers.declared import WorkerKind, registry_of
 from workers.problems import HANDLERS, Problem
 from workers.request_checks import RequestChecks
 
@@ -72,6 +74,9 @@ class Health:
         """Set if the worker's data come from another worker that is stale."""
         self.hold: dict[str, str | float] | None = None
         """Set while the worker waits for a service to come back: `service`, `since` (UTC seconds) and `why`."""
+        self.degraded: dict[str, str] = {}
+        """Each service that is away although the worker needs it for a part of its answers, with the reason. The worker
+        stays ready, because a balancer could do nothing better. Replace the whole value; do not change it."""
         self._beat = self._fresh = clock()
         self._batch: float | None = None
 
@@ -141,9 +146,16 @@ class Health:
             return True
         return self.stale_after_s is not None and self._clock() - self._fresh > self.stale_after_s
 
+    @property
+    def accepts(self) -> bool:
+        """True if the worker can do its work now: it has started, is ready, and waits for no service."""
+        return self.started and self.ready and self.hold is None
 
-def operations_routes(health: Health) -> list[Route]:
-    """The routes `/healthz` (503: restart this worker), `/readyz` (503: send no work yet) and `/metrics`."""
+
+def operations_routes(health: Health, worker: WorkerKind) -> list[Route]:
+    """The routes `/healthz` (503: restart this worker), `/readyz` (503: send no work yet) and `/metrics`, which shows
+    the metrics that are declared for this kind of worker."""
+    metrics.show_build()
 
     async def healthz(_: Request) -> Response:
         body = {
@@ -156,25 +168,30 @@ def operations_routes(health: Health) -> list[Route]:
 
     async def readyz(_: Request) -> Response:
         hold = health.hold
-        ready = health.started and health.ready and hold is None
+        ready = health.accepts
         waiting_for = health.waiting_for if hold is None else f"the {hold['service']}, which does not answer"
         body = {"ready": ready, "stale": health.stale, "waiting_for": waiting_for, "hold": hold}
+        body["degraded"] = health.degraded
         return JSONResponse(body, 200 if ready else 503, headers=None if ready else {"retry-after": "1"})
 
-    def metrics(_: Request) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    def show_metrics(_: Request) -> Response:
+        metrics.READY.set(health.accepts)
+        metrics.STALE.set(health.stale)
+        metrics.HEARTBEAT_AGE.set(health.heartbeat_age_s if health.started else 0.0)
+        metrics.BATCH_AGE.set(health.batch_age_s)
+        return Response(generate_latest(registry_of(worker)), media_type=CONTENT_TYPE_LATEST)
 
-    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", show_metrics)]
 
 
-def waiting_room(health: Health) -> Starlette:
+def waiting_room(health: Health, worker: WorkerKind) -> Starlette:
     """The application of a worker that cannot build its own yet: `operations_routes`, and 503 for everything else."""
 
     async def later(_: Request) -> Response:
         detail = f"this worker is not ready, it waits for {health.waiting_for}; ask again"
         raise Problem(503, "not-ready", detail, retry_after_s=1)
 
-    routes = [*operations_routes(health), Route("/{path:path}", later)]
+    routes = [*operations_routes(health, worker), Route("/{path:path}", later)]
     return Starlette(routes=routes, exception_handlers=dict(HANDLERS))
 
 

@@ -86,7 +86,7 @@ def build_engine(
     if max_batch < 1 or (threads is not None and threads < 1):
         raise ConfigError(f"max_batch, threads: at least 1, not {max_batch} and {threads}")
     bundle = load_bundle(bundle_dir)
-    engine = _Engine(bundle, open_backend(bundle, backend, threads, max_batch), max_batch)
+    engine = _Engine(bundle, backend, open_backend(bundle, backend, threads, max_batch), max_batch)
     engine.check()
     return engine
 
@@ -114,8 +114,9 @@ def _check_backend(backend: str) -> None:
 class _Engine:
     """Any back end, with checks before it and calibration after it."""
 
-    def __init__(self, bundle: Bundle, backend: Backend, max_batch: int) -> None:
+    def __init__(self, bundle: Bundle, name: str, backend: Backend, max_batch: int) -> None:
         self._bundle = bundle
+        self._name = name
         self._backend: Backend | None = backend
         self._max_batch = max_batch
         manifest = bundle.manifest
@@ -125,6 +126,10 @@ class _Engine:
     @property
     def manifest(self) -> Manifest:
         return self._bundle.manifest
+
+    @property
+    def backend(self) -> str:
+        return self._name
 
     @property
     def max_batch(self) -> int:

@@ -19,6 +19,10 @@ class RecognitionEngine(Protocol):
         """The bundle's manifest. It never changes."""
 
     @property
+    def backend(self) -> str:
+        """The name of the back end that computes: one of BACKENDS."""
+
+    @property
     def max_batch(self) -> int:
         """The most photos that one `infer` takes."""
 

@@ -140,6 +140,10 @@ def _running(home: Home, name: str, running: Running, says: Readiness | None) ->
     if not says.ready:
         detail = f"not ready {place}: it waits for {says.waiting_for}"
         return Check(check=name, state="failed", detail=detail, remedy=remedy)
+    if says.degraded:
+        away = "; ".join(f"the {service} does not answer: {why}" for service, why in says.degraded.items())
+        remedy = f"repair the {' and the '.join(says.degraded)}; the worker then continues by itself"
+        return Check(check=name, state="failed", detail=f"ready, but degraded {place}: {away}", remedy=remedy)
     assigned = "".join(f", {count} of {topic}" for topic, count in _assigned(running).items())
     partitions = f"; partitions{assigned}".replace(",", "", 1) if assigned else ""
     return Check(check=name, state="ok", detail=f"ready {place}{partitions}")

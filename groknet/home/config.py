@@ -43,6 +43,16 @@ class StoreSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     url: str = ""
 
 
+class TargetsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where `groknet run all` serves the list of its workers for Prometheus, and its own metrics.
+
+    `port`: 0 takes any free port. If you set none and 9570 is taken, any free port is used; a line on stderr names it.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 9570
+
+
 class EngineSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The recognition engine. `bundle`: a folder, relative to HOME. If it is empty, it is the packaged demo bundle.
 
@@ -69,6 +79,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     indexer: IndexerSettings = IndexerSettings()
     search: SearchSettings = SearchSettings()
     backfill: BackfillSettings = BackfillSettings()
+    targets: TargetsSection = TargetsSection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +93,11 @@ class Loaded:
     """The bundle of the command line or the configuration. After `with_bundle`, `engine.bundle` is another one."""
     follows: bool = True
     """Whether workers run the epoch that is in force in the store. False if the command line names a bundle."""
+
+    def configured_port(self, section: str) -> int | None:
+        """The port that the file or the environment sets for a section. None if it is the default."""
+        port: int = getattr(self.config, section).port
+        return port if f"{section}.port" in self.origin else None
 
     def with_bundle(self, folder: Path) -> Loaded:
         """The same configuration with another bundle to run. `groknet.home.epochs.in_force` finds that bundle."""

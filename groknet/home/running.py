@@ -109,8 +109,7 @@ def usual_port(home: Home, name: str, host: str, wanted: int) -> int:
     """
     if wanted:
         return wanted
-    path = home.run / f"{name}.port"
-    for port in (_port_in(path), 0):
+    for port in port_candidates(home, name):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -118,9 +117,25 @@ def usual_port(home: Home, name: str, host: str, wanted: int) -> int:
             except OSError:
                 continue
             free = int(probe.getsockname()[1])
-            write_file(path, str(free).encode(), shared=True)
+            remember_port(home, name, free)
             return free
     return 0
+
+
+def port_candidates(home: Home, name: str, preferred: int = 0) -> list[int]:
+    """The TCP ports to try for a worker, in their order: the one it had last in this home, the preferred one, and 0 for
+    any free one. Zeros stand only at the end."""
+    return [*dict.fromkeys(port for port in (_port_in(home.run / f"{name}.port"), preferred) if port), 0]
+
+
+def remember_port(home: Home, name: str, port: int) -> None:
+    """Remember a worker's TCP port for its next start in this home."""
+    write_file(home.run / f"{name}.port", str(port).encode(), shared=True)
+
+
+def forget_port(home: Home, name: str) -> None:
+    """Forget a worker's TCP port, so that its next start tries the preferred one first."""
+    (home.run / f"{name}.port").unlink(missing_ok=True)
 
 
 def holder_of(home: Home, host: str, port: int) -> str:
@@ -210,6 +225,8 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     stale: bool = False
     waiting_for: str = ""
     hold: Hold | None = None
+    degraded: dict[str, str] = {}
+    """The services that are away although the worker needs them for a part of its answers, each with the reason."""
 
 
 def readiness(running: Running, timeout_s: float = 2.0) -> Readiness | None:

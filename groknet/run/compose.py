@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from starlette.applications import Starlette
@@ -21,7 +22,7 @@ from engines.recognition import RecognitionEngine, build_engine
 from groknet.home.config import Loaded
 from groknet.home.epochs import beside_name, epoch_of, every_indexer
 from groknet.home.hidden_heads import check_hidden_heads
-from groknet.home.running import Lock, holder_of, usual_port
+from groknet.home.running import Lock, holder_of, port_candidates, remember_port
 from groknet.run.minute_lines import Minutes
 from groknet.run.opening import Opening
 from groknet.run.presence import LOOK_S, Follower
@@ -59,9 +60,9 @@ def run_tagger(loaded: Loaded, port: int | None, slot: int | None = None) -> Non
     ):
         health = Health()
         in_hand = InHand()
-        app = Starlette(routes=[*operations_routes(health), *in_hand.routes()])
+        app = Starlette(routes=[*operations_routes(health, "tagger"), *in_hand.routes()])
         limits = HttpLimits(allowed_hosts=settings.allowed_hosts)
-        _serve(process, stack, app, settings.host, settings.port if port is None else port, limits=limits)
+        _serve(process, stack, app, settings.host, _Ports.of(loaded, "tagger", port), limits=limits)
         opening = Opening(process, loaded, health)
         store = opening.store(stack)
         loaded = opening.in_force(store)
@@ -131,9 +132,10 @@ def run_indexer(loaded: Loaded, port: int | None, *, beside: bool = False) -> No
     ):
         sys.setswitchinterval(_SWITCH_S)
         beginning = Health()
-        board = Switchboard(waiting_room(beginning), beginning)
+        board = Switchboard(waiting_room(beginning, "indexer"), beginning)
+        ports = _Ports(0 if port is None else port) if beside else _Ports.of(loaded, "indexer", port)
         limits = HttpLimits(allowed_hosts=settings.allowed_hosts)
-        _serve(process, serving, board, settings.host, settings.port if port is None else port, limits=limits)
+        _serve(process, serving, board, settings.host, ports, limits=limits)
         if loaded.follows:
             opening = Opening(process, loaded, beginning)
             with ExitStack() as looking:
@@ -165,9 +167,9 @@ def run_search(loaded: Loaded, port: int | None) -> None:
         ExitStack() as serving,  # ends first, because open requests need engine and store
     ):
         beginning = Health()
-        board = Switchboard(waiting_room(beginning), beginning)
-        base = settings.port if port is None else port
-        server = _serve(process, serving, board, settings.host, base, limits=settings.http_limits())
+        board = Switchboard(waiting_room(beginning, "search"), beginning)
+        ports = _Ports(settings.port if port is None else port)
+        server = _serve(process, serving, board, settings.host, ports, limits=settings.http_limits())
         opening = Opening(process, loaded, beginning)
         store = opening.store(stack)
         loaded = opening.in_force(store)
@@ -281,19 +283,58 @@ def _engine(loaded: Loaded, stack: ExitStack) -> RecognitionEngine:
     return engine
 
 
-def _serve(process: Process, stack: ExitStack, app: ASGIApp, host: str, base: int, *, limits: HttpLimits) -> Server:
-    """Serve and announce. `base` is the port of a home's first tagger, each following one has the next; 0 is this
-    worker's usual free one. Raises ConfigError when another process has the port, and says which."""
-    port = usual_port(process.home, process.name, host, base and base + process.slot)
+@dataclass(frozen=True, slots=True)
+class _Ports:
+    """The TCP port that a worker must take (`fixed`; 0: any free one), or the one that it should take (`preferred`).
+    Both are those of the first tagger of a home; each further tagger takes the next one."""
+
+    fixed: int
+    preferred: int = 0
+
+    @classmethod
+    def of(cls, loaded: Loaded, section: Literal["tagger", "indexer"], option: int | None) -> _Ports:
+        """The option of the command line, otherwise the configured port, otherwise the default, which is preferred."""
+        fixed = loaded.configured_port(section) if option is None else option
+        return cls(0, getattr(loaded.config, section).port) if fixed is None else cls(fixed)
+
+
+def _serve(process: Process, stack: ExitStack, app: ASGIApp, host: str, ports: _Ports, *, limits: HttpLimits) -> Server:
+    """Serve `app` over HTTP and announce the worker. Raises ConfigError, with the name of the other process, if a port
+    that it must take is taken."""
+    if ports.fixed:
+        server = _serve_at(process, app, host, ports.fixed, limits)
+    else:
+        server = _serve_somewhere(process, app, host, ports, limits)
+    stack.callback(server.stop)
+    process.announce(server.host, server.port)
+    return server
+
+
+def _serve_somewhere(process: Process, app: ASGIApp, host: str, ports: _Ports, limits: HttpLimits) -> Server:
+    """Serve on the port that this worker had last, else on the preferred one, else on any free one."""
+    preferred = ports.preferred and ports.preferred + process.slot
+    *wanted, any_free = port_candidates(process.home, process.name, preferred if preferred <= _LAST_PORT else 0)
+    for port in wanted:
+        try:
+            server = serve(app, host, port, limits)
+        except PortTaken:
+            _log.warning("port %d is taken by %s; trying another", port, holder_of(process.home, host, port))
+            continue
+        remember_port(process.home, process.name, port)
+        return server
+    server = serve(app, host, any_free, limits)
+    remember_port(process.home, process.name, server.port)
+    return server
+
+
+def _serve_at(process: Process, app: ASGIApp, host: str, base: int, limits: HttpLimits) -> Server:
+    port = base + process.slot
     if port > _LAST_PORT:
         raise ConfigError(f"{process.name}: port {port} is above {_LAST_PORT}; lower {process.worker}.port or --port")
     try:
-        server = serve(app, host, port, limits)
+        return serve(app, host, port, limits)
     except PortTaken as taken:
         count = f", {process.worker}.port + {process.slot}," if process.slot else ""
         text = f"{process.name}: port {port}{count} on {host} is taken by {holder_of(process.home, host, port)}"
         remedy = f"stop that, or choose another with --port or {process.worker}.port (0: any free one)"
         raise ConfigError(f"{text}; {remedy}") from taken
-    stack.callback(server.stop)
-    process.announce(server.host, server.port)
-    return server

@@ -31,6 +31,7 @@ from groknet.home.paths import Home
 from groknet.home.running import SERVICES, Http, Running, Worker, read_running, readiness, write_gave_up
 from groknet.home.taggers import keep_name, tagger_name
 from groknet.run.process import SUPERVISED
+from workers import metrics
 
 _SAFE_PATH = () if {"", os.getcwd()} & {*sys.path} else ("-P",)  # as in this process, this folder hides no package
 _COMMAND = (sys.executable, *_SAFE_PATH, "-m", "groknet")
@@ -75,6 +76,7 @@ class Child:
         self.leaving = False
         """True if it was told to end and must not be started again."""
         self.restarts = 0
+        metrics.RESTARTS.labels(spec.name)  # shown as 0 before the first one
         self.failures = 0
         """How often in a row it ended with an exit code, not by a signal, before it was ready."""
         self.last_lines: deque[str] = deque(maxlen=20)
@@ -133,6 +135,7 @@ class Child:
         pause, self._pause_s = self._pause_s, min(2 * self._pause_s, _LONGEST_PAUSE_S)
         self.close_process()
         self.restarts += 1
+        metrics.RESTARTS.labels(self.spec.name).inc()
         self.due = now + pause
         return pause
 

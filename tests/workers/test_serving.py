@@ -65,7 +65,7 @@ def test_stale_is_apart_from_ready():
 
 def test_the_three_operations_routes_over_a_real_port():
     health = Health(stale_after_s=1000)
-    server = serve(Starlette(routes=operations_routes(health)), "127.0.0.1", 0)
+    server = serve(Starlette(routes=operations_routes(health, "tagger")), "127.0.0.1", 0)
     try:
         health.waiting_for = "the index"
         answer = _get(server.url + "/readyz")
@@ -76,10 +76,15 @@ def test_the_three_operations_routes_over_a_real_port():
             "stale": False,
             "waiting_for": "the index",
             "hold": None,
+            "degraded": {},
         }
+        assert b"groknet_ready 0.0" in _get(server.url + "/metrics").data
         health.mark_started()
         health.mark_ready()
-        assert _get(server.url + "/readyz").status == 200
+        health.degraded = {"store": "no node answers"}
+        answer = _get(server.url + "/readyz")
+        assert (answer.status, json.loads(answer.data)["degraded"]) == (200, {"store": "no node answers"})
+        assert b"groknet_ready 1.0" in _get(server.url + "/metrics").data
         assert json.loads(_get(server.url + "/healthz").data)["live"] is True
         metrics = _get(server.url + "/metrics")
         assert metrics.headers["content-type"].startswith("text/plain")
@@ -95,7 +100,7 @@ def test_the_three_operations_routes_over_a_real_port():
 def test_a_waiting_room_says_what_it_waits_for_on_every_path():
     health = Health()
     health.waiting_for = "the store: no node answers"
-    server = serve(waiting_room(health), "127.0.0.1", 0)
+    server = serve(waiting_room(health, "tagger"), "127.0.0.1", 0)
     try:
         for path in ("/", "/v1/search", "/page/x.js"):
             answer = _get(server.url + path)
@@ -117,7 +122,7 @@ def test_a_dead_loop_answers_503():
     clock = Clock()
     health = Health(clock=clock)
     health.mark_started()
-    server = serve(Starlette(routes=operations_routes(health)), "127.0.0.1", 0)
+    server = serve(Starlette(routes=operations_routes(health, "tagger")), "127.0.0.1", 0)
     try:
         clock.now += 31
         answer = _get(server.url + "/healthz")

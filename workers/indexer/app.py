@@ -104,6 +104,7 @@ def build_app(
             vectors=stats.vectors,
             tombstones=stats.tombstones,
             pending=stats.pending,
+            stream_away=health.degraded.get("stream", ""),
         )
         return _json(answer)
 
@@ -113,7 +114,7 @@ def build_app(
             Route("/v1/neighbours", neighbours, methods=["POST"]),
             Route("/v1/listings/{listing_id:path}", listing),
             Route("/v1/recent", newest),
-            *operations_routes(health),
+            *operations_routes(health, "indexer"),
         ],
         exception_handlers=dict(HANDLERS),
     )

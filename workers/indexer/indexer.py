@@ -72,6 +72,10 @@ class Indexer:
             ConfigError: the topic is set up differently, or lacks a partition of the settings.
             Transient: the stream does not answer at the start.
         """
+        metrics.INDEX_INFO.labels(self._epoch).set(1)
+        metrics.EVENT_AGE.labels("indexed")  # shown as 0 before the first event
+        metrics.EVENTS.labels("index", "applied")
+        metrics.INDEX_REFUSED.labels("epoch")
         admin = self._stream.admin()
         try:
             self._ensure_topic(admin)
@@ -124,6 +128,8 @@ class Indexer:
             try:
                 level = self._catch_up(admin, stop)
             except Transient as error:
+                self._health.degraded = {"stream": error.message}
+                metrics.REACHABLE.labels("stream").set(0)
                 if not away_since:
                     away_since = time.monotonic()
                     _log.warning("the hash topic cannot be read; the indexer keeps trying: %s", error.message)
@@ -133,6 +139,8 @@ class Indexer:
             if away_since:
                 _log.warning("the hash topic can be read again after %.0f s", time.monotonic() - away_since)
             wait_s, away_since = _BACKOFF_S[0], 0.0
+            self._health.degraded = {}
+            metrics.REACHABLE.labels("stream").set(1)
             if level:
                 self._live = True
                 self._health.fresh()

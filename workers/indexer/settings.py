@@ -17,7 +17,9 @@ class IndexerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     host: str = "127.0.0.1"
     """Loopback, because only the search service calls it."""
-    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    port: Annotated[int, Meta(ge=0, le=65535)] = 9580
+    """0 takes any free port. If you set none and 9580 is taken, any free port is used; the target list of `groknet run
+    all` names it."""
     allowed_hosts: tuple[str, ...] = ()
     """Names under which programs call this worker; loopback names, `host` and plain addresses always work, and `*`
     allows every name."""

@@ -62,7 +62,8 @@ class HeldListing(msgspec.Struct, frozen=True, kw_only=True):
 
 class IndexAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """`GET /v1/index`: the epoch and the partitions of an indexer, and its sizes. `ready`: it has read its partitions
-    to the end once. `stale`: it is behind. It answers before it is ready."""
+    to the end once. `stale`: it is behind. `stream_away`: why the stream does not answer now; empty if it does. An
+    indexer answers before it is ready."""
 
     epoch: Epoch
     partitions: list[int]
@@ -72,6 +73,7 @@ class IndexAnswer(msgspec.Struct, frozen=True, kw_only=True):
     vectors: int
     tombstones: int
     pending: int
+    stream_away: str = ""
 
 
 class RecentAnswer(msgspec.Struct, frozen=True, kw_only=True):

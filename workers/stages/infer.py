@@ -49,7 +49,8 @@ class Infer:
 
     def _blame(self, photo: Photo, error: Exception) -> Invalid:
         """The photo failed alone. An engine at fault fails its parity photos in `warm_up`, and the process ends."""
-        self.engine.warm_up()
+        with self.health.batch():
+            self.engine.warm_up()
         return Invalid("engine", "engine_failed", f"the engine failed on this photo alone: {error}")
 
     def _run(self, photos: Sequence[Photo]) -> list[ImageRow]:
@@ -65,7 +66,7 @@ class Infer:
         started = time.monotonic()
         with self.health.batch():
             output = self.engine.infer(self._batch(photos))
-        metrics.ENGINE_SECONDS.labels(type(self.engine).__name__).observe(time.monotonic() - started)
+        metrics.ENGINE_SECONDS.labels(self.engine.backend).observe(time.monotonic() - started)
         return image_rows(self.manifest, [photo.image_id for photo in photos], output)
 
     def _batch(self, photos: Sequence[Photo]) -> NDArray[np.uint8]:

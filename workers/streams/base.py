@@ -69,6 +69,10 @@ class Consumer(Protocol):
         called then.
         """
 
+    @property
+    def joined(self) -> bool:
+        """True while the group has this member and no rebalance is under way, even if the member has no partition."""
+
     def commit(self, next_offsets: Mapping[Partition, int]) -> None:
         """Commit durably. Partitions that this member no longer owns are left out silently, so that a commit never
         changes the progress of another owner.

@@ -56,7 +56,8 @@ def build_tagger(
     """
     manifest = without_heads(engine.manifest, settings.hidden_heads, TAGGER)
     engine.warm_up()
-    metrics.MODEL_INFO.labels(manifest.model_version, type(engine).__name__, manifest.epoch).set(1)
+    metrics.MODEL_INFO.labels(manifest.model_version, engine.backend, manifest.epoch).set(1)
+    metrics.ENGINE_ERRORS.labels("DeviceLost")  # shown as 0 before the first one
     producer = stream.producer()
     failures = Failures(producer, group=GROUP, model_version=manifest.model_version, keep_blob=store.keep_blob)
     effects = Effects(
@@ -86,10 +87,7 @@ def build_tagger(
         hold=hold,
         completion=Completion(journal, in_hand or InHand()),
     )
-    lanes = [
-        Lane(source, settings, stream=stream, pipeline=pipeline, journal=journal, joined=health.mark_ready)
-        for source in sources(settings)
-    ]
+    lanes = [Lane(source, settings, stream=stream, pipeline=pipeline, journal=journal) for source in sources(settings)]
     watch = Watch(
         lanes,
         hold,

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -56,16 +56,16 @@ class Lane:
         stream: Stream,
         pipeline: Pipeline,
         journal: Journal,
-        joined: Callable[[], None],
     ) -> None:
-        """`joined` is called when the group has assigned partitions to this member."""
         self.source = source
         self.assigned: frozenset[Partition] = frozenset()
         """The assigned partitions. Other threads read them."""
+        self.joined = False
+        """True once the group has taken this member, even if it has no partition for it. Other threads read it."""
         self.beat = time.monotonic()
         """When the loop last ran, as `time.monotonic()`."""
         self._settings = settings
-        self._stream, self._pipeline, self._journal, self._joined = stream, pipeline, journal, joined
+        self._stream, self._pipeline, self._journal = stream, pipeline, journal
         self._offsets = Offsets()
         self._held: deque[Record] = deque()
         self._not_due: dict[Partition, int] = {}
@@ -73,6 +73,8 @@ class Lane:
         self._backpressure = False
         self._last_commit = time.monotonic()
         self._consumer: Consumer | None = None
+        for metric in (metrics.COMMIT_ERRORS, metrics.REBALANCES):
+            metric.labels(source.name)  # shown as 0 before the first one
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set or the breaker has found a fault of ours. Then finish what is in hand, commit, and
@@ -137,6 +139,7 @@ class Lane:
             self._pipeline.hold.alert(why)
             self._pipeline.wait_for_change(_AGAIN_S)
             records = []
+        self.joined |= self._consumer.joined
         self._held.extend(records)
         self._release_due()
         metrics.COMMIT_GAP.labels(self.source.name).set(self._offsets.gap)
@@ -264,6 +267,7 @@ class Lane:
                 self._consumer.commit(offers)
         except Transient as why:
             _log.debug("the commit failed and is tried again later: %s", why)
+            metrics.COMMIT_ERRORS.labels(self.source.name).inc()
             self._pipeline.hold.alert(why)
             self._offsets.restore(offers)
 
@@ -278,17 +282,18 @@ class Lane:
         self.assigned |= partitions
         if self._backpressure:
             self._consumer.pause(partitions)
-        self._joined()
 
     def _on_revoked(self, partitions: frozenset[Partition]) -> None:
         """Finish the records of these partitions that are in the pipeline, within the budget. Drop those that are only
         kept."""
+        metrics.REBALANCES.labels(self.source.name).inc()
         self._forget_held(partitions)
         self._finish_in_hand(partitions, self._settings.revoke_budget_s)
         self._commit(partitions)
         self._offsets.drop(partitions)
 
     def _on_lost(self, partitions: frozenset[Partition]) -> None:
+        metrics.REBALANCES.labels(self.source.name).inc()
         self._forget_held(partitions)
         self._offsets.drop(partitions)
 

@@ -40,6 +40,7 @@ from workers.tagger.waiting_room import HELD_S, Back, WaitingRoom
 _log = logging.getLogger(__name__)
 _LOOK_UP_EVENTS = 32  # events that one request looks up in the store
 _ALONE_S = 1.0  # a lane that wants to run an event alone must ask again within this time
+OUTCOMES = ("stored", "partial", "dead", "removed", "superseded")
 _AGE = metrics.EVENT_AGE.labels("stored")
 _LAST = metrics.LAST_EVENT.labels("tagger")
 _SETTLE = metrics.STAGE_SECONDS.labels("settle")
@@ -117,6 +118,8 @@ class Pipeline:
         depth("waiting").set_function(lambda: len(self._waiting))
         for lane in lanes:
             metrics.IN_HAND.labels(lane).set_function(partial(self.in_flight, lane))
+        for outcome in OUTCOMES:  # shown as 0 before the first event, so that a rate counts the first one
+            metrics.EVENTS.labels("tagger", outcome)
 
     def start(self) -> None:
         """Start the threads."""

@@ -15,8 +15,10 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Section `[tagger]` of the configuration."""
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535)] = 0
-    """For health and metrics. 0 takes a free port, because several taggers may share a machine."""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 9590
+    """For health and metrics: that of the first tagger of a home; each further one takes the next port. 0 takes any
+    free port. If you set none and 9590 is taken, any free port is used; the target list of `groknet run all` names
+    it."""
     allowed_hosts: tuple[str, ...] = ()
     """Names under which programs call this worker; loopback names, `host` and plain addresses always work, and `*`
     allows every name."""

@@ -72,6 +72,7 @@ class Tagger:
         others = [threading.Thread(target=self._beside, args=(lane, ending), daemon=True) for lane in self._lanes[1:]]
         watcher = threading.Thread(target=self._end_when, args=(stop, ending), daemon=True)
         try:
+            self._health.waiting_for = "its consumer groups, which it joins"
             self._health.mark_started()
             for thread in (*others, watcher):
                 thread.start()
@@ -104,8 +105,11 @@ class Tagger:
             self._pipeline.fail(error)
 
     def _end_when(self, stop: threading.Event, ending: threading.Event) -> None:
-        """Tell the lanes when to drain, and pass the heartbeat on while the loop of every lane runs."""
+        """Tell the lanes when to drain, say when every lane has joined its group, and pass the heartbeat on while the
+        loop of every lane runs."""
         while not ending.is_set():
+            if not self._health.ready and all(lane.joined for lane in self._lanes):
+                self._health.mark_ready()
             if stop.wait(_LOOK_S) or self._pipeline.breaker.tripped:
                 self._health.mark_unready("draining")
                 ending.set()

@@ -20,13 +20,23 @@ from groknet.home.config import Loaded, load_config
 from groknet.home.epochs import Epochs, beside_name, find_bundle, in_force
 from groknet.home.hidden_heads import check_start
 from groknet.home.paths import find_home
-from groknet.home.running import SUPERVISOR, Lock, Running, forget_running, usual_port, write_running
+from groknet.home.running import (
+    SUPERVISOR,
+    Lock,
+    Running,
+    forget_port,
+    forget_running,
+    usual_port,
+    write_running,
+)
 from groknet.home.taggers import MOST
 from groknet.run.open_back_ends import open_store
 from groknet.run.presence import Watch
 from groknet.run.supervisor import Spec, Supervisor
+from groknet.run.targets import serve_targets
 from schemas.errors import BundleRefused, Transient
 from schemas.manifest import load_manifest
+from workers.serving import Server
 from workers.stores import build_store
 
 PortOption = Annotated[
@@ -121,6 +131,8 @@ def run_all(
     stderr says so, and search and indexer go on. Start that tagger with `groknet run tagger` once you have solved the
     problem.
 
+    A line on stderr names the target list for Prometheus (targets.port), which has every worker of this home.
+
     After SIGTERM the workers finish what they have begun, and the exit code is 0. A second SIGTERM kills them, and the
     exit code is 1. Logs are in HOME/logs. Process ids and ports are in HOME/run/<worker>.json.
     """
@@ -132,9 +144,13 @@ def run_all(
     watch = Watch(lambda: build_store(loaded.config.store.url), owned=True)
     lock = Lock(place, SUPERVISOR)
     supervisor = Supervisor(place, specs(loaded, port, taggers), note)
+    _forget_ports(loaded, supervisor)
     page = page_url(loaded, supervisor)
     orderly = False
+    targets: Server | None = None
     try:
+        targets = serve_targets(loaded, supervisor)
+        note(f"targets for Prometheus: {targets.url}/targets")
         write_running(place, SUPERVISOR, Running(pid=os.getpid(), host=page.host, port=page.port))
         told = False
         look = 0.0
@@ -152,11 +168,21 @@ def run_all(
         note("draining; a second signal ends the workers at once")
     finally:
         watch.close()
+        if targets is not None:
+            targets.stop()
         orderly = supervisor.stop(STOP_BUDGET_S, lambda: len(stops) > 1)
         forget_running(place, SUPERVISOR)
         lock.release()
     note("all workers have stopped" if orderly else "stopped, but not every worker in order; see the logs")
     return Exit.OK if orderly else Exit.FAILED
+
+
+def _forget_ports(loaded: Loaded, supervisor: Supervisor) -> None:
+    """Let the workers begin with their default ports. Within one run, a worker that is started again keeps its port."""
+    for child in supervisor.children:
+        worker = child.spec.worker
+        if worker != "search" and loaded.configured_port(worker) is None:
+            forget_port(loaded.home, child.spec.name)
 
 
 def _who_is_ready(supervisor: Supervisor) -> str:

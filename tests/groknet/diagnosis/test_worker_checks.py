@@ -50,8 +50,8 @@ def test_the_doctor_names_each_tagger_its_hold_and_those_that_were_given_up(grok
     holding.mark_ready()
     holding.hold = {"service": "store", "since": NOW, "why": "no node answers"}
     apps = {
-        "tagger": Starlette(routes=operations_routes(health)),
-        "tagger-2": Starlette(routes=operations_routes(holding)),
+        "tagger": Starlette(routes=operations_routes(health, "tagger")),
+        "tagger-2": Starlette(routes=operations_routes(holding, "tagger")),
     }
     servers = {name: serve(app, "127.0.0.1", 0) for name, app in apps.items()}
     locks = [Lock(flow.home, name) for name in (*apps, "supervisor")]

@@ -33,7 +33,7 @@ def _work(home: Path, kind: str, slot: int, name: str, *, crash: bool) -> int:
 
     health = Health()
     with worker_process(Home(home), kind, 10.0, name, slot=slot) as process:  # type: ignore[arg-type]
-        server = serve(Starlette(routes=operations_routes(health)), "127.0.0.1", 0)
+        server = serve(Starlette(routes=operations_routes(health, "tagger")), "127.0.0.1", 0)
         process.announce(server.host, server.port)
         health.mark_started()
         health.mark_ready()

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
-from prometheus_client import REGISTRY
 
 from tests.workers.indexer.hash_topic import EPOCH
+from workers.declared import registry_of
 from workers.indexer import IndexerSettings, build_indexer
 from workers.serving import Health, Server, serve
 from workers.streams import Stream
@@ -76,4 +76,6 @@ def until(true: Callable[[], bool]) -> None:
 
 
 def counted(name: str, **labels: str) -> float:
-    return REGISTRY.get_sample_value(name, labels) or 0.0
+    """The value of a series of an indexer or of a search service; 0 without one."""
+    values = (registry_of(worker).get_sample_value(name, labels) for worker in ("indexer", "search"))
+    return next((value for value in values if value is not None), 0.0)

@@ -193,6 +193,7 @@ class Moody:
         self._poison = decode_photo(poison, rig.engine.manifest.preprocess).pixels
         self.sick = False
         self.manifest, self.max_batch = rig.engine.manifest, rig.engine.max_batch
+        self.backend = rig.engine.backend
 
     def warm_up(self) -> None:
         if self.sick:

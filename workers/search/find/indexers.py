@@ -28,11 +28,12 @@ _PARTITIONS = next(topic.partitions for topic in TOPICS if topic.name.startswith
 
 @dataclass(frozen=True, slots=True)
 class IndexState:
-    """`waiting_for` says why no search can be answered; empty if searches are answered. `stale`: the index is
-    behind."""
+    """`waiting_for` says why no search can be answered; empty if searches are answered. `stale`: the index is behind.
+    `stream_away`: why an indexer cannot read the stream now; empty if all can."""
 
     waiting_for: str
     stale: bool
+    stream_away: str = ""
 
 
 class Indexers:
@@ -89,7 +90,8 @@ class Indexers:
             silent = next(iter(faults.values()))
         if silent is not None:
             return IndexState(silent.message, stale=True)
-        return IndexState(missing, any(one.stale for one in told))
+        away = next((one.stream_away for one in told if one.stream_away), "")
+        return IndexState(missing, any(one.stale for one in told), away)
 
     def _look(self) -> tuple[list[IndexAnswer], dict[str, Transient]]:
         """Ask every address what it holds. Returns the answers of this epoch, and the errors of those that did not

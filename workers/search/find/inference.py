@@ -22,7 +22,6 @@ from workers.serving import Health
 
 _log = logging.getLogger(__name__)
 
-ENGINE_LABEL = "search"
 _BEAT_S = 1.0
 _STOPPING = "the search service is stopping; ask again"
 
@@ -145,7 +144,7 @@ class Inference:
                 item.answer.set_result(outcome)
 
     def _recognise(self, items: Sequence[_Item]) -> list[Recognised]:
-        with metrics.ENGINE_SECONDS.labels(ENGINE_LABEL).time():
+        with metrics.ENGINE_SECONDS.labels(self._engine.backend).time():
             found = self._engine.infer(np.stack([item.pixels for item in items]))
         applies = found.applies(self.manifest)
         return [

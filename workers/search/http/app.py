@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -20,7 +19,7 @@ from workers.intake import Intake
 from workers.problems import FAULT, HANDLERS, Problem
 from workers.search.find.finder import Finder
 from workers.search.find.indexers import Indexers
-from workers.search.find.inference import ENGINE_LABEL, Inference
+from workers.search.find.inference import Inference
 from workers.search.find.naming import Names
 from workers.search.find.usefulness import Usefulness
 from workers.search.http.admission import PHOTO_COST, READ_COST, Admission
@@ -29,6 +28,7 @@ from workers.search.http.listing_routes import ListingHandlers
 from workers.search.http.openapi.document import describe
 from workers.search.http.page_routes import page_routes
 from workers.search.http.photo_routes import PhotoHandlers
+from workers.search.http.readiness import ReadinessProbe
 from workers.search.http.stored import StoredListings
 from workers.search.http.threads import Threads
 from workers.search.settings import SearchSettings
@@ -36,7 +36,6 @@ from workers.serving import Health, operations_routes
 from workers.stores import Store
 
 _log = logging.getLogger(__name__)
-_WARMING_S = 0.05  # between two checks while the engine warms up, which takes about a second
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -51,9 +50,10 @@ def build_search(
 ) -> Starlette:
     """Build the search service. Its threads start and end with the lifespan of the application.
 
-    `health` becomes ready when the engine is warm and all indexers are ready. `health.failed` is set if the engine
-    fails. The caller closes the store and the engine after the server has stopped. `intake` fetches photos of
-    listings, and is closed with the application; without it there are only thumbnails.
+    `health` becomes ready when the engine is warm and all indexers are ready, and names the store or the stream under
+    `degraded` while it is away. `health.failed` is set if the engine fails. The caller closes the store and the engine
+    after the server has stopped. `intake` fetches photos of listings, and is closed with the application; without it
+    there are only thumbnails.
 
     Raises:
         ConfigError: `hidden_heads` names a head that the bundle does not have.
@@ -88,18 +88,7 @@ def build_search(
         settings, indexers=indexers, finder=finder, names=names, stored=stored, threads=threads, health=health
     )
     admission = Admission(settings)
-    stop = threading.Event()
-
-    def probe() -> None:
-        while not stop.is_set():
-            state = indexers.state()
-            health.source_stale = state.stale
-            waiting_for = state.waiting_for if health.started else "the engine's first batch"
-            if health.failure is None and waiting_for:
-                health.mark_unready(waiting_for)
-            elif health.failure is None:
-                health.mark_ready()
-            stop.wait(settings.probe_interval_s if health.started else _WARMING_S)
+    probe = ReadinessProbe(health, indexers, store, settings.probe_interval_s)
 
     def route(path: str, endpoint: Endpoint, method: str = "GET", cost: float = READ_COST) -> Route:
         pattern = path.replace("{listing_id}", "{listing_id:path}")  # an id may hold slashes
@@ -107,18 +96,22 @@ def build_search(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        metrics.MODEL_INFO.labels(manifest.model_version, ENGINE_LABEL, manifest.epoch).set(1)
+        model = manifest.model_version, engine.backend, manifest.epoch
+        metrics.MODEL_INFO.labels(*model).set(1)
+        for step in ("decode", "recognise", "find", "total"):  # shown as 0 before the first request
+            metrics.SEARCH_SECONDS.labels(step)
+        for status in ("200", "500", "503"):
+            metrics.SEARCH_REQUESTS.labels("/v1/search", status)
         inference.start()
-        prober = threading.Thread(target=probe, name="search-probe", daemon=True)
-        prober.start()
+        probe.start()
         yield
-        stop.set()
         inference.close()
         threads.close()
         if intake is not None:
             intake.close()
-        prober.join()
+        probe.stop()
         indexers.close()
+        metrics.MODEL_INFO.remove(*model)  # the next epoch's model, if there is one, is shown already
 
     return Starlette(
         routes=[
@@ -133,7 +126,7 @@ def build_search(
             route("/v1/recent", listings.recent),
             Route("/openapi.json", _described(describe(settings))),
             *page_routes(settings.max_upload_bytes),
-            *operations_routes(health),
+            *operations_routes(health, "search"),
         ],
         exception_handlers=dict(HANDLERS),
         lifespan=lifespan,

@@ -71,6 +71,11 @@ class EmbeddedConsumer:
                     return records
                 time.sleep(min(_LOOK_EVERY_S, left))
 
+    @property
+    def joined(self) -> bool:
+        """See the interface."""
+        return self._member is not None
+
     def commit(self, next_offsets: Mapping[Partition, int]) -> None:
         """See the interface. One transaction checks the ownership and stores the offsets."""
         slots = {self._owned[p]: offset for p, offset in next_offsets.items() if p in self._owned}

@@ -88,6 +88,11 @@ class KafkaConsumer:
             if records or time.monotonic() >= deadline:
                 return records
 
+    @property
+    def joined(self) -> bool:
+        """See the interface."""
+        return not self._polls.joining
+
     def commit(self, next_offsets: Mapping[Partition, int]) -> None:
         """See the interface. Raises Transient during a rebalance (poll, then commit again) or if no broker answers."""
         offsets = {

@@ -18,6 +18,8 @@ from schemas.manifest import Manifest
 from tests.workers.indexer.hash_topic import stream_at
 from tests.workers.indexer.running import Running, counted, until
 from tests.workers.search.rig import HTTP, photo, rig, served
+from tests.workers.tagger.outages import Outage, guarded_store
+from workers import metrics
 from workers.search.find.inference import Inference
 from workers.serving import Health
 
@@ -28,6 +30,7 @@ class Gate:
     def __init__(self, engine: RecognitionEngine) -> None:
         self.inner = engine
         self.max_batch = engine.max_batch
+        self.backend = engine.backend
         self.open = threading.Event()
         self.open.set()
         self.batches: list[int] = []
@@ -175,6 +178,25 @@ def test_without_an_index_it_is_not_ready_and_says_so(gated):
             assert json.loads(answer.data)["type"] == "urn:groknet:problem:index-not-ready"
             listing = made.get("/v1/listings/one")[1]
             assert listing["freshness"]["searchable"] is None
+
+
+def test_a_store_that_is_away_degrades_the_service_and_it_stays_ready(gated):
+    made, _ = gated
+    outage, store = Outage("store"), made.store
+    made.store = guarded_store(store, outage)
+    with served(made):
+        until(lambda: made.get("/readyz")[0] == 200)
+        outage.begin()
+        until(lambda: made.get("/readyz")[1]["degraded"])
+        status, answer = made.get("/readyz")
+        assert (status, answer["ready"]) == (200, True)
+        assert answer["degraded"] == {"store": "the store does not answer"}
+        assert made.get("/v1/listings/one")[0] == 503, "this is what degraded means"
+        assert metrics.REACHABLE.labels("store")._value.get() == 0
+        outage.end()
+        until(lambda: not made.get("/readyz")[1]["degraded"])
+        assert made.get("/v1/listings/one")[0] == 200
+    made.store = store
 
 
 def test_an_index_of_another_epoch_is_refused(gated, tmp_path):

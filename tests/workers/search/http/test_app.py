@@ -150,7 +150,7 @@ def test_metrics_count_answers_by_route_and_status(shop):
     shop.search(b"no")
     assert counted(name, route="/v1/search", status="415") == before + 1
     manifest = shop.engine.manifest
-    labels = {"version": manifest.model_version, "engine": "search", "epoch": manifest.epoch}
+    labels = {"version": manifest.model_version, "engine": shop.engine.backend, "epoch": manifest.epoch}
     assert counted("groknet_model_info", **labels) == 1
     assert shop.get("/healthz")[0] == 200
 

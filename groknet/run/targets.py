@@ -1,0 +1,78 @@
+"""The list of a home's workers for Prometheus, which `groknet run all` serves, and the supervisor's own metrics.
+
+`GET /targets` answers in the format of Prometheus' HTTP service discovery. Every worker that has announced itself is in
+it, with the labels `worker` (tagger, indexer, search or supervisor) and `name` (its name in the home), so that a tagger
+that was added, or a port that has changed, needs no change of Prometheus' configuration.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from groknet.home.config import Loaded
+from groknet.home.running import Running
+from groknet.run.supervisor import Supervisor
+from workers import metrics
+from workers.declared import registry_of
+from workers.serving import PortTaken, Server, serve
+
+_log = logging.getLogger(__name__)
+_EVERYWHERE = ("0.0.0.0", "::", "")
+
+Found = tuple[str, str, Running]
+"""The kind of a worker, its name in the home, and its announcement."""
+
+
+def build_targets_app(workers: Callable[[], Sequence[Found]], measure: Callable[[], None]) -> Starlette:
+    """The routes `/targets` and `/metrics`. `workers` lists the announced workers; `measure` sets the supervisor's
+    metrics."""
+
+    def targets(request: Request) -> Response:
+        here = request.url.hostname or "127.0.0.1"
+        own = f"{_bracketed(here)}:{request.url.port or 80}"
+        groups = [{"targets": [own], "labels": {"worker": "supervisor", "name": "supervisor"}}]
+        for worker, name, running in workers():
+            host = here if running.host in _EVERYWHERE else running.host  # as the asking Prometheus reaches us
+            target = f"{_bracketed(host)}:{running.port}"
+            groups.append({"targets": [target], "labels": {"worker": worker, "name": name}})
+        return JSONResponse(groups)
+
+    def show_metrics(_: Request) -> Response:
+        measure()
+        return Response(generate_latest(registry_of("supervisor")), media_type=CONTENT_TYPE_LATEST)
+
+    metrics.show_build()
+    return Starlette(routes=[Route("/targets", targets), Route("/metrics", show_metrics)])
+
+
+def serve_targets(loaded: Loaded, supervisor: Supervisor) -> Server:
+    """Serve the target list of a supervisor on the configured port. If none is configured and the default is taken, any
+    free one is used. Raises ConfigError if a configured port is taken."""
+
+    def workers() -> list[Found]:
+        found = [(child.spec.worker, child.spec.name, child.running()) for child in supervisor.children.copy()]
+        return [(worker, name, running) for worker, name, running in found if running is not None]
+
+    def measure() -> None:
+        for child in supervisor.children.copy():
+            metrics.GAVE_UP.labels(child.spec.name).set(bool(child.gave_up))
+
+    app, section = build_targets_app(workers, measure), loaded.config.targets
+    try:
+        return serve(app, section.host, section.port)
+    except PortTaken:
+        if loaded.configured_port("targets") is not None:
+            raise
+        _log.info("port %d is taken; the target list takes another", section.port)
+        return serve(app, section.host, 0)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

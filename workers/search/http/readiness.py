@@ -1,0 +1,88 @@
+"""Keeps the health of a search service up to date: whether it is ready, and which service is away.
+
+A search needs the engine and the index, so without one of them the service is not ready. While the store or the stream
+is away the service stays ready, because another instance would fare no better, and `/readyz` names the service under
+`degraded`: without the store most requests get 503, without the stream the index no longer changes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from schemas.errors import Transient
+from workers import metrics
+from workers.search.find.indexers import Indexers
+from workers.serving import Health
+from workers.stores import Store
+
+_log = logging.getLogger(__name__)
+_WARMING_S = 0.05  # between two checks while the engine warms up, which takes about a second
+_STORE_PAUSES = 5  # a store that answers is asked every fifth time, because a probe writes
+
+
+class ReadinessProbe:
+    """Two threads: one asks the indexers, the other asks the store, which may take 2 s to say that it is away."""
+
+    def __init__(self, health: Health, indexers: Indexers, store: Store, interval_s: float) -> None:
+        self._health, self._indexers, self._store, self._interval_s = health, indexers, store, interval_s
+        self._stop = threading.Event()
+        self._away: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._threads = [
+            threading.Thread(target=loop, name=f"search-probe-{name}", daemon=True)
+            for name, loop in (("index", self._watch_index), ("store", self._watch_store))
+        ]
+        for service in ("store", "stream"):
+            metrics.REACHABLE.labels(service).set(1)
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End the threads, which may take 2 s."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _watch_index(self) -> None:
+        health = self._health
+        while not self._stop.is_set():
+            state = self._indexers.state()
+            health.source_stale = state.stale
+            waiting_for = state.waiting_for if health.started else "the engine's first batch"
+            if health.failure is None and waiting_for:
+                health.mark_unready(waiting_for)
+            elif health.failure is None:
+                health.mark_ready()
+            self._note("stream", state.stream_away)
+            self._stop.wait(self._interval_s if health.started else _WARMING_S)
+
+    def _watch_store(self) -> None:
+        while not self._stop.is_set():
+            why = ""
+            try:
+                self._store.probe()
+            except Transient as error:
+                why = error.message
+            except Exception as error:  # a store that is closed or refuses access: searches fail as well
+                why = str(error)
+            self._note("store", why)
+            self._stop.wait(self._interval_s * (1 if why else _STORE_PAUSES))
+
+    def _note(self, service: str, why: str) -> None:
+        """Note whether a service answers (`why` is empty) or is away. A change is one line in the log."""
+        with self._lock:
+            before = service in self._away
+            if why:
+                self._away[service] = why
+            else:
+                self._away.pop(service, None)
+            self._health.degraded = dict(self._away)
+        metrics.REACHABLE.labels(service).set(not why)
+        if why and not before:
+            _log.warning("degraded: the %s does not answer: %s", service, why)
+        elif before and not why:
+            _log.warning("the %s answers again", service)
