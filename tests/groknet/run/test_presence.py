@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from groknet.change_over.participants import not_there, stay_apart
+from groknet.change_over.participants import not_there, refuse_obstacles, stay_apart
 from groknet.cli.exits import CommandError
 from groknet.home.config import load_config
 from groknet.home.epochs import (
@@ -17,6 +18,7 @@ from groknet.home.epochs import (
 )
 from groknet.run.presence import Follower, Watch, first_epochs, live_workers
 from schemas.errors import Transient
+from tests.engines.tiny_bundle import HEADS, tiny_graph, write_tiny_bundle
 from tests.groknet.places import NEW, OLD, Place, presence, until
 from workers.stores import Store, build_store
 
@@ -97,3 +99,27 @@ def test_an_indexer_and_a_worker_with_a_bundle_of_its_own_do_not_follow(place: P
     assert (indexer.follows, search.follows) == (False, False)
     assert not_there([indexer, search], NEW) == []
     assert stay_apart([indexer, search], NEW) == [search], "an indexer holds its epoch as long as it lives"
+
+
+def test_a_bundle_without_a_hidden_head_is_an_obstacle_and_the_worker_stays(place: Place, tmp_path: Path) -> None:
+    """The tagger hides the words, which the new bundle does not have; the search hides the colour, which both have."""
+    shutil.rmtree(place.new)
+    write_tiny_bundle(place.new, tiny_graph(1), epoch=NEW, model_version="tiny-2", heads=HEADS[:1])
+    hidden = {"GROKNET__TAGGER__HIDDEN_HEADS": '["words"]', "GROKNET__SEARCH__HIDDEN_HEADS": '["colour"]'}
+    loaded = load_config(place.home("one").home, hidden)
+    place.record(place.both())
+    followers = [Follower(loaded, kind, kind, lambda: place.store) for kind in ("tagger", "search")]
+    for follower in followers:
+        follower.start()
+    until(lambda: [bool(w.bundles) for w in live_workers(place.store)] == [True, True])
+    search, tagger = sorted(live_workers(place.store), key=lambda worker: worker.kind)
+    assert search.bundles == {OLD: "", NEW: ""}
+    assert "tagger.hidden_heads" in tagger.bundles[NEW]
+    with pytest.raises(CommandError, match=r"tagger of .*tagger\.hidden_heads.*'words'.*colour"):
+        refuse_obstacles(place.store, NEW, lambda _: None)
+    place.record(switched(place.both(), NEW))
+    until(lambda: followers[1].wanted == place.new)
+    until(lambda: followers[0].epochs is not None and followers[0].epochs.active == NEW)
+    assert followers[0].wanted == place.old
+    for follower in followers:
+        follower.close()

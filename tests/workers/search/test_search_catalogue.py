@@ -18,7 +18,8 @@ from tests.workers.search.rig import Rig, rig
 from training.evaluation import evaluate
 from training.evaluation.evaluate import select
 from training.evaluation.metrics import SHUFFLE_SEED
-from training.readers.label_table import Row, is_catalogue, read_rows
+from training.readers import read
+from training.readers.label_table import Row, is_catalogue
 from training.studio import TEST_IDENTITIES, write_dataset
 
 pytestmark = pytest.mark.slow
@@ -41,7 +42,7 @@ def listed(made: Rig, data: Path, catalogue: Sequence[Row]) -> dict[str, str]:
 
 def over_http(home: Path, data: Path, fine: str) -> dict[str, float]:
     """Recall among the first of KS listings that the service answers with, over all test photos."""
-    rows = select(read_rows(data), "test")
+    rows = select(read("csv", data).rows, "test")
     catalogue = [row for row in rows if is_catalogue(row)]
     sold = {row["product"] for row in catalogue}
     photos = [row for row in rows if not is_catalogue(row) and row["product"] in sold]
