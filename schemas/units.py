@@ -32,3 +32,6 @@ ValidationShare = Annotated[float, Meta(ge=0, lt=0.5)]
 
 Seconds = Annotated[float, Meta(gt=0)]
 """A duration in seconds, above 0."""
+
+DecodeMegabytes = Annotated[int, Meta(ge=16, le=1_000_000)]
+"""Memory for the decode of photos, in megabytes of 2^20 bytes. A phone's photo needs up to 16."""

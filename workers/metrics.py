@@ -19,6 +19,7 @@ ENGINE_ERRORS = Counter("groknet_engine_errors_total", "Failed inferences", ["er
 FETCH_BYTES = Counter("groknet_fetch_bytes", "Bytes of photos fetched")
 FETCH_ERRORS = Counter("groknet_fetch_errors_total", "Photos that could not be fetched", ["error"])
 DECODE_ERRORS = Counter("groknet_decode_errors_total", "Photos that could not be decoded", ["error"])
+DECODE_MEMORY = Gauge("groknet_decode_memory_bytes", "Memory that decodes hold now, of decode_memory_mb")
 STORE_WRITE_SECONDS = Histogram(
     "groknet_store_write_seconds", "A write of listings that are ready together", buckets=_SHORT_BUCKETS
 )

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from schemas.units import Count, NotNegative, Seconds
+from schemas.units import Count, DecodeMegabytes, NotNegative, Seconds
 
 
 class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,6 +36,10 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Photos that a client may send at once before the rate limit applies."""
     decode_threads: Count = 2
     """Threads that decode photos, one for each core. They release the interpreter lock."""
+    decode_memory_mb: DecodeMegabytes = 256
+    """Memory for all photos that are decoded at once. A photo that needs more than is free waits; one that needs more
+    than all of it is refused (`over-budget`). It is the same limit as the tagger's, so that whatever can be stored can
+    be searched with."""
     answer_timeout_s: Seconds = 15.0
     """Time limit from the last byte of a photo to its answer. After that the client gets 503 and the photo is
     dropped."""

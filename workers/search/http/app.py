@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from engines.pixels import decode_memory_held, formats_taken, limit_decode_memory
 from engines.recognition import RecognitionEngine
 from schemas.errors import EpochMismatch, Reject, Transient
 from workers import metrics
@@ -43,6 +44,8 @@ def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionE
     `health` becomes ready when the engine is warm and all indexers are ready. `health.failed` is set if the engine
     fails. The caller closes the store and the engine after the server has stopped.
     """
+    limit_decode_memory(settings.decode_memory_mb)
+    metrics.DECODE_MEMORY.set_function(decode_memory_held)
     manifest = engine.manifest
     indexers = Indexers(
         settings.indexer_urls, settings.indexer_timeout_s, callers=settings.max_waiting, epoch=manifest.epoch
@@ -111,7 +114,7 @@ def build_search(settings: SearchSettings, *, store: Store, engine: RecognitionE
             route("/v1/thumbnail", listings.thumbnail),
             route("/v1/recent", listings.recent),
             Route("/openapi.json", _described(describe(settings))),
-            *page_routes(settings.max_upload_bytes),
+            *page_routes(settings.max_upload_bytes, formats_taken()),
             *operations_routes(health),
         ],
         exception_handlers=dict(HANDLERS),
