@@ -28,7 +28,7 @@ def decode_cost(header: Header, size: int, preprocess: Preprocess, box: Box | No
     factor = min(reducing(*part, preprocess), reducing(part[1], part[0], preprocess))
     reduced = plane(-(-part[0] // factor), -(-part[1] // factor), 4)
     band = _BAND_COPIES * max(BAND_BYTES, 4 * width * factor)
-    return max(header.extra + decoded, decoded + reduced + band, 3 * reduced) + _FILES * size + _FIXED
+    return max(header.extra + decoded, decoded + reduced + band, 9 * reduced // 4) + _FILES * size + _FIXED
 
 
 def plane(width: int, height: int, pixel_bytes: int) -> int:

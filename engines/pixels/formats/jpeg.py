@@ -99,9 +99,9 @@ def check(data: bytes, header: Header, limits: PixelLimits) -> Ending:
     """Walk the markers without decoding (about 0.05 ms for 200 KB), and return how the photo ends.
 
     Raises:
-        Invalid: `truncated` if whole scans or restart intervals are missing; `corrupt` if there are thousands of segments;
-            `too_many_scans` above the limits. Rows that are missing from the last interval are no error here: the
-            decoder has to look.
+        Invalid: `truncated` if whole scans or restart intervals are missing; `corrupt` if there are thousands of
+            segments; `too_many_scans` above the limits. Whether rows are missing from the last interval, only a
+            decoder finds out.
     """
     offset, scans, segments = 2, 0, 0
     markers, missing = _Markers(data), _Missing()
