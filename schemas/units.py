@@ -33,3 +33,6 @@ trained on or measured."""
 
 Seconds = Annotated[float, Meta(gt=0)]
 """A duration in seconds, above 0."""
+
+DecodeMegabytes = Annotated[int, Meta(ge=16, le=1_000_000)]
+"""Memory for the decode of photos, in megabytes of 2^20 bytes. A phone's photo needs up to 16."""

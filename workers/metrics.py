@@ -261,6 +261,13 @@ FETCH_ERRORS = counter(
     by=("tagger",),
     labels=("error",),
 )
+DECODE_MEMORY = gauge(
+    "groknet_decode_memory_bytes",
+    "memory that decodes hold now, of `decode_memory_mb`",
+    unit="bytes",
+    high="at the limit for long: photos wait for memory; raise `tagger.decode_memory_mb`, or look for huge photos",
+    by=("tagger", "search"),
+)
 DECODE_ERRORS = counter(
     "groknet_decode_errors_total",
     "photos that could not be decoded",

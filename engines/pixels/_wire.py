@@ -20,6 +20,7 @@ class Setup(msgspec.Struct, frozen=True, array_like=True):
     preprocess: Preprocess
     thumbnail_side: int
     slots: int
+    decode_memory_mb: int
 
 
 class Work(msgspec.Struct, frozen=True, array_like=True):

@@ -49,11 +49,11 @@ _MIRRORED_DOWN = frozenset({3, 4, 7, 8})
 _SWAPPED = frozenset({5, 6, 7, 8})
 
 
-def cut(image: Image.Image, box: Box) -> Image.Image:
-    """Return the pixels inside the box. Edges are rounded to whole pixels; at least one pixel remains."""
+def region(image: Image.Image, box: Box) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of the box in whole pixels, at least one pixel in each direction."""
     left, right = _span(box.left, box.right, image.width)
     top, bottom = _span(box.top, box.bottom, image.height)
-    return image.crop((left, top, right, bottom))
+    return left, top, right, bottom
 
 
 def _span(low: float, high: float, length: int) -> tuple[int, int]:

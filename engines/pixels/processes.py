@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from engines.pixels import _wire as wire
 from engines.pixels._child import Child, Died
+from engines.pixels.budget import MEGABYTE, PROCESS
+from engines.pixels.decode import cost_of
 from schemas.errors import Invalid
 from schemas.manifest import Preprocess
 
@@ -48,7 +50,8 @@ class DecodeProcesses:
 
     A photo that kills a process harms no other photo: the photos of its message are decoded again one by one, and a
     photo that kills two more processes is refused. Processes start when they are needed, ignore every signal except
-    SIGKILL, and end with this process, however it ends. `slots` holds all pixels: uint8 [slots, height, width, 3].
+    SIGKILL, and end with this process, however it ends. Their photos share the
+    budget of memory of this process. `slots` holds all pixels: uint8 [slots, height, width, 3].
     """
 
     def __init__(self, count: int, preprocess: Preprocess, *, thumbnail_side: int, slots: int) -> None:
@@ -60,7 +63,8 @@ class DecodeProcesses:
             thumbnail_side: longer side of thumbnails, in pixels; 0 makes none.
             slots: photos that may be decoded and not given back.
         """
-        setup = wire.Setup(preprocess, thumbnail_side, slots)
+        setup = wire.Setup(preprocess, thumbnail_side, slots, PROCESS.total // MEGABYTE)
+        self._preprocess = preprocess
         self._memory_fd = wire.shared_bytes(setup)
         self.slots = wire.slots_of(self._memory_fd, setup)
         self._children = [Child(setup, self._memory_fd) for _ in range(count)]
@@ -128,9 +132,12 @@ class DecodeProcesses:
             return [Invalid("decode", "process_died", _DIED)]
 
     def _asked(self, photos: Sequence[bytes], slots: Sequence[int]) -> list[SlotPhoto | Invalid]:
+        # A process decodes one photo at a time. A photo over the whole budget is refused there, before it is decoded.
+        need = min(PROCESS.total, max(cost_of(photo, self._preprocess) for photo in photos))
         child = self._idle.get()
         try:
-            answer = child.ask(photos, slots)
+            with PROCESS.hold(need):
+                answer = child.ask(photos, slots)
         finally:
             self._idle.put(child)
         return [

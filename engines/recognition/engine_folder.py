@@ -20,7 +20,7 @@ import numpy.typing as npt
 from engines.files import making_folder
 from engines.gpu.open import open_driver
 from engines.gpu.profiles import Profiles
-from engines.pixels import decode_photo
+from engines.pixels import PHOTO_SUFFIXES, decode_photo
 from engines.recognition import build_engine, load_bundle
 from engines.recognition.precision import Precision, write_bundle
 from engines.recognition.tensorrt.build import build
@@ -32,7 +32,6 @@ from schemas.errors import BundleRefused, ConfigError
 from schemas.manifest import MANIFEST_FILE, Preprocess
 
 CALIBRATION_PHOTOS = 64  # more photos change INT8 scales by less than a rounding step
-_KINDS = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 def build_folder(
@@ -100,9 +99,9 @@ def calibration_photos(folder: Path, preprocess: Preprocess) -> npt.NDArray[np.u
         ConfigError: there is no photo.
         Invalid: a photo cannot be decoded.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _KINDS)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
     if not paths:
-        raise ConfigError(f"--photos: no {', '.join(sorted(_KINDS))} in {folder}")
+        raise ConfigError(f"--photos: no {', '.join(sorted(PHOTO_SUFFIXES))} in {folder}")
     chosen = np.linspace(0, len(paths) - 1, min(len(paths), CALIBRATION_PHOTOS)).astype(int)
     return np.stack([decode_photo(paths[i].read_bytes(), preprocess).pixels for i in chosen])
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from schemas.units import Count, NotNegative, Seconds, Share, Whole
+from schemas.units import Count, DecodeMegabytes, NotNegative, Seconds, Share, Whole
 from workers.connections import HttpLimits
 
 _BODY_MARGIN_S = 10.0  # the route answers 408 first
@@ -71,6 +71,10 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     fetch_threads: Whole = 2
     """Threads that fetch a listing's photo for the page's large view (`GET /v1/photo`), within the limits of
     `[intake]`; 0: photos are not fetched, and the page shows thumbnails."""
+    decode_memory_mb: DecodeMegabytes = 256
+    """Memory for all photos that are decoded at once. A photo that needs more than is free waits; one that needs more
+    than all of it is refused (`over-budget`). It is the same limit as the tagger's, so that whatever can be stored can
+    be searched with."""
     answer_timeout_s: Seconds = 15.0
     """Time limit from the last byte of a photo to its answer. After that the client gets 503 and the photo is
     dropped."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from engines.pixels import MOST_PHOTOS, DecodeProcesses, open_jpeg_decoder
+from engines.pixels import MOST_PHOTOS, DecodeProcesses, decode_memory_held, limit_decode_memory, open_jpeg_decoder
 from engines.recognition import RecognitionEngine
 from schemas.topics import UPLOADED
 from workers import metrics
@@ -120,6 +120,8 @@ def build_prepare(
     Raises:
         ConfigError: the JPEG decoder is not available.
     """
+    limit_decode_memory(settings.decode_memory_mb)
+    metrics.DECODE_MEMORY.set_function(decode_memory_held)
     preprocess = engine.manifest.preprocess
     if settings.decode_processes:
         size = min(settings.batch_size, engine.max_batch)

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from engines.pixels import JpegDecoderName
-from schemas.units import Count, Seconds, Whole
+from schemas.units import Count, DecodeMegabytes, Seconds, Whole
 
 
 class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,6 +59,10 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """`nvimgcodec` decodes JPEGs on the GPU. It needs nvidia-nvimgcodec and nvidia-nvjpeg. Pixels differ from Pillow's
     by at most 24 of 255, and the same files are refused. The larger part of a decode then leaves the cores; the resize
     stays there. Set `prepare_threads` to 32 to give it batches."""
+    decode_memory_mb: DecodeMegabytes = 256
+    """Memory for all photos that are decoded at once, in threads and in processes together. A photo that needs more
+    than is free waits; one that needs more than all of it is a bad photo (`over_budget`). 256 allows one photo of 60
+    megapixels in most formats, and one of 16 in WebP."""
     settle_threads: Count = 2
     """Threads that write and publish what is ready. While one waits for the servers, another takes the next events."""
     settle_events: Count = 64

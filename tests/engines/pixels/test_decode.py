@@ -257,7 +257,8 @@ def test_pixel_limit_is_exact() -> None:
         (encoded(quarters(), "GIF"), "format_not_allowed"),
         (encoded(quarters(), "BMP"), "format_not_allowed"),
         (encoded(quarters(), "TIFF"), "format_not_allowed"),
-        (b"\0\0\0\x18ftypheic" + bytes(100), "format_not_allowed"),
+        (b"\0\0\0\x18ftypisom" + bytes(100), "format_not_allowed"),
+        (b"\0\0\0\x18ftypavif" + bytes(100), "corrupt"),
     ],
 )
 def test_what_is_not_a_photo(data: bytes, error: str) -> None:
@@ -338,6 +339,7 @@ def test_trailing_bytes_are_ignored() -> None:
 def test_public_names() -> None:
     assert engines.pixels.__all__ == [
         "MOST_PHOTOS",
+        "PHOTO_SUFFIXES",
         "Box",
         "DecodeProcesses",
         "DecodedPhoto",
@@ -346,7 +348,10 @@ def test_public_names() -> None:
         "PixelLimits",
         "SlotPhoto",
         "decode",
+        "decode_memory_held",
         "decode_photo",
+        "formats_taken",
+        "limit_decode_memory",
         "open_jpeg_decoder",
         "thumbnail",
     ]

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from engines.pixels import decode_memory_held, formats_taken, limit_decode_memory
 from engines.recognition import RecognitionEngine
 from schemas.errors import EpochMismatch, Reject, Transient
 from workers import metrics
@@ -58,6 +59,8 @@ def build_search(
     Raises:
         ConfigError: `hidden_heads` names a head that the bundle does not have.
     """
+    limit_decode_memory(settings.decode_memory_mb)
+    metrics.DECODE_MEMORY.set_function(decode_memory_held)
     manifest = engine.manifest
     shown = without_heads(manifest, settings.hidden_heads, SEARCH)
     indexers = Indexers(
@@ -125,7 +128,7 @@ def build_search(
             route("/v1/photo", listings.photo, cost=PHOTO_COST),
             route("/v1/recent", listings.recent),
             Route("/openapi.json", _described(describe(settings))),
-            *page_routes(settings.max_upload_bytes),
+            *page_routes(settings.max_upload_bytes, formats_taken()),
             *operations_routes(health, "search"),
         ],
         exception_handlers=dict(HANDLERS),

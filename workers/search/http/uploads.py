@@ -20,6 +20,7 @@ _STATUS = {
     "format_not_allowed": 415,
     "empty": 422,
     "too_many_pixels": 413,
+    "over_budget": 413,
 }
 
 

@@ -12,7 +12,7 @@ const open = (listingId) => detail.open(listingId);
 const draft = new Draft(() => ({ file: finder.subject.file, box: finder.frame.box }));
 const finder = new Finder(open, (subject) => draft.changed(subject));
 
-$("limit").textContent = `JPEG, PNG or WebP, up to ${MAX_MB} MB`;
+$("limit").textContent = `${document.body.dataset.formats}, up to ${MAX_MB} MB`;
 $("home").addEventListener("click", (event) => {
   event.preventDefault();
   finder.leave();

@@ -1,0 +1,61 @@
+"""From an upright photo to the network's input and to a thumbnail."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from engines.pixels.cost import REDUCING_GAP
+from schemas.manifest import Preprocess
+
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_THUMBNAIL_GAP = 1.0  # average whole pixels first at every scale: saves 0.25 ms a photo, invisibly
+
+
+def fit(image: Image.Image, preprocess: Preprocess, out: np.ndarray | None = None) -> np.ndarray:
+    """Resize by the manifest's mode: uint8 [height, width, 3], in `out` if that is given."""
+    fitted = _resized(image, preprocess)
+    if out is None:
+        return np.array(fitted)
+    out[:] = np.asarray(fitted)  # without another copy
+    return out
+
+
+def _resized(image: Image.Image, preprocess: Preprocess) -> Image.Image:
+    size = (preprocess.width, preprocess.height)
+    resampling = _FILTERS[preprocess.interpolation]
+    if preprocess.mode == "pad":
+        scale = min(size[0] / image.width, size[1] / image.height)
+        inner = (_scaled(image.width, scale, size[0]), _scaled(image.height, scale, size[1]))
+        canvas = Image.new("RGB", size, preprocess.pad_colour)
+        place = ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2)
+        canvas.paste(image.resize(inner, resampling, reducing_gap=REDUCING_GAP), place)
+        return canvas
+    box = None
+    if preprocess.mode == "crop":
+        scale = max(size[0] / image.width, size[1] / image.height)
+        width, height = size[0] / scale, size[1] / scale
+        left, top = (image.width - width) / 2, (image.height - height) / 2
+        box = (max(0.0, left), max(0.0, top), min(image.width, left + width), min(image.height, top + height))
+    return image.resize(size, resampling, box, reducing_gap=REDUCING_GAP)
+
+
+def webp_thumbnail(image: Image.Image, side: int, max_bytes: int) -> bytes:
+    """Encode a WebP of at most `max_bytes`. Pure noise loses quality, then size, until it fits."""
+    quality = 70
+    while True:
+        scale = min(1.0, side / max(image.size))
+        size = (_scaled(image.width, scale, side), _scaled(image.height, scale, side))
+        small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=_THUMBNAIL_GAP)
+        small.info.clear()  # drop the original's metadata
+        buffer = io.BytesIO()
+        small.save(buffer, "WEBP", quality=quality, method=0)  # 1 ms; method 2 saves 10 % of bytes but takes 2 ms
+        if buffer.tell() <= max_bytes:
+            return buffer.getvalue()
+        quality, side = (quality - 30, side) if quality > 30 else (quality, side * 3 // 4)
+
+
+def _scaled(length: int, scale: float, most: int) -> int:
+    return min(most, max(1, round(length * scale)))
