@@ -22,7 +22,8 @@ from schemas.errors import Invalid
 
 _BLOCK_BYTES = 1 << 20  # of a JPEG that is decoded at once; one read instead of 16 saves 1 % of a decode
 _EOI = b"\xff\xd9"
-_NOISE = bytes(1 + (i * i * 7 + i * 31) % 250 for i in range(64))  # without FF, so that no marker is in it
+# Where bits are missing, libjpeg reads zeros; these begin with a one. No FF, so that no marker is in it.
+_NOISE = b"\xaa" * 8 + bytes(1 + (i * i * 7 + i * 31) % 250 for i in range(64))
 
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # photos are decoded side by side; threads of one photo would hold more memory
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # strangers' damaged EXIF would fill the log

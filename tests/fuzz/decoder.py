@@ -26,6 +26,7 @@ from schemas.errors import Invalid
 from schemas.manifest import Preprocess
 
 INPUT = Preprocess(width=32, height=32)
+_HEAD = 12  # bytes that name the format: without them nothing is looked at
 _ROUND = 400  # inputs between two looks at the clock
 _ERRORS = {
     *("empty", "not_an_image", "format_not_allowed", "too_many_pixels", "too_many_scans"),
@@ -91,7 +92,7 @@ def changed(case: Case) -> bytes:
     name, changes, mended = case
     data = seeds()[name]
     for what, at, length, put in changes:
-        start = int(at * len(data))
+        start = _HEAD + int(at * max(0, len(data) - _HEAD))
         end = start + length
         if what == "replace":
             data = data[:start] + put + data[start + len(put) :]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import re
 from importlib import resources
 from urllib.parse import urljoin
 
 import pytest
 
+from engines.pixels import formats_taken
 from tests.workers.search.rig import HTTP, served
 
 PARTS = {entry.name: entry.read_text("utf-8") for entry in resources.files("workers.search").joinpath("page").iterdir()}
@@ -75,5 +77,7 @@ def test_the_page_knows_this_service_s_limit(shop):
     try:
         with served(shop, max_upload_bytes=12_345):
             assert 'data-max-bytes="12345"' in HTTP.request("GET", shop.server.url + "/").data.decode()
+            shown = html.escape(formats_taken())
+            assert f'data-formats="{shown}"' in HTTP.request("GET", shop.server.url + "/").data.decode()
     finally:
         shop.server, shop.health = before
