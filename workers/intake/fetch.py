@@ -11,7 +11,7 @@ from schemas.events import ImageRef
 from workers.intake.addresses import refuse
 from workers.intake.files import read_file
 from workers.intake.settings import IntakeSettings
-from workers.intake.web import WebClient
+from workers.intake.web import Grown, WebClient
 from workers.intake.wire import Deadline
 from workers.metrics import FETCH_BYTES, FETCH_ERRORS, STAGE_SECONDS
 
@@ -25,9 +25,10 @@ class Intake:
         self._settings = settings
         self._web = WebClient(settings)
 
-    def fetch(self, ref: ImageRef, until: float | None = None) -> bytes:
+    def fetch(self, ref: ImageRef, until: float | None = None, grown: Grown | None = None) -> bytes:
         """Return the bytes of a photo, not decoded. Blocks for at most `attempts_time_cap_s` seconds, and not beyond
-        `until` (`time.monotonic()`).
+        `until` (`time.monotonic()`). `grown` is told how many bytes of a web answer are here, each time more come; what
+        it raises ends the fetch.
 
         Raises:
             Invalid: stage `fetch`; this event's photo can never be fetched.
@@ -35,7 +36,7 @@ class Intake:
         """
         started = time.monotonic()
         try:
-            data = self._by_scheme(ref, until)
+            data = self._by_scheme(ref, until, grown)
             if not data:
                 raise refuse("empty", f"images[{ref.image_id}]: no bytes; send the photo itself")
         except (Invalid, Transient) as error:
@@ -49,7 +50,7 @@ class Intake:
         """End the threads. It may be called again."""
         self._web.close()
 
-    def _by_scheme(self, ref: ImageRef, until: float | None) -> bytes:
+    def _by_scheme(self, ref: ImageRef, until: float | None, grown: Grown | None) -> bytes:
         limit = self._settings.max_bytes
         if ref.data is not None:
             if len(ref.data) > limit:
@@ -58,7 +59,7 @@ class Intake:
         url = ref.url or ""
         if url[:5].lower() == "file:":
             return self._retried(lambda _: read_file(url, self._settings.allowed_roots, limit), until)
-        return self._retried(lambda deadline: self._web.get(url, deadline), until)
+        return self._retried(lambda deadline: self._web.get(url, deadline, grown), until)
 
     def _retried(self, attempt: Callable[[Deadline], bytes], until: float | None) -> bytes:
         """Try up to `attempts` times, within the time limits. The pauses are random, so that workers do not all come

@@ -7,7 +7,9 @@ A host that is slow then delays only the events that name it. Four bounds keep i
 - an event has `event_s` seconds from its first photo on. Then it fails for now, and its host counts as slow,
 - with `patient=False`, an event of a slow host fails at once, unless nothing else is being fetched from that host.
 
-The bytes that wait to be decoded are bounded too: above `most_bytes` only the oldest event goes on.
+The bytes of photos that are not decoded yet are bounded too. Above `most_bytes` no photo is begun, and one that grows
+beyond them is given up and begun again later. Only where no complete event waits to be decoded, the oldest event goes
+on, so that there is always progress. So the bytes stay below `most_bytes` and the photos of one event.
 """
 
 from __future__ import annotations
@@ -31,6 +33,10 @@ _SITE_SHARE = 4  # hosts of one site have together so many times the connections
 _MOST_SLOW = 10_000  # hosts that are remembered as slow; anybody can name new ones
 
 Done = Callable[["Photos | Transient"], None]
+
+
+class _NoRoom(Exception):
+    """There is no room for more bytes now; the photo is fetched again later."""
 
 
 class Photos:
@@ -92,7 +98,7 @@ class FetchPool:
         self._hosts: Counter[str] = Counter()
         self._sites: Counter[str] = Counter()
         self._slow: dict[str, float] = {}
-        self._bytes = self._threads = self._idle = 0
+        self._bytes = self._complete_bytes = self._threads = self._idle = 0
         self._closed = False
 
     def fetch(self, refs: Sequence[ImageRef], done: Done) -> None:
@@ -106,7 +112,7 @@ class FetchPool:
             busy = next((host for _, host in order.waiting if self._is_slow(host) and self._hosts[host]), None)
             if busy is None:
                 self._orders[order] = None
-                self._wake(len(refs))
+                self._employ(len(refs))
         if busy is not None:
             done(_slow_host(busy))
 
@@ -132,12 +138,21 @@ class FetchPool:
 
     # threads --------------------------------------------------------------------------------------------------
 
-    def _wake(self, count: int) -> None:
-        """Let threads look for work, and start new ones if too few are idle. The caller holds the lock."""
-        for _ in range(min(count - self._idle, self._most_threads - self._threads)):
+    def _wake(self, count: int) -> int:
+        """Let so many idle threads look for work, and return how many there were. The caller holds the lock.
+
+        A thread counts as busy from here on, not from when it runs, so that nobody relies on it twice.
+        """
+        woken = min(count, self._idle)
+        self._idle -= woken
+        self._changed.notify(woken)
+        return woken
+
+    def _employ(self, count: int) -> None:
+        """Wake so many threads, and start those that are missing. The caller holds the lock."""
+        for _ in range(min(count - self._wake(count), self._most_threads - self._threads)):
             self._threads += 1
             threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
-        self._changed.notify(count)
 
     def _run(self) -> None:
         try:
@@ -152,16 +167,19 @@ class FetchPool:
         """Wait for a photo that may be fetched now, and take it. None after `close`."""
         with self._changed:
             while not self._closed:
-                for place, order in enumerate(self._orders):
-                    if place and self._bytes >= self._most_bytes:
+                for order in self._orders:
+                    if self._bytes >= self._most_bytes and not self._first(order):
                         break
                     chosen = self._choose(order)
                     if chosen is not None:
                         return order, *chosen
                 self._idle += 1
                 self._changed.wait()
-                self._idle -= 1
             return None
+
+    def _first(self, order: _Order) -> bool:
+        """Whether an event is the oldest one, complete events included: only its photos are in the way of others."""
+        return not self._complete_bytes and order is next(iter(self._orders), None)
 
     def _choose(self, order: _Order) -> tuple[ImageRef, str] | None:
         """Take a photo of this event whose host has a free connection."""
@@ -177,13 +195,26 @@ class FetchPool:
                 return ref, host
         return None
 
-    def _outcome(self, order: _Order, ref: ImageRef, _: str) -> bytes | Invalid | Transient:
-        try:
-            return self._intake.fetch(ref, until=order.ends)
-        except (Invalid, Transient) as why:
-            return why
+    def _outcome(self, order: _Order, ref: ImageRef, _: str) -> bytes | Invalid | Transient | _NoRoom:
+        here = 0
 
-    def _finish(self, order: _Order, ref: ImageRef, host: str, outcome: bytes | Invalid | Transient) -> None:
+        def grown(count: int) -> None:
+            nonlocal here
+            with self._changed:
+                if self._bytes + count - here > self._most_bytes and not self._first(order):
+                    raise _NoRoom
+                self._bytes += count - here
+                here = count
+
+        try:
+            return self._intake.fetch(ref, until=order.ends, grown=grown)
+        except (Invalid, Transient, _NoRoom) as why:
+            return why
+        finally:
+            with self._changed:
+                self._free(here)
+
+    def _finish(self, order: _Order, ref: ImageRef, host: str, outcome: bytes | Invalid | Transient | _NoRoom) -> None:
         ended: list[tuple[_Order, Photos | Transient]] = []
         with self._changed:
             for count, key in ((self._hosts, host), (self._sites, site_of(host)), (order.running, host)):
@@ -191,12 +222,14 @@ class FetchPool:
                 if not count[key]:
                     del count[key]
             if not order.failed:
-                if isinstance(outcome, Transient):
+                if isinstance(outcome, _NoRoom):
+                    order.waiting.insert(0, (ref, host))
+                elif isinstance(outcome, Transient):
                     ended += self._fail(order, outcome)
                 else:
                     ended += self._keep(order, ref, outcome)
             ended += self._out_of_time()
-            self._changed.notify(self._per_host)  # the next event of a host may begin
+            self._wake(self._per_host)  # the next event of a host may begin
         for one, result in ended:
             one.done(result)
 
@@ -210,7 +243,8 @@ class FetchPool:
         if order.left:
             return []
         del self._orders[order]
-        return [(order, Photos(order.found, self._freed))]
+        self._complete_bytes += sum(len(photo) for photo in order.found.values() if isinstance(photo, bytes))
+        return [(order, Photos(order.found, self._taken))]
 
     def _fail(self, order: _Order, why: Transient) -> list[tuple[_Order, Photos | Transient]]:
         """End an event for now. If its time is over, its hosts are slow, and events that wait for them end as well."""
@@ -255,12 +289,16 @@ class FetchPool:
     def _is_slow(self, host: str) -> bool:
         return not self._patient and self._slow.get(host, 0.0) > time.monotonic()
 
-    def _freed(self, count: int) -> None:
+    def _taken(self, count: int) -> None:
         with self._changed:
-            full = self._bytes >= self._most_bytes
-            self._bytes -= count
-            if full:
-                self._changed.notify_all()
+            self._complete_bytes -= count
+            self._free(count)
+
+    def _free(self, count: int) -> None:
+        full = self._bytes >= self._most_bytes
+        self._bytes -= count
+        if full:
+            self._wake(self._idle)
 
 
 def _slow_host(host: str) -> Transient:

@@ -12,6 +12,7 @@ import socket
 import ssl
 import threading
 import zlib
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any
@@ -25,6 +26,8 @@ from workers.intake.addresses import Target, check_url, may_connect, refuse, sit
 from workers.intake.settings import IntakeSettings
 from workers.intake.wire import Deadline, WireTooLarge, exchange
 
+Grown = Callable[[int], None]
+"""Gets the number of bytes of an answer that are here so far."""
 _CHUNK_BYTES = 64 * 1024
 _MAX_ADDRESSES = 3  # two families and one spare; each may cost connect_timeout_s
 _RESOLVER_THREADS = 64  # getaddrinfo has no time-out, so it runs in threads of its own; this bounds those that hang
@@ -52,18 +55,18 @@ class WebClient:
         """End the threads that resolve names. It may be called again."""
         self._resolver.shutdown(wait=False, cancel_futures=True)
 
-    def get(self, url: str, deadline: Deadline) -> bytes:
+    def get(self, url: str, deadline: Deadline, grown: Grown | None = None) -> bytes:
         """Return the body of the answer, after redirects. Raises Invalid or Transient of stage `fetch`."""
         target = check_url(url, self._settings)
         for _ in range(self._settings.max_redirects + 1):
-            answer = self._hop(target, deadline)
+            answer = self._hop(target, deadline, grown)
             if isinstance(answer, bytes):
                 return answer
             target = check_url(_joined(target, answer), self._settings)
         text = f"{target.shown}: more than max_redirects = {self._settings.max_redirects}; give the final url"
         raise refuse("too_many_redirects", text)
 
-    def _hop(self, target: Target, deadline: Deadline) -> bytes | str:
+    def _hop(self, target: Target, deadline: Deadline, grown: Grown | None) -> bytes | str:
         """Make one request. Return the body, or the address that a redirect leads to.
 
         The text of an error is always ours, because the text of a library may name an address of our network.
@@ -80,7 +83,7 @@ class WebClient:
                 silence_s=s.read_timeout_s,
                 max_bytes=s.max_bytes,
             ) as response:
-                return self._answer(target, response)
+                return self._answer(target, response, grown)
         except (Invalid, Transient):
             raise
         except WireTooLarge:
@@ -134,7 +137,7 @@ class WebClient:
         with self._lock:
             del self._lookups[key]
 
-    def _answer(self, target: Target, response: BaseHTTPResponse) -> bytes | str:
+    def _answer(self, target: Target, response: BaseHTTPResponse, grown: Grown | None) -> bytes | str:
         status = response.status
         location = response.headers.get("Location")
         if status in _REDIRECTS and location:
@@ -143,10 +146,10 @@ class WebClient:
             raise Transient("fetch", _status_code(status), f"{target.shown}: answered {status}")
         if status != HTTPStatus.OK:
             raise refuse(_status_code(status), f"{target.shown}: answered {status}; give a url that answers 200")
-        body = self._body(target, response)
+        body = self._body(target, response, grown)
         return self._unpacked(target, body) if _is_gzip(response.headers.get("Content-Encoding", ""), body) else body
 
-    def _body(self, target: Target, response: BaseHTTPResponse) -> bytes:
+    def _body(self, target: Target, response: BaseHTTPResponse, grown: Grown | None) -> bytes:
         limit = self._settings.max_bytes
         announced = response.headers.get("Content-Length", "")
         if announced.isdecimal() and int(announced[:20]) > limit:
@@ -156,6 +159,8 @@ class WebClient:
             body += chunk
             if len(body) > limit:
                 raise self._too_large(target)
+            if grown is not None:
+                grown(len(body))
         return bytes(body)
 
     def _unpacked(self, target: Target, body: bytes) -> bytes:

@@ -45,8 +45,8 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     retry_fetch_event_s: Seconds = 120.0
     """The same for an event of a retry topic: 20 photos of 15 s each, 4 at a time, need 75 s."""
     max_fetched_bytes: Count = 256_000_000
-    """Bytes of photos that are fetched and not decoded yet. Above this, only the oldest event goes on fetching. An
-    event has at most 20 photos of `intake.max_bytes`."""
+    """Bytes of photos that are fetched or being fetched, and not decoded yet. They stay below this and the photos of
+    one event, which are at most 20 of `intake.max_bytes`."""
     decode_processes: Whole = 0
     """Processes that decode photos instead of the preparing threads, 0: none.
 

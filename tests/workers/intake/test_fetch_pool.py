@@ -28,11 +28,13 @@ class Hosts(Intake):
         self.most: Counter[str] = Counter()
         self.gates: dict[str, threading.Event] = {}
         self.lock = threading.Lock()
+        self.largest = 0
+        self.pool: Any = None
 
     def gate(self, host: str) -> threading.Event:
         return self.gates.setdefault(host, threading.Event())
 
-    def fetch(self, ref: ImageRef, until: float | None = None) -> bytes:
+    def fetch(self, ref: ImageRef, until: float | None = None, grown: Any = None) -> bytes:
         url, host = ref.url or "", host_of(ref.url or "")
         with self.lock:
             self.asked.append(url)
@@ -46,6 +48,11 @@ class Hosts(Intake):
         finally:
             with self.lock:
                 self.open[host] -= 1
+        if "large" in url:
+            for count in (500, 1_000):
+                grown(count)
+                self.largest = max(self.largest, self.pool._bytes)
+            return bytes(1_000)
         if "bad" in url:
             raise Invalid("fetch", "http_404", "not there")
         if "away" in url:
@@ -87,6 +94,7 @@ def make() -> Iterator[Callable[..., tuple[FetchPool, Hosts, Outcomes]]]:
         hosts = Hosts()
         limits = {"threads": 32, "host_connections": 2, "event_s": 600.0, "most_bytes": 10**9, "patient": False}
         pool = FetchPool(hosts, **{**limits, **changes})
+        hosts.pool = pool
         pools.append((pool, hosts))
         return pool, hosts, Outcomes()
 
@@ -194,15 +202,39 @@ def test_above_the_bytes_only_the_oldest_event_goes_on(make) -> None:
     pool.fetch(refs("https://c.example/0"), outcomes("new"))
     hosts.gates["b.example"].set()
     outcomes.wait("old")
-    photos = outcomes.of["old"]
-    assert isinstance(photos, Photos)
-    outcomes.wait("new")  # now it is the oldest itself
-    pool.fetch(refs("https://c.example/1", "https://c.example/2"), outcomes("newest"))
-    outcomes.wait("newest")
-    for outcome in outcomes.of.values():
-        assert isinstance(outcome, Photos)
-        for image in ("0", "1", "2"):
-            outcome.take(image)
+    for name, count in (("old", 3), ("new", 1)):
+        assert len(hosts.asked) == 3 + (name == "new")
+        photos = outcomes.of[name]
+        assert isinstance(photos, Photos)
+        assert all(photos.take(str(image)) for image in range(count))
+        outcomes.wait("new")
+    assert pool._bytes == 0
+
+
+def test_bytes_on_their_way_count_and_nothing_is_lost_for_want_of_room(make) -> None:
+    """Ten events of three photos of 1,000 bytes, with room for 2,500: at most one event more than fits is in memory."""
+    pool, hosts, outcomes = make(most_bytes=2_500, host_connections=3)
+    names = [f"h{n}.a{n}.example" for n in range(10)]
+    for name in names:
+        hosts.gate(name)
+        pool.fetch(refs(*(f"https://{name}/large{i}" for i in range(3))), outcomes(name))
+    until(lambda: hosts.open.total() == 30, "all photos have begun")
+    for name in names:
+        hosts.gates[name].set()
+    done: set[str] = set()
+
+    def take() -> bool:
+        for name in outcomes.of.keys() - done:
+            photos = outcomes.of[name]
+            assert isinstance(photos, Photos)
+            assert [len(photos.take(str(i)) or b"") for i in range(3)] == [1_000] * 3
+            done.add(name)
+        return len(done) == len(names)
+
+    until(take, "every event")
+    assert len(hosts.asked) > 30, "some were begun again"
+    assert hosts.largest <= 2_500 + 3_000
+    until(lambda: pool.running() == 0, "an idle pool")
     assert pool._bytes == 0
 
 
@@ -211,7 +243,7 @@ def test_an_error_of_ours_is_reported(make) -> None:
     faults: list[BaseException] = []
     pool.on_fault = faults.append
 
-    def broken(ref: ImageRef, until: float | None = None) -> bytes:
+    def broken(ref: ImageRef, until: float | None = None, grown: Any = None) -> bytes:
         raise RuntimeError("a bug")
 
     hosts.fetch = broken  # type: ignore[method-assign]
