@@ -18,6 +18,8 @@ from tests.faults.workload import studio_jpegs, workload
 from workers.stores import build_store
 from workers.streams import build_stream
 
+pytestmark = pytest.mark.slow
+
 BUNDLE = Path(__file__).parents[2] / "training" / "bundles" / "demo"
 WORKERS = ("tagger", "indexer", "tagger", "search")  # in turn; the tagger has most to lose
 SETTLE_S = 120.0

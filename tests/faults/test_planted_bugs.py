@@ -22,6 +22,8 @@ from tests.faults.workload import FIRST_US, studio_jpegs
 from workers.stores import build_store
 from workers.streams import build_stream
 
+pytestmark = pytest.mark.slow
+
 BUNDLE = Path(__file__).parents[2] / "training" / "bundles" / "demo"
 PLANTED = Path(__file__).with_name("planted")
 PATIENCE_S = 60.0

@@ -27,6 +27,7 @@ COUNT = 500
 
 pytestmark = [
     pytest.mark.data,
+    pytest.mark.slow,
     pytest.mark.skipif(not DATA, reason="GROKNET_DATA names no folder of real photos"),
 ]
 
