@@ -11,19 +11,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deploy.local import Services
+from deploy.local import Services, urls
 
 HOME = Path(".demo") / "real"
-KEYSPACE = "groknet"
 
 
-def urls(services: Services) -> dict[str, str]:
+def _environment(services: Services) -> dict[str, str]:
     """Return the two settings that move a home to these servers, as environment variables."""
-    nodes = ",".join(f"{host}:{services.cassandra_port}" for host in services.contact_points)
-    return {
-        "GROKNET__STREAM__URL": f"kafka://{services.bootstrap}",
-        "GROKNET__STORE__URL": f"cassandra://{nodes}/{KEYSPACE}",
-    }
+    state = services.status()
+    return {} if state is None else {f"GROKNET__{name.upper()}__URL": url for name, url in urls(state).items()}
 
 
 def main(arguments: list[str]) -> int:
@@ -31,8 +27,9 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C also reaches the demo, and the servers stop after it
     groknet = [sys.executable, "-m", "groknet"]
     with Services(HOME, say=lambda line: print(line, flush=True)) as services:
-        environment = os.environ | urls(services)
-        for name in urls(services):
+        chosen = _environment(services)
+        environment = os.environ | chosen
+        for name in chosen:
             print(f"{name}={environment[name]}", flush=True)
         for command in (["store", "migrate"], ["demo", *arguments]):
             ended = subprocess.run([*groknet, *command, "--home", str(HOME)], env=environment, check=False)

@@ -35,11 +35,13 @@ class CassandraSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     datacenter: str = ""
     """The local one; empty: that of the first node that answers."""
     tls: bool = False
+    """Whether connections are encrypted."""
     ca_file: str = ""
     """PEM of the authorities to trust; empty: the system's."""
     cert_file: str = ""
     """PEM of this client's certificate, where nodes ask for one."""
     key_file: str = ""
+    """PEM of its key, where it is not in `cert_file`."""
     tls_name: str = ""
     """The name that every node's certificate carries; empty: each node's address must be in its own."""
     in_flight: Annotated[int, Meta(ge=1, le=4096)] = 128
