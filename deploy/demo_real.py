@@ -6,24 +6,23 @@ in the home's groknet.toml, so that the commands that the demo prints work after
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from deploy.local import Services
+from deploy.local import Services, urls
 
 HOME = Path(".demo") / "real"
-KEYSPACE = "groknet"
 
 
 def configuration(services: Services) -> str:
     """Return the configuration that moves a home to these servers, as TOML."""
-    nodes = ",".join(f"{host}:{services.cassandra_port}" for host in services.contact_points)
-    return (
-        "# Written by `make demo-real`, each time.\n"
-        f'[stream]\nurl = "kafka://{services.bootstrap}"\n\n[store]\nurl = "cassandra://{nodes}/{KEYSPACE}"\n'
-    )
+    state = services.status()
+    sections = {} if state is None else urls(state)
+    lines = [f"[{name}]\nurl = {json.dumps(url)}\n" for name, url in sections.items()]
+    return "# Written by `make demo-real`, each time.\n" + "\n".join(lines)
 
 
 def main(arguments: list[str]) -> int:

@@ -22,6 +22,8 @@ from urllib.parse import parse_qsl
 from schemas.errors import ConfigError, Transient
 
 BUSY_TIMEOUT_S = 30.0  # a batch takes milliseconds; after this time the writer is stuck
+_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
+"""What SQLite says on a full disk, or beyond a quota; of the shared memory of the write-ahead log as well."""
 _JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024  # the write-ahead log is truncated to this after a checkpoint
 
 
@@ -82,7 +84,10 @@ def transient(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        text = f"{path}: {error}; check that the disk has room and that no process holds the file"
+        if getattr(error, "sqlite_errorcode", None) in _FULL:
+            text = f"{path}: there is no room on its disk ({error}); free some, and the worker goes on by itself"
+            raise Transient("sqlite", "disk_full", text) from error
+        text = f"{path}: {error}; check that no other process holds the file"
         raise Transient("sqlite", "database_unavailable", text) from error
 
 

@@ -10,6 +10,7 @@ Imports nothing of the other rooms.
 from deploy.local.errors import ChoiceError, ServicesError
 from deploy.local.services import Services
 from deploy.local.settings import Protocol, Security, Server, ServicesSettings, ServicesState
+from deploy.local.urls import urls
 
 __all__ = [
     "ChoiceError",
@@ -20,4 +21,5 @@ __all__ = [
     "ServicesError",
     "ServicesSettings",
     "ServicesState",
+    "urls",
 ]

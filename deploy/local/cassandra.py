@@ -69,7 +69,7 @@ def configuration(state: ServicesState, server: Server, settings: ServicesSettin
         "commitlog_segment_size": "16MiB",
         "auto_snapshot": False,  # tests drop tables
         "authenticator": "PasswordAuthenticator" if secured else "AllowAllAuthenticator",
-        "authorizer": "AllowAllAuthorizer",
+        "authorizer": "CassandraAuthorizer" if secured else "AllowAllAuthorizer",
         "role_manager": "CassandraRoleManager",
     }
     if state.security.cassandra_tls:

@@ -66,21 +66,28 @@ def properties(state: ServicesState, server: Server, settings: ServicesSettings)
 
 def _security(state: ServicesState) -> dict[str, str]:
     security = state.security
-    chosen = {
-        "listener.security.protocol.map": f"CLIENT:{security.kafka_protocol},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
-    }
-    if security.kafka_protocol.startswith("SASL"):
+    sasl = security.kafka_protocol.startswith("SASL")
+    among = "SASL_PLAINTEXT" if sasl else "PLAINTEXT"  # brokers talk on loopback, but anybody could on these ports
+    chosen = {"listener.security.protocol.map": f"CLIENT:{security.kafka_protocol},INTERNAL:{among},CONTROLLER:{among}"}
+    if sasl:
         user, password = security.kafka_user, security.kafka_password
         chosen["sasl.enabled.mechanisms"] = ",".join(_MECHANISMS)
+        chosen["sasl.mechanism.inter.broker.protocol"] = chosen["sasl.mechanism.controller.protocol"] = "PLAIN"
+        # Whoever signs in as another user than ours may do nothing that no rule allows.
+        chosen["authorizer.class.name"] = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+        chosen["super.users"] = f"User:{user}"
         modules = {
             "plain": f'plain.PlainLoginModule required username="{user}" password="{password}" '
             f'user_{user}="{password}"',
             "scram-sha-256": "scram.ScramLoginModule required",
             "scram-sha-512": "scram.ScramLoginModule required",
         }
-        for mechanism, module in modules.items():
-            key = f"listener.name.client.{mechanism}.sasl.jaas.config"
-            chosen[key] = f"org.apache.kafka.common.security.{module};"
+        asked = [("client", mechanism) for mechanism in modules] + [("internal", "plain"), ("controller", "plain")]
+        for listener, mechanism in asked:
+            key = f"listener.name.{listener}.{mechanism}.sasl.jaas.config"
+            chosen[key] = f"org.apache.kafka.common.security.{modules[mechanism]};"
+        for listener in ("internal", "controller"):
+            chosen[f"listener.name.{listener}.sasl.enabled.mechanisms"] = "PLAIN"
     if security.kafka_tls:
         chosen["ssl.keystore.type"] = "PKCS12"
         chosen["ssl.keystore.location"] = str(Path(state.home) / "services" / "tls" / "keystore.p12")
@@ -104,14 +111,28 @@ def is_formatted(server: Server) -> bool:
 
 
 def format_command(java: Path, server: Server, cluster_id: str, security: Security) -> list[str]:
-    """Return the command that adds the data folder to the cluster. Its first records hold the SCRAM passwords."""
-    command = [str(java), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "kafka.tools.StorageTool", "format"]
+    """Return the command that adds the data folder to the cluster. Its first records hold the SCRAM passwords.
+
+    The arguments are in a file that only the owner may read, and that `java` itself reads: everybody on the machine may
+    read a command line. Remove the file `format_file` afterwards.
+    """
+    command = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "kafka.tools.StorageTool", "format"]
     command += ["-t", cluster_id, "-c", str(Path(server.folder) / "server.properties")]
     if security.kafka_protocol.startswith("SASL"):
         for mechanism in _MECHANISMS[1:]:
             user, password = security.kafka_user, security.kafka_password
             command += ["--add-scram", f"{mechanism}=[name={user},password={password}]"]
-    return command
+    file = format_file(server)
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600)
+    quoted = ('"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"' for word in command)
+    file.write_text("\n".join(quoted) + "\n", encoding="utf-8")
+    return [str(java), f"@{file}"]
+
+
+def format_file(server: Server) -> Path:
+    """The file with the arguments of `format_command`."""
+    return Path(server.folder) / "format.args"
 
 
 def start_command(java: Path, state: ServicesState, server: Server, settings: ServicesSettings) -> list[str]:

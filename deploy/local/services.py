@@ -209,6 +209,7 @@ class Services:
         kind = server.name.partition("-")[0]
         path = self._class_path(kind)
         folder = Path(server.folder)
+        (self.home / "services").mkdir(mode=0o700, exist_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         Path(server.logs[0]).parent.mkdir(parents=True, exist_ok=True)
         security = state.security
@@ -220,7 +221,10 @@ class Services:
         if kind == "kafka":
             kafka.write_files(state, server, self._settings)
             if not kafka.is_formatted(server):
-                self._format(kafka.format_command(java, server, state.cluster_id, security), path, server)
+                try:
+                    self._format(kafka.format_command(java, server, state.cluster_id, security), path, server)
+                finally:
+                    kafka.format_file(server).unlink(missing_ok=True)
             command = kafka.start_command(java, state, server, self._settings)
         else:
             cassandra.write_files(state, server, self._settings)
@@ -328,7 +332,7 @@ class Services:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         try:
-            self.home.mkdir(parents=True, exist_ok=True)
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = (self.home / ".services.lock").open("a")
         except OSError as error:
             raise ServicesError(f"--home {self.home}: {error.strerror}; name a folder that you can write to") from None

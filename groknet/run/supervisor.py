@@ -61,6 +61,13 @@ class Spec:
         return self.beside or (tagger_name(self.slot) if self.worker == "tagger" else self.worker)
 
 
+class _Log(RotatingFileHandler):
+    """A log that leaves lines out while the disk is full, instead of writing a stack for each."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
 class Child:
     """One worker and its present process."""
 
@@ -87,9 +94,7 @@ class Child:
         self._pause_s = _FIRST_PAUSE_S
         self._pump: threading.Thread | None = None
         self._name = keep_name(home, spec.name) if spec.worker == "tagger" else None
-        self._log = RotatingFileHandler(
-            home.logs / f"{spec.name}.log", maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8"
-        )
+        self._log = _Log(home.logs / f"{spec.name}.log", maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
 
     def start(self) -> None:
         """Start a process of the worker. Its output goes to its log, and its stdin closes when the supervisor ends."""

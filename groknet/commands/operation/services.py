@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tomllib
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ import msgspec
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from deploy.local import ChoiceError, Protocol, Server, Services, ServicesError, ServicesSettings, ServicesState
+from deploy.local import ChoiceError, Protocol, Server, Services, ServicesError, ServicesSettings, ServicesState, urls
+from engines.files import write_file
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption
 from groknet.cli.plain_text import shown
@@ -67,12 +69,17 @@ def up(
         float, _choice("--start-timeout-s", "Seconds that each server may take to start.")
     ] = _DEFAULTS.start_timeout_s,
     cache: CacheOption = None,
+    write_config: Annotated[
+        bool, _choice("--write-config", "Write both addresses into HOME/groknet.toml, so that workers use them.")
+    ] = False,
     json: JsonOption = False,
 ) -> Exit:
     """Start the servers that do not run yet, and wait until all of them answer. They run until `groknet services down`.
 
     The first start downloads the servers: 115 MB, verified with pinned checksums. A home keeps its number of servers,
     its ports and its data. Programs find the addresses in HOME/services.json.
+
+    At the end it prints what to write into HOME/groknet.toml. Passwords are in files that these addresses name.
     """
     settings = ServicesSettings(
         brokers=brokers,
@@ -87,9 +94,38 @@ def up(
         start_timeout_s=start_timeout_s,
     )
     with _progress() as say, _steering():
-        state = Services(find_home(home).root, settings, cache=cache, say=say).up()
-    _show(state, json)
+        place = find_home(home).make()
+        state = Services(place.root, settings, cache=cache, say=say).up()
+    sections = urls(state)
+    _show(state, json, sections)
+    if write_config:
+        write_urls(place.config_file, sections)
+        note(f"written to {place.config_file}; next: `groknet store migrate --home {place.root}`")
+    elif not json:
+        stdout().print(f"\nTo use them, write this into {place.config_file}, or add --write-config:\n{_toml(sections)}")
     return Exit.OK
+
+
+def write_urls(file: Path, sections: dict[str, str]) -> None:
+    """Add `url` in these sections to a configuration file.
+
+    Raises:
+        CommandError: the file cannot be read, or has such a section with another address.
+    """
+    try:
+        text = file.read_text("utf-8") if file.exists() else ""
+        present = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CommandError(f"{file}: cannot be read as TOML: {error}", Exit.USAGE) from None
+    missing = {name: url for name, url in sections.items() if present.get(name, {}).get("url") != url}
+    for name in missing.keys() & present.keys():
+        raise CommandError(f"{file}: [{name}] is there already; set its url to {missing[name]}", Exit.USAGE)
+    if missing:
+        write_file(file, f"{text.rstrip()}\n\n{_toml(missing)}".lstrip())
+
+
+def _toml(sections: dict[str, str]) -> str:
+    return "\n".join(f'[{name}]\nurl = "{url}"\n' for name, url in sections.items())
 
 
 @app.command
@@ -112,7 +148,7 @@ def status(*, home: HomeOption = None, json: JsonOption = False) -> Exit:
     if state is None:
         text = f"{services.home} has no services; start some: `groknet services up --home {services.home}`"
         raise CommandError(text, Exit.NOT_RUNNING)
-    _show(state, json)
+    _show(state, json, urls(state))
     return Exit.OK if all(server.state == "ready" for server in state.servers) else Exit.NOT_RUNNING
 
 
@@ -158,9 +194,9 @@ def _print_new(ends: dict[tuple[str, Path], int], last: int | None) -> None:
             print(f"{name}: {shown(line)}", flush=True)
 
 
-def _show(state: ServicesState, json: bool) -> None:
+def _show(state: ServicesState, json: bool, sections: dict[str, str]) -> None:
     if json:
-        json_line(_without_passwords(state))
+        json_line({**_without_passwords(state), "urls": sections})
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("server", "state", "address", "process", "memory"):

@@ -14,6 +14,7 @@ from cassandra.cluster import (  # type: ignore[import-untyped]
     Cluster,
     ExecutionProfile,
     Session,
+    _ControlReconnectionHandler,
 )
 from cassandra.policies import (  # type: ignore[import-untyped]
     ConstantSpeculativeExecutionPolicy,
@@ -22,6 +23,7 @@ from cassandra.policies import (  # type: ignore[import-untyped]
     RetryPolicy,
     TokenAwarePolicy,
 )
+from cassandra.pool import _HostReconnectionHandler  # type: ignore[import-untyped]
 from cassandra.query import tuple_factory  # type: ignore[import-untyped]
 
 from schemas.errors import ConfigError, GroknetError, Transient
@@ -38,6 +40,19 @@ _SECOND_TRY_S = 2.0  # after this another replica is asked as well; a healthy on
 _MAX_RETRIES = 1
 
 quieten(logging.getLogger("cassandra"))
+
+
+def _try_again(_: Any, __: Exception, ___: float) -> bool:
+    """Whether to look for a node again after an error: always.
+
+    The driver would give a node up for good after one refused password. But a node that starts refuses everybody until
+    it can read who may sign in, and a password may be changed and changed back.
+    """
+    return True
+
+
+_HostReconnectionHandler.on_exception = _try_again
+_ControlReconnectionHandler.on_exception = _try_again
 
 
 class CappedRetries(RetryPolicy):  # type: ignore[misc]

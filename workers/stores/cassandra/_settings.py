@@ -35,11 +35,13 @@ class CassandraSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     datacenter: str = ""
     """The local datacenter. If it is empty, it is that of the first node that answers."""
     tls: bool = False
+    """Whether connections are encrypted."""
     ca_file: str = ""
     """PEM file of the authorities to trust. If it is empty, the system's authorities are trusted."""
     cert_file: str = ""
     """PEM file of this client's certificate, if nodes ask for one."""
     key_file: str = ""
+    """PEM of its key, where it is not in `cert_file`."""
     tls_name: str = ""
     """The name in every node's certificate. If it is empty, each certificate must have its node's address."""
     in_flight: Annotated[int, Meta(ge=1, le=4096)] = 128

@@ -1,4 +1,4 @@
-"""Reads the URL `kafka://HOST:PORT,HOST:PORT?option=value`, and checks it before anything connects."""
+"""Reads the URL `kafka://USER:PASSWORD@HOST:PORT,HOST:PORT?option=value`, and checks it before anything connects."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Security = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 _KEY = "stream.url"
-_SHAPE = "kafka://HOST:PORT,HOST:PORT?option=value"
+_SHAPE = "kafka://USER:PASSWORD@HOST:PORT,HOST:PORT?option=value"
 _DEFAULT_PORT = 9092
-_SECRET = re.compile(r"(?i)([?&][^=&]*password=)[^&]*")
+_SECRET = re.compile(r"(?i)([?&][^=&]*password=)[^&]*|(?<=://)([^/?@:]*:)[^/?]*(?=@)")
 
 
 class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,10 +28,13 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     servers: tuple[str, ...]
     """HOST:PORT of some brokers. The client learns the others from them."""
     security: Security = "PLAINTEXT"
+    """How clients connect: SSL is TLS, SASL asks for user and password."""
     mechanism: Mechanism = "SCRAM-SHA-512"
-    """The SASL mechanism."""
+    """How SASL checks the password."""
     user: str = ""
+    """With SASL; may stand before @ instead."""
     password: str = ""
+    """With SASL; may stand before @ instead, percent-encoded in both places."""
     password_file: str = ""
     """A file whose first line is the password."""
     ca_file: str = ""
@@ -39,6 +42,7 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     cert_file: str = ""
     """PEM file of this client's certificate, if brokers ask for one."""
     key_file: str = ""
+    """PEM of its key, where it is not in `cert_file`."""
     session_s: Annotated[float, Meta(ge=1, le=1800)] = 20.0
     """A killed member is noticed after this many seconds. Brokers allow 6 s to 30 min by default."""
     max_poll_s: Annotated[float, Meta(ge=0.2, le=86_400)] = 300.0
@@ -80,16 +84,24 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 def parse_kafka_url(url: str) -> KafkaSettings:
-    """Read `kafka://HOST:PORT,HOST:PORT?option=value`.
+    """Read `kafka://USER:PASSWORD@HOST:PORT,HOST:PORT?option=value`; user and password are percent-encoded in it.
+
+    Both may be options instead: `user=`, and `password=` or `password_file=`.
 
     Raises:
         ConfigError: an address or an option is wrong, or two options contradict each other.
     """
     rest = url.removeprefix("kafka://")
     places, _, query = rest.partition("?")
+    who, _, where = places.rstrip("/").rpartition("@")
     options = read_options(query, _KEY, known=_known(), never={"servers"})
+    user, _, password = who.partition(":")
+    for name, value in (("user", unquote(user)), ("password", unquote(password))):
+        if value and name in options:
+            raise ConfigError(f"stream.url: {name} is given before @ and as an option; leave one of them out")
+        options |= {name: value} if value else {}
     try:
-        settings = msgspec.convert({**options, "servers": _servers(places.rstrip("/"))}, KafkaSettings, strict=False)
+        settings = msgspec.convert({**options, "servers": _servers(where)}, KafkaSettings, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(f"stream.url: {error}; options: {_known()}") from None
     _check(settings)
@@ -98,7 +110,7 @@ def parse_kafka_url(url: str) -> KafkaSettings:
 
 def hide_password(url: str) -> str:
     """The URL with its password replaced by `***`, for logs and messages."""
-    return _SECRET.sub(r"\1***", url)
+    return _SECRET.sub(r"\1\2***", url)
 
 
 def _known() -> str:
@@ -106,10 +118,6 @@ def _known() -> str:
 
 
 def _servers(places: str) -> tuple[str, ...]:
-    if "@" in places:
-        raise ConfigError(
-            "stream.url: give user and password as options: kafka://HOST:PORT?user=NAME&password_file=PATH"
-        )
     found = read_servers(unquote(places), _KEY, default_port=_DEFAULT_PORT, shape=_SHAPE)
     return tuple(f"{host}:{port}" for host, port in found)
 

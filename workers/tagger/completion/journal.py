@@ -7,6 +7,7 @@ does not lose what was written. A power failure may; the attempt is then not cou
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -17,6 +18,7 @@ from schemas.errors import ConfigError
 from workers.streams.base import Record
 
 _MAX_BYTES = 4_000_000  # a larger file is rewritten with the open keys only
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MAX_SLOTS = 256  # taggers that share one home
 
 
@@ -35,6 +37,8 @@ class Journal:
         self._open: Counter[str] = Counter()
         self._lock = threading.Lock()
         self.closed = False
+        self._incomplete = False
+        """Whether lines are missing, because the disk was full."""
         self._rewrite()
 
     def attempts(self, record: Record) -> int:
@@ -76,14 +80,36 @@ class Journal:
             os.close(self._fd)
 
     def _append(self, line: str) -> None:
-        if not self.closed:
-            os.write(self._fd, line.encode())
+        """Write a line. On a full disk it is left out, and the whole is written again when there is room: a crash in
+        between is not counted, which is better than an end of the tagger."""
+        if self.closed:
+            return
+        try:
+            if self._incomplete:
+                self._incomplete = False
+                self._rewrite()
+            else:
+                _write_all(self._fd, line.encode())
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            self._incomplete = True
 
     def _rewrite(self) -> None:
         """Rewrite the file with the open keys only. A crash here may lose attempts, but never an event."""
         lines = [f"+{key}\n" * count for key, count in (self._attempts + self._open).items()]
         os.ftruncate(self._fd, 0)
-        self._append("".join(lines))
+        try:
+            _write_all(self._fd, "".join(lines).encode())
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            self._incomplete = True
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 def _claim(folder: Path) -> tuple[int, Path]:

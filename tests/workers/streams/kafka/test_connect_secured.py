@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlencode
 
+import psutil
 import pytest
 
 from deploy.local import Services
@@ -81,3 +82,25 @@ def test_what_does_not_fit_the_listener_is_named(secured: Services) -> None:
     plain = refusal(f"kafka://{secured.bootstrap}")
     assert isinstance(plain, ConfigError)
     assert "speaks TLS" in str(plain)
+
+
+def test_every_port_asks_for_a_password(secured: Services) -> None:
+    """Brokers talk to each other on other ports; they are no way around the password."""
+    status = secured.status()
+    assert status is not None
+    (broker,) = (server for server in status.servers if server.name.startswith("kafka"))
+    internal = broker.ports["internal"]
+    refused = refusal(f"kafka://{broker.host}:{internal}")
+    assert isinstance(refused, ConfigError | Transient), refused
+    wrong = refusal(f"kafka://groknet:hunter2@{broker.host}:{internal}?security=SASL_PLAINTEXT&mechanism=PLAIN")
+    assert isinstance(wrong, ConfigError)
+    assert "refuses user 'groknet'" in str(wrong)
+
+
+def test_no_password_is_on_a_command_line(secured: Services) -> None:
+    status = secured.status()
+    assert status is not None
+    secrets = [status.security.kafka_password, status.security.store_password]
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        assert not any(secret and secret in line for secret in secrets)

@@ -37,6 +37,16 @@ def test_every_option_is_read() -> None:
     assert (found.session_s, found.max_poll_s, found.replicas) == (6.0, 0.5, 2)
 
 
+def test_user_and_password_stand_before_the_servers_as_in_cassandras_url() -> None:
+    from workers.streams.kafka._settings import hide_password
+
+    found = settings("kafka://m%40e:p%3Aw%40%2F@a:1,b:2?security=SASL_SSL")
+    assert (found.user, found.password, found.servers) == ("m@e", "p:w@/", ("a:1", "b:2"))
+    found = settings("kafka://me@a:1/?security=SASL_SSL&password_file=/secret")
+    assert (found.user, found.password, found.password_file) == ("me", "", "/secret")
+    assert hide_password("kafka://me:hunter2@a:1?password=hunter3&x=1") == "kafka://me:***@a:1?password=***&x=1"
+
+
 @pytest.mark.parametrize(
     ("rest", "said"),
     [
@@ -45,7 +55,10 @@ def test_every_option_is_read() -> None:
         ("a:0", "'a:0'"),
         ("a:70000", "'a:70000'"),
         ("a,,b", "'' is not HOST:PORT"),
-        ("me:secret@a", "user=NAME&password_file"),
+        ("me:secret@a", "security=SASL_SSL"),
+        ("me:secret@a?security=SASL_SSL&password=secret2", "password is given before @ and as an option"),
+        ("me@a?security=SASL_SSL&user=you", "user is given before @"),
+        ("me@a?security=SASL_SSL", "password="),
         ("a?colour=red", "colour"),
         ("a?session_s=soon", "session_s"),
         ("a?session_s=0", "session_s"),
