@@ -15,6 +15,7 @@ BUDGET_S = {
     "fast tests": 180,
     "slow tests": 720,
     "services": 720,
+    "prometheus": 240,
     "browser": 180,
 }
 """Seconds a part may take on two quiet cores: together below 60 minutes."""
@@ -24,6 +25,8 @@ def part_of(nodeid: str, marks: Collection[str]) -> str:
     """The part that a test belongs to, by its id and the names of its marks."""
     if "browser" in marks:
         return "browser"
+    if "prometheus" in marks:
+        return "prometheus"
     if "services" in marks:
         return "schedules" if nodeid.startswith("tests/faults/") else "services"
     return "slow tests" if "slow" in marks else "fast tests"

@@ -16,6 +16,7 @@ from tests.parts import BUDGET_S, part_of, read_parts, table
         ("tests/workers/test_x.py::test_x", ["slow", "services"], "services"),
         ("tests/faults/test_schedules.py::test_x", ["services"], "schedules"),
         ("tests/faults/test_judging.py::test_x", [], "fast tests"),
+        ("tests/deploy/operations/test_live.py::test_x", ["slow", "prometheus"], "prometheus"),
         ("tests/browser/test_page.py::test_x", ["browser"], "browser"),
     ],
 )

@@ -41,6 +41,7 @@ def test_every_metric_of_the_module_is_declared_and_has_all_that_a_reader_needs(
         assert one.meaning
         assert one.high
         assert one.unit
+        assert not {"job", "instance", "worker", "name"} & set(one.labels), "the target list sets these labels"
         assert "|" not in one.meaning + one.high, "the page is a table"
         for unit, suffix in UNITS.items():
             assert (unit == one.unit) == (suffix in one.name), f"{one.name}: its name and its unit disagree"

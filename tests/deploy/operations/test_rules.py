@@ -39,6 +39,13 @@ def test_every_alert_has_a_section_that_its_annotation_names() -> None:
         assert rule["labels"]["severity"] in ("page", "ticket")
 
 
+def test_the_page_of_faults_says_of_every_alert_whether_a_fault_made_it_fire() -> None:
+    page = (RUNBOOK.parent / "faults-and-alerts.md").read_text("utf-8")
+    fired = re.findall(r"^\|[^|]+\| (Groknet\w+) \| [\d.]+ \| [\d.]+ \|$", page, re.MULTILINE)
+    others = re.findall(r"`(Groknet\w+)`", page)
+    assert sorted(fired + others) == sorted(alerts())
+
+
 def test_every_expression_uses_declared_metrics_and_recorded_names_only() -> None:
     rules = [rule for group in rule_file()["groups"] for rule in group["rules"]]
     recorded = {rule["record"] for rule in rules if "record" in rule}

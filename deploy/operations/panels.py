@@ -1,0 +1,390 @@
+"""What the dashboards show: every panel with its queries, unit, thresholds and the alert whose section explains it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Unit = Literal["s", "short", "ops", "reqps", "percentunit", "bytes", "Bps"]
+_OF = 'job="$job",name=~"$instance"'
+_RATE = "[$__rate_interval]"
+_MODEL = 'on (job, name) groknet_model_info{job="$job",epoch=~"$epoch"}'
+_INDEX = 'on (job, name) groknet_index_info{job="$job",epoch=~"$epoch"}'
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One line of a panel. `legend` may name labels as `{{label}}`."""
+
+    expr: str
+    legend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One panel. `warn` and `bad` are thresholds in `unit`. `alert` is the section of the runbook that it links to."""
+
+    title: str
+    what: str
+    unit: Unit
+    queries: tuple[Query, ...]
+    warn: float | None = None
+    bad: float | None = None
+    alert: str = ""
+    number: bool = False
+    """One large number instead of lines over time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One dashboard: rows of panels by title."""
+
+    uid: str
+    title: str
+    what: str
+    rows: dict[str, tuple[Panel, ...]]
+
+
+def _quantiles(metric: str, matchers: str, by: str = "", keep: str = "") -> tuple[Query, ...]:
+    """The median and the 99th percentile of a histogram. `keep` filters by the epoch."""
+    kept = f" and {keep}" if keep else ""
+    labels = f"le, {by}" if by else "le"
+    legend = f" {{{{{by}}}}}" if by else ""
+    return tuple(
+        Query(
+            f"histogram_quantile({q}, sum by ({labels}) (rate({metric}_bucket{{{_OF}{matchers}}}{_RATE}){kept}))",
+            f"p{q * 100:g}{legend}",
+        )
+        for q in (0.5, 0.99)
+    )
+
+
+def _rate(metric: str, by: str, matchers: str = "", keep: str = "") -> Query:
+    kept = f" and {keep}" if keep else ""
+    return Query(f"sum by ({by}) (rate({metric}{{{_OF}{matchers}}}{_RATE}){kept})", f"{{{{{by}}}}}")
+
+
+def _by(metric: str, by: str, how: str = "sum") -> Query:
+    return Query(f"{how} by ({by}) ({metric}{{{_OF}}})", f"{{{{{by}}}}}")
+
+
+_FRESHNESS = Panel(
+    "Upload to searchable",
+    "Time from upload until a search finds the listing. The objective: 99 % within 5 s.",
+    "s",
+    _quantiles("groknet_event_age_seconds", ',stage="indexed"'),
+    warn=3,
+    bad=5,
+    alert="GroknetFreshnessBurnFast",
+)
+_SEARCH = Panel(
+    "Search",
+    "Time of a search by photo, without sending it. The objective: 99 % within 1 s.",
+    "s",
+    _quantiles("groknet_search_seconds", ',step="total"'),
+    warn=0.5,
+    bad=1,
+    alert="GroknetSearchBurnFast",
+)
+_LAG_S = Panel(
+    "Lag in seconds",
+    "How long the oldest event has waited.",
+    "s",
+    (_by("groknet_lag_seconds", "topic", "max"),),
+    warn=5,
+    bad=30,
+    alert="GroknetLagKeepsIncreasing",
+)
+_LAG = Panel("Lag in records", "Events that are not committed.", "short", (_by("groknet_lag_records", "topic"),))
+_HOLD = Panel(
+    "Hold",
+    "1 while taggers wait for a service that does not answer.",
+    "short",
+    (_by("groknet_hold", "service", "max"),),
+    bad=1,
+    alert="GroknetHold",
+    number=True,
+)
+_OUTCOMES = Panel("Events by outcome", "What became of the events.", "ops", (_rate("groknet_events_total", "outcome"),))
+_READY = Panel(
+    "Not ready",
+    "Workers that do not accept work now.",
+    "short",
+    (Query('count(groknet_ready{job="$job"} == 0) or vector(0)', "workers"),),
+    warn=1,
+    bad=1,
+    alert="GroknetWorkerNotReady",
+    number=True,
+)
+_DEAD = Panel(
+    "Dead letters",
+    "Events and photos that were given up, by stage.",
+    "ops",
+    (_rate("groknet_dead_letters_total", "stage"),),
+    alert="GroknetDeadLettersMany",
+)
+_ANSWERS = Panel(
+    "Answers by status",
+    "Requests to the search service.",
+    "reqps",
+    (_rate("groknet_search_requests_total", "status"),),
+    alert="GroknetSearchRefuses",
+)
+
+OVERVIEW = Board(
+    "groknet-overview",
+    "GrokNet / Overview",
+    "For whoever is called at night: is it fresh, does search answer, what is away.",
+    {
+        "Now": (_READY, _HOLD),
+        "Freshness": (_FRESHNESS, _LAG_S, _LAG),
+        "Errors": (_OUTCOMES, _DEAD),
+        "Search": (_SEARCH, _ANSWERS),
+    },
+)
+
+TAGGER = Board(
+    "groknet-tagger",
+    "GrokNet / Tagger",
+    "Where the time of a tagger goes, and which stage is the bottleneck.",
+    {
+        "Pipeline": (
+            Panel(
+                "Stages",
+                "Time in each stage, 99th percentile first.",
+                "s",
+                _quantiles("groknet_stage_seconds", "", by="stage"),
+            ),
+            Panel(
+                "Queues",
+                "Items before each stage. The first full queue stands before the bottleneck.",
+                "short",
+                (_by("groknet_queue_depth", "queue"),),
+            ),
+            Panel(
+                "Events in hand",
+                "Events between poll and commit.",
+                "short",
+                (_by("groknet_in_hand_events", "lane"),),
+            ),
+            Panel(
+                "Oldest event in hand",
+                "High while no hold is on: ask /v1/in-hand.",
+                "s",
+                (_by("groknet_oldest_in_hand_seconds", "name", "max"),),
+                warn=30,
+                bad=120,
+                alert="GroknetStalled",
+            ),
+        ),
+        "Batches": (
+            Panel("Photos in a batch", "Full batches are good.", "short", _quantiles("groknet_batch_size", "")),
+            Panel(
+                "Why batches close",
+                "Mostly `wait` under load: preparing is the bottleneck.",
+                "ops",
+                (_rate("groknet_batch_closed_total", "reason"),),
+            ),
+        ),
+        "Photos": (
+            Panel("Fetched bytes", "Traffic of photos.", "Bps", (_rate("groknet_fetch_bytes_total", "name"),)),
+            Panel(
+                "Fetches that failed",
+                "By kind.",
+                "ops",
+                (_rate("groknet_fetch_errors_total", "error"),),
+                alert="GroknetFetchesFail",
+            ),
+            Panel("Photos that are damaged", "By kind.", "ops", (_rate("groknet_decode_errors_total", "error"),)),
+            Panel("Retries", "Events sent to a retry topic.", "ops", (_rate("groknet_retries_total", "error"),)),
+        ),
+        "Process": (
+            Panel(
+                "Memory",
+                "Resident memory of the processes.",
+                "bytes",
+                (_by("process_resident_memory_bytes", "name"),),
+            ),
+            Panel(
+                "Open files",
+                "Files and connections.",
+                "short",
+                (_by("process_open_fds", "name"),),
+                alert="GroknetFilesNearLimit",
+            ),
+        ),
+    },
+)
+
+INDEX_AND_SEARCH = Board(
+    "groknet-index-search",
+    "GrokNet / Index and search",
+    "Whether the index is current, and where the time of a search goes.",
+    {
+        "Index": (
+            Panel(
+                "Hashes",
+                "What a search can find, of the chosen epochs.",
+                "short",
+                (Query(f"groknet_index_vectors{{{_OF}}} and {_INDEX}", "{{name}}"),),
+            ),
+            Panel(
+                "Deleted codes",
+                "Codes that wait for a merge.",
+                "short",
+                (Query(f"groknet_index_tombstones{{{_OF}}} and {_INDEX}", "{{name}}"),),
+                warn=50_000,
+                bad=100_000,
+            ),
+            Panel(
+                "Refused messages",
+                "Hash messages that the index cannot use.",
+                "ops",
+                (_rate("groknet_index_refused_total", "error"),),
+                alert="GroknetIndexRefuses",
+            ),
+            Panel(
+                "Behind",
+                "1 while an indexer has not caught up with the hash topic.",
+                "short",
+                (_by("groknet_stale", "name", "max"),),
+                bad=1,
+                alert="GroknetIndexStale",
+                number=True,
+            ),
+        ),
+        "Search": (
+            _SEARCH,
+            Panel("Steps", "Where the time goes.", "s", _quantiles("groknet_search_seconds", "", by="step")),
+            _ANSWERS,
+            Panel(
+                "Reachable",
+                "0 while search cannot reach a service.",
+                "short",
+                (Query('min by (service) (groknet_reachable{job="$job",worker="search"})', "{{service}}"),),
+                alert="GroknetSearchDegraded",
+            ),
+        ),
+    },
+)
+
+MODEL = Board(
+    "groknet-model",
+    "GrokNet / Model",
+    "Which model runs where, and how fast it computes.",
+    {
+        "What runs": (
+            Panel(
+                "Models",
+                "Workers by model, back end and hash epoch.",
+                "short",
+                (
+                    Query(
+                        'count by (version, engine, epoch) (groknet_model_info{job="$job",epoch=~"$epoch"})',
+                        "{{version}} on {{engine}}, epoch {{epoch}}",
+                    ),
+                ),
+                alert="GroknetModelsMixed",
+            ),
+            Panel(
+                "Index epochs",
+                "Indexers by epoch. Search needs one of its own epoch.",
+                "short",
+                (Query('count by (epoch) (groknet_index_info{job="$job",epoch=~"$epoch"})', "epoch {{epoch}}"),),
+                alert="GroknetIndexOfOtherEpoch",
+            ),
+        ),
+        "Inference": (
+            Panel(
+                "Time of a batch",
+                "By back end.",
+                "s",
+                _quantiles("groknet_engine_seconds", "", by="engine", keep=_MODEL),
+            ),
+            Panel(
+                "Batches",
+                "By back end.",
+                "ops",
+                (_rate("groknet_engine_seconds_count", "engine", keep=_MODEL),),
+            ),
+            Panel(
+                "Failures",
+                "Inferences that failed, by error.",
+                "ops",
+                (_rate("groknet_engine_errors_total", "error", keep=_MODEL),),
+                alert="GroknetEngineFails",
+            ),
+        ),
+    },
+)
+
+CLIENTS = Board(
+    "groknet-clients",
+    "GrokNet / Kafka and Cassandra clients",
+    "What the workers see of the stream and the store.",
+    {
+        "Stream": (
+            Panel("Assigned partitions", "By topic.", "short", (_by("groknet_assigned_partitions", "topic"),)),
+            Panel(
+                "Paused partitions",
+                "On lane `live` without a hold: the tagger is full.",
+                "short",
+                (_by("groknet_paused_partitions", "lane"),),
+            ),
+            Panel(
+                "Gap between commit and newest record",
+                "A crash repeats so many records.",
+                "short",
+                (_by("groknet_commit_gap_offsets", "name", "max"),),
+                warn=1_000,
+                bad=5_000,
+                alert="GroknetCommitsBlocked",
+            ),
+            Panel(
+                "Rebalances",
+                "Times that partitions were given up or lost.",
+                "ops",
+                (_rate("groknet_rebalances_total", "lane"),),
+                alert="GroknetRebalancesOften",
+            ),
+            Panel(
+                "Commits that failed", "They are tried again.", "ops", (_rate("groknet_commit_errors_total", "lane"),)
+            ),
+            Panel(
+                "Time of the polling thread",
+                "Seconds a second, by activity.",
+                "short",
+                (_rate("groknet_loop_seconds_total", "activity"),),
+            ),
+            Panel(
+                "Undelivered",
+                "Retries and dead letters that the stream does not take now.",
+                "short",
+                (_by("groknet_undelivered_events", "name"),),
+                warn=1,
+                bad=10,
+                alert="GroknetUndelivered",
+            ),
+        ),
+        "Store": (
+            Panel(
+                "Writes",
+                "One write of all listings that are ready together.",
+                "s",
+                _quantiles("groknet_store_write_seconds", ""),
+                warn=0.5,
+                bad=1,
+                alert="GroknetStoreWritesSlow",
+            ),
+            Panel(
+                "Listings being written", "High: the store is slow.", "short", (_by("groknet_store_in_flight", "name"),)
+            ),
+        ),
+    },
+)
+
+BOARDS = (OVERVIEW, TAGGER, INDEX_AND_SEARCH, MODEL, CLIENTS)
+EPOCH_CHANGES = (
+    'sum by (epoch) (groknet_model_info{job="$job"}) unless sum by (epoch) (groknet_model_info{job="$job"} offset 2m)'
+)
+"""True for two minutes after a model of a new epoch appears: the annotation of the dashboards."""
