@@ -15,11 +15,13 @@ from engines.recognition import HeadPredictions, build_engine
 from schemas.manifest import CARD_FILE, MODEL_FILE, Head, Manifest, Training, write_manifest
 from schemas.taxonomy import MARKET, Taxonomy, load_taxonomy
 from training.bundle.calibration import Shared, Words, calibrate_head, points, share
-from training.bundle.card import write_card
+from training.bundle.card import Facts, write_card
+from training.bundle.finish import REFITTED, finish
 from training.bundle.hash_choice import choose_hash
 from training.bundle.onnx_graph import deployable
 from training.bundle.raw_bundle import sealed, version_of, write_raw
 from training.bundle.refit import refit_heads
+from training.bundle.silence import silences
 from training.bundle.taxonomy import extend_taxonomy
 from training.data.corpus import Corpus, load_corpus
 from training.data.labels import Targets
@@ -54,7 +56,8 @@ def export(
 ) -> Manifest:
     """Make the folder `bundle` from the run's checkpoint.
 
-    Validation photos choose the hash layer and fit the calibration. Test photos are only measured, for the card. The
+    Validation photos choose the hash layer and fit the calibration. Test photos are only measured, for the card. With
+    generic sets in the recipe, `training/bundle/finish.py` does everything after the graph. The
     bundle appears whole or not at all, and only after an engine has opened it, which checks its files and its parity.
 
     Args:
@@ -87,13 +90,15 @@ def export(
             "tutor": saved.get("tutor") or "none",
             "gem_p": round(float(network.pool.p.detach()), 3),
             **hash_facts,
-            "heads fitted again": ", ".join(refitted) or "none",
+            REFITTED: ", ".join(refitted) or "none",
         },
     )
     labels = extend_taxonomy(taxonomy or load_taxonomy(MARKET), corpus.heads)
     with making_folder(bundle, replace=True) as part:
         graph = deployable(network, corpus.groups)
         manifest = write_raw(recipe, graph, corpus.heads, part, taxonomy=labels, facts=facts)
+        if recipe.generic:
+            return finish(part, recipe, data, (cache or run / "cache") / "features")
         with TemporaryDirectory() as scratch:
             folders = _folders(recipe, data, Path(scratch))
             validation = _predicted(part, recipe, folders, "val")
@@ -104,8 +109,9 @@ def export(
             part / CARD_FILE,
             manifest,
             reports,
-            agreement=_agreement(corpus, tests, manifest),
             overall=_overall(corpus, tests, manifest),
+            facts=Facts(recipe, silences=silences(manifest, {s.spec.name: s.rows for s in corpus.sets})),
+            agreement=_agreement(corpus, tests, manifest),
         )
         manifest = sealed(part, manifest)
         build_engine(part).close()

@@ -8,7 +8,7 @@ from pathlib import Path
 from schemas.errors import ConfigError
 from training.network.lite_shapes import LITE
 from training.readers.label_table import read_rows
-from training.recipe import STUDIO, DataSet, Recipe, load_recipe
+from training.recipe import STUDIO, DataSet, GenericSet, Recipe, load_recipe
 from training.recipe.line_numbers import line_of
 
 
@@ -54,6 +54,12 @@ def check_data(recipe: Recipe, data: Path) -> None:
             columns[spec.name] = _columns(spec, data)
             for what in ("product", "leave_out"):
                 _check_column(f"datasets[{spec.name}].{what}", getattr(spec, what), spec.name, columns)
+    for one in recipe.generic:
+        if not (data / one.folder).is_dir():
+            raise ConfigError(f"generic[{one.name}].folder: there is no folder {data / one.folder}")
+        if one.reader == "csv":
+            columns[one.name] = _columns(one, data)
+            _check_column(f"generic[{one.name}].objects", one.objects, one.name, columns)
     for head in recipe.heads:
         for name in head.datasets:
             _check_column(
@@ -61,11 +67,12 @@ def check_data(recipe: Recipe, data: Path) -> None:
             )
 
 
-def _columns(spec: DataSet, data: Path) -> set[str]:
+def _columns(spec: DataSet | GenericSet, data: Path) -> set[str]:
     try:
         return set(read_rows(data / spec.folder)[0])
     except ConfigError as error:
-        raise ConfigError(f"datasets[{spec.name}].folder: {error}") from None
+        table = "datasets" if isinstance(spec, DataSet) else "generic"
+        raise ConfigError(f"{table}[{spec.name}].folder: {error}") from None
 
 
 def _check_column(what: str, column: str, name: str, columns: dict[str, set[str]]) -> None:
