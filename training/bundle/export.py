@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,14 +15,14 @@ from engines.files import making_folder
 from engines.recognition import HeadPredictions, build_engine
 from schemas.manifest import CARD_FILE, MODEL_FILE, Head, Manifest, Training, write_manifest
 from schemas.taxonomy import MARKET, Taxonomy, load_taxonomy
-from training.bundle.calibration import Shared, Words, calibrate_head, points, share
+from training.bundle.applying.finish import REFITTED, finish
 from training.bundle.card import Facts, write_card
-from training.bundle.finish import REFITTED, finish
 from training.bundle.hash_choice import choose_hash
 from training.bundle.onnx_graph import deployable
+from training.bundle.probabilities.calibration import Shared, Words, calibrate_head, points, share
+from training.bundle.probabilities.silence import silences
 from training.bundle.raw_bundle import sealed, version_of, write_raw
 from training.bundle.refit import refit_heads
-from training.bundle.silence import silences
 from training.bundle.taxonomy import extend_taxonomy
 from training.data.corpus import Corpus, load_corpus
 from training.data.labels import Targets
@@ -35,6 +36,7 @@ from training.readers.label_table import is_catalogue
 from training.recipe import STUDIO, Recipe
 from training.studio import TEST_IDENTITIES, TRAIN_IDENTITIES, write_dataset
 
+log = logging.getLogger(__name__)
 IMAGENET = "imagenet"  # the column of heads that imitate the packaged classifier
 # Studio photos cost only the time to draw them, so more products are drawn than a run held out. It takes about 1,500
 # photos to tell a calibration error of 0.04 from none. A fit learns more from further products than from further photos
@@ -57,7 +59,7 @@ def export(
     """Make the folder `bundle` from the run's checkpoint.
 
     Validation photos choose the hash layer and fit the calibration. Test photos are only measured, for the card. With
-    generic sets in the recipe, `training/bundle/finish.py` does everything after the graph. The
+    generic sets in the recipe, `training/bundle/applying/finish.py` does everything after the graph. The
     bundle appears whole or not at all, and only after an engine has opened it, which checks its files and its parity.
 
     Args:
@@ -105,12 +107,15 @@ def export(
             manifest = _calibrated(part, manifest, recipe, corpus, validation=validation, refitted=refitted)
             tests = _predicted(part, recipe, folders, "test")
         reports = {n: measured(p, head_columns(p.manifest, p.rows, {})).report for n, p in tests.items()}
+        silent = silences(manifest, {s.spec.name: s.rows for s in corpus.sets})
+        for text in silent:
+            log.warning("%s", text)
         write_card(
             part / CARD_FILE,
             manifest,
             reports,
             overall=_overall(corpus, tests, manifest),
-            facts=Facts(recipe, silences=silences(manifest, {s.spec.name: s.rows for s in corpus.sets})),
+            facts=Facts(recipe, silences=silent),
             agreement=_agreement(corpus, tests, manifest),
         )
         manifest = sealed(part, manifest)

@@ -164,7 +164,7 @@ def refit(
         raise CommandError(f"--recipe {recipe}: no such file", Exit.NOT_FOUND)
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
         raise CommandError(f"--out {out}: holds something that is no bundle; name another folder", Exit.USAGE)
-    from training.bundle.finish import refit_bundle
+    from training.bundle.applying.finish import refit_bundle
     from training.data.check_recipe import load_checked
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)

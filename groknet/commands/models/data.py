@@ -27,7 +27,8 @@ def check(
 ) -> Exit:
     """Read the folder of a data set as training does, and show what it finds.
 
-    This lists the photos of each split, the labels of each column, and the skipped files with the reason.
+    This lists the photos of each split, the labels of each column, and the skipped files with the reason. It says
+    whether there are too few validation photos for a head to offer anything.
 
     Layouts: csv has a labels.csv with the columns path, split and one for each kind of label. folder has one folder
     for each class, optionally below train, val and test. webdataset has tar shards of 0001.jpg and 0001.json. The
@@ -39,6 +40,7 @@ def check(
     _folder("folder", folder)
     from engines.pixels import decode as decode_photo
     from schemas.errors import Invalid
+    from training.bundle.probabilities.silence import TARGET, sentence
     from training.data.photos import squash
     from training.readers import read, read_photo
     from training.readers.label_table import box_of
@@ -61,6 +63,8 @@ def check(
     _counts("photos", splits)
     _counts("labels", columns)
     _skipped(skipped)
+    if few := sentence("a head of these photos", splits.get("val", 0), TARGET):
+        note(few)
     return Exit.OK
 
 

@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from schemas.manifest import Head, Manifest
-from training.bundle.thresholds import least_photos
+from training.bundle.probabilities.thresholds import least_photos
+from training.readers import read
 from training.readers.label_table import Row, is_catalogue
 from training.readers.query_words import QUERY_COLUMN, query_words
+from training.recipe import STUDIO, Recipe
 
+TARGET = 0.9  # the precision of a recipe that names none
 LEAST_PHOTOS = 50  # of validation: with fewer, a table and a threshold are no better than a guess
 
 
@@ -51,4 +55,28 @@ def silences(
 
 def _of_head(head: Head, rows: Mapping[str, Sequence[Row]]) -> str:
     photos = sum(labelled(rows.get(name, ()), head.column) for name in head.datasets)
-    return sentence(head.id, photos, head.target_precision)
+    few = sentence(head.id, photos, head.target_precision)
+    if few or head.threshold < 1 or any(t < 1 for t in head.label_thresholds.values()):
+        return few
+    return (
+        f"{head.id}: nothing will be offered, because no probability was surely right in {head.target_precision:g} of "
+        f"its cases on {photos} validation photos; more photos or a better head are missing"
+    )
+
+
+def silences_of_recipe(recipe: Recipe, data: Path) -> list[str]:
+    """The sentences of a recipe's heads before training. Heads with rendered photos have as many as they need.
+
+    Raises:
+        ConfigError: a data set cannot be read.
+    """
+    sets = {spec.name: spec for spec in recipe.datasets}
+    rendered = {name for name, spec in sets.items() if spec.reader == STUDIO}
+    heads = [head for head in recipe.heads if head.datasets and not rendered & {*head.datasets}]
+    wanted = {name for head in heads for name in head.datasets}
+    rows = {n: read(sets[n].reader, data / sets[n].folder, sets[n].validation).rows for n in sorted(wanted)}
+    found = []
+    for head in heads:
+        photos = sum(labelled(rows[name], head.column) for name in head.datasets)
+        found.append(sentence(head.id, photos, recipe.target_precision))
+    return [text for text in found if text]

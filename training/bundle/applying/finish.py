@@ -23,13 +23,13 @@ from engines.recognition import Bundle, Calibrator, Predictions, build_engine, l
 from engines.recognition.outputs.predictions import heads_apply
 from schemas.errors import ConfigError
 from schemas.manifest import CARD_FILE, MODEL_FILE, PARITY_FILE, Manifest, sha256_file, write_manifest
-from training.bundle.applicability import in_manifest
-from training.bundle.applicable_graph import add_applicability, replace_layer, take_applicability_away
-from training.bundle.apply import IMITATES, LEARNT, Mix, Photos, photos_of
+from training.bundle.applying.features import Seen, Tail, Trunk, some_of
+from training.bundle.applying.graph import add_applicability, replace_layer, take_applicability_away
+from training.bundle.applying.mix import IMITATES, LEARNT, Mix, Photos, photos_of
+from training.bundle.applying.sigmoids import in_manifest
 from training.bundle.card import Facts, write_card
-from training.bundle.features import Seen, Tail, Trunk, some_of
+from training.bundle.probabilities.silence import silences
 from training.bundle.raw_bundle import check_graph, sealed, version_of
-from training.bundle.silence import silences
 from training.evaluation import Predicted
 from training.evaluation.evaluate import Report, head_columns, measured, select
 from training.evaluation.mix import MixReport, MixSet, evenly, mix_report
@@ -187,7 +187,7 @@ def _write_parity(folder: Path, before: Bundle, mix: Mix, trunk: Trunk, tail: Ta
     feature = trunk.run(before.photos)
     raw = tail.run(feature)
     answers, domains = mix.answers(
-        {head.id: raw[head.output] for head in mix.manifest.heads}, mix.applying.own(feature)
+        {head.id: raw[head.output].astype(np.float32) for head in mix.manifest.heads}, mix.applying.own(feature)
     )
     arrays = {"photos": before.photos, **before.expected}
     arrays |= {head.output: answers[head.id] for head in mix.manifest.heads}
@@ -207,6 +207,9 @@ def _write_card(folder: Path, manifest: Manifest, sets: Sets, mix: Mix) -> None:
     reports = {d.name: _report(tests[d.name]) for d in recipe.datasets if d.name in tests}
     for name, report in reports.items():
         log.info("%s: %d photos", name, report["photos"]["read"])
+    silent = silences(manifest, sets.rows, {n: s.rows for n, s in sets.seen.items()})
+    for text in silent:
+        log.warning("%s", text)
     folded = {one.name: _folded(manifest, mix, one.name) for one in recipe.generic if one.judged}
     write_card(
         folder / CARD_FILE,
@@ -216,7 +219,7 @@ def _write_card(folder: Path, manifest: Manifest, sets: Sets, mix: Mix) -> None:
         facts=Facts(
             recipe=recipe,
             photos={name: _counts(seen.rows) for name, seen in sets.seen.items()},
-            silences=silences(manifest, sets.rows, {n: s.rows for n, s in sets.seen.items()}),
+            silences=silent,
             mix=_mix(manifest, recipe, tests, mix.sets),
             folded={name: _nonsense(manifest, name, one, recipe) for name, one in folded.items()},
         ),

@@ -13,7 +13,7 @@ the first is in doubt, which would bend the table. If several labels may hold, t
 enough photos gets a table of its own (`class_tables`), and in a multi-label head every label does (`word_tables`).
 
 With applicability, photos to which the head does not apply are fitted too; every label on them is wrong. The thresholds
-are those of `training/bundle/thresholds.py`; words get one for each data set.
+are those of `training/bundle/probabilities/thresholds.py`; words get one for each data set.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 
 from schemas.manifest import Calibration, Head
-from training.bundle.silence import LEAST_PHOTOS
-from training.bundle.thresholds import left_out, surely
+from training.bundle.probabilities.silence import LEAST_PHOTOS
+from training.bundle.probabilities.thresholds import left_out, surely
 from training.evaluation.scoring import Scored
 
 Floats = NDArray[np.float64]
@@ -324,16 +324,16 @@ def calibrate_head(
     said = left_out(parts, tables)
     ready = msgspec.structs.replace(fit(parts), target_precision=precision)
     # over all labels that may be offered: with the first label alone, the second would be offered at any probability
-    labels, calibrated, correct, share, weight = _flat(parts, said)
+    labels, calibrated, correct, counted, weight = _flat(parts, said)
     if head.kind == "multi_label" and words is not None:
         source = words.source[labels]
-        own = {
-            int(i): _lowered(surely(*(a[source == i] for a in (calibrated, correct, share, weight)), precision))
-            for i in np.unique(words.source)
-        }
-        by_word = {label.id: own[int(words.source[label.index])] for label in head.labels}
-        return msgspec.structs.replace(ready, threshold=max(own.values()), label_thresholds=by_word)
-    lowest = surely(calibrated, correct, share, weight, precision)
+        sure: dict[int, float] = {}
+        for i in np.unique(words.source):
+            mine = source == i
+            sure[int(i)] = _lowered(surely(calibrated[mine], correct[mine], counted[mine], weight[mine], precision))
+        by_word = {label.id: sure[int(words.source[label.index])] for label in head.labels}
+        return msgspec.structs.replace(ready, threshold=max(sure.values()), label_thresholds=by_word)
+    lowest = surely(calibrated, correct, counted, weight, precision)
     if head.kind == "softmax":
         lowest = max(lowest, 0.5)  # of labels that exclude each other, at most one has a probability above one half
     return msgspec.structs.replace(ready, threshold=_lowered(lowest))

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import minimize
 
 from schemas.errors import ConfigError
 from schemas.manifest import Applicability, Domain, Head
-from training.bundle.features import Features
+from training.bundle.applying.features import Features
 from training.recipe import Recipe
 
 Floats = NDArray[np.float64]
-STRENGTH = 0.1  # of sklearn's inverse regularisation, on standardised features; chosen on validation photos
+PULL = 2e-3  # validation photos tell no difference between a third and three times of it
+STEPS = 100  # of L-BFGS at most
 KEPT = 0.995  # share of a domain's validation photos that reach its threshold
 HIGHEST = 0.5  # a threshold is never above this, however sure the sigmoid is of its own validation photos
 
@@ -66,6 +67,7 @@ def fit_applying(
     heads: Sequence[Head],
     learnt: Mapping[str, Features],
     judged: Mapping[str, Features],
+    near: Applying | None = None,
 ) -> Applying:
     """Fit one sigmoid a data set, and choose the thresholds of the domains.
 
@@ -74,6 +76,7 @@ def fit_applying(
         heads: of the bundle; a data set without a head has no domain.
         learnt: features of training photos by set, `[n, f]` each, generic sets included.
         judged: the same of validation photos of the data sets; they choose the thresholds.
+        near: of nearly the same photos; the fit begins there.
 
     Raises:
         ConfigError: a data set has no photo to learn from.
@@ -81,11 +84,12 @@ def fit_applying(
     datasets = [d.name for d in recipe.datasets if any(d.name in head.datasets for head in heads)]
     shows = {one.name: one.shows for one in recipe.generic}
     weights, biases = [], []
-    for name in datasets:
+    for i, name in enumerate(datasets):
         if name not in learnt or not len(learnt[name]):
             raise ConfigError(f"datasets[{name}]: no training photo can be read, so nothing tells its photos apart")
         others = {n: f for n, f in learnt.items() if n != name and len(f) and name not in shows.get(n, ())}
-        layer = sigmoid(learnt[name], list(others.values()))
+        begin = None if near is None else (near.weight[i].astype(np.float64), float(near.bias[i]))
+        layer = sigmoid(learnt[name], list(others.values()), begin)
         weights.append(layer[0])
         biases.append(layer[1])
     several = [head for head in heads if len(head.datasets) > 1]
@@ -109,17 +113,35 @@ def fit_applying(
     return Applying(datasets, rough.weight, rough.bias, domains, members)
 
 
-def sigmoid(own: Features, others: Sequence[Features], strength: float = STRENGTH) -> tuple[Floats, float]:
-    """Weight `[f]` and bias of the logistic regression of `own [n, f]` against the sets `others`. Both sides count
-    equally, and so do the sets of the other side."""
-    x = np.concatenate([own, *others]).astype(np.float64)
-    y = np.concatenate([np.ones(len(own)), np.zeros(len(x) - len(own))])
+def sigmoid(
+    own: Features, others: Sequence[Features], near: tuple[Floats, float] | None = None
+) -> tuple[Floats, float]:
+    """Weight `[f]` and bias of the logistic regression of `own [n, f]` against the sets `others`.
+
+    Both sides count equally, and so do the sets of the other side. The weights are pulled to 0 on standardised features
+    with the strength `PULL`. The problem is convex and solved by L-BFGS; it begins at `near`, which saves time.
+    """
+    x = np.concatenate([own, *others])
+    mean, spread = x.mean(0), x.std(0) + np.float32(1e-3)
+    x = (x - mean) / spread
+    sign = np.ones(len(x), np.float32)
+    sign[len(own) :] = -1
     rest = [np.full(len(one), 1 / len(one) / len(others)) for one in others]
-    share = np.concatenate([np.full(len(own), 1 / len(own)), *rest])
-    mean, spread = x.mean(0), x.std(0) + 1e-3
-    fit = LogisticRegression(C=strength, max_iter=300).fit((x - mean) / spread, y, sample_weight=share * len(own))
-    weight: Floats = fit.coef_[0] / spread
-    return weight, float(fit.intercept_[0] - weight @ mean)
+    share = np.concatenate([np.full(len(own), 1 / len(own)), *rest]).astype(np.float32) / 2
+
+    def loss(layer: Floats) -> tuple[float, Floats]:
+        weight = layer[:-1].astype(np.float32)
+        margin = sign * (x @ weight + np.float32(layer[-1]))
+        doubt = share * sign / (1 + np.exp(np.minimum(margin, 80)))
+        value = float(share @ np.logaddexp(0, -margin)) + PULL * float(weight @ weight)
+        return value, np.append(2 * PULL * weight - x.T @ doubt, -doubt.sum()).astype(np.float64)
+
+    start = np.zeros(x.shape[1] + 1)
+    if near is not None:
+        start[:-1], start[-1] = near[0] * spread, near[1] + near[0] @ mean
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": STEPS}).x
+    weight: Floats = found[:-1] / spread
+    return weight, float(found[-1] - weight @ mean)
 
 
 def _threshold(said: Floats) -> float:
@@ -140,7 +162,8 @@ def word_members(head: Head, datasets: Sequence[str], counts: NDArray[np.integer
     known &= counts > 0
     known[:, ~known.any(0)] = True
     mine = np.array([name in head.datasets for name in datasets])[:, None]
-    return (known & mine).astype(np.float32)
+    members: NDArray[np.float32] = (known & mine).astype(np.float32)
+    return members
 
 
 def in_manifest(applying: Applying) -> Applicability:

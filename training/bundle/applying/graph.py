@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from schemas.errors import BundleRefused
 from schemas.manifest import Applicability, Head, Manifest
-from training.bundle.applicability import Applying
-from training.bundle.features import feature_name
+from training.bundle.applying.features import feature_name
+from training.bundle.applying.sigmoids import Applying
 
 MARK = "applicability/"  # begins the name of every node and weight that this module adds
 OWN, ONE = f"{MARK}own", f"{MARK}one"

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from engines.recognition import Calibrator, HeadPredictions
 from schemas.manifest import Head, Manifest
-from training.bundle.applicability import Applying, domain_of, fit_applying, word_members
-from training.bundle.applicable_graph import Members
-from training.bundle.calibration import Shared, Words, calibrate_head, points, share
-from training.bundle.features import Features, Seen, Tail
+from training.bundle.applying.features import Features, Seen, Tail
+from training.bundle.applying.graph import Members
+from training.bundle.applying.sigmoids import Applying, domain_of, fit_applying, word_members
+from training.bundle.probabilities.calibration import Shared, Words, calibrate_head, points, share
 from training.evaluation import Predicted
 from training.evaluation.scoring import Scored, foreign, score
 from training.readers.label_table import Row, multiple
@@ -77,12 +77,12 @@ class Mix:
         self._shows = {one.name: set(one.shows) for one in recipe.generic}
         self.datasets = [d.name for d in recipe.datasets if any(d.name in h.datasets for h in manifest.heads)]
         self.words = {h.id: words_of(h, rows, self.datasets) for h in manifest.heads if h.kind == "multi_label"}
-        self.applying = self._fit({})
+        self.applying = self._fit({}, None)
         self._apart = self._left_out()
 
     @property
     def members(self) -> Members:
-        """By head: which data sets its labels belong to, see `applicable_graph.Members`."""
+        """By head: which data sets its labels belong to, see `graph.Members`."""
         found: dict[str, NDArray[np.float32]] = {}
         for head in self.manifest.heads:
             if head.id in self.words:
@@ -99,9 +99,9 @@ class Mix:
             found[name] = photos.seen.feature[np.setdiff1d(at, without.get(name, np.empty(0, np.int64)))]
         return found
 
-    def _fit(self, without: Mapping[str, NDArray[np.int64]]) -> Applying:
+    def _fit(self, without: Mapping[str, NDArray[np.int64]], near: Applying | None) -> Applying:
         judged = {name: self.sets[name].seen.feature[self.sets[name].places(("val",))] for name in self.datasets}
-        return fit_applying(self.recipe, self.manifest.heads, self._learnt(without), judged)
+        return fit_applying(self.recipe, self.manifest.heads, self._learnt(without), judged, near)
 
     def _left_out(self) -> dict[str, NDArray[np.float64]]:
         """p of each data set, `[n, d]`, for all photos of the generic sets, by sigmoids that did not see the photo."""
@@ -109,7 +109,7 @@ class Mix:
         found = {name: self.applying.own(photos.seen.feature) for name, photos in generic.items()}
         parts = {name: np.array_split(_shuffled(len(photos.seen.rows)), FOLDS) for name, photos in generic.items()}
         for fold in range(FOLDS):
-            fitted = self._fit({name: part[fold] for name, part in parts.items()})
+            fitted = self._fit({name: part[fold] for name, part in parts.items()}, self.applying)
             for name, part in parts.items():
                 if len(part[fold]):
                     found[name][part[fold]] = fitted.own(generic[name].seen.feature[part[fold]])
