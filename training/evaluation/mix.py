@@ -215,16 +215,15 @@ def best_offered(scored: Scored, precision: float) -> float:
     """The share of photos whose first label is offered at the lowest threshold that has `precision` on these photos. A
     softmax head offers nothing below one half."""
     said, correct = scored.predictions.probabilities.ravel(), scored.correct.ravel()
+    if scored.positives is None:
+        said, correct = said[said >= 0.5], correct[said >= 0.5]
     order = np.argsort(-said, kind="stable")
     ranked, right = said[order], np.cumsum(correct[order])
-    last = np.append(ranked[1:] != ranked[:-1], True)
+    last = np.append(ranked[1:] != ranked[:-1], True)[: len(ranked)]
     good = np.flatnonzero(last & (right / np.arange(1, len(ranked) + 1) >= precision))
     if not len(good):
         return 0.0
-    lowest = float(ranked[good[-1]])
-    return float(
-        (scored.predictions.probabilities[:, 0] >= max(lowest, 0.5 if scored.positives is None else 0.0)).mean()
-    )
+    return float((scored.predictions.probabilities[:, 0] >= ranked[good[-1]]).mean())
 
 
 def _applies(manifest: Manifest, head: Head, predicted: Predicted, scored: Scored) -> NDArray[np.float64]:
