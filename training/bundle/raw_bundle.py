@@ -19,6 +19,7 @@ from schemas.manifest import (
     CARD_FILE,
     MODEL_FILE,
     PARITY_FILE,
+    Applicability,
     Hash,
     Head,
     Label,
@@ -68,7 +69,7 @@ def write_raw(
         training=facts,
         files={},
     )
-    _check_graph(folder, photos, outputs, manifest)
+    check_graph(folder, manifest)
     return sealed(folder, manifest)
 
 
@@ -89,10 +90,17 @@ def parity_photos(size: int) -> NDArray[np.uint8]:
     return np.stack([render(p, 0, "natural", size=(size, size)).pixels for p in products])
 
 
-def _check_graph(folder: Path, photos: NDArray[np.uint8], outputs: list[str], manifest: Manifest) -> None:
+def check_graph(folder: Path, manifest: Manifest) -> None:
+    """Compare the graph's outputs for the parity photos with the parity file, more closely than an engine does.
+
+    Raises:
+        BundleRefused: they differ.
+    """
+    outputs = [head.output for head in manifest.heads] + [manifest.embedding.output, manifest.hash.output]
+    outputs += [manifest.applicability.output] if manifest.applicability else []
     session = ort.InferenceSession(str(folder / MODEL_FILE), providers=["CPUExecutionProvider"])
-    values = dict(zip(outputs, session.run(outputs, {manifest.input: photos}), strict=True))
     expected = np.load(folder / PARITY_FILE)
+    values = dict(zip(outputs, session.run(outputs, {manifest.input: expected["photos"]}), strict=True))
     for name in outputs:
         if name == manifest.hash.output:
             worst = float(np.bitwise_count(values[name] ^ expected[name]).sum(1).max())
@@ -100,13 +108,16 @@ def _check_graph(folder: Path, photos: NDArray[np.uint8], outputs: list[str], ma
         else:
             worst, limit = float(np.abs(values[name] - expected[name]).max()), 1e-4
         if not worst <= limit:
-            raise BundleRefused(f"{MODEL_FILE}: {name} differs from torch by {worst:.2g}; at most {limit:g} is allowed")
+            raise BundleRefused(
+                f"{MODEL_FILE}: {name} differs from what was fitted by {worst:.2g}; at most {limit:g} is allowed"
+            )
 
 
-def version_of(name: str, graph: str, heads: Sequence[Head]) -> str:
-    """The model version: `name` and 8 hex digits of a digest of the graph's sha256 and the heads' tables and
-    thresholds, so that two models in one store differ in it."""
-    return f"{name}-{hashlib.sha256(graph.encode() + msgspec.json.encode(heads)).hexdigest()[:8]}"
+def version_of(name: str, graph: str, heads: Sequence[Head], applicability: Applicability | None = None) -> str:
+    """The model version: `name` and 8 hex digits of a digest of the graph's sha256, the heads' tables and thresholds,
+    and those of the domains, so that two models in one store differ in it."""
+    domains = b"" if applicability is None else msgspec.json.encode(applicability)
+    return f"{name}-{hashlib.sha256(graph.encode() + msgspec.json.encode(heads) + domains).hexdigest()[:8]}"
 
 
 def sealed(folder: Path, manifest: Manifest) -> Manifest:

@@ -13,7 +13,7 @@ from training.network.lite_shapes import LITE
 from training.readers import cautions, read
 from training.readers.cautions import nothing_to_learn
 from training.readers.label_table import Row
-from training.recipe import STUDIO, DataSet, Recipe, load_recipe
+from training.recipe import STUDIO, DataSet, GenericSet, Recipe, load_recipe
 from training.recipe.line_numbers import line_of
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,9 @@ def check_data(recipe: Recipe, data: Path) -> None:
     for spec in recipe.datasets:
         for what in ("product", "leave_out"):
             _check_column(f"datasets[{spec.name}].{what}", getattr(spec, what), spec.name, columns)
+    for one in recipe.generic:
+        columns[one.name] = {column for row in _rows(one, data) for column in row}
+        _check_column(f"generic[{one.name}].objects", one.objects, one.name, columns)
     for head in recipe.heads:
         for name in head.datasets:
             _check_column(
@@ -68,16 +71,16 @@ def check_data(recipe: Recipe, data: Path) -> None:
             check_labels(head, (row for name in head.datasets for row in rows[name]))
 
 
-def _rows(spec: DataSet, data: Path) -> list[Row]:
-    folder = data / spec.folder
+def _rows(spec: DataSet | GenericSet, data: Path) -> list[Row]:
+    folder, key = data / spec.folder, "datasets" if isinstance(spec, DataSet) else "generic"
     if not folder.is_dir():
-        raise ConfigError(f"datasets[{spec.name}].folder: there is no folder {folder}")
+        raise ConfigError(f"{key}[{spec.name}].folder: there is no folder {folder}")
     try:
         found = read(spec.reader, folder, spec.validation)
     except ConfigError as error:
-        raise ConfigError(f"datasets[{spec.name}].folder: {error}") from None
-    if why := nothing_to_learn(found.rows):
-        raise ConfigError(f"datasets[{spec.name}].folder: {folder}: {why}")
+        raise ConfigError(f"{key}[{spec.name}].folder: {error}") from None
+    if isinstance(spec, DataSet) and (why := nothing_to_learn(found.rows)):
+        raise ConfigError(f"{key}[{spec.name}].folder: {folder}: {why}")
     for text in (*found.notes, *cautions(found.rows)):
         log.warning("%s: %s", spec.name, text)
     return found.rows

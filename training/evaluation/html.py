@@ -112,7 +112,11 @@ def _head(column: str, scored: Scored, found: Measured, data: Path) -> str:
     depth = None if scored.positives is not None else 1
     bins = metrics.reliability(said[:, :depth].ravel(), scored.correct[:, :depth].ravel())
     plot = reliability_plot(bins, f"Reliability of {column}")
-    threshold = "nothing is offered" if head.threshold >= 1 else f"offered from {head.threshold:.3f}"
+    threshold = (
+        "nothing is offered; the bundle's card says why"
+        if head.threshold >= 1
+        else f"offered from {head.threshold:.3f}"
+    )
     return (
         f"<h2>{escape(column)}</h2><p class=soft>Head {escape(head.id)}, {len(head.labels)} labels, {threshold}, for a "
         f"precision of {head.target_precision:g}.</p><div class=row>{plot}{_confusions(scored)}</div>"

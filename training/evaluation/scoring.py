@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ class Scored:
         outside: how many further photos have a label that the head does not know.
         products: `int64 [n]`, equal for photos of one product; None if no row names a product.
         rows: `int64 [n]`, the photos' places in `Predicted.rows`.
+        share: the weight of each photo in a calibration.
     """
 
     head: Head
@@ -42,6 +43,7 @@ class Scored:
     outside: int
     products: NDArray[np.int64] | None = None
     rows: NDArray[np.int64] | None = None
+    share: float = 1.0
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -73,6 +75,26 @@ def score(predicted: Predicted, column: str, head: Head) -> Scored:
     chosen = HeadPredictions(mine.labels[at], mine.probabilities[at], mine.offered[at])
     products = product_numbers([predicted.rows[i] for i in at])
     return Scored(head, chosen, targets, positives, outside, products, at)
+
+
+def foreign(head: Head, predictions: HeadPredictions, share: float = 1.0) -> Scored:
+    """Photos to which the head does not apply: whatever it says of them is wrong."""
+    n = len(predictions.labels)
+    positives = np.zeros((n, len(head.labels)), np.bool_) if head.kind == "multi_label" else None
+    return Scored(head, predictions, np.full(n, -1, np.int64), positives, 0, share=share)
+
+
+def taken(scored: Scored, at: NDArray[np.int64]) -> Scored:
+    """The photos at the places `at`, `int64 [m]`."""
+    found = scored.predictions
+    return replace(
+        scored,
+        predictions=HeadPredictions(found.labels[at], found.probabilities[at], found.offered[at]),
+        targets=scored.targets[at],
+        positives=None if scored.positives is None else scored.positives[at],
+        products=None if scored.products is None else scored.products[at],
+        rows=None if scored.rows is None else scored.rows[at],
+    )
 
 
 def together(parts: Sequence[Scored]) -> Scored:

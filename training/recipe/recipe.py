@@ -19,6 +19,7 @@ from training.recipe.tables import (
     Augment,
     DataSet,
     Distillation,
+    GenericSet,
     HashLayer,
     HeadSpec,
     Metric,
@@ -38,6 +39,7 @@ class Recipe(Strict, frozen=True, kw_only=True):
         size: pixels a side that the network is trained for and served with.
         cache_size: pixels a side of the decoded photos on disk; at least `size`.
         threads: of torch, on the processor.
+        generic: sets of photos of everything. With them, the bundle knows to which photos each head applies.
         losses: `[[losses]]` entries. `[metric]` is short for the usual ones; `all_losses` has both.
         hash_layer: which layer makes the bits (`training/bundle/hash_choice.py`). `rotation` keeps the neighbours of
             products that training never saw, and loses some on the products of training. `trained` is the layer that
@@ -55,6 +57,7 @@ class Recipe(Strict, frozen=True, kw_only=True):
     seed: int = 0
     threads: Count = 2
     datasets: list[DataSet]
+    generic: list[GenericSet] = msgspec.field(default_factory=list)
     heads: list[HeadSpec]
     losses: list[LossSpec] = msgspec.field(default_factory=list)
     metric: Metric = Metric()
@@ -111,6 +114,14 @@ class Recipe(Strict, frozen=True, kw_only=True):
     def _check_data_sets(self) -> None:
         """Every data set that is named exists."""
         names = {d.name for d in self.datasets}
+        taken = set(names)
+        for one in self.generic:
+            if one.name in taken:
+                raise ValueError(f"generic[{one.name}].name: another set of this recipe has this name; give it its own")
+            taken.add(one.name)
+            for other in one.shows:
+                if other not in names:
+                    raise ValueError(f"generic[{one.name}].shows: no data set {other!r} in this recipe")
         for spec in self.datasets:
             if spec.products_of and spec.products_of not in names:
                 raise ValueError(f"datasets[{spec.name}].products_of: no data set {spec.products_of!r} in this recipe")

@@ -38,6 +38,7 @@ class DataSet(Strict, frozen=True, kw_only=True):
         leave_out: a column of whole numbers. Products whose number `leave_out_every` divides are not trained on.
         leave_out_every: see `leave_out`.
         held_out: studio: products of each of val and test, with 3 photos and one catalogue photo each.
+        about: one sentence on source and licence, for the bundle's card.
     """
 
     name: StableId
@@ -53,11 +54,46 @@ class DataSet(Strict, frozen=True, kw_only=True):
     leave_out: str = ""
     leave_out_every: Annotated[int, Meta(ge=2)] = 5
     held_out: Count = 60
+    about: str = ""
 
     def __post_init__(self) -> None:
         if self.reader != STUDIO and self.reader not in READERS:
             known = ", ".join(sorted([*READERS, STUDIO]))
             raise ValueError(f"datasets[{self.name}].reader: no reader {self.reader!r}; use one of {known}")
+
+
+class GenericSet(Strict, frozen=True, kw_only=True):
+    """Photos of everything. Heads learn from them when they do not apply. The network is not trained on them.
+
+    A file `related.csv` next to the folder's labels.csv may name photos that show something like the products of the
+    recipe, by a column that both files have (`training/readers/related.py`). They are left out.
+
+    Attributes:
+        name: of the set in this recipe.
+        reader: as in `DataSet`.
+        folder: below the data folder that the command gets.
+        validation: as in `DataSet`.
+        shows: data sets of whose kind these photos are too, so that they say nothing about these data sets' heads.
+        judged: whether every label on these photos counts as wrong when heads are calibrated. Write false for scenes,
+            which may show anything.
+        objects: the column that names the photo's class among the 1,000 of the packaged classifier. It calibrates the
+            heads of source `imagenet`.
+        about: see `DataSet`.
+    """
+
+    name: StableId
+    reader: str = "csv"
+    folder: str = ""
+    validation: ValidationShare = 0.05
+    shows: list[str] = msgspec.field(default_factory=list)
+    judged: bool = True
+    objects: str = ""
+    about: str = ""
+
+    def __post_init__(self) -> None:
+        if self.reader not in READERS:
+            known = ", ".join(sorted(READERS))
+            raise ValueError(f"generic[{self.name}].reader: no reader {self.reader!r}; use one of {known}")
 
 
 class HeadSpec(Strict, frozen=True, kw_only=True):
@@ -66,7 +102,7 @@ class HeadSpec(Strict, frozen=True, kw_only=True):
     Attributes:
         id: of the head; with `repeat`, `ID-00`, `ID-01` and so on.
         column: where the labels are. A multi-label column holds several of them, separated by `|`.
-        datasets: the data sets whose photos have these labels.
+        datasets: the data sets whose photos have these labels. The head applies to photos of their kind.
         kind: one label a photo, or several.
         source: `column`: the column's values. `queries`: words of titles. `imagenet`: the 1,000 classes of the packaged
             classifier, which the head learns to imitate. `partition`: the column's values, dealt into `parts` groups

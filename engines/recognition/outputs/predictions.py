@@ -70,6 +70,15 @@ class Predictions:
         codes = np.concatenate([part.hash for part in parts])
         return Predictions(heads, embedding, codes, parts[0].layer, applicability)
 
+    def taken(self, at: npt.NDArray[np.int64]) -> Predictions:
+        """Return the rows at the places `at`, int64 [m]."""
+        heads = {
+            name: HeadPredictions(one.labels[at], one.probabilities[at], one.offered[at])
+            for name, one in self.heads.items()
+        }
+        applicability = self.applicability and {name: values[at] for name, values in self.applicability.items()}
+        return Predictions(heads, self.embedding[at], self.hash[at], self.layer, applicability)
+
     def row(self, i: int, manifest: Manifest) -> stored.Predictions:
         """Return row i in the store's form: head id → label ids with probabilities, best first.
 

@@ -1,7 +1,9 @@
-"""`groknet bundle`: inspect a bundle, verify it, and compare it with another."""
+"""`groknet bundle`: inspect a bundle, verify it, compare it with another, and fit its heads again."""
 
 from __future__ import annotations
 
+import logging
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +13,7 @@ from rich.table import Table
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import JsonOption
 from groknet.cli.terminal import json_line, note, stdout
+from schemas.manifest import MANIFEST_FILE
 
 FolderArgument = Annotated[Path, Parameter(help="Folder of the bundle.")]
 
@@ -134,3 +137,44 @@ def _short(value: object) -> str:
 def _there(what: str, folder: Path) -> None:
     if not folder.is_dir():
         raise CommandError(f"{what} {folder}: no such folder", Exit.NOT_FOUND)
+
+
+def refit(
+    bundle: Annotated[Path, Parameter(help="Folder of the float bundle.")],
+    /,
+    *,
+    recipe: Annotated[Path, Parameter(help="Recipe file of the bundle, with [[generic]] sets.")],
+    data: Annotated[Path, Parameter(help="Folder that holds the folders of the data sets and generic sets.")],
+    out: Annotated[Path, Parameter(help="Folder for the new bundle. It may be the bundle itself.")],
+    cache: Annotated[Path, Parameter(help="Folder for features. A command that was stopped continues from it.")],
+    json: JsonOption = False,
+) -> Exit:
+    """Teach a finished bundle to which photos its heads apply, and calibrate it again. No training run is needed.
+
+    The trunk is frozen, so embedding, hash and epoch stay: indexes and hashes remain valid. The command computes the
+    features of all photos once. It fits applicability, gives heads that imitate the packaged classifier its own last
+    layer, calibrates on a mix of own and foreign photos, and measures the test photos for the card. It needs
+    groknet[train].
+
+    --json writes {"bundle", "model_version", "epoch", "domains": {id: threshold}, "heads": {id: threshold}}.
+    """
+    _there("bundle", bundle)
+    _there("--data", data)
+    if not recipe.is_file():
+        raise CommandError(f"--recipe {recipe}: no such file", Exit.NOT_FOUND)
+    if out.exists() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
+        raise CommandError(f"--out {out}: holds something that is no bundle; name another folder", Exit.USAGE)
+    from training.bundle.applying.finish import refit_bundle
+    from training.data.check_recipe import load_checked
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    command = f"groknet bundle refit BUNDLE --recipe {recipe.name} --data DATA --out BUNDLE --cache CACHE"
+    made = refit_bundle(bundle, load_checked(recipe, data), data, out=out, cache=cache, command=command)
+    domains = made.applicability.domains if made.applicability else []
+    if json:
+        told = {"bundle": str(out), "model_version": made.model_version, "epoch": made.epoch}
+        thresholds = {"domains": {d.id: d.threshold for d in domains}, "heads": {h.id: h.threshold for h in made.heads}}
+        json_line({**told, **thresholds})
+    else:
+        note(f"bundle {out}: model {made.model_version}, epoch {made.epoch}, {len(domains)} domains")
+    return Exit.OK

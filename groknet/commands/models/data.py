@@ -33,7 +33,8 @@ def check(
 ) -> Exit:
     """Read the folder of a data set as training does, and show what it finds.
 
-    This lists the photos of each split, the labels of each column, and the skipped files with the reason.
+    This lists the photos of each split, the labels of each column, and the skipped files with the reason. It says
+    whether there are too few validation photos for a head to offer anything.
 
     Layouts: csv has a labels.csv with the column path, perhaps split, and one for each kind of label. folder has one
     folder for each class, optionally below train, val and test. webdataset has tar shards of 0001.jpg and 0001.json.
@@ -46,6 +47,7 @@ def check(
     --json writes {"photos": {split: n}, "columns": {column: labels}, "skipped": {name: reason}, "notes": [sentence]}.
     """
     _folder("folder", folder)
+    from training.bundle.probabilities.silence import TARGET, sentence
     from training.readers import cautions, read
 
     found = read(reader, folder)
@@ -56,6 +58,8 @@ def check(
         raise ConfigError(f"data: no photo of {folder} could be decoded; the first is {path}: {skipped[path]}")
     notes = [*found.notes, *cautions(good)]
     splits = dict(Counter(row["split"] for row in good))
+    if few := sentence("a head of these photos", splits.get("val", 0), TARGET):
+        notes.append(few)
     names = dict.fromkeys(name for row in good for name in row if name not in ("path", "split"))
     columns = {name: len({row[name] for row in good if row.get(name)}) for name in names}
     if json:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from rich.table import Table
@@ -20,7 +21,19 @@ def evaluate(
     bundle: Annotated[Path, Parameter(help="Folder of the bundle.")],
     /,
     *,
-    data: Annotated[Path, Parameter(help="Folder of a data set.")],
+    data: Annotated[Path | None, Parameter(help="Folder of a data set.")] = None,
+    mix: Annotated[
+        list[Path] | None,
+        Parameter(negative=(), consume_multiple=True, help="Instead of --data: folders of several sets."),
+    ] = None,
+    shows: Annotated[
+        list[str] | None,
+        Parameter(negative=(), help="SET=DATASET, with --mix: the set shows such products too. Can be repeated."),
+    ] = None,
+    objects: Annotated[
+        list[str] | None,
+        Parameter(negative=(), help="SET=COLUMN, with --mix: labels of heads without a data set. Can be repeated."),
+    ] = None,
     reader: ReaderOption = "csv",
     split: Annotated[str, Parameter(help="Split to measure, or all. Catalogue photos are always used.")] = "test",
     column: Annotated[
@@ -37,14 +50,26 @@ def evaluate(
     --json writes {"photos": {"listed", "read", "missing", "unreadable"}, "heads": {column: {"n", "top1", "top5",
     "macro", "ece", "ece_floor", "offered", "precision", "outside"}}, "queries": the same for words of titles, with
     "map", "retrieval": {"float"|"hash"|"fine": {"n", "recall_at_1", "recall_at_5", "recall_at_10", "map"}}, "bits":
-    recall by the first bits of the hash}. "fine" uses the hash bits of the query before rounding. Labels that a head
+    recall by the first bits of the hash}. With --mix it writes {"sets": {name: {"photos", "nonsense", "touched"}},
+    "heads": {id: {"photos", "top1", "offers", "precision", "offered", "best_offered", "ece", "lost"}}, "pooled"}.
+
+    --mix takes equally many photos of each folder. A folder's name is that of the data set in the bundle. Labels that
+    are offered by heads of other data sets are nonsense. A file related.csv in a folder names photos to leave out.
+
+    "fine" uses the hash bits of the query before rounding. Labels that a head
     does not have are left out and counted as "outside". A figure without photos is null.
 
     --html writes one self-contained file. It contains photos of the data set, so mind who may see it.
     """
-    for what, folder in (("bundle", bundle), ("--data", data)):
+    if (data is None) == (mix is None):
+        raise CommandError("--data, --mix: give one of them, the folder of a data set or those of several", Exit.USAGE)
+    folders = [("bundle", bundle), *(("--mix", one) for one in mix or []), *([("--data", data)] if data else [])]
+    for what, folder in folders:
         if not folder.is_dir():
             raise CommandError(f"{what} {folder}: no such folder", Exit.NOT_FOUND)
+    if mix is not None:
+        return _mix(bundle, mix, split, shows or [], objects or [], json=json)
+    assert data is not None
     if html is not None and not html.absolute().parent.is_dir():
         raise CommandError(f"--html {html}: its folder does not exist", Exit.NOT_FOUND)
     from training.evaluation import measure, write_html
@@ -70,16 +95,56 @@ def evaluate(
     return Exit.OK
 
 
+def _mix(bundle: Path, folders: list[Path], split: str, shows: list[str], objects: list[str], *, json: bool) -> Exit:
+    from training.evaluation.mix import measure_mix
+
+    named = {folder.resolve().name: folder for folder in folders}
+    if len(named) < len(folders):
+        raise CommandError("--mix: two folders have one name; a name is that of a data set in the bundle", Exit.USAGE)
+    related: dict[str, frozenset[str]] = {}
+    for name, dataset in _pairs("--shows", "DATASET", shows, named):
+        related[name] = related.get(name, frozenset()) | {dataset}
+    columns = dict(_pairs("--objects", "COLUMN", objects, named))
+    with progress() as bar:
+        task = bar.add_task("photos", total=None)
+        found = measure_mix(
+            bundle,
+            named,
+            split=split,
+            shows=related,
+            objects=columns,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if json:
+        json_line(found)
+        return Exit.OK
+    _table("photos of", found["sets"])
+    _table("head", found["heads"])
+    _table("together", {"heads with few offers": found["pooled"]})
+    return Exit.OK
+
+
+def _pairs(option: str, what: str, values: list[str], named: dict[str, Path]) -> list[tuple[str, str]]:
+    pairs = [value.partition("=") for value in values]
+    for value, (name, _, other) in zip(values, pairs, strict=True):
+        if name not in named or not other:
+            raise CommandError(f"{option} {value}: write SET={what}; SET is one of {', '.join(named)}", Exit.USAGE)
+    return [(name, other) for name, _, other in pairs]
+
+
+def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    names = list(dict.fromkeys(name for figures in rows.values() for name in figures))
+    table = Table(title, *names, box=None)
+    for name, figures in rows.items():
+        table.add_row(name, *(_figure(figures.get(key)) for key in names))
+    if rows:
+        stdout().print(table)
+
+
 def _print(report: Report) -> None:
     titles: list[Literal["heads", "queries", "retrieval", "bits"]] = ["heads", "queries", "retrieval", "bits"]
     for title in titles:
-        rows = report[title]
-        names = list(dict.fromkeys(name for figures in rows.values() for name in figures))
-        table = Table(title, *names, box=None)
-        for name, figures in rows.items():
-            table.add_row(name, *(_figure(figures.get(key)) for key in names))
-        if rows:
-            stdout().print(table)
+        _table(title, report[title])
     photos = report["photos"]
     if photos["read"] < photos["listed"]:
         lost = f"{photos['missing']} missing, {photos['unreadable']} unreadable"

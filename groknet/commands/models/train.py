@@ -41,10 +41,13 @@ def train(
         raise CommandError("--as-tutor and --tutor exclude each other: a tutor has no tutor", Exit.USAGE)
     if not data.is_dir():
         raise CommandError(f"--data {data}: no such folder", Exit.NOT_FOUND)
+    from training.bundle.probabilities.silence import silences_of_recipe
     from training.data.check_recipe import load_checked
     from training.loop.train import train as run
 
     loaded = load_checked(recipe, data)
+    for text in silences_of_recipe(loaded, data):
+        note(text)
     if as_tutor:
         loaded = loaded.as_tutor()
     where = {"data": str(data.absolute()), "cache": str((cache or out / "cache").absolute())}

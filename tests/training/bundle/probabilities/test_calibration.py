@@ -1,4 +1,4 @@
-"""Isotonic tables against pool-adjacent-violators in loops, curves against a grid, thresholds against all of them."""
+"""Isotonic tables against pool-adjacent-violators in loops, curves against a grid."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from engines.recognition import HeadPredictions
 from engines.recognition.outputs.calibration import Calibrator
 from schemas.manifest import Calibration, Head, Label
-from training.bundle.calibration import (
+from training.bundle.probabilities.calibration import (
     FREE,
     GRID,
     SPREADS,
@@ -27,7 +27,6 @@ from training.bundle.calibration import (
     points,
     share,
     shared_curve,
-    threshold,
 )
 from training.evaluation.metrics import ece
 from training.evaluation.scoring import Scored
@@ -58,19 +57,6 @@ def test_isotonic_tables_are_legal_and_never_certain() -> None:
     table = isotonic(np.array([0.1, 0.1, 0.2, 0.9, 0.9]), np.array([False, False, False, True, True]))
     assert (table.x[0], table.y[0]) == (0, 0)
     assert 0 < table.y[1] < table.y[-1] < 1
-
-
-@pytest.mark.parametrize("precision", [0.5, 0.9, 1.0])
-def test_threshold_against_trying_all(precision: float) -> None:
-    rng = np.random.default_rng(5)
-    p = np.round(rng.random(200), 2)  # with ties
-    correct = rng.random(200) < p
-    good = [t for t in np.unique(p) if correct[p >= t].mean() >= precision]
-    assert threshold(p, correct, precision) == (min(good) if good else 1.0)
-
-
-def test_no_threshold_where_no_precision_is_reached() -> None:
-    assert threshold(np.array([0.3, 0.9]), np.array([False, False]), 0.5) == 1.0
 
 
 def scored(n: int, seed: int) -> Scored:

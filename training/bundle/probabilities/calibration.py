@@ -10,13 +10,15 @@ too few photos:
 
 If labels exclude each other, only the first label of every photo is fitted: the second one is correct more often when
 the first is in doubt, which would bend the table. If several labels may hold, the five best are fitted. A label with
-enough photos gets a table of its own (`class_tables`), and in a multi-label head every label does (`word_tables`). The
-threshold is the lowest calibrated probability at which the validation photos reach the wanted precision.
+enough photos gets a table of its own (`class_tables`), and in a multi-label head every label does (`word_tables`).
+
+With applicability, photos to which the head does not apply are fitted too; every label on them is wrong. The thresholds
+are those of `training/bundle/probabilities/thresholds.py`; words get one for each data set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,11 +28,12 @@ from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 
 from schemas.manifest import Calibration, Head
+from training.bundle.probabilities.silence import LEAST_PHOTOS
+from training.bundle.probabilities.thresholds import left_out, surely
 from training.evaluation.scoring import Scored
 
 Floats = NDArray[np.float64]
 
-LEAST_PHOTOS = 50  # with fewer photos a table is no better than the raw probability
 LEAST_OF_LABEL = 100  # with fewer photos a label's own table changed the order of labels and calibrated no better
 BELIEF = 700.0  # with this many photos isotonic regression gets the same weight as the curve
 LIKENESS = 0.3  # correlation of errors among photos of one product: m of them count as m / (1 + (m - 1) · this)
@@ -133,9 +136,9 @@ def points(scored: Sequence[Scored], head: Head) -> Points:
 def _weight(scored: Scored) -> Floats:
     """The weight of each photo, `[n]`. Photos of one product are correct or wrong together, so each counts less."""
     if scored.products is None:
-        return np.ones(len(scored.targets))
+        return np.full(len(scored.targets), scored.share)
     _, place, many = np.unique(scored.products, return_inverse=True, return_counts=True)
-    result: Floats = (1 / (1 + (many - 1) * LIKENESS))[place]
+    result: Floats = (1 / (1 + (many - 1) * LIKENESS))[place] * scored.share
     return result
 
 
@@ -276,16 +279,6 @@ def _table(x: Floats, y: Floats) -> Calibration:
     return Calibration(x=x.tolist(), y=y.tolist())
 
 
-def threshold(probability: NDArray[np.floating], correct: NDArray[np.bool_], precision: float) -> float:
-    """The lowest t such that predictions with probability ≥ t have at least `precision`, or 1 if there is no such t."""
-    order = np.argsort(-probability, kind="stable")
-    ranked, right = probability[order], np.cumsum(correct[order])
-    # a threshold cannot separate equal probabilities, so only the last of each run is a candidate
-    last = np.append(ranked[1:] != ranked[:-1], True)
-    good = last & (right / np.arange(1, len(ranked) + 1) >= precision)
-    return float(ranked[np.flatnonzero(good)[-1]]) if good.any() else 1.0
-
-
 def calibrate_head(
     scored: Sequence[Scored],
     head: Head,
@@ -294,8 +287,11 @@ def calibrate_head(
     words: Words | None = None,
     *,
     by_label: bool = True,
+    others: Sequence[Scored] = (),
 ) -> Head:
-    """The head with its tables and its threshold. With fewer than `LEAST_PHOTOS` photos it does not change.
+    """The head with its tables and its thresholds.
+
+    With fewer than `LEAST_PHOTOS` photos of its own it gets the shared curve, if there is one, and offers nothing.
 
     Args:
         scored: raw predictions on the validation photos, one part for each of the head's data sets.
@@ -304,23 +300,56 @@ def calibrate_head(
         around: what heads that were fitted in the same way share; None if there are no such heads.
         words: what a multi-label head was taught; without it the head gets no tables by label.
         by_label: False keeps a softmax head's order of labels, by leaving out tables by label.
+        others: predictions on photos to which the head does not apply (`scoring.foreign`).
     """
     filled = [s for s in scored if len(s.targets)]
     if sum(len(s.targets) for s in filled) < LEAST_PHOTOS:
-        return head
-    found = points(filled, head)
-    table = head_table(found, around or Shared(shared_curve([found])))
-    if head.kind == "softmax":
-        own = class_tables(found, head, table) if by_label else {}
-    else:
-        own = {} if words is None else word_tables(found, head, words)
-    head = msgspec.structs.replace(head, calibration=table, class_calibration=own)
+        curve = None if around is None else _table(GRID, around.curve(log_odds(GRID)))
+        return msgspec.structs.replace(head, calibration=curve, target_precision=precision)
+    parts = [*filled, *(s for s in others if len(s.targets))]
+
+    def fit(some: Sequence[Scored]) -> Head:
+        found = points(some, head)
+        table = head_table(found, around or Shared(shared_curve([found])))
+        if head.kind == "softmax":
+            own = class_tables(found, head, table) if by_label else {}
+        else:
+            own = {} if words is None else word_tables(found, head, words)
+        return msgspec.structs.replace(head, calibration=table, class_calibration=own)
+
+    def tables(some: Sequence[Scored]) -> Callable[[Scored], Floats]:
+        ready = fit(some)
+        return lambda s: apply_head(ready, s.predictions.labels, s.predictions.probabilities)
+
+    said = left_out(parts, tables)
+    ready = msgspec.structs.replace(fit(parts), target_precision=precision)
     # over all labels that may be offered: with the first label alone, the second would be offered at any probability
-    labels = np.concatenate([s.predictions.labels for s in filled])
-    calibrated = apply_head(head, labels, np.concatenate([s.predictions.probabilities for s in filled]))
-    lowest = threshold(calibrated.ravel(), np.concatenate([s.correct for s in filled]).ravel(), precision)
+    labels, calibrated, correct, counted, weight = _flat(parts, said)
+    if head.kind == "multi_label" and words is not None:
+        source = words.source[labels]
+        sure: dict[int, float] = {}
+        for i in np.unique(words.source):
+            mine = source == i
+            sure[int(i)] = _lowered(surely(calibrated[mine], correct[mine], counted[mine], weight[mine], precision))
+        by_word = {label.id: sure[int(words.source[label.index])] for label in head.labels}
+        return msgspec.structs.replace(ready, threshold=max(sure.values()), label_thresholds=by_word)
+    lowest = surely(calibrated, correct, counted, weight, precision)
     if head.kind == "softmax":
         lowest = max(lowest, 0.5)  # of labels that exclude each other, at most one has a probability above one half
-    # rounded down, so that a value that reached the threshold still does as float32
-    lowest = float(np.floor(lowest * 1e5) / 1e5) if lowest < 1 else 1.0
-    return msgspec.structs.replace(head, threshold=lowest, target_precision=precision)
+    return msgspec.structs.replace(ready, threshold=_lowered(lowest))
+
+
+def _flat(
+    parts: Sequence[Scored], said: Sequence[Floats]
+) -> tuple[NDArray[np.int64], Floats, NDArray[np.bool_], Floats, Floats]:
+    """Label, calibrated probability, correctness, share and weight of every prediction, `[m]` each."""
+    weight = [np.repeat(_weight(s), s.predictions.labels.shape[1]) for s in parts]
+    share = [np.full(s.predictions.labels.size, s.share) for s in parts]
+    labels = np.concatenate([s.predictions.labels.ravel() for s in parts]).astype(np.int64)
+    correct = np.concatenate([s.correct.ravel() for s in parts])
+    return labels, np.concatenate([p.ravel() for p in said]), correct, np.concatenate(share), np.concatenate(weight)
+
+
+def _lowered(lowest: float) -> float:
+    """Rounded down, so that a value that reached the threshold still does as float32."""
+    return float(np.floor(lowest * 1e5) / 1e5) if lowest < 1 else 1.0

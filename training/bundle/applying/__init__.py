@@ -1,0 +1,1 @@
+"""To which photos heads apply: features of photos, a sigmoid a data set, the graph, and the last step of a bundle."""
