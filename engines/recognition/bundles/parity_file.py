@@ -59,7 +59,9 @@ def _array(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.
             raise BundleRefused(f"{name}: {member.filename[:80]!r} has array format {version}; export again")
         shape, fortran, dtype = _HEADER[version](file)
         data_bytes = member.file_size - file.tell()
-        if dtype.kind not in _KINDS or min(shape, default=0) < 0 or prod(shape) * dtype.itemsize != data_bytes:
+        if dtype.kind not in _KINDS:
+            raise BundleRefused(f"{name}: cannot be read ({member.filename[:80]!r} holds no numbers); export again")
+        if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize != data_bytes:
             raise BundleRefused(f"{name}: {member.filename[:80]!r} is not the array that its header says; export again")
         data = file.read(data_bytes + 1)
     if len(data) != data_bytes:
