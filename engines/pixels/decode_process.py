@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.pixels import _wire as wire
-from engines.pixels.budget import PROCESS
+from engines.pixels.budget import limit_decode_memory
 from engines.pixels.decode import decode, decode_photo
 from schemas.errors import Invalid
 
@@ -24,7 +24,7 @@ def serve(connection_fd: int, memory_fd: int) -> None:
     try:
         setup = wire.decode_setup(connection.recv_bytes())
         slots = wire.slots_of(memory_fd, setup)
-        PROCESS.set(setup.decode_memory_mb)  # to refuse what the parent refuses; the parent makes photos wait
+        limit_decode_memory(setup.decode_memory_mb)  # to refuse what the parent refuses; the parent makes photos wait
         gc.collect()
         gc.freeze()
         connection.send_bytes(b"ready")
