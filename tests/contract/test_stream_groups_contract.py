@@ -256,3 +256,16 @@ def _count(stream: Stream, topic: str, number: int) -> int:
     end = admin.end_offsets(topic)[Partition(topic, number)]
     admin.close()
     return end
+
+
+def test_a_member_without_a_partition_has_joined(stream_backend: StreamBackend) -> None:
+    stream, topic, group = stream_backend.build(), stream_backend.topic(1), stream_backend.name("group")
+    members = [join(stream, group, [topic]) for _ in range(2)]
+    assert not any(member.consumer.joined for member in members), "before the first poll"
+    poll_until(
+        members,
+        lambda: all(member.consumer.joined for member in members) and sum(len(m.held) for m in members) == 1,
+        stream_backend.patience_s,
+    )
+    for member in members:
+        member.consumer.close()
