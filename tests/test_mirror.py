@@ -91,7 +91,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     Elsewhere(
         "tests/workers/intake/test_web.py",
         "against a real server on loopback",
-        ("workers/intake/fetch.py", "workers/intake/wire.py"),
+        ("workers/intake/wire.py",),
     ),
     Elsewhere(
         "tests/groknet/submitting/test_photo_events.py",
@@ -260,9 +260,106 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("groknet/run/compose.py", "groknet/run/process.py"),
     ),
     Elsewhere(
-        "tests/groknet/commands/operation/test_demo.py",
-        "the listings of the demo",
-        ("groknet/submitting/demo_listings.py",),
+        "tests/schemas/test_event_dialects.py",
+        "a time is one of the things that senders write in several ways",
+        ("schemas/event_times.py",),
+    ),
+    Elsewhere(
+        "tests/engines/pixels/test_strangers.py",
+        "each photo goes through all of these, and its pixels are compared with another decoder's",
+        (
+            "engines/pixels/formats/_bits.py",
+            "engines/pixels/formats/header.py",
+            "engines/pixels/formats/heif.py",
+            "engines/pixels/formats/jpeg.py",
+            "engines/pixels/formats/png.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/engines/pixels/test_memory.py",
+        "a cost is right if the measured memory stays below it",
+        ("engines/pixels/cost.py",),
+    ),
+    Elsewhere(
+        "tests/engines/recognition/test_hostile_bundles.py",
+        "each hostile bundle is refused by one of these",
+        (
+            "engines/recognition/bundles/external_data.py",
+            "engines/recognition/bundles/parity_file.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/engines/recognition/test_applicability.py",
+        "what the engine answers with and without applicability",
+        ("engines/recognition/outputs/answer.py",),
+    ),
+    Elsewhere(
+        "tests/workers/search/http/test_hostile_clients.py",
+        "raw sockets against the running service",
+        (
+            "workers/connections.py",
+            "workers/search/http/slots.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/workers/search/http/test_app.py",
+        "the service's own state, seen over HTTP",
+        ("workers/search/http/readiness.py",),
+    ),
+    Elsewhere(
+        "tests/workers/search/http/test_params.py",
+        "limits that requests meet",
+        ("workers/search/settings.py",),
+    ),
+    Elsewhere(
+        "tests/workers/test_metrics.py",
+        "every declaration is checked there",
+        ("workers/declared.py",),
+    ),
+    Elsewhere(
+        "tests/workers/intake/test_fetch_pool.py",
+        "the pool and the stage that fills it",
+        (
+            "workers/intake/pool.py",
+            "workers/stages/fetch.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/training/bundle/applying/test_sigmoids.py",
+        "fitting, applying and exporting are one computation",
+        (
+            "training/bundle/applying/features.py",
+            "training/bundle/applying/finish.py",
+            "training/bundle/applying/graph.py",
+            "training/bundle/applying/mix.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/training/bundle/probabilities/test_thresholds.py",
+        "silence is what no threshold allows",
+        ("training/bundle/probabilities/silence.py",),
+    ),
+    Elsewhere(
+        "tests/training/readers/test_broken_data_sets.py",
+        "verdicts on broken tables and folders, written by hand",
+        (
+            "training/readers/cautions.py",
+            "training/readers/photo_paths.py",
+            "training/readers/table_file.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/training/readers/layouts/test_layouts.py",
+        "one suite reads every layout",
+        (
+            "training/readers/layouts/class_folders.py",
+            "training/readers/layouts/csv_table.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/training/weak/test_nearest_product.py",
+        "the table that weak labels write",
+        ("training/weak/label_files.py",),
     ),
 )
 

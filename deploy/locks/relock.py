@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent
 PROJECT = FOLDER.parents[1] / "pyproject.toml"
 LOCKS = {
     "run.txt": ("cpu", "kafka", "cassandra"),
-    "ci.txt": ("cpu", "openvino", "phone", "train", "kafka", "cassandra", "services", "rtx", "dev"),
+    "ci.txt": ("cpu", "openvino", "phone", "train", "kafka", "cassandra", "services", "rtx", "operations", "dev"),
 }
 """Lock → the extras of pyproject.toml that it covers. Those of ci.txt are what `make test` installs."""
 

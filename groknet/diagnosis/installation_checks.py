@@ -33,6 +33,8 @@ _OPTIONAL = {
     "kafka": "to stream through Kafka",
     "cassandra": "to store in Cassandra",
     "services": "to start both on this machine",
+    "heif": "to decode HEIC photos",
+    "operations": "to build dashboards and alerts again",
 }
 
 

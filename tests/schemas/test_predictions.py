@@ -25,7 +25,10 @@ def by_hand(stored: StoredListing) -> str:
         plain["epoch"],
         plain["summary"]["status"],
         plain["summary"]["bad_images"],
-        [[row["image_id"], row["hash"]] for row in plain["images"]],
+        [
+            [row["image_id"], row["hash"], *([] if row.get("applies") is None else [row["applies"]])]
+            for row in plain["images"]
+        ],
     ]
     parts = [rest, plain["summary"]["predictions"], *(row["predictions"] for row in plain["images"])]
     lines = [json.dumps(part, separators=(",", ":"), ensure_ascii=False).encode() for part in parts]

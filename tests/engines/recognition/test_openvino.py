@@ -18,5 +18,5 @@ def test_openvino_refuses_other_inputs_and_what_it_cannot_read(tiny: Path) -> No
         build_engine(tiny, "openvino")
     (tiny / MODEL_FILE).write_bytes(b"no graph")
     seal(tiny)
-    with pytest.raises(BundleRefused, match="OpenVINO cannot load it"):
+    with pytest.raises(BundleRefused, match=r"not a graph|OpenVINO cannot load it"):
         build_engine(tiny, "openvino")

@@ -38,7 +38,7 @@ class Busy:
 def test_a_full_stream_slows_the_sender_down_and_loses_nothing() -> None:
     busy = Busy()
     sender = Sender(busy)
-    event = ListingEvent(event_id="e", listing_id="l", event_time=1_767_225_600_000_000, type="removed")
+    event = ListingEvent(event_id="e", listing_id="l", event_time=1_767_225_600_000_001, type="removed")
     for i in range(5):
         sender.send(Outgoing(str(i).encode(), "l", event))
     sender.flush()
@@ -47,7 +47,7 @@ def test_a_full_stream_slows_the_sender_down_and_loses_nothing() -> None:
 
 
 def test_an_event_of_ours_that_no_tagger_would_take_is_said_before_it_is_sent() -> None:
-    fine = ListingEvent(event_id="e", listing_id="l", event_time=1_767_225_600_000_000, type="removed")
+    fine = ListingEvent(event_id="e", listing_id="l", event_time=1_767_225_600_000_001, type="removed")
     assert outgoing(fine) == Outgoing(encode_event(fine), "l", fine)
-    ahead = msgspec.structs.replace(fine, event_time=2**62)
+    ahead = msgspec.structs.replace(fine, event_time=4_000_000_000_000_001)
     assert (outgoing(ahead).event, "ahead" in outgoing(ahead).problem) == (None, True)

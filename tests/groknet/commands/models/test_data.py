@@ -25,6 +25,12 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path / "tree"
 
 
+FEW = (
+    "a head of these photos: nothing will be offered, because 1 validation photos have its labels; 49 more are missing"
+    " for precision 0.9"
+)
+
+
 def test_check_counts_and_names(groknet: Call, tree: Path) -> None:
     quick = groknet("data", "check", tree, "--reader", "folder", "--json")
     assert quick.code == Exit.OK, quick.err
@@ -32,7 +38,7 @@ def test_check_counts_and_names(groknet: Call, tree: Path) -> None:
         "photos": {"train": 3, "val": 1, "test": 1},
         "columns": {"label": 2},
         "skipped": {"train/stray.jpg": "lies in no class folder"},
-        "notes": [],
+        "notes": [FEW],
     }
     whole = groknet("data", "check", tree, "--reader", "folder", "--decode", "--json").json
     assert whole["photos"]["train"] == 2
