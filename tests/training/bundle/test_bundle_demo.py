@@ -41,10 +41,23 @@ def test_its_ids_are_the_taxonomys() -> None:
 def test_its_version_tells_its_graph_and_its_calibration() -> None:
     manifest = load_manifest(BUNDLE)
     graph = sha256_file(BUNDLE / "model.onnx")
-    assert manifest.model_version == version_of("demo", graph, manifest.heads)
+    assert manifest.model_version == version_of("demo", graph, manifest.heads, manifest.applicability)
     first, *rest = manifest.heads
     other = [structs.replace(first, threshold=first.threshold / 2), *rest]
-    assert version_of("demo", graph, other) != manifest.model_version != version_of("demo", graph[::-1], manifest.heads)
+    known = manifest.applicability
+    assert known is not None
+    assert version_of("demo", graph, other, known) != manifest.model_version
+    assert version_of("demo", graph[::-1], manifest.heads, known) != manifest.model_version
+    assert version_of("demo", graph, manifest.heads) != manifest.model_version
+
+
+def test_every_head_of_a_data_set_knows_to_which_photos_it_applies() -> None:
+    manifest = load_manifest(BUNDLE)
+    assert manifest.applicability is not None
+    assert {head.id: head.domain for head in manifest.heads if len(head.datasets) == 1} == {
+        head.id: head.datasets[0] for head in manifest.heads if len(head.datasets) == 1
+    }
+    assert manifest.epoch == "9e9ef007be8c", "the trunk, the embedding and the hash are those of before"
 
 
 def test_every_head_is_calibrated() -> None:
