@@ -44,7 +44,7 @@ def alone(recipe: Recipe, head: HeadSpec) -> Recipe:
     sets = [d for d in recipe.datasets if d.name in head.datasets]
     metric = Metric(arcface=0.0, contrastive=0.0, relational=0.0, hash=0.0)
     single = msgspec.structs.replace(head, finer="")  # that head is left out
-    return msgspec.structs.replace(recipe, datasets=sets, heads=[single], metric=metric)
+    return msgspec.structs.replace(recipe, datasets=sets, generic=[], heads=[single], metric=metric)
 
 
 def weighed(recipe: Recipe, weights: Mapping[str, float]) -> Recipe:
