@@ -7,9 +7,10 @@ import re
 import unicodedata
 from pathlib import Path
 
+from engines.pixels import PHOTO_SUFFIXES
 from training.readers.photo_bytes import split_shard
 
-PHOTOS = frozenset({".jpg", ".jpeg", ".png", ".webp"})  # files that the decoder takes
+PHOTOS = PHOTO_SUFFIXES  # files that the decoder takes
 _JUNK = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "icon\r"})
 
 

@@ -12,12 +12,13 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from engines.files import replacing
+from engines.pixels import PHOTO_SUFFIXES
 from schemas.errors import ConfigError
 from training.readers.label_table import Row
 from training.readers.photo_bytes import read_photo
 
 PER_SHARD = 1000  # photos in a shard, 10 to 300 MB: small enough to send again after a failure
-_KINDS = frozenset({"jpg", "jpeg", "png", "webp"})
+_KINDS = frozenset(suffix.removeprefix(".") for suffix in PHOTO_SUFFIXES)
 
 
 @dataclass

@@ -16,6 +16,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+from engines.pixels import PHOTO_SUFFIXES
 from training.readers.found_rows import Found, set_aside_photos
 from training.readers.label_table import Row
 from training.readers.photo_bytes import TAR, member_name
@@ -23,7 +24,7 @@ from training.readers.photo_paths import is_junk
 from training.readers.splits import SPLITS, known_split
 
 _KEY = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")
-_PHOTO = ("jpg", "jpeg", "png", "webp")
+_PHOTO = tuple(sorted(suffix.removeprefix(".") for suffix in PHOTO_SUFFIXES))
 _TEXT = {"cls": "cls", "txt": "title"}
 _META = "__"  # members with this prefix describe the archive
 _MOST_LABEL_BYTES = 1 << 20  # of a json, cls or txt: labels have a few hundred
