@@ -89,7 +89,7 @@ def test_int8_for_the_cpu_is_calibrated_on_a_folder(groknet: Call, bundle: Path,
     (tmp_path / "empty").mkdir()
     answer = groknet(*build, "--photos", tmp_path / "empty")
     assert answer.code == Exit.USAGE
-    assert "--photos: no .jpeg" in answer.err
+    assert "--photos: no .avif" in answer.err
     answer = groknet(*build, "--photos", photos, "--json")
     assert answer.code == Exit.OK, answer.err
     assert answer.json["precision"] == "int8"
