@@ -79,7 +79,7 @@ def is_outage(why: Transient) -> bool:
 
 
 class BundleRefused(GroknetError):
-    """A bundle whose checksums, format version or parity vectors do not match."""
+    """A bundle whose checksums, format version or answers to the parity photos do not match."""
 
 
 class EpochMismatch(GroknetError):

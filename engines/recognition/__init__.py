@@ -1,13 +1,14 @@
 """Pixels to predictions: a bundle, made ready for one back end, behind one small interface.
 
-`build_engine` (in `engine`) loads a bundle and refuses it unless its checksums, format version and parity vectors
-match. It returns a `RecognitionEngine` (in `interface`): photos in; calibrated predictions, embeddings and packed
-hashes out, as arrays. The graph computes everything up to raw probabilities. Calibration and thresholds come from the
-manifest.
+`build_engine` (in `engine`) loads a bundle and refuses it unless its checksums and format version match and its
+answers to the parity photos agree with the recorded ones. It returns a `RecognitionEngine` (in `interface`): photos in;
+calibrated predictions, embeddings and packed hashes out, as arrays. The graph computes everything up to raw
+probabilities. Calibration and thresholds come from the manifest.
 
-- the bundle: `bundle`, `bundle_diff`, `calibration`, `hash_layer`, `predictions`
-- checks: `parity` (FP32), `gate` (lower precision)
-- back ends: `onnx_runtime`, `openvino`, `torch/`, `tensorrt/`; for GPUs `gpu_graph` and `tops`
+- the bundle on disk: `bundles/` (loading, `diff`, external data, parity photos)
+- the answer: `outputs/` (applicability, calibration and thresholds, predictions, hash layer, best labels alone)
+- checks: `bundles/parity` (FP32), `parity_gate` (lower precision)
+- back ends: `onnx_runtime`, `openvino`, `torch/`, `tensorrt/`; for GPUs `gpu_graph`
 - other precisions: `precision/`, `folding`; folders with plans: `engine_folder`
 - running batches: `bisect` finds the photo that makes a batch fail; `speed` measures
 

@@ -70,7 +70,7 @@ def build_engine(
     threads: int | None = None,
     max_batch: int = DEFAULT_MAX_BATCH,
 ) -> RecognitionEngine:
-    """Load a bundle, check it, run its parity vectors, and return the engine.
+    """Load a bundle, check it, compare its answers to the parity photos, and return the engine.
 
     Args:
         bundle_dir: the bundle's folder.
@@ -79,7 +79,7 @@ def build_engine(
         max_batch: the most photos of one `infer`.
 
     Raises:
-        BundleRefused: checksums, format version, outputs or parity vectors do not match.
+        BundleRefused: checksums, format version, outputs or answers to the parity photos do not match.
         ConfigError: unknown back end, its package is not installed, or a number out of range.
     """
     _check_backend(backend)

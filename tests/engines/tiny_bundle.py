@@ -157,7 +157,7 @@ def raw_outputs(folder: Path, photos: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def write_tiny_bundle(folder: Path, graph: onnx.ModelProto | None = None, **fields: object) -> Manifest:
-    """Write the bundle, its parity vectors as computed by its own graph; `fields` replace the manifest's."""
+    """Write the bundle, its parity photos with the answers of its own graph; `fields` replace the manifest's."""
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(graph or tiny_graph(), str(folder / MODEL_FILE))
     photos = np.random.default_rng(1).integers(0, 256, (5, SIZE, SIZE, 3), dtype=np.uint8)

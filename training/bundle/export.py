@@ -1,4 +1,4 @@
-"""From a checkpoint to a bundle: hash layer, graph, calibration, parity vectors, manifest, measured card."""
+"""From a checkpoint to a bundle: hash layer, graph, calibration, parity photos, manifest, measured card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bundle before calibration: graph, parity vectors and manifest of a network, checked against torch."""
+"""A bundle before calibration: graph, parity photos and manifest of a network, checked against torch."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PARITY_PHOTOS = 6
 def write_raw(
     recipe: Recipe, graph: ExportedGraph, heads: list[Targets], folder: Path, *, taxonomy: Taxonomy, facts: Training
 ) -> Manifest:
-    """Write model, parity vectors and a manifest without calibration into `folder`, for a `deployable` graph.
+    """Write model, parity photos and a manifest without calibration into `folder`, for a `deployable` graph.
 
     Raises:
         BundleRefused: ONNX Runtime and torch disagree on the parity photos.

@@ -7,9 +7,10 @@ A host that is slow then delays only the events that name it. Four bounds keep i
 - an event has `event_s` seconds from its first photo on. Then it fails for now, and its host counts as slow,
 - with `patient=False`, an event of a slow host fails at once, unless nothing else is being fetched from that host.
 
-The bytes of photos that are not decoded yet are bounded too. Above `most_bytes` no photo is begun, and one that grows
-beyond them is given up and begun again later. Only where no complete event waits to be decoded, the oldest event goes
-on, so that there is always progress. So the bytes stay below `most_bytes` and the photos of one event.
+The photos that are not decoded yet share a limit of `most_bytes`. Once it is reached, no new photo is started. A photo
+that would exceed it is dropped and fetched again later. There is one exception, so that there is always progress: if no
+complete event waits to be decoded, the oldest event goes on. So the bytes never exceed `most_bytes` plus the photos of
+one event.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Bundle:
 
 
 def load_bundle(folder: Path | str) -> Bundle:
-    """Read the manifest, compare every checksum, and read the parity vectors. Ignores files that it does not name, and
+    """Read the manifest, compare every checksum, and read the parity photos. Ignores files that it does not name, and
     refuses a graph that reads such a file.
 
     Raises:

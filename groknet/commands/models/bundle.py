@@ -151,10 +151,10 @@ def refit(
 ) -> Exit:
     """Teach a finished bundle to which photos its heads apply, and calibrate it again. No training run is needed.
 
-    The trunk is frozen, so embedding, hash and epoch stay: indexes and hashes remain valid. The command computes the
-    features of all photos once. It fits applicability, gives heads that imitate the packaged classifier its own last
-    layer, calibrates on a mix of own and foreign photos, and measures the test photos for the card. It needs
-    groknet[train].
+    The trunk does not change. So embedding, hash and epoch stay the same, and indexes and hashes remain valid. The
+    command computes the trunk's features of all photos once, and learns from them to which photos each head applies.
+    A head that imitates the packaged classifier gets that classifier's own last layer. Each head is calibrated on
+    photos of its own data sets and of others. The test photos are measured for the card. It needs groknet[train].
 
     --json writes {"bundle", "model_version", "epoch", "domains": {id: threshold}, "heads": {id: threshold}}.
     """

@@ -1,6 +1,6 @@
-"""The last step of a bundle with applicability: heads on a frozen trunk, calibration, parity vectors, card.
+"""The last step of a bundle with applicability: heads on a frozen trunk, calibration, parity photos, card.
 
-`finish` works on a folder that has graph, manifest and parity vectors, from an export or from a finished bundle. The
+`finish` works on a folder that has graph, manifest and parity photos, from an export or from a finished bundle. The
 graph up to the feature, the embedding and the hash do not change, so the epoch stays. The features of all photos lie in
 a cache, and a call that was stopped continues there.
 """

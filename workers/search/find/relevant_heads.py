@@ -3,8 +3,8 @@
 A bundle with applicability says itself which heads apply, and its word is taken. The rest of this module is the rule
 for other bundles.
 
-A head that learned from one data set answers on photos of every kind of product, and is confident on those too. A head
-of words that learned from several data sets knows better, because its words come from all of them. So each of its words
+A head that learned from one data set answers for every photo, and is confident even if the photo shows another kind of
+product. A head of words that learned from several data sets can tell their kinds of product apart. Each of its words
 indicates the data sets that have a label with that word ("mug" indicates the one with a label "mug"). A word's
 probability is divided equally among these data sets. A photo shows the kind of a data set if the words for it reach
 SHARE of the words for the best data set, and the words for the best one add up to LEAST.
