@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 if "tagger" in sys.orig_argv:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import ImageFile
 
     def _broken(*_: object, **__: object) -> None:
-        raise UnidentifiedImageError("planted: no codec")
+        raise OSError("planted: no codec")
 
-    Image.open = _broken  # type: ignore[assignment]
+    ImageFile.ImageFile.load = _broken  # type: ignore[assignment]
