@@ -58,6 +58,18 @@ def say(**fact: object) -> None:
     print(json.dumps(fact), flush=True)
 
 
+def peak_kb() -> int:
+    """The largest resident memory of this process so far, in KiB. On Linux `ru_maxrss` would begin with the memory of
+    the process that started this one."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    except OSError:
+        pass
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def main(name: str, seed: int, count: int) -> None:
     """Offer `count` inputs of one door."""
     door = import_module(name)
@@ -73,7 +85,7 @@ def main(name: str, seed: int, count: int) -> None:
             honest = beside.submit(door.honest, own)
             verdict, why = offered(door, one)
             wrong = honest.exception()
-            most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            most = peak_kb()
             if number < WARM_UP:
                 begun, kilobytes = held(), most
             found = [f"an honest input failed: {type(wrong).__name__}: {wrong}"[:400]] if wrong else []

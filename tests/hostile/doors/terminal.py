@@ -10,7 +10,7 @@ from random import Random
 
 import msgspec
 
-from groknet.cli.terminal import shown
+from groknet.cli.plain_text import shown
 from schemas.dead_letters import DeadLetter, parse_dead_letter
 from tests.hostile.case import Input
 
