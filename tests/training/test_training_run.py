@@ -97,7 +97,7 @@ def test_products_never_seen_are_retrieval_only(made: tuple[Path, Manifest], sho
     rows = [line.split(",") for line in (shop / "labels.csv").read_text().splitlines()[1:]]
     lines = ["path,domain,product", *(",".join([row[0], row[1], "zzz" + row[3].split("-")[1]]) for row in rows)]
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
-    found = evaluate(made[0], folder)
+    found = evaluate(made[0], folder, split="all")
     assert found["heads"] == {}
     assert found["queries"]["query"]["n"] == 0
     assert found["retrieval"]["hash"]["n"] == 12
