@@ -1,4 +1,4 @@
-"""Eight hostile inputs in the midst of a hundred good ones: each harms only itself and says why."""
+"""Nine hostile inputs in the midst of a hundred good ones: each harms only itself and says why."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def png_of(width: int, height: int, scanlines: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", scanlines) + chunk(b"IEND", b"")
 
 
-def zip_bomb() -> bytes:
-    """A small file whose one text chunk unpacks to 200 MB, before a harmless picture."""
+def needless_bomb() -> bytes:
+    """A small file whose one text chunk would unpack to 200 MB, before a harmless picture: nobody needs to unpack it."""
     text = b"comment\x00\x00" + zlib.compress(b"\x00" * 200_000_000, 9)
     picture = io.BytesIO()
     Image.new("RGB", (32, 32), "red").save(picture, "PNG")
@@ -73,12 +73,13 @@ def test_a_hundred_stored_and_eight_dead_letters(make_rig, web: str, processes: 
         "corrupt": (b"\xff\xd8\xff\xe0" + b"\x13" * 500, "decode"),
         "truncated": (whole[: len(whole) // 2], "decode"),
         "huge": (png_of(30_000, 30_000, zlib.compress(b"\x00" * 1000)), "decode"),
-        "bomb": (zip_bomb(), "decode"),
+        "bomb": (png_of(8000, 8000, zlib.compress(b"\x00" * 192_008_000, 9)), "decode"),
         "html": (f"http://{web}/page.jpg", "decode"),
         "missing": (f"http://{web}/missing.jpg", "fetch"),
         "private": ("https://169.254.169.254/latest/meta-data", "fetch"),
     }
     good = [event(f"good/{i}", [jpeg(i)]) for i in range(100)]
+    good.append(event("good/needless", [needless_bomb()]))
     hostile = [event(f"bad/{name}", [photo]) for name, (photo, _) in bad.items()]
     undecodable = b'{"listing_id": "broken", '
     rig.process(*good[:30], *hostile[:4], undecodable, *good[30:60], *hostile[4:], *good[60:])
@@ -97,6 +98,7 @@ def test_a_hundred_stored_and_eight_dead_letters(make_rig, web: str, processes: 
         assert len(letter.message) > 10
     assert found["bad/missing"].error == "http_404"
     assert found["bad/huge"].error == "too_many_pixels"
+    assert found["bad/bomb"].error == "over_budget"
     assert found[None].stage == "decode"
     assert found[None].error == "undecodable"
     verbatim = {record.value for letter, record in letters if letter.listing_id is None}

@@ -68,6 +68,8 @@ def expected_tensors(bundle: Bundle) -> dict[str, tuple[str, str, list[int]]]:
             found[head.output + INDICES] = ("output", "int32", [-1, manifest.top_k])
         else:
             found[head.output] = ("output", "float32", [-1, len(head.labels)])
+    if manifest.applicability is not None:
+        found[manifest.applicability.output] = ("output", "float32", [-1, len(manifest.applicability.domains)])
     found["embedding"] = ("output", "float32", [-1, manifest.embedding.dim])
     found["hash"] = ("output", "uint8", [-1, 32])
     return found
