@@ -192,7 +192,8 @@ class Manifest(Strict, frozen=True, kw_only=True):
     """`manifest.json` of a bundle. `files` has the sha256 of every other file of the folder.
 
     A bundle without `applicability` does not know for which photos its heads are: each of them applies to every photo.
-    `precision` is the graph's. Below FP32 the parity vectors are still the float graph's, and `gate` judges the engine.
+    `precision` is the graph's. Below FP32 the recorded answers to the parity photos are still the float graph's, and
+    `gate` judges the engine.
     """
 
     format_version: int = FORMAT_VERSION

@@ -218,7 +218,7 @@ BATCH_SIZE = histogram(
 )
 BATCH_WAIT = histogram(
     "groknet_batch_wait_seconds",
-    "the first photo's wait until its batch closed",
+    "how long an idle engine waited for more photos before it closed a batch",
     unit="seconds",
     high="lower `tagger.batch_wait_ms` if latency matters more than throughput",
     by=("tagger",),

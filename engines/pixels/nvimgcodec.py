@@ -155,7 +155,7 @@ class NvImageCodec:
 
 
 def averaged(photo: Pixels, scale: int) -> Pixels:
-    """Return means of scale x scale values, computed on the CPU."""
+    """Return means of scale x scale values, computed on the CPU: `uint8 [h, w, 3]` → `uint8 [h/scale, w/scale, 3]`."""
     return photo if scale == 1 else np.asarray(Image.fromarray(photo).reduce(scale))
 
 

@@ -156,7 +156,7 @@ def _bundle(loaded: Loaded) -> Check:
     except GroknetError as error:
         remedy = "give another bundle with --bundle, or make it again with `groknet export`"
         return Check(check="bundle", state="failed", detail=str(error), remedy=remedy)
-    return Check(check="bundle", state="ok", detail=f"{what}; checksums and parity vectors match")
+    return Check(check="bundle", state="ok", detail=f"{what}; checksums and the answers to the parity photos match")
 
 
 def _jpegs(loaded: Loaded) -> Check:

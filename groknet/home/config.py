@@ -32,40 +32,40 @@ ENV_PREFIX = "GROKNET__"
 
 
 class StreamSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The stream of events. If `url` is empty, it is the embedded log in HOME."""
+    """The stream of events."""
 
     url: str = ""
+    """If it is empty, the stream is the embedded log in HOME."""
 
 
 class StoreSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The store of predictions. If `url` is empty, it is the embedded store in HOME."""
+    """The store of predictions."""
 
     url: str = ""
+    """If it is empty, the store is the embedded one in HOME."""
 
 
 class TargetsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where `groknet run all` serves the list of its workers for Prometheus, and its own metrics.
-
-    `port`: 0 takes any free port. If you set none and 9570 is taken, any free port is used; a line on stderr names it.
-    """
+    """Where `groknet run all` serves the list of its workers for Prometheus, and its own metrics."""
 
     host: str = "127.0.0.1"
+    """The address to listen on. Loopback by default: change it if Prometheus runs on another machine."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 9570
+    """0 takes any free port. If you set none and 9570 is taken, any free port is used; a line on stderr names it."""
 
 
 class EngineSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The recognition engine. `bundle`: a folder, relative to HOME. If it is empty, it is the packaged demo bundle.
-
-    `backend`: onnxruntime, openvino, torch, tensorrt or tensorrt_rtx. `groknet engine build` makes a folder for it.
-    `threads`: the threads of one engine, by default one for each core. `max_batch`: the most photos in one call. If
-    that is above the largest profile of a TensorRT engine, a call is split into parts, whose copies and computations
-    overlap.
-    """
+    """The recognition engine."""
 
     bundle: str = ""
+    """A folder, relative to HOME. If it is empty, it is the packaged demo bundle."""
     backend: str = "onnxruntime"
+    """`onnxruntime`, `openvino`, `torch`, `tensorrt` or `tensorrt_rtx`. `groknet engine build` makes its folder."""
     threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    """The threads of one engine, by default one for each core."""
     max_batch: Annotated[int, Meta(ge=1, le=4096)] = 32
+    """The most photos in one call. If that is above the largest profile of a TensorRT engine, a call is split into
+    parts, whose copies and computations overlap."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

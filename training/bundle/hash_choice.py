@@ -38,7 +38,7 @@ def embed(network: Network, corpus: Corpus, numbers: NDArray[np.int64], size: in
 
 
 def hash_layers(network: Network, corpus: Corpus, size: int, seed: int = 0) -> tuple[dict[str, nn.Linear], Floats]:
-    """All layers by name, and the embeddings `[n, 400]` of training photos that they were fitted to.
+    """All layers by name, each `[256, 400]`, and the embeddings `float32 [n, 400]` of the training photos behind them.
 
     The trained layer stays on its device; the others are on the processor. With at most 512 training photos there is
     the trained layer alone.
@@ -99,8 +99,8 @@ Neighbours = tuple[Floats, Floats, NDArray[np.int64], NDArray[np.int64]]
 
 
 def validation_neighbours(network: Network, corpus: Corpus, size: int) -> Iterator[Neighbours]:
-    """For every data set with products: embeddings `[n, 400]` of its validation photos and `[m, 400]` of its catalogue
-    photos, and the products of both, as numbers `[n]` and `[m]`."""
+    """For every data set with products: embeddings `float32 [n, 400]` of its validation photos and
+    `float32 [m, 400]` of its catalogue photos, and the products of both, as numbers `int64 [n]` and `int64 [m]`."""
     for first, s in zip(corpus.starts, corpus.sets, strict=True):
         photos = s.index("val", False)
         gallery = np.concatenate([s.index("val", True), s.index("train", True)])

@@ -16,7 +16,7 @@ AXES = 128  # of a rotation; fewer lose more, and up to 192 lose as much (docs/b
 def itq(embedding: Floats, bits: int, iterations: int = 50, seed: int = 0) -> tuple[Floats, Floats]:
     """Iterative quantisation (Gong & Lazebnik 2011): PCA to `bits`, then the rotation that brings it nearest to ±1.
 
-    `embedding [n, d]` → weight `[bits, d]` and bias `[bits]`, so that bit = weight · e + bias > 0.
+    `embedding float32 [n, d]` → weight `float32 [bits, d]` and bias `float32 [bits]`. A bit is weight · e + bias > 0.
     """
     mean = embedding.mean(0, dtype=np.float64)
     x = embedding - mean
@@ -34,8 +34,8 @@ def itq(embedding: Floats, bits: int, iterations: int = 50, seed: int = 0) -> tu
 def rotated_axes(embedding: Floats, bits: int, axes: int, seed: int = 0) -> tuple[Floats, Floats]:
     """A random rotation of the `axes` principal axes into `bits` directions, axes ≤ bits, which form a tight frame.
 
-    The signs of two photos in a random direction differ with probability angle / π (Charikar 2002). `embedding [n, d]`
-    → weight `[bits, d]` and bias `[bits]`, as in `itq`.
+    The signs of two photos in a random direction differ with probability angle / π (Charikar 2002). `embedding
+    float32 [n, d]` → weight `float32 [bits, d]` and bias `float32 [bits]`, as in `itq`.
     """
     mean = embedding.mean(0, dtype=np.float64)
     x = embedding - mean
@@ -46,12 +46,12 @@ def rotated_axes(embedding: Floats, bits: int, axes: int, seed: int = 0) -> tupl
 
 
 def pack(logits: Floats) -> NDArray[np.uint8]:
-    """Hash logits `[n, 256]` → `uint8 [n, 32]`, most significant bit first."""
+    """Hash logits `float32 [n, 256]` → `uint8 [n, 32]`, most significant bit first."""
     return np.packbits(logits > 0, axis=1)
 
 
 def bit_statistics(codes: NDArray[np.uint8]) -> dict[str, float]:
-    """Statistics of packed codes `[n, 32]`.
+    """Statistics of packed codes `uint8 [n, 32]`.
 
     Returns:
         `worst_balance` and `mean_balance`: |share of ones − ½| over bits; `correlation`: mean |correlation| of two

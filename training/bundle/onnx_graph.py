@@ -63,7 +63,8 @@ class ExportedGraph(nn.Module):
 
 def deployable(network: Network, groups: Groups | None = None) -> ExportedGraph:
     """A graph over a copy of `network` in evaluation mode, with folded batch norm. Its weights are rounded to half, but
-    still float32 tensors."""
+    still float32 tensors. It takes photos `uint8 [n, height, width, 3]`; `groups` has, by coarse head, the finer head
+    and the shares `float32 [finer labels, coarse labels]`."""
     served = copy.deepcopy(network).eval().to(memory_format=torch.contiguous_format)
     for module in served.modules():
         if isinstance(module, ConvNorm):

@@ -138,7 +138,8 @@ def _convert(model: onnx.ModelProto, bundle: Bundle, folder: Path) -> None:
 
 
 def run_ncnn(folder: Path, phone: Phone, bundle: Bundle) -> dict[str, NDArray[Any]]:
-    """Run the parity photos through ncnn: the bundle's output name → one row for each photo, the hash packed.
+    """Run the parity photos through ncnn: the bundle's output name → `float32 [photos, …]`, one row for
+    each photo, and the packed hash `uint8 [photos, 32]`.
 
     Raises:
         ConfigError: ncnn is not installed.

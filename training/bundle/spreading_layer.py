@@ -32,7 +32,7 @@ class SpreadingLayer(nn.Linear):
         nn.init.zeros_(self.correction.bias)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """`[n, d]`, unit rows → hash logits `[n, bits]`, whose signs are the bits."""
+        """`float32 [n, d]`, unit rows → hash logits `float32 [n, bits]`, whose signs are the bits."""
         corrected: Tensor = self.correction(torch.relu(self.hidden(embedding)))
         return super().forward(embedding) + corrected
 
@@ -70,7 +70,8 @@ def fit_spreading_layer(
 
 
 def neighbours(embedding: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For every row, the places of its `NEAR` nearest other rows by cosine, `[n, NEAR]`, and of the `FAR`th, `[n]`.
+    """For every row of `embedding float32 [n, d]`: the places of its `NEAR` nearest other rows by cosine,
+    `int64 [n, NEAR]`, and of the `FAR`th, `int64 [n]`.
 
     1,000 rows are compared at a time, so that memory grows with n and not with its square.
     """

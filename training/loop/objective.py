@@ -31,7 +31,7 @@ def total_loss(recipe: Recipe, state: State, batch: Batch) -> dict[str, Tensor]:
     Contrastive losses add the batch to their memory in `state`.
     """
     terms = head_terms(recipe, batch)
-    terms |= {spec.id: _code_term(spec, state, batch) for spec in recipe.all_losses}
+    terms |= {spec.id: _loss_term(spec, state, batch) for spec in recipe.all_losses}
     terms |= tutor_terms(recipe, batch)
     if not several():
         return {name: term.value for name, term in terms.items()}
@@ -61,7 +61,7 @@ def head_terms(recipe: Recipe, batch: Batch) -> dict[str, Term]:
     return terms
 
 
-def _code_term(spec: LossSpec, state: State, batch: Batch) -> Term:
+def _loss_term(spec: LossSpec, state: State, batch: Batch) -> Term:
     """One loss of the embedding, the hash or the trunk's feature."""
     match spec:
         case ArcFace() | MultiLabelArcFace():

@@ -13,7 +13,7 @@ from schemas.units import Count, Seconds, Whole
 
 
 class IndexerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Section `[indexer]` of the configuration."""
+    """The worker that follows the hash topic and keeps the live index."""
 
     host: str = "127.0.0.1"
     """Loopback, because only the search service calls it."""

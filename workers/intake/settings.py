@@ -15,7 +15,7 @@ _HOST_PORT = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})$")
 
 
 class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be fetched, from where, and how much of it. Raises ValueError, which names the field that is wrong."""
+    """What may be fetched, from where, and how much of it."""
 
     max_bytes: Annotated[int, Meta(ge=1, le=256_000_000)] = 10_000_000
     """The largest photo. A JPEG of 24 megapixels and quality 90 has 6 to 9 MB."""

@@ -24,10 +24,12 @@ CATEGORY_COLUMNS = (
 
 
 class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Section `[search]` of the configuration."""
+    """The worker that answers searches and serves the page."""
 
     host: str = "127.0.0.1"
+    """The address to listen on. Loopback by default: other machines reach the worker only after you change it."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    """0 takes any free port."""
     indexer_urls: list[str] = []
     """The addresses of all indexers. Each holds a part of the index; all are asked and their answers are merged. `run
     all` fills this in."""
@@ -83,6 +85,7 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_k: Annotated[int, Meta(ge=1, le=100)] = 100
     """Listings in an answer. An indexer returns at most 2,000 photos, 20 for each listing."""
     default_k: Count = 12
+    """Listings in an answer if the request does not say how many (`k=`)."""
     vote: bool = True
     """Whether neighbours vote for the category if the request does not say so (`vote=`). On by default: if no head
     knows the shop's categories, only the neighbours do. With a head that knows them, the vote is not significantly
@@ -113,6 +116,7 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_batch: Annotated[int, Meta(ge=1, le=1000)] = 200
     """Listings in one batch read: two screens of a feed, an answer of about 2 MB."""
     max_recent: Annotated[int, Meta(ge=1, le=1000)] = 64
+    """Listings in one answer about the newest ones."""
     language: str = "en"
     """The language of display names if the request names none (`lang=`)."""
     probe_interval_s: Seconds = 1.0

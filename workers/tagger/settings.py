@@ -12,9 +12,10 @@ from schemas.units import Count, DecodeMegabytes, Seconds, Whole
 
 
 class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Section `[tagger]` of the configuration."""
+    """The workers that fetch photos, run the network, and write predictions and hashes."""
 
     host: str = "127.0.0.1"
+    """The address to listen on. Loopback by default: other machines reach the worker only after you change it."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 9590
     """For health and metrics: that of the first tagger of a home; each further one takes the next port. 0 takes any
     free port. If you set none and 9590 is taken, any free port is used; the target list of `groknet run all` names
@@ -81,7 +82,9 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """At most so many offsets may be finished after an unfinished one. After a crash, all of them are processed
     again."""
     commit_interval_s: Seconds = 1.0
+    """Time between two commits of offsets. After a crash, at most the events of so long are processed again."""
     poll_timeout_s: Seconds = 0.1
+    """The longest wait of one poll for new events."""
     pause_after_s: Seconds = 5.0
     """A tagger that is full for so long pauses its partitions. For a shorter time it only stops polling."""
     drain_budget_s: Seconds = 25.0
@@ -89,6 +92,7 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     revoke_budget_s: Seconds = 60.0
     """Time to finish what a revoked partition has in hand: a fifth of Kafka's poll interval of 300 s."""
     delivery_timeout_s: Seconds = 30.0
+    """The longest wait for the stream to confirm what was published. After that it is published again."""
     in_place_tries: Count = 8
     """Tries of an event before it goes to a retry topic. The pauses between them double from 0.1 s to 5 s, about 9 s in
     total. While the store or the stream does not answer at all, the tagger holds and no try is counted."""
@@ -101,10 +105,12 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """If more than this share (0 to 1) of the last `dead_letter_window` events became dead letters, the tagger looks
     for a fault of its own, and stops if it finds one: its test photos fail, or a step passed for nobody. 1: never."""
     dead_letter_window: Count = 200
+    """The number of newest events that `dead_letter_share` looks at."""
     dead_letter_senders: Count = 20
     """So many senders (sellers, or hosts where no seller is named) must have failed at a step that no test photo
     covers, before the fault counts as ours. One broken host or shop has few."""
     thumbnails: bool = True
+    """Whether a small picture of each photo is stored, for the search page."""
     thumbnail_side: Annotated[int, Meta(ge=16, le=512)] = 320
     """Pixels of the longer side. 320 are sharp on phones, and take about 10 KB in the store; 160 take 3 KB."""
     publish_predictions: bool = False

@@ -31,7 +31,7 @@ def png_of(width: int, height: int, scanlines: bytes) -> bytes:
 
 
 def needless_bomb() -> bytes:
-    """A small file whose one text chunk would unpack to 200 MB, before a harmless picture: nobody needs to unpack it."""
+    """A harmless picture with a text chunk that would unpack to 200 MB. Nobody needs to unpack it."""
     text = b"comment\x00\x00" + zlib.compress(b"\x00" * 200_000_000, 9)
     picture = io.BytesIO()
     Image.new("RGB", (32, 32), "red").save(picture, "PNG")

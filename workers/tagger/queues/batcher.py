@@ -47,8 +47,8 @@ class Batcher(Generic[T]):
             self._filled.notify()
 
     def take(self) -> tuple[list[T], Reason]:
-        """Wait for the first item, then until there are `size` items or the first one has waited `wait_s`. Returns the
-        batch and why it closed."""
+        """Wait for the first item, then at most `wait_s` until there are `size` items. Time that items spent in the
+        queue before this call does not count. Returns the batch and why it closed."""
         with self._filled:
             while not self._waiting and not self._ended:
                 self._filled.wait()

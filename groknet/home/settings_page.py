@@ -1,0 +1,103 @@
+"""Writes the reference page of every key of `HOME/groknet.toml` from the types that read it.
+
+`python -m groknet.home.settings_page > docs/reference/settings.md`; a test compares the page with this.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+import textwrap
+from collections.abc import Iterator
+
+import msgspec
+from msgspec import inspect as types
+
+from groknet.home.config import ENV_PREFIX, Config
+
+_HEAD = f"""\
+# Settings
+
+Every key of `HOME/groknet.toml`. This page is generated from the types that read the file:
+`python -m groknet.home.settings_page > docs/reference/settings.md`.
+
+An environment variable overrides a key: `{ENV_PREFIX}TAGGER__BATCH_SIZE=16` stands for `batch_size = 16` in section
+`[tagger]`. Write lists and tables in the environment as JSON. `groknet config --home HOME` shows every key with its
+value and where the value comes from. An unknown key is an error, and the message names the nearest key.
+
+The options of `stream.url` and `store.url` have [a page of their own](addresses.md).
+"""
+_PLAIN = {types.StrType: "text", types.BoolType: "`true` or `false`", types.NoneType: "none"}
+_NUMBERS = {types.IntType: "whole number", types.FloatType: "number"}
+
+
+def page() -> str:
+    """The whole page, as Markdown: a table for each section, in the order of the configuration."""
+    return "\n".join([_HEAD, *_sections()])
+
+
+def _sections() -> Iterator[str]:
+    for section in msgspec.structs.fields(Config):
+        kind = section.type
+        keys = _docstrings(kind)
+        rows = [
+            (f"`{key.name}`", _words(types.type_info(key.type)), _default(key), keys.get(key.name, ""))
+            for key in msgspec.structs.fields(kind)
+        ]
+        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+        table = "\n".join(["| key | value | default | what it is |", "|---|---|---|---|", *lines])
+        yield f"## [{section.name}]\n{inspect.cleandoc(kind.__doc__ or '')}\n\n{table}\n"
+
+
+def _docstrings(kind: type) -> dict[str, str]:
+    """The text below each attribute of a class, by the attribute's name."""
+    (found,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(found, ast.ClassDef)
+    texts, name = {}, ""
+    for node in found.body:
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                pass
+            case ast.Expr(value=ast.Constant(value=str(text))) if name:
+                texts[name] = " ".join(text.split())
+    return texts
+
+
+def _words(info: types.Type) -> str:
+    """What a value may be, in words."""
+    match info:
+        case types.Metadata(type=inner):
+            return _words(inner)
+        case types.UnionType(types=several):
+            return " or ".join(_words(one) for one in several)
+        case types.LiteralType(values=values):
+            return ", ".join(f"`{value}`" for value in values)
+        case types.VarTupleType(item_type=item) | types.ListType(item_type=item):
+            return f"list: {_words(item)}"
+        case types.IntType() | types.FloatType():
+            return _NUMBERS[type(info)] + _bounds(info)
+    return _PLAIN[type(info)]
+
+
+def _bounds(info: types.IntType | types.FloatType) -> str:
+    if info.ge is not None and info.le is not None:
+        return f" from {info.ge:,} to {info.le:,}"
+    parts = [
+        f" {word} {bound:,}"
+        for word, bound in (("from", info.ge), ("above", info.gt), ("to", info.le), ("below", info.lt))
+        if bound is not None
+    ]
+    return ",".join(parts)
+
+
+def _default(key: msgspec.structs.FieldInfo) -> str:
+    """A default as TOML has it; empty for none and for an empty text."""
+    value = key.default if key.default is not msgspec.NODEFAULT else key.default_factory()
+    if value is None or value == "":
+        return ""
+    return f"`{msgspec.json.encode(value).decode()}`"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
