@@ -150,8 +150,11 @@ def write_applying_bundle(folder: Path, **fields: object) -> Manifest:
     return write_tiny_bundle(folder, applying_graph(), **(values | fields))
 
 
-def raw_outputs(folder: Path, photos: np.ndarray) -> dict[str, np.ndarray]:
-    session = ort.InferenceSession(str(folder / MODEL_FILE), providers=["CPUExecutionProvider"])
+def raw_outputs(folder: Path, photos: np.ndarray, *, optimised: bool = True) -> dict[str, np.ndarray]:
+    options = ort.SessionOptions()
+    if not optimised:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(str(folder / MODEL_FILE), options, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_outputs()]
     return dict(zip(names, session.run(names, {"photos": photos}), strict=True))
 
