@@ -22,7 +22,7 @@ class OnnxRuntime:
         # Waiting threads sleep instead of spinning, because decoders and stream share these cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # Without VNNI, its fast INT8 kernels add in 16 bits and saturate. Embeddings of the demo bundle would be .11 off
-        # instead of .07, those of a small network 40 times as far. Processors with VNNI ignore the entry.
+        # and not .07, those of a small network 40 times as far. Processors with VNNI ignore the entry.
         options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             self._session = ort.InferenceSession(str(bundle.model_path), options, providers=["CPUExecutionProvider"])
