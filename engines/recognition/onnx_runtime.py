@@ -21,8 +21,8 @@ class OnnxRuntime:
         options.log_severity_level = _ERRORS_ONLY
         # Waiting threads sleep instead of spinning, because decoders and stream share these cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Without VNNI, its fast INT8 kernels add in 16 bits and saturate. Embeddings of the demo bundle would be .11 off
-        # and not .07, those of a small network 40 times as far. Processors with VNNI ignore the entry.
+        # Without VNNI, its fast INT8 kernels add in 16 bits and saturate. The demo bundle's embeddings would be off by
+        # .11 and not .07, those of a small network by 40 times as much. Processors with VNNI ignore the entry.
         options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             self._session = ort.InferenceSession(str(bundle.model_path), options, providers=["CPUExecutionProvider"])
