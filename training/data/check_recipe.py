@@ -26,6 +26,12 @@ def load_checked(path: Path, data: Path) -> Recipe:
         ConfigError: something is missing; the message names the file, the line to change and the key.
     """
     recipe = load_recipe(path)
+    if recipe.trains_a_replaced_hash_layer:
+        log.warning(
+            "losses of the hash train a layer that hash_layer = %r replaces, so they shape the embedding alone; set "
+            "metric.hash = 0 to save their time, or hash_layer = 'trained' to keep the layer",
+            recipe.hash_layer,
+        )
     try:
         _check_trunk(recipe)
         check_data(recipe, data)

@@ -78,9 +78,11 @@ def _loss_term(spec: LossSpec, state: State, batch: Batch) -> Term:
                 positive=spec.positive,
                 negative=spec.negative,
                 negative_weight=spec.negative_weight,
+                cap=spec.cap,
             )
         case Standard():
-            loss = losses.standard_pairs(spec.name, gather(batch.codes[spec.on]), gather(_products(spec, batch)))
+            code, products = gather(batch.codes[spec.on]), gather(_products(spec, batch))
+            loss = losses.standard_pairs(spec.name, code, products, spec.parameters)
         case Spreading():
             # weak views alone: the two views of a photo shall stay near each other
             loss = losses.spreading(_of_all_ranks(spec, batch, batch.codes[spec.on][: len(batch.numbers)]))

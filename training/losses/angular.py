@@ -20,7 +20,7 @@ def arcface(embedding: Tensor, centres: Tensor, targets: Tensor, scale: float, m
 
     `embedding [n, d]` has unit rows and `centres [p, d]` rows of any length, both of any float type. `targets
     int64 [n]` is negative if the photo has no product. `margin` is in radians. Where θ + margin would pass π, the loss
-    continues linearly with cos θ − margin · sin margin, so that it never rewards distance.
+    continues linearly (`with_margin`), so that it never rewards distance.
     """
     cosine = wide(embedding) @ F.normalize(wide(centres)).T
     place = targets.clamp(min=0)[:, None]
@@ -42,8 +42,12 @@ def multi_label_arcface(embedding: Tensor, centres: Tensor, positives: Tensor, s
 
 
 def with_margin(cosine: Tensor, margin: float) -> Tensor:
-    """cos(θ + margin) for cos θ of any shape and float type, or cos θ − margin · sin margin where θ + margin would pass
-    π. `margin` is in radians."""
+    """cos(θ + margin) for cos θ of any shape and float type. `margin` is in radians.
+
+    Where θ + margin would pass π, it is cos θ − (1 − cos margin): −1 at θ + margin = π, as before, and falling from
+    there on. Deng's own code continues with cos θ − margin · sin margin, which jumps there by
+    cos margin + margin · sin margin − 1.
+    """
     sine = (1.0 - cosine.square()).clamp(min=1e-6).sqrt()  # 1e-6: a finite gradient at cos = ±1
     shifted = cosine * math.cos(margin) - sine * math.sin(margin)
-    return torch.where(cosine > -math.cos(margin), shifted, cosine - margin * math.sin(margin))
+    return torch.where(cosine > -math.cos(margin), shifted, cosine + math.cos(margin) - 1.0)

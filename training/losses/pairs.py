@@ -8,6 +8,8 @@ nobody knows what it shows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,15 +26,21 @@ def pairwise_double_margin(
     positive: tuple[float, float] = (0.1, 0.7),
     negative: tuple[float, float] = (0.0, 0.7),
     negative_weight: float = 10_000.0,
+    cap: bool = False,
 ) -> Tensor:
     """GrokNet's pairwise loss over all n² pairs of two different photos (KDD 2020, §3.2). It needs no class centres.
 
     `embedding`, any float type `[n, d]`, has unit rows. `products int64 [n]` is negative if a photo has no product. D
     is the squared L2 distance, from 0 to 4. The subscripts of the published numbers are ambiguous. We read each pair of
-    margins as a ramp from no penalty to a penalty of 1, which rises further beyond it:
+    margins as a ramp from no penalty to a penalty of 1:
 
         positives: max(0, (D − p1) / (p2 − p1))^α    0 up to p1 = 0.1, 1 at p2 = 0.7
         negatives: max(0, (n2 − D) / (n2 − n1))^α    0 from n2 = 0.7 on, 1 at n1 = 0
+
+    There are two readings of what the second margin means. In the first, `cap=False`, the ramp goes on: a positive pair
+    at D = 1.3 costs 2^α, so the farthest pairs pull most. In the second, `cap=True`, the penalty ends at 1, and a pair
+    beyond the second margin has no gradient: it may be a wrong label. Negatives never pass n1 = 0, so that `cap`
+    changes them only for n1 > 0.
 
     The loss is the mean over positives plus `negative_weight` times the mean over negatives. The weight is large
     because nearly all pairs are negatives, and nearly all of these are beyond their margin. It costs n² · d
@@ -43,8 +51,9 @@ def pairwise_double_margin(
     known = products >= 0
     pairs = known[:, None] & known[None] & ~torch.eye(len(x), dtype=torch.bool, device=x.device)
     same = products[:, None] == products[None]
-    far = ((distance - positive[0]) / (positive[1] - positive[0])).clamp(min=0).pow(alpha)
-    near = ((negative[1] - distance) / (negative[1] - negative[0])).clamp(min=0).pow(alpha)
+    most = 1.0 if cap else None
+    far = ((distance - positive[0]) / (positive[1] - positive[0])).clamp(min=0, max=most).pow(alpha)
+    near = ((negative[1] - distance) / (negative[1] - negative[0])).clamp(min=0, max=most).pow(alpha)
     return _mean(far, pairs & same) + negative_weight * _mean(near, pairs & ~same)
 
 
@@ -70,12 +79,14 @@ def spreading(code: Tensor) -> Tensor:
     return -_length(x - x[nearest]).clamp(min=1e-4).log().mean()  # 1e-4: two equal rows cost 9.2, not infinity
 
 
-def standard_pairs(name: StandardPairs, embedding: Tensor, products: Tensor) -> Tensor:
-    """A pair loss of pytorch-metric-learning with its defaults.
+def standard_pairs(
+    name: StandardPairs, embedding: Tensor, products: Tensor, parameters: Mapping[str, float] | None = None
+) -> Tensor:
+    """A pair loss of pytorch-metric-learning; `parameters` replace its defaults (`Standard` has their names).
 
     `embedding`, any float type `[n, d]`, has unit rows. `products int64 [n]` is negative if a photo has no product.
     multi_similarity: Wang et al. 2019; circle: Sun et al. 2020; supervised_contrastive: Khosla et al. 2020;
-    triplet_margin: all triplets that violate a margin of 0.05.
+    triplet_margin: all triplets that violate a margin of 0.05, unless `parameters` has another.
     """
     from pytorch_metric_learning import losses as library
 
@@ -83,15 +94,16 @@ def standard_pairs(name: StandardPairs, embedding: Tensor, products: Tensor) -> 
     if not bool(known.any()):
         return embedding.sum() * 0.0
     loss: torch.nn.Module
+    given = dict(parameters or {})
     match name:
         case "multi_similarity":
-            loss = library.MultiSimilarityLoss()
+            loss = library.MultiSimilarityLoss(**given)
         case "circle":
-            loss = library.CircleLoss()
+            loss = library.CircleLoss(**given)
         case "supervised_contrastive":
-            loss = library.SupConLoss()
+            loss = library.SupConLoss(**given)
         case "triplet_margin":
-            loss = library.TripletMarginLoss()
+            loss = library.TripletMarginLoss(**given)
     value: Tensor = loss(wide(embedding[known]), products[known])
     return value + embedding.sum() * 0.0
 
@@ -123,8 +135,10 @@ def relational(feature: Tensor, other: Tensor) -> Tensor:
     2019). So the networks agree on which photos look alike.
 
     `feature [n, d]` is ours, `other [n, e]` the one to imitate. Both are of any float type, with rows of any length.
-    The diagonal does not count.
+    The diagonal does not count, so that one photo alone costs nothing.
     """
+    if len(feature) < 2:
+        return feature.sum() * 0.0
     ours, theirs = F.normalize(wide(feature)), F.normalize(wide(other))
     off = ~torch.eye(len(ours), dtype=torch.bool, device=ours.device)
     return (ours @ ours.T - theirs @ theirs.T)[off].square().mean()

@@ -14,6 +14,12 @@ Code = Literal["embedding", "hash"]
 """What a loss acts on: the 400-d embedding, or the softened signs of the 256 hash logits."""
 
 StandardPairs = Literal["multi_similarity", "circle", "supervised_contrastive", "triplet_margin"]
+STANDARD_PARAMETERS: dict[StandardPairs, tuple[str, ...]] = {
+    "multi_similarity": ("alpha", "beta", "base"),
+    "circle": ("m", "gamma"),
+    "supervised_contrastive": ("temperature",),
+    "triplet_margin": ("margin",),
+}
 Margin = Annotated[float, Meta(ge=0, lt=1.6)]
 """An angle in radians, below about half of π."""
 
@@ -57,13 +63,14 @@ class Pairwise(_CodeLoss, frozen=True, kw_only=True, tag="pairwise"):
     """Double margin over all pairs of all ranks (GrokNet §3.2).
 
     The two numbers of `positive` and of `negative` are squared distances: where the penalty of such a pair begins or
-    ends, and where it is 1.
+    ends, and where it is 1. With `cap` the penalty ends at 1 (`training/losses/pairs.py` has both readings).
     """
 
     alpha: Annotated[float, Meta(ge=1)] = 1.5
     positive: tuple[float, float] = (0.1, 0.7)
     negative: tuple[float, float] = (0.0, 0.7)
     negative_weight: Positive = 10_000.0
+    cap: bool = False
 
     def __post_init__(self) -> None:
         for name, (low, high) in (("positive", self.positive), ("negative", self.negative)):
@@ -76,9 +83,21 @@ class Spreading(_CodeLoss, frozen=True, kw_only=True, tag="spreading"):
 
 
 class Standard(_CodeLoss, frozen=True, kw_only=True, tag="standard"):
-    """A pair loss of pytorch-metric-learning with its defaults, over all pairs of all ranks."""
+    """A pair loss of pytorch-metric-learning, over all pairs of all ranks.
+
+    `parameters` replace the library's defaults: `alpha`, `beta`, `base` of multi_similarity; `m`, `gamma` of circle;
+    `temperature` of supervised_contrastive; `margin` of triplet_margin.
+    """
 
     name: StandardPairs
+    parameters: dict[str, float] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        known = STANDARD_PARAMETERS[self.name]
+        for name in self.parameters:
+            if name not in known:
+                what = f"losses[{self.id}].parameters: {self.name} has no {name!r}"
+                raise ValueError(f"{what}; it has {', '.join(known)}")
 
 
 class Contrastive(_CodeLoss, frozen=True, kw_only=True, tag="contrastive"):

@@ -90,6 +90,12 @@ class Recipe(Strict, frozen=True, kw_only=True):
         return [*self.metric.losses(), *self.losses]
 
     @property
+    def trains_a_replaced_hash_layer(self) -> bool:
+        """Whether losses train a hash layer that the bundle will not have, because `hash_layer` names another one."""
+        replaced = self.hash_layer not in ("trained", "best")
+        return replaced and any(getattr(loss, "on", "") == "hash" for loss in self.all_losses)
+
+    @property
     def starts_from_frozen_trunk(self) -> bool:
         """Whether the network starts at the packaged weights, and its heads and embedding at the best that can be
         computed from the frozen trunk."""

@@ -269,7 +269,7 @@ class Weighting(Strict, frozen=True, kw_only=True):
 
     Attributes:
         rule: `fixed` keeps the recipe's weights. `trend` gives a head more weight while its validation loss is high
-            compared with its first one (`training/loop/task_weights.py`).
+            and still moves (`training/loop/task_weights.py`).
         main: losses that keep the recipe's weight, as `head.ID`.
         every: steps between two validations.
         photos: validation photos that are looked at, at most.

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 Precision = Literal["fp32", "fp16", "int8"]
 
 
-def convert(model: onnx.ModelProto, precision: Precision, photos: npt.NDArray[np.uint8] | None) -> onnx.ModelProto:
+def convert(
+    model: onnx.ModelProto, precision: Precision, photos: npt.NDArray[np.uint8] | None, *, seven_bits: bool = False
+) -> onnx.ModelProto:
     """Return a new graph that computes in `precision`. Inputs, outputs and their types stay.
 
     Args:
@@ -24,6 +26,7 @@ def convert(model: onnx.ModelProto, precision: Precision, photos: npt.NDArray[np
             convolutions in eight bits. What follows the trunk stays in FP32.
         photos: uint8 [n, h, w, 3] as `engines.pixels` decodes them, to calibrate INT8; otherwise unused. 64 photos
             like the future ones are enough.
+        seven_bits: INT8 keeps weights within seven bits (`precision/processor.py`).
 
     Raises:
         ConfigError: an unknown precision, INT8 without photos, or a graph without a convolution.
@@ -41,5 +44,5 @@ def convert(model: onnx.ModelProto, precision: Precision, photos: npt.NDArray[np
     if precision == "int8":
         if photos is None or len(photos) == 0:
             raise ConfigError("photos: INT8 is calibrated on photos; name a folder of about 64 like those to come")
-        return quantise(folded, photos)
+        return quantise(folded, photos, seven_bits=seven_bits)
     return folded

@@ -49,7 +49,7 @@ class _Photos(CalibrationDataReader):  # type: ignore[misc]  # the package ships
         return next(self._next, None)
 
 
-def quantise(model: onnx.ModelProto, photos: npt.NDArray[np.uint8]) -> onnx.ModelProto:
+def quantise(model: onnx.ModelProto, photos: npt.NDArray[np.uint8], *, seven_bits: bool = False) -> onnx.ModelProto:
     """Quantise the trunk's convolutions except the first few.
 
     Weights are scaled by channel, activations by percentiles over the photos.
@@ -57,6 +57,7 @@ def quantise(model: onnx.ModelProto, photos: npt.NDArray[np.uint8]) -> onnx.Mode
     Args:
         model: folded, FP32.
         photos: uint8 [n, h, w, 3].
+        seven_bits: weights within ±64, for processors on which sums of larger products are cut off.
     """
     convolutions = [node.name for node in trunk_nodes(model.graph) if node.op_type == "Conv"]
     first = min(_FIRST_IN_FLOAT, len(convolutions) // _FLOAT_SHARE)
@@ -72,6 +73,7 @@ def quantise(model: onnx.ModelProto, photos: npt.NDArray[np.uint8]) -> onnx.Mode
             op_types_to_quantize=["Conv"],
             nodes_to_quantize=convolutions[first:],
             per_channel=True,
+            reduce_range=seven_bits,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.Percentile,

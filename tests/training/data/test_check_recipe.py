@@ -124,3 +124,18 @@ def test_data_that_have_it_all_pass(tmp_path: Path) -> None:
         "path,kind,product\n" + "".join(f"a.jpg,k{n % 2},{('red', 'blue')[n % 2]} mug {n}\n" for n in range(12)),
     )
     assert load_checked(write(tmp_path, TEXT), tmp_path) == load_recipe(tmp_path / "small.toml")
+
+
+@pytest.mark.parametrize(
+    ("metric", "top", "warned"),
+    [
+        ("", "", True),
+        ("hash = 0.0", "", False),
+        ("", 'hash_layer = "trained"', False),
+        ("", 'hash_layer = "itq"', True),
+    ],
+)
+def test_losses_of_a_hash_layer_that_is_replaced_are_named(tmp_path: Path, metric: str, top: str, warned: bool) -> None:
+    text = TEXT.replace('on = "hash"', 'on = "embedding"').replace("[metric]\n", f"[metric]\n{metric}\n")
+    (tmp_path / "recipe.toml").write_text(f"{top}\n{text}")
+    assert load_recipe(tmp_path / "recipe.toml").trains_a_replaced_hash_layer is warned

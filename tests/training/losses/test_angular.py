@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from training import losses
+from training.losses.angular import with_margin
 
 torch.set_num_threads(1)
 
@@ -41,7 +42,7 @@ def twin(x: np.ndarray, centres: np.ndarray, positives: np.ndarray, scale: float
             cosine = float(row @ centre / np.linalg.norm(centre))
             theta = math.acos(max(-1.0, min(1.0, cosine)))
             if positive:
-                cosine = math.cos(theta + margin) if theta + margin < math.pi else cosine - margin * math.sin(margin)
+                cosine = math.cos(theta + margin) if theta + margin < math.pi else cosine - 1 + math.cos(margin)
             logits.append(scale * cosine)
         total = math.log(sum(math.exp(v) for v in logits))
         totals.append(sum(total - v for v, positive in zip(logits, marks, strict=True) if positive) / marks.sum())
@@ -144,7 +145,7 @@ def arcface_twin(x: np.ndarray, centres: np.ndarray, targets: list[int], scale: 
             continue
         cosines = [float(row @ c / np.linalg.norm(c)) for c in centres]
         theta = math.acos(max(-1.0, min(1.0, cosines[target])))
-        own = math.cos(theta + margin) if theta + margin < math.pi else cosines[target] - margin * math.sin(margin)
+        own = math.cos(theta + margin) if theta + margin < math.pi else cosines[target] - 1 + math.cos(margin)
         logits = [scale * (own if i == target else c) for i, c in enumerate(cosines)]
         total, count = total - log_softmax(logits)[target], count + 1
     return total / count
@@ -163,6 +164,16 @@ def test_arcface_beyond_pi_goes_on_linearly() -> None:
     x = unit(torch.tensor([[-1.0, 0.05]]))
     twin = arcface_twin(x.numpy().astype(np.float64), centres.numpy().astype(np.float64), [0], 8.0, 0.5)
     assert losses.arcface(x, centres, torch.tensor([0]), 8.0, 0.5).item() == pytest.approx(twin, rel=1e-4)
+
+
+@pytest.mark.parametrize("margin", [0.25, 0.5, 1.2])
+def test_arcface_does_not_jump_where_the_angle_passes_pi(margin: float) -> None:
+    """Seen along the angle: the value is the same on both sides of π − margin, and never rises."""
+    angle = torch.linspace(0, math.pi, 10_001, dtype=torch.float64)
+    shifted = with_margin(angle.cos(), margin)
+    steps = shifted.diff()
+    assert steps.max().item() <= 1e-9
+    assert steps.min().item() >= -1e-3  # no step is larger than a cosine's own
 
 
 @pytest.mark.parametrize("cosine", [1.0, -1.0])

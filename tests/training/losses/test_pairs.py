@@ -11,6 +11,7 @@ from torch import Tensor
 
 from training import losses
 from training.recipe import StandardPairs
+from training.recipe.loss_entries import STANDARD_PARAMETERS
 
 torch.set_num_threads(1)
 
@@ -83,6 +84,25 @@ def test_double_margin_by_hand() -> None:
 def test_double_margin_is_nothing_within_both_margins() -> None:
     x = torch.eye(2, dtype=torch.float64)[[0, 0, 1, 1]]
     assert losses.pairwise_double_margin(x, torch.tensor([0, 0, 1, 1])).item() == 0
+
+
+@pytest.mark.parametrize(("cap", "beyond"), [(False, 1.5**1.5), (True, 1.0)])
+def test_double_margin_has_two_readings_beyond_the_second_margin(cap: bool, beyond: float) -> None:
+    # 60° apart: D = 1, beyond p2 = .7; (1 − .1) / .6 = 1.5
+    x = torch.tensor([[1.0, 0.0], [0.5, math.sqrt(0.75)]], dtype=torch.float64, requires_grad=True)
+    value = losses.pairwise_double_margin(x, torch.tensor([5, 5]), cap=cap)
+    value.backward()
+    assert value.item() == pytest.approx(beyond, rel=1e-9)
+    assert x.grad is not None
+    assert (x.grad.abs().max().item() == 0) is cap
+
+
+def test_a_cap_on_near_negatives() -> None:
+    # 60° apart, D = 1, nearer than n1 = 1.2: (2 − 1) / .8 = 1.25 without the cap
+    x = torch.tensor([[1.0, 0.0], [0.5, math.sqrt(0.75)]], dtype=torch.float64)
+    pair = {"negative": (1.2, 2.0), "negative_weight": 1.0, "alpha": 1.0}
+    found = [losses.pairwise_double_margin(x, torch.tensor([5, 6]), cap=cap, **pair).item() for cap in (False, True)]  # type: ignore[arg-type]
+    assert found == pytest.approx([1.25, 1.0])
 
 
 @pytest.mark.parametrize("cosine", [1.0, -1.0])
@@ -187,6 +207,22 @@ def test_triplet_margin_by_hand() -> None:
     )
 
 
+def test_standard_losses_take_parameters() -> None:
+    # as by hand above, with a margin of .2
+    at = [math.radians(angle) for angle in (0, 60, 90)]
+    x = torch.tensor([[math.cos(a), math.sin(a)] for a in at])
+    expected = 1 - 2 * math.sin(math.radians(15)) + 0.2
+    value = losses.standard_pairs("triplet_margin", x, torch.tensor([4, 4, 7]), {"margin": 0.2})
+    assert value.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", STANDARD)
+def test_every_parameter_that_a_recipe_may_name_is_the_librarys(name: StandardPairs) -> None:
+    x = units(6, 4, 3, torch.float32)
+    for parameter in STANDARD_PARAMETERS[name]:
+        losses.standard_pairs(name, x, torch.tensor([0, 0, 1, 1, 2, 2]), {parameter: 0.4})
+
+
 @pytest.mark.parametrize("name", STANDARD)
 @pytest.mark.parametrize("cosine", [1.0, -1.0])
 def test_standard_gradients_are_finite_at_the_ends(name: StandardPairs, cosine: float) -> None:
@@ -231,6 +267,15 @@ def test_contrastive_leaves_products_of_its_own_out() -> None:
     value = losses.contrastive(a, b, temperature=0.2, same=same, memory=memory, same_memory=old)
     twin = contrastive_twin(a.numpy(), b.numpy(), 0.2, same=same.numpy(), m=memory.numpy(), old=old.numpy())
     assert value.item() == pytest.approx(twin, rel=1e-4)
+
+
+def test_relational_of_one_photo_is_nothing() -> None:
+    feature = torch.ones(1, 3, requires_grad=True)
+    value = losses.relational(feature, torch.ones(1, 5))
+    value.backward()
+    assert value.item() == 0
+    assert feature.grad is not None
+    assert not feature.grad.any()
 
 
 def test_relational_compares_pairs_only() -> None:

@@ -31,3 +31,17 @@ def test_int8_is_in_the_form_that_all_parsers_take() -> None:
             assert not zero.any()
         if node.op_type in ("MatMul", "Softmax", "ReduceMean", "ReduceL2"):
             assert all(made_by[n].op_type != "DequantizeLinear" for n in node.input if n in made_by)
+
+
+def test_weights_of_seven_bits() -> None:
+    """The same scales times two: every weight is within ±64, and each convolution's largest is there."""
+    graph = convert(deep_graph(), "int8", PHOTOS, seven_bits=True).graph
+    made_by = {name: node for node in graph.node for name in node.output}
+    weights = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    found = [
+        weights[made_by[node.input[1]].input[0]]
+        for node in graph.node
+        if node.op_type == "Conv" and node.input[1] in made_by
+    ]
+    assert len(found) == 9
+    assert [int(np.abs(one.astype(np.int16)).max()) for one in found] == [64] * 9
