@@ -34,6 +34,7 @@ from training.readers import read
 from training.studio import TEST_IDENTITIES, TRAIN_IDENTITIES, make_product, render
 
 Photos = NDArray[np.uint8]
+Folders = dict[tuple[str, Precision], Path]
 BATCH = 8
 CASES: list[tuple[str, Precision]] = [
     ("onnxruntime", "fp32"),
@@ -83,18 +84,20 @@ def from_folder(data: Path, preprocess: Preprocess, count: int) -> Photos:
     return np.stack(found)
 
 
-def bundles(folder: Path, float_bundle: Path, calibration: Photos) -> dict[Precision, Path]:
-    """The same network at each precision."""
-    made: dict[Precision, Path] = {"fp32": float_bundle}
-    for precision in ("fp16", "int8"):
-        made[precision] = folder / precision
-        write_bundle(float_bundle, made[precision], precision, calibration)
+def bundles(folder: Path, float_bundle: Path, calibration: Photos) -> Folders:
+    """The same network for each case. INT8 is made for its back end, as `groknet engine build` does."""
+    made: Folders = {}
+    for name, precision in CASES:
+        made[name, precision] = float_bundle
+        if precision != "fp32":
+            made[name, precision] = folder / f"{name}-{precision}"
+            write_bundle(float_bundle, made[name, precision], precision, calibration, name)
     return made
 
 
-def speeds(folders: dict[Precision, Path], photos: Photos, repeats: int, threads: int) -> list[Case]:
+def speeds(folders: Folders, photos: Photos, repeats: int, threads: int) -> list[Case]:
     """Open every case, then measure all of them in turn, `repeats` times."""
-    cases = [Case(name, p, open_backend(load_bundle(folders[p]), name, threads)) for name, p in CASES]
+    cases = [Case(name, p, open_backend(load_bundle(folders[name, p]), name, threads)) for name, p in CASES]
     for case in cases:
         case.backend.run(photos[:BATCH])  # warm
         case.backend.run(photos[:1])
@@ -176,11 +179,11 @@ def network(title: str, float_bundle: Path, scratch: Path, options: argparse.Nam
     return text if data is None else f"{text}\n\n{recall(folders, data)}"
 
 
-def recall(folders: dict[Precision, Path], data: Path) -> str:
+def recall(folders: Folders, data: Path) -> str:
     """Photo → catalogue picture of the same product, over the folder's test photos."""
     found = []
     for name, precision in CASES[:4]:
-        retrieval = evaluate(folders[precision], data, backend=name)["retrieval"]
+        retrieval = evaluate(folders[name, precision], data, backend=name)["retrieval"]
         by_hash, by_float = retrieval["hash"], retrieval["float"]
         shares = (by_hash["recall_at_1"], by_float["recall_at_1"])
         cells = ["–" if share is None else f"{100 * share:.2f} %" for share in shares]
