@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from groknet.cli.exits import Exit
 from schemas.manifest import load_manifest
@@ -57,3 +58,35 @@ def test_a_recipe_becomes_a_bundle_that_can_be_scored(groknet: Call, tmp_path: P
     assert [head.id for head in manifest.heads] == ["studio.colour"]
     assert "groknet export RUN --out BUNDLE" in manifest.training.command
     assert groknet("doctor", "--home", tmp_path, "--bundle", bundle).code == Exit.OK
+
+
+def test_init_writes_a_recipe_that_trains(groknet: Call, tmp_path: Path) -> None:
+    """From a folder of photos to a trained network, by the commands that are printed."""
+    shop = tmp_path / "data" / "shop"
+    for label, colour in (("mug", "red"), ("cup", "blue")):
+        (shop / label).mkdir(parents=True)
+        for i in range(12):
+            Image.new("RGB", (64, 64), colour).save(shop / label / f"{i}.png")
+    recipe = tmp_path / "shop.toml"
+    begun = groknet("train", recipe, "--init", shop)
+    assert begun.code == Exit.OK, begun.err
+    assert "24 photos: 4 test, 16 train, 4 val" in begun.err
+    assert "shop.label: nothing will be offered, because 4 validation photos have its labels" in begun.err
+    assert f"--data {shop.parent}" in begun.err
+    again = groknet("train", recipe, "--init", shop)
+    assert (again.code, "is there already" in again.err) == (Exit.USAGE, True)
+    text = recipe.read_text()
+    small = {"size = 224": "size = 48", "cache_size = 256": "cache_size = 64", "small_size = 160": "small_size = 32"}
+    for old, new in {**small, "steps = 60": "steps = 2", "share = 32": "share = 4"}.items():
+        assert old in text
+        text = text.replace(old, new)
+    recipe.write_text(text)
+    trained = groknet("train", recipe, "--data", shop.parent, "--out", tmp_path / "run")
+    assert trained.code == Exit.OK, trained.err
+
+
+def test_a_run_needs_data_and_out(groknet: Call, tmp_path: Path) -> None:
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(RECIPE)
+    missing = groknet("train", recipe, "--out", tmp_path)
+    assert (missing.code, "--data is missing" in missing.err) == (Exit.USAGE, True)
