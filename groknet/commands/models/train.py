@@ -31,7 +31,7 @@ def train(
 ) -> Exit:
     """Train a network from a recipe. Then `groknet export` makes a bundle of the checkpoint. Needs groknet[train].
 
-    Without a recipe, begin with your photos: a folder for each label, or a `labels.csv` with the columns path and label.
+    Begin with your photos: a folder for each label, or a `labels.csv` with the columns path and label.
     --init looks at them, writes a commented recipe and a fixed split, and says what it found:
 
     groknet train RECIPE --init PHOTOS
