@@ -90,7 +90,7 @@ def test_the_figures_of_a_head() -> None:
     assert kind["precision"] == pytest.approx(2 / 4), "two right, one wrong, one on the street"
     assert kind["offered"] == pytest.approx(3 / 4)
     assert kind["best_offered"] == pytest.approx(2 / 4), "at .8 both offers are right; at .6 two of three are"
-    assert kind["lost"] == pytest.approx(1 / 3), ".3 / .4 would have been offered"
+    assert kind["lost"] == pytest.approx(1 / 3), "without p(applies), three right and one wrong are as precise"
     assert (found["thing"]["photos"], found["thing"]["precision"], found["thing"]["lost"]) == (2, 0.5, 0.0)
 
 

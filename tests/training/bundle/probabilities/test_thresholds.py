@@ -9,7 +9,16 @@ from scipy.stats import beta, binom
 from tests.training.bundle.probabilities.test_calibration import scored
 from training.bundle.probabilities.calibration import apply_head, calibrate_head
 from training.bundle.probabilities.silence import needed, sentence
-from training.bundle.probabilities.thresholds import least_photos, left_out, lower_bound, surely
+from training.bundle.probabilities.thresholds import (
+    Evidence,
+    least_photos,
+    left_out,
+    likely,
+    lower_bound,
+    scarce,
+    supported,
+    surely,
+)
 
 
 @pytest.mark.parametrize(("right", "offers"), [(30, 30), (90, 100), (460, 500)])
@@ -37,14 +46,48 @@ def test_the_lowest_threshold_against_a_loop() -> None:
         bound = lower_bound(np.array([correct[above].mean() * weight[above].sum()]), np.array([weight[above].sum()]))
         good += [t] if bound[0] >= 0.8 else []
     assert good
-    assert surely(said, correct, np.ones(400), weight, 0.8) == min(good)
+    assert surely(Evidence(said, correct, np.ones(400), weight), 0.8) == min(good)
+
+
+def drawn(n: int, seed: int, flattery: float = 0.0) -> Evidence:
+    """n predictions of two decimals that are right as often as they say, or more often by `flattery`."""
+    rng = np.random.default_rng(seed)
+    said = np.round(rng.random(n), 2)
+    return Evidence(said, rng.random(n) < said + flattery, np.ones(n), rng.uniform(0.5, 1, n))
+
+
+@pytest.mark.parametrize(("few", "flattery"), [(150, 0.0), (150, 0.1), (40, -0.1)])
+def test_training_photos_support_validation_photos_against_a_loop(few: int, flattery: float) -> None:
+    judged, learnt = drawn(few, 3), drawn(3000, 4, flattery)
+    good = []
+    for t in np.unique(judged.probability):
+        mine, theirs = judged.probability >= t, learnt.probability >= t
+        evidence = learnt.weight[theirs].sum()
+        bound = lower_bound(np.array([learnt.correct[theirs].mean() * evidence]), np.array([evidence]))[0]
+        good += [t] if bound >= 0.8 and judged.correct[mine].mean() >= 0.8 else []
+    assert supported(judged, learnt, 0.8) == min(good, default=1.0)
+    assert likely(judged, 0.8) <= supported(judged, learnt, 0.8), "they cannot replace the validation photos"
+
+
+def test_no_training_photos_support_nothing() -> None:
+    judged, none = drawn(100, 5), drawn(0, 6)
+    assert supported(judged, none, 0.8) == 1.0
+    assert supported(none, judged, 0.8) == 1.0
+
+
+def test_training_photos_are_asked_where_sure_offers_are_much_fewer_than_likely_ones() -> None:
+    judged = Evidence(np.linspace(0.01, 1, 100), np.ones(100, np.bool_), np.ones(100), np.ones(100))
+    assert not scarce(judged, 0.5, 0.41)  # 51 and 60 offers
+    assert scarce(judged, 0.5, 0.35)  # 51 and 66
+    assert scarce(judged, 1.0, 0.9), "1 means that nothing is offered"
+    assert not scarce(judged, 1.0, 1.0)
 
 
 def test_too_few_offers_are_never_sure() -> None:
     least = least_photos(0.9)
     for count, sure in ((least - 1, False), (least, True)):
         ones = np.ones(count)
-        assert (surely(ones * 0.99, ones > 0, ones, ones, 0.9) < 1) is sure
+        assert (surely(Evidence(ones * 0.99, ones > 0, ones, ones), 0.9) < 1) is sure
 
 
 def test_every_photo_is_judged_by_tables_that_did_not_see_it() -> None:
