@@ -91,7 +91,8 @@ def measure_mix(
         folders: name of a set → its folder, which has a labels.csv. The name of an own set is that of the data set.
         split: the photos to take; all photos of a folder without splits.
         shows: see `MixSet`.
-        objects: see `MixSet`.
+        objects: see `MixSet`. Of a set that is not named here, and that no head names, the column is found whose values
+            are mostly labels of such a head.
         most: photos of each set; 0 means as many as the smallest set that a head names has.
         threads: of the engine.
         progress: called with the photos done and in all.
@@ -101,13 +102,15 @@ def measure_mix(
         ConfigError: a folder cannot be used.
     """
     engine = build_engine(bundle, threads=threads)
-    shows, objects = shows or {}, objects or {}
+    shows = shows or {}
     rows = {name: _rows(folder, split) for name, folder in folders.items()}
     known = {name for head in engine.manifest.heads for name in head.datasets}
     most = most or min(
-        (len(found) for name, found in rows.items() if name in known), default=max(map(len, rows.values()))
+        (len(some) for name, some in rows.items() if name in known), default=max(map(len, rows.values()))
     )
-    drawn = {name: evenly(found, most) for name, found in rows.items()}
+    found = {name: column for name in rows.keys() - known if (column := objects_column(engine.manifest, rows[name]))}
+    objects = {**found, **(objects or {})}
+    drawn = {name: evenly(some, most) for name, some in rows.items()}
     total, done = sum(map(len, drawn.values())), 0
     sets = {}
     for name, chosen in drawn.items():
@@ -128,6 +131,16 @@ def _rows(folder: Path, split: str) -> list[Row]:
         there = sorted({row.get("split", "") for row in rows})
         raise ConfigError(f"--mix {folder}: no photo has the split {split!r}; its splits are {', '.join(there)}")
     return kept
+
+
+def objects_column(manifest: Manifest, rows: Sequence[Row]) -> str:
+    """The first column of which most values are labels of a head without a data set, or ""."""
+    labels = [{label.value for label in head.labels} for head in manifest.heads if not head.datasets]
+    for column in rows[0]:
+        values = {row[column] for row in rows if row.get(column)}
+        if any(2 * len(values & known) > len(values) for known in labels):
+            return column
+    return ""
 
 
 def evenly(rows: Sequence[Row], most: int) -> list[Row]:

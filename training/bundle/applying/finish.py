@@ -27,7 +27,7 @@ from training.bundle.applying.features import CROSS, Seen, Tail, Trunk, some_of
 from training.bundle.applying.graph import add_applicability, replace_layer, take_applicability_away
 from training.bundle.applying.mix import IMITATES, LEARNT, Mix, photos_of
 from training.bundle.applying.sigmoids import in_manifest
-from training.bundle.card import Facts, write_card
+from training.bundle.card import LOOKS, Facts, write_card
 from training.bundle.probabilities.silence import silences
 from training.bundle.raw_bundle import check_graph, sealed, version_of
 from training.evaluation import Predicted
@@ -79,7 +79,8 @@ def refit_bundle(bundle: Path, recipe: Recipe, data: Path, *, out: Path, cache: 
     with making_folder(out, replace=True) as part:
         for name in before.files:
             shutil.copyfile(bundle / name, part / name)
-        training = before.training
+        looks = float(before.training.notes.get(LOOKS, 1)) + 1
+        training = msgspec.structs.replace(before.training, notes={**before.training.notes, LOOKS: looks})
         if command and command not in training.command:
             training = msgspec.structs.replace(training, command=f"{training.command} && {command}")
         write_manifest(part, msgspec.structs.replace(before, training=training))

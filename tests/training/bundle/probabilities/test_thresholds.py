@@ -64,7 +64,10 @@ def test_training_photos_support_validation_photos_against_a_loop(few: int, flat
         mine, theirs = judged.probability >= t, learnt.probability >= t
         evidence = learnt.weight[theirs].sum()
         bound = lower_bound(np.array([learnt.correct[theirs].mean() * evidence]), np.array([evidence]))[0]
-        good += [t] if bound >= 0.8 and judged.correct[mine].mean() >= 0.8 else []
+        counted = judged.weight[mine].sum()
+        right = judged.correct[mine].mean() * counted
+        own = beta.ppf(0.25, right + 0.5, counted - right + 0.5)
+        good += [t] if bound >= 0.8 and own >= 0.8 else []
     assert supported(judged, learnt, 0.8) == min(good, default=1.0)
     assert likely(judged, 0.8) <= supported(judged, learnt, 0.8), "they cannot replace the validation photos"
 
