@@ -86,7 +86,7 @@ def write_card(
         f"Made by `{training.command}` with recipe `{training.recipe}`: {training.seconds / 60:.0f} min of training "
         f"steps on {training.hardware}. Training photos: {photos}.",
         "## Data\n" + _data(manifest, facts),
-        *(["## What is offered on any photo\n" + _mix(facts) + "\n\n" + _goals(manifest, facts)] if facts.mix else []),
+        *(["## What is offered on any photo\n" + mix_section(manifest, facts)] if facts.mix else []),
         "## Accuracy on the test splits\n" + _heads(measured),
         "## Photo → catalogue photo on the test splits\n" + _retrieval(measured),
         *(
@@ -140,6 +140,11 @@ def _counted(manifest: Manifest, name: str, facts: Facts) -> str:
     counts = facts.photos.get(name, {})
     parts += [f"{counts[split]:,} {text}" for split, text in what.items() if counts.get(split)]
     return ", ".join(parts) or "no photos"
+
+
+def mix_section(manifest: Manifest, facts: Facts) -> str:
+    """What is offered on a mix, and which goals are missed. `facts` has the report."""
+    return _mix(facts) + "\n\n" + _goals(manifest, facts)
 
 
 def _mix(facts: Facts) -> str:

@@ -117,6 +117,31 @@ def test_the_promise_holds_on_photos_that_chose_nothing() -> None:
     assert below <= 4
 
 
+def test_a_head_with_few_validation_photos_asks_training_photos() -> None:
+    judged, asked = scored(150, 31), []
+
+    def learnt():
+        asked.append(1)
+        return [scored(3000, 32)]
+
+    alone = calibrate_head([judged], judged.head, 0.9)
+    backed = calibrate_head([judged], judged.head, 0.9, learnt=learnt)
+    assert asked
+    assert 0.5 <= backed.threshold < alone.threshold
+    assert backed.calibration == alone.calibration, "training photos flatter, so they fit no table here"
+    fresh = scored(20000, 33)
+    said = apply_head(backed, fresh.predictions.labels, fresh.predictions.probabilities)
+    assert fresh.correct[said >= backed.threshold].mean() >= 0.88
+
+
+def test_a_head_with_almost_no_validation_photos_has_the_table_of_its_training_photos() -> None:
+    few = scored(10, 41)
+    made = calibrate_head([few], few.head, 0.8, learnt=lambda: [scored(4000, 42)])
+    assert made.threshold == 1.0, "nothing is offered"
+    raw = np.array([0.6, 0.8, 0.9])
+    assert apply_head(made, np.zeros((1, 3), int), raw[None])[0] == pytest.approx(raw**2, abs=0.05)
+
+
 def test_a_silent_head_says_how_many_photos_are_missing() -> None:
     assert needed(0.9) == 50
     assert needed(0.99) == least_photos(0.99) > 50
