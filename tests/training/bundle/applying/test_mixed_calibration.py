@@ -8,8 +8,9 @@ import pytest
 
 from tests.training.bundle.applying.test_sigmoids import HEADS, WIDTH, features, manifest
 from training.bundle.applying.features import Seen
-from training.bundle.applying.finish import _mix
+from training.bundle.applying.finish import _folded, _mix
 from training.bundle.applying.mix import Mix, Photos
+from training.bundle.applying.sigmoids import in_manifest
 from training.bundle.card import Facts, mix_section
 from training.bundle.probabilities.cross_fit import cross_fitted, folds_of
 from training.evaluation.folder import Predicted
@@ -81,15 +82,13 @@ def test_objects_are_judged_by_tables_of_other_photos(mix: Mix) -> None:
 
 
 def test_the_report_measures_all_objects_and_the_card_shows_it(mix: Mix) -> None:
-    heads = mix.calibrated([])
-    made = msgspec.structs.replace(mix.manifest, heads=heads)
-    tests, folded = {}, {}
+    heads, known = mix.calibrated([]), in_manifest(mix.applying)
+    made = msgspec.structs.replace(mix.manifest, heads=heads, applicability=known)
+    folded = {name: _folded(made, mix, name) for name in mix.sets}
+    tests = {}
     for name, photos in mix.sets.items():
-        heads_said = {head.id: mix.object_folds(SOFTMAX[2], "desk") for head in heads} if name == "desk" else {}
-        whole = predictions(mix, made, name, heads_said)
-        folded[name] = whole
         at = photos.places(("test",))
-        tests[name] = Predicted(made, [photos.seen.rows[i] for i in at], whole.predictions.taken(at), [])
+        tests[name] = Predicted(made, [photos.seen.rows[i] for i in at], folded[name].predictions.taken(at), [])
     report = _mix(made, mix, tests, {"desk": folded["desk"]})
     assert report is not None
     assert report["heads"]["object"]["photos"] == sum(COUNTS.values())
@@ -97,13 +96,3 @@ def test_the_report_measures_all_objects_and_the_card_shows_it(mix: Mix) -> None
     told = mix_section(made, Facts(recipe(), mix=report))
     assert f"| object | {sum(COUNTS.values())} |" in told
     assert "| goal | missed by |" in told
-
-
-def predictions(mix: Mix, made, name: str, instead) -> Predicted:
-    from engines.recognition import Calibrator, Predictions
-
-    raw, _ = mix.gated(name)
-    heads = {head.id: instead.get(head.id) or Calibrator(head, 5).predict(raw[head.id]) for head in made.heads}
-    rows = mix.sets[name].seen.rows
-    none = np.zeros((len(rows), 0), np.float32)
-    return Predicted(made, rows, Predictions(heads, none, np.zeros((len(rows), 32), np.uint8)), [])
