@@ -124,14 +124,14 @@ def test_a_head_with_few_validation_photos_asks_training_photos() -> None:
         asked.append(1)
         return [scored(3000, 32)]
 
-    alone = calibrate_head([judged], judged.head, 0.9)
-    backed = calibrate_head([judged], judged.head, 0.9, learnt=learnt)
+    alone = calibrate_head([judged], judged.head, 0.8)
+    backed = calibrate_head([judged], judged.head, 0.8, learnt=learnt)
     assert asked
     assert 0.5 <= backed.threshold < alone.threshold
     assert backed.calibration == alone.calibration, "training photos flatter, so they fit no table here"
     fresh = scored(20000, 33)
     said = apply_head(backed, fresh.predictions.labels, fresh.predictions.probabilities)
-    assert fresh.correct[said >= backed.threshold].mean() >= 0.88
+    assert fresh.correct[said >= backed.threshold].mean() >= 0.8
 
 
 def test_a_head_with_almost_no_validation_photos_has_the_table_of_its_training_photos() -> None:
