@@ -13,6 +13,12 @@ from training.evaluation.scoring import Figures
 from training.recipe import STUDIO, Recipe
 
 Measured = Mapping[str, Report]
+LOOKS = "versions measured on the test photos"  # a note of the manifest
+# goals of what is offered on a mix
+SLACK = 0.02  # precision below the target that chance may explain
+OFFERED = 0.8  # of what the threshold would offer that is best on the test photos
+ERROR = 0.04  # ECE
+LOST = 0.02  # of right first labels of a domain, by applicability alone
 
 LIMITS = """\
 - The calibration fits validation photos of these data sets. It will be less exact on photos of other shops.
@@ -80,7 +86,7 @@ def write_card(
         f"Made by `{training.command}` with recipe `{training.recipe}`: {training.seconds / 60:.0f} min of training "
         f"steps on {training.hardware}. Training photos: {photos}.",
         "## Data\n" + _data(manifest, facts),
-        *(["## What is offered on any photo\n" + _mix(facts)] if facts.mix else []),
+        *(["## What is offered on any photo\n" + mix_section(manifest, facts)] if facts.mix else []),
         "## Accuracy on the test splits\n" + _heads(measured),
         "## Photo → catalogue photo on the test splits\n" + _retrieval(measured),
         *(
@@ -130,10 +136,15 @@ def _counted(manifest: Manifest, name: str, facts: Facts) -> str:
     parts = []
     if manifest.training.photos.get(name):
         parts.append(f"{manifest.training.photos[name]:,} photos trained the network")
-    what = {"train": "fitted applicability", "val": "chose", "test": "measured"}
+    what = {"train": "fitted applicability or were cross-fitted", "val": "chose", "test": "measured"}
     counts = facts.photos.get(name, {})
     parts += [f"{counts[split]:,} {text}" for split, text in what.items() if counts.get(split)]
     return ", ".join(parts) or "no photos"
+
+
+def mix_section(manifest: Manifest, facts: Facts) -> str:
+    """What is offered on a mix, and which goals are missed. `facts` has the report."""
+    return _mix(facts) + "\n\n" + _goals(manifest, facts)
 
 
 def _mix(facts: Facts) -> str:
@@ -141,7 +152,8 @@ def _mix(facts: Facts) -> str:
     report = facts.mix
     lines = [
         "Equally many test photos of each set. *nonsense* is labels offered a photo by heads to which the set is",
-        "foreign.",
+        "foreign. Of a generic set with known objects all photos are measured, by folds: applicability and tables did",
+        "not see the photo that they judge.",
         "",
         "| photos of | photos | nonsense a photo | photos with any |",
         "|---|--:|--:|--:|",
@@ -152,21 +164,56 @@ def _mix(facts: Facts) -> str:
             for name, (count, nonsense) in facts.folded.items()
         ),
         "",
-        "`precision` and ECE are over this mix, foreign photos included. `best` is the share that the threshold would",
-        "offer which is best for the target precision on these very photos. `lost`: right first labels that are not",
-        "offered only because the photo was taken for another kind.",
+        "`precision` and ECE are over this mix, foreign photos included; *by chance* is the ECE of exactly calibrated",
+        "probabilities with this number of photos. `best` is the share that the threshold would offer which is best",
+        "for the target precision on these very photos. `lost`: the share of right first labels that applicability",
+        "costs at the same precision.",
         "",
-        "| head | photos | top-1 | offers | precision | offered | best | ECE | lost |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| head | photos | top-1 | offers | precision | offered | best | ECE | by chance | lost |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for head, f in report["heads"].items():
-        cells = (f["precision"], f["offered"], f["best_offered"], f["ece"], f["lost"])
+        cells = (f["precision"], f["offered"], f["best_offered"], f["ece"], f["ece_floor"], f["lost"])
         shares = " | ".join(_share(value) for value in cells)
         lines.append(f"| {head} | {f['photos']} | {_share(f['top1'])} | {f['offers']} | {shares} |")
     if report["pooled"]["offers"]:
         lines += [
             "",
             f"Heads with fewer than {FEW} offers together: precision {_share(report['pooled']['precision'])}.",
+        ]
+    return "\n".join(lines)
+
+
+def _goals(manifest: Manifest, facts: Facts) -> str:
+    """Which goals are met on the mix, and by which heads they are missed."""
+    assert facts.mix is not None
+    found, targets = facts.mix["heads"], {head.id: head.target_precision for head in manifest.heads}
+    missed = {
+        f"precision within {SLACK:g} of the target, of heads with {FEW} offers": [
+            (head, p)
+            for head, f in found.items()
+            if f["offers"] >= FEW and (p := f["precision"]) is not None and p < targets[head] - SLACK
+        ],
+        f"offered ÷ best at least {OFFERED:g}": [
+            (head, (f["offered"] or 0.0) / best)
+            for head, f in found.items()
+            if (best := f["best_offered"] or 0.0) and (f["offered"] or 0.0) < OFFERED * best
+        ],
+        f"ECE at most {ERROR:g}": [(head, e) for head, f in found.items() if (e := f["ece"]) is not None and e > ERROR],
+    }
+    lost = facts.mix["pooled"].get("worst_lost")
+    missed[f"lost at most {LOST:g}, all heads of a domain together"] = (
+        [("worst domain", lost)] if lost is not None and lost > LOST else []
+    )
+    lines = ["| goal | missed by |", "|---|---|"]
+    for goal, heads in missed.items():
+        lines.append(f"| {goal} | {', '.join(f'{head} ({value:.3f})' for head, value in heads) or 'no head'} |")
+    looks = float(manifest.training.notes.get(LOOKS, 1))
+    if looks > 1:
+        lines += [
+            "",
+            f"The test photos were looked at for {looks:.0f} versions of these heads: the figures of the earlier ones",
+            "were known when this one was made. Everything was chosen on other photos.",
         ]
     return "\n".join(lines)
 

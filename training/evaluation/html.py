@@ -69,7 +69,8 @@ def write_html(path: Path, found: Measured, data: Path, split: str) -> None:
         "<p class=soft>ece: calibration error over 15 bins of equal mass. ece_floor: the ece of exactly calibrated "
         "probabilities with this number of photos. offered: share of photos whose first label reaches the operating "
         "threshold. precision: share of correct labels among all that reach it. outside: photos whose label the head "
-        "does not know.</p>",
+        "does not know. The bundle's card.md says what is offered on photos of other kinds, and why a head offers "
+        "nothing.</p>",
         *_skipped(found),
     ]
     if found.neighbours is not None:

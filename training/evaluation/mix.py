@@ -46,6 +46,7 @@ class HeadFigures(TypedDict):
     offered: float | None
     best_offered: float | None
     ece: float | None
+    ece_floor: float | None
     lost: float | None
 
 
@@ -54,7 +55,7 @@ class MixReport(TypedDict):
 
     sets: dict[str, SetFigures]
     heads: dict[str, HeadFigures]
-    pooled: dict[str, float | None]
+    pooled: dict[str, int | float | None]
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def measure_mix(
         folders: name of a set → its folder, which has a labels.csv. The name of an own set is that of the data set.
         split: the photos to take; all photos of a folder without splits.
         shows: see `MixSet`.
-        objects: see `MixSet`.
+        objects: see `MixSet`. Of a set that is not named here, and that no head names, the column is found whose values
+            are mostly labels of such a head.
         most: photos of each set; 0 means as many as the smallest set that a head names has.
         threads: of the engine.
         progress: called with the photos done and in all.
@@ -100,13 +102,15 @@ def measure_mix(
         ConfigError: a folder cannot be used.
     """
     engine = build_engine(bundle, threads=threads)
-    shows, objects = shows or {}, objects or {}
+    shows = shows or {}
     rows = {name: _rows(folder, split) for name, folder in folders.items()}
     known = {name for head in engine.manifest.heads for name in head.datasets}
     most = most or min(
-        (len(found) for name, found in rows.items() if name in known), default=max(map(len, rows.values()))
+        (len(some) for name, some in rows.items() if name in known), default=max(map(len, rows.values()))
     )
-    drawn = {name: evenly(found, most) for name, found in rows.items()}
+    found = {name: column for name in rows.keys() - known if (column := objects_column(engine.manifest, rows[name]))}
+    objects = {**found, **(objects or {})}
+    drawn = {name: evenly(some, most) for name, some in rows.items()}
     total, done = sum(map(len, drawn.values())), 0
     sets = {}
     for name, chosen in drawn.items():
@@ -129,6 +133,16 @@ def _rows(folder: Path, split: str) -> list[Row]:
     return kept
 
 
+def objects_column(manifest: Manifest, rows: Sequence[Row]) -> str:
+    """The first column of which most values are labels of a head without a data set, or ""."""
+    labels = [{label.value for label in head.labels} for head in manifest.heads if not head.datasets]
+    for column in rows[0]:
+        values = {row[column] for row in rows if row.get(column)}
+        if any(2 * len(values & known) > len(values) for known in labels):
+            return column
+    return ""
+
+
 def evenly(rows: Sequence[Row], most: int) -> list[Row]:
     """At most `most` of the rows, the same ones each time, in their order."""
     kept = {row["path"] for row in sorted(rows, key=lambda row: chance(row["path"]))[:most]}
@@ -141,22 +155,33 @@ def mix_report(manifest: Manifest, sets: Mapping[str, MixSet]) -> MixReport:
     Returns:
         `sets`: nonsense a photo, counted over all heads to which the set is foreign.
         `heads`: `photos` of the head's own sets whose label it knows, and their `top1`. Over own and foreign photos:
-        `offers`, their `precision`, and `ece`. Over own photos: `offered`, the share whose first label is offered;
-        `best_offered`, the same at the threshold that would be best for the target precision on these very photos;
-        `lost`, the share of right first labels that are not offered only because of p(applies).
-        `pooled`: `precision` of all heads with fewer than `FEW` offers together, their `offers`, and the worst `ece`.
+        `offers`, their `precision`, `ece`, and `ece_floor`, the `ece` that chance alone would give. Over own photos:
+        `offered`, the share whose first label is offered; `best_offered`, the same at the threshold that would be best
+        for the target precision on these very photos; `lost`, the share of right first labels that p(applies) costs:
+        without it, as many more would be offered at the same precision.
+        `pooled`: `precision` of all heads with fewer than `FEW` offers together, their `offers`, the worst `ece`, and
+        the worst `lost` of a domain, all its heads together.
         A figure without photos is None.
     """
     heads, right, offers = {}, 0, 0
+    kept: dict[str, tuple[int, int]] = {}
     for head in manifest.heads:
-        figures, hits = _of_head(manifest, head, sets)
+        figures, hits, counts = _of_head(manifest, head, sets)
         if not figures["photos"]:
             continue
         heads[head.id] = figures
+        if head.domain:
+            before = kept.get(head.domain, (0, 0))
+            kept[head.domain] = (before[0] + counts[0], before[1] + counts[1])
         if figures["offers"] < FEW:
             right, offers = right + hits, offers + figures["offers"]
     worst = max((f["ece"] for f in heads.values() if f["ece"] is not None), default=None)
-    pooled = {"offers": float(offers), "precision": right / offers if offers else None, "worst_ece": worst}
+    pooled = {
+        "offers": offers,
+        "precision": right / offers if offers else None,
+        "worst_ece": worst,
+        "worst_lost": max((lost for counts in kept.values() if (lost := _lost(counts)) is not None), default=None),
+    }
     return {
         "sets": {name: _of_set(manifest, name, one) for name, one in sets.items()},
         "heads": heads,
@@ -178,7 +203,9 @@ def _of_set(manifest: Manifest, name: str, one: MixSet) -> SetFigures:
     return {"photos": len(counts), "nonsense": float(counts.mean()), "touched": float((counts > 0).mean())}
 
 
-def _of_head(manifest: Manifest, head: Head, sets: Mapping[str, MixSet]) -> tuple[HeadFigures, int]:
+def _of_head(manifest: Manifest, head: Head, sets: Mapping[str, MixSet]) -> tuple[HeadFigures, int, tuple[int, int]]:
+    """The figures, how many offers are right, and how many right first labels are offered with and without
+    p(applies)."""
     own, alone, others = [], [], []
     for name, one in sets.items():
         column = head.column if name in head.datasets else one.objects if not head.datasets else ""
@@ -191,14 +218,15 @@ def _of_head(manifest: Manifest, head: Head, sets: Mapping[str, MixSet]) -> tupl
     if not sum(len(s.targets) for s in own):
         none: HeadFigures = {
             "photos": 0, "top1": None, "offers": 0, "precision": None, "offered": None, "best_offered": None,
-            "ece": None, "lost": None,
+            "ece": None, "ece_floor": None, "lost": None,
         }  # fmt: skip
-        return none, 0
+        return none, 0, (0, 0)
     mine, mixed = together(own), together([*own, *others])
     said, correct = mixed.predictions, mixed.correct
     offers, hits = int(said.offered.sum()), int(correct[said.offered].sum())
     many = head.kind == "multi_label"
     judged = (said.probabilities.ravel(), correct.ravel()) if many else (said.probabilities[:, 0], correct[:, 0])
+    counts = _right_offers(manifest, head, mine, np.concatenate(alone))
     return {
         "photos": len(mine.targets),
         "top1": float(mine.correct[:, 0].mean()),
@@ -207,8 +235,9 @@ def _of_head(manifest: Manifest, head: Head, sets: Mapping[str, MixSet]) -> tupl
         "offered": float(mine.predictions.offered[:, 0].mean()),
         "best_offered": best_offered(mine, head.target_precision),
         "ece": metrics.ece(*judged),
-        "lost": _lost(head, mine, np.concatenate(alone)),
-    }, hits  # fmt: skip
+        "ece_floor": metrics.ece_floor(judged[0]),
+        "lost": _lost(counts) if head.domain else 0.0,
+    }, hits, counts  # fmt: skip
 
 
 def best_offered(scored: Scored, precision: float) -> float:
@@ -234,11 +263,44 @@ def _applies(manifest: Manifest, head: Head, predicted: Predicted, scored: Score
     return found[head.domain][scored.rows].astype(np.float64)
 
 
-def _lost(head: Head, scored: Scored, applies: NDArray[np.float64]) -> float | None:
-    """The share of right first labels that p(applies) alone keeps from being offered."""
-    if not head.domain:
-        return 0.0
+def _right_offers(manifest: Manifest, head: Head, scored: Scored, applies: NDArray[np.float64]) -> tuple[int, int]:
+    """How many right first labels can be offered at the precision of what is offered: with p(applies), `[n]`, and by
+    the head's probabilities without it. (0, 0) if nothing is offered."""
     said, right = scored.predictions.probabilities[:, 0].astype(np.float64), scored.correct[:, 0]
-    own = np.array([head.threshold_of(label.id) for label in head.labels])[scored.predictions.labels[:, 0]]
-    would = right & (said / np.maximum(applies, 1e-6) >= own)
-    return float((would & ~scored.predictions.offered[:, 0]).sum() / would.sum()) if would.any() else None
+    offered = scored.predictions.offered[:, 0]
+    if not offered.any():
+        return 0, 0
+    precision = float(right[offered].mean())
+    known = manifest.applicability.domains if manifest.applicability else []
+    least = next((d.threshold for d in known if d.id == head.domain), 0.0)
+    counts = most_right(np.where(applies >= least, said, 0.0), right, precision)
+    return counts, most_right(_without_gate(head, scored, applies), right, precision)
+
+
+def most_right(said: NDArray[np.float64], right: NDArray[np.bool_], precision: float) -> int:
+    """How many are right at the lowest threshold above 0 whose offers have the precision. `said` and `right` are
+    `[n]`."""
+    order = np.argsort(-said, kind="stable")
+    ranked, hits = said[order], np.cumsum(right[order])
+    last = np.append(ranked[1:] != ranked[:-1], True) & (ranked > 0)
+    good = np.flatnonzero(last & (hits / np.arange(1, len(ranked) + 1) >= precision - 1e-9))
+    return int(hits[good[-1]]) if len(good) else 0
+
+
+def _without_gate(head: Head, scored: Scored, applies: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The first labels' probabilities `[n]` if the head were sure that it applies: from the calibrated probability back
+    to the raw one, divided by p(applies), and calibrated again."""
+    said, labels = scored.predictions.probabilities[:, 0].astype(np.float64), scored.predictions.labels[:, 0]
+    found = np.empty(len(said))
+    for label in head.labels:
+        mine = labels == label.index
+        table = head.class_calibration.get(label.id, head.calibration)
+        raw = said[mine] if table is None else np.interp(said[mine], table.y, table.x)
+        alone = np.minimum(raw / np.maximum(applies[mine], 1e-6), 1.0)
+        found[mine] = alone if table is None else np.interp(alone, table.x, table.y)
+    return found
+
+
+def _lost(counts: tuple[int, int]) -> float | None:
+    """The share of right first labels that p(applies) costs, from their number with and without it."""
+    return max(0.0, 1 - counts[0] / counts[1]) if counts[1] else None

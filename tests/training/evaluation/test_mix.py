@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from engines.recognition import HeadPredictions, Predictions
-from schemas.manifest import Applicability, Domain, Head, Label, Manifest, Preprocess, Training
+from schemas.manifest import Applicability, Calibration, Domain, Head, Label, Manifest, Preprocess, Training
 from training.evaluation.folder import Predicted
-from training.evaluation.mix import MixSet, evenly, mix_report
+from training.evaluation.mix import MixSet, evenly, mix_report, most_right, objects_column
 from training.readers.related import without_related
 
 
@@ -90,8 +91,45 @@ def test_the_figures_of_a_head() -> None:
     assert kind["precision"] == pytest.approx(2 / 4), "two right, one wrong, one on the street"
     assert kind["offered"] == pytest.approx(3 / 4)
     assert kind["best_offered"] == pytest.approx(2 / 4), "at .8 both offers are right; at .6 two of three are"
-    assert kind["lost"] == pytest.approx(1 / 3), ".3 / .4 would have been offered"
+    assert kind["lost"] == pytest.approx(1 / 3), "without p(applies), three right and one wrong are as precise"
     assert (found["thing"]["photos"], found["thing"]["precision"], found["thing"]["lost"]) == (2, 0.5, 0.0)
+
+
+def test_what_is_lost_is_counted_over_all_heads_of_a_domain() -> None:
+    """The head `kind` has two right offers with p(applies) and three without it, and it is alone in its domain."""
+    report = mix_report(MANIFEST, {"food": MixSet(FOOD)})
+    assert report["pooled"]["worst_lost"] == pytest.approx(1 / 3)
+
+
+def test_p_applies_that_is_the_same_for_all_photos_loses_nothing() -> None:
+    """Calibration is undone before p(applies) is, so a table that is steep in one place makes no difference."""
+    steep = Calibration(x=[0.0, 0.4, 0.5, 1.0], y=[0.0, 0.1, 0.9, 0.95])
+    heads = [msgspec.structs.replace(HEADS[0], calibration=steep), *HEADS[1:]]
+    raw = np.array([0.9, 0.7, 0.5, 0.45])  # of the product with p(applies)
+    said = np.interp(raw, steep.x, steep.y)
+    food = photos(
+        [{"path": f"f{i}", "kind": "kind0"} for i in range(4)],
+        {"food": [0.9] * 4, "wear": [0.1] * 4},
+        kind=[(int(i == 2), float(p)) for i, p in enumerate(said)],  # right, right, wrong, right
+    )
+    found = mix_report(msgspec.structs.replace(MANIFEST, heads=heads), {"food": MixSet(food)})
+    assert found["heads"]["kind"]["lost"] == 0
+
+
+def test_most_right_against_a_loop() -> None:
+    rng = np.random.default_rng(0)
+    said, right = np.round(rng.random(60), 1), rng.random(60) < 0.7
+    for precision in (0.5, 0.7, 0.8, 1.0):
+        counts = [
+            int(right[said >= t].sum()) for t in np.unique(said) if t > 0 and right[said >= t].mean() >= precision
+        ]
+        assert most_right(said, right, precision) == max(counts, default=0)
+
+
+def test_the_column_with_known_objects_is_found() -> None:
+    rows = [{"path": "a", "split": "test", "kind": "kind1", "what": "thing2"}, {"path": "b", "what": "thing0"}]
+    assert objects_column(MANIFEST, rows) == "what"
+    assert objects_column(MANIFEST, [{"path": "a", "label": "beans"}]) == ""
 
 
 def test_heads_with_few_offers_are_pooled() -> None:

@@ -36,6 +36,7 @@ Features = NDArray[np.float32]
 BATCH = 16
 CHUNK = 256  # photos in one file of the cache: a few seconds of two cores
 MOST = 1200  # training photos of one data set; a sigmoid on the feature learns no more from further ones
+CROSS = 6000  # training photos of one data set whose features are computed, for scores that are cross-fitted
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,11 @@ from engines.recognition import Bundle, Calibrator, Predictions, build_engine, l
 from engines.recognition.outputs.predictions import heads_apply
 from schemas.errors import ConfigError
 from schemas.manifest import CARD_FILE, MODEL_FILE, PARITY_FILE, Manifest, sha256_file, write_manifest
-from training.bundle.applying.features import Seen, Tail, Trunk, some_of
+from training.bundle.applying.features import CROSS, Seen, Tail, Trunk, some_of
 from training.bundle.applying.graph import add_applicability, replace_layer, take_applicability_away
-from training.bundle.applying.mix import IMITATES, LEARNT, Mix, Photos, photos_of
+from training.bundle.applying.mix import IMITATES, LEARNT, Mix, photos_of
 from training.bundle.applying.sigmoids import in_manifest
-from training.bundle.card import Facts, write_card
+from training.bundle.card import LOOKS, Facts, write_card
 from training.bundle.probabilities.silence import silences
 from training.bundle.raw_bundle import check_graph, sealed, version_of
 from training.evaluation import Predicted
@@ -42,8 +42,10 @@ from training.recipe import STUDIO, DataSet, Recipe
 from training.studio import TEST_IDENTITIES, TRAIN_IDENTITIES, make_product, write_dataset
 
 log = logging.getLogger(__name__)
-DRAWN = {"train": 200, "val": 150, "test": 120}  # studio products of each split; drawing is slower than computing
-VIEWS = 2
+# studio products of each split, and views of each; drawing is slower than computing. The test split is an export's
+DRAWN = {"train": 200, "val": 600, "test": 600}
+VIEWS = {"train": 2, "val": 2, "test": 3}
+MANY = {"val": 8, "test": 4}  # at most so many products for each that a run held out
 REFITTED = "heads fitted again"  # a note of the manifest
 
 
@@ -77,7 +79,8 @@ def refit_bundle(bundle: Path, recipe: Recipe, data: Path, *, out: Path, cache: 
     with making_folder(out, replace=True) as part:
         for name in before.files:
             shutil.copyfile(bundle / name, part / name)
-        training = before.training
+        looks = float(before.training.notes.get(LOOKS, 1)) + 1
+        training = msgspec.structs.replace(before.training, notes={**before.training.notes, LOOKS: looks})
         if command and command not in training.command:
             training = msgspec.structs.replace(training, command=f"{training.command} && {command}")
         write_manifest(part, msgspec.structs.replace(before, training=training))
@@ -151,7 +154,7 @@ def _sets(recipe: Recipe, data: Path, cache: Path, trunk: Trunk) -> Sets:
         folder = _drawn(spec, cache) if spec.reader == STUDIO else data / spec.folder
         reader = "csv" if spec.reader == STUDIO else spec.reader
         found = read(reader, folder, spec.validation).rows
-        folders[spec.name], seen[spec.name] = folder, trunk.folder(spec.name, folder, some_of(found), cache)
+        folders[spec.name], seen[spec.name] = folder, trunk.folder(spec.name, folder, some_of(found, CROSS), cache)
         rows[spec.name] = _titles(spec) if spec.reader == STUDIO else found
     for one in recipe.generic:
         folder = folders[one.name] = data / one.folder
@@ -163,10 +166,11 @@ def _sets(recipe: Recipe, data: Path, cache: Path, trunk: Trunk) -> Sets:
 def _drawn(spec: DataSet, cache: Path) -> Path:
     """The folder of studio photos, which are drawn if they are not there."""
     folder = cache / "drawn" / spec.name
-    count = {split: min(n, spec.identities if split == "train" else spec.held_out) for split, n in DRAWN.items()}
-    write_dataset(folder, TRAIN_IDENTITIES[: count["train"]], VIEWS, progress=False, split="train")
-    write_dataset(folder, TRAIN_IDENTITIES[-count["val"] :], VIEWS, progress=False, split="val")
-    write_dataset(folder, TEST_IDENTITIES[: count["test"]], VIEWS, progress=False, split="test")
+    most = {"train": spec.identities, **{split: many * spec.held_out for split, many in MANY.items()}}
+    count = {split: min(n, most[split]) for split, n in DRAWN.items()}
+    write_dataset(folder, TRAIN_IDENTITIES[: count["train"]], VIEWS["train"], progress=False, split="train")
+    write_dataset(folder, TRAIN_IDENTITIES[-count["val"] :], VIEWS["val"], progress=False, split="val")
+    write_dataset(folder, TEST_IDENTITIES[: count["test"]], VIEWS["test"], progress=False, split="test")
     return folder
 
 
@@ -220,7 +224,7 @@ def _write_card(folder: Path, manifest: Manifest, sets: Sets, mix: Mix) -> None:
             recipe=recipe,
             photos={name: _counts(seen.rows) for name, seen in sets.seen.items()},
             silences=silent,
-            mix=_mix(manifest, recipe, tests, mix.sets),
+            mix=_mix(manifest, mix, tests, folded),
             folded={name: _nonsense(manifest, name, one, recipe) for name, one in folded.items()},
         ),
     )
@@ -259,27 +263,37 @@ def _overall(tests: Mapping[str, Predicted], manifest: Manifest) -> dict[str, Fi
 
 
 def _mix(
-    manifest: Manifest, recipe: Recipe, tests: Mapping[str, Predicted], photos: Mapping[str, Photos]
+    manifest: Manifest, mix: Mix, tests: Mapping[str, Predicted], folded: Mapping[str, Predicted]
 ) -> MixReport | None:
-    """The report on equally many test photos of each set."""
+    """The report on equally many test photos of each set. Of a generic set with known objects, which is small, all
+    photos are measured, by sigmoids and tables that did not see the photo."""
+    recipe = mix.recipe
     own = [d.name for d in recipe.datasets if d.name in tests]
-    rows = {
-        name: [r for r in p.rows if not is_catalogue(r) and r["path"] not in photos[name].related]
-        for name, p in tests.items()
-    }
     if not own:
         return None
-    most = min(len(rows[name]) for name in own)
     shows = {one.name: frozenset(one.shows) for one in recipe.generic}
-    objects = {one.name: one.objects for one in recipe.generic}
+    objects = {one.name: one.objects for one in recipe.generic if one.objects and one.name in folded}
     judged = {name for name in tests if name in own or any(g.name == name and g.judged for g in recipe.generic)}
+    shown = {name: folded.get(name, tests[name]) if name in objects else tests[name] for name in judged}
+    rows = {
+        name: [r for r in p.rows if not is_catalogue(r) and r["path"] not in mix.sets[name].related]
+        for name, p in shown.items()
+    }
+    most = min(len(rows[name]) for name in own)
     sets = {
         name: MixSet(
-            _chosen(tests[name], evenly(rows[name], most)), shows.get(name, frozenset()), objects.get(name, "")
+            _chosen(shown[name], evenly(rows[name], most)), shows.get(name, frozenset()), objects.get(name, "")
         )
         for name in sorted(judged)
     }
-    return mix_report(manifest, sets)
+    report = mix_report(manifest, sets)
+    for name, column in objects.items():
+        whole = mix_report(manifest, {name: MixSet(folded[name], shows.get(name, frozenset()), column)})
+        report["sets"][name] = whole["sets"][name]
+        report["heads"] |= {
+            h.id: whole["heads"][h.id] for h in manifest.heads if not h.datasets and h.id in whole["heads"]
+        }
+    return report
 
 
 def _chosen(predicted: Predicted, rows: list[Row]) -> Predicted:
@@ -290,13 +304,16 @@ def _chosen(predicted: Predicted, rows: list[Row]) -> Predicted:
 
 
 def _folded(manifest: Manifest, mix: Mix, name: str) -> Predicted:
-    """Predictions of all photos of a generic set by sigmoids that did not see the photo."""
+    """Predictions of all photos of a generic set by sigmoids, and of known objects by tables, that did not see the
+    photo."""
     raw, domains = mix.gated(name, apart=True)
     applicability = {d.id: domains[:, i].astype(np.float32) for i, d in enumerate(mix.applying.domains)}
     heads = {
         head.id: Calibrator(head, manifest.top_k).predict(raw[head.id], heads_apply(manifest, head, applicability))
         for head in manifest.heads
     }
+    if any(one.name == name and one.objects for one in mix.recipe.generic):
+        heads |= {head.id: mix.object_folds(head, name) for head in manifest.heads if not head.datasets}
     rows = mix.sets[name].seen.rows
     none = np.zeros((len(rows), 0), np.float32)
     predictions = Predictions(heads, none, np.zeros((len(rows), 32), np.uint8), None, applicability)

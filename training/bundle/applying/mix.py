@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -17,12 +18,13 @@ from numpy.typing import NDArray
 
 from engines.recognition import Calibrator, HeadPredictions
 from schemas.manifest import Head, Manifest
-from training.bundle.applying.features import Features, Seen, Tail
+from training.bundle.applying.features import Features, Seen, Tail, some_of
 from training.bundle.applying.graph import Members
 from training.bundle.applying.sigmoids import Applying, domain_of, fit_applying, word_members
 from training.bundle.probabilities.calibration import Shared, Words, calibrate_head, points, share
+from training.bundle.probabilities.cross_fit import cross_fitted, folds_of
 from training.evaluation import Predicted
-from training.evaluation.scoring import Scored, foreign, score
+from training.evaluation.scoring import Scored, foreign, product_numbers, score
 from training.readers.label_table import Row, multiple
 from training.readers.query_words import QUERY_COLUMN, query_words
 from training.recipe import Recipe
@@ -96,6 +98,8 @@ class Mix:
         found = {}
         for name, photos in self.sets.items():
             at = photos.plain(LEARNT if name in self.datasets else (*LEARNT, "val"))
+            kept = {row["path"] for row in some_of(photos.seen.rows)}
+            at = np.array([i for i in at if photos.seen.rows[i]["path"] in kept], np.int64)
             found[name] = photos.seen.feature[np.setdiff1d(at, without.get(name, np.empty(0, np.int64)))]
         return found
 
@@ -158,9 +162,37 @@ class Mix:
             others = self._others(head, answers, count)
             words = self.words[head.id][0] if head.id in self.words else None
             precision = self.recipe.target_precision
-            heads.append(calibrate_head(own[head.id], head, precision, shared.get(head.id), words, others=others))
+            learnt = partial(self.cross_fitted, head) if head.kind == "softmax" and head.datasets else None
+            heads.append(
+                calibrate_head(own[head.id], head, precision, shared.get(head.id), words, others=others, learnt=learnt)
+            )
             log.info("%s: offered from %.3f", head.id, heads[-1].threshold)
         return heads
+
+    def object_folds(self, head: Head, name: str) -> HeadPredictions:
+        """What a head without a data set says of all photos of a generic set with known objects, by tables that did not
+        see the photo. Test photos fit no table."""
+        photos = self.sets[name]
+        column = next(one.objects for one in self.recipe.generic if one.name == name)
+        plain = msgspec.structs.replace(head, calibration=None, class_calibration={}, threshold=1.0)
+        raw = self.gated(name, apart=True)[0]
+        learnt = self.places_of_objects(name)
+        parts = []
+        order = _shuffled(len(photos.seen.rows))
+        for left in np.array_split(order, FOLDS):
+            own = score(self._predicted(name, np.setdiff1d(learnt, left), plain, raw), column, plain)
+            ready = calibrate_head([own], plain, self.recipe.target_precision)
+            parts.append(Calibrator(ready, self.manifest.top_k).predict(raw[head.id][left]))
+        back = np.argsort(order)
+        return HeadPredictions(
+            np.concatenate([part.labels for part in parts])[back],
+            np.concatenate([part.probabilities for part in parts])[back],
+            np.concatenate([part.offered for part in parts])[back],
+        )
+
+    def places_of_objects(self, name: str) -> NDArray[np.int64]:
+        """The photos of a generic set that calibrate the heads without a data set."""
+        return self.sets[name].places(("train", "val"))
 
     def _own(self, head: Head, answers: Mapping[str, Raw]) -> list[Scored]:
         """A head's predictions on the photos that choose: validation photos of its data sets, or, for a head that
@@ -172,9 +204,29 @@ class Mix:
                 found.append(score(self._predicted(name, at, head, answers[name]), head.column, head))
         for one in self.recipe.generic:
             if not head.datasets and one.objects:
-                at = self.sets[one.name].places(("train", "val"))
+                at = self.places_of_objects(one.name)
                 found.append(score(self._predicted(one.name, at, head, answers[one.name]), one.objects, head))
         return [s for s in found if len(s.targets)]
+
+    def cross_fitted(self, head: Head) -> list[Scored]:
+        """A softmax head's uncalibrated predictions on the training photos of its data sets, by layers that did not
+        learn from the photo, times p(applies)."""
+        names = [name for name in head.datasets if name in self.sets]
+        places = [self.sets[name].places(LEARNT) for name in names]
+        rows = [self.sets[n].seen.rows[i] for n, at in zip(names, places, strict=True) for i in at]
+        if not rows:
+            return []
+        feature = np.concatenate([self.sets[n].seen.feature[at] for n, at in zip(names, places, strict=True)])
+        index = {label.value: label.index for label in head.labels}
+        labels = np.array([index.get(row.get(head.column) or "", -1) for row in rows], np.int64)
+        products = product_numbers(rows)
+        fold = folds_of(np.arange(len(rows)) if products is None else products)
+        said = cross_fitted(feature, labels, fold, len(head.labels))
+        log.info("%s: training photos were asked, as validation photos alone are too few", head.id)
+        raw = self.answers({head.id: said}, self.applying.own(feature))[0]
+        made = Calibrator(head, self.manifest.top_k).predict(raw[head.id])
+        found = score(alone(self.manifest, rows, head, made), head.column, head)
+        return [found] if len(found.targets) else []
 
     def _others(self, head: Head, answers: Mapping[str, Raw], count: float) -> list[Scored]:
         """What a head says of other photos. Each set weighs as much as `count` photos of the head's own."""

@@ -13,7 +13,8 @@ the first is in doubt, which would bend the table. If several labels may hold, t
 enough photos gets a table of its own (`class_tables`), and in a multi-label head every label does (`word_tables`).
 
 With applicability, photos to which the head does not apply are fitted too; every label on them is wrong. The thresholds
-are those of `training/bundle/probabilities/thresholds.py`; words get one for each data set.
+are those of `training/bundle/probabilities/thresholds.py`; words get one for each data set. A softmax head with too few
+validation photos for its precision also asks training photos, by cross-fitted scores.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from schemas.manifest import Calibration, Head
 from training.bundle.probabilities.silence import LEAST_PHOTOS
-from training.bundle.probabilities.thresholds import left_out, surely
+from training.bundle.probabilities.thresholds import Evidence, left_out, likely, scarce, supported, surely
 from training.evaluation.scoring import Scored
 
 Floats = NDArray[np.float64]
@@ -288,10 +289,12 @@ def calibrate_head(
     *,
     by_label: bool = True,
     others: Sequence[Scored] = (),
+    learnt: Callable[[], Sequence[Scored]] | None = None,
 ) -> Head:
     """The head with its tables and its thresholds.
 
-    With fewer than `LEAST_PHOTOS` photos of its own it gets the shared curve, if there is one, and offers nothing.
+    With fewer than `LEAST_PHOTOS` photos of its own it offers nothing, and its table is that of the cross-fitted
+    training photos, or the shared curve.
 
     Args:
         scored: raw predictions on the validation photos, one part for each of the head's data sets.
@@ -301,53 +304,83 @@ def calibrate_head(
         words: what a multi-label head was taught; without it the head gets no tables by label.
         by_label: False keeps a softmax head's order of labels, by leaving out tables by label.
         others: predictions on photos to which the head does not apply (`scoring.foreign`).
+        learnt: gives cross-fitted predictions on training photos; asked only for a softmax head that needs them.
     """
     filled = [s for s in scored if len(s.targets)]
+    fit = _Fit(head, around, words, by_label=by_label)
     if sum(len(s.targets) for s in filled) < LEAST_PHOTOS:
-        curve = None if around is None else _table(GRID, around.curve(log_odds(GRID)))
-        return msgspec.structs.replace(head, calibration=curve, target_precision=precision)
+        return msgspec.structs.replace(head, calibration=fit.of_few(learnt), target_precision=precision)
     parts = [*filled, *(s for s in others if len(s.targets))]
+    ready = msgspec.structs.replace(fit(parts), target_precision=precision)
+    labels, judged = _evidence(parts, fit)
+    if head.kind == "multi_label":
+        if words is None:
+            return msgspec.structs.replace(ready, threshold=_lowered(surely(judged, precision)))
+        source = words.source[labels]
+        sure = {
+            int(i): _lowered(surely(Evidence(*(values[source == i] for values in judged)), precision))
+            for i in np.unique(words.source)
+        }
+        by_word = {label.id: sure[int(words.source[label.index])] for label in head.labels}
+        return msgspec.structs.replace(ready, threshold=max(sure.values()), label_thresholds=by_word)
+    lowest = _at_least_half(surely(judged, precision))
+    if learnt is not None and scarce(judged, lowest, _at_least_half(likely(judged, precision))):
+        _, theirs = _evidence(learnt(), fit)
+        lowest = min(lowest, _at_least_half(supported(judged, theirs, precision)))
+    return msgspec.structs.replace(ready, threshold=_lowered(lowest))
 
-    def fit(some: Sequence[Scored]) -> Head:
-        found = points(some, head)
-        table = head_table(found, around or Shared(shared_curve([found])))
+
+def _at_least_half(lowest: float) -> float:
+    """Of labels that exclude each other, at most one has a probability above one half."""
+    return max(lowest, 0.5)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Fits the tables of a head to predictions."""
+
+    head: Head
+    around: Shared | None
+    words: Words | None
+    by_label: bool = True
+
+    def __call__(self, parts: Sequence[Scored]) -> Head:
+        head, found = self.head, points(parts, self.head)
+        table = head_table(found, self.around or Shared(shared_curve([found])))
         if head.kind == "softmax":
-            own = class_tables(found, head, table) if by_label else {}
+            own = class_tables(found, head, table) if self.by_label else {}
         else:
-            own = {} if words is None else word_tables(found, head, words)
+            own = {} if self.words is None else word_tables(found, head, self.words)
         return msgspec.structs.replace(head, calibration=table, class_calibration=own)
+
+    def of_few(self, learnt: Callable[[], Sequence[Scored]] | None) -> Calibration | None:
+        """The table of a head with too few validation photos; None if nothing is known."""
+        theirs = points([] if learnt is None else learnt(), self.head)
+        if len(theirs.label) >= LEAST_PHOTOS and self.head.kind == "softmax":
+            return head_table(theirs, self.around or Shared(shared_curve([theirs])))
+        return None if self.around is None else _table(GRID, self.around.curve(log_odds(GRID)))
+
+
+def _evidence(parts: Sequence[Scored], fit: _Fit) -> tuple[NDArray[np.int64], Evidence]:
+    """Label `[m]` and evidence of every prediction, by tables that were fitted without the photo.
+
+    All labels that may be offered count: with the first label alone, the second would be offered at any probability.
+    """
 
     def tables(some: Sequence[Scored]) -> Callable[[Scored], Floats]:
         ready = fit(some)
         return lambda s: apply_head(ready, s.predictions.labels, s.predictions.probabilities)
 
-    said = left_out(parts, tables)
-    ready = msgspec.structs.replace(fit(parts), target_precision=precision)
-    # over all labels that may be offered: with the first label alone, the second would be offered at any probability
-    labels, calibrated, correct, counted, weight = _flat(parts, said)
-    if head.kind == "multi_label" and words is not None:
-        source = words.source[labels]
-        sure: dict[int, float] = {}
-        for i in np.unique(words.source):
-            mine = source == i
-            sure[int(i)] = _lowered(surely(calibrated[mine], correct[mine], counted[mine], weight[mine], precision))
-        by_word = {label.id: sure[int(words.source[label.index])] for label in head.labels}
-        return msgspec.structs.replace(ready, threshold=max(sure.values()), label_thresholds=by_word)
-    lowest = surely(calibrated, correct, counted, weight, precision)
-    if head.kind == "softmax":
-        lowest = max(lowest, 0.5)  # of labels that exclude each other, at most one has a probability above one half
-    return msgspec.structs.replace(ready, threshold=_lowered(lowest))
-
-
-def _flat(
-    parts: Sequence[Scored], said: Sequence[Floats]
-) -> tuple[NDArray[np.int64], Floats, NDArray[np.bool_], Floats, Floats]:
-    """Label, calibrated probability, correctness, share and weight of every prediction, `[m]` each."""
-    weight = [np.repeat(_weight(s), s.predictions.labels.shape[1]) for s in parts]
-    share = [np.full(s.predictions.labels.size, s.share) for s in parts]
-    labels = np.concatenate([s.predictions.labels.ravel() for s in parts]).astype(np.int64)
-    correct = np.concatenate([s.correct.ravel() for s in parts])
-    return labels, np.concatenate([p.ravel() for p in said]), correct, np.concatenate(share), np.concatenate(weight)
+    filled = [s for s in parts if len(s.targets)]
+    if not filled:
+        none = np.empty(0)
+        return none.astype(np.int64), Evidence(none, none.astype(np.bool_), none, none)
+    said = np.concatenate([p.ravel() for p in left_out(filled, tables)])
+    weight = np.concatenate([np.repeat(_weight(s), s.predictions.labels.shape[1]) for s in filled])
+    share = np.concatenate([np.full(s.predictions.labels.size, s.share) for s in filled])
+    labels = np.concatenate([s.predictions.labels.ravel() for s in filled]).astype(np.int64)
+    correct = np.concatenate([s.correct.ravel() for s in filled])
+    return labels, Evidence(said, correct, share, weight)
 
 
 def _lowered(lowest: float) -> float:
