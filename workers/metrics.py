@@ -452,7 +452,7 @@ RESTARTS = counter(
 )
 GAVE_UP = gauge(
     "groknet_worker_gave_up",
-    "1 if the supervisor does not start a worker again",
+    "1 if the supervisor does not start a worker again, and nobody started one of its name by hand",
     unit="0 or 1",
     high="`groknet doctor` says why; solve that, then start the worker with `groknet run tagger`",
     by=("supervisor",),

@@ -72,6 +72,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "backfill": Command(
         f"{_OPERATION}.backfill:backfill", "Tag stored listings again, for the index of another bundle.", OPERATION
     ),
+    "drift": Command(f"{_OPERATION}.drift:app", "Report whether the answers of the model drift.", OPERATION),
     "epoch": Command(f"{_OPERATION}.epoch:app", "Show hash epochs, and switch from one to another.", OPERATION),
     "data": Group(
         "Check and convert data sets, and derive labels.",
