@@ -34,7 +34,7 @@ class HeadBaseline(Strict, frozen=True, kw_only=True):
 
 
 class Baseline(Strict, frozen=True, kw_only=True):
-    """The whole file. `photos`: how many of each data set. `domains`: the share of photos that are of each domain, and
+    """`baseline.json`. `photos`: how many of each data set. `domains`: the share of photos that are of each domain, and
     `NONE` for photos of no domain; empty if the bundle has no applicability."""
 
     model_version: str

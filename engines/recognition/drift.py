@@ -53,7 +53,8 @@ class LabelBins:
 
     def __init__(self, head: Head, kept: Collection[str]) -> None:
         """`kept` are ids of labels; ids that the head does not have are left out."""
-        mine = [label for label in head.labels if label.id in kept]
+        chosen = frozenset(kept)
+        mine = [label for label in head.labels if label.id in chosen]
         self.names = [*(label.id for label in mine), OTHER, NONE]
         self._bin_of = np.full(len(head.labels) + 1, len(mine), np.int64)  # the last place, -1, is for no label
         self._bin_of[[label.index for label in mine]] = np.arange(len(mine))
