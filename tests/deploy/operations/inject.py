@@ -21,7 +21,7 @@ from PIL import Image
 from schemas.events import ListingEvent, encode_event
 from schemas.topics import DEAD_LETTERS, UPLOADED
 from tests.deploy.operations.load import Load, event, tinted
-from tests.deploy.operations.watched import CONFIG, Watched, locked, tagger_of
+from tests.deploy.operations.watched import CONFIG, Watched, locked, tagger_of, wait_until_ready
 from tests.engines.tiny_bundle import tiny_graph, write_tiny_bundle
 from tests.groknet.conftest import Cluster, start_all
 from workers.streams import build_stream
@@ -128,7 +128,7 @@ def second_home(folder: Path, port: int, *, without_indexer: bool = False) -> It
     (home / "groknet.toml").write_text(CONFIG.replace("[targets]\nport = 0", f"[targets]\nport = {port}"))
     cluster = start_all(home, bundle)
     try:
-        cluster.wait_for("all workers are ready")
+        wait_until_ready(cluster)
         if without_indexer:
             os.kill(cluster.pid("indexer"), signal.SIGSTOP)
         yield
