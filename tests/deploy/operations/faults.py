@@ -98,7 +98,7 @@ class Table:
         try:
             until(lambda: not left(), "every alert to resolve", RESOLVES_S)
         except AssertionError:
-            print(f"  never resolved: {left()}", file=sys.stderr, flush=True)
+            print(f"  did not resolve: {left()}", file=sys.stderr, flush=True)
 
     def rows(self) -> list[str]:
         """The lines of the table."""
@@ -165,16 +165,16 @@ def faults(watched: Watched, folder: Path, second: int) -> list[tuple[str, list[
         ),
         ("the store is locked for 1.5 of 1.7 s", ["GroknetStoreWritesSlow"], lambda: inject.slow_store(home)),
         (
-            "12-megapixel photos, faster than they are decoded",
-            ["GroknetBatchesUnderfilled"],
-            lambda: inject.large_photos(load),
-        ),
-        (
             "the dead-letter topic takes nothing, and 8,000 removals follow in the partition",
             ["GroknetUndelivered", "GroknetCommitsBlocked"],
             lambda: inject.no_dead_letters(watched),
         ),
-        ("the records of the stream cannot be read", ["GroknetIndexStale"], lambda: inject.unreadable(home)),
+        ("the stream cannot be read", ["GroknetIndexStale"], lambda: inject.unreadable(home)),
+        (
+            "12-megapixel photos, faster than they are decoded",
+            ["GroknetBatchesUnderfilled"],
+            lambda: inject.large_photos(load),
+        ),
         ("the tagger's configuration becomes wrong", ["GroknetWorkerGaveUp"], lambda: inject.wrong_config(cluster)),
     ]
 

@@ -212,13 +212,13 @@ def stream_file(home: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def unreadable(home: Path) -> Iterator[None]:
-    """Take the table of records away."""
+    """Take the table of partitions away, so that nobody can tell where the topics end."""
     with stream_file(home) as db:
-        db.execute("ALTER TABLE records RENAME TO records_away")
+        db.execute("ALTER TABLE partitions RENAME TO partitions_away")
         try:
             yield
         finally:
-            db.execute("ALTER TABLE records_away RENAME TO records")
+            db.execute("ALTER TABLE partitions_away RENAME TO partitions")
 
 
 @contextmanager
