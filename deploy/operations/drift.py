@@ -31,7 +31,7 @@ def drift_records(times: Times) -> list[dict[str, str]]:
     """The recording rules, each after those that it reads. A record is named after the unscaled window."""
     window = times(WINDOW_S)
     live = f"clamp_min({SHARE}, {FLOOR})"
-    baseline = f"clamp_min(max by ({_BIN}) (groknet_baseline_share), {FLOOR})"
+    baseline = f"clamp_min(max by ({_BIN}) (last_over_time(groknet_baseline_share[{window}])), {FLOOR})"
     nothing = f'sum by (job, version) (increase(groknet_photos_applying_total{{domain="(none)"}}[{window}]))'
     far = f'sum by (job) (increase(groknet_searches_total{{close="no"}}[{window}]))'
     return [
@@ -52,9 +52,10 @@ def drift_records(times: Times) -> list[dict[str, str]]:
 def drift_alerts(times: Times) -> list[Alert]:
     """The alerts. Each needs enough photos or searches in the window."""
     window = times(WINDOW_S)
+    # over the window, because the series of a tagger that does not answer ends at once
     expected = (
-        'max by (job, version) (groknet_baseline_applying_share{domain="(none)"}) or sum by (job, version) '
-        "(groknet_photos_total) * 0"
+        f'max by (job, version) (last_over_time(groknet_baseline_applying_share{{domain="(none)"}}[{window}]))'
+        f" or sum by (job, version) (increase(groknet_photos_total[{window}])) * 0"
     )
     return [
         Alert(

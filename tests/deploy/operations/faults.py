@@ -123,6 +123,7 @@ def run(folder: Path, only: Sequence[str]) -> list[str]:
                     table.inject(fault, alerts, block)
                     print("\n".join(table.rows()), file=sys.stderr, flush=True)
             table.settle()
+            print("\n".join(table.rows()), file=sys.stderr, flush=True)
             return table.rows()
 
 
@@ -187,14 +188,14 @@ def main() -> None:
         "--only", nargs="+", default=[""], help="only the faults whose name contains one of these texts"
     )
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # the last tagger ends after it
         rows = run(Path(folder), chosen.only)
-    head = "| fault | alert | fired after s | resolved after s |\n|---|---|---|---|\n"
-    text = head + "\n".join(rows) + "\n"
-    if chosen.out:
-        chosen.out.write_text(text, encoding="utf-8")
-    else:
-        print(text, end="")
+        head = "| fault | alert | fired after s | resolved after s |\n|---|---|---|---|\n"
+        text = head + "\n".join(rows) + "\n"
+        if chosen.out:
+            chosen.out.write_text(text, encoding="utf-8")
+        else:
+            print(text, end="")
 
 
 if __name__ == "__main__":

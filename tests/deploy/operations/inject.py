@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import resource
@@ -247,10 +248,9 @@ def wrong_config(cluster: Cluster) -> Iterator[None]:
             str(bundle),
         ]
         by_hand = subprocess.Popen([*command, "--port", "0"], stderr=subprocess.DEVNULL)
-        threading.Thread(target=_end_after, args=(by_hand, 60.0), daemon=True).start()
+        atexit.register(_end, by_hand)  # it runs on, so that the alert resolves
 
 
-def _end_after(process: subprocess.Popen[bytes], seconds: float) -> None:
-    time.sleep(seconds)
+def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     process.wait(60)
