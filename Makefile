@@ -13,7 +13,13 @@ KEEP ?=
 ARGS ?=
 comma := ,
 
-.PHONY: help demo demo-real test test-fast faults operations lint clean
+define need_prometheus
+@command -v promtool >/dev/null && command -v prometheus >/dev/null || \
+	{ [ "$$(id -u)" = 0 ] && apt-get -q update && apt-get -q install -y --no-install-recommends prometheus; } || \
+	{ echo "make $@: prometheus and promtool are missing; on Debian and Ubuntu: apt install prometheus" >&2; exit 1; }
+endef
+
+.PHONY: help demo demo-real test test-fast faults operations alerts lint clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made.
@@ -35,10 +41,12 @@ faults: $(VENV)/.test-ready  ## Seeded fault schedules on real Kafka and Cassand
 	@$(VENV)/bin/python -m tests.faults.schedules $(ARGS)
 
 operations: $(VENV)/.test-ready  ## Check alerts and rules with promtool, and watch live workers with a real Prometheus.
-	@command -v promtool >/dev/null && command -v prometheus >/dev/null || \
-		{ [ "$$(id -u)" = 0 ] && apt-get -q update && apt-get -q install -y --no-install-recommends prometheus; } || \
-		{ echo "make operations: prometheus and promtool are missing; on Debian and Ubuntu: apt install prometheus" >&2; exit 1; }
+	$(need_prometheus)
 	@GROKNET_REQUIRE_PROMETHEUS=1 $(VENV)/bin/python -m pytest tests/deploy/operations $(ARGS)
+
+alerts: $(VENV)/.test-ready  ## Inject faults into live workers and print which alerts fire, in 15 minutes; ARGS="--only black".
+	$(need_prometheus)
+	@$(VENV)/bin/python -m tests.deploy.operations.faults $(ARGS)
 
 lint: $(VENV)/.test-ready  ## ruff and strict mypy.
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from schemas.baseline import Baseline
 from schemas.dead_letters import PREFIX, DeadLetter
 from schemas.events import MAX_INLINE_BYTES, SCHEMA_VERSION, ListingEvent
 from schemas.hashes import HashMessage
@@ -30,6 +31,7 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "stored_listing": StoredListing,
     "dead_letter": DeadLetter,
     "bundle_manifest": Manifest,
+    "bundle_baseline": Baseline,
     "taxonomy": Taxonomy,
 }
 TOPICS_FILE = "topics.json"

@@ -276,6 +276,46 @@ DECODE_ERRORS = counter(
     by=("tagger",),
     labels=("error",),
 )
+PHOTOS = counter(
+    "groknet_photos_total",
+    "photos that the engine recognised",
+    unit="photos",
+    high="nothing to do; it says how many photos the shares below rest on",
+    by=("tagger",),
+    labels=("version",),
+)
+PHOTOS_APPLYING = counter(
+    "groknet_photos_applying_total",
+    "photos of each domain of the bundle; `(none)`: photos of no domain",
+    unit="photos",
+    high="much `(none)`: the shop sells what this model was not made for",
+    by=("tagger",),
+    labels=("version", "domain"),
+)
+BASELINE_APPLYING = gauge(
+    "groknet_baseline_applying_share",
+    "the share of the baseline's photos that are of each domain",
+    unit="share",
+    high="nothing to do; it does not change while a model runs",
+    by=("tagger",),
+    labels=("version", "domain"),
+)
+PREDICTIONS = counter(
+    "groknet_predictions_total",
+    "answers of each head: `of=label` by the first offered label, `of=score` by the best probability (upper bound)",
+    unit="photos",
+    high="compare its shares with the baseline: `groknet drift report`",
+    by=("tagger",),
+    labels=("version", "head", "of", "bin"),
+)
+BASELINE = gauge(
+    "groknet_baseline_share",
+    "the share of the baseline's photos in each bin of `groknet_predictions_total`",
+    unit="share",
+    high="nothing to do; it does not change while a model runs",
+    by=("tagger",),
+    labels=("version", "head", "of", "bin"),
+)
 STORE_WRITE_SECONDS = histogram(
     "groknet_store_write_seconds",
     "one write of all listings that are ready together",
@@ -383,6 +423,14 @@ SEARCH_SECONDS = histogram(
     labels=("step",),
     buckets=_SHORT_BUCKETS,
 )
+SEARCHES = counter(
+    "groknet_searches_total",
+    "searches that were answered, by whether a listing is close to the photo: yes or no",
+    unit="searches",
+    high="many `no`: look at the number of hashes first, then ask what people look for",
+    by=("search",),
+    labels=("close",),
+)
 SEARCH_REQUESTS = counter(
     "groknet_search_requests_total",
     "requests that were answered",
@@ -404,7 +452,7 @@ RESTARTS = counter(
 )
 GAVE_UP = gauge(
     "groknet_worker_gave_up",
-    "1 if the supervisor does not start a worker again",
+    "1 if the supervisor does not start a worker again, and nobody started one of its name by hand",
     unit="0 or 1",
     high="`groknet doctor` says why; solve that, then start the worker with `groknet run tagger`",
     by=("supervisor",),

@@ -159,6 +159,18 @@ def _tagger(times: Times) -> list[Alert]:
             "Start more taggers, at most one for each partition. The first full queue stands before the bottleneck.",
         ),
         Alert(
+            "GroknetBatchesUnderfilled",
+            f'sum by (job) (rate(groknet_batch_closed_total{{reason="wait"}}[{ten}]))'
+            f" / sum by (job) (rate(groknet_batch_closed_total[{ten}])) > 0.5"
+            f" and on (job) job:groknet_lag_seconds:max{{{_LIVE}}} > 30",
+            10 * MINUTE_S,
+            "ticket",
+            "Uploads wait, and yet most batches are not full: the engine waits for photos",
+            "Fetching or decoding is slower than the engine.",
+            "Raise `tagger.prepare_threads`, or set `tagger.decode_processes` on a machine with many cores. If the "
+            "stage `fetch` is slow, look at the photo hosts.",
+        ),
+        Alert(
             "GroknetDeadLettersMany",
             f"{bad} / {events} > 0.05",
             5 * MINUTE_S,

@@ -15,6 +15,7 @@ RUNBOOK = "http://127.0.0.1:8000/docs/operations/runbook.md"
 """The default address of the runbook; who serves it elsewhere changes the variable at the top of a dashboard."""
 _SOURCE = models.DataSourceRef("prometheus", "${source}")
 _WIDTH = 24  # of Grafana's grid
+_HEAD = ("head", 'label_values(groknet_baseline_share{job="$job"}, head)', True)
 _VARIABLES = (
     ("job", "label_values(groknet_build_info, job)", False),
     ("instance", 'label_values(groknet_build_info{job="$job"}, name)', True),
@@ -43,7 +44,7 @@ def dashboard_text(board: Board) -> str:
         )
         .with_variable(dashboard.DatasourceVariable("source").label("Data source").type("prometheus"))
     )
-    for name, query, several in _VARIABLES:
+    for name, query, several in (*_VARIABLES, *([_HEAD] if board.by_head else [])):
         made = made.with_variable(_variable(name, query, several))
     made = made.with_variable(dashboard.TextBoxVariable("runbook").label("Runbook address").default_value(RUNBOOK))
     made = made.annotation(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from deploy.operations.drift import NO_CLOSE_SHARE, NOTHING, PSI, SHARE
+
 Unit = Literal["s", "short", "ops", "reqps", "percentunit", "bytes", "Bps"]
 _OF = 'job="$job",name=~"$instance"'
 _RATE = "[$__rate_interval]"
@@ -43,6 +45,8 @@ class Board:
     title: str
     what: str
     rows: dict[str, tuple[Panel, ...]]
+    by_head: bool = False
+    """Whether heads can be chosen with the variable `head`."""
 
 
 def _quantiles(metric: str, matchers: str, by: str = "", keep: str = "") -> tuple[Query, ...]:
@@ -268,10 +272,92 @@ INDEX_AND_SEARCH = Board(
     },
 )
 
+_HEAD = 'job="$job",head=~"$head"'
+
+
+def _shares(of: str, bins: str = "", what: str = "") -> tuple[Query, ...]:
+    """The live share of each bin over six hours, and the baseline's."""
+    return (
+        Query(f'sum by (head, bin) ({SHARE}{{{_HEAD},of="{of}"{bins}}})', f"{{{{head}}}} {what or '{{bin}}'}"),
+        Query(
+            f'max by (head, bin) (groknet_baseline_share{{{_HEAD},of="{of}"{bins}}})',
+            f"{{{{head}}}} {what or '{{bin}}'}, baseline",
+        ),
+    )
+
+
+_DRIFT_ROWS: dict[str, tuple[Panel, ...]] = {
+    "Drift": (
+        Panel(
+            "Distance from the baseline",
+            "Population-stability index of each head, by labels and by scores. Above 0.2 its answers have changed.",
+            "short",
+            (Query(f"max by (head, of) ({PSI}{{{_HEAD}}})", "{{head}} {{of}}"),),
+            warn=0.1,
+            bad=0.2,
+            alert="GroknetPredictionsDrift",
+        ),
+        Panel(
+            "Photos to which nothing applies",
+            "Share of the photos of six hours that are of no domain of the model, and of the baseline's photos.",
+            "percentunit",
+            (
+                Query(f'max by (version) ({NOTHING}{{job="$job"}})', "now"),
+                Query(
+                    f'max by (version) (groknet_baseline_applying_share{{{_OF},domain="(none)"}})',
+                    "baseline",
+                ),
+            ),
+            alert="GroknetNothingApplies",
+        ),
+        Panel(
+            "Searches without a close listing",
+            "Share of the searches of six hours.",
+            "percentunit",
+            (Query(f'max by (job) ({NO_CLOSE_SHARE}{{job="$job"}})', "searches"),),
+            warn=0.3,
+            bad=0.5,
+            alert="GroknetNoCloseNeighbour",
+        ),
+    ),
+    "Prediction mix": (
+        Panel("Offered labels", "Share of the photos by first offered label.", "percentunit", _shares("label")),
+        Panel(
+            "Photos by domain",
+            "Share of the photos that are of each domain. A photo can be of several.",
+            "percentunit",
+            (
+                Query(
+                    f"sum by (domain) (rate(groknet_photos_applying_total{{{_OF}}}{_RATE}))"
+                    f" / on () group_left () (sum(rate(groknet_photos_total{{{_OF}}}{_RATE})) > 0)",
+                    "{{domain}}",
+                ),
+                Query(f"max by (domain) (groknet_baseline_applying_share{{{_OF}}})", "{{domain}}, baseline"),
+            ),
+        ),
+    ),
+    "Calibration": (
+        Panel(
+            "Best probability",
+            "Share of the photos by the calibrated probability of the best label (upper bound of the bin). Live photos "
+            "have no labels, so calibration itself is not measured. It holds while this is as in the baseline.",
+            "percentunit",
+            _shares("score"),
+            alert="GroknetPredictionsDrift",
+        ),
+        Panel(
+            "Photos without an offered label",
+            "Share of the photos for which a head offers nothing.",
+            "percentunit",
+            _shares("label", ',bin="(none)"', "offers nothing"),
+        ),
+    ),
+}
+
 MODEL = Board(
     "groknet-model",
     "GrokNet / Model",
-    "Which model runs where, and how fast it computes.",
+    "Which model runs where, how fast it computes, and whether its answers drift.",
     {
         "What runs": (
             Panel(
@@ -315,7 +401,9 @@ MODEL = Board(
                 alert="GroknetEngineFails",
             ),
         ),
+        **_DRIFT_ROWS,
     },
+    by_head=True,
 )
 
 CLIENTS = Board(

@@ -12,6 +12,7 @@ from typing import Any
 
 from deploy.operations.alert import DAY_S, HOUR_S, MINUTE_S, Alert, Times
 from deploy.operations.causes import causes
+from deploy.operations.drift import drift_alerts, drift_records
 
 JOB = "groknet"
 BUDGET = 0.01  # of events and of searches may miss the objective
@@ -78,6 +79,7 @@ def records(times: Times) -> list[dict[str, str]]:
             "record": "job:groknet_events:rate",
             "expr": f'sum by (job) (rate(groknet_events_total{{stage="tagger"}}[{times(3 * MINUTE_S)}]))',
         },
+        *drift_records(times),
     ]
 
 
@@ -97,7 +99,7 @@ def burn_alerts() -> list[Alert]:
 
 def alerts(times: Times) -> list[Alert]:
     """Every alert. `times` scales the windows in the expressions."""
-    return [*burn_alerts(), *causes(times)]
+    return [*burn_alerts(), *causes(times), *drift_alerts(times)]
 
 
 def rule_file(scale: float = 1.0) -> dict[str, Any]:

@@ -72,6 +72,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "backfill": Command(
         f"{_OPERATION}.backfill:backfill", "Tag stored listings again, for the index of another bundle.", OPERATION
     ),
+    "drift": Command(f"{_OPERATION}.drift:app", "Report whether the answers of the model drift.", OPERATION),
     "epoch": Command(f"{_OPERATION}.epoch:app", "Show hash epochs, and switch from one to another.", OPERATION),
     "data": Group(
         "Check and convert data sets, and derive labels.",
@@ -87,13 +88,14 @@ COMMANDS: Mapping[str, Command | Group] = {
     "export": Command(f"{_MODELS}.export:export", "Make a bundle from a run, or convert one for phones.", MODELS),
     "evaluate": Command(f"{_MODELS}.evaluate:evaluate", "Measure the accuracy of a bundle on labelled photos.", MODELS),
     "bundle": Group(
-        "Inspect, verify, compare and refit bundles.",
+        "Inspect, verify, compare, refit and baseline bundles.",
         MODELS,
         {
             "inspect": Command(f"{_MODELS}.bundle:inspect", "Show heads, labels, thresholds and files of a bundle."),
             "verify": Command(f"{_MODELS}.bundle:verify", "Verify checksums and parity photos, as a worker does."),
             "diff": Command(f"{_MODELS}.bundle:diff", "Show what changes for users from one bundle to another."),
             "refit": Command(f"{_MODELS}.bundle:refit", "Teach a bundle to which photos its heads apply."),
+            "baseline": Command(f"{_MODELS}.bundle:baseline", "Measure how a bundle answers, to notice drift later."),
         },
     ),
     "engine": Group(

@@ -27,6 +27,7 @@ from groknet.run.minute_lines import Minutes
 from groknet.run.opening import Opening
 from groknet.run.presence import LOOK_S, Follower
 from groknet.run.process import Process, worker_process
+from schemas.baseline import load_baseline
 from schemas.errors import ConfigError, GroknetError
 from schemas.manifest import load_manifest
 from workers import metrics
@@ -79,6 +80,7 @@ def run_tagger(loaded: Loaded, port: int | None, slot: int | None = None) -> Non
             home=loaded.home.root,
             health=health,
             in_hand=in_hand,
+            baseline=load_baseline(Path(loaded.config.engine.bundle)),
         )
         follower = _follow(stack, Follower(loaded, process.worker, process.name, lambda: store))
         ending = _Ending(process.stop, follower, Path(loaded.config.engine.bundle))

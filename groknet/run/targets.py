@@ -1,8 +1,9 @@
 """The list of a home's workers for Prometheus, which `groknet run all` serves, and the supervisor's own metrics.
 
 `GET /targets` answers in the format of Prometheus' HTTP service discovery. Every worker that has announced itself is in
-it, with the labels `worker` (tagger, indexer, search or supervisor) and `name` (its name in the home), so that a tagger
-that was added, or a port that has changed, needs no change of Prometheus' configuration.
+it, also a tagger that was started by hand with `groknet run tagger`. The labels are `worker` (tagger, indexer, search
+or supervisor) and `name` (its name in the home). A tagger that was added, or a port that has changed, needs no change
+of Prometheus' configuration.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from starlette.routing import Route
 
 from groknet.home.config import Loaded
 from groknet.home.running import Running
+from groknet.home.taggers import running_taggers
 from groknet.run.supervisor import Supervisor
 from workers import metrics
 from workers.declared import registry_of
@@ -58,11 +60,15 @@ def serve_targets(loaded: Loaded, supervisor: Supervisor) -> Server:
 
     def workers() -> list[Found]:
         found = [(child.spec.worker, child.spec.name, child.running()) for child in supervisor.children.copy()]
-        return [(worker, name, running) for worker, name, running in found if running is not None]
+        mine: list[Found] = [(worker, name, running) for worker, name, running in found if running is not None]
+        known = {name for _, name, _ in mine}
+        return mine + [("tagger", name, one) for name, one in running_taggers(loaded.home).items() if name not in known]
 
     def measure() -> None:
+        started_by_hand = running_taggers(loaded.home)
         for child in supervisor.children.copy():
-            metrics.GAVE_UP.labels(child.spec.name).set(bool(child.gave_up))
+            name = child.spec.name
+            metrics.GAVE_UP.labels(name).set(bool(child.gave_up) and name not in started_by_hand)
 
     app, section = build_targets_app(workers, measure), loaded.config.targets
     try:

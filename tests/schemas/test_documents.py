@@ -106,6 +106,8 @@ def _spoiled() -> list[tuple[str, str, dict[str, Any]]]:
         ("bundle_manifest", "bundle_manifest.example.json", {"surprise": 1}),
         ("bundle_manifest", "bundle_manifest.example.json", {"files": {"model.onnx": "abc"}}),
         ("bundle_manifest", "bundle_manifest.example.json", {"top_k": 0}),
+        ("bundle_baseline", "bundle_baseline.example.json", {"surprise": 1}),
+        ("bundle_baseline", "bundle_baseline.example.json", {"domains": {"(none)": 1.5}}),
         ("taxonomy", "taxonomy.example.json", {"heads": [{"id": "Not a stable id"}]}),
         ("dead_letter", "dead_letter.example.json", {"groknet.dlq.offset": "many"}),
     ]

@@ -19,6 +19,7 @@ from workers import metrics
 from workers.serving import Health
 from workers.stages.job import Photo
 from workers.stages.pooling import image_rows
+from workers.stages.prediction_mix import PredictionMix
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ class Infer:
     health: Health
     slots: NDArray[np.uint8] | None = None
     """The pixels of all photos that have a slot, uint8 [slots, h, w, 3]."""
+    mix: PredictionMix | None = None
+    """Counts the answers; None in a back-fill, whose photos are old."""
     _places: dict[tuple[int, ...], NDArray[np.uint8]] = field(default_factory=dict)
 
     def infer(self, photos: Sequence[Photo]) -> list[tuple[Photo, Outcome]]:
@@ -67,6 +70,8 @@ class Infer:
         with self.health.batch():
             output = self.engine.infer(self._batch(photos))
         metrics.ENGINE_SECONDS.labels(self.engine.backend).observe(time.monotonic() - started)
+        if self.mix is not None:
+            self.mix.note(output)
         return image_rows(self.manifest, [photo.image_id for photo in photos], output)
 
     def _batch(self, photos: Sequence[Photo]) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ import msgspec
 
 from engines.pixels import MOST_PHOTOS, DecodeProcesses, decode_memory_held, limit_decode_memory, open_jpeg_decoder
 from engines.recognition import RecognitionEngine
+from schemas.baseline import Baseline
 from schemas.topics import UPLOADED
 from workers import metrics
 from workers.hidden_heads import TAGGER, without_heads
@@ -16,6 +17,7 @@ from workers.intake.uploads import FOLDER as UPLOADS
 from workers.serving import Health
 from workers.stages.failures import Failures
 from workers.stages.infer import Infer
+from workers.stages.prediction_mix import PredictionMix
 from workers.stages.prepare import EventPreparer, PrepareInProcesses, PrepareInThread, PrepareStage
 from workers.stages.settle import Effects
 from workers.stores.base import Store
@@ -45,10 +47,12 @@ def build_tagger(
     home: Path,
     health: Health,
     in_hand: InHand | None = None,
+    baseline: Baseline | None = None,
 ) -> Tagger:
     """Build one tagger and warm up its engine, which checks the engine's parity photos.
 
-    Pass `in_hand` to share the list of events in hand with other parts of the process.
+    Pass `in_hand` to share the list of events in hand with other parts of the process. With the bundle's `baseline`,
+    the tagger counts its answers in the baseline's bins.
 
     Raises:
         ConfigError: the JPEG decoder is not available, too many taggers share `home`, or `hidden_heads` names a head
@@ -81,7 +85,13 @@ def build_tagger(
             RETRY: build_pool(settings, intake, retries=True),
         },
         prepare=prepare,
-        infer=Infer(engine=engine, manifest=manifest, health=health, slots=prepare.slots),
+        infer=Infer(
+            engine=engine,
+            manifest=manifest,
+            health=health,
+            slots=prepare.slots,
+            mix=PredictionMix(manifest, baseline),
+        ),
         effects=effects,
         failures=failures,
         hold=hold,

@@ -1,4 +1,4 @@
-"""`groknet bundle`: inspect a bundle, verify it, compare it with another, and fit its heads again."""
+"""`groknet bundle`: inspect a bundle, verify it, compare it with another, fit its heads again, measure its baseline."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.table import Table
 
 from groknet.cli.exits import CommandError, Exit
-from groknet.cli.options import JsonOption
-from groknet.cli.terminal import json_line, note, stdout
+from groknet.cli.options import JsonOption, ReaderOption
+from groknet.cli.terminal import json_line, note, progress, stdout
 from schemas.manifest import MANIFEST_FILE
 
 FolderArgument = Annotated[Path, Parameter(help="Folder of the bundle.")]
@@ -177,4 +178,57 @@ def refit(
         json_line({**told, **thresholds})
     else:
         note(f"bundle {out}: model {made.model_version}, epoch {made.epoch}, {len(domains)} domains")
+    return Exit.OK
+
+
+def baseline(
+    bundle: Annotated[Path, Parameter(help="Folder of the bundle. The file baseline.json is written into it.")],
+    /,
+    *,
+    data: Annotated[
+        list[Path], Parameter(negative=(), consume_multiple=True, help="Folders of photos. Each has the same weight.")
+    ],
+    reader: ReaderOption = "csv",
+    split: Annotated[str, Parameter(help="Split to measure, or all.")] = "val",
+    most: Annotated[int, Parameter(help="Most photos of one folder.", validator=Number(gte=1))] = 1000,
+    json: JsonOption = False,
+) -> Exit:
+    """Measure how the bundle's answers are spread, so that a running system notices when they drift.
+
+    For each head the file has the share of photos by the first label that is offered, and by the best probability.
+    It also has the share of photos to which no head's domain applies. Taggers count their answers in the same bins.
+    Model version, epoch and predictions do not change; the manifest gets one more checksum.
+
+    Use the validation photos of the bundle's data sets, or better, some hundred photos of your own shop from a time
+    that you trust: `--reader folder --split all`. Restart the taggers afterwards.
+
+    --json writes {"bundle", "model_version", "photos": {folder: count}, "heads": count, "domains": {id: share}}.
+    """
+    _there("bundle", bundle)
+    for folder in data:
+        _there("--data", folder)
+    sets = {folder.resolve().name: folder for folder in data}
+    if len(sets) < len(data):
+        raise CommandError("--data: two folders have one name; rename one of them", Exit.USAGE)
+    from schemas.baseline import write_baseline
+    from training.evaluation.baseline import measure_baseline
+    from training.readers import known_split
+
+    with progress() as bar:
+        task = bar.add_task("photos", total=None)
+        made = measure_baseline(
+            bundle,
+            sets,
+            split=known_split(split) or split,
+            reader=reader,
+            most=most,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    manifest = write_baseline(bundle, made)
+    if json:
+        told = {"bundle": str(bundle), "model_version": manifest.model_version, "photos": made.photos}
+        json_line({**told, "heads": len(made.heads), "domains": made.domains})
+    else:
+        photos = ", ".join(f"{count:,} of {name}" for name, count in made.photos.items())
+        note(f"baseline of {manifest.model_version}: {len(made.heads)} heads on {photos}")
     return Exit.OK

@@ -13,6 +13,9 @@ STORED = 'groknet_events_total{job="groknet",stage="tagger",outcome="stored"}'
 DEAD = 'groknet_events_total{job="groknet",stage="tagger",outcome="dead"}'
 READY = 'groknet_ready{job="groknet",worker="tagger",name="tagger"}'
 SEARCH_READY = 'groknet_ready{job="groknet",worker="search",name="search"}'
+CLOSED = 'groknet_batch_closed_total{job="groknet",name="tagger",reason='
+MODEL = {**JOB, "version": "m-1"}
+DRIFTING = {**MODEL, "head": "colour", "of": "label"}
 SUPERVISED = 'job="groknet",worker="supervisor",name="supervisor",process="tagger-2"'
 
 
@@ -35,6 +38,27 @@ def answered(good: str, all_: str, refused: str = "0x500") -> dict[str, str]:
 
 def of_epochs(*epochs: str) -> dict[str, str]:
     return {f'groknet_model_info{{job="groknet",worker="search",name="{e}",epoch="{e}"}}': "1x60" for e in epochs}
+
+
+def answers(*counts: str, baseline: tuple[float, ...] = (0.5, 0.3, 0.2)) -> dict[str, str]:
+    """Series of a head with three bins: counters, and the baseline."""
+    of = 'job="groknet",version="m-1",head="colour",of="label",bin='
+    made = {f'groknet_predictions_total{{name="tagger",{of}"{i}"}}': count for i, count in enumerate(counts)}
+    return made | {f'groknet_baseline_share{{name="tagger",{of}"{i}"}}': f"{b}x900" for i, b in enumerate(baseline)}
+
+
+def applying(nothing: str, photos: str, baseline: str = "") -> dict[str, str]:
+    of = 'job="groknet",name="tagger",version="m-1"'
+    made = {
+        f'groknet_photos_applying_total{{{of},domain="(none)"}}': nothing,
+        f"groknet_photos_total{{{of}}}": photos,
+    }
+    return made | ({f'groknet_baseline_applying_share{{{of},domain="(none)"}}': baseline} if baseline else {})
+
+
+def searches(far: str, near: str) -> dict[str, str]:
+    of = 'job="groknet",name="search",close='
+    return {f'groknet_searches_total{{{of}"no"}}': far, f'groknet_searches_total{{{of}"yes"}}': near}
 
 
 HALF, TENTH, FIFTIETH = "0+50x500", "0+90x500", "0+98x500"  # of a hundred a minute
@@ -189,4 +213,35 @@ CASES = [
     ),
     Case("GroknetSearchRefuses", answered(ALL, ALL, refused="0+100x500"), 10, JOB, quiet=(3,)),
     Case("GroknetSearchRefuses", answered(ALL, ALL), quiet=(10,)),
+    # a backlog, and batches that close because no photo comes
+    Case(
+        "GroknetBatchesUnderfilled",
+        {LAG: "60x40", CLOSED + '"wait"}': "0+80x40", CLOSED + '"size"}': "0+20x40"},
+        15,
+        JOB,
+        quiet=(5,),
+    ),
+    Case(
+        "GroknetBatchesUnderfilled",
+        {LAG: "60x40", CLOSED + '"wait"}': "0+20x40", CLOSED + '"size"}': "0+80x40"},
+        quiet=(15, 30),
+    ),
+    Case(
+        "GroknetBatchesUnderfilled",
+        {LAG: "0x40", CLOSED + '"wait"}': "0+80x40", CLOSED + '"size"}': "0+20x40"},
+        quiet=(15, 30),
+    ),
+    # shares (.2, .3, .5) against (.5, .3, .2): PSI .3 · ln 2.5 · 2 = .55
+    Case("GroknetPredictionsDrift", answers("0+4x900", "0+6x900", "0+10x900"), 100, DRIFTING, quiet=(20,)),
+    Case("GroknetPredictionsDrift", answers("0+10x900", "0+6x900", "0+4x900"), quiet=(100, 200)),
+    Case("GroknetPredictionsDrift", answers("0+8x900", "0+6x900", "0+6x900"), quiet=(100, 200)),  # PSI .07
+    Case("GroknetPredictionsDrift", answers("1x900", "1x900", "1x900"), quiet=(100, 200)),  # nothing was uploaded
+    Case("GroknetPredictionsDrift", answers("0+0.2x900", "0+0.3x900", "0+0.5x900"), quiet=(100, 200)),  # 360 photos
+    Case("GroknetNothingApplies", applying("0+10x900", "0+20x900", "0.1x900"), 100, MODEL, quiet=(20,)),
+    Case("GroknetNothingApplies", applying("0+10x900", "0+20x900"), 100, MODEL, quiet=(20,)),
+    Case("GroknetNothingApplies", applying("0+10x900", "0+20x900", "0.4x900"), quiet=(100, 200)),
+    Case("GroknetNothingApplies", applying("0+2x900", "0+20x900"), quiet=(100, 200)),
+    Case("GroknetNoCloseNeighbour", searches("0+6x900", "0+4x900"), 100, JOB, quiet=(20,)),
+    Case("GroknetNoCloseNeighbour", searches("0+2x900", "0+8x900"), quiet=(100, 200)),
+    Case("GroknetNoCloseNeighbour", searches("0+0.3x900", "0+0.2x900"), quiet=(100, 200)),  # 180 searches
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -21,15 +21,17 @@ START_S = 60.0
 
 
 class Prometheus:
-    """`with Prometheus(folder, targets_url, scale=60) as watching`: scrapes every second."""
+    """`with Prometheus(folder, [targets_url], scale=60) as watching`: scrapes every second. Of several target lists,
+    one that does not answer yet is asked again every second."""
 
-    def __init__(self, folder: Path, targets_url: str, scale: float) -> None:
+    def __init__(self, folder: Path, targets_urls: Sequence[str], scale: float) -> None:
         self._folder = folder
         (folder / "rules.yaml").write_text(yaml.safe_dump(rule_file(scale)))
+        lists = [{"url": url, "refresh_interval": "1s"} for url in targets_urls]
         settings = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
             "rule_files": ["rules.yaml"],
-            "scrape_configs": [{"job_name": JOB, "http_sd_configs": [{"url": targets_url, "refresh_interval": "1s"}]}],
+            "scrape_configs": [{"job_name": JOB, "http_sd_configs": lists}],
         }
         (folder / "prometheus.yaml").write_text(yaml.safe_dump(settings))
         self._port = next(free_ports(["127.0.0.1"], folder / "ports", ()))
@@ -63,6 +65,11 @@ class Prometheus:
                 return True
         except (URLError, OSError):
             return False
+
+    @property
+    def url(self) -> str:
+        """Its address, for whoever asks it."""
+        return f"http://127.0.0.1:{self._port}"
 
     def _ask(self, path: str, **query: str) -> Any:
         with urlopen(f"http://127.0.0.1:{self._port}/api/v1/{path}?{urlencode(query)}", timeout=30) as answer:

@@ -33,6 +33,16 @@ def alerts() -> dict[str, dict[str, Any]]:
     return {rule["alert"]: rule for group in rule_file()["groups"] for rule in group["rules"] if "alert" in rule}
 
 
+def needed_by(alert: str) -> dict[str, Any]:
+    """A rule file with one alert and the records that it reads, which promtool evaluates ten times as fast."""
+    every = [rule for group in rule_file()["groups"] for rule in group["rules"]]
+    kept: list[dict[str, Any]] = [alerts()[alert]]
+    for rule in reversed(every):  # a record is read only by rules after it
+        if "record" in rule and any(rule["record"] in one["expr"] for one in kept):
+            kept.insert(0, rule)
+    return {"groups": [{"name": "needed", "interval": rule_file()["groups"][0]["interval"], "rules": kept}]}
+
+
 def run(case: Case, folder: Path) -> None:
     """Let promtool judge one case."""
     rule = alerts()[case.alert]
@@ -44,7 +54,9 @@ def run(case: Case, folder: Path) -> None:
     series = [{"series": name, "values": values} for name, values in case.series.items()]
     file = folder / "case.yaml"
     test = {"interval": "1m", "input_series": series, "alert_rule_test": checks}
-    file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "30s", "tests": [test]}))
+    rules = folder / "rules.yaml"
+    rules.write_text(yaml.safe_dump(needed_by(case.alert)))
+    file.write_text(yaml.safe_dump({"rule_files": [str(rules)], "evaluation_interval": "30s", "tests": [test]}))
     said = subprocess.run(["promtool", "test", "rules", str(file)], capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stdout + said.stderr
 

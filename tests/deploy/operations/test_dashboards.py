@@ -12,6 +12,7 @@ import yaml
 from deploy.operations.__main__ import DASHBOARDS
 from deploy.operations.dashboards import dashboard_text
 from deploy.operations.panels import BOARDS, EPOCH_CHANGES, Board
+from deploy.operations.rules import rule_file
 from tests.deploy.operations.promtool import alerts
 from tests.deploy.operations.selectors import declared_series, selectors_of, series_of
 from workers.declared import DECLARED
@@ -23,6 +24,10 @@ each_board = pytest.mark.parametrize("board", BOARDS, ids=[board.uid for board i
 def queries(board: Board) -> list[str]:
     panels = [panel for row in board.rows.values() for panel in row]
     return [EPOCH_CHANGES, *(query.expr for panel in panels for query in panel.queries)]
+
+
+def recorded() -> set[str]:
+    return {rule["record"] for group in rule_file()["groups"] for rule in group["rules"] if "record" in rule}
 
 
 @each_board
@@ -37,14 +42,15 @@ def test_there_is_no_other_file() -> None:
 
 @each_board
 def test_every_query_uses_declared_metrics_with_declared_labels(board: Board) -> None:
-    known = declared_series() | PROCESS
+    known = declared_series() | PROCESS | recorded()
     for query in queries(board):
         assert series_of(query), query
         assert series_of(query) <= known, query
         for name, matchers in selectors_of(query):
             declared = next((one for one in DECLARED.values() if name in one.series), None)
             labels = set(re.findall(r"(\w+)(?:=~|!~|!=|=)", matchers))
-            assert labels <= {"job", "name", "worker"} | set(declared.labels if declared else ()), query
+            of_record = {"version", "head", "of", "bin"} if name in recorded() else set()
+            assert labels <= {"job", "name", "worker"} | of_record | set(declared.labels if declared else ()), query
 
 
 @each_board
@@ -83,7 +89,8 @@ def test_every_metric_of_a_worker_is_on_a_dashboard_or_in_an_alert_or_is_named_h
         "groknet_decode_memory_bytes",  # a bound, which the worker keeps by itself
     }
     used = {name for board in BOARDS for query in queries(board) for name in series_of(query)}
-    used |= {name for rule in alerts().values() for name in series_of(rule["expr"])}
+    rules = [rule for group in rule_file()["groups"] for rule in group["rules"]]
+    used |= {name for rule in rules for name in series_of(rule["expr"])}
     missing = {one.name for one in DECLARED.values() if not set(one.series) & used}
     assert missing == elsewhere
 

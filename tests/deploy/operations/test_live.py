@@ -6,117 +6,33 @@ GROKNET_FAULT_TABLE=FILE the seconds until each alert fired and resolved are wri
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
 from deploy.operations.panels import BOARDS
 from deploy.operations.rules import rule_file
-from schemas.manifest import load_manifest
 from schemas.topics import hash_topic
-from tests.deploy.operations.load import Load
-from tests.deploy.operations.prometheus import Prometheus, until
+from tests.deploy.operations.prometheus import until
 from tests.deploy.operations.selectors import selectors_of
 from tests.deploy.operations.test_dashboards import queries
-from tests.engines.tiny_bundle import write_tiny_bundle
-from tests.groknet.conftest import Cluster, start_all
+from tests.deploy.operations.watched import PATIENCE_S, Watched, locked, tagger_of, watching
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.slow, pytest.mark.timeout(900)]
 
-SCALE = 60
-PATIENCE_S = 120.0
 STILL_S = 15  # uploads of so long are later than 5 s: a quarter of those in the long window, which is a minute here
 NOBODY = "http://127.0.0.1:9/gone.jpg"  # the port of discard, on which nobody listens
 
 
-class Watched:
-    """Workers of a home, a load on them, and the Prometheus that watches them."""
-
-    def __init__(self, cluster: Cluster, load: Load, prometheus: Prometheus, epoch: str) -> None:
-        self.cluster, self.load, self.prometheus, self.epoch = cluster, load, prometheus, epoch
-        self.rows: list[str] = []
-
-    def see(self, fault: str, alerts: list[str], inject: Callable[[], None], end: Callable[[], None]) -> None:
-        """Inject a fault, wait until each alert fires, end it, wait until each resolves, and note the seconds."""
-        firing = self.prometheus.firing
-        until(lambda: not firing() & set(alerts), f"{alerts} to be quiet before the fault", PATIENCE_S)
-        fired: dict[str, float] = {}
-        began = time.monotonic()
-        inject()
-        try:
-            self._note(alerts, fired, began, lambda: firing() & set(alerts), f"firing because {fault}")
-        finally:
-            end()
-        resolved: dict[str, float] = {}
-        began = time.monotonic()
-        self._note(alerts, resolved, began, lambda: set(alerts) - firing(), f"resolved after {fault}")
-        self.rows += [f"| {fault} | {one} | {fired[one]:.1f} | {resolved[one]:.1f} |" for one in alerts]
-
-    def _note(
-        self, alerts: list[str], seconds: dict[str, float], began: float, done: Callable[[], set[str]], what: str
-    ) -> None:
-        """Note when each alert is first in `done()`."""
-
-        def all_done() -> bool:
-            for name in done():
-                seconds.setdefault(name, time.monotonic() - began)
-            return seconds.keys() >= set(alerts)
-
-        try:
-            until(all_done, what, PATIENCE_S)
-        except AssertionError as error:
-            raise AssertionError(f"{set(alerts) - seconds.keys()} {error}") from None
-
-
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    folder = tmp_path_factory.mktemp("watched")
-    home, bundle = folder / "home", folder / "bundle"
-    home.mkdir()
-    write_tiny_bundle(bundle)
-    (home / "groknet.toml").write_text(
-        '[targets]\nport = 0\n[intake]\nallowed_private = ["127.0.0.1:9"]\n'
-        "[tagger]\nwatch_interval_s = 0.5\n[indexer]\nport = 0\n[search]\nindexer_timeout_s = 1.0\n"
-    )
-    cluster = start_all(home, bundle)
-    try:
-        cluster.wait_for("all workers are ready")
-        url = next(line.split("Prometheus: ")[1] for line in cluster.said if "targets for Prometheus: " in line)
-        port = json.loads((home / "run" / "search.json").read_text())["port"]
-        epoch = load_manifest(bundle).epoch
-        with Load(home, port) as load, Prometheus(folder, url, SCALE) as prometheus:
-            every = {"supervisor", "tagger", "indexer", "search"}
-            until(lambda: prometheus.healthy_targets() >= every, "every target to be up", PATIENCE_S)
-            yield Watched(cluster, load, prometheus, epoch)
-    finally:
-        cluster.stop()
-
-
-@contextmanager
-def locked(database: Path) -> Iterator[None]:
-    """Nobody else can write to an SQLite file: the store, or the stream, is away."""
-    connection = sqlite3.connect(database, timeout=60, isolation_level=None)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
-    finally:
-        connection.close()
-
-
-def tagger_of(cluster: Cluster) -> psutil.Process | None:
-    for child in psutil.Process(cluster.process.pid).children():
-        with suppress(psutil.Error):
-            if "tagger" in child.cmdline():
-                return child
-    return None
+    with watching(tmp_path_factory.mktemp("watched")) as found:
+        yield found
 
 
 def test_a_store_that_is_away_is_seen_by_every_alert_that_names_it(watched: Watched) -> None:
@@ -173,7 +89,10 @@ def test_bad_photos_unreachable_hosts_and_foreign_messages_are_seen(watched: Wat
 def test_every_selector_of_every_rule_and_panel_has_matched_a_series(watched: Watched) -> None:
     rules = [rule["expr"] for group in rule_file()["groups"] for rule in group["rules"]]
     panels = [query for board in BOARDS for query in queries(board)]
-    chosen = [expr.replace("$job", "groknet").replace("$instance", ".*").replace("$epoch", ".*") for expr in panels]
+    chosen = [
+        expr.replace("$job", "groknet").replace("$instance", ".*").replace("$epoch", ".*").replace("$head", ".*")
+        for expr in panels
+    ]
     selectors = {name + matchers for expr in rules + chosen for name, matchers in selectors_of(expr)}
     assert len(selectors) > 60
 

@@ -105,6 +105,8 @@ def build_search(
             metrics.SEARCH_SECONDS.labels(step)
         for status in ("200", "500", "503"):
             metrics.SEARCH_REQUESTS.labels("/v1/search", status)
+        for close in ("yes", "no"):
+            metrics.SEARCHES.labels(close)
         inference.start()
         probe.start()
         yield

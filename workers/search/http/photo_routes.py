@@ -187,6 +187,8 @@ class PhotoHandlers:
         categories = self._vote(seen.predictions, found) if asked.vote and not asked.only.categories else []
         took_s = time.perf_counter() - began
         metrics.SEARCH_SECONDS.labels("total").observe(took_s)
+        close = self._close(seen, found)
+        metrics.SEARCHES.labels("yes" if close else "no").inc()
         answer = SearchAnswer(
             model_version=self._manifest.model_version,
             epoch=self._manifest.epoch,
@@ -198,7 +200,7 @@ class PhotoHandlers:
             applies=self._names.applies(seen.applies),
             categories=categories,
             neighbours=self._finder.shown(ordered, asked.language),
-            close=self._close(seen, found),
+            close=close,
             reranked=asked.rerank,
             stale=self._health.stale,
             took_s=round(took_s, 4),

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from groknet.cli.exits import Exit
-from schemas.manifest import MODEL_FILE, Calibration
-from tests.engines.tiny_bundle import HEADS, labels, seal
-from tests.groknet.conftest import Call
+from schemas.baseline import load_baseline
+from schemas.manifest import MODEL_FILE, Calibration, load_manifest
+from tests.engines.tiny_bundle import HEADS, labels, seal, write_tiny_bundle
+from tests.groknet.conftest import Call, write_photo
 
 
 @pytest.fixture
@@ -79,3 +80,23 @@ def test_a_folder_that_is_no_bundle_is_named(groknet: Call, bundle: Path, tmp_pa
     answer = groknet("bundle", "diff", bundle, tmp_path)
     assert answer.code == Exit.USAGE
     assert "manifest.json" in answer.err
+
+
+def test_a_baseline_changes_nothing_but_the_checksums(groknet: Call, tmp_path: Path) -> None:
+    before = write_tiny_bundle(tmp_path / "bundle")
+    photos = tmp_path / "photos"
+    for number in range(4):
+        write_photo(photos / "cups" / f"{number}.jpg", number)
+    said = groknet(
+        "bundle", "baseline", tmp_path / "bundle", "--data", photos, "--reader", "folder", "--split", "all", "--json"
+    )
+    assert said.code == 0, said.err
+    assert said.json["photos"] == {"photos": 4}
+    after = load_manifest(tmp_path / "bundle")
+    assert (after.model_version, after.epoch, after.heads) == (before.model_version, before.epoch, before.heads)
+    made = load_baseline(tmp_path / "bundle")
+    assert made is not None
+    assert made.heads.keys() == {head.id for head in before.heads}
+    assert groknet("bundle", "verify", tmp_path / "bundle").code == 0
+    missing = groknet("bundle", "baseline", tmp_path / "bundle", "--data", tmp_path / "gone")
+    assert "--data" in missing.err
