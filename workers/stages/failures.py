@@ -19,7 +19,7 @@ from schemas.dead_letters import DeadLetter
 from schemas.envelope import Headers, header
 from schemas.errors import Invalid, Transient
 from schemas.topics import DEAD_LETTERS, RETRY_DELAYS_S
-from workers import metrics
+from workers import metrics, tracing
 from workers.stages import moved_photos
 from workers.streams.base import Delivery, Producer, Record
 
@@ -113,14 +113,15 @@ class Failures:
         return sent
 
     def _cut(self, record: Record, letter: DeadLetter, attempts: tuple[str, bytes]) -> Delivery:
-        """Send a dead letter that fits: only our own headers, and the beginning of key and value."""
+        """Send a dead letter that fits: only our own headers and the trace's, and the beginning of key and value."""
         value = record.value or b""
         letter = structs.replace(
             letter, replayable="no", value_bytes=len(value), value_sha256=hashlib.sha256(value).hexdigest()
         )
         key = None if record.key is None else record.key[:_CUT_KEY]
+        headers = (*tracing.context_headers(record.headers), attempts, *letter.headers())
         try:
-            return self._producer.send(DEAD_LETTERS, key, value[:_CUT_VALUE], (attempts, *letter.headers()))
+            return self._producer.send(DEAD_LETTERS, key, value[:_CUT_VALUE], headers)
         except Invalid as refused:
             raise Transient(refused.stage, "dead_letters_refused", refused.message) from refused
 

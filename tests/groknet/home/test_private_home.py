@@ -11,7 +11,7 @@ import pytest
 
 from groknet.cli.plain_text import shown, shown_lines
 from groknet.home.paths import Home, loose_files
-from groknet.run.process import _OneLine
+from groknet.run.log_lines import formatter
 from schemas.topics import UPLOADED
 from tests.groknet.conftest import Call
 from workers.stores import build_store
