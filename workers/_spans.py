@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -23,11 +23,8 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from schemas.envelope import Headers
-from workers import tracing
+from workers.trace_headers import context_of, without_context
 from workers.streams.base import Record
-
-if TYPE_CHECKING:
-    from workers.tracing import TracingSettings
 
 _END_S = 3.0  # to send what is left when a worker ends; shorter than the margin after its drain
 _EVERY_MS = 1000  # between two requests to the collector
@@ -37,19 +34,19 @@ _MOST_AT_ONCE = 512  # spans of one request to the collector
 class Spans:
     """The tracer of one process. Thread-safe."""
 
-    def __init__(self, settings: TracingSettings, name: str) -> None:
-        """`name`: of this worker, such as `tagger-2`."""
+    def __init__(self, url: str, name: str, *, share: float, queue: int) -> None:
+        """`name`: of this worker, such as `tagger-2`. The others: see `tracing.TracingSettings`."""
         ours = {"service.name": f"groknet-{name.rstrip('-0123456789')}", "service.instance.id": name}
         self._provider = TracerProvider(
-            sampler=ParentBased(TraceIdRatioBased(settings.share)),
+            sampler=ParentBased(TraceIdRatioBased(share)),
             resource=Resource.create({**ours, "service.version": version("groknet")}),
             shutdown_on_exit=False,
         )
-        exporter = OTLPSpanExporter(endpoint=settings.url.rstrip("/") + "/v1/traces", timeout=_END_S)
+        exporter = OTLPSpanExporter(endpoint=url.rstrip("/") + "/v1/traces", timeout=_END_S)
         self._provider.add_span_processor(
             BatchSpanProcessor(
                 exporter,
-                max_queue_size=settings.queue,
+                max_queue_size=queue,
                 max_export_batch_size=_MOST_AT_ONCE,
                 schedule_delay_millis=_EVERY_MS,
             )
@@ -68,8 +65,7 @@ class Spans:
         carrier: dict[str, str] = {}
         self._w3c.inject(carrier, trace.set_span_in_context(span, Context()))
         span.end()
-        others = (pair for pair in headers if pair[0] not in (tracing.TRACEPARENT, tracing.TRACESTATE))
-        return (*others, *((name, text.encode()) for name, text in carrier.items()))
+        return (*without_context(headers), *((name, text.encode()) for name, text in carrier.items()))
 
     def process(self, record: Record) -> Span | None:
         """Begin the span of a record; None if it is not followed."""
@@ -141,7 +137,7 @@ class Spans:
         self._provider.shutdown()
 
     def _context(self, headers: Headers) -> Context:
-        return self._w3c.extract(tracing.context_of(headers), Context())
+        return self._w3c.extract(context_of(headers), Context())
 
 
 def _about(topic: str, key: str | None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import msgspec
 from msgspec import Meta
 
-from schemas.envelope import Headers, header
+from schemas.envelope import Headers
 from schemas.errors import ConfigError
 from workers.quiet_logs import quieten
 from workers.streams.base import Record
@@ -30,8 +30,6 @@ from workers.streams.base import Record
 if TYPE_CHECKING:
     from workers._spans import Spans
 
-TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
-_MOST_BYTES = 512  # of a header that is passed on; W3C asks for 55 of one and 512 of the other
 _NOTHING = nullcontext()
 _now: Spans | None = None
 _batches = count(1)
@@ -76,7 +74,7 @@ def begin(settings: TracingSettings, name: str) -> Callable[[], None]:
     except ModuleNotFoundError as missing:
         text = f"tracing.url is set, but {missing.name} is not installed: pip install 'groknet[tracing]'"
         raise ConfigError(f"{text}, or leave tracing.url empty") from None
-    spans = _now = Spans(settings, name)
+    spans = _now = Spans(settings.url, name, share=settings.share, queue=settings.queue)
 
     def end() -> None:
         global _now  # noqa: PLW0603
@@ -164,14 +162,3 @@ def exemplar_of(event: Traced) -> dict[str, str] | None:
 def exemplar_from(record: Record) -> dict[str, str] | None:
     """The exemplar of the trace that a record belongs to; None if it is not followed."""
     return None if _now is None else _now.exemplar_from(record)
-
-
-def context_headers(headers: Headers) -> Headers:
-    """The headers that carry a context, for a message that keeps no others. What is too long to be one is left out."""
-    return tuple(pair for pair in headers if pair[0] in (TRACEPARENT, TRACESTATE) and len(pair[1]) <= _MOST_BYTES)
-
-
-def context_of(headers: Headers) -> dict[str, str]:
-    """The context in the headers of a record, for OpenTelemetry's own parser."""
-    found = {name: header(headers, name) for name in (TRACEPARENT, TRACESTATE)}
-    return {name: text for name, text in found.items() if text is not None and len(text) <= _MOST_BYTES}

@@ -21,6 +21,7 @@ from workers import metrics, tracing
 from workers.indexer import IndexerSettings, build_indexer
 from workers.serving import Health
 from workers.streams.base import Partition, Record
+from workers.trace_headers import context_headers
 
 pytestmark = pytest.mark.slow
 
@@ -142,7 +143,7 @@ def test_a_strangers_header_that_is_no_context_begins_a_trace(collector: Receive
     (span,) = collector.spans
     assert span.parent == ""
     assert span.about["messaging.kafka.offset"] == 7
-    assert tracing.context_headers(record.headers) == (record.headers if len(value) < 100 else ())
+    assert context_headers(record.headers) == (record.headers if len(value) < 100 else ())
 
 
 def test_the_freshness_histogram_names_a_trace(tmp_path: Path, collector: Receiver) -> None:

@@ -19,9 +19,10 @@ from schemas.dead_letters import DeadLetter
 from schemas.envelope import Headers, header
 from schemas.errors import Invalid, Transient
 from schemas.topics import DEAD_LETTERS, RETRY_DELAYS_S
-from workers import metrics, tracing
+from workers import metrics
 from workers.stages import moved_photos
 from workers.streams.base import Delivery, Producer, Record
+from workers.trace_headers import context_headers
 
 ATTEMPT = "groknet.attempt"
 FIRST_FAILED = "groknet.first_failed_at_ms"
@@ -119,7 +120,7 @@ class Failures:
             letter, replayable="no", value_bytes=len(value), value_sha256=hashlib.sha256(value).hexdigest()
         )
         key = None if record.key is None else record.key[:_CUT_KEY]
-        headers = (*tracing.context_headers(record.headers), attempts, *letter.headers())
+        headers = (*context_headers(record.headers), attempts, *letter.headers())
         try:
             return self._producer.send(DEAD_LETTERS, key, value[:_CUT_VALUE], headers)
         except Invalid as refused:
