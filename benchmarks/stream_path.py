@@ -142,12 +142,12 @@ class _Clocks:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The servers, and the clients that use them. Only `bare` needs the servers themselves."""
+    """The servers, and the clients that use them."""
 
-    services: Services | None
+    services: Services
     stream: Stream
     store: Store
-    keyspace: Keyspace | None
+    keyspace: Keyspace
     engine: FixedCost
     home: Path
 
@@ -202,8 +202,6 @@ class Bench:
 
     def bare(self, name: str, keys: list[bytes], photo: bytes, kind: str, processes: int) -> Cost:
         """The cost of an event for the clients alone, with copies of these events."""
-        assert self.services is not None
-        assert self.keyspace is not None
         topic, admin = f"bench.{name}", self.stream.admin()
         admin.ensure_topics([TopicSpec(topic, 8), TopicSpec(f"{topic}.hashes", 8, compacted=True)])
         wanted = set(keys)

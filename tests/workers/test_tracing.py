@@ -174,7 +174,7 @@ def test_off_adds_nothing_to_a_record_and_keeps_what_is_there(tmp_path: Path) ->
 
 
 def test_without_the_package_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "workers._spans", raising=False)
+    monkeypatch.delitem(sys.modules, "workers.tracing_spans", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     with pytest.raises(ConfigError, match=r"groknet\[tracing\]"):
         tracing.begin(tracing.TracingSettings(url="http://127.0.0.1:4318"), "tagger")

@@ -23,8 +23,8 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from schemas.envelope import Headers
-from workers.trace_headers import context_of, without_context
 from workers.streams.base import Record
+from workers.trace_headers import context_of, without_context
 
 _END_S = 3.0  # to send what is left when a worker ends; shorter than the margin after its drain
 _EVERY_MS = 1000  # between two requests to the collector
@@ -131,9 +131,13 @@ class Spans:
         span = trace.get_current_span(self._context(record.headers))
         return self.exemplar(span) if span.get_span_context().trace_flags.sampled else None
 
-    def close(self) -> None:
+    def flush(self) -> None:
         """Send what is left, for a few seconds."""
         self._provider.force_flush(int(_END_S * 1000))
+
+    def close(self) -> None:
+        """Send what is left, and end."""
+        self.flush()
         self._provider.shutdown()
 
     def _context(self, headers: Headers) -> Context:
