@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,8 +37,8 @@ def plain(text: str) -> str:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
-    """A reader's folder with the repository and two photos. What was started in it ends with the test."""
+def place(tmp_path: Path) -> Path:
+    """A reader's folder with the repository and two photos."""
     for number, name in enumerate(("mug", "chair")):
         file = tmp_path / "photos" / f"{name}.jpg"
         file.parent.mkdir(exist_ok=True)
@@ -50,7 +49,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
     tools.mkdir()
     (tools / "groknet").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m groknet "$@"\n')
     (tools / "groknet").chmod(0o755)
-    yield tmp_path
+    return tmp_path
 
 
 def test_every_command_says_what_the_page_shows(place: Path) -> None:
