@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -105,13 +106,15 @@ def _photograph(pages: dict[Path, str]) -> None:
     path = os.environ.get("GROKNET_BROWSER") or next(filter(None, map(shutil.which, _BROWSERS)), None)
     if path is None:
         raise CannotDraw("there is no Chromium; install one, or name it by GROKNET_BROWSER")
-    with sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         for file, text in pages.items():
             page = browser.new_page(viewport={"width": WIDTH, "height": 900})
             failures: list[str] = []
             page.on("pageerror", partial(_note, failures))
-            page.set_content(text, wait_until="load")
+            source = Path(folder) / "page.html"  # a file, because Grafana's components use its local storage
+            source.write_text(text, "utf-8")
+            page.goto(source.as_uri(), wait_until="load")
             page.wait_for_timeout(_DRAWN_MS)
             if failures:
                 raise CannotDraw(f"{file.stem}: {failures[0]}")

@@ -4,6 +4,7 @@ import React from 'react';
 import { createRoot } from 'react-dom/client';
 import { applyFieldOverrides, createTheme, dateTime, FieldType, ThemeContext, toDataFrame } from '@grafana/data';
 import { BigValue, GlobalStyles, PanelChrome, TimeSeries } from '@grafana/ui';
+import plotStyle from 'uplot/dist/uPlot.min.css';
 
 const WIDTH = 1600, CELL = 30, GAP = 8, COLUMN = WIDTH / 24, HEADER = 40;
 const theme = createTheme({ colors: { mode: 'dark' } });
@@ -20,15 +21,19 @@ function framesOf(panel) {
           name: series.legend,
           type: FieldType.number,
           values: series.points.map((p) => p[1]),
-          config: { ...panel.fieldConfig.defaults, displayName: series.legend },
+          config: {
+            ...panel.fieldConfig.defaults,
+            displayName: series.legend,
+            color: { mode: panel.type === 'stat' ? 'thresholds' : 'palette-classic' },
+          },
         },
       ],
     })
   );
-  const defaults = { ...panel.fieldConfig.defaults, color: { mode: panel.type === 'stat' ? 'thresholds' : 'palette-classic' } };
+  frames.forEach((frame, i) => { frame.fields[1].state = { seriesIndex: i }; });
   return applyFieldOverrides({
     data: frames,
-    fieldConfig: { defaults, overrides: [] },
+    fieldConfig: { defaults: {}, overrides: [] },
     replaceVariables: (text) => text,
     theme,
     timeZone: 'utc',
@@ -80,6 +85,7 @@ function Board() {
   return (
     <ThemeContext.Provider value={theme}>
       <GlobalStyles />
+      <style>{plotStyle}</style>
       <div style={{ height: HEADER, padding: '10px 8px', fontSize: 18 }}>{window.board.title}
         <span style={{ float: 'right', fontSize: 13, opacity: 0.7 }}>{window.caption}</span></div>
       <div style={{ position: 'relative', width: WIDTH, height: last * CELL }}>
