@@ -37,16 +37,16 @@ quieten(logging.getLogger("opentelemetry"))
 
 
 class TracingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Traces by OpenTelemetry. `url`: the collector's address for OTLP over HTTP, such as `http://127.0.0.1:4318`.
-    Empty: no traces. It needs the extra `[tracing]`.
-
-    `share`: the share of listings that are followed, from 0 to 1. The process that uploads a listing decides, and all
-    others keep to it. `queue`: at most so many finished spans wait to be sent; what is above that is dropped.
-    """
+    """Traces by OpenTelemetry, which need the extra `[tracing]`."""
 
     url: str = ""
+    """The collector's address for OTLP over HTTP, such as `http://127.0.0.1:4318`. If it is empty, there are no
+    traces."""
     share: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    """The share of listings that are followed. The process that uploads a listing decides, and all others keep to
+    it."""
     queue: Annotated[int, Meta(ge=512, le=1_000_000)] = 8192
+    """At most so many finished spans wait to be sent. What is above that is dropped."""
 
 
 class Traced(Protocol):

@@ -56,10 +56,11 @@ class TargetsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class LogSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What workers write to stderr. `format`: `console`, a line to read, or `json`, an object a line with the fields
-    `time`, `level`, `logger`, `message`, and `listing` or `batch` where a line is about one."""
+    """What workers write to stderr."""
 
     format: Literal["console", "json"] = "console"
+    """`console`: lines to read. `json`: one object a line with the fields `time`, `level`, `logger`, `message`, and
+    `listing` or `batch` where a line is about one."""
 
 
 class EngineSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,7 +1,7 @@
 """The tutorial of docs/operations: its commands are run as they are written, and say what the page shows.
 
-Times differ from run to run, so a number with a point is compared as `#`. With GROKNET_WRITE_TUTORIAL=1 the page gets the
-output of this run instead.
+Times differ from run to run, so a number with a point is compared as `#`. With GROKNET_WRITE_TUTORIAL=1 the page gets
+the output of this run instead.
 """
 
 from __future__ import annotations
