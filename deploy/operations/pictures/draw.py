@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from deploy.local.jars import default_cache
 from deploy.operations.__main__ import DASHBOARDS
 from deploy.operations.pictures.answers import answers
@@ -21,6 +23,7 @@ WIDTH = 1600
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _BUNDLE = ["--bundle", "--minify", "--format=iife", "--loader:.svg=dataurl", "--loader:.css=text"]
 _DEFINE = ['--define:process.env.NODE_ENV="production"', "--define:global=window"]
+_COLOURS = 128  # enough for lines and text; a picture stays below 200 kB
 _DRAWN_MS = 3_000  # after the last script: uPlot draws in an animation frame
 
 
@@ -120,4 +123,6 @@ def _photograph(pages: dict[Path, str]) -> None:
                 raise CannotDraw(f"{file.stem}: {failures[0]}")
             page.screenshot(path=file, full_page=True)
             page.close()
+            with Image.open(file) as picture:
+                picture.convert("RGB").quantize(_COLOURS).save(file, optimize=True)
         browser.close()
