@@ -104,9 +104,8 @@ def new_bundle(home: Path, folder: Path) -> Iterator[None]:
     shutil.copytree(DEMO, folder)
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     epoch = manifest["epoch"][::-1]
-    (folder / "manifest.json").write_text(
-        json.dumps({**manifest, "epoch": epoch, "model_version": "demo-again"}), "utf-8"
-    )
+    changed = manifest | {"epoch": epoch, "model_version": "demo-again"}
+    (folder / "manifest.json").write_text(json.dumps(changed), "utf-8")
     for words in (["backfill", "--bundle", str(folder)], ["epoch", "switch", epoch]):
         command = [sys.executable, "-m", "groknet", *words, "--home", str(home)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
