@@ -79,5 +79,5 @@ $(VENV)/.real-ready: pyproject.toml | $(VENV)/bin/python
 	@touch $(VENV)/.demo-ready
 
 $(VENV)/.test-ready: pyproject.toml | $(VENV)/bin/python
-	$(call install,cpu$(comma)openvino$(comma)phone$(comma)train$(comma)kafka$(comma)cassandra$(comma)services$(comma)rtx$(comma)operations$(comma)dev)
+	$(call install,cpu$(comma)openvino$(comma)phone$(comma)train$(comma)kafka$(comma)cassandra$(comma)services$(comma)rtx$(comma)tracing$(comma)operations$(comma)dev)
 	@touch $(VENV)/.demo-ready $(VENV)/.real-ready

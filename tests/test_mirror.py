@@ -74,6 +74,11 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("engines/pixels/decode_process.py",),
     ),
     Elsewhere(
+        "tests/workers/test_tracing.py",
+        "only workers/tracing.py imports it; a receiver sees what it sends",
+        ("workers/tracing_spans.py",),
+    ),
+    Elsewhere(
         "tests/workers/backfill/test_backfill.py",
         "the back-fill ends when all is covered",
         ("workers/backfill/coverage.py",),

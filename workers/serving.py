@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -174,11 +175,14 @@ def operations_routes(health: Health, worker: WorkerKind) -> list[Route]:
         body["degraded"] = health.degraded
         return JSONResponse(body, 200 if ready else 503, headers=None if ready else {"retry-after": "1"})
 
-    def show_metrics(_: Request) -> Response:
+    def show_metrics(request: Request) -> Response:
         metrics.READY.set(health.accepts)
         metrics.STALE.set(health.stale)
         metrics.HEARTBEAT_AGE.set(health.heartbeat_age_s if health.started else 0.0)
         metrics.BATCH_AGE.set(health.batch_age_s)
+        if "application/openmetrics-text" in request.headers.get("accept", ""):  # only this format has exemplars
+            text: bytes = openmetrics.generate_latest(registry_of(worker))  # type: ignore[no-untyped-call]
+            return Response(text, media_type=openmetrics.CONTENT_TYPE_LATEST)
         return Response(generate_latest(registry_of(worker)), media_type=CONTENT_TYPE_LATEST)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", show_metrics)]

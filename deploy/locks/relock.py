@@ -15,7 +15,19 @@ FOLDER = Path(__file__).parent
 PROJECT = FOLDER.parents[1] / "pyproject.toml"
 LOCKS = {
     "run.txt": ("cpu", "kafka", "cassandra"),
-    "ci.txt": ("cpu", "openvino", "phone", "train", "kafka", "cassandra", "services", "rtx", "operations", "dev"),
+    "ci.txt": (
+        "cpu",
+        "openvino",
+        "phone",
+        "train",
+        "kafka",
+        "cassandra",
+        "services",
+        "rtx",
+        "tracing",
+        "operations",
+        "dev",
+    ),
 }
 """Lock → the extras of pyproject.toml that it covers. Those of ci.txt are what `make test` installs."""
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -27,6 +27,7 @@ from workers.indexer.settings import IndexerSettings
 from workers.intake import IntakeSettings
 from workers.search.settings import SearchSettings
 from workers.tagger import TaggerSettings
+from workers.tracing import TracingSettings
 
 ENV_PREFIX = "GROKNET__"
 
@@ -52,6 +53,14 @@ class TargetsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The address to listen on. Loopback by default: change it if Prometheus runs on another machine."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 9570
     """0 takes any free port. If you set none and 9570 is taken, any free port is used; a line on stderr names it."""
+
+
+class LogSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What workers write to stderr."""
+
+    format: Literal["console", "json"] = "console"
+    """`console`: lines to read. `json`: one object a line with the fields `time`, `level`, `logger`, `message`, and
+    `listing` or `batch` where a line is about one."""
 
 
 class EngineSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,6 +89,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     search: SearchSettings = SearchSettings()
     backfill: BackfillSettings = BackfillSettings()
     targets: TargetsSection = TargetsSection()
+    log: LogSection = LogSection()
+    tracing: TracingSettings = TracingSettings()
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def run_tagger(loaded: Loaded, port: int | None, slot: int | None = None) -> Non
     settings = loaded.config.tagger
     ending: _Ending | None = None  # None if the process is told to stop while it waits for a service
     with (
-        worker_process(loaded.home, "tagger", settings.drain_budget_s + _DRAIN_MARGIN_S, slot=slot) as process,
+        worker_process(loaded, "tagger", settings.drain_budget_s + _DRAIN_MARGIN_S, slot=slot) as process,
         ExitStack() as stack,
     ):
         health = Health()
@@ -128,7 +128,7 @@ def run_indexer(loaded: Loaded, port: int | None, *, beside: bool = False) -> No
     name = beside_name(_epoch_of_bundle(loaded)) if beside else "indexer"
     budget = INDEXER_DRAIN_S + _DRAIN_MARGIN_S
     with (
-        worker_process(loaded.home, "indexer", budget, name) as process,
+        worker_process(loaded, "indexer", budget, name) as process,
         ExitStack() as stack,
         ExitStack() as serving,
     ):
@@ -164,7 +164,7 @@ def run_search(loaded: Loaded, port: int | None) -> None:
     """Run the search service of a home until the process is told to stop."""
     settings = loaded.config.search
     with (
-        worker_process(loaded.home, "search", GRACE_S + _DRAIN_MARGIN_S) as process,
+        worker_process(loaded, "search", GRACE_S + _DRAIN_MARGIN_S) as process,
         ExitStack() as stack,
         ExitStack() as serving,  # ends first, because open requests need engine and store
     ):

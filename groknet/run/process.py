@@ -14,35 +14,25 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
 
-from groknet.cli.plain_text import shown, shown_lines
+from groknet.home.config import Loaded
 from groknet.home.paths import Home
 from groknet.home.running import Lock, Running, Worker, forget_running, write_running
 from groknet.home.taggers import claim, tagger_name
+from groknet.run.log_lines import LogFormat, formatter
+from workers import tracing
 
 SUPERVISED = "GROKNET_SUPERVISED"
 """The supervisor sets this environment variable for its workers. It means that stdin is its pipe, and that it handles
 Ctrl-C."""
 ORPHAN_GRACE_S = 5.0  # events in hand can finish; after a longer time the next supervisor's workers would already run
 LOCK_PATIENCE_S = ORPHAN_GRACE_S + 5.0  # a worker of a killed supervisor has ended by then
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _CLIENTS = ("kafka", "cassandra", "urllib3", "uvicorn", "faiss")
 """Loggers of libraries. At INFO they write a line for each connection, and kilobytes for a rebalance."""
-
-
-class _OneLine(logging.Formatter):
-    """A message is one line, whatever a stranger wrote into it; only stacks have several."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        return shown(super().formatMessage(record))
-
-    def formatException(self, ei: Any) -> str:
-        return shown_lines(super().formatException(ei))
 
 
 class Stopped(Exception):
@@ -69,14 +59,17 @@ class Process:
 
 @contextmanager
 def worker_process(
-    home: Home, worker: Worker, drain_budget_s: float, name: str = "", *, slot: int | None = None
+    loaded: Loaded, worker: Worker, drain_budget_s: float, name: str = "", *, slot: int | None = None
 ) -> Iterator[Process]:
-    """Make this process the `worker` of `home`, under `name` or the worker's own name. A tagger takes the name of its
+    """Make this process the `worker` of a home, under `name` or the worker's own name. A tagger takes the name of its
     `slot`, or the first free one. `Stopped` ends the block cleanly.
 
-    Raises CommandError if another process has the name.
+    Raises:
+        CommandError: another process has the name.
+        ConfigError: tracing is switched on and cannot begin.
     """
-    _set_up_logging()
+    home = loaded.home
+    _set_up_logging(loaded.config.log.format)
     supervised = bool(os.environ.get(SUPERVISED))
     stop = threading.Event()
     _install_signals(stop, drain_budget_s, supervised)
@@ -89,19 +82,23 @@ def worker_process(
     else:
         name = name or worker
         lock = Lock(home, name, patience_s)
+    end_traces: Callable[[], None] | None = None
     try:
+        end_traces = tracing.begin(loaded.config.tracing, name)
         yield Process(home, worker, stop, name, slot or 0)
     except Stopped:
         logging.getLogger("groknet").info("%s stops before it has started", name)
     finally:
+        if end_traces is not None:
+            end_traces()
         forget_running(home, name)
         lock.release()
 
 
-def _set_up_logging() -> None:
+def _set_up_logging(form: LogFormat) -> None:
     """What a worker says goes to stderr: our own lines from INFO, what clients and servers say from WARNING."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_OneLine(_LOG_FORMAT))
+    handler.setFormatter(formatter(form))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for client in _CLIENTS:
         logging.getLogger(client).setLevel(logging.WARNING)

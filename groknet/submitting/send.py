@@ -11,6 +11,7 @@ from schemas.envelope import cloud_event_headers
 from schemas.errors import InvalidEvent, Reject
 from schemas.events import EVENT_TYPE, ListingEvent, decode_event, encode_event
 from schemas.topics import UPLOADED
+from workers import tracing
 from workers.streams.base import Delivery, Producer
 
 SOURCE = "/groknet/submit"
@@ -48,6 +49,7 @@ class Sender:
             event_id=event.event_id if event else None,
             time_us=event.event_time if event and event.event_time < _MAX_DATE_US else None,
         )
+        headers = tracing.sending(UPLOADED, headers)
         pause = 0.01
         while True:
             try:

@@ -134,7 +134,7 @@ class Backfill:
                 progress.note(job.listing.listing_id, next(why.message for why in job.bad.values()))
                 continue
             if job.bad:  # they became dead letters when the event came
-                _log.info("%s: without %s", job.listing.listing_id, ", ".join(job.bad))
+                _log.debug("without the photos %s", ", ".join(job.bad), extra={"listing": job.listing_id})
             settled.append(job)
         self._settle(settled, progress)
 

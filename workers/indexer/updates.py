@@ -11,7 +11,7 @@ from engines.similarity import HashIndex
 from schemas.envelope import header
 from schemas.errors import EpochMismatch, InvalidEvent
 from schemas.hashes import EVENT_TIME_HEADER, HashMessage, decode_hashes
-from workers import metrics
+from workers import metrics, tracing
 from workers.indexer.recent import Recent, RecentListings
 from workers.streams import Record
 
@@ -37,10 +37,11 @@ class Updates:
         rebuilt.
         """
         try:
-            if record.value is None:
-                self._remove(index, record, live=live)
-            else:
-                self._replace(index, decode_hashes(record.value), record, live=live)
+            with tracing.indexing(record):
+                if record.value is None:
+                    self._remove(index, record, live=live)
+                else:
+                    self._replace(index, decode_hashes(record.value), record, live=live)
         except InvalidEvent as error:
             self._refuse(error.error, record, error.message)
         except EpochMismatch as error:
@@ -92,7 +93,8 @@ class Updates:
         metrics.LAST_EVENT.labels("indexed").set(now)
         if live:
             uploaded = _uploaded_at(record) or record.timestamp_ms * 1000
-            metrics.EVENT_AGE.labels("indexed").observe(max(0.0, now - uploaded / _US))
+            age_s = max(0.0, now - uploaded / _US)
+            metrics.EVENT_AGE.labels("indexed").observe(age_s, tracing.exemplar_from(record))
 
     def _refuse(self, error: str, record: Record, why: str) -> None:
         metrics.EVENTS.labels("index", "refused").inc()

@@ -22,6 +22,7 @@ from schemas.topics import DEAD_LETTERS, RETRY_DELAYS_S
 from workers import metrics
 from workers.stages import moved_photos
 from workers.streams.base import Delivery, Producer, Record
+from workers.trace_headers import context_headers
 
 ATTEMPT = "groknet.attempt"
 FIRST_FAILED = "groknet.first_failed_at_ms"
@@ -113,14 +114,15 @@ class Failures:
         return sent
 
     def _cut(self, record: Record, letter: DeadLetter, attempts: tuple[str, bytes]) -> Delivery:
-        """Send a dead letter that fits: only our own headers, and the beginning of key and value."""
+        """Send a dead letter that fits: only our own headers and the trace's, and the beginning of key and value."""
         value = record.value or b""
         letter = structs.replace(
             letter, replayable="no", value_bytes=len(value), value_sha256=hashlib.sha256(value).hexdigest()
         )
         key = None if record.key is None else record.key[:_CUT_KEY]
+        headers = (*context_headers(record.headers), attempts, *letter.headers())
         try:
-            return self._producer.send(DEAD_LETTERS, key, value[:_CUT_VALUE], (attempts, *letter.headers()))
+            return self._producer.send(DEAD_LETTERS, key, value[:_CUT_VALUE], headers)
         except Invalid as refused:
             raise Transient(refused.stage, "dead_letters_refused", refused.message) from refused
 

@@ -5,11 +5,13 @@ It waits for nobody: events are fetched side by side in a `FetchPool`, and the t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from schemas.errors import Transient
 from schemas.events import ImageRef
-from workers import metrics
+from workers import metrics, tracing
 from workers.intake import FetchPool, Photos
 from workers.stages.job import Job
 
@@ -33,12 +35,13 @@ class FetchStage:
             refs = [ref for ref in job.listing.used_images if _is_remote(ref)]
             if refs:
                 job.stage = "fetch"
-                self.pool.fetch(refs, lambda outcome, job=job: self._done(job, outcome))  # type: ignore[misc]
+                self.pool.fetch(refs, partial(self._done, job, time.time_ns()))
             else:
                 here.append(job)
         return here
 
-    def _done(self, job: Job, outcome: Photos | Transient) -> None:
+    def _done(self, job: Job, began_ns: int, outcome: Photos | Transient) -> None:
+        tracing.did("fetch", [job], began_ns)
         job.stage = "prepare"
         if isinstance(outcome, Transient):
             self._failed(job, outcome)

@@ -15,7 +15,7 @@ from engines.recognition.bisect import run_halving
 from schemas.errors import DeviceLost, Invalid
 from schemas.manifest import Manifest
 from schemas.predictions import ImageRow
-from workers import metrics
+from workers import metrics, tracing
 from workers.serving import Health
 from workers.stages.job import Photo
 from workers.stages.pooling import image_rows
@@ -57,13 +57,16 @@ class Infer:
         return Invalid("engine", "engine_failed", f"the engine failed on this photo alone: {error}")
 
     def _run(self, photos: Sequence[Photo]) -> list[ImageRow]:
-        try:
-            return self._rows(photos)
-        except Exception as error:
-            metrics.ENGINE_ERRORS.labels(type(error).__name__).inc()
-            if not isinstance(error, DeviceLost):
-                _log.warning("the engine failed on a batch of %d photos (%s)", len(photos), error)
-            raise
+        with tracing.batch((photo.job for photo in photos), len(photos)) as number:
+            try:
+                return self._rows(photos)
+            except Exception as error:
+                metrics.ENGINE_ERRORS.labels(type(error).__name__).inc()
+                if not isinstance(error, DeviceLost):
+                    text, alone = "the engine failed on a batch of %d photos (%s)", photos[0].job.listing_id
+                    named = {"batch": number} if len(photos) > 1 else {"batch": number, "listing": alone}
+                    _log.warning(text, len(photos), error, extra=named)
+                raise
 
     def _rows(self, photos: Sequence[Photo]) -> list[ImageRow]:
         started = time.monotonic()

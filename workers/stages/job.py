@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,8 @@ class Job:
     """Why the event as a whole became a dead letter; None if it did not."""
     taken: float = field(default_factory=time.time)
     """When a lane took it, in UTC seconds."""
+    span: Any = None
+    """The span of its processing; None while tracing is off, or if this listing is not followed."""
     _lock: Lock = field(default_factory=Lock)
 
     @property

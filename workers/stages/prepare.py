@@ -14,7 +14,7 @@ from engines.pixels import DecodeProcesses, JpegDecoder, SlotPhoto, decode, deco
 from schemas.errors import Invalid, Transient
 from schemas.events import ImageRef
 from schemas.manifest import Preprocess
-from workers import metrics
+from workers import metrics, tracing
 from workers.intake import Intake
 from workers.stages.job import Job, Photo
 
@@ -113,7 +113,7 @@ class PrepareInThread:
         """See `PrepareStage.prepare`."""
         for job in jobs:
             try:
-                with _SECONDS.time():
+                with _SECONDS.time(), tracing.step("decode", [job]):
                     photos = self._preparer.prepare_event(job)
             except Transient as why:
                 yield Prepared(failed=[(job, why)])
@@ -185,7 +185,7 @@ class PrepareInProcesses:
 
     def _decoded(self, waiting: Sequence[_Fetched]) -> Iterator[Prepared]:
         left = iter(waiting)
-        started = time.monotonic()
+        started, began_ns = time.monotonic(), time.time_ns()
         for outcomes in self._processes.decode([one.data for one in waiting]):
             ready = Prepared()
             for outcome, one in zip(outcomes, left, strict=False):
@@ -195,6 +195,7 @@ class PrepareInProcesses:
                 elif _spoil(one.job, one.image_id, outcome):
                     ready.ended.append(one.job)
             _SECONDS.observe(time.monotonic() - started)
+            tracing.did("decode", (photo.job for photo in ready.photos), began_ns)
             yield ready
             started = time.monotonic()
 

@@ -20,13 +20,13 @@ from schemas.hashes import EVENT_TIME_HEADER, HASH_TYPE, HashMessage, ImageHash,
 from schemas.manifest import Manifest
 from schemas.predictions import RemovalMarker, StoredListing, Summary
 from schemas.topics import PREDICTIONS, hash_topic
-from workers import metrics
+from workers import metrics, tracing
 from workers.intake import Uploads
 from workers.stages.failures import Failures, NotTaken
 from workers.stages.job import Job
 from workers.stages.pooling import pool, pool_applies
 from workers.stores.base import Change, Latest, Put, Removal, Store
-from workers.streams.base import Delivery, Producer, Record
+from workers.streams.base import Delivery, Producer
 
 SOURCE = "/groknet/tagger"
 _GONE_FROM_STORE = metrics.REMOVAL_SECONDS.labels("store")
@@ -114,7 +114,7 @@ class Effects:
         changes = [self._change(case.job) for case in cases]
         metrics.STORE_IN_FLIGHT.inc(len(changes))
         try:
-            with metrics.STORE_WRITE_SECONDS.time():
+            with metrics.STORE_WRITE_SECONDS.time(), tracing.step("store", [case.job for case in cases]):
                 outcomes = self.store.apply(changes)
         finally:
             metrics.STORE_IN_FLIGHT.dec(len(changes))
@@ -158,7 +158,8 @@ class Effects:
         while cases:
             self._read([case for case in cases if case.state is None])
             cases = [case for case in cases if case.state is not None and case.failure is None]
-            self._deliver(cases, self._send_state)
+            with tracing.step("publish", [case.job for case in cases]):
+                self._deliver(cases, self._send_state)
             cases = self._outdated([case for case in cases if case.failure is None])
 
     def _read(self, cases: Sequence[_Case]) -> None:
@@ -214,12 +215,13 @@ class Effects:
 
     def _send_state(self, case: _Case) -> list[Delivery]:
         assert case.state is not None
-        return self._send(case.state, case.job.record)
+        return self._send(case.state, case.job)
 
-    def _send(self, state: State, cause: Record) -> list[Delivery]:
+    def _send(self, state: State, cause: Job) -> list[Delivery]:
         topic, key = hash_topic(self.manifest.epoch), state.listing_id
-        headers = cloud_event_headers(type_=HASH_TYPE, source=SOURCE, key=key, time_us=cause.timestamp_ms * 1000)
+        headers = cloud_event_headers(type_=HASH_TYPE, source=SOURCE, key=key, time_us=cause.record.timestamp_ms * 1000)
         headers = (*headers, (EVENT_TIME_HEADER, str(state.event_time).encode()))
+        headers = tracing.sending(topic, headers, cause)
         removed = isinstance(state, RemovalMarker)
         sent = [self.producer.send(topic, key.encode(), None if removed else hash_message(state), headers)]
         if self.encode_listing is not None:

@@ -17,7 +17,7 @@ from functools import partial
 from schemas.errors import Invalid, Transient
 from schemas.events import decode_event
 from schemas.predictions import ImageRow
-from workers import metrics
+from workers import metrics, tracing
 from workers.intake import FetchPool
 from workers.stages import moved_photos
 from workers.stages.failures import Failures, NotTaken
@@ -159,6 +159,7 @@ class Pipeline:
             if alone:
                 self._alone, self._wanted_alone_until = True, 0.0
             self._in_flight[lane] += len(jobs)
+        tracing.taken(jobs)
         self._completion.begin(jobs)
         self._to_prepare[lane].put(jobs)
         return True
@@ -167,6 +168,7 @@ class Pipeline:
         """Make an event a dead letter without running any stage. It is in flight until the dead letter is durable."""
         with self._changed:
             self._in_flight[job.lane] += 1
+        tracing.taken([job])
         self._completion.begin([job])
         self._endings.end(job, why)
 
@@ -322,7 +324,8 @@ class Pipeline:
             metrics.EVENTS.labels("tagger", outcome).inc(count)
         for job, outcome in done:
             self.breaker.note(ended(job, dead=outcome == "dead"))
-            _AGE.observe(max(0.0, now - job.record.timestamp_ms / 1000))
+            _AGE.observe(max(0.0, now - job.record.timestamp_ms / 1000), tracing.exemplar_of(job))
+            tracing.ended(job, outcome)
         _LAST.set(now)
         self._completion.finish([job for job, _ in done])
         with self._changed:

@@ -30,6 +30,7 @@ from groknet.submitting.photo_events import (
     photo_event,
 )
 from groknet.submitting.send import Outgoing, Sender, outgoing
+from workers import tracing
 from workers.intake import Uploads
 
 STDIN = "-"
@@ -154,6 +155,7 @@ def send_all(
         bar = stack.enter_context(progress())
         producer = stream.producer()
         stack.callback(producer.close)
+        stack.callback(tracing.begin(loaded.config.tracing, "submit"))
         sender = Sender(producer)
         tracker = _tracker(loaded, stack, give_up_s) if wait else None
         sending = bar.add_task("sent", total=total)

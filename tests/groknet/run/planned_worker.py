@@ -27,12 +27,13 @@ def main() -> int:
 def _work(home: Path, kind: str, slot: int, name: str, *, crash: bool) -> int:
     from starlette.applications import Starlette
 
+    from groknet.home.config import load_config
     from groknet.home.paths import Home
     from groknet.run.process import worker_process
     from workers.serving import Health, operations_routes, serve
 
     health = Health()
-    with worker_process(Home(home), kind, 10.0, name, slot=slot) as process:  # type: ignore[arg-type]
+    with worker_process(load_config(Home(home), {}), kind, 10.0, name, slot=slot) as process:  # type: ignore[arg-type]
         server = serve(Starlette(routes=operations_routes(health, "tagger")), "127.0.0.1", 0)
         process.announce(server.host, server.port)
         health.mark_started()
