@@ -142,7 +142,7 @@ PROBLEM: dict[str, Any] = {
     "type": "urn:groknet:problem:not-an-image",
     "title": "Unsupported Media Type",
     "status": 415,
-    "detail": "photo: the bytes are not a photo; send JPEG, PNG or WebP",
+    "detail": "photo: the bytes are not a photo; send a JPEG, PNG, WebP, HEIC or AVIF photo",
 }
 HEALTHZ: dict[str, Any] = {"live": True, "started": True, "heartbeat_age_s": 0.4, "batch_age_s": 0.0}
 READYZ: dict[str, Any] = {"ready": True, "stale": False, "waiting_for": ""}
