@@ -166,6 +166,7 @@ class Finder:
             likeness=found.likeness,
             title=None if listing is None else plain_or_none(listing.event.title),
             category=None if listing is None else plain_or_none(listing.event.category),
+            price=None if listing is None else listing.event.price,
             tags=[] if listing is None else self._tags(listing, language),
             thumbnail=thumbnail_path(photo.listing_id, photo.image_id),
         )

@@ -76,6 +76,8 @@ class ListingHandlers:
             event_id=stored.event.event_id,
             title=plain_or_none(stored.event.title),
             category=plain_or_none(stored.event.category),
+            price=stored.event.price,
+            seller_id=stored.event.seller_id,
             state=plain(stored.event.state),
             status=stored.summary.status,
             model_version=stored.model_version,

@@ -8,14 +8,17 @@ import sys
 import unicodedata
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from groknet.cli.exits import Exit
 from groknet.home.config import load_config
 from groknet.home.paths import Home
 from groknet.run.open_back_ends import open_stream
 from schemas.dead_letters import DeadLetter
+from schemas.events import SURPLUS, ImageRef, ListingEvent, encode_event
 from schemas.topics import DEAD_LETTERS
-from tests.groknet.conftest import Call
+from tests.groknet.conftest import Call, sent_to
 
 STEERING = "a\x1b]0;owned\x07\x9b2J\u202egpj.exe\u2066b\rc\x00\x7f\u2028d\x85[red]e[/red]"
 LETTER = DeadLetter(
@@ -82,6 +85,38 @@ def test_every_output_has_its_control_characters_escaped(home: Path, groknet: Ca
     if command[0] == "show" and STEERING not in command:
         assert "gpj.exe" in answer.out  # it is shown
         assert "[red]e[/red]" in answer.out  # and not taken for markup
+
+
+def test_a_letter_about_too_many_photos_is_not_repeated(tmp_path: Path, groknet: Call) -> None:
+    """Its event would write it again at each replay. The event's other letter still sends the event, once."""
+    home = Home(tmp_path / "home").make()
+    images = [ImageRef(image_id=str(n), data=b"x") for n in range(22)]
+    event = ListingEvent(
+        event_id="e", listing_id="many", event_time=1_760_000_000_000_000, type="created", images=images
+    )
+    value = encode_event(event)
+
+    def uploaded() -> list[bytes | None]:
+        return [record.value for record in sent_to(home.root)]
+
+    def write(*letters: DeadLetter) -> None:
+        with open_stream(load_config(home), "test") as stream:
+            producer = stream.producer()
+            for letter in letters:
+                producer.send(DEAD_LETTERS, b"many", value, letter.headers())
+            producer.flush(30)
+            producer.close()
+
+    surplus = msgspec.structs.replace(LETTER, error=SURPLUS, message="2 photos are left out", model_version="m")
+    write(surplus)
+    for _ in range(2):
+        replayed = groknet("dlq", "replay", "--json", "--home", home.root)
+        assert uploaded() == []
+    assert replayed.code == Exit.OK
+    write(surplus, msgspec.structs.replace(surplus, error="truncated"))
+    actions = [line["action"] for line in groknet("dlq", "replay", "--json", "--home", home.root).lines]
+    assert actions == ["left out", "sent"]
+    assert uploaded() == [value]
 
 
 def test_json_keeps_the_value(home: Path, groknet: Call) -> None:
