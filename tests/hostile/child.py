@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -74,7 +75,8 @@ def main(name: str, seed: int, count: int) -> None:
     """Offer `count` inputs of one door."""
     door = import_module(name)
     rng = Random(f"{name.rpartition('.')[2]} {seed}")
-    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(1) as beside:
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(1) as beside, ExitStack() as ending:
+        ending.callback(getattr(door, "close", lambda: None))
         folder, own = Path(scratch) / "hostile", Path(scratch) / "honest"
         folder.mkdir()
         own.mkdir()
