@@ -31,7 +31,7 @@ def test_every_request_gets_an_answer_that_is_no_fault(made: Rig, request_: Requ
 def test_most_requests_have_a_method_that_their_path_takes() -> None:
     fitting: list[bool] = []
 
-    @settings(max_examples=300, derandomize=True, deadline=None, database=None)
+    @settings(max_examples=300, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(request_=REQUESTS)
     def one(request_: Request) -> None:
         fitting.append(PATHS.get(request_.path, "GET") == request_.method)
