@@ -47,7 +47,7 @@ def held() -> tuple[int, int]:
 def more_than(begun: tuple[int, int]) -> tuple[int, int] | None:
     """What is held, if it stays more than at the beginning: a thread that just ended may close its files a moment
     later."""
-    for _ in range(60):
+    for _ in range(600):
         now = held()
         if all(after <= before for after, before in zip(now, begun, strict=True)):
             return None
