@@ -16,6 +16,11 @@ def plain(text: str) -> str:
     return _STEERING.sub("", " ".join(text.split()))
 
 
+def plain_or_none(text: str | None) -> str | None:
+    """As `plain`; None stays None."""
+    return None if text is None else plain(text)
+
+
 def escaped_json(text: str) -> str:
     """JSON text of the same value, whose strings have their steering characters as escapes, fit for a terminal."""
     return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

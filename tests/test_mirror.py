@@ -274,6 +274,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         "each photo goes through all of these, and its pixels are compared with another decoder's",
         (
             "engines/pixels/formats/_bits.py",
+            "engines/pixels/formats/cicp.py",
             "engines/pixels/formats/header.py",
             "engines/pixels/formats/heif.py",
             "engines/pixels/formats/jpeg.py",

@@ -162,7 +162,7 @@ def _security(settings: ServicesSettings) -> Security:
         kafka_user="groknet" if sasl else None,
         kafka_password=secrets.token_urlsafe(16) if sasl else None,
         cassandra_user="cassandra" if settings.cassandra_auth else None,
-        cassandra_password="cassandra" if settings.cassandra_auth else None,  # Cassandra's initial password
+        cassandra_password=secrets.token_urlsafe(16) if settings.cassandra_auth else None,  # set at the first start
         cassandra_tls=bool(settings.cassandra_tls),
         store_password=secrets.token_urlsafe(16),
     )

@@ -29,20 +29,41 @@ def kafka_answers(host: str, port: int, *, tls: bool) -> bool:
 
 
 _STARTUP, _READY, _AUTHENTICATE, _AUTH_RESPONSE, _AUTH_SUCCESS = 0x01, 0x02, 0x03, 0x0F, 0x10
+_QUERY, _RESULT, _ONE = 0x07, 0x08, 0x0001
 
 
 def cassandra_answers(host: str, port: int, *, tls: bool, user: str | None, password: str | None) -> bool:
     """Return whether a node lets a client in, with version 4 of the native protocol."""
-    options = struct.pack(">h", 1) + _string("CQL_VERSION") + _string("3.0.0")
     try:
         with _connection(host, port, tls) as connection:
-            answer = _ask(connection, _STARTUP, options)
-            if answer == _AUTHENTICATE and user is not None:
-                token = f"\0{user}\0{password}".encode()
-                answer = _ask(connection, _AUTH_RESPONSE, struct.pack(">i", len(token)) + token)
-            return answer in {_READY, _AUTH_SUCCESS}
+            return _log_in(connection, user, password) in {_READY, _AUTH_SUCCESS}
     except OSError:
         return False
+
+
+def change_password(host: str, port: int, *, tls: bool, user: str, old: str, new: str) -> bool:
+    """Give a user of Cassandra another password, and return whether that was done. `new` has letters, digits, _ and -
+    alone."""
+    query = f"ALTER ROLE {user} WITH PASSWORD = '{new}'".encode()
+    try:
+        with _connection(host, port, tls) as connection:
+            if _log_in(connection, user, old) != _AUTH_SUCCESS:
+                return False
+            return (
+                _ask(connection, _QUERY, struct.pack(">i", len(query)) + query + struct.pack(">hB", _ONE, 0)) == _RESULT
+            )
+    except OSError:
+        return False
+
+
+def _log_in(connection: socket.socket, user: str | None, password: str | None) -> int:
+    """Begin a session, and return the opcode of the last answer."""
+    options = struct.pack(">h", 1) + _string("CQL_VERSION") + _string("3.0.0")
+    answer = _ask(connection, _STARTUP, options)
+    if answer == _AUTHENTICATE and user is not None:
+        token = f"\0{user}\0{password}".encode()
+        answer = _ask(connection, _AUTH_RESPONSE, struct.pack(">i", len(token)) + token)
+    return answer
 
 
 def _string(text: str) -> bytes:

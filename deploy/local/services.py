@@ -20,13 +20,14 @@ from deploy.local.guard import Guard
 from deploy.local.jars import class_path, default_cache
 from deploy.local.java import find_java
 from deploy.local.planning import adopt, plan
-from deploy.local.probes import cassandra_answers, kafka_answers
+from deploy.local.probes import cassandra_answers, change_password, kafka_answers
 from deploy.local.settings import FORMAT, Server, ServicesSettings, ServicesState
 from deploy.local.tls import make_certificate
 
 _POLL_S = 0.1
 _PROGRESS_EVERY_S = 5.0
 _BOOTSTRAPPED = ".joined"
+_FIRST_PASSWORD = "cassandra"  # of the user cassandra, in every new Cassandra
 """A file in a node's folder: the node has joined the ring, so it need not wait for its turn again."""
 
 
@@ -249,7 +250,7 @@ class Services:
         waiting, spoken = list(servers), began
         while waiting:
             for server in list(waiting):
-                if _answers(state, server):
+                if _answers(state, server) or (self._set_password(state, server) and _answers(state, server)):
                     waiting.remove(server)
                     self._ready(server, time.monotonic() - began)
                 elif server.pid is None or not processes.lives(server.pid):
@@ -262,6 +263,16 @@ class Services:
                 spoken = now
                 self._say(f"waiting for {', '.join(server.name for server in waiting)} ({now - began:.0f} s)")
             time.sleep(_POLL_S if waiting else 0)
+
+    def _set_password(self, state: ServicesState, server: Server) -> bool:
+        """Replace Cassandra's well-known first password at the first start. Returns whether that was done now."""
+        user, password = state.security.cassandra_user, state.security.cassandra_password
+        if user is None or password is None or not server.name.startswith("cassandra"):
+            return False
+        if any((Path(one.folder) / _BOOTSTRAPPED).exists() for one in state.servers):
+            return False
+        tls, port = state.security.cassandra_tls, server.ports["client"]
+        return change_password(server.host, port, tls=tls, user=user, old=_FIRST_PASSWORD, new=password)
 
     def _ready(self, server: Server, seconds: float) -> None:
         if server.name.startswith("cassandra"):

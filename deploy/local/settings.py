@@ -29,7 +29,7 @@ class ServicesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     kafka_protocol: Protocol | None = None
     """Protocol of the client listener; PLAINTEXT. SASL has the mechanisms PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512."""
     cassandra_auth: bool | None = None
-    """Whether clients need a password (user and password `cassandra`, a superuser); False."""
+    """Whether clients need a password; False. The user is `cassandra`, a superuser; the password is made at random."""
     cassandra_tls: bool | None = None
     """Whether the client port accepts only TLS; False."""
     kafka_options: dict[str, str] = {}

@@ -68,7 +68,7 @@ class Opened:
     def __init__(self, data: bytes, header: Header, limits: PixelLimits) -> None:
         """Raises Invalid `corrupt`, `truncated`, `too_many_scans`, `too_slow` or `animated`."""
         self._limits, self._ending, self.whole = limits, None, False
-        self.profile: bytes | None = None
+        self.profile = header.profile
         if header.kind == "JPEG":
             ending = jpeg.check(data, header, limits)
             self.whole = ending.marked

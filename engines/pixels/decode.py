@@ -187,7 +187,7 @@ def _rgb(
         if header.kind != "PNG":
             opened.load(wanted(preprocess, box, turned))
         image = opened.image
-        profile = image.info.get("icc_profile", profile)
+        profile = image.info.get("icc_profile") or profile
     part = None if box is None else region(image, box.lying(orientation))
     image = flattened(image, preprocess, part)
     del opened.image

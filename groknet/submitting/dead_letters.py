@@ -12,7 +12,7 @@ from groknet.cli.exits import CommandError, Exit
 from schemas.dead_letters import PREFIX, DeadLetter, parse_dead_letter
 from schemas.envelope import Headers
 from schemas.errors import Invalid, InvalidEvent
-from schemas.events import decode_event
+from schemas.events import SURPLUS, decode_event
 from schemas.topics import DEAD_LETTERS, UPLOADED
 from workers.stages.failures import ATTEMPT
 from workers.stages.moved_photos import marked, move_out
@@ -79,7 +79,7 @@ class Replayed:
     """What a replay did with one dead letter, or would do in a dry run."""
 
     letter: Letter
-    action: Literal["sent", "same event", "reinserted", "dropped"]
+    action: Literal["sent", "same event", "left out", "reinserted", "dropped"]
 
 
 def _unusable(letter: Letter) -> str | None:
@@ -97,13 +97,17 @@ def _unusable(letter: Letter) -> str | None:
 def plan(letters: Sequence[Letter], policy: Policy, most: int | None) -> Iterator[Replayed]:
     """Decide what to do with each dead letter, in order, for at most `most` of them.
 
-    If several photos of an event are dead letters, the event is sent once. An event that was cut or still cannot be
-    decoded would only become a dead letter again. `stop` raises CommandError at it, `reinsert` puts it at the end of
-    the dead letters, and `drop` leaves it out.
+    If several photos of an event are dead letters, the event is sent once. A letter that only names photos beyond the
+    first 20 is left out, whatever the policy: sending the event again would write the same letter, for ever. An event
+    that was cut or still cannot be decoded would only become a dead letter again. `stop` raises CommandError at it,
+    `reinsert` puts it at the end of the dead letters, and `drop` leaves it out.
     """
     events: set[tuple[str, int, int]] = set()
     for letter in letters[:most]:
         source = (letter.why.topic, letter.why.partition, letter.why.offset) if letter.why else None
+        if letter.why is not None and letter.why.error == SURPLUS:
+            yield Replayed(letter, "left out")
+            continue
         unusable = _unusable(letter)
         if unusable is not None:
             if policy == "stop":

@@ -31,7 +31,7 @@ def test_what_is_not_an_image_is_said_and_the_way_back_is_open(visit, shop: Rig)
     with visit(shop.server.url) as v:
         found = v.upload(b"<html>no photo</html>", "page.jpg")
         assert found.status == 415
-        assert "send JPEG, PNG or WebP" in v.notice()
+        assert "send a JPEG, PNG, WebP, HEIC or AVIF photo" in v.notice()
         assert v.page.get_attribute("#notice", "role") == "alert"
         assert v.page.is_visible("#choose")
         assert v.page.evaluate("document.activeElement.id") == "choose"

@@ -212,6 +212,9 @@ def test_topics_are_what_they_were_made(stream_backend: StreamBackend) -> None:
         admin.ensure_topics([TopicSpec(name, 4, retention_ms=3_600_000)])
     with pytest.raises(ConfigError):
         admin.end_offsets(stream_backend.name("unknown"))
+    admin.probe(name)
+    with pytest.raises(ConfigError):
+        admin.probe(stream_backend.name("unknown"))
     producer.close()
     admin.close()
     admin.close()

@@ -42,6 +42,28 @@ def all_ports(state: ServicesState) -> list[tuple[str, int]]:
     return [(server.host, port) for server in state.servers for port in server.ports.values()]
 
 
+def test_every_home_has_passwords_of_its_own(tmp_path: Path) -> None:
+    """Cassandra's well-known first password is none of them."""
+    secured = ServicesSettings(kafka_protocol="SASL_SSL", cassandra_auth=True)
+    homes = [plan(tmp_path / name, secured).security for name in ("one", "two")]
+    passwords = {word for home in homes for word in (home.kafka_password, home.cassandra_password, home.store_password)}
+    assert len(passwords) == 6
+    assert all(word is not None and re.fullmatch(r"[A-Za-z0-9_-]{20,}", word) for word in passwords)
+
+
+def test_all_servers_listen_on_loopback_alone(tmp_path: Path) -> None:
+    state = plan(tmp_path, ServicesSettings(brokers=3, nodes=3))
+    assert {server.host for server in state.servers} <= {"127.0.0.1", "127.0.0.2", "127.0.0.3"}
+    for server in state.servers:
+        if server.name.startswith("cassandra"):
+            written = configuration(state, server, NO_OTHER)
+            assert written["listen_address"] == written["rpc_address"] == server.host
+        else:
+            listeners = properties(state, server, NO_OTHER)["listeners"].split(",")
+            assert listeners
+            assert all(re.search(r"://127\.0\.0\.1:\d+$", one) for one in listeners)
+
+
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_no_port_is_given_out_twice(tmp_path: Path, count: int) -> None:
     state = plan(tmp_path, ServicesSettings(brokers=count, nodes=count))

@@ -317,6 +317,9 @@ def test_a_row_comes_back_through_password_and_tls(secured: Services) -> None:
 
     with session(secured) as cql:
         assert read_rows(cql, write_rows(cql, {1: "lamp"})) == {1: "lamp"}
+    first = "cassandra"  # the password of every new Cassandra, which the first start replaces
+    with pytest.raises(NoHostAvailable, match=r"(?i)password|credentials"), session(secured, first):
+        pass
     with pytest.raises(NoHostAvailable, match=r"(?i)password|credentials"), session(secured, "wrong"):
         pass
 

@@ -41,6 +41,7 @@ def test_passwords_are_in_files_of_their_owner(tmp_path: Path) -> None:
         assert file.stat().st_mode & 0o777 == 0o600
         assert options["ca_file"] == [state.security.ca_file]
     assert state.security.kafka_password not in found["stream"]
+    assert state.security.cassandra_password not in found["store"]
 
 
 def test_the_readers_take_these_addresses(tmp_path: Path) -> None:
@@ -54,7 +55,8 @@ def test_the_readers_take_these_addresses(tmp_path: Path) -> None:
     kafka, cassandra = parse_kafka_url(found["stream"]), parse_cassandra_url(found["store"])
     assert (kafka.security, kafka.user) == ("SASL_SSL", "groknet")
     assert kafka.client_options()["sasl_plain_password"] == state.security.kafka_password
-    assert (cassandra.user, cassandra.secret(), cassandra.keyspace) == ("cassandra", "cassandra", "groknet")
+    assert (cassandra.user, cassandra.keyspace) == ("cassandra", "groknet")
+    assert cassandra.secret() == state.security.cassandra_password
 
 
 def test_they_are_written_into_the_configuration_and_nothing_of_it_is_lost(tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ HUGE = "{'descr': '|u1', 'fortran_order': False, 'shape': (1099511627776,), }\n"
 @given(BUNDLES)
 @example(([Member("photos.npy", HUGE, b"", True, 1)], True))
 @example(([Member("photos.npy", "{'descr': '|O', 'shape': (1,)}", b"cos\nsystem\n", True, 1)], True))
+@example(([Member("photos.npy", ")", b"", False, 1)], True))  # tokenize.TokenError
+@example(([Member("photos.npy", "  (\n 1\n2", b"", False, 1)], True))
+@example(([Member("photos.npy", "(" * 20_000, b"", True, 1)], True))
 @example(([External(0, "../w.bin", True)], True))
 @example(([Field(0, [[]]), Field(3, {"a": 1e400})], True))
 @example(([Bytes("manifest.json", 0.0, 10**9, b"[" * 100_000)], False))

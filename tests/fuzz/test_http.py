@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
-from tests.fuzz.http import REQUESTS, Request, check, service
+from tests.fuzz.http import PATHS, REQUESTS, Request, check, service
 from tests.workers.search.rig import Rig, photo
 
 
@@ -26,6 +26,18 @@ def made() -> Iterator[Rig]:
 @example(request_=Request("GET", "/v1/listings/%00%ff", (), (), b""))
 def test_every_request_gets_an_answer_that_is_no_fault(made: Rig, request_: Request) -> None:
     check(made.server.url, request_)
+
+
+def test_most_requests_have_a_method_that_their_path_takes() -> None:
+    fitting: list[bool] = []
+
+    @settings(max_examples=300, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(request_=REQUESTS)
+    def one(request_: Request) -> None:
+        fitting.append(PATHS.get(request_.path, "GET") == request_.method)
+
+    one()
+    assert sum(fitting) / len(fitting) > 0.75
 
 
 def test_afterwards_it_searches_as_before(made: Rig) -> None:

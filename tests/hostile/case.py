@@ -6,6 +6,7 @@ A module has these names:
     MOST_MB             how far the process may grow over all inputs together
     inputs(rng, folder) endless `Input`s, which depend on the generator alone; `folder` is empty and writable
     honest(folder)      offers an honest input of the same door and checks the answer, beside each hostile one
+    close()             ends what the door started; only doors that start something have it
 
 To add a class, write such a module and add its name to `DOORS`.
 """
@@ -17,7 +18,18 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-DOORS = ("archives", "bundles", "events", "folders", "parameters", "photos", "tables", "terminal")
+DOORS = (
+    "archives",
+    "bundles",
+    "events",
+    "fetching",
+    "folders",
+    "parameters",
+    "photos",
+    "requests",
+    "tables",
+    "terminal",
+)
 
 
 class Input(NamedTuple):

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -46,7 +47,7 @@ def held() -> tuple[int, int]:
 def more_than(begun: tuple[int, int]) -> tuple[int, int] | None:
     """What is held, if it stays more than at the beginning: a thread that just ended may close its files a moment
     later."""
-    for _ in range(60):
+    for _ in range(600):
         now = held()
         if all(after <= before for after, before in zip(now, begun, strict=True)):
             return None
@@ -74,7 +75,8 @@ def main(name: str, seed: int, count: int) -> None:
     """Offer `count` inputs of one door."""
     door = import_module(name)
     rng = Random(f"{name.rpartition('.')[2]} {seed}")
-    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(1) as beside:
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(1) as beside, ExitStack() as ending:
+        ending.callback(getattr(door, "close", lambda: None))
         folder, own = Path(scratch) / "hostile", Path(scratch) / "honest"
         folder.mkdir()
         own.mkdir()

@@ -19,7 +19,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from workers.intake.addresses import Target
 
 _HEADERS = {
-    "Accept": "image/jpeg, image/png, image/webp",
+    "Accept": "image/jpeg, image/png, image/webp, image/*;q=0.5",
     "Accept-Encoding": "identity",
     "Connection": "close",
     "User-Agent": "groknet-intake",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from schemas.events import Price
 from schemas.predictions import BadImage, Status
 
 
@@ -23,7 +24,8 @@ NamedPredictions = dict[str, list[NamedPrediction]]
 
 class Similar(msgspec.Struct, frozen=True, kw_only=True):
     """A similar listing and its photo that is nearest to the query. `distance` is the number of differing bits of
-    256. `likeness`, from 0 (no more alike than chance) to 1, falls with the order of the answer."""
+    256. `likeness`, from 0 (no more alike than chance) to 1, falls with the order of the answer. `price` is what the
+    seller asks for; null if the event named none."""
 
     listing_id: str
     image_id: str
@@ -31,6 +33,7 @@ class Similar(msgspec.Struct, frozen=True, kw_only=True):
     likeness: float
     title: str | None
     category: str | None
+    price: Price | None
     tags: list[str]
     thumbnail: str
 
@@ -170,12 +173,15 @@ class ImageAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 class ListingAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """`GET /v1/listings/{listing_id}`: the stored summary of a listing, its photos, and its freshness. `applies`: the
-    ids of the heads that apply to at least half of the photos; null if the bundle does not know."""
+    ids of the heads that apply to at least half of the photos; null if the bundle does not know. `price` and
+    `seller_id` are as the event named them; null if it did not."""
 
     listing_id: str
     event_id: str
     title: str | None
     category: str | None
+    price: Price | None
+    seller_id: str | None
     state: str
     status: Status
     model_version: str

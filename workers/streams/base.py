@@ -144,6 +144,11 @@ class StreamAdmin(Protocol):
     def end_offsets(self, topic: str) -> dict[Partition, int]:
         """The next offset that will be written, by partition."""
 
+    def probe(self, topic: str) -> None:
+        """Return if the log answers, and has room for more as far as it can tell without writing.
+
+        Raises ConfigError for an unknown topic."""
+
     def committed(self, group: str, topic: str) -> dict[Partition, int]:
         """The committed offsets of a group, by partition. Partitions without a commit are absent."""
 

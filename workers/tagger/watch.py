@@ -114,7 +114,7 @@ def oldest_due_s(timestamps_ms: Mapping[Partition, int], topic: str, now: float 
 
 
 class Probe:
-    """Asks the stream for the end of a topic. Its admin client is opened at the first call."""
+    """Asks the stream whether it answers and has room. Its admin client is opened at the first call."""
 
     def __init__(self, open_admin: Callable[[], StreamAdmin], topic: str) -> None:
         self._open = open_admin
@@ -130,8 +130,8 @@ class Probe:
             return self._opened
 
     def __call__(self) -> None:
-        """Return if the stream answers, else raise Transient."""
-        self.admin().end_offsets(self._topic)
+        """Return if the stream answers and has room, else raise Transient."""
+        self.admin().probe(self._topic)
 
     def close(self) -> None:
         """Close the admin client. Idempotent."""

@@ -7,6 +7,8 @@ from engines.pixels.formats.header import Header, Kind
 from schemas.errors import Invalid
 
 _OTHER_FORMATS = (b"GIF8", b"BM", b"II*\0", b"MM\0*", b"%PDF", b"\0\0\x01\0", b"8BPS", b"\xff\x0a", b"\0\0\0\x0cJXL")
+_PHOTOS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF")
+_BEFORE = b"\r\n\t \xef\xbb\xbf"  # what a script of a web page writes before it sends a file
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif"})
 """Names that photos have, in lower case. A decode looks at the bytes alone."""
@@ -36,4 +38,7 @@ def sketch(data: bytes) -> Header:
     if data.startswith(_OTHER_FORMATS) or data[4:8] == b"ftyp":
         text = "not a JPEG, PNG, WebP, HEIC or AVIF photo; convert it to one of them"
         raise Invalid("decode", "format_not_allowed", text)
-    raise Invalid("decode", "not_an_image", "the bytes are not a photo; send JPEG, PNG or WebP")
+    if data.lstrip(_BEFORE).startswith(_PHOTOS):
+        text = "the file has a line break or a byte order mark before the photo, so most programs refuse it; remove it"
+        raise Invalid("decode", "not_an_image", text)
+    raise Invalid("decode", "not_an_image", "the bytes are not a photo; send a JPEG, PNG, WebP, HEIC or AVIF photo")

@@ -21,6 +21,7 @@ class Header:
         pixel_bytes: bytes of a pixel in the decoded image, as Pillow holds it: 1, 2 or 4.
         extra: bytes that the decoder holds besides the decoded image.
         draft: the photo can be decoded at 1/2, 1/4 and 1/8 of its size.
+        profile: a colour profile for what the header says of the colours in numbers; a profile in the file goes first.
     """
 
     kind: Kind
@@ -29,6 +30,7 @@ class Header:
     pixel_bytes: int
     extra: int
     draft: bool = False
+    profile: bytes | None = None
 
 
 def corrupt(message: str) -> Invalid:

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from PIL import features
 
 from engines.pixels.formats._bits import av1_size, hevc_size
+from engines.pixels.formats.cicp import profile_of
 from engines.pixels.formats.header import Header, Kind, animated, corrupt
 from schemas.errors import Invalid
 
@@ -30,6 +31,8 @@ _SPS = 33  # NAL unit type
 _SEQUENCE_HEADER = 1  # OBU type
 _MAX_WORK = 4  # coded pixels of all tiles for each pixel of the photo: tiles reach over its edge, alpha and gain maps
 _SMALL = 4_000_000  # pixels that are decoded without that bound
+
+_MOST_IPMA = 131_072  # bytes of the box that says which item has which properties; a phone's has about 1,000
 
 _NEEDED = (b"iprp", b"ipco", b"iloc", b"iinf", b"iref", b"idat", b"pitm")
 
@@ -63,7 +66,8 @@ def sketch(data: bytes, kind: Kind) -> Header:
 
 def _sketch(data: bytes, kind: Kind) -> Header:
     meta = _once(_first(data, b"meta")[4:])
-    properties = list(_boxes(_once(meta.get(b"iprp", b"")).get(b"ipco", b"")))
+    boxes = _once(meta.get(b"iprp", b""))
+    properties = list(_boxes(boxes.get(b"ipco", b"")))
     shown = [(_number(p, 4, 4), _number(p, 8, 4)) for name, p in properties if name == b"ispe"]
     items = _items(meta.get(b"iinf", b""))
     if not shown or not items:
@@ -84,7 +88,40 @@ def _sketch(data: bytes, kind: Kind) -> Header:
     planes = max(sample for *_, sample in coded) + alpha
     rgb = 4 if alpha else 3
     held = planes * 1.25 + 1 + (max(rgb, 2 * rgb - 4) if kind == "AVIF" else rgb)
-    return Header(kind, width, height, 4, int(held * area) + 4 * (area - width * height))
+    extra = int(held * area) + 4 * (area - width * height)
+    colours = _profile(_photo(meta), boxes.get(b"ipma", b"")[:_MOST_IPMA], properties)
+    return Header(kind, width, height, 4, extra, profile=colours)
+
+
+def _profile(photo: int, associations: bytes, properties: list[_Box]) -> bytes | None:
+    """A profile for the numbers in the box `colr` of the photo itself, not of its tiles, alpha or gain map."""
+    try:
+        for index in _properties_of(photo, associations):
+            name, content = properties[index - 1] if index else (b"", b"")
+            if name == b"colr" and content.startswith(b"nclx"):
+                return profile_of(_number(content, 4, 2), _number(content, 6, 2))
+    except (EOFError, IndexError):
+        pass  # the decoder judges whether the photo can be had without it
+    return None
+
+
+def _photo(meta: dict[bytes, bytes]) -> int:
+    """The item that is shown, from the box `pitm`; 0 without one."""
+    content = meta.get(b"pitm", b"")
+    return int.from_bytes(content[4:6] if content[:1] == b"\0" else content[4:8], "big")
+
+
+def _properties_of(item: int, content: bytes) -> list[int]:
+    """The numbers of the item's properties, from 1 on, by the box `ipma`; 0 is none."""
+    wide, long, at = (2 if content[:1] == b"\0" else 4), content[3] & 1, 8
+    for _ in range(_number(content, 4, 4)):
+        this, count = _number(content, at, wide), content[at + wide]
+        at += wide + 1
+        if this == item:
+            places = range(at, at + count * (1 + long), 1 + long)
+            return [_number(content, place, 1 + long) & (0x7FFF if long else 0x7F) for place in places]
+        at += count * (1 + long)
+    return []
 
 
 def _boxes(data: bytes) -> Iterator[_Box]:

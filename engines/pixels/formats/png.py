@@ -10,6 +10,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 
+from engines.pixels.formats.cicp import profile_of
 from engines.pixels.formats.header import Header, animated, corrupt
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -31,7 +32,7 @@ class Cleaned:
 
     Attributes:
         data: the file for the decoder.
-        profile: its colour profile, or None.
+        profile: its colour profile, or one for what its chunk `cICP` says, or None.
     """
 
     data: bytes
@@ -58,7 +59,7 @@ def clean(data: bytes) -> Cleaned:
     Raises:
         Invalid: `corrupt` above 40,000 chunks, or where bytes are no chunk; `animated`.
     """
-    offset, chunks, profile = len(SIGNATURE), 0, None
+    offset, chunks, profile, named = len(SIGNATURE), 0, None, None
     kept = [memoryview(data)[:offset]]
     pixels = False
     while offset + 8 <= len(data):
@@ -76,13 +77,15 @@ def clean(data: bytes) -> Cleaned:
             raise animated()
         if kind == b"iCCP" and profile is None and not pixels:
             profile = _profile(data, offset, end)
+        if kind == b"cICP" and named is None and not pixels:
+            named = _named(data, offset, end)
         if (kind in _PIXELS and (kind != b"IHDR" or chunks == 1)) or _needed(data, kind, offset, end):
             kept.append(memoryview(data)[offset:end])
         offset = end
         if kind == b"IEND":
             break
     whole = sum(map(len, kept)) == len(data)
-    return Cleaned(data if whole else b"".join(kept), profile)
+    return Cleaned(data if whole else b"".join(kept), named or profile)
 
 
 def _intact(data: bytes, offset: int, end: int) -> bool:
@@ -118,6 +121,14 @@ def _profile(data: bytes, offset: int, end: int) -> bytes | None:
         return None
     name, _, rest = data[offset + 8 : end - 4].partition(b"\0")
     return _inflated(rest[1:], MAX_PROFILE_BYTES) if len(name) < 80 and rest.startswith(b"\0") else None
+
+
+def _named(data: bytes, offset: int, end: int) -> bytes | None:
+    """A profile for the colours that a chunk `cICP` names: primaries, transfer, no matrix, full range."""
+    content = data[offset + 8 : end - 4]
+    if len(content) != 4 or content[2:] != b"\0\1" or not _intact(data, offset, end):
+        return None
+    return profile_of(content[0], content[1])
 
 
 def _inflated(data: bytes, most: int) -> bytes | None:

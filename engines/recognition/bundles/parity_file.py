@@ -57,7 +57,13 @@ def _array(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.
         version: Any = np.lib.format.read_magic(file)
         if version not in _HEADER:
             raise BundleRefused(f"{name}: {member.filename[:80]!r} has array format {version}; export again")
-        shape, fortran, dtype = _HEADER[version](file)
+        try:
+            shape, fortran, dtype = _HEADER[version](file)
+        except MemoryError:
+            raise
+        except Exception as error:  # numpy reads the header as Python text; tokenize, for one, has errors of its own
+            text = f"{name}: the header of {member.filename[:80]!r} cannot be read ({type(error).__name__})"
+            raise BundleRefused(f"{text}; export the bundle again") from None
         data_bytes = member.file_size - file.tell()
         if dtype.kind not in _KINDS:
             raise BundleRefused(f"{name}: cannot be read ({member.filename[:80]!r} holds no numbers); export again")

@@ -101,6 +101,8 @@ def replay(
     Some events cannot be sent: they were cut, or they still cannot be decoded. --policy decides what happens to them.
     stop: stop there, with exit code 1. reinsert: put it at the end of the dead letters. drop: leave it out.
 
+    A letter that only names photos beyond the first 20 is left out: sending its event again would change nothing.
+
     Each dead letter is sent once. The next replay continues behind the last one, and `groknet dlq list` marks those
     that were sent again.
     """

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -96,6 +97,7 @@ def _print(entry: StoredListing | RemovalMarker, heads: Usefulness | None) -> No
         console.print(title.append(f"  removed  {when}", "not bold"))
         return
     console.print(title.append(f"  {entry.summary.status}  {when}  model {entry.model_version}", "not bold"))
+    _print_offer(console, entry)
     table = Table("head", "label", "probability", "offered", box=None)
     said, applies = entry.summary.predictions, entry.summary.applies
     if applies is not None:
@@ -115,3 +117,12 @@ def _print(entry: StoredListing | RemovalMarker, heads: Usefulness | None) -> No
         console.print("no photos: nothing is tagged, and no search finds it")
     for bad in entry.summary.bad_images:
         console.print(f"photo {shown(bad.image_id)}  bad: {shown(bad.stage)} {shown(bad.error)}")
+
+
+def _print_offer(console: Console, entry: StoredListing) -> None:
+    """What the seller said of price and seller, if anything."""
+    price, seller = entry.event.price, entry.event.seller_id
+    parts = [f"price {price.amount} {price.currency}"] if price else []
+    parts += [f"seller {shown(seller)}"] if seller else []
+    if parts:
+        console.print("  ".join(parts))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from engines.pixels import decode, formats_taken
-from engines.pixels.formats import heif
+from engines.pixels.formats import heif, sketch
 from schemas.errors import Invalid
 from schemas.manifest import Preprocess
 
@@ -260,8 +260,6 @@ def test_heic_without_its_decoder_names_the_extra(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
 def test_a_picture_that_is_coded_larger_than_its_boxes_say_counts_as_coded(kind: str) -> None:
     """Boxes that claim 16 x 16 around a picture of 320 x 320: the decoder would allocate the coded size."""
-    from engines.pixels.formats import sketch
-
     if kind == "HEIF":
         pytest.importorskip("pillow_heif").register_heif_opener()
     data = saved(patches().resize((3200, 3200)), kind)
@@ -272,6 +270,96 @@ def test_a_picture_that_is_coded_larger_than_its_boxes_say_counts_as_coded(kind:
     with pytest.raises(Invalid) as caught:
         sketch(lie)
     assert caught.value.error == "corrupt"
+
+
+# x and y of red, green, blue and white, and the corners that follow from them by definition: XYZ of D65 white is their
+# sum. Columns as `in_srgb` takes them, but under D65, where sRGB's are these.
+REC709 = ((0.412391, 0.212639, 0.019331), (0.357584, 0.715169, 0.119195), (0.180481, 0.072192, 0.950532))
+CICP = {
+    12: ((0.486571, 0.228975, 0.0), (0.265668, 0.691739, 0.045113), (0.198217, 0.079287, 1.043944)),
+    9: ((0.636958, 0.262700, 0.0), (0.144617, 0.677998, 0.028073), (0.168881, 0.059302, 1.060985)),
+}
+
+
+def by_numbers(pixels: NDArray[np.uint8], primaries: int, gamma: float | None = None) -> NDArray[np.float64]:
+    """The colours in sRGB without any profile: both have white D65, so nothing has to be adapted (ITU-T H.273)."""
+    x = pixels / 255
+    light = x**gamma if gamma else np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+    linear = (light @ np.array(CICP[primaries]) @ np.linalg.inv(np.array(REC709))).clip(0, 1)
+    return 255 * np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def with_numbers(kind: str, primaries: int, transfer: int) -> bytes:
+    """The patches with their colours named by numbers alone."""
+    if kind == "HEIF":
+        buffer = io.BytesIO()
+        heif_file = pytest.importorskip("pillow_heif").from_pillow(patches())
+        numbers = {"color_primaries": primaries, "transfer_characteristics": transfer, "matrix_coefficients": 6}
+        heif_file.save(buffer, quality=95, chroma=444, **numbers)
+        return buffer.getvalue()
+    if kind == "PNG":
+        return png_with(chunk(b"cICP", bytes([primaries, transfer, 0, 1])))
+    data = saved(patches(), "AVIF", quality=97, subsampling="4:4:4")
+    at = data.index(b"colrnclx") + 8
+    return data[:at] + struct.pack(">HH", primaries, transfer) + data[at + 4 :]
+
+
+@pytest.mark.parametrize(
+    ("primaries", "transfer", "gamma"), [(12, 13, None), (12, 1, None), (9, 13, None), (12, 4, 2.2)]
+)
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF", "PNG"])
+def test_wide_colours_that_are_named_by_numbers(kind: str, primaries: int, transfer: int, gamma: float | None) -> None:
+    """iPhones, Android and browsers name Display P3 so, without a profile (CICP)."""
+    data, expected = with_numbers(kind, primaries, transfer), by_numbers(np.asarray(patches()), primaries, gamma)
+    plain = 1.0 if kind == "PNG" else apart(with_numbers(kind, 1, 13), np.asarray(patches(), np.float64)) + 1.0
+    assert apart(data, expected) <= plain
+    assert apart(data, np.asarray(patches(), np.float64)) > 5  # and it does move
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF", "PNG"])
+@pytest.mark.parametrize(("primaries", "transfer"), [(1, 13), (2, 2), (1, 1), (9, 16), (9, 18)])
+def test_numbers_of_srgb_of_nothing_and_of_hdr_change_no_pixel(kind: str, primaries: int, transfer: int) -> None:
+    assert (decode(with_numbers(kind, primaries, transfer), INPUT) == decode(with_numbers(kind, 1, 13), INPUT)).all()
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_a_profile_in_the_file_goes_before_numbers(kind: str) -> None:
+    if kind == "HEIF":
+        buffer = io.BytesIO()
+        image = patches()
+        image.info["icc_profile"] = profile("a", SRGB)
+        pytest.importorskip("pillow_heif").from_pillow(image).save(buffer, quality=95, chroma=444, color_primaries=12)
+        data = buffer.getvalue()
+    else:
+        data = saved(patches(), "AVIF", quality=97, subsampling="4:4:4", icc_profile=profile("a", SRGB))
+        if (at := data.find(b"colrnclx")) >= 0:
+            data = data[: at + 8] + struct.pack(">HH", 12, 13) + data[at + 12 :]
+    assert apart(data, np.asarray(patches(), np.float64)) <= 3
+
+
+@pytest.mark.parametrize("change", ["no photo", "no associations", "an index behind the end", "cut"])
+def test_damaged_boxes_around_the_numbers_are_left_to_the_decoder(change: str) -> None:
+    data = bytearray(with_numbers("AVIF", 12, 13))
+    at = data.index(b"ipma") + 4
+    if change == "no photo":
+        data[data.index(b"pitm") + 8 : data.index(b"pitm") + 10] = b"\0\x63"
+    elif change == "no associations":
+        data[at + 4 : at + 8] = bytes(4)
+    elif change == "an index behind the end":
+        data[at + 11 : at + 15] = b"\x7f" * 4
+    else:
+        data[data.index(b"pitm") + 8 : data.index(b"pitm") + 10] = b"\0\x63"
+        data[at + 4 : at + 8] = b"\xff\xff\xff\xff"
+    assert sketch(bytes(data)).profile is None
+    with pytest.raises(Invalid) as caught:
+        decode(bytes(data), INPUT)
+    assert caught.value.error == "corrupt"
+
+
+@pytest.mark.parametrize("before", [b"\r\n", b"\xef\xbb\xbf", b"\n \t"])
+def test_what_a_script_wrote_before_the_photo_is_named(before: bytes) -> None:
+    with pytest.raises(Invalid, match="line break or a byte order mark before the photo"):
+        decode(before + saved(patches(), "JPEG"), INPUT)
 
 
 def test_srgb_profiles_of_libraries_are_skipped() -> None:

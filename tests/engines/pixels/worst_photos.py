@@ -75,6 +75,15 @@ def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
 
 
+def heic(image: Image.Image, quality: int = 50) -> bytes:
+    """A HEIC file, by the encoder of the extra `heif`."""
+    import pillow_heif
+
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(image).save(buffer, quality=quality)
+    return buffer.getvalue()
+
+
 PALETTE = chunk(b"PLTE", bytes(range(256)) * 3)
 WORST: dict[str, Callable[[], bytes]] = {
     "PNG, 56 megapixels": lambda: png(8000, 7000, 8, 2),
@@ -98,5 +107,7 @@ WORST: dict[str, Callable[[], bytes]] = {
     "JPEG of many scans": lambda: many_scans(3000, 3000, 100),
     "AVIF": lambda: encoded(noise(256, 256).resize((4400, 4400)), "AVIF", quality=50, speed=10),
     "AVIF with alpha": lambda: encoded(noise(256, 256, "RGBA").resize((4000, 4000)), "AVIF", quality=50, speed=10),
+    "HEIC": lambda: heic(noise(64, 64).resize((4600, 4600))),
+    "HEIC with alpha": lambda: heic(noise(64, 64, "RGBA").resize((4000, 4000))),
 }
 """Name → the file. Each is made when it is needed."""

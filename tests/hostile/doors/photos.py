@@ -18,7 +18,7 @@ from schemas.manifest import Preprocess
 from tests.hostile.case import Input, spoilt
 
 REFUSALS = (Invalid,)
-MOST_MB = 700  # a photo of 64 million pixels within today's limits; the decode budget bounds it further
+MOST_MB = 256  # the decode budget of a process: what decodes hold at once, whatever the photos are
 SQUASHED = Preprocess(mode="squash", width=32, height=32)
 OTHER = (
     b"",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engines.recognition import asymmetric
 from schemas.manifest import Manifest
-from schemas.plain_text import plain
+from schemas.plain_text import plain_or_none
 from schemas.predictions import RemovalMarker, StoredListing
 from workers.indexer.recent import Recent
 from workers.indexer.wire import HeldListing, Neighbour, NeighboursRequest
@@ -164,8 +164,9 @@ class Finder:
             image_id=photo.image_id,
             distance=photo.distance,
             likeness=found.likeness,
-            title=None if listing is None else _plain(listing.event.title),
-            category=None if listing is None else _plain(listing.event.category),
+            title=None if listing is None else plain_or_none(listing.event.title),
+            category=None if listing is None else plain_or_none(listing.event.category),
+            price=None if listing is None else listing.event.price,
             tags=[] if listing is None else self._tags(listing, language),
             thumbnail=thumbnail_path(photo.listing_id, photo.image_id),
         )
@@ -187,15 +188,11 @@ class Finder:
     def _recent(self, entry: Recent, listing: StoredListing, language: str) -> RecentListing:
         return RecentListing(
             listing_id=listing.listing_id,
-            title=_plain(listing.event.title),
+            title=plain_or_none(listing.event.title),
             tags=self._tags(listing, language),
             thumbnail=thumbnail_path(listing.listing_id, listing.images[0].image_id),
             freshness=freshness(listing, entry, searchable=True),
         )
-
-
-def _plain(text: str | None) -> str | None:
-    return None if text is None else plain(text)
 
 
 def _passes(listing: StoredListing | None, only: Filters) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from urllib.parse import urlencode
 
 from schemas.manifest import Label, Manifest
+from schemas.plain_text import plain
 from schemas.predictions import Predictions
 from workers.search.answers import NamedPrediction, NamedPredictions
 from workers.search.find.usefulness import Says, Usefulness
@@ -22,14 +23,17 @@ class Names:
         self._heads = heads or Usefulness(manifest)
 
     def name(self, head: str, label: str, language: str) -> str:
-        """The name in `language`, else in its base language, else in English, else the text of the training data."""
+        """The name in `language`, else in its base language, else in English, else the text of the training data.
+
+        Training data may be a stranger's, so a name has no characters that steer.
+        """
         known: Label | None = self._labels.get((head, label))
         if known is None:
-            return label
+            return plain(label)
         for wanted in (language, language.partition("-")[0], "en"):
             if wanted in known.display:
-                return known.display[wanted]
-        return known.value
+                return plain(known.display[wanted])
+        return plain(known.value)
 
     def named(
         self, predictions: Predictions, language: str, applies: Collection[str] | None = None

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from schemas.manifest import Head, Manifest
+from schemas.plain_text import plain
 from schemas.predictions import Predictions
 from workers.search.answers import CategoryShare
 
@@ -56,7 +57,7 @@ class Voting:
         self._rule = rule
         choosing = [head for head in manifest.heads if head.kind == "softmax"]
         self._texts = {head.id: _texts(head) for head in choosing}
-        self._values = {head.id: {label.id: label.value for label in head.labels} for head in choosing}
+        self._values = {head.id: {label.id: plain(label.value) for label in head.labels} for head in choosing}
 
     def count(self, predictions: Predictions, ballots: Sequence[Ballot]) -> list[CategoryShare]:
         """Every category with a vote, the best first. Empty if no neighbour has a category."""

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from schemas.errors import Transient
-from schemas.plain_text import plain
+from schemas.plain_text import plain, plain_or_none
 from schemas.predictions import RemovalMarker, StoredListing
 from workers.problems import Problem
 from workers.search.answers import (
@@ -74,8 +74,10 @@ class ListingHandlers:
         return ListingAnswer(
             listing_id=stored.listing_id,
             event_id=stored.event.event_id,
-            title=None if stored.event.title is None else plain(stored.event.title),
-            category=None if stored.event.category is None else plain(stored.event.category),
+            title=plain_or_none(stored.event.title),
+            category=plain_or_none(stored.event.category),
+            price=stored.event.price,
+            seller_id=stored.event.seller_id,
             state=plain(stored.event.state),
             status=stored.summary.status,
             model_version=stored.model_version,

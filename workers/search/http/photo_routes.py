@@ -16,6 +16,7 @@ from starlette.responses import Response
 from engines.pixels import Box, decode
 from schemas.errors import Invalid
 from schemas.manifest import Manifest
+from schemas.plain_text import plain_or_none
 from schemas.predictions import Predictions
 from workers import metrics
 from workers.search import answers
@@ -216,7 +217,7 @@ class PhotoHandlers:
 
     def _vote(self, predictions: Predictions, found: Sequence[Found]) -> list[CategoryShare]:
         ballots = [
-            Ballot(one.photo.listing_id, one.listing.event.category, one.photo.distance)
+            Ballot(one.photo.listing_id, plain_or_none(one.listing.event.category), one.photo.distance)
             for one in found[: vote.VOTERS]
             if one.listing is not None
         ]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, Transient
 from workers.sqlite import transaction, transient
 from workers.streams.base import Partition, Record, TopicSpec
 from workers.streams.embedded._log import Slot, compact, expire, first_timestamp_ms, open_log, records_from, slots_of
 
 _PAGE_RECORDS = 500
+_LEAST_ROOM = 4_000_000  # bytes: what the write-ahead log grows to before it is used again
 
 
 class EmbeddedAdmin:
@@ -39,6 +41,16 @@ class EmbeddedAdmin:
             ids = {slot.id: slot.partition for slot in slots_of(self._db, topic)}
             rows = self._db.execute("SELECT id, next_offset FROM partitions WHERE topic = ?", (topic,))
             return {ids[id_]: next_offset for id_, next_offset in rows}
+
+    def probe(self, topic: str) -> None:
+        """See the interface."""
+        self.end_offsets(topic)
+        there = os.statvfs(self._path.parent)
+        left = there.f_bavail * there.f_frsize
+        if left < _LEAST_ROOM:
+            room = f"{left / 1e6:.1f} MB are left, {_LEAST_ROOM / 1e6:g} needed"
+            text = f"{self._path}: there is no room on its disk ({room}); free some, and the worker goes on by itself"
+            raise Transient("sqlite", "disk_full", text)
 
     def committed(self, group: str, topic: str) -> dict[Partition, int]:
         """See the interface."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import unicodedata
 from typing import Any
 
 import msgspec
@@ -242,3 +243,29 @@ def test_a_listing_s_photo_is_shown_large_and_a_seller_s_address_to_nobody(tmp_p
             assert (status, "search.fetch_threads" in answer["detail"]) == (404, True)
         made.remove("one", 9)
         assert made.get(url + "large")[0] == 410
+
+
+STEERING = "\u202egpj\x1b[2J\u2066"
+
+
+def test_no_text_of_a_seller_steers_in_any_answer(tmp_path):
+    with rig(tmp_path) as made:
+        made.add("steers", {"p": photo(1)}, title=f"mug{STEERING}", category=f"mugs{STEERING}", state=f"new{STEERING}")
+        made.add("other", {"p": photo(2)}, title="plain", category=f"mugs{STEERING}")
+        made.indexed(2)
+        answers = [
+            made.search(photo(1), "?k=2"),
+            made.search(photo(1), "?k=2&vote=true"),
+            post(made, "/v1/search?k=2", {"listing_id": "other"}),
+            made.get("/v1/listings/steers"),
+            made.get("/v1/listings/other/similar"),
+            made.get("/v1/listings/other/duplicates?radius=64"),
+            post(made, "/v1/listings:batch", {"listing_ids": ["steers"]}),
+            made.get("/v1/recent"),
+        ]
+    assert [status for status, _ in answers] == [200] * len(answers)
+    texts = [json.dumps(answer, ensure_ascii=False) for _, answer in answers]
+    assert sum("muggpj[2J" in text for text in texts) == len(texts)
+    assert [c for text in texts for c in text if unicodedata.category(c) in ("Cc", "Cf")] == []
+    assert not any(escape in text for text in texts for escape in (r"\u001b", r"\u202e"))
+    assert answers[0][1]["categories"][0]["category"] == "mugsgpj[2J"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import subprocess
@@ -19,6 +20,20 @@ from workers.streams.embedded._assignment import assign
 from workers.streams.embedded._log import COMPACTION_LAG_MS, TOMBSTONE_KEEP_MS
 from workers.streams.embedded._partitioner import murmur2, partition_of
 from workers.streams.embedded._process import ProcessId, surely_dead, this_process
+
+
+def test_a_probe_fails_where_the_disk_has_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tests/groknet/test_full_disk.py` fills a real disk."""
+    admin = EmbeddedAdmin(tmp_path / "stream.db")
+    admin.ensure_topics([TopicSpec("t", 1)])
+    admin.probe("t")
+    there = os.statvfs(tmp_path)
+    full = os.statvfs_result([there.f_bsize, there.f_frsize, there.f_blocks, 0, 0, *list(there)[5:]])
+    monkeypatch.setattr(os, "statvfs", lambda path: full)
+    with pytest.raises(Transient, match="no room on its disk") as caught:
+        admin.probe("t")
+    assert caught.value.error == "disk_full"
+    admin.close()
 
 
 @pytest.mark.parametrize(

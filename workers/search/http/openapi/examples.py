@@ -29,6 +29,7 @@ _ASKED_OF_THE_INDEX = (
     "upload_to_searchable_s",
 )
 _HASH = "6d0f" * 16
+_PRICE = {"amount": "12.50", "currency": "EUR"}
 
 _NEIGHBOUR: dict[str, Any] = {
     "listing_id": "shop/mug-17",
@@ -37,6 +38,7 @@ _NEIGHBOUR: dict[str, Any] = {
     "likeness": 0.9377,
     "title": "Stoneware mug, teal glaze",
     "category": "kitchen",
+    "price": _PRICE,
     "tags": ["Mug", "Teal"],
     "thumbnail": _THUMBNAIL,
 }
@@ -101,6 +103,8 @@ LISTING: dict[str, Any] = {
     "event_id": "7f9c",
     "title": "Stoneware mug, teal glaze",
     "category": "kitchen",
+    "price": _PRICE,
+    "seller_id": "s-4711",
     "state": "active",
     "status": "partial",
     "model_version": "2026.11",
@@ -142,7 +146,7 @@ PROBLEM: dict[str, Any] = {
     "type": "urn:groknet:problem:not-an-image",
     "title": "Unsupported Media Type",
     "status": 415,
-    "detail": "photo: the bytes are not a photo; send JPEG, PNG or WebP",
+    "detail": "photo: the bytes are not a photo; send a JPEG, PNG, WebP, HEIC or AVIF photo",
 }
 HEALTHZ: dict[str, Any] = {"live": True, "started": True, "heartbeat_age_s": 0.4, "batch_age_s": 0.0}
 READYZ: dict[str, Any] = {"ready": True, "stale": False, "waiting_for": ""}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engines.pixels import formats_taken
 from workers.problems import MEDIA_TYPE
 from workers.search.http.openapi import examples
 from workers.search.settings import SearchSettings
@@ -18,7 +19,7 @@ _PROBLEMS = {
     409: "The listing has no hashes of this epoch; back-fill it",
     410: "The listing was removed",
     413: "Too many bytes or pixels",
-    415: "Not a JPEG, PNG or WebP photo",
+    415: "Not a photo of a format that is taken: JPEG, PNG, WebP, AVIF, or HEIC with the extra `heif`",
     422: "A parameter, a field or the photo is wrong; `detail` names it",
     429: "Too many requests from this client; come back after `Retry-After` seconds",
     500: "An internal error",
@@ -123,13 +124,13 @@ def photo_contents(settings: SearchSettings) -> Document:
     """The media types of a body with a photo."""
     photo = {"type": "string", "format": "binary", "maxLength": settings.max_upload_bytes}
     form = {"type": "object", "required": ["photo"], "properties": {"photo": photo}}
-    raw = {f"image/{kind}": {"schema": photo} for kind in ("jpeg", "png", "webp")}
+    raw = {f"image/{kind}": {"schema": photo} for kind in ("jpeg", "png", "webp", "avif", "heic")}
     return {**raw, "multipart/form-data": {"schema": form}}
 
 
 def photo_limits(settings: SearchSettings) -> str:
     """The limits of a photo, in words."""
-    return f"JPEG, PNG or WebP, at most {settings.max_upload_bytes:,} bytes."
+    return f"{formats_taken()}, at most {settings.max_upload_bytes:,} bytes."
 
 
 def _query(name: str, description: str, schema: Document) -> Document:
