@@ -115,7 +115,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     Elsewhere(
         "tests/workers/search/http/test_listing_routes.py",
         "asked over HTTP, as a caller would",
-        ("workers/search/find/naming.py", "workers/search/http/json_bodies.py", "workers/search/http/stored.py"),
+        ("workers/search/http/json_bodies.py", "workers/search/http/stored.py"),
     ),
     Elsewhere(
         "tests/workers/search/http/test_admission.py",
@@ -161,7 +161,6 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         "tests/workers/tagger/test_endings.py",
         "how an event ends that fails, and how its dead letter is sent again",
         (
-            "groknet/commands/listings/dlq.py",
             "groknet/submitting/dead_letters.py",
             "workers/stages/failures.py",
             "workers/stages/moved_photos.py",
@@ -244,11 +243,6 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         "tests/groknet/commands/models/test_bundle.py",
         "read as the command's user reads it",
         ("engines/recognition/bundles/diff.py",),
-    ),
-    Elsewhere(
-        "tests/deploy/test_services.py",
-        "real servers, started once",
-        ("groknet/commands/operation/services.py",),
     ),
     Elsewhere(
         "tests/groknet/home/test_taggers.py",

@@ -9,7 +9,7 @@ from typing import Any
 
 from deploy.operations.prometheus import Series, range_of
 
-_VARIABLES = {"job": "groknet", "instance": ".*", "epoch": ".*"}
+_VARIABLES = {"job": "groknet", "instance": ".*", "epoch": ".*", "head": ".*"}
 _POINTS = 300  # of a line; a panel is some 500 pixels wide
 _WINDOW_SCRAPES = 4  # Grafana's $__rate_interval
 

@@ -49,6 +49,9 @@ class Tags(HTMLParser):
         if tag not in ("meta", "line", "polyline"):
             self.open.append(tag)
 
+    def handle_startendtag(self, tag: str, attrs: object) -> None:
+        self.seen.add(tag)
+
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
