@@ -35,6 +35,7 @@ _OPTIONAL = {
     "services": "to start both on this machine",
     "heif": "to decode HEIC photos",
     "operations": "to build dashboards and alerts again",
+    "tracing": "traces of listings by OpenTelemetry",
 }
 
 
