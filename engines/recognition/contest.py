@@ -19,7 +19,7 @@ from engines.recognition.interface import RecognitionEngine
 from engines.recognition.own_backend import USUAL
 from engines.recognition.parts import usable_cores
 from engines.recognition.precision.convert import Precision
-from schemas.errors import ConfigError, GroknetError
+from schemas.errors import BundleRefused, ConfigError, GroknetError
 
 CLEARLY = 1.1
 """Another back end than `onnxruntime` must be so much faster, so that noise decides nothing."""
@@ -103,8 +103,11 @@ def hold(
             try:
                 folder = bundle_dir if one.precision == precision else folder_of(one)
                 engines[i] = build_engine(folder, one.backend, threads)
-            except (GroknetError, ModuleNotFoundError) as why:
+            except BundleRefused as why:  # its remedies are for who builds an engine by hand
                 entries.append(Entry(candidate=one, refused=str(why).partition(";")[0]))
+                continue
+            except (GroknetError, ModuleNotFoundError) as why:
+                entries.append(Entry(candidate=one, refused=str(why)))
                 continue
             stack.callback(engines[i].close)
             entries.append(Entry(candidate=one, folder=str(folder)))

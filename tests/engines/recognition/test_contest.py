@@ -68,7 +68,7 @@ def test_each_candidate_is_checked_and_measured(tiny: Path, tmp_path: Path) -> N
 def test_a_missing_package_refuses_one_candidate(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.delitem(sys.modules, "engines.recognition.openvino", raising=False)
-    found = hold(tiny, [USUAL, OPENVINO], threads=1, folder_of=Path, tell=lambda share, what: None)
+    found = hold(tiny, [USUAL, OPENVINO], threads=1, folder_of=lambda one: tiny, tell=lambda share, what: None)
     assert found[0].images_per_s is not None
     assert "pip install 'groknet[openvino]'" in found[1].refused
     assert not installed("no_such_package")
