@@ -15,23 +15,25 @@ from engines.recognition.outputs.answer import answer, calibrators
 from engines.recognition.outputs.hash_layer import read_hash_layer
 from engines.recognition.outputs.predictions import Predictions
 from engines.recognition.outputs.tops import widen
+from engines.recognition.own_backend import own_backend
 from engines.recognition.parity_gate import judge
+from engines.recognition.parts import InParts, part_size
 from schemas.errors import ConfigError
 from schemas.manifest import Manifest
 
-DEFAULT_MAX_BATCH = 32  # a CPU gains nothing above 8; 32 keeps a small trunk below about 300 MB
+DEFAULT_MAX_BATCH = 32
 
 
 def _onnxruntime(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
     from engines.recognition.onnx_runtime import OnnxRuntime
 
-    return OnnxRuntime(bundle, threads)
+    return InParts(OnnxRuntime(bundle, threads), part_size(threads))
 
 
 def _openvino(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
     from engines.recognition.openvino import OpenVino
 
-    return OpenVino(bundle, threads)
+    return InParts(OpenVino(bundle, threads), part_size(threads))
 
 
 def _torch(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
@@ -66,7 +68,7 @@ BACKENDS = tuple(_BUILDERS)
 
 def build_engine(
     bundle_dir: Path | str,
-    backend: str = "onnxruntime",
+    backend: str = "",
     threads: int | None = None,
     max_batch: int = DEFAULT_MAX_BATCH,
 ) -> RecognitionEngine:
@@ -74,7 +76,8 @@ def build_engine(
 
     Args:
         bundle_dir: the bundle's folder.
-        backend: one of BACKENDS. Its package is imported here and nowhere else.
+        backend: one of BACKENDS. Its package is imported here and nowhere else. Empty takes the one that the folder was
+            built for, `onnxruntime` if it remembers none.
         threads: CPU threads for one batch; None uses all cores.
         max_batch: the most photos of one `infer`.
 
@@ -82,6 +85,7 @@ def build_engine(
         BundleRefused: checksums, format version, outputs or answers to the parity photos do not match.
         ConfigError: unknown back end, its package is not installed, or a number out of range.
     """
+    backend = backend or own_backend(Path(bundle_dir))
     _check_backend(backend)
     if max_batch < 1 or (threads is not None and threads < 1):
         raise ConfigError(f"max_batch, threads: at least 1, not {max_batch} and {threads}")
@@ -119,6 +123,9 @@ class _Engine:
         self._name = name
         self._backend: Backend | None = backend
         self._max_batch = max_batch
+        # What is computed in parts is warm after one part; the rest of a batch would only repeat it.
+        self._largest = min(max_batch, backend.most) if isinstance(backend, InParts) else max_batch
+        self._unused = False
         manifest = bundle.manifest
         self._layer = read_hash_layer(bundle)
         self._heads = calibrators(manifest)
@@ -145,13 +152,16 @@ class _Engine:
         outputs = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
         judged = check_parity if self.manifest.precision == "fp32" else judge
         judged(self._bundle, widen(outputs, self._bundle.expected))
+        self._unused = True
 
     def warm_up(self) -> None:
-        self.check()
-        self.infer(np.repeat(self._bundle.photos[:1], self._max_batch, axis=0))
+        if not self._unused:
+            self.check()
+        self.infer(np.repeat(self._bundle.photos[:1], self._largest, axis=0))
 
     def infer(self, photos: npt.NDArray[np.uint8]) -> Predictions:
         self._check_photos(photos)
+        self._unused = False
         return answer(self.manifest, self._heads, self._layer, self._run(photos))
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ from engines.gpu.open import open_driver
 from engines.gpu.profiles import Profiles
 from engines.pixels import PHOTO_SUFFIXES, decode_photo
 from engines.recognition import build_engine, load_bundle
+from engines.recognition.own_backend import own_backend, remember_backend
 from engines.recognition.precision import Precision, write_bundle
 from engines.recognition.tensorrt.build import build
 from engines.recognition.tensorrt.cache import FOLDER, EngineCache
@@ -76,6 +77,7 @@ def build_folder(
             pixels = calibration_photos(photos, bundle.manifest.preprocess) if photos else None
             part.rmdir()  # `write_bundle` makes its folder itself
             write_bundle(bundle_dir, part, precision, pixels, "onnxruntime" if library else backend)
+        remember_backend(part, backend)
         return _add_plan(part, library, profiles, target, progress) if library else None
 
 
@@ -115,6 +117,7 @@ def describe(folder: Path) -> dict[str, Any]:
         "model_version": manifest.model_version,
         "epoch": manifest.epoch,
         "precision": manifest.precision,
+        "backend": own_backend(folder),
         "photos": [manifest.preprocess.height, manifest.preprocess.width, 3],
         "heads": {head.id: len(head.labels) for head in manifest.heads},
         "bytes": {name: (folder / name).stat().st_size for name in manifest.files},

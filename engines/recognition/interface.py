@@ -29,6 +29,9 @@ class RecognitionEngine(Protocol):
     def warm_up(self) -> None:
         """Run the parity photos again, then the largest batch, so that the first real photo is not slow. Blocks.
 
+        An engine that has served nothing since its last check does not repeat that check. One that computes a batch in
+        parts runs its largest part.
+
         Raises:
             BundleRefused: parity no longer holds. The device is at fault, not a photo.
         """

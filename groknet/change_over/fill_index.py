@@ -7,10 +7,10 @@ from pathlib import Path
 
 from msgspec import structs
 
-from engines.recognition import build_engine
 from groknet.cli.terminal import progress as progress_bar
 from groknet.home.config import Loaded
 from groknet.home.hidden_heads import check_hidden_heads
+from groknet.run.fastest import open_engine
 from groknet.run.open_back_ends import make_epoch_topics
 from schemas.manifest import load_manifest
 from workers.backfill import Coverage, Progress, build_backfill, measure
@@ -39,12 +39,12 @@ def fill(
         ConfigError: `tagger.hidden_heads` names a head that the bundle does not have.
         Transient: the store or the stream does not answer. Run it again later; it continues where it stopped.
     """
-    settings, section = loaded.config.backfill, loaded.config.engine
+    settings = loaded.config.backfill
     if rate is not None:
         settings = structs.replace(settings, listings_per_s=rate)
     check_hidden_heads(loaded.config, folder, ["tagger"])
     epoch = load_manifest(folder).epoch
-    engine = build_engine(folder, section.backend, section.threads, section.max_batch)
+    engine = open_engine(loaded, folder)
     try:
         make_epoch_topics(stream, epoch)
         run = build_backfill(

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from groknet.diagnosis.check import Check
+from groknet.diagnosis.engine_check import engine_check
 from groknet.diagnosis.worker_checks import not_made, worker_checks
 from groknet.home.config import Loaded, load_config
 from groknet.home.hidden_heads import check_start
@@ -51,7 +52,9 @@ def all_checks(home: Home, bundle: Path | None) -> Iterator[Check]:
     source = home.config_file if home.config_file.exists() else "defaults (no groknet.toml) and environment"
     yield Check(check="configuration", state="ok", detail=str(source))
     yield _home(home)
-    yield _bundle(_in_force(loaded))
+    present = _in_force(loaded)
+    yield _bundle(present)
+    yield engine_check(present)
     yield _jpegs(loaded)
     yield from worker_checks(loaded)
 
@@ -147,7 +150,8 @@ def _bundle(loaded: Loaded) -> Check:
 
         manifest = load_bundle(folder).manifest
         what = f"{manifest.name} {manifest.model_version}, epoch {manifest.epoch}, {len(manifest.heads)} heads"
-        build_engine(folder, loaded.config.engine.backend, loaded.config.engine.threads).close()
+        backend = "" if loaded.config.engine.backend == "auto" else loaded.config.engine.backend
+        build_engine(folder, backend, loaded.config.engine.threads).close()
         check_start(loaded)
     except ModuleNotFoundError as error:
         detail = f"{what}; not run, since {error.name} is not installed"

@@ -68,8 +68,13 @@ class EngineSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     bundle: str = ""
     """A folder, relative to HOME. If it is empty, it is the packaged demo bundle."""
-    backend: str = "onnxruntime"
-    """`onnxruntime`, `openvino`, `torch`, `tensorrt` or `tensorrt_rtx`. `groknet engine build` makes its folder."""
+    backend: str = ""
+    """`onnxruntime`, `openvino`, `torch`, `tensorrt` or `tensorrt_rtx`. If it is empty, it is the one that `bundle` was
+    built for by `groknet engine build`, and `onnxruntime` for an exported bundle. `auto` takes the fastest that is
+    installed and passes the parity gate here; it measures once for a bundle and machine."""
+    calibration_photos: str = ""
+    """A folder of about 64 photos like those to come, relative to HOME. `auto` calibrates INT8 on them; without them it
+    leaves INT8 out."""
     threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
     """The threads of one engine, by default one for each core."""
     max_batch: Annotated[int, Meta(ge=1, le=4096)] = 32

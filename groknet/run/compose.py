@@ -18,11 +18,12 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from engines.recognition import RecognitionEngine, build_engine
+from engines.recognition import RecognitionEngine
 from groknet.home.config import Loaded
 from groknet.home.epochs import beside_name, epoch_of, every_indexer
 from groknet.home.hidden_heads import check_hidden_heads
 from groknet.home.running import Lock, holder_of, port_candidates, remember_port
+from groknet.run.fastest import open_engine
 from groknet.run.minute_lines import Minutes
 from groknet.run.opening import Opening
 from groknet.run.presence import LOOK_S, Follower
@@ -218,8 +219,8 @@ class _SearchLife:
     def begin(cls, loaded: Loaded, process: Process, store: Store, wanted: Callable[[], bool]) -> _SearchLife:
         """Load the bundle and find the indexers, as long as it is `wanted`. It does not serve yet."""
         check_hidden_heads(loaded.config, Path(loaded.config.engine.bundle), ["search"])
-        section, health = loaded.config.engine, Health()
-        engine = build_engine(Path(section.bundle), section.backend, section.threads, section.max_batch)
+        health = Health()
+        engine = open_engine(loaded)
         urls = _find_indexers(process, loaded.config.search.indexer_urls, engine.manifest.epoch, wanted)
         settings = msgspec.structs.replace(loaded.config.search, indexer_urls=urls)
         intake = Intake(loaded.config.intake)
@@ -279,8 +280,7 @@ def _no_indexer(process: Process, configured: list[str], epoch: str) -> str:
 
 
 def _engine(loaded: Loaded, stack: ExitStack) -> RecognitionEngine:
-    section = loaded.config.engine
-    engine = build_engine(Path(section.bundle), section.backend, section.threads, section.max_batch)
+    engine = open_engine(loaded)
     stack.callback(engine.close)
     return engine
 

@@ -49,7 +49,7 @@ def test_what_limits(tmp_path: Path) -> None:
     text = "\n".join(gpu_engine.limits(engine, photos(4), 4, speed=1000.0))
     engine.close()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:3] == "| p"]
-    assert [row[1] for row in rows] == ["engine", "decode, resize and thumbnail", "rows from predictions"]
+    assert [row[1] for row in rows] == ["engine", "decode and resize", "thumbnail", "rows from predictions"]
     assert [float(row[3]) for row in rows] == pytest.approx([float(row[2]) for row in rows], abs=0.06)
     assert "| nvimgcodec | not run: jpeg_decoder: nvimgcodec" in text
 

@@ -16,7 +16,10 @@ from schemas.errors import ConfigError
 
 Backend = Literal["tensorrt", "tensorrt_rtx", "openvino", "onnxruntime", "torch"]
 FolderArgument = Annotated[Path, Parameter(help="Folder of an engine or of a bundle.")]
-BackendOption = Annotated[Backend, Parameter(help="Back end that runs it.")]
+BackendOption = Annotated[
+    Backend | None,
+    Parameter(help="Back end that runs it. Default: the one that the folder was built for, onnxruntime for a bundle."),
+]
 _GPU_BACKENDS = ("tensorrt", "tensorrt_rtx")
 
 
@@ -40,8 +43,8 @@ def build(
     """Build an engine folder from a bundle, for a back end and a precision.
 
     The folder holds the bundle in that precision. The build fails if its outputs differ too much from the FP32 outputs.
-    For TensorRT the folder also holds the compiled plan with its manifest. To use the folder, set engine.bundle to it
-    and engine.backend to the back end.
+    For TensorRT the folder also holds the compiled plan with its manifest. To use the folder, set engine.bundle to it.
+    It remembers its back end.
 
     tensorrt_rtx compiles without a GPU, for all supported GPUs or for one kind. tensorrt compiles for the GPU of this
     machine.
@@ -89,7 +92,7 @@ def inspect(folder: FolderArgument, /, *, json: JsonOption = False) -> Exit:
         json_line(found)
         return Exit.OK
     table = Table(show_header=False, box=None)
-    for name in ("bundle", "model_version", "epoch", "precision"):
+    for name in ("bundle", "model_version", "epoch", "precision", "backend"):
         table.add_row(name, str(found[name]))
     table.add_row("photos", "uint8 [n, {}, {}, {}]".format(*found["photos"]))
     table.add_row("bytes", ", ".join(f"{name} {size:,}" for name, size in found["bytes"].items()))
@@ -104,7 +107,7 @@ def verify(
     folder: FolderArgument,
     /,
     *,
-    backend: BackendOption = "onnxruntime",
+    backend: BackendOption = None,
     json: JsonOption = False,
 ) -> Exit:
     """Verify the checksums, then run the parity photos through the back end.
@@ -113,16 +116,18 @@ def verify(
     """
     _there("folder", folder)
     from engines.recognition.engine_folder import check_plans, run_parity
+    from engines.recognition.own_backend import own_backend
 
+    name = backend or own_backend(folder)
     plans = check_plans(folder)
-    reason = _no_gpu() if backend in _GPU_BACKENDS else ""
+    reason = _no_gpu() if name in _GPU_BACKENDS else ""
     if not reason:
-        run_parity(folder, backend)
+        run_parity(folder, name)
     parity = f"not run: {reason}" if reason else "passed"
     if json:
-        json_line({"folder": str(folder), "backend": backend, "files": "ok", "plans": sorted(plans), "parity": parity})
+        json_line({"folder": str(folder), "backend": name, "files": "ok", "plans": sorted(plans), "parity": parity})
     else:
-        note(f"{folder}: files ok, {len(plans)} plans ok; parity {parity}")
+        note(f"{folder}: {name}; files ok, {len(plans)} plans ok; parity {parity}")
     return Exit.NOT_RUNNING if reason else Exit.OK
 
 
@@ -130,7 +135,7 @@ def bench(
     folder: FolderArgument,
     /,
     *,
-    backend: BackendOption = "onnxruntime",
+    backend: BackendOption = None,
     batch: Annotated[str, Parameter(help="Batch sizes to measure.")] = "1,8,32",
     callers: Annotated[
         int, Parameter(help="Threads that call at the same time. With 2, a GPU copies and computes at once.")
@@ -147,15 +152,16 @@ def bench(
     if callers < 1 or seconds <= 0:
         raise CommandError("--callers, --seconds: must be above 0", Exit.USAGE)
     sizes = Profiles.parse(batch)
-    engine = build_engine(folder, backend, max_batch=sizes.largest)
+    engine = build_engine(folder, backend or "", max_batch=sizes.largest)
     try:
         found = [measure(engine, size, seconds=seconds, callers=callers) for size in sizes.batches]
     finally:
         engine.close()
     if json:
         for speed in found:
-            json_line({"backend": backend, "precision": engine.manifest.precision, **msgspec.to_builtins(speed)})
+            json_line({"backend": engine.backend, "precision": engine.manifest.precision, **msgspec.to_builtins(speed)})
         return Exit.OK
+    note(f"{folder}: {engine.backend}, {engine.manifest.precision}")
     table = Table("batch", "callers", "images/s", "p50 ms", "p99 ms", box=None)
     for speed in found:
         figures = (speed.batch, speed.callers, speed.images_per_s, speed.latency_ms_p50, speed.latency_ms_p99)

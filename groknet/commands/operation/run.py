@@ -15,7 +15,7 @@ from cyclopts import Parameter, validators
 from engines.recognition import load_bundle
 from groknet.cli.exits import Exit
 from groknet.cli.options import BundleOption, HomeOption
-from groknet.cli.terminal import note
+from groknet.cli.terminal import note, progress
 from groknet.home.config import Loaded, load_config
 from groknet.home.epochs import Epochs, beside_name, find_bundle, in_force
 from groknet.home.hidden_heads import check_start
@@ -30,6 +30,7 @@ from groknet.home.running import (
     write_running,
 )
 from groknet.home.taggers import MOST
+from groknet.run.fastest import AUTO, choose
 from groknet.run.open_back_ends import open_store
 from groknet.run.presence import Watch
 from groknet.run.supervisor import Spec, Supervisor
@@ -141,6 +142,7 @@ def run_all(
     loaded = _when_the_store_answers(load_config(place, bundle=bundle), stops)
     load_bundle(loaded.config.engine.bundle)
     check_start(loaded)
+    _choose_engine(loaded)
     watch = Watch(lambda: build_store(loaded.config.store.url), owned=True)
     lock = Lock(place, SUPERVISOR)
     supervisor = Supervisor(place, specs(loaded, port, taggers), note)
@@ -175,6 +177,21 @@ def run_all(
         lock.release()
     note("all workers have stopped" if orderly else "stopped, but not every worker in order; see the logs")
     return Exit.OK if orderly else Exit.FAILED
+
+
+def _choose_engine(loaded: Loaded) -> None:
+    """With `engine.backend = "auto"`, measure before the workers start, with a bar on a terminal, and say what it took.
+    Nothing is measured if that was done before."""
+    if loaded.config.engine.backend != AUTO:
+        return
+    with progress() as bar:
+        task = bar.add_task("comparing engines", total=1.0)
+        choice = choose(
+            loaded,
+            Path(loaded.config.engine.bundle),
+            lambda share, what: bar.update(task, completed=share, description=what),
+        )
+    note(f"engine: {choice.reason}")
 
 
 def _forget_ports(loaded: Loaded, supervisor: Supervisor) -> None:

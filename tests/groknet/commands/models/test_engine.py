@@ -40,13 +40,13 @@ def test_build_inspect_verify(groknet: Call, bundle: Path, tmp_path: Path) -> No
     assert (out / "engines" / f"{key}.json").is_file()
 
     told = groknet("engine", "inspect", out, "--json").json
-    assert told == {name: value for name, value in answer.json.items() if name not in ("folder", "backend")}
+    assert told == {name: value for name, value in answer.json.items() if name != "folder"}
     text = groknet("engine", "inspect", out).out
     assert "1..4 photos" in text
     assert "photos uint8 [-1, 16, 16, 3]" in text
     assert "not run on a GPU yet" in text
 
-    on_cpu = groknet("engine", "verify", out, "--json")  # the same folder is a bundle
+    on_cpu = groknet("engine", "verify", out, "--backend", "onnxruntime", "--json")  # the same folder is a bundle
     assert on_cpu.code == Exit.OK
     assert on_cpu.json["parity"] == "passed"
     assert on_cpu.json["plans"] == [key]
@@ -114,7 +114,7 @@ def test_every_back_end_in_every_precision(
         return
     assert answer.code == Exit.OK, answer.err
     told = groknet("engine", "inspect", out, "--json").json
-    assert told["precision"] == precision
+    assert (told["precision"], told["backend"]) == (precision, backend)
     assert [plan["precision"] for plan in told["engines"].values()] == [precision] * (backend == "tensorrt_rtx")
     verified = groknet("engine", "verify", out, "--backend", "onnxruntime" if backend == "tensorrt_rtx" else backend)
     assert verified.code == Exit.OK, verified.err
@@ -165,3 +165,14 @@ def test_batch_sizes_that_are_none(groknet: Call, bundle: Path, tmp_path: Path) 
         )
         assert answer.code == Exit.USAGE
         assert "--batch" in answer.err
+
+
+def test_a_folder_remembers_its_back_end(groknet: Call, bundle: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "engine"
+    build = ("engine", "build", bundle, "--backend", "openvino", "--precision", "int8", "--photos", photos)
+    assert groknet(*build, "--out", out).code == Exit.OK
+    bench = ("engine", "bench", out, "--batch", "1", "--seconds", "0.1", "--json")
+    assert groknet(*bench).json["backend"] == "openvino"
+    assert groknet(*bench, "--backend", "onnxruntime").json["backend"] == "onnxruntime"
+    assert groknet("engine", "verify", out, "--json").json["backend"] == "openvino"
+    assert groknet("engine", "verify", bundle, "--json").json["backend"] == "onnxruntime"
