@@ -44,7 +44,7 @@ def migrate(
     --json writes {"place", "version", "applied", "new"}.
     """
     loaded = load_config(find_home(home))
-    schema = migrate_store(loaded.config.store.url, _migrations(), removals=removals, say=note)
+    schema = migrate_store(loaded.config.store.url, migrations(), removals=removals, say=note)
     if (loaded.home.root / OLD_FILE).exists():
         with open_store(loaded) as store:
             note(take_over(loaded, store))
@@ -72,7 +72,7 @@ def _say(schema: Schema | None, json: bool, how: str) -> Exit:
     return Exit.OK
 
 
-def _migrations() -> Path:
+def migrations() -> Path:
     """The migrations that come with the package."""
     spec = find_spec("deploy")
     for place in list(spec.submodule_search_locations or ()) if spec else []:
