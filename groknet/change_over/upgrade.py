@@ -15,9 +15,9 @@ import msgspec
 
 from groknet.change_over.old_epochs import back_again, take_over
 from groknet.cli.exits import CommandError, Exit
-from groknet.commands.operation.store import migrations
 from groknet.home.config import Loaded
 from groknet.home.epochs import OLD_FILE
+from groknet.home.migrations import migrations
 from groknet.home.paths import Home, loose_files
 from groknet.home.running import SUPERVISOR, is_locked
 from groknet.run.open_back_ends import make_topics, open_store

@@ -46,14 +46,14 @@ def system() -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["compose.yaml", "compose.system.yaml"])
 def test_it_fits_the_schema_of_compose(schema: dict[str, Any], name: str) -> None:
-    jsonschema.Draft7Validator(schema).validate(read(name))
+    jsonschema.Draft202012Validator(schema).validate(read(name))
 
 
 def test_a_mistyped_key_is_found(schema: dict[str, Any]) -> None:
     wrong = read("compose.system.yaml")
     wrong["services"]["tagger"]["cap_dropped"] = ["ALL"]
     with pytest.raises(jsonschema.ValidationError, match="cap_dropped"):
-        jsonschema.Draft7Validator(schema).validate(wrong)
+        jsonschema.Draft202012Validator(schema).validate(wrong)
 
 
 def test_every_service_is_confined(system: dict[str, Any]) -> None:

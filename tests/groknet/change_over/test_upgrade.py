@@ -82,8 +82,9 @@ def test_it_takes_everything_over_once(old: Loaded) -> None:
 def test_what_was_stored_is_still_there(old: Loaded) -> None:
     list(upgrade(old))
     with open_store(old) as store:
-        mug, bowl = store.get("red-mug"), store.get("blue-bowl")
+        found = store.get(["red-mug", "blue-bowl"])
         record = read_record(store)
+    mug, bowl = found["red-mug"], found["blue-bowl"]
     assert isinstance(mug, StoredListing)
     assert mug.summary.status == "complete"
     assert [image.hash for image in mug.images if image.hash]
