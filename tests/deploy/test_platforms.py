@@ -24,14 +24,14 @@ def test_the_extras_and_versions_are_those_of_the_project() -> None:
 
 
 def test_only_wheels_are_taken() -> None:
-    words = command("uv", ("cpu",), "aarch64-manylinux_2_28", "3.14")
+    words = command("uv", ("cpu",), "aarch64-manylinux_2_31", "3.14")
     assert words[words.index("--only-binary") + 1] == ":all:"
     assert words[-2:] == ["--extra", "cpu"]
-    assert "--extra" not in command("uv", ("core",), "aarch64-manylinux_2_28", "3.14")
+    assert "--extra" not in command("uv", ("core",), "aarch64-manylinux_2_31", "3.14")
 
 
 def test_what_is_not_promised_may_be_missing() -> None:
-    linux, windows = "aarch64-manylinux_2_28", "x86_64-pc-windows-msvc"
+    linux, windows = "aarch64-manylinux_2_31", "x86_64-pc-windows-msvc"
     assert Outcome(("cpu",), linux, "3.12", "no wheel").broken
     assert not Outcome(("cpu",), linux, "3.12", "").broken
     assert not Outcome(("cpu",), windows, "3.12", "no wheel").broken

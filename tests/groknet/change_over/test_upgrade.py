@@ -57,12 +57,8 @@ def test_the_home_is_of_the_release_before_this_one(old: Loaded) -> None:
 def test_a_dry_run_says_what_there_is_to_do_and_changes_nothing(old: Loaded) -> None:
     before = contents(old)
     found = {step.step: step for step in plan(old)}
-    assert [name for name, step in found.items() if step.state == "to do"] == [
-        "permissions",
-        "tables",
-        "epochs",
-        "topics",
-    ]
+    to_do = [name for name, step in found.items() if step.state == "to do"]
+    assert to_do == ["permissions", "tables", "epochs"]
     assert all(table in found["tables"].what for table in SHARED)
     after = contents(old)
     assert {name: body for name, body in after.items() if not name.endswith(("-shm", "-wal"))} == before
