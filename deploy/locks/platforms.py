@@ -24,10 +24,10 @@ PLATFORMS = {
     "x86_64-pc-windows-msvc": "Windows x86-64",
 }
 """uv's name of a platform → ours. Workers run on Linux; the other two are resolved to say what is missing there. The
-numbers are the oldest glibc; OpenVINO needs 2.31 on aarch64."""
+numbers are the oldest glibc."""
 PROMISED = {
     "x86_64-manylinux_2_28": ("core", "cpu", "kafka", "cassandra", "services", "openvino", "train", "heif", "torch"),
-    "aarch64-manylinux_2_31": ("core", "cpu", "kafka", "cassandra", "services", "openvino", "train", "heif", "torch"),
+    "aarch64-manylinux_2_31": ("core", "cpu", "kafka", "cassandra", "services", "train", "heif", "torch"),
 }
 """What has to resolve. Whatever else does not is only reported."""
 EXTRAS = ("core", "cpu", "kafka", "cassandra", "services", "openvino", "train", "heif", "torch")
