@@ -133,6 +133,11 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ),
     ),
     Elsewhere(
+        "tests/groknet/change_over/test_upgrade.py",
+        "the command prints the steps of one upgrade",
+        ("groknet/commands/operation/upgrade.py",),
+    ),
+    Elsewhere(
         "tests/workers/search/http/openapi/test_document.py",
         "the document is made of these",
         ("workers/search/http/openapi/parts.py",),

@@ -1,4 +1,7 @@
-"""Locked dependencies with hashes: `run.txt` for a container, `ci.txt` for the tests. pyproject.toml has the ranges.
+"""Locked dependencies with hashes. pyproject.toml has the ranges.
+
+`run.txt` is for a container, `cuda.txt` for one with an NVIDIA GPU, `image.txt` for what builds them, `ci.txt` for the
+tests.
 
     pip install --require-hashes -r deploy/locks/run.txt && pip install --no-deps .
 

@@ -17,8 +17,8 @@ OTHER_PLATFORM = "not installed on the machine that made this list"
 _HEAD = """# Licences
 
 GrokNet is Apache-2.0. This page lists the licence that each locked package names in its own metadata. `run.txt` is what
-a container installs, `ci.txt` what the tests need. `python -m deploy.locks.licences` writes this page, and a test
-checks that it is current.
+a container installs, `cuda.txt` what one with an NVIDIA GPU installs, `ci.txt` what the tests need.
+`python -m deploy.locks.licences` writes this page, and a test checks that it is current.
 
 | package | lock | licence |
 |---|---|---|

@@ -15,6 +15,7 @@ FOLDER = Path(__file__).parent
 PROJECT = FOLDER.parents[1] / "pyproject.toml"
 LOCKS = {
     "run.txt": ("cpu", "kafka", "cassandra"),
+    "cuda.txt": ("cpu", "torch", "kafka", "cassandra"),
     "ci.txt": (
         "cpu",
         "openvino",
@@ -30,14 +31,23 @@ LOCKS = {
     ),
 }
 """Lock → the extras of pyproject.toml that it covers. Those of ci.txt are what `make test` installs."""
+GROUPS = {"image.txt": "image"}
+"""Lock → the dependency group that it covers, without what groknet itself needs."""
+
+_FIXED = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url", "--no-header"]
+_FIXED += ["--no-annotate", "--quiet"]
 
 
 def command(uv: str, extras: Sequence[str], out: Path) -> list[str]:
     """The words of the command that writes one lock."""
-    fixed = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url", "--no-header"]
-    return [uv, "pip", "compile", str(PROJECT), *fixed, "--no-annotate", "--quiet", "-o", str(out)] + [
+    return [uv, "pip", "compile", str(PROJECT), *_FIXED, "-o", str(out)] + [
         word for extra in extras for word in ("--extra", extra)
     ]
+
+
+def group_command(uv: str, group: str, out: Path) -> list[str]:
+    """The same for a lock of a dependency group."""
+    return [uv, "pip", "compile", "--group", f"{PROJECT}:{group}", *_FIXED, "-o", str(out)]
 
 
 def main() -> int:
@@ -46,11 +56,13 @@ def main() -> int:
     if uv is None:
         print("relock: uv is not installed; pip install uv", file=sys.stderr)
         return 2
-    for name, extras in LOCKS.items():
-        code = subprocess.run(command(uv, extras, FOLDER / name), stdout=subprocess.DEVNULL, check=False).returncode
+    commands = {name: command(uv, extras, FOLDER / name) for name, extras in LOCKS.items()}
+    commands |= {name: group_command(uv, group, FOLDER / name) for name, group in GROUPS.items()}
+    for name, words in commands.items():
+        code = subprocess.run(words, stdout=subprocess.DEVNULL, check=False).returncode
         if code:
             return code
-        print(f"{name}: {(FOLDER / name).read_text().count('==')} packages of {', '.join(extras)}")
+        print(f"{name}: {(FOLDER / name).read_text().count('==')} packages")
     return 0
 
 

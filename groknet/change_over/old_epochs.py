@@ -8,7 +8,15 @@ import msgspec
 
 from groknet.cli.exits import CommandError, Exit
 from groknet.home.config import Loaded
-from groknet.home.epochs import OLD_FILE, Epochs, bundle_at, change_record, read_record, with_epoch
+from groknet.home.epochs import (
+    OLD_FILE,
+    Epochs,
+    bundle_at,
+    change_record,
+    configured_epochs,
+    read_record,
+    with_epoch,
+)
 from schemas.errors import BundleRefused
 from schemas.hashes import Epoch
 from workers.stores import Store
@@ -57,6 +65,31 @@ def take_over(loaded: Loaded, store: Store) -> str:
     return f"{file} agrees with the store" if had_record else f"{file} was copied: epoch {mine.active} is in force"
 
 
+def back_again(loaded: Loaded, store: Store) -> str:
+    """Give an older version its file back, which `take_over` has renamed. Returns what was done, or an empty text if
+    there is no such file.
+
+    Raises CommandError if the file would put another epoch in force than the store's record does now. Nothing is
+    changed then.
+    """
+    file = loaded.home.root / OLD_FILE
+    kept = _kept(file)
+    old = _read(kept)
+    record = read_record(store)
+    if old is None:
+        if record is not None and record.epochs.active != configured_epochs(loaded).active:
+            text = f"epoch {record.epochs.active} is in force, and an older release would run that of engine.bundle"
+            raise CommandError(f"{text}; set engine.bundle to its bundle first", Exit.FAILED)
+        return ""
+    if record is not None and record.epochs.active != old.active:
+        text = (
+            f"epoch {record.epochs.active} is in force now, and {kept} says {old.active}, which an older release runs"
+        )
+        raise CommandError(f"{text}; `groknet epoch back` first, or stay on this release", Exit.FAILED)
+    kept.rename(file)
+    return f"{kept} is {file} again, as the older release reads it"
+
+
 def _read(file: Path) -> _OldEpochs | None:
     try:
         old = msgspec.json.decode(file.read_bytes(), type=_OldEpochs)
@@ -100,4 +133,8 @@ def _refuse_another(file: Path, mine: Epochs, known: Epochs) -> None:
 
 
 def _aside(file: Path) -> None:
-    file.rename(file.with_name(f"{OLD_FILE}.migrated"))
+    file.rename(_kept(file))
+
+
+def _kept(file: Path) -> Path:
+    return file.with_name(f"{OLD_FILE}.migrated")

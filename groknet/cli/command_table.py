@@ -69,6 +69,9 @@ COMMANDS: Mapping[str, Command | Group] = {
     "services": Command(f"{_OPERATION}.services:app", "Run real Kafka and Cassandra on this machine.", OPERATION),
     "topics": Command(f"{_OPERATION}.topics:app", "List, create and check the topics.", OPERATION),
     "store": Command(f"{_OPERATION}.store:app", "Migrate and check the schema of the store.", OPERATION),
+    "upgrade": Command(
+        f"{_OPERATION}.upgrade:upgrade", "Take over what an older release left: home, tables, topics.", OPERATION
+    ),
     "backfill": Command(
         f"{_OPERATION}.backfill:backfill", "Tag stored listings again, for the index of another bundle.", OPERATION
     ),

@@ -21,14 +21,16 @@ from groknet.home.paths import Home, loose_files
 from schemas.errors import ConfigError, GroknetError
 
 _MIN_PYTHON = (3, 11)
+_RUN_ON = ("linux", "x86_64")  # what the tests ran on
 _LOW_DISK_BYTES = 1_000_000_000  # about 10,000 listings with photos inside their events
 _REQUIREMENT = re.compile(r"""(?P<name>[A-Za-z0-9._-]+)[^;]*(?:;.*extra == ["'](?P<extra>[\w-]+)["'])?""")
-_CONDITION = re.compile(r"""(sys_platform|platform_machine)\s*==\s*["'](\w+)["']""")
+_CONDITION = re.compile(r"""(sys_platform|platform_machine)\s*([=!]=)\s*["'](\w+)["']""")
 _OPTIONAL = {
     "cpu": "to run workers on a CPU",
     "gpu": "to run workers on an NVIDIA GPU",
     "rtx": "to build TensorRT for RTX engines, here or for another machine",
     "openvino": "for engine.backend openvino, the fastest on a CPU",
+    "torch": "for engine.backend torch, the fastest on an NVIDIA GPU",
     "train": "to train",
     "phone": "to export for phones; needs [train] too",
     "kafka": "to stream through Kafka",
@@ -61,6 +63,10 @@ def all_checks(home: Home, bundle: Path | None) -> Iterator[Check]:
 
 def _python() -> Check:
     detail = f"{platform.python_version()} at {sys.executable}, {os.cpu_count()} cores"
+    if sys.version_info >= _MIN_PYTHON and (sys.platform, platform.machine()) != _RUN_ON:
+        here = f"{sys.platform} on {platform.machine()}"
+        remedy = "see docs/how-to/deploy.md for what is known of each platform"
+        return Check(check="python", state="note", detail=f"{detail}; nothing was run on {here} yet", remedy=remedy)
     if sys.version_info >= _MIN_PYTHON:
         return Check(check="python", state="ok", detail=detail)
     return Check(check="python", state="failed", detail=detail, remedy="install Python 3.11 or newer")
@@ -99,7 +105,8 @@ def _extra(extra: str, names: list[str], elsewhere: list[str]) -> Check:
 def _is_for_here(requirement: str) -> bool:
     """Whether a requirement is for this platform. A requirement that names no platform is."""
     here = {"sys_platform": sys.platform, "platform_machine": platform.machine()}
-    return all(here[name] == value for name, value in _CONDITION.findall(requirement))
+    met = [(here[name] == value) == (how == "==") for name, how, value in _CONDITION.findall(requirement)]
+    return not met or (any(met) if " or " in requirement else all(met))
 
 
 def _version(name: str) -> str | None:

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from deploy.locks.licences import OTHER_PLATFORM, PAGE, licence, locked
-from deploy.locks.relock import FOLDER, LOCKS, PROJECT, command
+from deploy.locks.relock import FOLDER, GROUPS, LOCKS, PROJECT, command, group_command
 
 every_lock = pytest.mark.parametrize("lock", sorted(LOCKS))
 
@@ -49,7 +49,17 @@ def test_a_version_outside_its_range_is_found() -> None:
     assert any(wanted.name == "pillow" and str(wanted.specifier) for wanted in ranges(()))
 
 
-@every_lock
+def test_a_lock_of_a_group_satisfies_its_ranges() -> None:
+    groups = tomllib.loads(PROJECT.read_text("utf-8"))["dependency-groups"]
+    for lock, group in GROUPS.items():
+        versions = {canonicalize_name(name): found for name, found in locked(FOLDER / lock).items()}
+        for wanted in map(Requirement, groups[group]):
+            (found,) = versions[canonicalize_name(wanted.name)]
+            assert wanted.specifier.contains(found)
+        assert group_command("uv", group, Path("out.txt"))[3:5] == ["--group", f"{PROJECT}:{group}"]
+
+
+@pytest.mark.parametrize("lock", sorted({*LOCKS, *GROUPS}))
 def test_every_package_has_hashes_and_no_address(lock: str) -> None:
     text = (FOLDER / lock).read_text("utf-8")
     assert "://" not in text

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -14,9 +12,9 @@ from groknet.cli.options import HomeOption, JsonOption
 from groknet.cli.terminal import json_line, note
 from groknet.home.config import load_config
 from groknet.home.epochs import OLD_FILE
+from groknet.home.migrations import migrations
 from groknet.home.paths import find_home
 from groknet.run.open_back_ends import open_store
-from schemas.errors import ConfigError
 from workers.stores.schema import Schema, check_store, migrate_store
 
 app = App(name="store", help="Migrate and check the schema of the store.", help_format="plaintext")
@@ -44,7 +42,7 @@ def migrate(
     --json writes {"place", "version", "applied", "new"}.
     """
     loaded = load_config(find_home(home))
-    schema = migrate_store(loaded.config.store.url, _migrations(), removals=removals, say=note)
+    schema = migrate_store(loaded.config.store.url, migrations(), removals=removals, say=note)
     if (loaded.home.root / OLD_FILE).exists():
         with open_store(loaded) as store:
             note(take_over(loaded, store))
@@ -70,12 +68,3 @@ def _say(schema: Schema | None, json: bool, how: str) -> Exit:
     else:
         print(f"{schema.place}: schema {schema.version}{how}")
     return Exit.OK
-
-
-def _migrations() -> Path:
-    """The migrations that come with the package."""
-    spec = find_spec("deploy")
-    for place in list(spec.submodule_search_locations or ()) if spec else []:
-        if (folder := Path(place) / "cql").is_dir():
-            return folder
-    raise ConfigError("the migrations (deploy/cql) are not installed; run groknet from its sources")
