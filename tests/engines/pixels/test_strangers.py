@@ -257,6 +257,7 @@ def test_heic_without_its_decoder_names_the_extra(monkeypatch: pytest.MonkeyPatc
         heif.decodes.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
 def test_a_picture_that_is_coded_larger_than_its_boxes_say_counts_as_coded(kind: str) -> None:
     """Boxes that claim 16 x 16 around a picture of 320 x 320: the decoder would allocate the coded size."""

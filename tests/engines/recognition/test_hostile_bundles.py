@@ -103,6 +103,7 @@ def test_external_data_is_found_wherever_a_graph_can_hold_a_tensor() -> None:
     assert external_files(tiny_graph().SerializeToString()) == set()
 
 
+@pytest.mark.slow
 def test_an_archive_is_judged_before_it_is_unpacked(tmp_path: Path) -> None:
     write_tiny_bundle(tmp_path)
     (tmp_path / PARITY_FILE).write_bytes(bomb())

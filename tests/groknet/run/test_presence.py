@@ -32,6 +32,7 @@ def test_the_first_record_is_refused_while_another_home_runs_another_epoch(place
     assert first_epochs(one, place.store).active == OLD
 
 
+@pytest.mark.slow
 def test_a_follower_outlives_its_store_and_says_what_it_sees(place: Place) -> None:
     one = place.home("one")
     tries: list[int] = []

@@ -112,6 +112,7 @@ def test_data_that_lack_what_is_asked_for_are_refused_before_any_photo(
     assert message in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_trunk_that_is_not_there_is_refused_with_its_likes(tmp_path: Path) -> None:
     text = TEXT.replace("size = 64", 'size = 64\ntrunk = "resnet50e"', 1)
     with pytest.raises(ConfigError, match=r"line 3: trunk: 'resnet50e' .*; similar ones are resnet50,"):

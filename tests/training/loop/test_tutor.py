@@ -70,6 +70,7 @@ def test_a_tutor_is_the_recipe_with_its_own_trunk_and_steps() -> None:
     assert tutor.heads == recipe().heads
 
 
+@pytest.mark.slow
 def test_beside_a_tutor_every_labelled_head_learns_from_it_and_labels_count_less(
     tiny_corpus: Corpus, folder: Path
 ) -> None:
@@ -91,6 +92,7 @@ def test_a_student_that_equals_its_tutor_has_nothing_to_learn_from_it(tiny_corpu
     assert max(float(value) for name, value in values.items() if name.startswith("tutor.")) < 1e-5
 
 
+@pytest.mark.slow
 def test_the_tutor_stays_as_it_is(tiny_corpus: Corpus, folder: Path) -> None:
     state = new_state(recipe(), tiny_corpus)
     state.tutor = load_tutor(folder / "tutor" / CHECKPOINT, recipe().as_tutor(), tiny_corpus.sizes, CPU)

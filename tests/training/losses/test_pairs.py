@@ -114,6 +114,7 @@ def test_double_margin_gradient_is_finite_at_the_ends(cosine: float, same: bool)
     assert bool(torch.isfinite(x.grad).all())
 
 
+@pytest.mark.slow
 def test_double_margin_gradient_is_the_difference_quotient() -> None:
     x = units(6, 4, 2).requires_grad_()
     ids = torch.tensor([0, 0, 1, 1, -1, 2])

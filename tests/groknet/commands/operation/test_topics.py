@@ -55,6 +55,7 @@ def test_a_topic_that_differs_is_named_with_the_remedy(
     assert PREDICTIONS not in answer.err
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:(read|open)_text is deprecated:DeprecationWarning")  # kafka-python 3.0.12
 @pytest.mark.filterwarnings("ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning")
 def test_a_wrong_broker_address_is_one_sentence(groknet: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,6 +135,7 @@ def test_when_connections_run_out_the_longest_silent_one_goes(made: Rig) -> None
         assert b" 503 " in until_closed(silent[0]).split(b"\r\n")[0]
 
 
+@pytest.mark.slow
 def test_a_client_holds_so_many_slots_and_so_much_memory(made: Rig) -> None:
     size = 3_000_000
     with served(made, max_upload_bytes=size, max_upload_memory=4 * size), ExitStack() as stack:

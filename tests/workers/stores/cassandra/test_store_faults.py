@@ -207,6 +207,7 @@ def wrong_address(request: pytest.FixtureRequest) -> Iterator[str]:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(15)
 def test_a_wrong_address_is_said_within_fifteen_seconds(wrong_address: str) -> None:
     with pytest.raises(Transient, match=f"no Cassandra node of {wrong_address} .*correct the address"):
