@@ -23,8 +23,9 @@ Every key of `HOME/groknet.toml`. This page is generated from the types that rea
 `python -m groknet.home.settings_page > docs/reference/settings.md`.
 
 An environment variable overrides a key: `{ENV_PREFIX}TAGGER__BATCH_SIZE=16` stands for `batch_size = 16` in section
-`[tagger]`. Write lists and tables in the environment as JSON. `groknet config --home HOME` shows every key with its
-value and where the value comes from. An unknown key is an error, and the message names the nearest key.
+`[tagger]`. Write lists and tables in the environment as JSON. `groknet config --home HOME` shows every key with the
+value in force; some depend on HOME, such as `intake.allowed_roots`. An unknown key is an error, and the message names
+the nearest key.
 
 The options of `stream.url` and `store.url` have [a page of their own](addresses.md).
 """

@@ -21,6 +21,7 @@ from groknet.home.config import Loaded
 from groknet.home.running import Running
 from groknet.home.taggers import running_taggers
 from groknet.run.supervisor import Supervisor
+from schemas.errors import ConfigError
 from workers import metrics
 from workers.declared import registry_of
 from workers.serving import PortTaken, Server, serve
@@ -73,9 +74,9 @@ def serve_targets(loaded: Loaded, supervisor: Supervisor) -> Server:
     app, section = build_targets_app(workers, measure), loaded.config.targets
     try:
         return serve(app, section.host, section.port)
-    except PortTaken:
+    except PortTaken as error:
         if loaded.configured_port("targets") is not None:
-            raise
+            raise ConfigError(f"targets.{error}") from None
         _log.info("port %d is taken; the target list takes another", section.port)
         return serve(app, section.host, 0)
 

@@ -138,7 +138,8 @@ def _lines(seen: _Seen) -> Iterator[str]:
     """The lines of a recipe."""
     name, product = _text(seen.name), seen.product
     steps = min(max(int(seen.photos * _STEPS_A_PHOTO), _FEWEST_STEPS), _MOST_STEPS)
-    yield f"# A first recipe for the photos of {seen.folder}. Every key is explained in training/README.md."
+    yield f"# A first recipe for the photos of {seen.folder}. training/README.md explains heads and losses, and"
+    yield "# training/recipe/tables.py every key."
     yield f"name = {name}"
     yield 'trunk = "efficientnet_lite0"  # a small network with weights in a package; runs on a laptop'
     yield "size = 224                     # pixels a side that the network sees"
@@ -160,7 +161,7 @@ def _lines(seen: _Seen) -> Iterator[str]:
     )
     yield "contrastive = 0.0              # needs views = 2"
     yield "relational = 20.0              # keeps what the packaged network knows about likeness"
-    yield "hash = 0.0"
+    yield "hash = 0.0                     # the hash is fitted to the embedding afterwards"
     yield "\n[[datasets]]"
     yield f"name = {name}"
     yield f"folder = {_text(seen.folder)}               # below the folder that --data names"

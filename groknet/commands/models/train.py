@@ -40,6 +40,7 @@ def train(
     first:
 
     groknet train RECIPE --data DATA --out TUTOR --as-tutor
+
     groknet train RECIPE --data DATA --out RUN --tutor TUTOR
     """
     if init is not None:

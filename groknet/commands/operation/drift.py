@@ -44,7 +44,7 @@ def report(
         raise CommandError(f"--job {job}: a name without quotes and backslashes", Exit.USAGE)
     from engines.files import write_file
     from groknet.drift.history import Prometheus, read_drift
-    from groknet.drift.page import drift_page
+    from groknet.drift.page import FEW, drift_page
 
     found = read_drift(Prometheus(prometheus), job, time.time(), days)
     if not found.heads:
@@ -61,5 +61,6 @@ def report(
         shares = {"nothing_applies": found.nothing_applies, "no_close_neighbour": found.no_close}
         json_line({**told, **shares, "alerts": found.alerts})
     worst = found.heads[0]
-    note(f"report {out}: {found.photos:,.0f} photos; largest PSI {worst.psi:.2f} ({worst.head}, {worst.of})")
+    few = f"; too few to judge, {FEW} are needed" if found.photos < FEW else ""
+    note(f"report {out}: {found.photos:,.0f} photos{few}; largest PSI {worst.psi:.2f} ({worst.head}, {worst.of})")
     return Exit.OK
