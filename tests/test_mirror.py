@@ -118,11 +118,6 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("workers/search/http/json_bodies.py", "workers/search/http/stored.py"),
     ),
     Elsewhere(
-        "tests/workers/search/http/test_admission.py",
-        "what a loaded service does",
-        ("workers/search/http/threads.py",),
-    ),
-    Elsewhere(
         "tests/groknet/change_over/test_change_over.py",
         "a change of the model under running workers",
         (

@@ -10,7 +10,7 @@ scales the values.
 from engines.pixels._open import formats_taken
 from engines.pixels.box import Box
 from engines.pixels.budget import decode_memory_held, limit_decode_memory
-from engines.pixels.decode import DecodedPhoto, decode, decode_photo, thumbnail
+from engines.pixels.decode import DecodedPhoto, decode, decode_photo, is_large, thumbnail
 from engines.pixels.formats import PHOTO_SUFFIXES
 from engines.pixels.limits import PixelLimits
 from engines.pixels.nvimgcodec import JpegDecoder, JpegDecoderName, open_jpeg_decoder
@@ -30,6 +30,7 @@ __all__ = [
     "decode_memory_held",
     "decode_photo",
     "formats_taken",
+    "is_large",
     "limit_decode_memory",
     "open_jpeg_decoder",
     "thumbnail",

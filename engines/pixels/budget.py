@@ -1,8 +1,11 @@
 """One budget of memory for all photos that a process decodes at once.
 
 A photo's need is computed from its header before anything is decoded (`engines/pixels/cost.py`). A photo that needs
-more than is free waits, in the order of arrival, so that small photos never starve a large one. A photo that needs more
-than the whole budget is a bad photo. So eight of the largest photos take turns, and ordinary photos never wait.
+more than is free waits. A photo that needs more than the whole budget is a bad photo. A photo is *large* if it needs
+more than a quarter of the budget. Others go before waiting large ones, each in the order of arrival, until the first
+large one has waited for 5 s. So large photos take turns, an ordinary photo waits for one of them at most, and none
+waits for ever. Who decodes should have a thread of its own for large photos, because a thread that waits is no use to
+others.
 """
 
 from __future__ import annotations
@@ -10,9 +13,11 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from schemas.errors import ConfigError, Invalid
 
@@ -21,6 +26,16 @@ DEFAULT_MEGABYTES = 256
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LARGE_BYTES = 4 << 20  # ordinary photos stay below, and reuse their memory
 LEAST_MEGABYTES = 16  # one photo of a phone, and a little
+_LARGE_SHARE = 4  # a large photo needs more than this part of the budget
+PATIENCE_S = 5.0  # then a large photo goes before others; the worst decode takes about as long
+
+
+@dataclass(eq=False, slots=True)
+class _Ticket:
+    """A photo that waits for memory."""
+
+    wanted: int
+    since: float = field(default_factory=time.monotonic)
 
 
 class DecodeBudget:
@@ -30,7 +45,7 @@ class DecodeBudget:
         self._changed = threading.Condition()
         self._total = 0
         self._held = 0
-        self._waiting: deque[object] = deque()
+        self._waiting: deque[_Ticket] = deque()
         self.set(megabytes)
 
     @property
@@ -51,6 +66,10 @@ class DecodeBudget:
             self._total = megabytes * MEGABYTE
             self._changed.notify_all()
 
+    def is_large(self, wanted: int) -> bool:
+        """Whether a photo that needs `wanted` bytes is large: more than a quarter of the budget."""
+        return wanted * _LARGE_SHARE > self._total
+
     def check(self, wanted: int) -> None:
         """Raises Invalid `over_budget` if a photo needs more than the whole budget."""
         if wanted > self._total:
@@ -60,11 +79,10 @@ class DecodeBudget:
     @contextmanager
     def hold(self, wanted: int) -> Iterator[None]:
         """Hold `wanted` bytes during the block. Waits until they are free. Raises Invalid as `check` does."""
-        ticket = object()
         with self._changed:
             self.check(wanted)
             if self._waiting or self._held + wanted > self._total:
-                self._wait(ticket, wanted)
+                self._wait(_Ticket(wanted))
             self._held += wanted
         try:
             yield
@@ -74,15 +92,23 @@ class DecodeBudget:
                 if self._waiting:
                     self._changed.notify_all()
 
-    def _wait(self, ticket: object, wanted: int) -> None:
+    def _wait(self, ticket: _Ticket) -> None:
         self._waiting.append(ticket)
         try:
             # If the budget was lowered meanwhile, the photo goes alone.
-            while self._waiting[0] is not ticket or (self._held and self._held + wanted > self._total):
-                self._changed.wait()
+            while self._next() is not ticket or (self._held and self._held + ticket.wanted > self._total):
+                self._changed.wait(PATIENCE_S if self.is_large(ticket.wanted) else None)
         finally:
             self._waiting.remove(ticket)
             self._changed.notify_all()
+
+    def _next(self) -> _Ticket:
+        """Whose turn it is, of those that wait."""
+        large = next((one for one in self._waiting if self.is_large(one.wanted)), None)
+        other = next((one for one in self._waiting if not self.is_large(one.wanted)), None)
+        if large is None or (other is not None and time.monotonic() - large.since < PATIENCE_S):
+            return other or self._waiting[0]
+        return large
 
 
 PROCESS = DecodeBudget()

@@ -54,6 +54,10 @@ class Job:
     """True if nothing has to be computed. What the store holds is then published again."""
     fetched: Photos | None = None
     """The photos that came from other hosts; None until they are here, or if there are none."""
+    begun: list[Photo | None] = field(default_factory=list)
+    """What became of its first photos, where a large one made it wait: decoded photos, and None for bad ones."""
+    large: bytes | None = None
+    """The bytes of the large photo that it waits with."""
     rows: dict[str, ImageRow] = field(default_factory=dict)
     thumbnails: dict[str, bytes] = field(default_factory=dict)
     bad: dict[str, Invalid] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.pixels import DecodeProcesses, JpegDecoder, SlotPhoto, decode, decode_photo
+from engines.pixels import DecodeProcesses, JpegDecoder, SlotPhoto, decode, decode_photo, is_large
 from schemas.errors import Invalid, Transient
 from schemas.events import ImageRef
 from schemas.manifest import Preprocess
@@ -32,6 +32,8 @@ class Prepared:
     """Events that have no photo left to decode and none on its way to the engine."""
     failed: list[tuple[Job, Transient]] = field(default_factory=list)
     """Events of which a photo could not be fetched for now."""
+    large: list[Job] = field(default_factory=list)
+    """Events that wait with a large photo. `prepare` goes on with them where it stopped."""
 
 
 class PrepareStage(Protocol):
@@ -41,8 +43,11 @@ class PrepareStage(Protocol):
     def slots(self) -> NDArray[np.uint8] | None:
         """The pixels of all photos that have a slot, uint8 [slots, h, w, 3]; None if photos have no slots."""
 
-    def prepare(self, jobs: Sequence[Job]) -> Iterator[Prepared]:
+    def prepare(self, jobs: Sequence[Job], *, large: bool = True) -> Iterator[Prepared]:
         """Prepare the photos of events that have photos, some photos at a time.
+
+        Without `large`, events with a large photo may be left to a thread that may wait for memory
+        (`engines/pixels/budget.py`).
 
         Consume each result before you request the next: the photos hold slots until `give_back`. If one photo of an
         event cannot be fetched for now, none of the event's photos is yielded.
@@ -53,6 +58,10 @@ class PrepareStage(Protocol):
 
     def close(self) -> None:
         """Release all resources. No other call may be running."""
+
+
+class _Large(Exception):
+    """A photo of the event is large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +79,34 @@ class EventPreparer:
     thumbnails: bool
     jpeg: JpegDecoder | None = None
 
-    def prepare_event(self, job: Job) -> list[Photo]:
-        """Return the decoded photos of an event, and note the bad ones in the job.
+    def prepare_event(self, job: Job, *, large: bool = True) -> list[Photo]:
+        """Return the decoded photos of an event, and note the bad ones in the job. Without `large`, it stops at a
+        large photo, and the next call goes on there.
 
         A removal has none: the photos that it still names are not needed, and must not delay it.
 
         Raises:
             Transient: a photo could not be fetched for now.
+            _Large: a photo is large, and `large` is False.
         """
         if not job.needs_photos:
             return []
-        photos = [self._photo(job, ref) for ref in job.listing.used_images]
+        photos, job.begun = job.begun, []
+        for ref in job.listing.used_images[len(photos) :]:
+            try:
+                photos.append(self._photo(job, ref, large))
+            except _Large:
+                job.begun = photos
+                raise
         return [photo for photo in photos if photo is not None]
 
-    def _photo(self, job: Job, ref: ImageRef) -> Photo | None:
+    def _photo(self, job: Job, ref: ImageRef, large: bool) -> Photo | None:
         try:
-            data = _bytes_of(job, ref, self.intake)
+            data = job.large or _bytes_of(job, ref, self.intake)
+            job.large = None
+            if not large and is_large(data, self.preprocess):
+                job.large = data
+                raise _Large
             fetched = time.monotonic()
             pixels, thumbnail = self._decode(data)
             _DECODE_SECONDS.observe(time.monotonic() - fetched)
@@ -109,14 +130,16 @@ class PrepareInThread:
     def __init__(self, preparer: EventPreparer) -> None:
         self._preparer = preparer
 
-    def prepare(self, jobs: Sequence[Job]) -> Iterator[Prepared]:
+    def prepare(self, jobs: Sequence[Job], *, large: bool = True) -> Iterator[Prepared]:
         """See `PrepareStage.prepare`."""
         for job in jobs:
             try:
                 with _SECONDS.time(), tracing.step("decode", [job]):
-                    photos = self._preparer.prepare_event(job)
+                    photos = self._preparer.prepare_event(job, large=large)
             except Transient as why:
                 yield Prepared(failed=[(job, why)])
+            except _Large:
+                yield Prepared(large=[job])
             else:
                 yield Prepared(photos=photos, ended=[] if photos else [job])
 
@@ -147,8 +170,8 @@ class PrepareInProcesses:
         self._most = most
         self._wait_s = wait_s
 
-    def prepare(self, jobs: Sequence[Job]) -> Iterator[Prepared]:
-        """See `PrepareStage.prepare`."""
+    def prepare(self, jobs: Sequence[Job], *, large: bool = True) -> Iterator[Prepared]:
+        """See `PrepareStage.prepare`. Large photos wait in a process each, so no event is left."""
         waiting: list[_Fetched] = []
         began = time.monotonic()
         for job in jobs:

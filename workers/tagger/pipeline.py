@@ -71,6 +71,7 @@ class Pipeline:
         self._to_prepare: dict[str, Handover[Job]] = {
             lane: Handover(most=_LOOK_UP_EVENTS, shares=threads) for lane, threads in lanes.items()
         }
+        self._large: Handover[Job] = Handover(most=1)
         self._back_to_prepare: dict[str, Back] = {lane: queue.put for lane, queue in self._to_prepare.items()}
         self._to_settle: Handover[Job] = Handover(most=settings.settle_events, wait_s=settings.settle_wait_ms / 1000)
         self._back_to_settle: Back = self._to_settle.put
@@ -101,6 +102,7 @@ class Pipeline:
                 for lane, threads in lanes.items()
                 for i in range(threads)
             ),
+            self._thread("prepare-large", self._large_loop),
             self._thread("engine", self._engine_loop),
             *(self._thread(f"settle-{i}", self._settle_loop) for i in range(settings.settle_threads)),
             self._thread("waiting", self._waiting.run),
@@ -112,7 +114,7 @@ class Pipeline:
     def _measure(self, lanes: Mapping[str, int]) -> None:
         """Set up gauges that are computed when they are read, so that they are also right while the tagger is idle."""
         depth = metrics.QUEUE_DEPTH.labels
-        depth("prepare").set_function(lambda: sum(len(queue) for queue in self._to_prepare.values()))
+        depth("prepare").set_function(lambda: sum(map(len, [*self._to_prepare.values(), self._large])))
         depth("batch").set_function(lambda: len(self._batcher))
         depth("settle").set_function(lambda: len(self._to_settle))
         depth("waiting").set_function(lambda: len(self._waiting))
@@ -191,6 +193,7 @@ class Pipeline:
             return
         for queue in self._to_prepare.values():
             queue.end()
+        self._large.end()
         self._batcher.end()
         self._to_settle.end()
         self._waiting.stop()
@@ -205,13 +208,22 @@ class Pipeline:
 
     def _prepare_loop(self, lane: str) -> None:
         while jobs := self._to_prepare[lane].take():
-            for some in self._prepare.prepare(self._to_decode(lane, jobs)):
-                for photo in some.photos:
-                    photo.job.stage = "engine"
-                self._batcher.put(*some.photos)
-                self._hand_to_settle(some.ended)
-                for job, why in some.failed:
-                    self._endings.end(job, why)
+            self._prepare_photos(self._to_decode(lane, jobs), large=False)
+
+    def _large_loop(self) -> None:
+        """Large photos wait for memory, so they have a thread of their own and delay no other listing."""
+        while jobs := self._large.take():
+            self._prepare_photos(jobs, large=True)
+
+    def _prepare_photos(self, jobs: Sequence[Job], *, large: bool) -> None:
+        for some in self._prepare.prepare(jobs, large=large):
+            for photo in some.photos:
+                photo.job.stage = "engine"
+            self._batcher.put(*some.photos)
+            self._hand_to_settle(some.ended)
+            self._large.put(some.large)
+            for job, why in some.failed:
+                self._endings.end(job, why)
 
     def _to_decode(self, lane: str, jobs: Sequence[Job]) -> list[Job]:
         """The events whose photos are here. Those whose photos come from other hosts return when they have arrived."""

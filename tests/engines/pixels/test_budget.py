@@ -38,8 +38,18 @@ def test_a_share_is_given_back_when_the_decode_fails() -> None:
     assert budget.held == 0
 
 
-def test_photos_wait_in_the_order_of_arrival_and_never_exceed_the_budget() -> None:
-    """While a large photo waits, a small one behind it does not overtake it."""
+@pytest.mark.parametrize(
+    ("patience_s", "wanted", "expected"),
+    [
+        (1e6, (16, 1), ["second", "first"]),  # another photo overtakes a large one
+        (0.0, (16, 1), ["first", "second"]),  # but not one that has waited long enough
+        (1e6, (12, 9), ["first", "second"]),  # large ones take turns
+    ],
+)
+def test_others_go_before_large_photos_and_never_exceed_the_budget(
+    monkeypatch: pytest.MonkeyPatch, patience_s: float, wanted: tuple[int, int], expected: list[str]
+) -> None:
+    monkeypatch.setattr("engines.pixels.budget.PATIENCE_S", patience_s)
     budget, order, most = DecodeBudget(16), [], []
 
     def decode(name: str, megabytes: int) -> None:
@@ -47,17 +57,17 @@ def test_photos_wait_in_the_order_of_arrival_and_never_exceed_the_budget() -> No
             order.append(name)
             most.append(budget.held)
 
-    with budget.hold(10 * MEGABYTE):
-        large = threading.Thread(target=decode, args=("large", 12))
-        large.start()
+    with budget.hold(16 * MEGABYTE):
+        first = threading.Thread(target=decode, args=("first", wanted[0]))
+        first.start()
         wait_until_waiting(budget, 1)
-        small = threading.Thread(target=decode, args=("small", 1))
-        small.start()
+        second = threading.Thread(target=decode, args=("second", wanted[1]))
+        second.start()
         wait_until_waiting(budget, 2)
         assert order == []
-    large.join()
-    small.join()
-    assert order == ["large", "small"]
+    first.join()
+    second.join()
+    assert order == expected
     assert max(most) <= budget.total
 
 

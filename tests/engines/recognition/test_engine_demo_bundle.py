@@ -24,7 +24,7 @@ def test_int8_calibrated_on_studio_photos_passes_the_gate(tmp_path: Path) -> Non
     size = load_bundle(DEMO).manifest.preprocess
     shape = (size.width, size.height)
     photos = [render(make_product(i), 0, "natural", size=shape).pixels for i in TRAIN_IDENTITIES[:16]]
-    write_bundle(DEMO, tmp_path / "int8", "int8", np.stack(photos))
+    write_bundle(DEMO, tmp_path / "int8", "int8", np.stack(photos), "openvino")
     build_engine(tmp_path / "int8", "openvino", threads=1).close()
     small = (tmp_path / "int8" / "model.onnx").stat().st_size
     assert small < 16e6  # 49 convolutions in bytes; the heads, 11 MB of it, stay in float

@@ -24,7 +24,7 @@ class Stage:
     def __init__(self, decode) -> None:
         self.decode, self.given_back = decode, 0
 
-    def prepare(self, jobs: Sequence[Job]) -> Iterator[Prepared]:
+    def prepare(self, jobs: Sequence[Job], *, large: bool = True) -> Iterator[Prepared]:
         photos = []
         for ref in jobs[0].listing.images:
             try:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
-from engines.pixels import Box, decode
+from engines.pixels import Box, decode, is_large
 from schemas.errors import Invalid
 from schemas.manifest import Manifest
 from schemas.plain_text import plain_or_none
@@ -155,7 +155,8 @@ class PhotoHandlers:
         preprocess = self._manifest.preprocess
         try:
             with metrics.SEARCH_SECONDS.labels("decode").time():
-                pixels = await self._threads.decode(lambda: decode(data, preprocess, box=box))
+                large = is_large(data, preprocess)
+                pixels = await self._threads.decode(lambda: decode(data, preprocess, box=box), large=large)
             with metrics.SEARCH_SECONDS.labels("recognise").time():
                 return await asyncio.wrap_future(self._inference.submit(pixels))
         except Invalid as error:

@@ -17,7 +17,8 @@ T = TypeVar("T")
 
 class Threads:
     """Runs blocking work outside the event loop. One pool decodes photos, one waits for the store or the index,
-    and one fetches photos of listings, so that a slow photo host delays nothing else."""
+    and one fetches photos of listings, so that a slow photo host delays nothing else. Large photos have a thread of
+    their own: they wait for memory, and other photos must not wait behind them."""
 
     def __init__(
         self,
@@ -30,6 +31,7 @@ class Threads:
     ) -> None:
         """`max_requests`: requests that are worked on at once, whose bodies are there."""
         self._decoders = ThreadPoolExecutor(decode_threads, thread_name_prefix="search-decode")
+        self._large = ThreadPoolExecutor(1, thread_name_prefix="search-decode-large")
         self._readers = ThreadPoolExecutor(read_threads, thread_name_prefix="search-read")
         self._fetchers = ThreadPoolExecutor(fetch_threads, thread_name_prefix="search-fetch")
         self._answer_timeout_s = answer_timeout_s
@@ -38,12 +40,14 @@ class Threads:
     def close(self) -> None:
         """End the threads. Idempotent."""
         self._decoders.shutdown(cancel_futures=True)
+        self._large.shutdown(cancel_futures=True)
         self._readers.shutdown(cancel_futures=True)
         self._fetchers.shutdown(cancel_futures=True)
 
-    async def decode(self, work: Callable[[], T]) -> T:
-        """Run work that needs a processor. Raises Reject when the service is stopping, and what `work` raises."""
-        return await _run(self._decoders, work)
+    async def decode(self, work: Callable[[], T], *, large: bool = False) -> T:
+        """Run work that needs a processor, of a `large` photo or of another. Raises Reject when the service is
+        stopping, and what `work` raises."""
+        return await _run(self._large if large else self._decoders, work)
 
     async def read(self, work: Callable[[], T]) -> T:
         """Run work that waits for the store or the index. Raises Reject when the service is stopping, and what `work`
