@@ -89,7 +89,7 @@ def test_a_week_is_read_as_it_was_counted(week: tuple[str, int]) -> None:
     assert head.psi == pytest.approx(by_hand(counted), rel=0.03)
     calm, wild = (by_hand({k: one[k] + SECOND[k] for k in BASELINE}) for one in (BEFORE, AFTER))
     assert head.by_day == pytest.approx([calm] * 4 + [wild] * 3, rel=0.1)
-    assert calm < 0.02
+    assert calm < 0.1
     assert wild > 0.2
     assert found.nothing_applies == pytest.approx(0.25, abs=0.001)
     assert found.baseline_domains == {NONE: 0.1}
