@@ -28,7 +28,13 @@ def test_it_opens_and_passes_its_parity_photos() -> None:
 
 def test_it_fits_a_repository() -> None:
     assert sum(file.stat().st_size for file in BUNDLE.iterdir()) < 25e6
-    assert {file.name for file in BUNDLE.iterdir()} == {"manifest.json", "model.onnx", "card.md", "parity.npz"}
+    assert {file.name for file in BUNDLE.iterdir()} == {
+        "baseline.json",
+        "manifest.json",
+        "model.onnx",
+        "card.md",
+        "parity.npz",
+    }
 
 
 def test_its_ids_are_the_taxonomys() -> None:
