@@ -226,7 +226,7 @@ class FetchPool:
                 if isinstance(outcome, _NoRoom):
                     order.waiting.insert(0, (ref, host))
                 elif isinstance(outcome, Transient):
-                    ended += self._fail(order, outcome)
+                    ended += self._fail(order, outcome, host)
                 else:
                     ended += self._keep(order, ref, outcome)
             ended += self._out_of_time()
@@ -247,15 +247,16 @@ class FetchPool:
         self._complete_bytes += sum(len(photo) for photo in order.found.values() if isinstance(photo, bytes))
         return [(order, Photos(order.found, self._taken))]
 
-    def _fail(self, order: _Order, why: Transient) -> list[tuple[_Order, Photos | Transient]]:
-        """End an event for now. If its time is over, its hosts are slow, and events that wait for them end as well."""
+    def _fail(self, order: _Order, why: Transient, *hosts: str) -> list[tuple[_Order, Photos | Transient]]:
+        """End an event for now. If its time is over, its hosts are slow, and events that wait for them end as well.
+        `hosts` are those of fetches that have ended just now."""
         del self._orders[order]
         order.failed = True
         self._bytes -= sum(len(photo) for photo in order.found.values() if isinstance(photo, bytes))
         order.found.clear()
         ended: list[tuple[_Order, Photos | Transient]] = [(order, why)]
         if order.ends is not None and time.monotonic() >= order.ends - _NEARLY * self._event_s:
-            for host in {*order.running, *(host for _, host in order.waiting)}:
+            for host in {*hosts, *order.running, *(host for _, host in order.waiting)}:
                 ended += self._note_slow(host)
         return ended
 

@@ -180,6 +180,20 @@ def test_an_event_out_of_time_marks_its_host_and_the_next_ones_do_not_wait(make,
     assert isinstance(outcomes.of["again"], Photos)
 
 
+def test_events_of_one_photo_mark_their_host_too(make) -> None:
+    """Most listings have one photo. A host that never answers must not fill all places with them, four at a time."""
+    pool, hosts, outcomes = make(event_s=0.2, host_connections=2)
+    hosts.gate("dead.example")
+    for i in range(20):
+        pool.fetch(refs(f"https://dead.example/{i}"), outcomes(f"dead{i}"))
+    for i in range(20):
+        outcomes.wait(f"dead{i}")
+    errors = Counter(outcomes.of[f"dead{i}"].error for i in range(20))
+    assert errors == {"timeout": 2, "slow_host": 18}
+    assert pool.slow_hosts() == 1
+    assert len(hosts.asked) == 2
+
+
 def test_retries_wait_for_a_slow_host(make) -> None:
     pool, hosts, outcomes = make(event_s=0.05, patient=True)
     hosts.gate("slow.example")
