@@ -351,6 +351,7 @@ def test_public_names() -> None:
         "decode_memory_held",
         "decode_photo",
         "formats_taken",
+        "is_large",
         "limit_decode_memory",
         "open_jpeg_decoder",
         "thumbnail",
