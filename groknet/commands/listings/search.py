@@ -55,7 +55,7 @@ def search(
 
 
 def ask(home: Home, photo: Path, k: int) -> Any:
-    """The search service's answer to a photo file. Raises CommandError if it is no plain file, or cannot be read, or the
+    """The search service's answer to a photo file. Raises CommandError if it is no plain file or cannot be read, or the
     service refuses."""
     if photo.exists() and not photo.is_file():  # a pipe or a device may never end
         raise CommandError(f"{photo}: not a file; give the file of a photo", Exit.USAGE)
