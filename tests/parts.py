@@ -12,7 +12,7 @@ BUDGET_S = {
     "demo": 180,
     "lint": 120,
     "schedules": 820,  # of .ci/run, and the tests in tests/faults that start servers
-    "fast tests": 300,  # one after the other; `make test-fast` uses all cores
+    "fast tests": 300,  # one after the other; `make test-fast` runs four side by side, because many wait
     "slow tests": 900,
     "services": 720,
     "prometheus": 300,
