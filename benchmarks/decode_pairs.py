@@ -30,7 +30,7 @@ data, input = pickle.load(open(sys.argv[2], "rb")), Preprocess(width=224, height
 for line in sys.stdin:
     began = time.process_time()
     for one in data:
-        decode_photo(one, input)
+        decode_photo(one, input, thumbnail_side=160)  # the default has grown, which is no cost of the checks
     print(1000 * (time.process_time() - began) / len(data), flush=True)
 """
 
