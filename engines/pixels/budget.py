@@ -2,10 +2,9 @@
 
 A photo's need is computed from its header before anything is decoded (`engines/pixels/cost.py`). A photo that needs
 more than is free waits. A photo that needs more than the whole budget is a bad photo. A photo is *large* if it needs
-more than a quarter of the budget. Others go before waiting large ones, each in the order of arrival, until the first
-large one has waited for 5 s. So large photos take turns, an ordinary photo waits for one of them at most, and none
-waits for ever. Who decodes should have a thread of its own for large photos, because a thread that waits is no use to
-others.
+more than a quarter of the budget. The others go first, in the order of arrival, until a large photo has waited for
+5 s. So large photos take turns, others wait for one or two of them at most, and nobody waits for ever. Whoever decodes
+needs a thread of its own for large photos, because a thread that waits decodes nothing else.
 """
 
 from __future__ import annotations
@@ -104,11 +103,9 @@ class DecodeBudget:
 
     def _next(self) -> _Ticket:
         """Whose turn it is, of those that wait."""
-        large = next((one for one in self._waiting if self.is_large(one.wanted)), None)
-        other = next((one for one in self._waiting if not self.is_large(one.wanted)), None)
-        if large is None or (other is not None and time.monotonic() - large.since < PATIENCE_S):
-            return other or self._waiting[0]
-        return large
+        first = {self.is_large(one.wanted): one for one in reversed(self._waiting)}  # the first large one and other one
+        overdue = True in first and time.monotonic() - first[True].since >= PATIENCE_S
+        return first[True] if overdue or False not in first else first[False]
 
 
 PROCESS = DecodeBudget()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from engines.pixels import _wire as wire
 from engines.pixels._child import Child, Died
 from engines.pixels.budget import MEGABYTE, PROCESS
-from engines.pixels.decode import cost_of
+from engines.pixels.decode import cost_of, is_large
 from schemas.errors import Invalid
 from schemas.manifest import Preprocess
 
@@ -99,6 +99,10 @@ class DecodeProcesses:
             self.give_back(s for s, one in zip(slots, outcomes, strict=True) if isinstance(one, Invalid))
             yield outcomes
             start += len(some)
+
+    def is_large(self, photo: bytes) -> bool:
+        """Whether a photo is large, and should not keep others from a process; see `engines.pixels.is_large`."""
+        return is_large(photo, self._preprocess)
 
     def give_back(self, slots: Iterable[int]) -> None:
         """Free these slots. Their pixels may be overwritten."""

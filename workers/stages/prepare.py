@@ -169,16 +169,21 @@ class PrepareInProcesses:
         self.slots = processes.slots
         self._most = most
         self._wait_s = wait_s
+        self._left: dict[Job, list[_Fetched]] = {}
 
     def prepare(self, jobs: Sequence[Job], *, large: bool = True) -> Iterator[Prepared]:
-        """See `PrepareStage.prepare`. Large photos wait in a process each, so no event is left."""
+        """See `PrepareStage.prepare`."""
         waiting: list[_Fetched] = []
         began = time.monotonic()
         for job in jobs:
             try:
-                photos, ended = self._fetched(job)
+                photos, ended = (self._left.pop(job), False) if job in self._left else self._fetched(job)
             except Transient as why:
                 yield Prepared(failed=[(job, why)])
+                continue
+            if not large and any(self._processes.is_large(one.data) for one in photos):
+                self._left[job] = photos
+                yield Prepared(large=[job])
                 continue
             if ended:
                 yield Prepared(ended=[job])

@@ -82,7 +82,7 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """At most so many offsets may be finished after an unfinished one. After a crash, all of them are processed
     again."""
     commit_interval_s: Seconds = 1.0
-    """Time between two commits of offsets. After a crash, at most the events of so long are processed again."""
+    """Time between two commits of offsets. A crash repeats the events that were finished since the last one."""
     poll_timeout_s: Seconds = 0.1
     """The longest wait of one poll for new events."""
     pause_after_s: Seconds = 5.0

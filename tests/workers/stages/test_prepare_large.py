@@ -49,11 +49,12 @@ def test_an_event_with_a_large_photo_is_left_and_goes_on_where_it_stopped(large:
     assert (job.begun, job.large, second.large) == ([], None, [])
 
 
+@pytest.mark.parametrize("processes", [0, 2])
 def test_other_listings_pass_while_large_photos_wait_for_memory(
-    make_rig, large: bytes, monkeypatch: pytest.MonkeyPatch
+    make_rig, large: bytes, monkeypatch: pytest.MonkeyPatch, processes: int
 ) -> None:
     monkeypatch.setattr(budget, "PATIENCE_S", 1e6)
-    rig: Rig = make_rig(prepare_threads=2)
+    rig: Rig = make_rig(prepare_threads=2, decode_processes=processes)
     rig.send(*(event(f"large/{i}", [large]) for i in range(4)), *(event(f"small/{i}", [jpeg(i)]) for i in range(10)))
     deadline = time.monotonic() + PATIENCE_S
     with rig.tagger() as failure:
