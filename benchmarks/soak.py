@@ -68,7 +68,9 @@ def soak(minutes: float, share: float, folder: Path, out: Path, *, pictures: boo
             running(folder / "home", settings, environment) as targets,
             Prometheus(folder / "prometheus", targets) as prometheus,
         ):
-            load = Load(folder / "home", environment["GROKNET__STREAM__URL"], uploads_per_s=1, searches_per_s=2)
+            load = Load(
+                folder / "home", environment["GROKNET__STREAM__URL"], uploads_per_s=1, searches_per_s=SEARCHES_PER_S
+            )
             load.capacity(BURST // 4)  # not counted
             most = load.capacity(BURST)
             load.uploads_per_s = share * most

@@ -86,6 +86,8 @@ def back_again(loaded: Loaded, store: Store) -> str:
             f"epoch {record.epochs.active} is in force now, and {kept} says {old.active}, which an older release runs"
         )
         raise CommandError(f"{text}; `groknet epoch back` first, or stay on this release", Exit.FAILED)
+    if file.exists():
+        raise CommandError(f"{file} is there already; delete the one that is not wanted, it or {kept}", Exit.FAILED)
     kept.rename(file)
     return f"{kept} is {file} again, as the older release reads it"
 

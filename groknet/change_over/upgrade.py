@@ -19,9 +19,9 @@ from groknet.home.config import Loaded
 from groknet.home.epochs import OLD_FILE
 from groknet.home.migrations import migrations
 from groknet.home.paths import Home, loose_files
-from groknet.home.running import SUPERVISOR, is_locked
+from groknet.home.running import is_locked
 from groknet.run.open_back_ends import make_topics, open_store
-from schemas.errors import ConfigError
+from schemas.errors import BundleRefused, ConfigError
 from schemas.manifest import load_manifest
 from schemas.topics import topics_for
 from workers.sqlite import parse_url
@@ -70,7 +70,7 @@ def upgrade(loaded: Loaded) -> Iterator[Step]:
         if found.state == "to do":
             try:
                 part.act(loaded)
-            except (ConfigError, CommandError) as error:
+            except (BundleRefused, ConfigError, CommandError) as error:
                 yield Step(step=part.name, state="refused", what=str(error))
                 return
             found = Step(step=part.name, state="done", what=found.what)
@@ -93,14 +93,13 @@ def back(loaded: Loaded) -> Step:
 def _look(part: _Part, loaded: Loaded) -> Step:
     try:
         missing = part.missing(loaded)
-    except (ConfigError, CommandError) as error:
+    except (BundleRefused, ConfigError, CommandError) as error:
         return Step(step=part.name, state="refused", what=str(error))
     return Step(step=part.name, state="to do" if missing else "done", what=missing or part.fine)
 
 
 def _refuse_running(home: Home) -> None:
-    names = [SUPERVISOR, *(path.stem for path in home.run.glob("*.lock"))] if home.run.is_dir() else []
-    running = sorted({name for name in names if is_locked(home, name)})
+    running = sorted(path.stem for path in home.run.glob("*.lock") if is_locked(home, path.stem))
     if running:
         text = f"{', '.join(running)} still runs in {home.root}; stop it first, so that no older worker reads on"
         raise CommandError(text, Exit.USAGE)
@@ -133,8 +132,11 @@ def _tables(loaded: Loaded) -> str:
 
 def _tables_of(path: Path) -> set[str]:
     """The tables of an SQLite file, which is only read."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-        return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.DatabaseError as error:
+        raise ConfigError(f"{path}: {error}; restore it from a backup") from None
 
 
 def _migrate(loaded: Loaded) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlencode
 from urllib.request import urlopen
@@ -39,7 +40,7 @@ class Prometheus:
             with urlopen(f"{self._base}{path}?{urlencode(query)}", timeout=_TIMEOUT_S) as answer:
                 data = msgspec.json.decode(answer.read())
             return list(data["data"]["result"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
             text = f"{self._base}{path} does not answer as Prometheus does ({error}); check --prometheus"
             raise Transient("prometheus", "unavailable", text) from error
 

@@ -22,6 +22,7 @@ from engines.files import write_file
 from engines.recognition import RecognitionEngine, build_engine
 from engines.recognition.contest import Candidate, Entry, candidates, hold, winner
 from engines.recognition.parts import usable_cores
+from groknet.cli.exits import CommandError
 from groknet.home.config import Loaded
 from groknet.home.paths import Home
 from groknet.home.running import Lock
@@ -31,7 +32,7 @@ from schemas.manifest import MANIFEST_FILE, load_manifest
 AUTO = "auto"
 FOLDER = "engines"
 _PATIENCE_S = 900.0  # another worker that measures builds at most an INT8 engine and some GPU engines
-_PACKAGES = ("onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "torch")
+_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt_rtx", "torch")
 _log = logging.getLogger(__name__)
 Tell = Callable[[float, str], None]
 
@@ -85,7 +86,11 @@ def choose(loaded: Loaded, bundle: Path, tell: Tell = lambda share, what: None) 
     found = kept(loaded, bundle)
     if found is not None:
         return found
-    lock = Lock(loaded.home, "engine-choice", _PATIENCE_S)
+    try:
+        lock = Lock(loaded.home, "engine-choice", _PATIENCE_S)
+    except CommandError:
+        text = f"another worker has compared back ends for {_PATIENCE_S / 60:g} minutes"
+        raise ConfigError(f"engine.backend: {text}; name one instead of auto") from None
     try:
         found = kept(loaded, bundle)  # another worker may have measured meanwhile
         if found is None:
@@ -177,8 +182,13 @@ def _digest(bundle: Path) -> str:
 def _key(loaded: Loaded, bundle: Path) -> str:
     section = loaded.config.engine
     parts = [_digest(bundle), _processor(), f"{usable_cores()} cores", f"{section.threads} threads"]
-    parts += [f"{name} {_version(name)}" for name in _PACKAGES]
+    parts += [f"{name} {_version(name)}" for name in _PACKAGES] + _gpus()
     return "; ".join([*parts, section.calibration_photos])
+
+
+def _gpus(folder: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
+    """What the driver says of each NVIDIA GPU; empty without one."""
+    return [path.read_text("utf-8", "replace") for path in sorted(folder.glob("*/information"))]
 
 
 def _processor() -> str:

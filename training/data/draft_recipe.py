@@ -138,7 +138,7 @@ def _lines(seen: _Seen) -> Iterator[str]:
     """The lines of a recipe."""
     name, product = _text(seen.name), seen.product
     steps = min(max(int(seen.photos * _STEPS_A_PHOTO), _FEWEST_STEPS), _MOST_STEPS)
-    yield f"# A first recipe for the photos of {seen.folder}. training/README.md explains heads and losses, and"
+    yield f"# A first recipe for the photos of {_text(seen.folder)}. training/README.md explains heads and losses, and"
     yield "# training/recipe/tables.py every key."
     yield f"name = {name}"
     yield 'trunk = "efficientnet_lite0"  # a small network with weights in a package; runs on a laptop'
@@ -155,7 +155,7 @@ def _lines(seen: _Seen) -> Iterator[str]:
     yield "dropout = 0.2"
     yield "\n[metric]                       # losses of the embedding, which the search by photo uses"
     yield (
-        f"arcface = 1.0                  # photos of one {product} come together"
+        "arcface = 1.0                  # photos of one product come together"
         if product
         else "arcface = 0.0                  # needs a column that names the product of a photo"
     )
@@ -174,16 +174,20 @@ def _lines(seen: _Seen) -> Iterator[str]:
     yield "# [[generic]]"
     yield '# name = "everything-else"'
     yield '# folder = "everything-else"'
+    taken: Counter[str] = Counter()
     for column in seen.columns:
+        name_of = _id(column)
+        taken[name_of] += 1
+        number = f"-{taken[name_of]}" if taken[name_of] > 1 else ""  # two columns may give one id
         yield "\n[[heads]]"
-        yield f"id = {_text(f'{seen.name}.{_id(column)}')}"
+        yield f"id = {_text(f'{seen.name}.{name_of}{number}')}"
         yield f"column = {_text(column)}"
         yield f"datasets = [{name}]"
     for column, why in seen.left_out.items():
-        yield f"\n# No head for the column {column}: {why}."
+        yield f"\n# No head for the column {_text(column)}: {why}."
     yield ""
 
 
 def _text(value: str) -> str:
-    """A TOML string. A JSON string is one."""
-    return json.dumps(value, ensure_ascii=False)
+    """A TOML string. A JSON string is one, but for the control character DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

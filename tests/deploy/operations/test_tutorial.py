@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.deploy.operations.prometheus import until
 from training.studio import DEMO_IDENTITIES, make_product, render
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -69,7 +70,7 @@ def test_every_command_says_what_the_page_shows(place: Path) -> None:
                     background.append(
                         subprocess.Popen(line, shell=True, cwd=place, env=environment, stdout=out, stderr=out)
                     )
-                _until(lambda log=log, waits=waits: waits in log.read_text(), f"{command}: {waits}")
+                until(lambda log=log, waits=waits: waits in log.read_text(), f"{command}: {waits}", PATIENCE_S)
                 shown.append("")
                 continue
             said = _run(command, place, environment)
@@ -82,6 +83,7 @@ def test_every_command_says_what_the_page_shows(place: Path) -> None:
         for process in reversed(background):
             process.send_signal(signal.SIGTERM)
             process.wait(90)
+    assert len(shown) > 5
     if os.environ.get("GROKNET_WRITE_TUTORIAL"):
         outputs = iter(shown)
         PAGE.write_text(STEP.sub(lambda step: _written(step["command"], next(outputs)), text), "utf-8")
@@ -101,13 +103,6 @@ def _run(command: str, place: Path, environment: dict[str, str]) -> str:
     )
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout.strip().replace(str(place), "~")
-
-
-def _until(true, what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.2)
 
 
 def test_the_tools_of_the_tutorial_are_here() -> None:

@@ -59,6 +59,9 @@ def test_a_choice_of_other_conditions_is_not_used(loaded: Loaded, monkeypatch: p
     monkeypatch.setattr(fastest, "_version", lambda package: "99")
     assert kept(loaded, bundle) is None
     monkeypatch.undo()
+    monkeypatch.setattr(fastest, "_gpus", lambda: ["Model: another GPU"])
+    assert kept(loaded, bundle) is None
+    monkeypatch.undo()
     assert kept(loaded, bundle) == choice
     file = next((loaded.home.root / "engines").glob("*.json"))
     file.write_bytes(msgspec.json.encode(msgspec.structs.replace(choice, folder=str(bundle / "gone"))))

@@ -74,3 +74,18 @@ def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:
     photos(tmp_path / "loose", "1.png")
     with pytest.raises(ConfigError):
         draft(tmp_path / "loose")
+
+
+def test_odd_columns_give_ids_of_their_own_and_a_readable_file(tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    rows = ["path,split,цвет,форма,a\x7fb"]
+    for i in range(8):
+        photos(shop, f"{i}.png")
+        rows.append(f"{i}.png,train,{'rg'[i % 2]},{'xy'[i // 4]},{'pq'[i % 2]}")
+    (shop / "labels.csv").write_text("\n".join(rows))
+    recipe = load_checked(written(draft(shop), shop, tmp_path), tmp_path)
+    assert [(head.id, head.column) for head in recipe.heads] == [
+        ("shop.label", "цвет"),
+        ("shop.label-2", "форма"),
+        ("shop.a-b", "a\x7fb"),
+    ]

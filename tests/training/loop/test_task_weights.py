@@ -39,7 +39,7 @@ def test_factors_are_bounded() -> None:
     assert weights.factors() == pytest.approx({"a": 2.0, "b": 0.5, "c": 0.5})
 
 
-def test_where_nothing_moves_nothing_changes() -> None:
+def test_where_nothing_moves_the_heights_alone_count() -> None:
     assert observed(TaskWeights(window=1), a=[3.0, 3.0], b=[1.0, 1.0]).factors() == pytest.approx(
         {"a": 1.5, "b": 0.5}  # heights alone
     )

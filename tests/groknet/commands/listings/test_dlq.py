@@ -19,23 +19,10 @@ from schemas.dead_letters import DeadLetter
 from schemas.events import SURPLUS, ImageRef, ListingEvent, encode_event
 from schemas.topics import DEAD_LETTERS
 from tests.groknet.conftest import Call, sent_to
+from tests.hostile.doors import terminal
 
 STEERING = "a\x1b]0;owned\x07\x9b2J\u202egpj.exe\u2066b\rc\x00\x7f\u2028d\x85[red]e[/red]"
-LETTER = DeadLetter(
-    topic="listings.uploaded",
-    partition=0,
-    offset=1,
-    timestamp_ms=1,
-    group="tagger",
-    stage="decode",
-    error="not_an_image",
-    message=STEERING,
-    attempt=1,
-    first_failed_at_ms=1,
-    failed_at_ms=1,
-    model_version=STEERING,
-    worker_version="w",
-)
+LETTER = msgspec.structs.replace(terminal.LETTER, message=STEERING, model_version=STEERING)
 
 
 @pytest.fixture
