@@ -63,7 +63,7 @@ def drift_alerts(times: Times) -> list[Alert]:
             f"{PSI} > {PSI_LIMIT} and on ({_HEAD}) sum by ({_HEAD}) ({COUNTED}) > {LEAST_PHOTOS}",
             30 * MINUTE_S,
             "ticket",
-            "The answers of head {{ $labels.head }} ({{ $labels.of }}s) are no longer spread as in the baseline",
+            "The answers of head {{ $labels.head }} are no longer spread as in the baseline ({{ $labels.of }})",
             "The shop sells other things, photos come from another source, or photos or the engine are damaged. "
             "`label` means that other labels are offered, `score` that the probabilities are others.",
             "`groknet drift report` shows which labels changed. Look at twenty photos of them. If their labels are "

@@ -53,10 +53,10 @@ def submit(
 ) -> Exit:
     """Send photos, folders of photos or events. Each photo becomes one listing. Sending a folder twice changes nothing.
 
-    The id of a listing is the path of the photo below the given folder, without its extension. Characters other than
-    letters, digits and ._:/- become _, and a checksum is appended. The event time is the time at which the file was
-    last modified. A photo below intake.allowed_roots is sent as a file:// address. Another photo is sent inside the
-    event up to 700 KB, and as a copy in HOME/uploads above that.
+    The id of a listing is the path of the photo below the given folder, without its extension. If it has other
+    characters than letters, digits and ._:/-, they become _ and a checksum is appended. The event time is the time at
+    which the file was last modified. A photo below intake.allowed_roots is sent as a file:// address. Another photo is
+    sent inside the event up to 700 KB, and as a copy in HOME/uploads above that.
 
     A photo that is dated before 2000 gets the event time 2000-01-01T00:00:00Z. In a folder, files that have neither the
     suffix nor the first bytes of a photo are left out, and stderr names them.
