@@ -24,11 +24,11 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Names under which programs call this worker; loopback names, `host` and plain addresses always work, and `*`
     allows every name."""
     batch_size: Count = 8
-    """Photos in a batch, at most the engine's own limit. 8 suits a CPU, which computes them in smaller parts. Use 32 on a
-    GPU."""
+    """Photos in a batch, at most the engine's own limit. 8 suits a CPU, which computes them in smaller parts. Use 32 on
+    a GPU."""
     batch_wait_ms: Whole = 40
-    """How long an idle engine waits for more photos before it closes a batch: short compared to a listing's seconds, but
-    enough to fill a batch under load."""
+    """How long an idle engine waits for more photos before it closes a batch. It is short compared to a listing's
+    seconds, but enough to fill a batch under load."""
     prepare_threads: Count = 2
     """Threads that decode, and that read photos from events and files. They release the interpreter lock, so one for
     each core keeps an engine busy."""
