@@ -56,14 +56,15 @@ def compared(prometheus: Prometheus, since: float, until: float) -> list[list[st
     return lines
 
 
-def soak(minutes: float, share: float, folder: Path, out: Path, *, pictures: bool) -> str:
-    """Run, draw into the folder `out`, and return the body of the page."""
+def soak(minutes: float, share: float, threads: int | None, folder: Path, out: Path, *, pictures: bool) -> str:
+    """Run, draw into the folder `out`, and return the page's body. An engine has `threads`, or one for each core."""
     with Services(folder / "services") as services:
         environment = {
             "GROKNET__STORE__URL": new_keyspace(services, folder).url,
             "GROKNET__STREAM__URL": f"kafka://{services.bootstrap}",
         }
         settings = '[log]\nformat = "json"\n[targets]\nport = 0\n[indexer]\nport = 0\n[tagger]\nport = 0\n'
+        settings += f"[engine]\nthreads = {threads}\n" if threads else ""
         with (
             running(folder / "home", settings, environment) as targets,
             Prometheus(folder / "prometheus", targets) as prometheus,
@@ -92,14 +93,16 @@ def main() -> None:
     options = parser(__doc__, tells="page")
     options.add_argument("--minutes", type=float, default=60.0, help="under load (default 60)")
     options.add_argument("--load", type=float, default=0.8, help="share of the measured capacity (default 0.8)")
+    options.add_argument("--threads", type=int, help="of each engine (default: all cores)")
     options.add_argument("--pictures", type=Path, help="the folder for the pictures (default: that of --out)")
     options.add_argument("--no-pictures", action="store_true", help="draw no dashboards")
     arguments = options.parse_args()
     out = arguments.pictures or (arguments.out.parent if arguments.out else Path.cwd())
     with tempfile.TemporaryDirectory() as name:
         wanted = not arguments.no_pictures
-        body = soak(arguments.minutes, arguments.load, Path(name), out, pictures=wanted)
+        body = soak(arguments.minutes, arguments.load, arguments.threads, Path(name), out, pictures=wanted)
     command = f"python -m benchmarks.soak --minutes {arguments.minutes:g} --load {arguments.load:g}"
+    command += f" --threads {arguments.threads}" if arguments.threads else ""
     packages = versions("kafka-python", "cassandra-driver", "onnxruntime", "faiss-cpu")
     write_page(page("A soak", command, packages, body), arguments.out)
 
