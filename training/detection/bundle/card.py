@@ -21,8 +21,8 @@ def card_text(manifest: DetectorManifest, recipe: DetectorRecipe, figures: Mappi
         f" {recipe.batch} photos in {facts.seconds / 60:.0f} minutes on {facts.hardware or 'unknown hardware'}.",
         "",
         f"- Input: {manifest.preprocess.width} x {manifest.preprocess.height} pixels, RGB, the photo squashed to it.",
-        f"- Output: at most {manifest.nms.most} boxes with a score of at least {manifest.nms.score:g}; of two boxes that",
-        f"  overlap by an IoU above {manifest.nms.overlap:g}, the more confident one.",
+        f"- Output: at most {manifest.nms.most} boxes with a score of at least {manifest.nms.score:g}; of two boxes",
+        f"  that overlap by an IoU above {manifest.nms.overlap:g}, the more confident one.",
         f"- Kinds ({len(manifest.kinds)}): {', '.join(manifest.kinds)}. A box whose kind is not clear is a `product`.",
         "",
         "## Trained on",
@@ -38,10 +38,8 @@ def card_text(manifest: DetectorManifest, recipe: DetectorRecipe, figures: Mappi
 
 def table(figures: Mapping[str, SetFigures]) -> list[str]:
     """The figures as lines of a Markdown table."""
-    rows = [
-        "| photos | number | boxes | AP@.5 | AP@.5:.95 | best box right | kind right |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    columns = ("photos", "number", "boxes", "AP@.5", "AP@.5:.95", "best box right", "kind right")
+    rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name, one in figures.items():
         values = " | ".join(_share(value) for value in (one.ap50, one.ap, one.subject, one.kind))
         rows.append(f"| {name} | {one.photos} | {one.boxes} | {values} |")

@@ -134,7 +134,7 @@ def train_step(
     for group in state.optimiser.param_groups:
         group["lr"] = group["rate"] * factor
     side = plan.small_side if done < plan.small_share else recipe.side
-    photos, targets = _batch(recipe, state.kinds, sets, pools, side, rng)
+    photos, targets = _batch(recipe, state.kinds, sets, pools=pools, side=side, rng=rng)
     state.network.train()
     modules_in_evaluation(state.network)
     terms = state.network.losses(photos, targets)
@@ -151,6 +151,7 @@ def _batch(
     recipe: DetectorRecipe,
     kinds: Sequence[str],
     sets: Sequence[BoxedSet],
+    *,
     pools: Sequence[np.ndarray[tuple[int], np.dtype[np.int64]]],
     side: int,
     rng: np.random.Generator,

@@ -22,7 +22,9 @@ class LitePyramid(nn.Module):
     pass.
     """
 
-    def __init__(self, name: str = "efficientnet_lite0", channels: int = 64, frozen: int = 0, pretrained: bool = True):
+    def __init__(
+        self, name: str = "efficientnet_lite0", channels: int = 64, frozen: int = 0, pretrained: bool = True
+    ) -> None:
         super().__init__()
         trunk = cast(EfficientNetLite, build_trunk(name, pretrained))
         stages = lite_stages(*LITE[name])
