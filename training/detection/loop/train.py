@@ -158,8 +158,8 @@ def train_step(  # noqa: PLR0917 (a step needs all of them)
     rng = np.random.default_rng([recipe.seed, state.step, group.rank])
     torch.manual_seed(int(rng.integers(2**31)))  # torchvision's models sample boxes
     factor = min(1.0, (state.step + 1) / max(plan.warmup, 1)) * 0.5 * (1 + math.cos(math.pi * done))
-    for group in state.optimiser.param_groups:
-        group["lr"] = group["rate"] * factor
+    for parameters in state.optimiser.param_groups:
+        parameters["lr"] = parameters["rate"] * factor
     side = plan.small_side if done < plan.small_share else recipe.side
     drawn, known = _batch(recipe, state.kinds, sets, pools=pools, side=side, rng=rng)
     photos = drawn.to(group.device)
