@@ -174,8 +174,8 @@ def report(rows: Sequence[Row], steps: int, photos: int) -> str:
         for row in rows
     ]
     text = [
-        "Each cell of a set has AP@.5 / AP@.5:.95 / share of photos whose most confident box is right (IoU ≥ .5). Photos a",
-        "second are by processor time, times the cores: other work may share the machine.",
+        "Each cell of a set has AP@.5 / AP@.5:.95 / share of photos whose most confident box is right (IoU ≥ .5).",
+        "Photos a second are by processor time, times the cores: other work may share the machine.",
         "",
         table(head, cells),
     ]
