@@ -21,11 +21,9 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         photos: paths below the root folder of the queue, at most MOST_PHOTOS. The page asks for a photo by its number
             in this list, never by its path.
         question: one sentence for the person.
-        choices: the decisions that are possible, as short words. The page gives each a key: 1, 2, 3 …
-        proposal: what the computer suggests, as JSON. Its form depends on the kind:
-            `boxes` {"boxes": [{"box": [left, top, right, bottom], "kind": str, "score": float, "source": str}]} in
-            shares of the upright photo; `duplicates` and `noise` {"marked": [photo number, …]}: the photos to leave
-            out; `merge` {"groups": [[photo number, …], …], "names": [str, …]}: the photos of each product.
+        choices: the decisions that are possible, as short words. The page gives each a key: Enter for the first, and 1,
+            2, 3 … in their order; for `boxes` the numbers choose the class, and S is the second choice.
+        proposal: what the computer suggests, as JSON; `values` has the form for each kind.
         urgency: the page shows the most urgent items first; equal ones keep their order.
     """
 
@@ -53,8 +51,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         number: counts the lines of the file of decisions, from 1.
         item: id of the item.
         choice: one of the item's choices, or `draft`: the person has begun, and the page has saved what they did.
-        value: details as JSON. For `boxes` it is {"boxes": [{"box", "kind", "score", "source"}]}, all boxes as they
-            are now. For `duplicates` and `noise` it is {"marked": [photo number, …]}.
+        value: details as JSON; `values` has the form for each kind. Empty for a decision without details.
         at: UTC seconds.
         seconds: how long the person worked on it since the item was shown or was saved before. Pauses are left out.
     """
