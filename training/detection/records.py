@@ -7,7 +7,12 @@ from pathlib import Path
 
 from engines.pixels import Box
 
-PRODUCT = "product"  # the kind that stands for any product
+PRODUCT = "product"
+"""The kind that stands for any product."""
+
+IGNORED = "ignored"
+"""The kind of a box that teaches nothing, neither product nor background: a person in clothes, a crowd, a doubtful
+box."""
 
 
 @dataclass(frozen=True, slots=True)
