@@ -39,8 +39,8 @@ class DetectorPhone(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         model_version, detector_id: of the bundle.
         input: the blob of the photo, float32 `[3, height, width]`, RGB, values from 0 to 255.
-        outputs: `boxes` (`[p, 4]`, left, top, right, bottom in shares), `scores` (`[p]`) and, if the detector tells kinds
-            apart, `kinds` (`[p, k]`, probabilities of the manifest's kinds without the first) → blob.
+        outputs: `boxes` (`[p, 4]`, left, top, right, bottom in shares), `scores` (`[p]`) and, if the detector tells
+            kinds apart, `kinds` (`[p, k]`, probabilities of the manifest's kinds without the first) → blob.
         nms: what the app does with them.
         sure_of_kind: the least probability of a kind that is said.
         manifest_sha256: of the bundle's manifest in the same folder, which has the kinds.
