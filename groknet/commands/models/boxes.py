@@ -358,8 +358,12 @@ def _add(project: Project, boxes: Path, form: Literal["coco", "voc", "table"] | 
 def _newest(project: Project) -> Path:
     import training
 
-    trained = project.detectors()
-    return trained[-1] if trained else Path(training.__file__).parent / "bundles" / "detector"
+    packaged = Path(training.__file__).parent / "bundles" / "detector"
+    found = project.detectors() or ([packaged] if packaged.is_dir() else [])
+    if not found:
+        remedy = own_command("boxes", "train", project.folder)
+        raise CommandError(f"--detector: the project has no detector yet; name one, or train one: {remedy}")
+    return found[-1]
 
 
 def _wait_for_stop() -> None:
