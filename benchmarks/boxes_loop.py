@@ -22,10 +22,6 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from training.detection.data.box_table import read_box_table
-from training.detection.data.boxed_set import Boxes
-from training.detection.evaluation.scoring import Found, average_precision
-from training.detection.recipe import BoxSet, DetectorRecipe, load_detector_recipe
 
 from benchmarks.report import page, parser, table, versions, write_page
 from engines.detection import open_detector
@@ -35,6 +31,10 @@ from training.boxes.learning import learn, with_steps
 from training.boxes.project import Project
 from training.boxes.rounds import run_round, standing
 from training.boxes.thresholds import Targets, overlap
+from training.detection.data.box_table import read_box_table
+from training.detection.data.boxed_set import Boxes
+from training.detection.evaluation.scoring import Found, average_precision
+from training.detection.recipe import BoxSet, DetectorRecipe, load_detector_recipe
 from training.detection.records import PRODUCT, BoxedPhoto
 from training.readers.splits import chance
 from training.review import Item, Queue

@@ -280,11 +280,10 @@ def train(
     called again. The detector is a bundle in PROJECT/detectors, which every worker can run. Label again with it
     afterwards: it is sure of more photos than the last one.
     """
-    from training.detection.recipe import load_detector_recipe
-
     import training
     from training.boxes.learning import learn, with_steps
     from training.boxes.rounds import refresh_table, standing
+    from training.detection.recipe import load_detector_recipe
 
     opened = _open(project)
     plan = load_detector_recipe(recipe or Path(training.__file__).parent / "recipes" / "detect_small.toml")
