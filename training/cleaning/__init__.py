@@ -1,4 +1,4 @@
-"""From crawled photos to clean products: duplicates out, wrong photos of a product out, one product under several labels
+"""From crawled photos to clean products: duplicates out, wrong photos out, and one product under several labels
 merged.
 
 Every step writes marks (`marks`), which say what was decided about which photo and why; nothing is deleted, and every
