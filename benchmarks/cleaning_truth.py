@@ -27,12 +27,12 @@ from benchmarks.report import parser, write_result
 from engines.pixels import decode
 from engines.recognition import build_engine
 from schemas.manifest import Preprocess
-from training.cleaning.duplicates import DuplicateSettings, duplicate_marks
-from training.cleaning.fingerprints import take_fingerprints
+from training.cleaning.copies.duplicates import DuplicateSettings, duplicate_marks
+from training.cleaning.copies.fingerprints import take_fingerprints
 from training.cleaning.marks import Mark, Marks
-from training.cleaning.merging import MergeSettings, merge_marks
-from training.cleaning.noise import NoiseSettings, noise_marks
-from training.cleaning.vectors import Vectors
+from training.cleaning.products.merging import MergeSettings, merge_marks
+from training.cleaning.products.noise import NoiseSettings, noise_marks
+from training.cleaning.products.vectors import Vectors
 from training.readers import read
 from training.readers.label_table import Row
 
@@ -55,7 +55,7 @@ def plant(folder: Path, rows: Sequence[Row], out: Path, plan: Mapping[str, Any])
         row["path"] = f"{number:06d}{Path(row['origin']).suffix}"
         (out / row["path"]).write_bytes(data)
     share = plan["near_duplicates"]
-    copies = _copies(folder, dirty, out, round(len(dirty) * share / (1 - share)), plan, draw)
+    copies = _copies(folder, dirty, out, round(len(dirty) * share / (1 - share)), plan=plan, draw=draw)
     with table.open("w", newline="", encoding="utf-8") as text:
         writer = csv.DictWriter(text, COLUMNS)
         writer.writeheader()
@@ -84,7 +84,7 @@ def _labelled(rows: Sequence[Row], plan: Mapping[str, Any], draw: random.Random)
 
 
 def _copies(
-    folder: Path, dirty: Sequence[Row], out: Path, count: int, plan: Mapping[str, Any], draw: random.Random
+    folder: Path, dirty: Sequence[Row], out: Path, count: int, *, plan: Mapping[str, Any], draw: random.Random
 ) -> list[Row]:
     owners = draw.sample([row for row in dirty for _ in range(plan["most_copies"])], count)
     copies = []
@@ -189,8 +189,10 @@ def _frozen(cache: Path, folder: Path, paths: Sequence[str]) -> Floats:
     return vectors
 
 
-def halves(rows: Sequence[Row], spec: Mapping[str, str]) -> tuple[list[Row], list[Row]]:
-    """The photos of the products to choose on, and of those to measure on, with the columns of a planted set."""
+def halves(rows: Sequence[Row], spec: Mapping[str, str], most: int) -> tuple[list[Row], list[Row]]:
+    """The photos of the products to choose on, and of those to measure on, with the columns of a planted set. Of each
+    product the first `most` count."""
+    rows = [row for group in _by(rows, spec["product"]).values() for row in group[:most]]
     names = sorted({row[spec["product"]] for row in rows})
     first = set(names[: len(names) // 2])
     made = [
@@ -198,6 +200,13 @@ def halves(rows: Sequence[Row], spec: Mapping[str, str]) -> tuple[list[Row], lis
         for row in rows
     ]
     return [row for row in made if row["truth"] in first], [row for row in made if row["truth"] not in first]
+
+
+def _by(rows: Sequence[Row], column: str) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row["path"]):
+        groups[row[column]].append(row)
+    return groups
 
 
 def clean(work: Path, rows: Sequence[Row], vectors: Floats, options: Any) -> dict[str, Any]:
@@ -234,11 +243,12 @@ def main() -> None:
     made.add_argument("--work", type=Path, required=True, help="folder for the dirty photos and their embeddings; kept")
     made.add_argument("--measure", action="store_true", help="the second half of the products, for the figures")
     made.add_argument("--features", choices=("bundle", "frozen"), default="bundle", help="what embeds the photos")
+    made.add_argument("--most", type=int, default=24, help="photos of each product, at most (default 24)")
     made.add_argument("--processes", type=int, help="for fingerprints (default: one for each core)")
     options = made.parse_args()
     options.duplicates, options.noise, options.merge = DuplicateSettings(), NoiseSettings(), MergeSettings()
     plan = planted()
-    half = halves(read("csv", options.data).rows, plan["sets"][options.set])[options.measure]
+    half = halves(read("csv", options.data).rows, plan["sets"][options.set], options.most)[options.measure]
     work = options.work / f"{options.set}-{'measured' if options.measure else 'chosen'}"
     rows = plant(options.data, half, work / "photos", plan)
     vectors = embeddings(work, work / "photos", rows, options.bundle, options.features)

@@ -32,10 +32,10 @@ import msgspec
 from schemas.errors import ConfigError
 
 Value = str | int | float
-What = Literal["unreadable", "same_bytes", "near_duplicate", "noise", "same_product"]
+What = Literal["no_photo", "unreadable", "same_bytes", "near_duplicate", "noise", "same_product"]
 STEPS = ("read", "duplicates", "noise", "merge")
 """The steps in their order; each reads the marks of those before it."""
-LEAVES_OUT = frozenset({"unreadable", "same_bytes", "near_duplicate", "noise"})
+LEAVES_OUT = frozenset({"no_photo", "unreadable", "same_bytes", "near_duplicate", "noise"})
 """What leaves a photo out of the cleaned table. `same_product` renames the product instead."""
 MARKS_FILE = "marks.jsonl"
 

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from training.cleaning.hashes import Floats, Greys
+from training.cleaning.copies.hashes import Floats, Greys
 
 SIDE = 32  # pixels of the compared pictures
 ZOOMS = (1.0, 1.04, 1.1, 1.2)  # 1.2 undoes a cut of 8 % at each side, 1 / 1.2 a border of 10 %

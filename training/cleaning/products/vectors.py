@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engines.files import write_file
 from engines.recognition import RecognitionEngine
 from schemas.errors import ConfigError
-from training.cleaning.fingerprints import Progress
+from training.cleaning.copies.fingerprints import Progress
 from training.weak.embeddings import embed
 
 Floats = NDArray[np.float32]

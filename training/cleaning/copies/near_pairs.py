@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ConfigError
-from training.cleaning.alignment import count_of_warps, likeness_under, warps
-from training.cleaning.hashes import Codes, Greys, p_hash
+from training.cleaning.copies.alignment import count_of_warps, likeness_under, warps
+from training.cleaning.copies.hashes import Codes, Greys, p_hash
 
 BITS = 256
 EXACT_BELOW = 60_000  # photos; up to here every code is compared, which takes a minute for each core

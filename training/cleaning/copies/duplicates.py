@@ -17,11 +17,11 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from training.cleaning.alignment import likeness
-from training.cleaning.fingerprints import Fingerprints
-from training.cleaning.hashes import distances, p_hash
+from training.cleaning.copies.alignment import likeness
+from training.cleaning.copies.fingerprints import Fingerprints
+from training.cleaning.copies.hashes import distances, p_hash
+from training.cleaning.copies.near_pairs import near_pairs
 from training.cleaning.marks import Mark, Value
-from training.cleaning.near_pairs import near_pairs
 from training.readers.label_table import Row
 
 STEP = "duplicates"

@@ -21,7 +21,7 @@ from engines.pixels import decode
 from schemas.errors import ConfigError, Invalid
 from schemas.manifest import Preprocess
 from training.bulk import Died, run_on_processes
-from training.cleaning.alignment import SIDE
+from training.cleaning.copies.alignment import SIDE
 from training.readers import read_photo
 
 Progress = Callable[[int, int], None]

@@ -18,8 +18,8 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from training.cleaning.confusions import Confusions, confusions
 from training.cleaning.marks import Mark
+from training.cleaning.products.confusions import Confusions, confusions
 
 Floats = NDArray[np.float32]
 Share = Annotated[float, Meta(gt=0, le=1)]
