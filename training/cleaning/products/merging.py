@@ -106,8 +106,8 @@ def merge_marks(
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Mark]:
     """A mark for each merge. Arguments as of `merges`; photos without a product ("") are left out."""
-    known = np.flatnonzero([bool(product) for product in products])
-    for merge in merges(vectors[known], [products[i] for i in known], settings, progress=progress):
+    known = [place for place, product in enumerate(products) if product]
+    for merge in merges(vectors[known], [products[place] for place in known], settings, progress=progress):
         yield Mark(
             step=STEP,
             what="same_product",

@@ -148,7 +148,7 @@ def group_by_product(products: Sequence[str]) -> dict[str, NDArray[np.int64]]:
 
 def squared(left: Floats, right: Floats) -> Floats:
     """Squared L2 distances of unit rows, float32 [n, m], from 0 to 4."""
-    return np.maximum(2 - 2 * (left @ right.T), 0).astype(np.float32)
+    return np.asarray(np.maximum(2 - 2 * (left @ right.T), 0), np.float32)
 
 
 def _counted(
