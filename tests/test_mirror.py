@@ -361,6 +361,31 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         "the table that weak labels write",
         ("training/weak/label_files.py",),
     ),
+    Elsewhere(
+        "tests/training/boxes/test_rounds.py",
+        "parts of one round: what is kept, asked, known, learned and saved",
+        (
+            "training/boxes/asking.py",
+            "training/boxes/lessons.py",
+            "training/boxes/saved.py",
+            "training/boxes/table.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/groknet/commands/models/test_boxes.py",
+        "the commands read a table of boxes and train a detector",
+        ("training/boxes/formats/any_format.py", "training/boxes/learning.py"),
+    ),
+    Elsewhere(
+        "tests/training/boxes/formats/test_coco.py",
+        "which photo, which sides and which box are rules of all formats",
+        ("training/boxes/formats/found.py",),
+    ),
+    Elsewhere(
+        "tests/training/review/test_app.py",
+        "asked over HTTP, as the page asks",
+        ("training/review/photos.py", "training/review/values.py"),
+    ),
 )
 
 

@@ -1,8 +1,11 @@
 """Pixels to boxes: finds the products in a photo, before recognition describes them.
 
-`interface` says what every detector gives. Photos are decoded in `engines/pixels`.
+`open_detector` (in `engine`) loads a detector bundle and refuses it unless its checksums match and its boxes for the
+parity photos are the recorded ones. `interface` says what every detector gives. The back ends are recognition's. Photos
+are decoded in `engines/pixels`. `precision` makes an INT8 bundle, and `speed` measures.
 """
 
+from engines.detection.engine import DETECTOR_BACKENDS, open_detector
 from engines.detection.interface import Detection, Detector
 
-__all__ = ["Detection", "Detector"]
+__all__ = ["DETECTOR_BACKENDS", "Detection", "Detector", "open_detector"]

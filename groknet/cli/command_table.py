@@ -93,6 +93,19 @@ COMMANDS: Mapping[str, Command | Group] = {
             "undo": Command(f"{_MODELS}.cleaning:undo", "Take marks of a cleaning back."),
         },
     ),
+    "boxes": Group(
+        "Label photos with boxes: few by hand, the rest by a detector.",
+        MODELS,
+        {
+            "init": Command(f"{_MODELS}.boxes:init", "Begin a labelling project for a folder of photos."),
+            "label": Command(f"{_MODELS}.boxes:label", "Label by a detector; keep sure boxes, queue doubtful photos."),
+            "review": Command(f"{_MODELS}.boxes:review", "Open the page on which a person draws and corrects boxes."),
+            "train": Command(f"{_MODELS}.boxes:train", "Train the project's next detector on all known boxes."),
+            "status": Command(f"{_MODELS}.boxes:status", "Show photos, boxes, thresholds and hours saved."),
+            "import": Command(f"{_MODELS}.boxes:import_boxes", "Add boxes from COCO, VOC or a table."),
+            "export": Command(f"{_MODELS}.boxes:export", "Write the known boxes as COCO or VOC."),
+        },
+    ),
     "train": Command(f"{_MODELS}.train:train", "Train a network from a recipe.", MODELS),
     "export": Command(f"{_MODELS}.export:export", "Make a bundle from a run, or convert one for phones.", MODELS),
     "evaluate": Command(f"{_MODELS}.evaluate:evaluate", "Measure the accuracy of a bundle on labelled photos.", MODELS),
@@ -115,6 +128,18 @@ COMMANDS: Mapping[str, Command | Group] = {
             "inspect": Command(f"{_MODELS}.engine:inspect", "Show what an engine folder holds."),
             "verify": Command(f"{_MODELS}.engine:verify", "Verify checksums and parity photos."),
             "bench": Command(f"{_MODELS}.engine:bench", "Measure photos per second and latency on this machine."),
+        },
+    ),
+    "detector": Group(
+        "Train, export and measure detectors, which find the products in a photo.",
+        MODELS,
+        {
+            "train": Command(f"{_MODELS}.detector:train", "Train a detector from a recipe and tables of boxes."),
+            "export": Command(f"{_MODELS}.detector:export", "Make a detector bundle from a run."),
+            "evaluate": Command(f"{_MODELS}.detector:evaluate", "Measure a detector on photos with known boxes."),
+            "int8": Command(f"{_MODELS}.detector:int8", "Make an INT8 bundle of a float one."),
+            "phone": Command(f"{_MODELS}.detector:phone", "Convert a detector bundle for phones."),
+            "bench": Command(f"{_MODELS}.detector:bench", "Measure photos per second and latency."),
         },
     ),
     "reference": Command(
