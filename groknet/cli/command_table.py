@@ -90,6 +90,7 @@ COMMANDS: Mapping[str, Command | Group] = {
             "denoise": Command(f"{_MODELS}.cleaning:denoise", "Find photos that are not of their product."),
             "merge": Command(f"{_MODELS}.cleaning:merge", "Find labels that are one product."),
             "report": Command(f"{_MODELS}.cleaning:report", "Write report and table of a cleaning again."),
+            "review": Command(f"{_MODELS}.cleaning:review", "Check a cleaning on a page in the browser."),
             "undo": Command(f"{_MODELS}.cleaning:undo", "Take marks of a cleaning back."),
         },
     ),

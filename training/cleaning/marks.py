@@ -33,8 +33,8 @@ from schemas.errors import ConfigError
 
 Value = str | int | float
 What = Literal["no_photo", "unreadable", "same_bytes", "near_duplicate", "noise", "same_product"]
-STEPS = ("read", "duplicates", "noise", "merge")
-"""The steps in their order; each reads the marks of those before it."""
+STEPS = ("read", "duplicates", "noise", "merge", "review")
+"""The steps in their order; each reads the marks of those before it. `review` has what a person added."""
 LEAVES_OUT = frozenset({"no_photo", "unreadable", "same_bytes", "near_duplicate", "noise"})
 """What leaves a photo out of the cleaned table. `same_product` renames the product instead."""
 MARKS_FILE = "marks.jsonl"

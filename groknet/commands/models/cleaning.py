@@ -179,6 +179,51 @@ def report(
     return _end(_reopened(out), json=json)
 
 
+def review(
+    out: Annotated[Path, Parameter(help="Folder of a cleaning.")],
+    /,
+    *,
+    host: Annotated[
+        str, Parameter(help="Address to listen on. Another machine can reach any but a loopback address.")
+    ] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="Port to listen on; 0 takes any free one.")] = 9571,
+) -> Exit:
+    """Show duplicates, wrong photos and merges on a page, for one person to check. Ctrl-C stops it.
+
+    The most doubtful ones come first. Every decision is stored at once, and Z undoes it, also after a restart. At the
+    end the decisions take marks back or put them in force, and the cleaned table is written again.
+
+    The page has no password, so it listens on this machine alone.
+    """
+    cleaning = _reopened(out)
+    from groknet.cli.stopping import wait_for_stop
+    from training.cleaning import review_items, take_decisions
+    from training.review import Queue
+    from training.review.app import build_review
+    from training.review.photos import ReviewPhotos
+    from workers.serving import serve
+
+    items = review_items(cleaning.source, cleaning.marks, cleaning.product)
+    if not items:
+        raise CommandError(f"{out}: there is nothing to review; no step marked anything", Exit.NOT_FOUND)
+    with Queue(out / "review") as queue:
+        queue.put(items)
+        app = build_review(
+            queue, ReviewPhotos(cleaning.source.folder), title=f"Cleaning of {cleaning.source.folder.name}"
+        )
+        server = serve(app, host, port)
+        try:
+            note(f"review of {len(items):,} groups on {server.url}; Ctrl-C stops it")
+            wait_for_stop()
+        finally:
+            server.stop()
+        found = take_decisions(queue, cleaning.marks)
+    note(
+        f"{found.decided} decided; {found.undone} marks taken back, {found.redone} in force again, {found.added} added"
+    )
+    return _end(cleaning, json=False, seconds=found.seconds)
+
+
 def undo(
     out: Annotated[Path, Parameter(help="Folder of a cleaning.")],
     ids: Annotated[list[str] | None, Parameter(help="Ids of marks, as report.html and marks.csv show them.")] = None,
@@ -280,14 +325,14 @@ def _settings(kind: Any, **values: Any) -> Any:
         raise CommandError(f"--{option}: {text[:1].lower()}{text[1:]}", Exit.USAGE) from None
 
 
-def _end(cleaning: Cleaning, *, json: bool) -> Exit:
+def _end(cleaning: Cleaning, *, json: bool, seconds: float = 0.0) -> Exit:
     """Write the tables and the report, and print what became of every file."""
-    from training.cleaning import account, write_labels, write_marks, write_report
+    from training.cleaning import SECONDS, account, write_labels, write_marks, write_report
 
     out, marks = cleaning.out, cleaning.marks
     write_labels(cleaning.source, marks, out, cleaning.product)
     write_marks(marks, out / "marks.csv")
-    page = write_report(cleaning.source, marks, out)
+    page = write_report(cleaning.source, marks, out, seconds=seconds or SECONDS)
     counts = account(cleaning.source, marks)
     if json:
         json_line(counts)
