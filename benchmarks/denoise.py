@@ -1,4 +1,4 @@
-"""Ways to find wrong photos under a product's label: hierarchical DBSCAN beside the clusterings that were tried with it.
+"""Ways to find wrong photos under a label: hierarchical DBSCAN beside the clusterings that were tried with it.
 
     python -m benchmarks.denoise --set studio --data FOLDER --work WORK
 
