@@ -357,6 +357,15 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ),
     ),
     Elsewhere(
+        "tests/training/cleaning/test_steps.py",
+        "one cleaning, whose marks become a table, a report and questions",
+        (
+            "training/cleaning/report.py",
+            "training/cleaning/review.py",
+            "training/cleaning/table.py",
+        ),
+    ),
+    Elsewhere(
         "tests/training/weak/test_nearest_product.py",
         "the table that weak labels write",
         ("training/weak/label_files.py",),
