@@ -162,7 +162,7 @@ def _link(link: Path, folder: Path) -> None:
 def _unread(source: Source, prints: Fingerprints) -> Iterator[Mark]:
     for name, reason in source.skipped.items():
         yield Mark(step="read", what="no_photo", photo=name, why={"reason": reason})
-    for name in prints.names:
+    for name in prints.names():
         if name.error:
             yield Mark(step="read", what="unreadable", photo=name.path, why={"reason": name.error})
 

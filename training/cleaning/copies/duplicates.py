@@ -56,14 +56,14 @@ def duplicate_marks(
         progress: called with the photos that were compared and the photos in all.
     """
     groups = _Groups(len(rows))
-    readable = np.flatnonzero(prints.records["readable"])
-    distinct = _same_bytes(prints.records, readable, groups)
-    smalls = prints.records["small"] if len(distinct) == len(prints) else prints.records["small"][distinct]
-    pairs = near_pairs(smalls, bits=settings.bits, least_likeness=settings.likeness, threads=threads, progress=progress)
+    distinct = _same_bytes(prints, groups)
+    pairs = near_pairs(
+        prints.small, distinct, bits=settings.bits, least_likeness=settings.likeness, threads=threads, progress=progress
+    )
     for pair in pairs:
-        groups.join(int(distinct[pair.left]), int(distinct[pair.right]))
+        groups.join(pair.left, pair.right)
     for members in groups.of_several():
-        yield from _marks_of(members, rows, prints.records, settings, product)
+        yield from _marks_of(members, rows, prints.take(members), settings, product)
 
 
 def score(record: NDArray[np.void]) -> float:
@@ -75,15 +75,15 @@ def score(record: NDArray[np.void]) -> float:
     return float(np.log2(area) + sharp - compression - OVERLAY_WEIGHT * float(record["overlay"]))
 
 
-def _same_bytes(records: NDArray[np.void], readable: NDArray[np.int64], groups: _Groups) -> NDArray[np.int64]:
-    """Join photos with equal bytes, and return the places of the first of each, int64, in order."""
-    first: dict[bytes, int] = {}
-    for place in readable.tolist():
-        digest = records["sha256"][place].tobytes()
-        owner = first.setdefault(digest, place)
-        if owner != place:
-            groups.join(owner, place)
-    return np.array(list(first.values()), np.int64)
+def _same_bytes(prints: Fingerprints, groups: _Groups) -> NDArray[np.int64]:
+    """Join readable photos with equal bytes, and return the numbers of the first of each, int64, in order."""
+    readable = np.flatnonzero(prints.column("readable"))
+    digests = np.ascontiguousarray(prints.column("sha256")[readable]).view("V32").ravel()
+    _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)
+    owner = first[inverse.ravel()]
+    for place in np.flatnonzero(owner != np.arange(len(readable))).tolist():
+        groups.join(int(readable[owner[place]]), int(readable[place]))
+    return np.sort(readable[first]).astype(np.int64)
 
 
 def _marks_of(
@@ -94,18 +94,18 @@ def _marks_of(
     product: str,
 ) -> Iterator[Mark]:
     """The best photo stays; those that are like it are marked. What is left is a group of its own, so that no photo is
-    marked for one that it does not resemble."""
-    scores = {place: score(records[place]) for place in members}
+    marked for one that it does not resemble. `records` are those of the members, in their order."""
+    of = dict(zip(members, records, strict=True))
+    scores = {place: score(record) for place, record in of.items()}
     order = sorted(members, key=lambda place: (_SPLITS.get(rows[place].get("split", ""), 9), -scores[place], place))
     while len(order) > 1:
         best, *others = order
-        small = records["small"][others]
-        repeated = np.broadcast_to(records["small"][best], small.shape)
-        alike = likeness(np.ascontiguousarray(repeated), small)
-        apart = distances(p_hash(np.ascontiguousarray(repeated)), p_hash(small))
+        small = np.stack([of[place]["small"] for place in others])
+        kept = np.repeat(of[best]["small"][None], len(others), axis=0)
+        alike, apart = likeness(kept, small), distances(p_hash(kept), p_hash(small))
         order = []
         for place, like, bits in zip(others, alike.tolist(), apart.tolist(), strict=True):
-            equal = bool((records["sha256"][place] == records["sha256"][best]).all())
+            equal = bool((of[place]["sha256"] == of[best]["sha256"]).all())
             if not equal and like < settings.likeness:
                 order.append(place)
                 continue

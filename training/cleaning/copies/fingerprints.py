@@ -1,7 +1,7 @@
 """What de-duplication knows of each photo: digest, small grey picture, hash, and measures of quality.
 
 A fingerprint has a fixed size and lies in one file, in the order of the photos, next to a file with their names. Both
-only grow, so a run that was interrupted goes on where it ended, and a reader maps the file instead of loading it.
+only grow, so a run that was interrupted goes on where it ended, and a reader maps parts of the file and keeps nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,6 +24,7 @@ from schemas.errors import ConfigError, Invalid
 from schemas.manifest import Preprocess
 from training.bulk import Died, run_on_processes
 from training.cleaning.copies.alignment import SIDE
+from training.cleaning.copies.hashes import Greys
 from training.readers import read_photo
 
 Progress = Callable[[int, int], None]
@@ -44,6 +47,7 @@ _RECORDS, _NAMES = "fingerprints.bin", "fingerprints.jsonl"
 _PREPROCESS = Preprocess(mode="squash", width=LOOKED_AT, height=LOOKED_AT)
 _UNKNOWN_COMPRESSION = 8.0  # of WebP, AVIF and HEIC, whose headers do not say: that of a JPEG of quality 90
 _STROKE = 60  # grey levels by which a stroke stands out of what is around it
+_READ = 4096  # fingerprints that are mapped at once: 5 MB
 _BORDER_RANGE = 12  # grey levels within a row or column of a border, after JPEG
 
 
@@ -55,24 +59,42 @@ class Name(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Fingerprints:
-    """The fingerprints of a list of photos.
+    """The fingerprints of a list of photos, numbered as in the list.
 
-    Attributes:
-        records: structured array [n] of FINGERPRINT, mapped from the file.
-        names: of the photos, in the same order.
+    Nothing is kept in memory: each call maps the file, copies what is asked for, and lets go of it.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Read what is complete in `folder`."""
-        self.names = list(_names(folder / _NAMES))
-        file = folder / _RECORDS
-        count = min(len(self.names), file.stat().st_size // FINGERPRINT.itemsize if file.is_file() else 0)
-        self.names = self.names[:count]
-        empty = np.empty(0, FINGERPRINT)
-        self.records = np.memmap(file, FINGERPRINT, "r", shape=(count,)) if count else empty
+        """What is complete in `folder`."""
+        self._records, self._names = folder / _RECORDS, folder / _NAMES
+        size = self._records.stat().st_size // FINGERPRINT.itemsize if self._records.is_file() else 0
+        self._count = min(size, sum(1 for _ in _names(self._names)))
 
     def __len__(self) -> int:
-        return len(self.names)
+        return self._count
+
+    def column(self, field: str) -> NDArray[Any]:
+        """One field of FINGERPRINT of all photos."""
+        starts = range(0, self._count, _READ)
+        parts = [self._map()[start : start + _READ][field].copy() for start in starts]
+        return np.concatenate(parts) if parts else np.empty(0, FINGERPRINT)[field]
+
+    def take(self, places: Sequence[int] | NDArray[np.int64]) -> NDArray[np.void]:
+        """The whole fingerprints of some photos, structured array [n]."""
+        return np.asarray(self._map()[np.asarray(places, np.int64)])
+
+    def small(self, places: NDArray[np.int64]) -> Greys:
+        """The small grey pictures of some photos, uint8 [n, 32, 32]."""
+        return np.asarray(self._map()["small"][places])
+
+    def names(self) -> Iterator[Name]:
+        """The photos in order, with the error of those that could not be read."""
+        return islice(_names(self._names), self._count)
+
+    def _map(self) -> NDArray[np.void]:
+        if not self._count:
+            return np.empty(0, FINGERPRINT)
+        return np.memmap(self._records, FINGERPRINT, "r", shape=(self._count,))
 
 
 def take_fingerprints(
@@ -97,7 +119,8 @@ def take_fingerprints(
     """
     work.mkdir(parents=True, exist_ok=True)
     done = Fingerprints(work)
-    if any(name.path != path for name, path in zip(done.names, paths, strict=False)) or len(done) > len(paths):
+    others = any(name.path != path for name, path in zip(done.names(), paths, strict=False))
+    if others or len(done) > len(paths):
         raise ConfigError(f"{work}: it has fingerprints of other photos; name another folder, or delete this one")
     count = len(done)
     _cut(work, count)

@@ -25,6 +25,7 @@ BITS = 256
 EXACT_BELOW = 60_000  # photos; up to here every code is compared, which takes a minute for each core
 TABLES = 16  # of the multi-index hash beyond, with 16 bits each: Norouzi, Punjani, Fleet, CVPR 2012
 _ASKED = 256  # photos that ask at once: 13 MB for their warped copies
+_JUDGED = 1024  # pairs whose likeness is computed at once: 8 MB
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,13 @@ class Pair:
     likeness: float
 
 
+Pictures = Callable[[NDArray[np.int64]], Greys]
+"""Numbers of photos, int64 [n] → their small grey pictures, uint8 [n, 32, 32]."""
+
+
 def near_pairs(
-    smalls: Greys,
+    pictures: Pictures,
+    photos: NDArray[np.int64],
     *,
     bits: int,
     least_likeness: float,
@@ -49,7 +55,8 @@ def near_pairs(
     """Every pair that is near in hash and alike in edges, each once or more often.
 
     Args:
-        smalls: uint8 [n, 32, 32], may be mapped from a file; photos with equal bytes appear once.
+        pictures: gives the small picture of any photo.
+        photos: numbers of the photos to compare, int64 [n], in order. Of photos with equal bytes, name one.
         bits: the largest distance of two hashes.
         least_likeness: see `alignment.likeness`.
         threads: of FAISS; 0 leaves it as it is.
@@ -58,30 +65,39 @@ def near_pairs(
     Raises:
         ConfigError: FAISS is not installed.
     """
-    if not len(smalls):
+    if not len(photos):
         return
-    codes = _codes(smalls)
+    codes = _codes(pictures, photos)
     places, first = _distinct(codes)
-    yield from _equal_codes(smalls, codes, places, first, least_likeness)
+    yield from _equal_codes(pictures, photos, first, least_likeness)
     index = _index(codes[places], threads)
     for start in range(0, len(places), _ASKED):
         some = places[start : start + _ASKED]
-        asked = warps(np.asarray(smalls[some]))
-        left, right, number, apart = _ask(index, asked, bits)
-        left, right = some[left], places[right]
+        left, right, number, apart = _ask(index, warps(pictures(photos[some])), bits)
+        left, right = photos[some[left]], photos[places[right]]
         other = left != right
         left, right, number, apart = left[other], right[other], number[other], apart[other]
-        if len(left):
-            alike = likeness_under(np.asarray(smalls[left]), np.asarray(smalls[right]), number)
-            for i in np.flatnonzero(alike >= least_likeness):
-                yield Pair(int(left[i]), int(right[i]), int(apart[i]), float(alike[i]))
+        alike = _alike(pictures, left, right, number)
+        for i in np.flatnonzero(alike >= least_likeness):
+            yield Pair(int(left[i]), int(right[i]), int(apart[i]), float(alike[i]))
         if progress is not None:
             progress(min(start + _ASKED, len(places)), len(places))
 
 
-def _codes(smalls: Greys) -> Codes:
-    parts = [p_hash(np.asarray(smalls[i : i + 1024]), BITS) for i in range(0, len(smalls), 1024)]
-    return np.concatenate(parts)
+def _alike(
+    pictures: Pictures, left: NDArray[np.int64], right: NDArray[np.int64], number: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """The likeness of pairs under their warps. One photo may have thousands, so they are taken in parts."""
+    found = np.empty(len(left), np.float32)
+    for start in range(0, len(left), _JUDGED):
+        part = slice(start, start + _JUDGED)
+        found[part] = likeness_under(pictures(left[part]), pictures(right[part]), number[part])
+    return found
+
+
+def _codes(pictures: Pictures, photos: NDArray[np.int64]) -> Codes:
+    starts = range(0, len(photos), _JUDGED)
+    return np.concatenate([p_hash(pictures(photos[start : start + _JUDGED]), BITS) for start in starts])
 
 
 def _distinct(codes: Codes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -95,16 +111,14 @@ def _distinct(codes: Codes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _equal_codes(
-    smalls: Greys, codes: Codes, places: NDArray[np.int64], first: NDArray[np.int64], least: float
+    pictures: Pictures, photos: NDArray[np.int64], first: NDArray[np.int64], least: float
 ) -> Iterator[Pair]:
     """Each photo with the first one of the same code."""
-    repeated = np.flatnonzero(first != np.arange(len(codes)))
-    for start in range(0, len(repeated), 1024):
-        some = repeated[start : start + 1024]
-        unwarped = np.zeros(len(some), np.int64)
-        alike = likeness_under(np.asarray(smalls[some]), np.asarray(smalls[first[some]]), unwarped)
-        for i in np.flatnonzero(alike >= least):
-            yield Pair(int(some[i]), int(first[some[i]]), 0, float(alike[i]))
+    repeated = np.flatnonzero(first != np.arange(len(first)))
+    left, right = photos[repeated], photos[first[repeated]]
+    alike = _alike(pictures, left, right, np.zeros(len(repeated), np.int64))
+    for i in np.flatnonzero(alike >= least):
+        yield Pair(int(left[i]), int(right[i]), 0, float(alike[i]))
 
 
 def _index(codes: Codes, threads: int) -> Any:

@@ -32,8 +32,8 @@ def photos(folder: Path) -> Path:
 def test_a_fingerprint_says_what_the_photo_is(tmp_path: Path) -> None:
     folder = photos(tmp_path / "photos")
     prints = take_fingerprints(folder, PATHS, tmp_path / "work", processes=1)
-    records = dict(zip(PATHS, prints.records, strict=True))
-    assert [name.path for name in prints.names] == PATHS
+    records = dict(zip(PATHS, prints.take(range(len(PATHS))), strict=True))
+    assert [name.path for name in prints.names()] == PATHS
     data = (folder / "a.jpg").read_bytes()
     assert records["a.jpg"]["sha256"].tobytes() == hashlib.sha256(data).digest()
     assert (records["a.jpg"]["width"], records["a.jpg"]["height"], records["a.jpg"]["bytes"]) == (240, 200, len(data))
@@ -42,20 +42,22 @@ def test_a_fingerprint_says_what_the_photo_is(tmp_path: Path) -> None:
     assert records["big.png"]["compression"] == 1 < records["a.jpg"]["compression"] < records["poor.jpg"]["compression"]
     assert records["blurred.jpg"]["sharpness"] < records["a.jpg"]["sharpness"]
     assert records["bordered.jpg"]["overlay"] > 0.2 > records["a.jpg"]["overlay"]
-    errors = {name.path: name.error for name in prints.names if name.error}
+    errors = {name.path: name.error for name in prints.names() if name.error}
     assert errors == {
         "broken.jpg": "cannot be decoded: truncated",
         "text.jpg": "cannot be decoded: not_an_image",
         "gone.jpg": "cannot be read: No such file or directory",
     }
     assert [path for path in PATHS if not records[path]["readable"]] == list(errors)
+    assert prints.column("readable").tolist() == [records[path]["readable"] for path in PATHS]
+    assert (prints.small(np.array([4, 1])) == [records["poor.jpg"]["small"], records["big.png"]["small"]]).all()
 
 
 @pytest.mark.parametrize("cut", [("bin", 3 * FINGERPRINT.itemsize + 7), ("jsonl", 60), ("bin", 0)])
 def test_a_run_that_was_killed_goes_on_and_gives_the_same(tmp_path: Path, cut: tuple[str, int]) -> None:
     folder, work = photos(tmp_path / "photos"), tmp_path / "work"
     whole = take_fingerprints(folder, PATHS, work, processes=1)
-    expected = whole.records.tobytes(), list(whole.names)
+    expected = whole.take(range(len(PATHS))).tobytes(), list(whole.names())
     kind, size = cut
     file = work / f"fingerprints.{kind}"
     file.write_bytes(file.read_bytes()[:size])
@@ -63,10 +65,10 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same(tmp_path: Path, cut: t
     counted: list[int] = []
     again = take_fingerprints(folder, PATHS, work, processes=1, progress=lambda done, _: counted.append(done))
     if size:
-        assert (again.records.tobytes(), again.names) == expected
+        assert (again.take(range(len(PATHS))).tobytes(), list(again.names())) == expected
         assert counted[0] > 1
     else:
-        assert again.names[0].error
+        assert next(again.names()).error
     assert counted[-1] == len(PATHS)
 
 

@@ -43,7 +43,8 @@ def test_the_pairs_are_those_of_a_comparison_of_all(exact_below: int, monkeypatc
     monkeypatch.setattr(module, "EXACT_BELOW", exact_below)
     greys = smalls()
     bits = 64 if exact_below else 31  # the multi-index hash is exact up to 31 bits
-    found = list(near_pairs(greys, bits=bits, least_likeness=0.7))
+    everything = np.arange(len(greys))
+    found = list(near_pairs(lambda places: greys[places], everything, bits=bits, least_likeness=0.7))
     pairs = {(min(p.left, p.right), max(p.left, p.right)) for p in found}
     plain = set(range(len(greys) - 5, len(greys)))
     textured = {pair for pair in pairs if not set(pair) & plain}
@@ -51,8 +52,13 @@ def test_the_pairs_are_those_of_a_comparison_of_all(exact_below: int, monkeypatc
     assert len(textured) == 10
     groups = {place for pair in pairs for place in pair if place in plain}
     assert groups == plain  # each equal plain picture is joined, but not with every other
+    some = np.arange(0, len(greys), 2)
+    part = {(p.left, p.right) for p in near_pairs(lambda p: greys[p], some, bits=bits, least_likeness=0.7)}
+    assert {pair for pair in part if not set(pair) & plain} <= {(p.left, p.right) for p in found}
+    assert {place for pair in part for place in pair} <= set(some.tolist())
     assert all(p.likeness >= 0.7 and 0 <= p.bits <= bits for p in found)
 
 
 def test_no_photos_give_no_pairs() -> None:
-    assert list(near_pairs(np.empty((0, 32, 32), np.uint8), bits=64, least_likeness=0.7)) == []
+    nothing = np.empty(0, np.int64)
+    assert list(near_pairs(lambda _: np.empty((0, 32, 32), np.uint8), nothing, bits=64, least_likeness=0.7)) == []
