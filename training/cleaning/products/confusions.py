@@ -60,14 +60,15 @@ def confusions(vectors: Floats, products: Sequence[str], ridge: float = RIDGE) -
 
     Memory grows with d², with n x d, and not with the number of labels times the number of photos.
     """
+    from scipy.sparse import csr_array
+
     labels, truth = np.unique(np.asarray(products, np.str_), return_inverse=True)
     truth = truth.ravel().astype(np.int64)
     design = np.concatenate([vectors.astype(np.float64), np.ones((len(vectors), 1))], axis=1)
     gram = design.T @ design + ridge * np.diag([*np.ones(vectors.shape[1]), 1e-9])  # the constant has no penalty
     inverse = np.linalg.inv(gram)
-    sums = np.zeros((len(labels), design.shape[1]))
-    np.add.at(sums, truth, design)  # one-hot targets: what a label's photos add up to
-    weights = inverse @ sums.T
+    targets = csr_array((np.ones(len(truth)), (truth, np.arange(len(truth)))), shape=(len(labels), len(truth)))
+    weights = inverse @ (targets @ design).T
     said = np.empty(len(vectors), np.int64)
     step = max(1, min(_AT_ONCE, _ANSWERS // max(1, len(labels))))
     for start in range(0, len(vectors), step):
