@@ -34,6 +34,9 @@ COMMANDS: Mapping[str, Command | Group] = {
     "submit": Command(
         f"{_LISTINGS}.submit:submit", "Send photos, folders of photos or event files (.ndjson; - is stdin).", LISTINGS
     ),
+    "import": Command(
+        f"{_LISTINGS}.import_feed:import_feed", "Send the products of a shop's feed: XML, CSV or JSON-LD.", LISTINGS
+    ),
     "show": Command(f"{_LISTINGS}.show:show", "Show what is stored about listings.", LISTINGS),
     "where": Command(
         f"{_LISTINGS}.where:where", "Show where a listing is now, why, and when it is tried next.", LISTINGS
