@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -179,7 +180,7 @@ class Ledger:
         if due:
             self.prune()
 
-    def _rows(self, table: str, columns: str, epoch: str | None) -> Iterator[tuple[object, ...]]:
+    def _rows(self, table: str, columns: str, epoch: str | None) -> Iterator[tuple[Any, ...]]:
         """The rows by id, in pieces, so that a reader of millions holds no lock."""
         statement = f"SELECT id, {columns} FROM {table} WHERE id > ? AND (? IS NULL OR epoch = ?) ORDER BY id LIMIT ?"
         last = 0
