@@ -282,9 +282,9 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("groknet/commands/gallery/feedback.py",),
     ),
     Elsewhere(
-        "tests/workers/search/kept/test_feedback.py",
+        "tests/workers/search/http/test_feedback_routes.py",
         "asked over HTTP, as a caller would",
-        ("workers/search/kept/keeping.py",),
+        ("workers/search/http/keeping.py",),
     ),
     Elsewhere(
         "tests/groknet/commands/operation/test_run.py",

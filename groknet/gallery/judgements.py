@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,10 +86,14 @@ class _Photos:
     def query(self, one: Judgement) -> str | None:
         """The path of the photo that was searched with."""
         if not one.hash:
-            return next((path for _, path in self._of_listing(one.query_listing, "")), None) or self._none("query")
+            path = next((path for _, path in self._of_listing(one.query_listing, "")), None)
+            if path is None:
+                self._none("query")
+            return path
         search = self._searches.get(one.hash)
         if search is None or search.photo is None:
-            return self._none("query")
+            self._none("query")
+            return None
         return self._put(("", one.hash), f"{_PHOTOS}/search-{one.hash[:32]}.webp", search.photo)
 
     def results(self, one: Judgement) -> list[tuple[str, str]]:
@@ -125,7 +129,7 @@ class _Photos:
         self._done.left_out[f"no_photo_of_{what}"] += 1
 
 
-def _write(path: Path, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+def _write(path: Path, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)

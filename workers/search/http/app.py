@@ -25,7 +25,9 @@ from workers.search.find.inference import Inference
 from workers.search.find.naming import Names
 from workers.search.find.usefulness import Usefulness
 from workers.search.http.admission import PHOTO_COST, READ_COST, Admission
+from workers.search.http.feedback_routes import FeedbackHandlers
 from workers.search.http.id_route import IdRoute
+from workers.search.http.keeping import Keeping, pruned
 from workers.search.http.listing_routes import ListingHandlers
 from workers.search.http.openapi.document import describe
 from workers.search.http.page_routes import page_routes
@@ -33,8 +35,6 @@ from workers.search.http.photo_routes import PhotoHandlers
 from workers.search.http.readiness import ReadinessProbe
 from workers.search.http.stored import StoredListings
 from workers.search.http.threads import Threads
-from workers.search.kept.feedback import FeedbackHandlers
-from workers.search.kept.keeping import Keeping, pruned
 from workers.search.kept.ledger import Ledger
 from workers.search.settings import SearchSettings
 from workers.serving import Health, operations_routes

@@ -1,5 +1,5 @@
 """What the search service keeps of searches and of people's judgements, if its operator and the person both agree.
 
-`ledger.py` is the file and its bounds, `keeping.py` writes to it after a search, and `feedback.py` answers
-`POST /v1/feedback`.
+`ledger.py` is the file with its bounds, `answers.py` has the types of `POST /v1/feedback`. Routes in `http/` write to it:
+`keeping.py` after a search, `feedback_routes.py` what people judge.
 """
