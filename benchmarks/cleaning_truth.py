@@ -215,7 +215,7 @@ def clean(work: Path, rows: Sequence[Row], vectors: Floats, options: Any) -> dic
     by_path = {row["path"]: row for row in rows}
     place = {row["path"]: i for i, row in enumerate(rows)}
     marks = Marks(work)
-    prints = take_fingerprints(photos, [row["path"] for row in rows], work, processes=options.processes)
+    prints = take_fingerprints(photos, [row["path"] for row in rows], work, workers=options.workers)
     marks.write("duplicates", {}, duplicate_marks(rows, prints, options.duplicates))
     found = {"duplicates": judge_duplicates(by_path, list(marks.in_force("duplicates")))}
     gone = marks.left_out(before="noise")
@@ -244,7 +244,7 @@ def main() -> None:
     made.add_argument("--measure", action="store_true", help="the second half of the products, for the figures")
     made.add_argument("--features", choices=("bundle", "frozen"), default="bundle", help="what embeds the photos")
     made.add_argument("--most", type=int, default=24, help="photos of each product, at most (default 24)")
-    made.add_argument("--processes", type=int, help="for fingerprints (default: one for each core)")
+    made.add_argument("--workers", type=int, default=1, help="for fingerprints (default 1)")
     options = made.parse_args()
     options.duplicates, options.noise, options.merge = DuplicateSettings(), NoiseSettings(), MergeSettings()
     plan = planted()

@@ -99,17 +99,17 @@ def _peak_mb() -> float:
     return (own + child) / 1024
 
 
-def measure(work: Path, rows: list[Row], processes: int | None) -> dict[str, Any]:
+def measure(work: Path, rows: list[Row], workers: int) -> dict[str, Any]:
     """Fingerprint, compare, mark; seconds, rates and memory."""
     folder, begun = work / "shards", time.perf_counter()
     start_mb = _peak_mb()
-    prints = take_fingerprints(folder, [row["path"] for row in rows], work / "clean", processes=processes)
+    prints = take_fingerprints(folder, [row["path"] for row in rows], work / "clean", workers=workers)
     read_s = time.perf_counter() - begun
     read_mb = _peak_mb()
     begun = time.perf_counter()
     marks = Marks(work / "clean")
     settings = DuplicateSettings()
-    count = marks.write("duplicates", {}, duplicate_marks(rows, prints, settings, threads=processes or 2))
+    count = marks.write("duplicates", {}, duplicate_marks(rows, prints, settings, threads=workers))
     compare_s = time.perf_counter() - begun
     origin = {row["path"]: row["origin"] for row in rows}
     right = sum(origin[mark.photo] == origin[mark.kept] for mark in marks.in_force("duplicates"))
@@ -133,10 +133,10 @@ def main() -> None:
     made.add_argument("--photos", type=int, default=20_000, help="thumbnails (default 20,000)")
     made.add_argument("--drawn", type=int, default=200, help="pictures that the studio draws (default 200)")
     made.add_argument("--work", type=Path, required=True, help="folder for the shards; kept")
-    made.add_argument("--processes", type=int, help="processes and threads (default: one for each core)")
+    made.add_argument("--workers", type=int, default=2, help="processes and threads (default 2)")
     options = made.parse_args()
     rows = pack(options.work, options.photos, options.drawn)
-    write_result(measure(options.work, rows, options.processes), options.json)
+    write_result(measure(options.work, rows, options.workers), options.json)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from engines.files import write_file
 from engines.recognition import RecognitionEngine
 from schemas.errors import ConfigError
+from training.bulk import BulkEngine
 from training.cleaning.copies.duplicates import DuplicateSettings, duplicate_marks
 from training.cleaning.copies.fingerprints import Fingerprints, take_fingerprints
 from training.cleaning.marks import Mark, Marks, Value
@@ -43,7 +44,14 @@ class Cleaning:
     """The steps over one source. Each replaces the marks of its earlier run, and reads those of earlier steps."""
 
     def __init__(
-        self, source: Source, out: Path, product: str, *, processes: int | None = None, bar: Bar | None = None
+        self,
+        source: Source,
+        out: Path,
+        product: str,
+        *,
+        engine: BulkEngine = "pool",
+        workers: int | None = None,
+        bar: Bar | None = None,
     ) -> None:
         """Begin a cleaning in `out`, or go on with one.
 
@@ -51,7 +59,8 @@ class Cleaning:
             source: the photos.
             out: the folder; made if it is missing.
             product: the column that names a photo's product.
-            processes: for fingerprints; None means one for each core.
+            engine: what takes the fingerprints; see `training/bulk`.
+            workers: of that engine; None means one for each core.
             bar: shows how far a step is.
 
         Raises:
@@ -59,7 +68,8 @@ class Cleaning:
         """
         self.source, self.out, self.product = source, out, product
         self.marks = Marks(out)
-        self._processes = processes
+        self._engine: BulkEngine = engine
+        self._workers = workers or os.cpu_count() or 1
         self._bar = bar or (lambda *_: None)
         out.mkdir(parents=True, exist_ok=True)
         _link(out / PHOTOS, source.folder)
@@ -71,7 +81,8 @@ class Cleaning:
             self.source.folder,
             [row["path"] for row in rows],
             self.out,
-            processes=self._processes,
+            engine=self._engine,
+            workers=self._workers,
             progress=lambda done, total: self._bar("read", done, total),
         )
         self.marks.write("read", {"reader": self.source.reader}, _unread(self.source, prints))
@@ -84,7 +95,7 @@ class Cleaning:
             prints,
             settings,
             product=self.product,
-            threads=self._processes or os.cpu_count() or 1,
+            threads=self._workers,
             progress=lambda done, total: self._bar("compare", done, total),
         )
         return self.marks.write("duplicates", _as_values(settings), marks)

@@ -35,8 +35,12 @@ LayoutOption = Annotated[
     ),
 ]
 ProductOption = Annotated[str, Parameter(name="--product", help="Column that names the product of a photo.")]
-ProcessesOption = Annotated[
-    int | None, Parameter(name="--processes", help="Processes that read photos. Default: one for each core.")
+EngineOption = Annotated[
+    Literal["pool", "ray"],
+    Parameter(name="--engine", help="What reads the photos: processes of this machine, or Ray (extra bulk)."),
+]
+WorkersOption = Annotated[
+    int | None, Parameter(name="--workers", help="Workers that read photos. Default: one for each core.")
 ]
 BundleArgument = Annotated[
     Path | None, Parameter(name="--bundle", help="Bundle whose embedding compares photos. Default: the demo bundle.")
@@ -50,7 +54,8 @@ def dedup(
     out: OutOption = None,
     reader: LayoutOption = "",
     product: ProductOption = "product",
-    processes: ProcessesOption = None,
+    engine: EngineOption = "pool",
+    workers: WorkersOption = None,
     bits: Annotated[int, Parameter(help="Largest distance of two 256-bit hashes that are looked at.")] = 64,
     likeness: Annotated[float, Parameter(help="Least likeness of the edges of two copies, 0 to 1.")] = 0.7,
     json: JsonOption = False,
@@ -69,7 +74,7 @@ def dedup(
     from training.cleaning import DuplicateSettings
 
     settings = _settings(DuplicateSettings, bits=bits, likeness=likeness)
-    with _cleaning(folder, out, reader, product, processes) as cleaning:
+    with _cleaning(folder, out, reader=reader, product=product, engine=engine, workers=workers) as cleaning:
         cleaning.duplicates(cleaning.read(), settings)
     return _end(cleaning, json=json)
 
@@ -97,7 +102,7 @@ def denoise(
     from training.cleaning import NoiseSettings
 
     settings = _settings(NoiseSettings, strict=strict, loose=loose)
-    with _cleaning(folder, out, reader, product, None) as cleaning, _engine(bundle) as engine:
+    with _cleaning(folder, out, reader=reader, product=product) as cleaning, _engine(bundle) as engine:
         _need_products(cleaning)
         cleaning.noise(engine, settings)
     return _end(cleaning, json=json)
@@ -125,7 +130,7 @@ def merge(
     from training.cleaning import MergeSettings
 
     settings = _settings(MergeSettings, highest=highest, lowest=lowest)
-    with _cleaning(folder, out, reader, product, None) as cleaning, _engine(bundle) as engine:
+    with _cleaning(folder, out, reader=reader, product=product) as cleaning, _engine(bundle) as engine:
         _need_products(cleaning)
         cleaning.merge(engine, settings)
     return _end(cleaning, json=json)
@@ -138,7 +143,8 @@ def clean(
     out: OutOption = None,
     reader: LayoutOption = "",
     product: ProductOption = "product",
-    processes: ProcessesOption = None,
+    engine: EngineOption = "pool",
+    workers: WorkersOption = None,
     bundle: BundleArgument = None,
     json: JsonOption = False,
 ) -> Exit:
@@ -155,12 +161,12 @@ def clean(
     """
     from training.cleaning import DuplicateSettings, MergeSettings, NoiseSettings
 
-    with _cleaning(folder, out, reader, product, processes) as cleaning:
+    with _cleaning(folder, out, reader=reader, product=product, engine=engine, workers=workers) as cleaning:
         cleaning.duplicates(cleaning.read(), DuplicateSettings())
         if cleaning.has_products():
-            with _engine(bundle) as engine:
-                cleaning.noise(engine, NoiseSettings())
-                cleaning.merge(engine, MergeSettings())
+            with _engine(bundle) as recogniser:
+                cleaning.noise(recogniser, NoiseSettings())
+                cleaning.merge(recogniser, MergeSettings())
     if not cleaning.has_products():
         note(f"the column {product!r} has no two products, so nothing was de-noised or merged")
     return _end(cleaning, json=json)
@@ -254,7 +260,15 @@ def undo(
 
 
 @contextmanager
-def _cleaning(folder: Path, out: Path | None, reader: str, product: str, processes: int | None) -> Iterator[Cleaning]:
+def _cleaning(
+    folder: Path,
+    out: Path | None,
+    *,
+    reader: str,
+    product: str,
+    engine: Literal["pool", "ray"] = "pool",
+    workers: int | None = None,
+) -> Iterator[Cleaning]:
     """The cleaning of a folder, with a progress bar."""
     if not folder.is_dir():
         raise CommandError(f"folder {folder}: no such folder", Exit.NOT_FOUND)
@@ -272,7 +286,7 @@ def _cleaning(folder: Path, out: Path | None, reader: str, product: str, process
             bar.update(tasks[what], completed=done, total=total or None)
 
         source = open_source(folder, reader)
-        cleaning = Cleaning(source, out, product, processes=processes, bar=show)
+        cleaning = Cleaning(source, out, product, engine=engine, workers=workers, bar=show)
         _remember(source, out, product)
         yield cleaning
 

@@ -66,7 +66,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, out: Path, engine: RecognitionEngine) -> Cleaning:
-    cleaning = Cleaning(open_source(folder), out, "product", processes=1)
+    cleaning = Cleaning(open_source(folder), out, "product", workers=1)
     cleaning.duplicates(cleaning.read(), DuplicateSettings())
     cleaning.noise(engine, NoiseSettings(strict=0.02, loose=0.04))
     cleaning.merge(engine, MergeSettings())
@@ -168,7 +168,7 @@ def test_steps_may_run_without_products(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for i in range(3):
         (tmp_path / "photos" / f"{i}.jpg").write_bytes(jpeg(picture(i % 2)))
-    cleaning = Cleaning(open_source(tmp_path / "photos"), tmp_path / "clean", "product", processes=1)
+    cleaning = Cleaning(open_source(tmp_path / "photos"), tmp_path / "clean", "product", workers=1)
     assert cleaning.duplicates(cleaning.read(), DuplicateSettings()) == 1
     assert not cleaning.has_products()
     assert account(cleaning.source, cleaning.marks)["kept"] == 2

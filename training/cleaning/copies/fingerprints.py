@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from engines.pixels import decode
 from schemas.errors import ConfigError, Invalid
 from schemas.manifest import Preprocess
-from training.bulk import Died, run_on_processes
+from training.bulk import BulkEngine, bulk_map
 from training.cleaning.copies.alignment import SIDE
 from training.cleaning.copies.hashes import Greys
 from training.readers import read_photo
@@ -47,6 +48,7 @@ _RECORDS, _NAMES = "fingerprints.bin", "fingerprints.jsonl"
 _PREPROCESS = Preprocess(mode="squash", width=LOOKED_AT, height=LOOKED_AT)
 _UNKNOWN_COMPRESSION = 8.0  # of WebP, AVIF and HEIC, whose headers do not say: that of a JPEG of quality 90
 _STROKE = 60  # grey levels by which a stroke stands out of what is around it
+_PART = 64  # photos that a worker takes at once, 0.1 to 1 s of work
 _READ = 4096  # fingerprints that are mapped at once: 5 MB
 _BORDER_RANGE = 12  # grey levels within a row or column of a border, after JPEG
 
@@ -102,7 +104,8 @@ def take_fingerprints(
     paths: Sequence[str],
     work: Path,
     *,
-    processes: int | None = None,
+    engine: BulkEngine = "pool",
+    workers: int = 1,
     progress: Progress | None = None,
 ) -> Fingerprints:
     """The fingerprints of `paths` below `folder`, of which those in `work` are not taken again.
@@ -111,7 +114,9 @@ def take_fingerprints(
         folder: of the photos.
         paths: of the photos, as `read_photo` takes them.
         work: folder for the two files; made if it is missing.
-        processes: see `run_on_processes`.
+        engine: see `bulk_map`; every engine gives the same fingerprints.
+        workers: processes, or parts that Ray runs at once. 1 with `pool` works in this process, where nothing protects
+            against a photo that kills it.
         progress: called with the photos done and the photos in all.
 
     Raises:
@@ -124,10 +129,8 @@ def take_fingerprints(
         raise ConfigError(f"{work}: it has fingerprints of other photos; name another folder, or delete this one")
     count = len(done)
     _cut(work, count)
-    made = run_on_processes(_take, ((folder, path) for path in paths[count:]), processes=processes)
     with (work / _RECORDS).open("ab") as records, (work / _NAMES).open("ab") as names:
-        for one in made:
-            record, name = _died(one.job[1]) if isinstance(one, Died) else one
+        for record, name in _taken(folder, paths[count:], engine, workers):
             records.write(record)
             names.write(msgspec.json.encode(name) + b"\n")
             count += 1
@@ -160,13 +163,40 @@ def _names(file: Path) -> Iterator[Name]:
                 yield decoder.decode(line)
 
 
-def _died(path: str) -> tuple[bytes, Name]:
-    return np.zeros(1, FINGERPRINT).tobytes(), Name(path, "the process that decoded it died")
+def _taken(folder: Path, paths: Sequence[str], engine: BulkEngine, workers: int) -> Iterator[tuple[bytes, Name]]:
+    """The fingerprint of each photo in order. A photo that kills its worker each time costs nobody else."""
+    work = partial(_take_part, folder)
+    if engine == "pool" and workers == 1:
+        yield from (_take(folder, path) for path in paths)
+        return
+    done = 0
+    while done < len(paths):
+        parts = (paths[start : start + _PART] for start in range(done, len(paths), _PART))
+        try:
+            for made in bulk_map(work, parts, engine=engine, workers=workers):
+                yield from made
+                done += len(made)
+        except ConfigError:  # a part killed its worker each time: find out which photo it is
+            some = paths[done : done + _PART]
+            for path in some:
+                yield _alone(work, path)
+            done += len(some)
 
 
-def _take(job: tuple[Path, str]) -> tuple[bytes, Name]:
+def _alone(work: Callable[[Sequence[str]], list[tuple[bytes, Name]]], path: str) -> tuple[bytes, Name]:
+    """The fingerprint of one photo, taken in a process of its own."""
+    try:
+        return next(iter(bulk_map(work, [[path]], workers=1)))[0]
+    except ConfigError:
+        return np.zeros(1, FINGERPRINT).tobytes(), Name(path, "the process that decoded it died")
+
+
+def _take_part(folder: Path, paths: Sequence[str]) -> list[tuple[bytes, Name]]:
+    return [_take(folder, path) for path in paths]
+
+
+def _take(folder: Path, path: str) -> tuple[bytes, Name]:
     """One fingerprint as bytes; with an error, its digest alone, or nothing."""
-    folder, path = job
     record = np.zeros(1, FINGERPRINT)
     try:
         data = read_photo(folder, path)

@@ -31,7 +31,7 @@ def counts(capsys: pytest.CaptureFixture[str]) -> dict[str, int]:
 def test_a_folder_is_cleaned_next_to_itself_and_a_mark_is_taken_back(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["data", "dedup", str(folder), "--processes", "1", "--json"]) == Exit.OK
+    assert run(["data", "dedup", str(folder), "--workers", "1", "--json"]) == Exit.OK
     found = counts(capsys)
     assert (found["files"], found["kept"], found["same_bytes"], found["unreadable"]) == (13, 10, 2, 1)
     out = folder.with_name("photos-clean")
@@ -67,7 +67,7 @@ def test_one_command_cleans_and_its_result_trains(
 ) -> None:
     write_tiny_bundle(tmp_path / "bundle")
     command = ["data", "clean", str(folder), "--out", str(tmp_path / "clean"), "--bundle", str(tmp_path / "bundle")]
-    assert run([*command, "--processes", "1", "--json"]) == Exit.OK
+    assert run([*command, "--workers", "1", "--json"]) == Exit.OK
     found = counts(capsys)
     assert found["files"] == 13
     assert run(["data", "check", str(tmp_path / "clean"), "--decode", "--json"]) == Exit.OK

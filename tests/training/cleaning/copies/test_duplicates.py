@@ -16,7 +16,7 @@ def marks_of(folder: Path, files: dict[str, bytes], splits: dict[str, str] | Non
     folder.mkdir()
     for name, data in files.items():
         (folder / name).write_bytes(data)
-    prints = take_fingerprints(folder, list(files), folder / "work", processes=1)
+    prints = take_fingerprints(folder, list(files), folder / "work", workers=1)
     rows = [{"path": name, "split": (splits or {}).get(name, "train"), "product": name[0]} for name in files]
     return {mark.photo: mark for mark in duplicate_marks(rows, prints, DuplicateSettings())}
 

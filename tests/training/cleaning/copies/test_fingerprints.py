@@ -31,7 +31,7 @@ def photos(folder: Path) -> Path:
 
 def test_a_fingerprint_says_what_the_photo_is(tmp_path: Path) -> None:
     folder = photos(tmp_path / "photos")
-    prints = take_fingerprints(folder, PATHS, tmp_path / "work", processes=1)
+    prints = take_fingerprints(folder, PATHS, tmp_path / "work", workers=1)
     records = dict(zip(PATHS, prints.take(range(len(PATHS))), strict=True))
     assert [name.path for name in prints.names()] == PATHS
     data = (folder / "a.jpg").read_bytes()
@@ -56,14 +56,14 @@ def test_a_fingerprint_says_what_the_photo_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cut", [("bin", 3 * FINGERPRINT.itemsize + 7), ("jsonl", 60), ("bin", 0)])
 def test_a_run_that_was_killed_goes_on_and_gives_the_same(tmp_path: Path, cut: tuple[str, int]) -> None:
     folder, work = photos(tmp_path / "photos"), tmp_path / "work"
-    whole = take_fingerprints(folder, PATHS, work, processes=1)
+    whole = take_fingerprints(folder, PATHS, work, workers=1)
     expected = whole.take(range(len(PATHS))).tobytes(), list(whole.names())
     kind, size = cut
     file = work / f"fingerprints.{kind}"
     file.write_bytes(file.read_bytes()[:size])
     (folder / "a.jpg").unlink()  # it is taken again only if its fingerprint was lost
     counted: list[int] = []
-    again = take_fingerprints(folder, PATHS, work, processes=1, progress=lambda done, _: counted.append(done))
+    again = take_fingerprints(folder, PATHS, work, workers=1, progress=lambda done, _: counted.append(done))
     if size:
         assert (again.take(range(len(PATHS))).tobytes(), list(again.names())) == expected
         assert counted[0] > 1
@@ -74,6 +74,6 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same(tmp_path: Path, cut: t
 
 def test_another_list_of_photos_is_refused(tmp_path: Path) -> None:
     folder = photos(tmp_path / "photos")
-    take_fingerprints(folder, PATHS[:2], tmp_path / "work", processes=1)
+    take_fingerprints(folder, PATHS[:2], tmp_path / "work", workers=1)
     with pytest.raises(ConfigError, match="other photos"):
-        take_fingerprints(folder, PATHS[1:], tmp_path / "work", processes=1)
+        take_fingerprints(folder, PATHS[1:], tmp_path / "work", workers=1)
