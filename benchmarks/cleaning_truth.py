@@ -154,6 +154,38 @@ def judge_merges(rows: Sequence[Row], marks: Marks) -> dict[str, Any]:
     }
 
 
+def judge_heads(
+    rows: Sequence[Row], vectors: Floats, marks: Marks, seeds: Sequence[int] = (1, 2, 3)
+) -> dict[str, list[float]]:
+    """For each seed the accuracy of a linear head that learnt from the dirty, the cleaned and the clean photos.
+
+    A seed holds out 30 % of the originals with all their copies. Their true products are asked for. The second label of
+    a product that was split counts as right, so a dirty table is not punished for its names.
+    """
+    from sklearn.linear_model import RidgeClassifier
+
+    gone, into = marks.left_out(), marks.products()
+    names = sorted({row["origin"] for row in rows})
+    found: dict[str, list[float]] = {"dirty": [], "cleaned": [], "clean": []}
+    for seed in seeds:
+        held = set(random.Random(seed).sample(names, round(0.3 * len(names))))
+        learnt = [i for i, row in enumerate(rows) if row["origin"] not in held]
+        asked = [i for i, row in enumerate(rows) if row["origin"] in held and not row["change"]]
+        truth = np.array([rows[i]["truth"] for i in asked])
+        kept = [i for i in learnt if rows[i]["path"] not in gone]
+        originals = [i for i in learnt if not rows[i]["change"]]
+        sets = {
+            "dirty": (learnt, [rows[i]["product"] for i in learnt]),
+            "cleaned": (kept, [into.get(rows[i]["product"], rows[i]["product"]) for i in kept]),
+            "clean": (originals, [rows[i]["truth"] for i in originals]),
+        }
+        for name, (places, labels) in sets.items():
+            head = RidgeClassifier(alpha=1.0).fit(vectors[places], labels)
+            said = np.array([label.removesuffix(SECOND) for label in head.predict(vectors[asked])])
+            found[name].append(round(float((said == truth).mean()), 4))
+    return found
+
+
 def _share(part: int, whole: int) -> float | None:
     return round(part / whole, 4) if whole else None
 
@@ -232,6 +264,7 @@ def clean(work: Path, rows: Sequence[Row], vectors: Floats, options: Any) -> dic
     paths, products = [row["path"] for row in kept], [row["product"] for row in kept]
     marks.write("merge", {}, merge_marks(paths, products, part, options.merge))
     found["merge"] = judge_merges(kept, marks)
+    found["head"] = judge_heads(rows, vectors, marks)
     return found
 
 
