@@ -254,6 +254,39 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ),
     ),
     Elsewhere(
+        "tests/groknet/importing/test_formats.py",
+        "each feed is read through the door of all formats",
+        (
+            "groknet/importing/google.py",
+            "groknet/importing/google_xml.py",
+            "groknet/importing/json_ld.py",
+            "groknet/importing/json_values.py",
+            "groknet/importing/rows.py",
+            "groknet/importing/shopify.py",
+            "groknet/importing/woocommerce.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/groknet/fetching/test_crawl.py",
+        "what a crawl goes on from after it was interrupted",
+        ("groknet/fetching/progress_file.py",),
+    ),
+    Elsewhere(
+        "tests/groknet/gallery/test_failing.py",
+        "the page shows the groups",
+        ("groknet/gallery/page.py",),
+    ),
+    Elsewhere(
+        "tests/groknet/commands/gallery/test_searches.py",
+        "the commands of one home with kept searches",
+        ("groknet/commands/gallery/feedback.py",),
+    ),
+    Elsewhere(
+        "tests/workers/search/http/test_feedback_routes.py",
+        "asked over HTTP, as a caller would",
+        ("workers/search/http/keeping.py",),
+    ),
+    Elsewhere(
         "tests/groknet/commands/operation/test_run.py",
         "all workers composed, as processes",
         ("groknet/run/compose.py", "groknet/run/process.py"),
@@ -389,6 +422,15 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
             "training/detection/networks/single_stage.py",
             "training/detection/networks/small.py",
             "training/detection/networks/torchvision_models.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/training/cleaning/test_steps.py",
+        "one cleaning, whose marks become a table, a report and questions",
+        (
+            "training/cleaning/report.py",
+            "training/cleaning/review.py",
+            "training/cleaning/table.py",
         ),
     ),
     Elsewhere(

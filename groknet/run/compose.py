@@ -38,6 +38,7 @@ from workers.indexer import build_indexer
 from workers.intake import Intake
 from workers.search import build_search
 from workers.search.http.switchboard import Switchboard
+from workers.search.kept.ledger import FILE
 from workers.serving import GRACE_S, Health, PortTaken, Server, operations_routes, serve, waiting_room
 from workers.stores import Store, build_store
 from workers.streams import build_stream
@@ -224,7 +225,8 @@ class _SearchLife:
         urls = _find_indexers(process, loaded.config.search.indexer_urls, engine.manifest.epoch, wanted)
         settings = msgspec.structs.replace(loaded.config.search, indexer_urls=urls)
         intake = Intake(loaded.config.intake)
-        app = build_search(settings, store=store, engine=engine, health=health, intake=intake)
+        kept = loaded.home.root / FILE
+        app = build_search(settings, store=store, engine=engine, health=health, intake=intake, kept=kept)
         return cls(loaded, app, engine, health)
 
 

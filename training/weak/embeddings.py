@@ -28,12 +28,14 @@ COMPARED = 256  # rows of the distance matrix at a time, which take 1 KB for eac
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A row, the sha256 of its photo's bytes, and its embedding `float32 [d]`, or the `error` why there is none."""
+    """A row, the sha256 of its photo's bytes, and its embedding `float32 [d]` and hash `uint8 [bytes]`, or the `error`
+    why there is none."""
 
     row: Row
     digest: bytes
     embedding: Floats | None
     error: str = ""
+    code: NDArray[np.uint8] | None = None
 
 
 def embed(engine: RecognitionEngine, folder: Path, rows: Iterable[Row]) -> Iterator[Seen]:
@@ -43,12 +45,14 @@ def embed(engine: RecognitionEngine, folder: Path, rows: Iterable[Row]) -> Itera
         for some in chunks(rows, size):
             photos = list(pool.map(lambda row: _decoded(folder, row, preprocess), some))
             good = [pixels for _, pixels in photos if not isinstance(pixels, str)]
-            vectors = iter(engine.infer(np.stack(good)).embedding if good else ())
+            answers = engine.infer(np.stack(good)) if good else None
+            found = iter(zip(answers.embedding, answers.hash, strict=True) if answers else ())
             for row, (digest, pixels) in zip(some, photos, strict=True):
                 if isinstance(pixels, str):
                     yield Seen(row, digest, None, pixels)
                 else:
-                    yield Seen(row, digest, next(vectors))
+                    vector, code = next(found)
+                    yield Seen(row, digest, vector, code=code)
 
 
 def _decoded(folder: Path, row: Row, preprocess: Preprocess) -> tuple[bytes, NDArray[np.uint8] | str]:

@@ -151,7 +151,8 @@ def served(made: Rig, **settings: Any) -> Iterator[Rig]:
     chosen = SearchSettings(**({"port": 0, "indexer_urls": urls, "probe_interval_s": 0.05} | settings))
     made.health = Health()
     intake = Intake(IntakeSettings())
-    app = build_search(chosen, store=made.store, engine=made.engine, health=made.health, intake=intake)
+    kept = made.home / "kept.db"
+    app = build_search(chosen, store=made.store, engine=made.engine, health=made.health, intake=intake, kept=kept)
     made.server = serve(app, chosen.host, chosen.port, chosen.http_limits())
     try:
         yield made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -24,7 +25,9 @@ from workers.search.find.inference import Inference
 from workers.search.find.naming import Names
 from workers.search.find.usefulness import Usefulness
 from workers.search.http.admission import PHOTO_COST, READ_COST, Admission
+from workers.search.http.feedback_routes import FeedbackHandlers
 from workers.search.http.id_route import IdRoute
+from workers.search.http.keeping import Keeping, pruned
 from workers.search.http.listing_routes import ListingHandlers
 from workers.search.http.openapi.document import describe
 from workers.search.http.page_routes import page_routes
@@ -32,6 +35,7 @@ from workers.search.http.photo_routes import PhotoHandlers
 from workers.search.http.readiness import ReadinessProbe
 from workers.search.http.stored import StoredListings
 from workers.search.http.threads import Threads
+from workers.search.kept.ledger import Ledger
 from workers.search.settings import SearchSettings
 from workers.serving import Health, operations_routes
 from workers.stores import Store
@@ -48,13 +52,14 @@ def build_search(
     engine: RecognitionEngine,
     health: Health,
     intake: Intake | None = None,
+    kept: Path | None = None,
 ) -> Starlette:
     """Build the search service. Its threads start and end with the lifespan of the application.
 
     `health` becomes ready when the engine is warm and all indexers are ready, and names the store or the stream under
     `degraded` while it is away. `health.failed` is set if the engine fails. The caller closes the store and the engine
     after the server has stopped. `intake` fetches photos of listings, and is closed with the application; without it
-    there are only thumbnails.
+    there are only thumbnails. `kept` is the file of kept searches and judgements, which `settings.keep` may allow.
 
     Raises:
         ConfigError: `hidden_heads` names a head that the bundle does not have.
@@ -90,6 +95,14 @@ def build_search(
     listings = ListingHandlers(
         settings, indexers=indexers, finder=finder, names=names, stored=stored, threads=threads, health=health
     )
+    ledger = None
+    if kept is not None and settings.keep != "nothing":
+        ledger = Ledger(kept, days=settings.keep_days, most=settings.max_kept)
+    feedback = FeedbackHandlers(settings, ledger=ledger, manifest=shown, threads=threads)
+    search = photos.search
+    if ledger is not None:
+        keeping = Keeping(ledger, photos=settings.keep == "photos", manifest=manifest, threads=threads)
+        search = keeping.around(search)
     admission = Admission(settings)
     probe = ReadinessProbe(health, indexers, store, settings.probe_interval_s)
 
@@ -109,9 +122,12 @@ def build_search(
             metrics.SEARCHES.labels(close)
         inference.start()
         probe.start()
-        yield
+        async with pruned(ledger):
+            yield
         inference.close()
         threads.close()
+        if ledger is not None:
+            ledger.close()
         if intake is not None:
             intake.close()
         probe.stop()
@@ -120,7 +136,7 @@ def build_search(
 
     return Starlette(
         routes=[
-            route("/v1/search", photos.search, "POST", PHOTO_COST),
+            route("/v1/search", search, "POST", PHOTO_COST),
             route("/v1/predict", photos.predict, "POST", PHOTO_COST),
             route("/v1/listings:batch", listings.batch, "POST"),
             route("/v1/listings/{listing_id}/similar", listings.similar),
@@ -129,8 +145,9 @@ def build_search(
             route("/v1/thumbnail", listings.thumbnail),
             route("/v1/photo", listings.photo, cost=PHOTO_COST),
             route("/v1/recent", listings.recent),
+            route("/v1/feedback", feedback.feedback, "POST"),
             Route("/openapi.json", _described(describe(settings))),
-            *page_routes(settings.max_upload_bytes, formats_taken()),
+            *page_routes(settings.max_upload_bytes, formats_taken(), settings.keep, settings.keep_days),
             *operations_routes(health, "search"),
         ],
         exception_handlers=dict(HANDLERS),

@@ -148,6 +148,7 @@ class PhotoHandlers:
         self._photos.check(client)  # so that nobody sends 10 MB to hear that there is no room
         with self._memory.upload(client) as upload:
             data = await read_photo(request, settings.max_upload_bytes, settings.upload_timeout_s, upload.take)
+            request.state.photo = data  # the client may let us keep it
             with self._photos.held(client):
                 yield data
 

@@ -62,6 +62,7 @@ export function search({ file, listingId }, { k, box, category, signal }) {
   const query = new URLSearchParams({ k });
   if (box) query.set("box", box);
   if (category) query.set("category", category);
+  if (file && document.body.dataset.agreed) query.set("keep", "true");
   const [body, type] = file ? [file, file.type || "application/octet-stream"]
     : [JSON.stringify({ listing_id: listingId }), "application/json"];
   return ask(`v1/search?${query}`, { method: "POST", body, headers: { "content-type": type }, signal });
@@ -74,6 +75,11 @@ export function predict(file, box) {
     method: "POST", body: file, headers: { "content-type": file.type || "application/octet-stream" },
   });
 }
+
+/** Say whether a result or a label is right; see FeedbackRequest in the API description. */
+export const judge = (judgement) => ask("v1/feedback", {
+  method: "POST", body: JSON.stringify(judgement), headers: { "content-type": "application/json" },
+});
 
 export const listing = (id) => ask(listingUrl(id));
 export const duplicates = (id) => ask(listingUrl(id, "/duplicates?k=12"));

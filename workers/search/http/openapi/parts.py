@@ -14,6 +14,7 @@ REF = "#/components/schemas/{name}"
 _PROBLEMS = {
     400: "The request cannot be read",
     401: "No token, or an unknown one; send `Authorization: Bearer TOKEN`",
+    403: "This service keeps no feedback, or the person did not agree",
     404: "Not found",
     408: "The body did not arrive in time",
     409: "The listing has no hashes of this epoch; back-fill it",
