@@ -99,7 +99,7 @@ def build_search(
     if kept is not None and settings.keep != "nothing":
         ledger = Ledger(kept, days=settings.keep_days, most=settings.max_kept)
     feedback = FeedbackHandlers(settings, ledger=ledger, manifest=shown, threads=threads)
-    search = photos.search
+    search: Endpoint = photos.search
     if ledger is not None:
         keeping = Keeping(ledger, photos=settings.keep == "photos", manifest=manifest, threads=threads)
         search = keeping.around(search)
