@@ -30,10 +30,13 @@ def embed(network: Network, corpus: Corpus, numbers: NDArray[np.int64], size: in
     """Embeddings `float32 [n, 400]` of the photos `numbers [n]` as they are served: whole, without augmentation."""
     network.eval()
     device = network.embed.weight.device
-    parts = [
-        network(resized(corpus.pixels(some).numpy(), size, device)).embedding.cpu()
-        for some in np.array_split(numbers, max(1, len(numbers) // 64))
-    ]
+
+    def seen(some: NDArray[np.int64]) -> torch.Tensor:
+        if corpus.keeps_trunk:
+            return torch.from_numpy(corpus.frozen.feature[some].astype(np.float32)).to(device)
+        return resized(corpus.pixels(some).numpy(), size, device)
+
+    parts = [network(seen(some)).embedding.cpu() for some in np.array_split(numbers, max(1, len(numbers) // 64))]
     return torch.cat(parts).float().numpy()
 
 

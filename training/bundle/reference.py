@@ -77,7 +77,7 @@ def write_reference(
         raise ConfigError(f"--out: {folder} is there already; name another folder, or delete it")
     torch.manual_seed(seed)
     targets = _targets(heads)
-    network = Network(trunk, {t.spec.id: len(t.values) for t in targets}, pretrained=weights == FROM_TIMM)
+    network = Network(trunk, {t.spec.id: len(t.values) for t in targets}, pretrained=weights == FROM_TIMM, size=size)
     objects = weights is not None and weights != FROM_TIMM and _load(network, Path(weights))
     if weights is None:
         _fill(network)

@@ -39,20 +39,35 @@ class _Loss(Strict, frozen=True, kw_only=True, tag_field="kind"):
 
 
 class _CodeLoss(_Loss, frozen=True, kw_only=True):
-    """A loss of one code: `on` says which."""
+    """A loss of one code.
+
+    Attributes:
+        on: the code that it acts on, the embedding or the softened bits of the hash.
+    """
 
     on: Code = "embedding"
 
 
 class ArcFace(_CodeLoss, frozen=True, kw_only=True, tag="arcface"):
-    """Angular margin to the centre of a photo's product (Deng et al. 2019). Every product has a learnt centre."""
+    """Angular margin to the centre of a photo's product (Deng et al. 2019). Every product has a learnt centre.
+
+    Attributes:
+        scale: factor of the cosines; larger means sharper.
+        margin: that is added to the angle, in radians.
+    """
 
     scale: Positive = 64.0
     margin: Margin = 0.5
 
 
 class MultiLabelArcFace(_CodeLoss, frozen=True, kw_only=True, tag="multi_label_arcface"):
-    """Angular margins to the centres of all labels that a photo has in the multi-label head `head` (GrokNet §3.2)."""
+    """Angular margins to the centres of all labels that a photo has in the multi-label head `head` (GrokNet §3.2).
+
+    Attributes:
+        head: the id of that head.
+        scale: factor of the cosines; larger means sharper.
+        margin: that is added to the angle, in radians.
+    """
 
     head: str
     scale: Positive = 64.0
@@ -64,6 +79,13 @@ class Pairwise(_CodeLoss, frozen=True, kw_only=True, tag="pairwise"):
 
     The two numbers of `positive` and of `negative` are squared distances: where the penalty of such a pair begins or
     ends, and where it is 1. With `cap` the penalty ends at 1 (`training/losses/pairs.py` has both readings).
+
+    Attributes:
+        alpha: exponent of the penalty.
+        positive: the two margins of pairs of one product.
+        negative: the two margins of pairs of two products.
+        negative_weight: factor of pairs of two products.
+        cap: whether a penalty ends at 1.
     """
 
     alpha: Annotated[float, Meta(ge=1)] = 1.5
@@ -87,6 +109,10 @@ class Standard(_CodeLoss, frozen=True, kw_only=True, tag="standard"):
 
     `parameters` replace the library's defaults: `alpha`, `beta`, `base` of multi_similarity; `m`, `gamma` of circle;
     `temperature` of supervised_contrastive; `margin` of triplet_margin.
+
+    Attributes:
+        name: which loss.
+        parameters: of the loss.
     """
 
     name: StandardPairs
@@ -103,7 +129,9 @@ class Standard(_CodeLoss, frozen=True, kw_only=True, tag="standard"):
 class Contrastive(_CodeLoss, frozen=True, kw_only=True, tag="contrastive"):
     """InfoNCE between the weak and the strong view of a photo (Oord et al. 2018). Needs `schedule.views = 2`.
 
-    `memory` is the number of earlier weak views that serve as further negatives (Wang et al. 2020).
+    Attributes:
+        temperature: by which cosines are divided.
+        memory: number of earlier weak views that serve as further negatives (Wang et al. 2020).
     """
 
     temperature: Positive = 0.1

@@ -118,7 +118,8 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_recent: Annotated[int, Meta(ge=1, le=1000)] = 64
     """Listings in one answer about the newest ones."""
     language: str = "en"
-    """The language of display names if the request names none (`lang=`)."""
+    """The language of display names if the request names none (`lang=`) and the model has no names in a language that
+    the reader's browser asks for (`Accept-Language`)."""
     probe_interval_s: Seconds = 1.0
     """Time between two checks of whether the indexers are ready."""
 
