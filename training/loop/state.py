@@ -21,7 +21,7 @@ from training.loop.optimiser import build_optimiser
 from training.loop.task_weights import TaskWeights
 from training.loop.warm_start import warm_start
 from training.network.model import BITS, EMBEDDING, Network, Outputs, current_names
-from training.recipe import ArcFace, Contrastive, MultiLabelArcFace, Recipe, Schedule
+from training.recipe import Contrastive, MultiLabelArcFace, Recipe, Schedule, ToCentres
 
 CHECKPOINT = "checkpoint.pt"
 CPU = torch.device("cpu")
@@ -144,7 +144,7 @@ def new_state(recipe: Recipe, corpus: Corpus, device: torch.device = CPU) -> Sta
         network.keep_trunk()
         network.heads.requires_grad_(recipe.schedule.learns != "heads")  # they are fitted at once
     if recipe.starts_from_frozen_trunk or recipe.keeps_trunk:
-        spaces = {centre_key(spec.id): spec.on for spec in recipe.all_losses if isinstance(spec, ArcFace)}
+        spaces = {centre_key(spec.id): spec.on for spec in recipe.all_losses if isinstance(spec, ToCentres)}
         warm_start(network, centres, corpus, spaces, recipe.trunk)
     rest = [p for n, p in network.named_parameters() if not n.startswith("trunk.")] + list(centres.values())
     optimiser = build_optimiser(recipe.schedule, network.trunk.parameters(), rest)
@@ -192,7 +192,7 @@ def _centres(recipe: Recipe, corpus: Corpus) -> nn.ParameterDict:
     labels = {target.spec.id: len(target.values) for target in corpus.heads}
     centres = nn.ParameterDict()
     for spec in recipe.all_losses:
-        if isinstance(spec, ArcFace | MultiLabelArcFace):
+        if isinstance(spec, ToCentres | MultiLabelArcFace):
             count = labels[spec.head] if isinstance(spec, MultiLabelArcFace) else products
             centres[centre_key(spec.id)] = nn.Parameter(torch.randn(count, WIDTHS[spec.on]))
     return centres

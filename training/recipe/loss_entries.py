@@ -8,17 +8,21 @@ import msgspec
 from msgspec import Meta
 
 from schemas.manifest import StableId, Strict
-from schemas.units import Count, Positive
+from schemas.units import Count, NotNegative, Positive
 
 Code = Literal["embedding", "hash"]
 """What a loss acts on: the 400-d embedding, or the softened signs of the 256 hash logits."""
 
-StandardPairs = Literal["multi_similarity", "circle", "supervised_contrastive", "triplet_margin"]
+StandardPairs = Literal[
+    "multi_similarity", "circle", "supervised_contrastive", "triplet_margin", "contrastive", "lifted_structure"
+]
 STANDARD_PARAMETERS: dict[StandardPairs, tuple[str, ...]] = {
     "multi_similarity": ("alpha", "beta", "base"),
     "circle": ("m", "gamma"),
     "supervised_contrastive": ("temperature",),
     "triplet_margin": ("margin",),
+    "contrastive": ("pos_margin", "neg_margin"),
+    "lifted_structure": ("pos_margin", "neg_margin"),
 }
 Margin = Annotated[float, Meta(ge=0, lt=1.6)]
 """An angle in radians, below about half of π."""
@@ -58,6 +62,41 @@ class ArcFace(_CodeLoss, frozen=True, kw_only=True, tag="arcface"):
 
     scale: Positive = 64.0
     margin: Margin = 0.5
+
+
+class NormalisedSoftmax(_CodeLoss, frozen=True, kw_only=True, tag="normalised_softmax"):
+    """Softmax over the cosines to the centres of all products (Wang et al. 2017): ArcFace without a margin.
+
+    Attributes:
+        scale: factor of the cosines; larger means sharper.
+    """
+
+    scale: Positive = 64.0
+
+
+class SphereFace(_CodeLoss, frozen=True, kw_only=True, tag="sphereface"):
+    """Multiplicative angular margin to the centre of a photo's product (Liu et al. 2017): the angle counts `factor`
+    times.
+
+    Attributes:
+        scale: factor of the cosines; larger means sharper.
+        factor: by which the angle is multiplied.
+    """
+
+    scale: Positive = 64.0
+    factor: Annotated[int, Meta(ge=1, le=8)] = 2
+
+
+class CosFace(_CodeLoss, frozen=True, kw_only=True, tag="cosface"):
+    """Additive cosine margin to the centre of a photo's product (Wang et al. 2018).
+
+    Attributes:
+        scale: factor of the cosines; larger means sharper.
+        margin: that is taken off the cosine.
+    """
+
+    scale: Positive = 64.0
+    margin: Annotated[float, Meta(ge=0, lt=2)] = 0.35
 
 
 class MultiLabelArcFace(_CodeLoss, frozen=True, kw_only=True, tag="multi_label_arcface"):
@@ -108,7 +147,8 @@ class Standard(_CodeLoss, frozen=True, kw_only=True, tag="standard"):
     """A pair loss of pytorch-metric-learning, over all pairs of all ranks.
 
     `parameters` replace the library's defaults: `alpha`, `beta`, `base` of multi_similarity; `m`, `gamma` of circle;
-    `temperature` of supervised_contrastive; `margin` of triplet_margin.
+    `temperature` of supervised_contrastive; `margin` of triplet_margin; `pos_margin` and `neg_margin` of
+    contrastive and lifted_structure.
 
     Attributes:
         name: which loss.
@@ -124,6 +164,13 @@ class Standard(_CodeLoss, frozen=True, kw_only=True, tag="standard"):
             if name not in known:
                 what = f"losses[{self.id}].parameters: {self.name} has no {name!r}"
                 raise ValueError(f"{what}; it has {', '.join(known)}")
+
+
+class BatchHardTriplet(_CodeLoss, frozen=True, kw_only=True, tag="batch_hard_triplet"):
+    """For each photo its farthest positive and its nearest negative of all ranks (Hermans et al. 2017). `margin` is an
+    L2 distance of unit rows. PaddleClas's TripletLossV2 has .5."""
+
+    margin: NotNegative = 0.5
 
 
 class Contrastive(_CodeLoss, frozen=True, kw_only=True, tag="contrastive"):
@@ -143,4 +190,7 @@ class Relational(_Loss, frozen=True, kw_only=True, tag="relational"):
     (after Park et al. 2019). The two trunks must have features of the same width."""
 
 
-LossSpec = ArcFace | MultiLabelArcFace | Pairwise | Spreading | Standard | Contrastive | Relational
+ToCentres = ArcFace | CosFace | SphereFace | NormalisedSoftmax
+"""Losses with a learnt centre for each product. They differ in the margin."""
+
+LossSpec = ToCentres | MultiLabelArcFace | Pairwise | Spreading | Standard | BatchHardTriplet | Contrastive | Relational
