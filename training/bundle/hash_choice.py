@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from training.bundle.hash_layers import AXES, Floats, bit_statistics, itq, pack, rotated_axes
+from training.bundle.hash_layers import AXES, Floats, bit_statistics, half_whitened_itq, itq, pack, rotated_axes
 from training.bundle.spreading_layer import fit_spreading_layer
 from training.data.corpus import Corpus
 from training.data.frozen_trunk import resized
@@ -55,6 +55,7 @@ def hash_layers(network: Network, corpus: Corpus, size: int, seed: int = 0) -> t
     if len(fit) > 2 * BITS:
         layers["itq"] = _linear(*itq(fit, BITS))
         layers["spreading"] = fit_spreading_layer(fit, BITS, seed=seed)
+        layers["half_whitened_itq"] = _linear(*half_whitened_itq(fit, BITS, seed=seed))
         layers["rotation"] = _linear(*rotated_axes(fit, BITS, AXES, seed))
     return layers, fit
 

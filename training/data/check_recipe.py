@@ -16,7 +16,7 @@ from pathlib import Path
 from schemas.errors import ConfigError
 from training.data.label_values import check_labels
 from training.data.photos import left_out
-from training.network.lite_shapes import LITE
+from training.network.lite_shapes import LITE, OPEN_CLIP
 from training.readers import cautions, read
 from training.readers.cautions import nothing_to_learn
 from training.readers.label_table import Row
@@ -41,7 +41,10 @@ def load_checked(path: Path, data: Path) -> Recipe:
             "metric.hash = 0 to save their time, or hash_layer = 'trained' to keep the layer",
             recipe.hash_layer,
         )
-    if found := [*_of_trunk(recipe), *_of_data(recipe, data)]:
+    found = [*_of_trunk(recipe), *_of_data(recipe, data)]
+    if recipe.weights and not (data / recipe.weights).is_file():
+        found.append(f"weights: there is no file {data / recipe.weights}")
+    if found:
         raise ConfigError(told(path, Path(path).read_text(encoding="utf-8"), found))
     return recipe
 
@@ -58,6 +61,10 @@ def check_data(recipe: Recipe, data: Path) -> None:
 
 def _of_trunk(recipe: Recipe) -> Iterator[str]:
     for key, name in (("trunk", recipe.trunk), ("distillation.trunk", recipe.distillation.trunk)):
+        if name.startswith(OPEN_CLIP):
+            if find_spec("open_clip") is None:
+                yield f"{key}: {name!r} needs open_clip; pip install 'groknet[clip]'"
+            continue
         models = timm_models() if name not in LITE else frozenset[str]()
         if name not in LITE and name.split(".")[0] not in models:
             near = difflib.get_close_matches(name, [*sorted(models), *LITE], 3)

@@ -29,6 +29,7 @@ class Corpus:
         groups: of the heads that name a finer one; they count in the exported graph only.
         centre: `float32 [f]`, the mean of the frozen trunk's features of the training photos.
         keeps_trunk: whether the frozen trunk is that of the network, so that its features are the network's.
+        data: the folder of the data sets' folders.
     """
 
     sets: list[PhotoSet]
@@ -38,6 +39,7 @@ class Corpus:
     groups: Groups
     centre: Tensor
     keeps_trunk: bool = False
+    data: Path = Path()
     _members: dict[tuple[str, ...], NDArray[np.bool_]] = field(default_factory=dict, repr=False, compare=False)
     _placed: dict[tuple[int, torch.device], Tensor] = field(default_factory=dict, repr=False, compare=False)
 
@@ -111,12 +113,14 @@ def load_corpus(recipe: Recipe, data: Path, cache: Path, device: torch.device | 
     sets = load(recipe, data, cache)
     place = device or torch.device("cpu")
     if recipe.keeps_trunk:
-        frozen = run_kept(sets, recipe, cache, place)
+        frozen = run_kept(sets, recipe, data, cache, place)
     elif recipe.needs_frozen_trunk:
         frozen = run_frozen(sets, recipe.size, cache, recipe.frozen_trunk, place)
     else:
         frozen = no_frozen(sets)
-    corpus = Corpus(sets, build_labels(recipe, sets), product_ids(sets), frozen, {}, torch.empty(0), recipe.keeps_trunk)
+    corpus = Corpus(
+        sets, build_labels(recipe, sets), product_ids(sets), frozen, {}, torch.empty(0), recipe.keeps_trunk, data
+    )
     mean = frozen.feature[corpus.learnt].mean(0, dtype=np.float64)
     groups = groups_of(corpus.heads, corpus.learnt)
     return replace(corpus, groups=groups, centre=torch.from_numpy(mean.astype(np.float32)))

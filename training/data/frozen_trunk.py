@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from rich.progress import track
 from torch import Tensor
 
 from engines.files import replacing
@@ -22,6 +22,7 @@ from training.data.photos import PhotoSet, Pixels
 from training.network.lite_shapes import LITE
 from training.network.model import Network
 from training.network.trunk import EfficientNetLite, packaged
+from training.progress import tracked
 from training.recipe import Recipe
 
 Half = NDArray[np.float16]
@@ -67,12 +68,16 @@ def run_frozen(sets: list[PhotoSet], size: int, cache: Path, trunk: str, device:
     return Frozen(np.concatenate([p["logits"] for p in parts]), np.concatenate([p["gem"] for p in parts]))
 
 
-def run_kept(sets: list[PhotoSet], recipe: Recipe, cache: Path, device: torch.device) -> Frozen:
-    """Run the recipe's own trunk, which stays as it is, over every photo. Answers in `cache` are not computed again."""
+def run_kept(sets: list[PhotoSet], recipe: Recipe, data: Path, cache: Path, device: torch.device) -> Frozen:
+    """Run the recipe's own trunk, which stays as it is, over every photo. Answers in `cache` are not computed again.
+    `data` has the file of weights, where the recipe names one."""
     if recipe.trunk in LITE and recipe.pretrained and recipe.pooling == "gem":
         return run_frozen(sets, recipe.size, cache, recipe.trunk, device)
     torch.manual_seed(recipe.seed)  # a trunk of random weights is that of the run
-    network = Network(recipe.trunk, {}, recipe.pretrained, pooling=recipe.pooling, size=recipe.size).eval()
+    published = recipe.pretrained and not recipe.weights
+    network = Network(recipe.trunk, {}, published, pooling=recipe.pooling, size=recipe.size).eval()
+    if recipe.weights:
+        network.load_trunk(data / recipe.weights)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     key = hashlib.sha256()
     for name, value in network.state_dict().items():
@@ -90,11 +95,17 @@ def run_kept(sets: list[PhotoSet], recipe: Recipe, cache: Path, device: torch.de
     return Frozen(np.zeros((len(feature), 0), np.float16), feature)
 
 
+def _starts(photos: PhotoSet) -> Iterator[int]:
+    """Where each batch begins, with a progress bar."""
+    places = range(0, len(photos.pixels), BATCH)
+    return tracked(places, f"features of {photos.spec.name}", len(places))
+
+
 @torch.inference_mode()
 def _features(network: Network, photos: PhotoSet, size: int, device: torch.device) -> Half:
     found = [
         network.pooled(resized(photos.pixels[at : at + BATCH], size, device)).half().cpu().numpy()
-        for at in track(range(0, len(photos.pixels), BATCH), f"features of {photos.spec.name}")
+        for at in _starts(photos)
     ]
     return np.concatenate(found)
 
@@ -113,7 +124,7 @@ def _run(photos: PhotoSet, size: int, name: str, device: torch.device) -> tuple[
     trunk.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc.")})
     trunk.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     logits, gem = [], []
-    for start in track(range(0, len(photos.pixels), BATCH), f"features of {photos.spec.name}"):
+    for start in _starts(photos):
         x = trunk(resized(photos.pixels[start : start + BATCH], size, device))
         logits.append((x.mean((2, 3)) @ layer[0] + layer[1]).half().cpu().numpy())
         gem.append(x.clamp(min=1e-4).square().mean((2, 3)).sqrt().half().cpu().numpy())

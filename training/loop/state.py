@@ -130,12 +130,14 @@ def new_state(recipe: Recipe, corpus: Corpus, device: torch.device = CPU) -> Sta
     network = Network(
         recipe.trunk,
         corpus.sizes,
-        recipe.pretrained,
+        recipe.pretrained and not recipe.weights,
         recipe.schedule.dropout,
         recipe.pooling,
         adapter=recipe.schedule.learns == "adapter",
         size=recipe.size,
     )
+    if recipe.weights:
+        network.load_trunk(corpus.data / recipe.weights)
     centres = _centres(recipe, corpus)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.bfloat16_trunk = half_precision(recipe.schedule, device)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import Progress, TextColumn
 from torch import Tensor, nn
 
@@ -89,7 +90,7 @@ def _run(recipe: Recipe, state: State, corpus: Corpus, out: Path, group: Ranks) 
     """The loop, from the state's step to the end of the schedule. Only the first rank writes."""
     columns = (*Progress.get_default_columns(), TextColumn("{task.fields[note]}"))
     with ExitStack() as stack:
-        bar = stack.enter_context(Progress(*columns, disable=not group.first))
+        bar = stack.enter_context(Progress(*columns, console=Console(stderr=True), disable=not group.first))
         curves = Curves(out, state.step) if group.first else None
         if curves:
             stack.callback(curves.close)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar, cast
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from schemas.errors import ConfigError
 from training.network.trunk import build_trunk
+from training.network.weights import load_body, read_weights
 
 EMBEDDING = 400
 BITS = 256
@@ -130,6 +132,10 @@ class Network(nn.Module):
             maps = self.trunk(photos)
         feature: Tensor = self.pool(maps)
         return feature
+
+    def load_trunk(self, path: Path) -> None:
+        """Put the weights of a file into the trunk. Raises ConfigError if it is not one of this trunk."""
+        load_body(self.trunk, read_weights(path, "weights"), path.name, "weights", "trunk")
 
     def keep_trunk(self) -> None:
         """Keep trunk and pooling as they are: no step changes them."""

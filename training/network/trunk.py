@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from schemas.errors import ConfigError
-from training.network.lite_shapes import LITE, LITE_FEATURES, lite_stages
+from training.network.lite_shapes import LITE, LITE_FEATURES, OPEN_CLIP, lite_stages
 
 
 class ConvNorm(nn.Module):
@@ -147,6 +147,42 @@ class TimmTrunk(nn.Module):
         return found
 
 
+class OpenClipTrunk(nn.Module):
+    """The image tower of an open_clip model (extra `[clip]`), with its projection: one feature a photo.
+
+    Weights come from a local file (`weights` of the recipe); nothing is downloaded.
+
+    Attributes:
+        features: width of the model's image embedding.
+        size: pixels a side; the tower takes no other size.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, size: int) -> None:
+        super().__init__()
+        try:
+            import open_clip
+        except ImportError:
+            raise ConfigError("trunk: open_clip is not installed; pip install 'groknet[clip]'") from None
+        if name not in open_clip.list_models():
+            raise ConfigError(f"trunk: {name!r} is no model of open_clip; its `list_models()` names all of them")
+        model: Any = open_clip.create_model(name, pretrained=None, force_image_size=size, pretrained_hf=False)
+        self.body: nn.Module = model.visual
+        self.features = int(open_clip.get_model_config(name)["embed_dim"])
+        self.size = size
+        config = getattr(model.visual, "preprocess_cfg", {})
+        mean, std = config.get("mean", open_clip.OPENAI_DATASET_MEAN), config.get("std", open_clip.OPENAI_DATASET_STD)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255)
+
+    def forward(self, photos: Tensor) -> Tensor:
+        """`float [n, 3, h, w]`, values from 0 to 255 → `[n, features, 1, 1]`."""
+        found = cast(Tensor, self.body((photos - self.mean) / self.std))
+        return found[:, :, None, None]
+
+
 def packaged(name: str) -> dict[str, Tensor]:
     """The packaged ImageNet weights of a Lite trunk under our names, float32, with `fc.weight [1000, 1280]` and
     `fc.bias [1000]` of its classifier.
@@ -181,13 +217,16 @@ def packaged(name: str) -> dict[str, Tensor]:
     return out
 
 
-def build_trunk(name: str, pretrained: bool = True, size: int = 224) -> EfficientNetLite | TimmTrunk:
-    """The trunk `name`: a Lite trunk whose weights come in a package, or a timm model for photos of `size` pixels.
+def build_trunk(name: str, pretrained: bool = True, size: int = 224) -> EfficientNetLite | TimmTrunk | OpenClipTrunk:
+    """The trunk `name` for photos of `size` pixels: a Lite trunk whose weights come in a package, a timm model, or
+    `open_clip/MODEL`, whose weights are random until `weights.py` reads a file.
 
     Raises:
         ConfigError: the package with the weights is not installed.
         RuntimeError: timm does not know the model.
     """
+    if name.startswith(OPEN_CLIP):
+        return OpenClipTrunk(name.removeprefix(OPEN_CLIP), size)
     if name not in LITE:
         return TimmTrunk(name, pretrained, size)
     trunk = EfficientNetLite(name)

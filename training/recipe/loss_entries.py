@@ -167,8 +167,11 @@ class Standard(_CodeLoss, frozen=True, kw_only=True, tag="standard"):
 
 
 class BatchHardTriplet(_CodeLoss, frozen=True, kw_only=True, tag="batch_hard_triplet"):
-    """For each photo its farthest positive and its nearest negative of all ranks (Hermans et al. 2017). `margin` is an
-    L2 distance of unit rows. PaddleClas's TripletLossV2 has .5."""
+    """For each photo its farthest positive and its nearest negative of all ranks (Hermans et al. 2017).
+
+    Attributes:
+        margin: an L2 distance of unit rows. PaddleClas's TripletLossV2 has .5.
+    """
 
     margin: NotNegative = 0.5
 

@@ -13,7 +13,7 @@ from msgspec import Meta
 from schemas.errors import ConfigError
 from schemas.manifest import StableId, Strict
 from schemas.units import Count, Share
-from training.network.lite_shapes import LITE
+from training.network.lite_shapes import LITE, OPEN_CLIP
 from training.recipe.line_numbers import told
 from training.recipe.loss_entries import Contrastive, LossSpec, MultiLabelArcFace, Relational, Spreading
 from training.recipe.mistakes import all_mistakes
@@ -40,8 +40,11 @@ class Recipe(Strict, frozen=True, kw_only=True):
         seed: of everything that is drawn at random.
         pooling: how the trunk's map becomes one feature: `gem` with a learnt exponent, or the `average`, which
             transformers need.
-        trunk: a Lite trunk whose weights come in a package, or the name of a timm model.
-        pretrained: start at published weights.
+        trunk: a Lite trunk whose weights come in a package, the name of a timm model, or `open_clip/MODEL`, the image
+            tower of a model of open_clip.
+        pretrained: start at published weights, which timm downloads. False starts at random ones.
+        weights: a file with the trunk's weights instead (.safetensors, or a torch state dict), below the data folder.
+            A tower of open_clip has no others.
         size: pixels a side that the network is trained for and served with.
         cache_size: pixels a side of the decoded photos on disk; at least `size`.
         threads: of torch, on the processor.
@@ -49,8 +52,8 @@ class Recipe(Strict, frozen=True, kw_only=True):
         losses: `[[losses]]` entries. `[metric]` is short for the usual ones; `all_losses` has both.
         hash_layer: which layer makes the bits (`training/bundle/hash_choice.py`). `rotation` keeps the neighbours of
             products that training never saw, and loses some on the products of training. `trained` is the layer that
-            was trained with the network. `itq` and `spreading` are fitted afterwards. `best` is the one that finds most
-            products of validation photos.
+            was trained with the network. `itq`, `half_whitened_itq` and `spreading` are fitted afterwards. `best` is
+            the one that finds most products of validation photos.
         device: `auto` is the GPU where there is one.
         target_precision: the operating thresholds reach this precision on validation photos.
     """
@@ -58,6 +61,7 @@ class Recipe(Strict, frozen=True, kw_only=True):
     name: StableId
     trunk: str = "efficientnet_lite0"
     pretrained: bool = True
+    weights: str = ""
     size: Annotated[int, Meta(ge=32, le=512)] = 176
     cache_size: Annotated[int, Meta(ge=32, le=512)] = 192
     seed: int = 0
@@ -99,7 +103,7 @@ class Recipe(Strict, frozen=True, kw_only=True):
     def starts_from_frozen_trunk(self) -> bool:
         """Whether the network starts at the packaged weights, and its heads and embedding at the best that can be
         computed from the frozen trunk."""
-        return self.trunk in LITE and self.pretrained
+        return self.trunk in LITE and self.pretrained and not self.weights
 
     @property
     def frozen_trunk(self) -> str:
@@ -140,6 +144,10 @@ class Recipe(Strict, frozen=True, kw_only=True):
             yield "cache_size: must be at least size, or training never sees the detail that is served"
         if self.metric.contrastive and self.schedule.views < 2:
             yield "metric.contrastive: needs schedule.views = 2; otherwise set it to 0"
+        if self.trunk in LITE and self.weights:
+            yield f"weights: {self.trunk!r} has its weights in a package; leave the key out"
+        if self.trunk.startswith(OPEN_CLIP) and self.pooling == "gem":
+            yield 'pooling: an image tower of open_clip gives one feature; write pooling = "average"'
         yield from self._kept_trunk()
         yield from self._data_sets()
         yield from self._ids()
