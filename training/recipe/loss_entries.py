@@ -43,41 +43,70 @@ class _Loss(Strict, frozen=True, kw_only=True, tag_field="kind"):
 
 
 class _CodeLoss(_Loss, frozen=True, kw_only=True):
-    """A loss of one code: `on` says which."""
+    """A loss of one code.
+
+    Attributes:
+        on: the code that it acts on, the embedding or the softened bits of the hash.
+    """
 
     on: Code = "embedding"
 
 
 class ArcFace(_CodeLoss, frozen=True, kw_only=True, tag="arcface"):
-    """Angular margin to the centre of a photo's product (Deng et al. 2019). Every product has a learnt centre."""
+    """Angular margin to the centre of a photo's product (Deng et al. 2019). Every product has a learnt centre.
+
+    Attributes:
+        scale: factor of the cosines; larger means sharper.
+        margin: that is added to the angle, in radians.
+    """
 
     scale: Positive = 64.0
     margin: Margin = 0.5
 
 
 class NormalisedSoftmax(_CodeLoss, frozen=True, kw_only=True, tag="normalised_softmax"):
-    """Softmax over the cosines to the centres of all products (Wang et al. 2017): ArcFace without a margin."""
+    """Softmax over the cosines to the centres of all products (Wang et al. 2017): ArcFace without a margin.
+
+    Attributes:
+        scale: factor of the cosines; larger means sharper.
+    """
 
     scale: Positive = 64.0
 
 
 class SphereFace(_CodeLoss, frozen=True, kw_only=True, tag="sphereface"):
     """Multiplicative angular margin to the centre of a photo's product (Liu et al. 2017): the angle counts `factor`
-    times."""
+    times.
+
+    Attributes:
+        scale: factor of the cosines; larger means sharper.
+        factor: by which the angle is multiplied.
+    """
 
     scale: Positive = 64.0
     factor: Annotated[int, Meta(ge=1, le=8)] = 2
 
 
 class CosFace(_CodeLoss, frozen=True, kw_only=True, tag="cosface"):
-    """Additive cosine margin to the centre of a photo's product (Wang et al. 2018)."""
+    """Additive cosine margin to the centre of a photo's product (Wang et al. 2018).
+
+    Attributes:
+        scale: factor of the cosines; larger means sharper.
+        margin: that is taken off the cosine.
+    """
 
     scale: Positive = 64.0
     margin: Annotated[float, Meta(ge=0, lt=2)] = 0.35
 
 
 class MultiLabelArcFace(_CodeLoss, frozen=True, kw_only=True, tag="multi_label_arcface"):
-    """Angular margins to the centres of all labels that a photo has in the multi-label head `head` (GrokNet §3.2)."""
+    """Angular margins to the centres of all labels that a photo has in the multi-label head `head` (GrokNet §3.2).
+
+    Attributes:
+        head: the id of that head.
+        scale: factor of the cosines; larger means sharper.
+        margin: that is added to the angle, in radians.
+    """
 
     head: str
     scale: Positive = 64.0
@@ -89,6 +118,13 @@ class Pairwise(_CodeLoss, frozen=True, kw_only=True, tag="pairwise"):
 
     The two numbers of `positive` and of `negative` are squared distances: where the penalty of such a pair begins or
     ends, and where it is 1. With `cap` the penalty ends at 1 (`training/losses/pairs.py` has both readings).
+
+    Attributes:
+        alpha: exponent of the penalty.
+        positive: the two margins of pairs of one product.
+        negative: the two margins of pairs of two products.
+        negative_weight: factor of pairs of two products.
+        cap: whether a penalty ends at 1.
     """
 
     alpha: Annotated[float, Meta(ge=1)] = 1.5
@@ -113,6 +149,10 @@ class Standard(_CodeLoss, frozen=True, kw_only=True, tag="standard"):
     `parameters` replace the library's defaults: `alpha`, `beta`, `base` of multi_similarity; `m`, `gamma` of circle;
     `temperature` of supervised_contrastive; `margin` of triplet_margin; `pos_margin` and `neg_margin` of
     contrastive and lifted_structure.
+
+    Attributes:
+        name: which loss.
+        parameters: of the loss.
     """
 
     name: StandardPairs
@@ -127,8 +167,11 @@ class Standard(_CodeLoss, frozen=True, kw_only=True, tag="standard"):
 
 
 class BatchHardTriplet(_CodeLoss, frozen=True, kw_only=True, tag="batch_hard_triplet"):
-    """For each photo its farthest positive and its nearest negative of all ranks (Hermans et al. 2017). `margin` is an
-    L2 distance of unit rows. PaddleClas's TripletLossV2 has .5."""
+    """For each photo its farthest positive and its nearest negative of all ranks (Hermans et al. 2017).
+
+    Attributes:
+        margin: an L2 distance of unit rows. PaddleClas's TripletLossV2 has .5.
+    """
 
     margin: NotNegative = 0.5
 
@@ -136,7 +179,9 @@ class BatchHardTriplet(_CodeLoss, frozen=True, kw_only=True, tag="batch_hard_tri
 class Contrastive(_CodeLoss, frozen=True, kw_only=True, tag="contrastive"):
     """InfoNCE between the weak and the strong view of a photo (Oord et al. 2018). Needs `schedule.views = 2`.
 
-    `memory` is the number of earlier weak views that serve as further negatives (Wang et al. 2020).
+    Attributes:
+        temperature: by which cosines are divided.
+        memory: number of earlier weak views that serve as further negatives (Wang et al. 2020).
     """
 
     temperature: Positive = 0.1

@@ -126,7 +126,8 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_kept: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
     """At most so many searches, and as many judgements; the oldest are deleted. 10,000 photos take about 200 MB."""
     language: str = "en"
-    """The language of display names if the request names none (`lang=`)."""
+    """The language of display names if the request names none (`lang=`) and the model has no names in a language that
+    the reader's browser asks for (`Accept-Language`)."""
     probe_interval_s: Seconds = 1.0
     """Time between two checks of whether the indexers are ready."""
 

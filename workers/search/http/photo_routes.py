@@ -110,7 +110,7 @@ class PhotoHandlers:
     async def predict(self, request: Request) -> Response:
         """`POST /v1/predict`."""
         began = time.perf_counter()
-        language, box = params.language(request, self._settings.language), params.box(request)
+        language, box = params.language(request, self._settings.language, self._names.languages), params.box(request)
         async with self._photo(request) as data, self._threads.in_time():
             seen = await self._recognise(data, box)
         suggestions = self._suggester.suggest(seen.predictions, language, seen.applies)
@@ -132,7 +132,7 @@ class PhotoHandlers:
         settings = self._settings
         return _Asked(
             k=params.number(request, "k", settings.default_k, settings.max_k),
-            language=params.language(request, settings.language),
+            language=params.language(request, settings.language, self._names.languages),
             box=params.box(request),
             only=params.filters(request),
             vote=params.flag(request, "vote", settings.vote),

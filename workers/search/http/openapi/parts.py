@@ -62,7 +62,11 @@ def flag(name: str, description: str, default: bool) -> Document:
 
 def language(settings: SearchSettings) -> Document:
     """The parameter `lang`."""
-    return _query("lang", "Language of display names (BCP 47)", {"type": "string", "default": settings.language})
+    about = (
+        "Language of display names (BCP 47). Without it, the language of the header Accept-Language counts if the "
+        f"model has names in it, and else the default, {settings.language}."
+    )
+    return _query("lang", about, {"type": "string"})
 
 
 def box() -> Document:
