@@ -11,7 +11,7 @@ from groknet.cli.terminal import progress as progress_bar
 from groknet.home.config import Loaded
 from groknet.home.hidden_heads import check_hidden_heads
 from groknet.run.fastest import open_engine
-from groknet.run.open_back_ends import make_epoch_topics
+from groknet.run.open_back_ends import make_topics, wanted_topics
 from schemas.manifest import load_manifest
 from workers.backfill import Coverage, Progress, build_backfill, measure
 from workers.intake import Intake
@@ -46,7 +46,7 @@ def fill(
     epoch = load_manifest(folder).epoch
     engine = open_engine(loaded, folder)
     try:
-        make_epoch_topics(stream, epoch)
+        make_topics(stream, wanted_topics(loaded, epoch))
         run = build_backfill(
             settings,
             stream=stream,
