@@ -4,5 +4,6 @@
 """
 
 from engines.detection.interface import Detection, Detector
+from engines.detection.plan import chosen, padded
 
-__all__ = ["Detection", "Detector"]
+__all__ = ["Detection", "Detector", "chosen", "padded"]

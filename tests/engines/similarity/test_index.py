@@ -133,7 +133,7 @@ class Walk:
     def get(self) -> None:
         listing_id, _ = self.listing()
         got, expected = self.index.get(listing_id), self.twin.listings.get(listing_id)
-        assert (got and (got.event_time, got.images)) == expected
+        assert (got and (got.event_time, {one.image_id: one.code for one in got.codes})) == expected
 
     def compact(self) -> None:
         self.index.compact()
@@ -375,5 +375,14 @@ def test_readers_always_see_a_listing_whole() -> None:
 
 
 def test_public_names() -> None:
-    names = ["HashIndex", "IndexLimits", "IndexStats", "IndexedListing", "Neighbour", "SnapshotRefused", "Where"]
+    names = [
+        "HashIndex",
+        "HeldCode",
+        "IndexLimits",
+        "IndexStats",
+        "IndexedListing",
+        "Neighbour",
+        "SnapshotRefused",
+        "Where",
+    ]
     assert engines.similarity.__all__ == names

@@ -21,6 +21,7 @@ from workers.problems import FAULT, HANDLERS, Problem
 from workers.search.find.finder import Finder
 from workers.search.find.indexers import Indexers
 from workers.search.find.inference import Inference
+from workers.search.find.looking import QueryPhotos
 from workers.search.find.naming import Names
 from workers.search.find.usefulness import Usefulness
 from workers.search.http.admission import PHOTO_COST, READ_COST, Admission
@@ -34,6 +35,7 @@ from workers.search.http.stored import StoredListings
 from workers.search.http.threads import Threads
 from workers.search.settings import SearchSettings
 from workers.serving import Health, operations_routes
+from workers.stages.detect import Looking
 from workers.stores import Store
 
 _log = logging.getLogger(__name__)
@@ -48,13 +50,14 @@ def build_search(
     engine: RecognitionEngine,
     health: Health,
     intake: Intake | None = None,
+    looking: Looking | None = None,
 ) -> Starlette:
     """Build the search service. Its threads start and end with the lifespan of the application.
 
     `health` becomes ready when the engine is warm and all indexers are ready, and names the store or the stream under
     `degraded` while it is away. `health.failed` is set if the engine fails. The caller closes the store and the engine
     after the server has stopped. `intake` fetches photos of listings, and is closed with the application; without it
-    there are only thumbnails.
+    there are only thumbnails. `looking` has the detector that requests may ask for; the caller closes it, too.
 
     Raises:
         ConfigError: `hidden_heads` names a head that the bundle does not have.
@@ -66,7 +69,14 @@ def build_search(
     indexers = Indexers(
         settings.indexer_urls, settings.indexer_timeout_s, callers=settings.max_waiting, epoch=manifest.epoch
     )
-    inference = Inference(engine, health, max_waiting=settings.max_waiting, timeout_s=settings.answer_timeout_s)
+    parts = max(settings.max_frames, settings.max_boxes if looking is not None else 1)  # of the photos of a request
+    inference = Inference(
+        engine,
+        health,
+        max_waiting=parts * settings.max_waiting,
+        timeout_s=settings.answer_timeout_s,
+        detector=None if looking is None else looking.detector,
+    )
     threads = Threads(
         decode_threads=settings.decode_threads,
         read_threads=settings.max_waiting,
@@ -81,6 +91,7 @@ def build_search(
         settings,
         manifest=shown,
         inference=inference,
+        photos=QueryPhotos(manifest.preprocess, looking, settings.max_boxes),
         finder=finder,
         names=names,
         stored=stored,

@@ -34,6 +34,7 @@ _PRICE = {"amount": "12.50", "currency": "EUR"}
 _NEIGHBOUR: dict[str, Any] = {
     "listing_id": "shop/mug-17",
     "image_id": "front",
+    "box": [0.25, 0.1875, 0.75, 0.875],
     "distance": 11,
     "likeness": 0.9377,
     "title": "Stoneware mug, teal glaze",
@@ -114,6 +115,7 @@ LISTING: dict[str, Any] = {
     "images": [
         {
             "image_id": "front",
+            "box": None,
             "hash": _HASH,
             "predictions": _PREDICTIONS,
             "applies": ["product_type", "colour"],
