@@ -1,4 +1,5 @@
-"""A detector that computes on pixels what it says: it finds the rectangles of two colours, red mugs and green chairs."""
+"""A detector that computes on pixels what it says: it finds the rectangles of two colours, red mugs and green
+chairs."""
 
 from __future__ import annotations
 

@@ -61,6 +61,14 @@ def processed(rig: Rig, *events, detector: ColourDetector | None = None) -> dict
     return rig.store.get([one.listing_id for one in events])
 
 
+def padded_by_hand(place: tuple[int, int, int, int]) -> np.ndarray:
+    """The shares of a product's place in pixels, wider by a tenth of its sides, within the photo."""
+    left, top, right, bottom = place
+    wide, high = (right - left) / 10, (bottom - top) / 10
+    edges = np.array([left - wide, top - high, right + wide, bottom + high]) / (*SIZE, *SIZE)
+    return edges.clip(0, 1)
+
+
 def pixels_by_hand(photo: bytes, box: tuple[float, ...], side: int) -> np.ndarray:
     """The cut-out of a PNG that is small enough to be decoded as it is, by Pillow alone."""
     image = Image.open(io.BytesIO(photo)).convert("RGB")
@@ -81,13 +89,9 @@ def test_every_product_in_view_has_its_row_and_hash_up_to_the_limit(make_rig, pr
     if not products:
         assert rows[0].box is None
         return
-    truth = {tuple(place) for _, place in grid(products, SIZE)}
-    for row in rows:  # each box is around one product, with the padding, up to the detector's pixels
-        left, top, right, bottom = np.array(row.box) * (*SIZE, *SIZE)
-        wide, high = (right - left) / 1.2, (bottom - top) / 1.2
-        inner = np.array([left + 0.1 * wide, top + 0.1 * high, right - 0.1 * wide, bottom - 0.1 * high])
-        off = [max(abs(inner - place) / (np.array([*SIZE, *SIZE]) / SIDE)) for place in truth]
-        assert min(off) < 4, (row.box, min(off))
+    truth = [padded_by_hand(place) for _, place in grid(products, SIZE)]
+    for row in rows:  # each box is around one product, with the padding, up to two pixels of the detector's input
+        assert min(np.abs(np.array(row.box) - place).max() for place in truth) < 2.5 / SIDE, row.box
         assert all(edge == round(edge, 4) for edge in row.box)
     assert len({row.box for row in rows}) == len(rows)
     message = decode_hashes(rig.hashes()["a"])
@@ -101,8 +105,11 @@ def test_a_row_is_what_the_engine_says_of_the_part_inside_its_box(make_rig) -> N
     manifest = rig.engine.manifest
     for row in rows:
         said = rig.engine.infer(pixels_by_hand(photo, row.box, manifest.preprocess.width)[None])
-        assert said.hash_hex(0) == row.hash
-        assert said.rows(manifest)[0] == row.predictions
+        bits = bytes.fromhex(said.hash_hex(0)), bytes.fromhex(row.hash)
+        assert (int.from_bytes(bits[0]) ^ int.from_bytes(bits[1])).bit_count() <= 6
+        for head, labels in said.rows(manifest)[0].items():  # the canvas has a third of the photo's sides
+            there = {one.label: one.probability for one in row.predictions[head]}
+            assert {one.label: pytest.approx(one.probability, abs=0.02) for one in labels} == there
 
 
 def test_the_subject_is_the_most_confident_box_and_the_summary_its_row(make_rig) -> None:
@@ -152,11 +159,13 @@ def test_a_bundle_with_a_detector_needs_that_detector_and_no_decode_processes(ma
     rig = detecting(make_rig, plan())
     with pytest.raises(ConfigError, match="needs detector c0104de7ec70, there is none"):
         rig.build()
-    other = msgspec.structs.replace(rig.engine.manifest, detection=msgspec.structs.replace(plan(), detector_id="0" * 12))
+    other = msgspec.structs.replace(
+        rig.engine.manifest, detection=msgspec.structs.replace(plan(), detector_id="0" * 12)
+    )
     with pytest.raises(ConfigError, match="there is c0104de7ec70"):
         Looking.of(other, ColourDetector())
     slow = detecting(make_rig, plan(), decode_processes=1)
-    with pytest.raises(ConfigError, match="tagger.decode_processes"):
+    with pytest.raises(ConfigError, match=r"tagger\.decode_processes"):
         slow.build(detector=ColourDetector())
 
 

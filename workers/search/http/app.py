@@ -141,7 +141,7 @@ def build_search(
             route("/v1/photo", listings.photo, cost=PHOTO_COST),
             route("/v1/recent", listings.recent),
             Route("/openapi.json", _described(describe(settings))),
-            *page_routes(settings.max_upload_bytes, formats_taken()),
+            *page_routes(settings.max_upload_bytes, formats_taken(), detects=looking is not None),
             *operations_routes(health, "search"),
         ],
         exception_handlers=dict(HANDLERS),

@@ -18,6 +18,6 @@ $("home").addEventListener("click", (event) => {
   finder.leave();
   $("choose").focus();
 });
-takeIn((file) => finder.photo(file));
+takeIn((file, frames) => finder.photo(file, frames));
 new Live(open);
 watch();

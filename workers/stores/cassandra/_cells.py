@@ -207,7 +207,8 @@ def images_of(summary: SummaryBody, bodies: Mapping[str, str]) -> Sequence[Image
 
 def _rows(image_id: str, body: ImageBody) -> Iterator[ImageRow]:
     """The rows of one photo: its first box, then the others."""
-    for one in (body, *body.more):
+    boxes: list[ImageBody | BoxBody] = [body, *body.more]
+    for one in boxes:
         yield ImageRow(image_id=image_id, predictions=one.predictions, hash=one.hash, applies=one.applies, box=one.box)
 
 
