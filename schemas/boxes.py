@@ -15,6 +15,11 @@ DIGITS = 4
 MOST_BOXES = 64
 """The most boxes of a photo that anybody may ask for."""
 
+PADDING = 0.05
+"""By default a box is made wider by this share of it on each side."""
+THRESHOLD = 0.4
+"""By default the least confidence of a box."""
+
 BoxShares = Annotated[
     tuple[Share, Share, Share, Share],
     Meta(description="left, top, right and bottom in shares of the upright photo, with four decimals"),

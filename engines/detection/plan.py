@@ -9,7 +9,7 @@ from engines.detection.interface import Detection
 from engines.pixels import Box
 from schemas.boxes import DIGITS, DetectPlan
 
-_SCALE = 10**DIGITS
+_SCALE = float(10**DIGITS)
 
 
 def chosen(detections: Sequence[Detection], plan: DetectPlan) -> list[Detection]:

@@ -22,7 +22,7 @@ from msgspec import Meta
 
 from groknet.home.detecting import bundle_with_detector
 from groknet.home.paths import Home
-from schemas.boxes import MOST_BOXES
+from schemas.boxes import MOST_BOXES, PADDING, THRESHOLD
 from schemas.errors import ConfigError
 from schemas.units import Share
 from workers.backfill.settings import BackfillSettings
@@ -96,10 +96,10 @@ class DetectSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     bundle: str = ""
     """The folder of a detector's bundle, relative to HOME. With `mode = "off"`, searches may still ask for it
     (`detect=subject`)."""
-    padding: Annotated[float, Meta(ge=0, le=1)] = 0.05
+    padding: Annotated[float, Meta(ge=0, le=1)] = PADDING
     """How much wider a box is made on each side, as a share of the box. Products at the very edge of a crop are
     recognised less well."""
-    threshold: Share = 0.4
+    threshold: Share = THRESHOLD
     """The least confidence of a box, 0 to 1. Below it, a photo counts as one without a box."""
     most_boxes: Annotated[int, Meta(ge=1, le=MOST_BOXES)] = 16
     """The most boxes of one photo with `all`. Each costs the engine as much as a photo. `subject` takes one."""

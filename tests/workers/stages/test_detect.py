@@ -109,7 +109,7 @@ def test_a_row_is_what_the_engine_says_of_the_part_inside_its_box(make_rig) -> N
         assert (int.from_bytes(bits[0]) ^ int.from_bytes(bits[1])).bit_count() <= 6
         for head, labels in said.rows(manifest)[0].items():  # the canvas has a third of the photo's sides
             there = {one.label: one.probability for one in row.predictions[head]}
-            assert {one.label: pytest.approx(one.probability, abs=0.02) for one in labels} == there
+            assert {one.label: pytest.approx(one.probability, abs=0.05) for one in labels} == there
 
 
 def test_the_subject_is_the_most_confident_box_and_the_summary_its_row(make_rig) -> None:

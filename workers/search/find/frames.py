@@ -28,12 +28,15 @@ def best_frames(sharp: Sequence[float], hashes: Sequence[str]) -> list[int]:
     """The places of up to USED frames, given each frame's sharpness and hash (64 hex digits). The first one is the
     frame that agrees best with the others.
 
-    Blurred frames are left out, unless all are. Of the others, the frame whose hash is nearest to the rest comes first,
-    then those that differ from it by at most a quarter of the bits, the nearest first. The sharper frame wins a tie.
+    Blurred frames are left out, unless all are. Two of the others agree if at most a quarter of their bits differ. The
+    frame that agrees with most frames comes first, of equals the one that is nearest to them, then the sharper one. It
+    is followed by the frames that agree with it, the nearest first.
     """
     kept = [i for i, value in enumerate(sharp) if value >= _BLURRED * max(sharp)]
     codes = np.frombuffer(bytes.fromhex("".join(hashes[i] for i in kept)), np.uint8).reshape(len(kept), -1)
     apart = np.bitwise_count(codes[:, None] ^ codes[None]).sum(axis=2)
-    centre = min(range(len(kept)), key=lambda i: (int(apart[i].sum()), -sharp[kept[i]]))
+    agree = apart <= _AGREE_BITS
+    inside = np.where(agree, apart, 0).sum(axis=1)
+    centre = min(range(len(kept)), key=lambda i: (-int(agree[i].sum()), int(inside[i]), -sharp[kept[i]]))
     near = sorted(range(len(kept)), key=lambda i: (i != centre, int(apart[centre, i]), -sharp[kept[i]]))
-    return [kept[i] for i in near if apart[centre, i] <= _AGREE_BITS][:USED]
+    return [kept[i] for i in near if agree[centre, i]][:USED]

@@ -14,6 +14,7 @@ from workers.search.find.looking import Detect
 _ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
+_DETECTS: dict[str, Detect] = {"off": "off", "subject": "subject", "all": "all"}
 _MAX_VALUES = 16  # of one filter
 _MAX_VALUE = 256  # characters: what an event's category may have
 
@@ -86,13 +87,13 @@ def detect(request: Request, default: Detect, *, possible: bool) -> Detect:
     chosen = request.query_params.get("detect")
     if chosen is None:
         return "off" if "box" in request.query_params else default
-    if chosen not in ("off", "subject", "all"):
+    if chosen not in _DETECTS:
         raise bad(f"detect: {chosen[:20]!r} is none of off, subject, all")
     if chosen != "off" and "box" in request.query_params:
         raise bad("detect: box says already where the product is; give one of the two")
     if chosen != "off" and not possible:
         raise bad("detect: this service has no detector; give detect.bundle in its configuration")
-    return chosen
+    return _DETECTS[chosen]
 
 
 def filters(request: Request) -> Filters:

@@ -237,10 +237,8 @@ class PhotoHandlers:
         best = frames.best_frames(sharp, [one.hash for one in recognised])
         centre, *_ = best
         seen = _seen(recognised[centre], parts[centre], fine=asked.fine)
-        margins = [recognised[i].margins for i in best]
-        mean = None
-        if asked.fine and all(one is not None for one in margins):
-            mean = np.mean([one for one in margins if one is not None], axis=0, dtype=np.float32)
+        known = [one for i in best if (one := recognised[i].margins) is not None]
+        mean = np.stack(known).mean(axis=0, dtype=np.float32) if asked.fine and len(known) == len(best) else None
         seen = replace(seen, hashes=[recognised[i].hash for i in best], margins=mean)
         return _Looked([seen], views[centre].found, best)
 
