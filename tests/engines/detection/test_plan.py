@@ -42,12 +42,3 @@ def test_a_padded_box_holds_the_box_and_its_padding_and_little_more(seed: int) -
     for edge, exact, outwards in zip(astuple(got), wanted, (-1, -1, 1, 1), strict=True):
         assert edge == round(edge, 4)
         assert -1e-9 <= outwards * (edge - float(exact)) <= 1.0001e-4
-
-
-def test_every_part_of_a_plan_makes_another_epoch() -> None:
-    changes = [{"mode": "subject"}, {"detector_id": "f" * 12}, {"padding": 0.1}, {"threshold": 0.4}, {"most_boxes": 4}]
-    plans = [PLAN, *(msgspec.structs.replace(PLAN, **change) for change in changes)]
-    epochs = [plan.epoch_of("0a1b2c3d4e5f") for plan in plans]
-    assert len({*epochs, PLAN.epoch_of("ffffffffffff")}) == len(plans) + 1
-    assert all(len(epoch) == 12 and int(epoch, 16) >= 0 for epoch in epochs)
-    assert PLAN.epoch_of("0a1b2c3d4e5f") == msgspec.structs.replace(PLAN).epoch_of("0a1b2c3d4e5f")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable
 from dataclasses import astuple
 
@@ -13,18 +14,19 @@ from PIL import Image
 
 from engines.detection import chosen
 from engines.detection.combine import combined_manifest
-from engines.pixels import Box, decode, decode_canvas
+from engines.pixels import decode, decode_canvas
 from engines.recognition import RecognitionEngine
+from groknet.run.open_back_ends import make_epoch_topics
 from schemas.boxes import DetectPlan
 from schemas.errors import ConfigError
 from schemas.hashes import decode_hashes
 from schemas.predictions import StoredListing, by_photo
-from schemas.topics import hash_topic, topics_for
+from schemas.topics import hash_topic
 from tests.engines.colour_detector import SIDE, ColourDetector, grid, scene
 from tests.workers.tagger.rig import Rig, event
+from workers.backfill import BackfillSettings, build_backfill
 from workers.stages.detect import Looking
 from workers.stages.pooling import pool, subjects
-from workers.streams.base import TopicSpec
 
 SIZE = (640, 480)
 
@@ -48,9 +50,7 @@ def detecting(make_rig: Callable[..., Rig], wanted: DetectPlan, **settings) -> R
     """A rig whose epoch has the plan."""
     rig = make_rig(**settings)
     rig.engine = Detecting(rig.engine, combined_manifest(rig.home / "bundle", wanted))
-    rig.admin.ensure_topics(
-        [TopicSpec(t.name, t.partitions, t.cleanup == "compact", t.retention_ms) for t in topics_for(rig.epoch)]
-    )
+    make_epoch_topics(rig.stream, rig.epoch)
     return rig
 
 
@@ -178,13 +178,20 @@ def test_without_detection_there_is_no_stage_and_no_other_epoch(make_rig) -> Non
     assert "box" not in next(iter(rig.admin.read(hash_topic(rig.epoch)))).value.decode()
 
 
-def test_the_canvas_keeps_the_pixels_that_a_box_needs() -> None:
-    looking = Looking(ColourDetector(), plan("subject"), ColourDetector().preprocess)
-    photo = scene(grid(1, (2000, 1500)), (2000, 1500))
-    canvas, thumbnail = decode_canvas(photo, looking.side)
-    assert (thumbnail, looking.side) == (b"", 2 * SIDE)
-    assert canvas.image.size == (500, 375)  # a quarter of each side: a fifth would have fewer than 320 rows
-    large = scene([], (4000, 1100))
-    assert np.prod(decode_canvas(large, 1000)[0].image.size) <= 1_000_000
-    small = decode_canvas(scene([], (60, 40)), looking.side)[0]
-    assert small.cut(Box(0, 0, 1, 1), looking.preprocess).shape == (SIDE, SIDE, 3)
+def test_a_back_fill_gives_the_rows_that_a_tagger_of_the_epoch_gives(make_rig) -> None:
+    """The listing of the plain epoch keeps its rows beside the new ones, which another model version has."""
+    photos = [scene(grid(3, SIZE), SIZE), scene([], SIZE)]
+    rig = make_rig()
+    rig.process(event("a", photos))
+    plain = rig.store.get(["a"])["a"]
+    rig.engine = Detecting(rig.engine, combined_manifest(rig.home / "bundle", plan()))
+    make_epoch_topics(rig.stream, rig.epoch)
+    manifest, parts = rig.engine.manifest, {"stream": rig.stream, "store": rig.store, "engine": rig.engine}
+    run = build_backfill(BackfillSettings(), **parts, intake=rig.intake, detector=ColourDetector())
+    assert run.run(threading.Event(), lambda _: None).done == 1
+    filled = rig.store.get(["a"], manifest.model_version)["a"]
+    assert [len(rows) for rows in by_photo(filled.images).values()] == [3, 1]
+    assert rig.store.get(["a"], plain.model_version)["a"] == plain
+    tagged = processed(rig, event("b", photos))["b"]
+    assert (tagged.images, tagged.summary) == (filled.images, filled.summary)
+    assert decode_hashes(rig.hashes()["a"]).images == decode_hashes(rig.hashes()["b"]).images

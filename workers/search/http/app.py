@@ -31,6 +31,7 @@ from workers.search.http.openapi.document import describe
 from workers.search.http.page_routes import page_routes
 from workers.search.http.photo_routes import PhotoHandlers
 from workers.search.http.readiness import ReadinessProbe
+from workers.search.http.recogniser import Recogniser
 from workers.search.http.stored import StoredListings
 from workers.search.http.threads import Threads
 from workers.search.settings import SearchSettings
@@ -90,8 +91,7 @@ def build_search(
     photos = PhotoHandlers(
         settings,
         manifest=shown,
-        inference=inference,
-        photos=QueryPhotos(manifest.preprocess, looking, settings.max_boxes),
+        recogniser=Recogniser(QueryPhotos(manifest.preprocess, looking, settings.max_boxes), inference, threads),
         finder=finder,
         names=names,
         stored=stored,

@@ -10,19 +10,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import astuple, dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
 from engines.detection import Detection
 from engines.pixels import Box
-from schemas.errors import Invalid
 from schemas.manifest import Manifest
 from schemas.plain_text import plain_or_none
-from schemas.predictions import Predictions, by_photo
+from schemas.predictions import by_photo
 from workers import metrics
 from workers.search import answers
 from workers.search.answers import (
@@ -34,22 +31,23 @@ from workers.search.answers import (
     SearchByListing,
     VotedCategory,
 )
-from workers.search.find import frames, vote
+from workers.search.find import vote
 from workers.search.find.category_vote import vote_with_class
 from workers.search.find.filters import Filters
 from workers.search.find.finder import Finder, Found, Wanted
-from workers.search.find.inference import Inference, Recognised
-from workers.search.find.looking import Detect, Part, QueryPhotos, View
+from workers.search.find.inference import Recognised
+from workers.search.find.looking import Detect, Part
 from workers.search.find.naming import Names
 from workers.search.find.suggest import Suggester
 from workers.search.find.vote import Ballot, Voting
 from workers.search.http import params
 from workers.search.http.admission import client_of
 from workers.search.http.json_bodies import answered, json_body, media_type
+from workers.search.http.recogniser import Looked, Recogniser, Seen
 from workers.search.http.slots import Slots
 from workers.search.http.stored import StoredListings
 from workers.search.http.threads import Threads
-from workers.search.http.uploads import FORM_OVERHEAD, photo_problem, read_photos
+from workers.search.http.uploads import FORM_OVERHEAD, read_photos
 from workers.search.settings import SearchSettings
 from workers.serving import Health
 
@@ -72,30 +70,6 @@ class _Asked:
     fine: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What to search for: a photo, or a part of it, that was just recognised, or the photos of a stored listing.
-    `part` is what the detector found there."""
-
-    hashes: list[str]
-    predictions: Predictions
-    applies: list[str] | None
-    listing_id: str | None = None
-    image_ids: list[str] = field(default_factory=list)
-    margins: NDArray[np.float32] | None = None
-    box: Box | None = None
-    part: Detection | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Looked:
-    """What to search for, part by part, all boxes that were found, and the numbers of the frames that are used."""
-
-    seen: list[_Seen]
-    found: Sequence[Detection] = ()
-    frames: Sequence[int] = (0,)
-
-
 class PhotoHandlers:
     """Answers the routes that take a photo. Each application has one."""
 
@@ -104,8 +78,7 @@ class PhotoHandlers:
         settings: SearchSettings,
         *,
         manifest: Manifest,
-        inference: Inference,
-        photos: QueryPhotos,
+        recogniser: Recogniser,
         finder: Finder,
         names: Names,
         stored: StoredListings,
@@ -113,7 +86,7 @@ class PhotoHandlers:
         health: Health,
     ) -> None:
         self._settings, self._manifest, self._health = settings, manifest, health
-        self._inference, self._query, self._finder, self._names = inference, photos, finder, names
+        self._recogniser, self._finder, self._names = recogniser, finder, names
         self._detects: Detect = "subject" if manifest.detection else "off"
         self._stored, self._threads = stored, threads
         self._voting = Voting(manifest)
@@ -131,7 +104,7 @@ class PhotoHandlers:
         if media_type(request) == "application/json":
             return await self._by_listing(request, asked, began)
         async with self._upload(request, self._settings.max_frames) as photos, self._threads.in_time():
-            looked = await self._looked(photos, asked)
+            looked = await self._recogniser.look(photos, asked.box, asked.detect, fine=asked.fine)
             found = await asyncio.gather(*(self._find(one, asked) for one in looked.seen))
         return self._answer(asked, looked, found, began)
 
@@ -139,10 +112,10 @@ class PhotoHandlers:
         """`POST /v1/predict`."""
         began = time.perf_counter()
         language, box = params.language(request, self._settings.language), params.box(request)
-        detect = params.detect(request, self._detects, possible=self._query.has_detector)
+        detect = params.detect(request, self._detects, possible=self._recogniser.has_detector)
         async with self._upload(request, 1) as photos, self._threads.in_time():
-            view = await self._view(photos[0], box, detect)
-            seen = await self._recognise(view.parts)
+            view = await self._recogniser.view(photos[0], box, detect)
+            seen = await self._recogniser.recognise(view.parts)
         boxes = [self._suggested(part, one, language) for part, one in zip(view.parts, seen, strict=True)]
         first = boxes[0]
         answer = PredictAnswer(
@@ -181,7 +154,7 @@ class PhotoHandlers:
             k=params.number(request, "k", settings.default_k, settings.max_k),
             language=params.language(request, settings.language),
             box=params.box(request),
-            detect=params.detect(request, self._detects, possible=self._query.has_detector),
+            detect=params.detect(request, self._detects, possible=self._recogniser.has_detector),
             only=params.filters(request),
             vote=params.flag(request, "vote", settings.vote),
             rerank=params.flag(request, "rerank", settings.rerank),
@@ -200,48 +173,6 @@ class PhotoHandlers:
             with self._photos.held(client):
                 yield photos
 
-    async def _view(self, data: bytes, box: Box | None, detect: Detect) -> View:
-        try:
-            with metrics.SEARCH_SECONDS.labels("decode").time():
-                large = self._query.is_large(data, detect)
-                return await self._threads.decode(lambda: self._query.view(data, box, detect), large=large)
-        except Invalid as error:
-            raise photo_problem(error) from None
-
-    async def _recognise(self, parts: Sequence[Part]) -> list[Recognised]:
-        try:
-            with metrics.SEARCH_SECONDS.labels("recognise").time():
-                waiting = [asyncio.wrap_future(self._inference.submit(part.pixels)) for part in parts]
-                return await asyncio.gather(*waiting)
-        except Invalid as error:
-            raise photo_problem(error) from None
-
-    async def _looked(self, photos: Sequence[bytes], asked: _Asked) -> _Looked:
-        """Recognise a photo or some of its parts, or the frames of a clip."""
-        if len(photos) > 1:
-            return await self._clip(photos, asked)
-        view = await self._view(photos[0], asked.box, asked.detect)
-        recognised = await self._recognise(view.parts)
-        seen = [_seen(one, part, fine=asked.fine) for one, part in zip(recognised, view.parts, strict=True)]
-        return _Looked(seen, view.found)
-
-    async def _clip(self, photos: Sequence[bytes], asked: _Asked) -> _Looked:
-        """Recognise all frames, and choose those that are searched with. Their unrounded bits are averaged; everything
-        else is that of the frame that agrees best with the others."""
-        if asked.detect == "all":
-            raise params.bad("detect: several photos are frames of one product; ask for `all` with one photo")
-        views = await asyncio.gather(*(self._view(one, asked.box, asked.detect) for one in photos))
-        parts = [view.parts[0] for view in views]
-        recognised = await self._recognise(parts)
-        sharp = [frames.sharpness(part.pixels) for part in parts]
-        best = frames.best_frames(sharp, [one.hash for one in recognised])
-        centre, *_ = best
-        seen = _seen(recognised[centre], parts[centre], fine=asked.fine)
-        known = [one for i in best if (one := recognised[i].margins) is not None]
-        mean = np.stack(known).mean(axis=0, dtype=np.float32) if asked.fine and len(known) == len(best) else None
-        seen = replace(seen, hashes=[recognised[i].hash for i in best], margins=mean)
-        return _Looked([seen], views[centre].found, best)
-
     async def _by_listing(self, request: Request, asked: _Asked, began: float) -> Response:
         if asked.box is not None or request.query_params.get("detect", "off") != "off":
             raise params.bad("box: a stored listing's photos are compared whole; send the photo itself to cut it")
@@ -252,11 +183,11 @@ class PhotoHandlers:
             query = await self._stored.query(listing_id, image_id)
             rows = by_photo(query.listing.images)
             shown = query.listing.summary if image_id is None else rows[image_id][0]
-            seen = _Seen(query.hashes, shown.predictions, shown.applies, listing_id, query.image_ids)
+            seen = Seen(query.hashes, shown.predictions, shown.applies, listing_id, query.image_ids)
             found = await self._find(seen, asked)
-        return self._answer(asked, _Looked([seen], frames=()), [found], began)
+        return self._answer(asked, Looked([seen], frames=()), [found], began)
 
-    async def _find(self, seen: _Seen, asked: _Asked) -> list[Found]:
+    async def _find(self, seen: Seen, asked: _Asked) -> list[Found]:
         """Find enough listings to answer, to vote and to reorder."""
         anew = asked.rerank or seen.margins is not None
         count = max(asked.k, vote.VOTERS if asked.vote else 0, RERANKED if anew else 0)
@@ -264,7 +195,7 @@ class PhotoHandlers:
         with metrics.SEARCH_SECONDS.labels("find").time():
             return await self._threads.read(lambda: self._finder.find(seen.hashes, wanted))
 
-    def _answer(self, asked: _Asked, looked: _Looked, found: Sequence[Sequence[Found]], began: float) -> Response:
+    def _answer(self, asked: _Asked, looked: Looked, found: Sequence[Sequence[Found]], began: float) -> Response:
         boxes = [self._of_box(asked, seen, one) for seen, one in zip(looked.seen, found, strict=True)]
         seen, first = looked.seen[0], boxes[0]
         took_s = time.perf_counter() - began
@@ -292,7 +223,7 @@ class PhotoHandlers:
         )
         return answered(answer)
 
-    def _of_box(self, asked: _Asked, seen: _Seen, found: Sequence[Found]) -> BoxAnswer:
+    def _of_box(self, asked: _Asked, seen: Seen, found: Sequence[Found]) -> BoxAnswer:
         ordered = self._finder.ordered(seen.hashes, found, asked.k, reranked=asked.rerank, margins=seen.margins)
         voting = asked.vote and not asked.only.categories
         return BoxAnswer(
@@ -314,7 +245,7 @@ class PhotoHandlers:
             return []
         return vote_with_class(part.kind, part.score, _ballots(found), weight)
 
-    def _close(self, seen: _Seen, found: Sequence[Found]) -> bool:
+    def _close(self, seen: Seen, found: Sequence[Found]) -> bool:
         """Whether a listing is close: by the photo's bits before rounding if they are known, else by bits."""
         if seen.margins is None:
             return any(one.photo.distance <= self._settings.close_bits for one in found)
@@ -329,12 +260,6 @@ def _ballots(found: Sequence[Found]) -> list[Ballot]:
         for one in found[: vote.VOTERS]
         if one.listing is not None
     ]
-
-
-def _seen(recognised: Recognised, part: Part, *, fine: bool) -> _Seen:
-    margins = recognised.margins if fine else None
-    seen = _Seen([recognised.hash], recognised.predictions, recognised.applies, margins=margins)
-    return replace(seen, box=part.box, part=part.found)
 
 
 def _detected(found: Sequence[Detection]) -> list[FoundBox]:
