@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -279,7 +279,15 @@ def load_manifest(folder: Path) -> Manifest:
     return decode_manifest(path.read_bytes())
 
 
-def verify_files(folder: Path, manifest: Manifest) -> None:
+class WithFiles(Protocol):
+    """Any manifest that has the sha256 of the other files of its folder."""
+
+    @property
+    def files(self) -> dict[str, str]:
+        """File name → sha256 in hex."""
+
+
+def verify_files(folder: Path, manifest: WithFiles) -> None:
     """Compare every file's sha256 with the manifest. Raises BundleRefused, which names the first different file."""
     for name, expected in manifest.files.items():
         path, root = Path(folder) / name, Path(folder).resolve()

@@ -112,6 +112,18 @@ COMMANDS: Mapping[str, Command | Group] = {
             "bench": Command(f"{_MODELS}.engine:bench", "Measure photos per second and latency on this machine."),
         },
     ),
+    "detector": Group(
+        "Train, export and measure detectors, which find the products in a photo.",
+        MODELS,
+        {
+            "train": Command(f"{_MODELS}.detector:train", "Train a detector from a recipe and tables of boxes."),
+            "export": Command(f"{_MODELS}.detector:export", "Make a detector bundle from a run."),
+            "evaluate": Command(f"{_MODELS}.detector:evaluate", "Measure a detector on photos with known boxes."),
+            "int8": Command(f"{_MODELS}.detector:int8", "Make an INT8 bundle of a float one."),
+            "phone": Command(f"{_MODELS}.detector:phone", "Convert a detector bundle for phones."),
+            "bench": Command(f"{_MODELS}.detector:bench", "Measure photos per second and latency."),
+        },
+    ),
     "reference": Command(
         f"{_MODELS}.reference:reference", "Make a bundle of the large network from weights of yours.", MODELS
     ),

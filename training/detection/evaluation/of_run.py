@@ -1,0 +1,55 @@
+"""Measures a run's network or a bundle on the sets of a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.detection.bundle import load_detector_bundle
+from engines.recognition.engine import open_backend
+from schemas.detector_manifest import Nms
+from training.detection.bundle.graph import deployable_detector, run_detector
+from training.detection.data.boxed_set import load_boxed_sets
+from training.detection.evaluation.evaluate import evaluate_detector
+from training.detection.evaluation.scoring import SetFigures
+from training.detection.loop.state import CHECKPOINT, load_detector
+from training.detection.recipe import DetectorRecipe
+
+
+def measured_run(
+    recipe: DetectorRecipe, run: Path, data: Path, cache: Path, *, split: str = "test", most: int = 0
+) -> dict[str, SetFigures]:
+    """The figures of a run's network, computed by torch, by set.
+
+    `most` photos of each set, or all with 0. Raises ConfigError if there is no checkpoint or the data do not fit.
+    """
+    network, saved = load_detector(run / CHECKPOINT, recipe)
+    graph = deployable_detector(network)
+    nms = Nms(score=recipe.nms.score, overlap=recipe.nms.overlap, most=recipe.nms.most)
+    sets = load_boxed_sets(recipe, data, cache)
+    return evaluate_detector(lambda photos: run_detector(graph, photos, nms), sets, saved["kinds"], split, most)
+
+
+def measured_bundle(
+    recipe: DetectorRecipe, bundle: Path, data: Path, cache: Path, *, split: str = "test", backend: str = "onnxruntime"
+) -> dict[str, SetFigures]:
+    """The figures of a bundle on the sets of a recipe, by set, computed by one of the engine's back ends.
+
+    Raises:
+        BundleRefused: the bundle fails its checks.
+        ConfigError: the data do not fit the recipe, or the back end is not installed.
+    """
+    loaded = load_detector_bundle(bundle)
+    sets = load_boxed_sets(recipe, data, cache)
+    opened = open_backend(loaded, backend)
+
+    def run(photos: NDArray[np.uint8]) -> Mapping[str, NDArray[np.generic]]:
+        return opened.run(np.ascontiguousarray(photos))
+
+    try:
+        return evaluate_detector(run, sets, loaded.manifest.kinds, split)
+    finally:
+        opened.close()
