@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from schemas.boxes import DetectPlan
+from schemas.detector_manifest import load_detector_manifest
 from schemas.errors import BundleRefused
 from schemas.manifest import (
     DETECTOR_FOLDER,
@@ -27,13 +28,6 @@ from schemas.manifest import (
 _VERSION_CHARS = 51  # a model version has at most 64 characters: these, a dot and the epoch
 
 
-class _DetectorManifest(msgspec.Struct, frozen=True):
-    """What is needed here of a detector's manifest."""
-
-    detector_id: str
-    files: dict[str, str] = {}
-
-
 def read_plan(
     detector: Path, *, mode: Literal["subject", "all"], padding: float, threshold: float, most_boxes: int
 ) -> DetectPlan:
@@ -43,7 +37,7 @@ def read_plan(
         BundleRefused: there is no detector in the folder.
     """
     most = 1 if mode == "subject" else most_boxes
-    found = _read(detector)
+    found = load_detector_manifest(detector)
     return DetectPlan(mode=mode, detector_id=found.detector_id, padding=padding, threshold=threshold, most_boxes=most)
 
 
@@ -71,24 +65,17 @@ def combine(bundle: Path, detector: Path, plan: DetectPlan, folder: Path) -> Man
     """
     manifest = combined_manifest(bundle, plan)
     verify_files(bundle, load_manifest(bundle))
+    verify_files(detector, load_detector_manifest(detector))
     (folder / DETECTOR_FOLDER).mkdir()
     files = dict(manifest.files)
     for name in manifest.files:
         _link(bundle / name, folder / name)
-    for name in (MANIFEST_FILE, *_read(detector).files):
+    for name in (MANIFEST_FILE, *load_detector_manifest(detector).files):
         _link(detector / name, folder / DETECTOR_FOLDER / name)
         files[f"{DETECTOR_FOLDER}/{name}"] = sha256_file(detector / name)
     manifest = msgspec.structs.replace(manifest, files=files)
     write_manifest(folder, manifest)
     return manifest
-
-
-def _read(detector: Path) -> _DetectorManifest:
-    path = Path(detector) / MANIFEST_FILE
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_DetectorManifest)
-    except (OSError, msgspec.DecodeError) as error:
-        raise BundleRefused(f"detector {detector}: no detector's bundle ({error}); give its folder") from None
 
 
 def _link(source: Path, target: Path) -> None:

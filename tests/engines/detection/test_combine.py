@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 import msgspec
@@ -11,8 +10,9 @@ import pytest
 
 from engines.detection.combine import combine, combined_manifest, read_plan
 from engines.recognition import load_bundle
+from schemas.detector_manifest import DetectorManifest, write_detector_manifest
 from schemas.errors import BundleRefused
-from schemas.manifest import encode_manifest, load_manifest, verify_files
+from schemas.manifest import Preprocess, Training, encode_manifest, load_manifest, verify_files
 from tests.engines.tiny_bundle import write_tiny_bundle
 
 
@@ -28,8 +28,17 @@ def detector(folder: Path, detector_id: str = "0123456789ab") -> Path:
     folder.mkdir()
     graph = b"graph of " + detector_id.encode()
     (folder / "model.onnx").write_bytes(graph)
-    files = {"model.onnx": hashlib.sha256(graph).hexdigest()}
-    (folder / "manifest.json").write_text(json.dumps({"detector_id": detector_id, "files": files}))
+    manifest = DetectorManifest(
+        name="finder",
+        model_version="1",
+        detector_id=detector_id,
+        created="2026-11-29T00:00:00Z",
+        preprocess=Preprocess(width=64, height=64),
+        kinds=["product"],
+        training=Training(recipe="none", command="none"),
+        files={"model.onnx": hashlib.sha256(graph).hexdigest()},
+    )
+    write_detector_manifest(folder, manifest)
     return folder
 
 
@@ -82,7 +91,7 @@ def test_a_joined_bundle_is_not_joined_again_and_a_detector_must_be_there(bundle
     combine(bundle, finder, plan(finder), joined)
     with pytest.raises(BundleRefused, match="has a detector already"):
         combined_manifest(joined, plan(finder))
-    with pytest.raises(BundleRefused, match="no detector's bundle"):
+    with pytest.raises(BundleRefused, match="a detector bundle is a folder"):
         plan(tmp_path / "nothing")
 
 

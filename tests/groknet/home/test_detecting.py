@@ -70,7 +70,7 @@ def test_the_joined_bundle_is_made_once_and_found_by_its_epoch(home: Home) -> No
 def test_what_is_missing_is_named(home: Home) -> None:
     with pytest.raises(ConfigError, match=r"detect\.bundle: mode 'subject' needs a detector"):
         epoch(home, mode="subject")
-    with pytest.raises(BundleRefused, match="no detector's bundle"):
+    with pytest.raises(BundleRefused, match="a detector bundle is a folder"):
         epoch(home, mode="subject", bundle="nowhere")
     with pytest.raises(ConfigError, match=r"detect\.mode"):
         epoch(home, mode="some", bundle="finder")
