@@ -3,8 +3,10 @@ runs."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from groknet.home.paths import Home
 from schemas.boxes import DetectPlan
@@ -27,7 +29,6 @@ def bundle_with_detector(home: Home, bundle: Path, section: DetectSection) -> Pa
         BundleRefused: one of the bundles is missing or damaged.
     """
     from engines.detection.combine import combine, combined_manifest, read_plan
-    from engines.files import making_folder
 
     if load_manifest(bundle).detection:
         return bundle
@@ -46,12 +47,16 @@ def bundle_with_detector(home: Home, bundle: Path, section: DetectSection) -> Pa
     )
     folder = home.root / "bundles" / combined_manifest(bundle, plan).epoch
     if not folder.is_dir():
+        part = folder.with_name(f"{folder.name}.{uuid4().hex}.part")  # several workers may start at once
         try:
-            with making_folder(folder) as part:
-                combine(bundle, detector, plan, part)
+            part.mkdir(mode=0o700, parents=True)
+            combine(bundle, detector, plan, part)
+            part.rename(folder)
         except OSError:
             if not folder.is_dir():  # else another worker has just made it
                 raise
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
     return folder
 
 
