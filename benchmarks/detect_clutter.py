@@ -24,17 +24,17 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from engines.detection.engine import open_detector
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from benchmarks.report import page, parser, table, versions, write_page
+from engines.detection import Detection, chosen, open_detector
 from engines.pixels import Box, Canvas, decode, decode_canvas
 from engines.recognition import RecognitionEngine, build_engine
 from schemas.boxes import PADDING, DetectPlan
 from training.readers import read, read_photo
 from training.readers.label_table import Row, is_catalogue
-from training.studio import products_of_split, render, render_several
+from training.studio import TEST_IDENTITIES, make_product, render, render_several
 from workers.stages.detect import Looking
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6)
@@ -43,7 +43,8 @@ SEED = 20
 SCENE = 512  # pixels of the shorter side of a scene
 WAYS = ("whole", "subject", "all", "true box")
 _MOST_BOXES = 16
-_STUDIO = 224  # pixels of a side of a studio photo of one product
+_PRODUCTS = 60  # of the studio's catalogue
+_STUDIO, _SCENE = 224, 448  # pixels of a side of a studio photo of one product, and of several
 
 
 @dataclass(frozen=True)
@@ -141,10 +142,8 @@ def measured(bench: Bench, queries: Sequence[Query], plans: Sequence[DetectPlan]
     return [{way: count / len(queries) for way, count in hit.items()} for hit in hits]
 
 
-def _boxed(bench: Bench, canvas: Canvas, raw: list, plan: DetectPlan, query: Query) -> tuple[bool, bool]:
+def _boxed(bench: Bench, canvas: Canvas, raw: list[Detection], plan: DetectPlan, query: Query) -> tuple[bool, bool]:
     """Whether the first box is right, and whether the box nearest to the catalogue is."""
-    from engines.detection import chosen
-
     boxes: list[Box | None] = [one.box for one in chosen(raw, plan)] or [None]
     nearest, distances = bench.first(bench.codes([canvas.cut(box, bench.looking.preprocess) for box in boxes]))
     return int(nearest[0]) in query.products, int(nearest[int(distances.argmin())]) in query.products
@@ -152,12 +151,13 @@ def _boxed(bench: Bench, canvas: Canvas, raw: list, plan: DetectPlan, query: Que
 
 def studio_queries(count: int, engine: RecognitionEngine) -> tuple[list[Query], list[NDArray[np.uint8]]]:
     """Scenes of two to five products that training never drew, and a photo of each product alone, decoded."""
-    products = products_of_split("test", 60)
-    alone = [decode(_png(render(product, view=900)), engine.manifest.preprocess) for product in products]
+    products = [make_product(TEST_IDENTITIES[i]) for i in range(_PRODUCTS)]
+    shown = [render(product, view=900, size=(_STUDIO, _STUDIO)).pixels for product in products]
+    alone = [decode(_png(pixels), engine.manifest.preprocess) for pixels in shown]
     rng, queries = np.random.default_rng(SEED), []
     for view in range(count):
         places = rng.choice(len(products), int(rng.integers(2, 6)), replace=False)
-        scene = render_several([products[i] for i in places], view, (320, 320))
+        scene = render_several([products[i] for i in places], view, (_SCENE, _SCENE))
         seen = {one.product.identity for one in scene.products}
         right = frozenset(int(i) for i in places if products[i].identity in seen)
         queries.append(Query(_png(scene.pixels), right, None))

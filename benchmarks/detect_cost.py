@@ -15,10 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from engines.detection.engine import open_detector
 from PIL import Image
 
 from benchmarks.report import parser, write_result
+from engines.detection import open_detector
 from engines.pixels import Box, decode_canvas, decode_photo
 from engines.recognition import build_engine
 from schemas.boxes import PADDING, THRESHOLD, DetectPlan

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from engines.detection.engine import open_detector
 from numpy.typing import NDArray
 
 from benchmarks.report import page, parser, table, versions, write_page
+from engines.detection import open_detector
 from engines.pixels import decode_canvas
 from engines.recognition import RecognitionEngine, build_engine
 from schemas.boxes import PADDING, THRESHOLD, DetectPlan
@@ -67,7 +67,7 @@ def right(queries: Sequence[Photo], listings: Sequence[Photo], weights: Sequence
         for place, weight in enumerate(weights):
             found = vote_with_class(query.kind, query.score, ballots, weight)
             hits[place] += bool(found) and found[0].category.casefold() == query.category.casefold()
-    return (hits / len(queries)).tolist()
+    return [float(one) / len(queries) for one in hits]
 
 
 def main() -> int:

@@ -99,6 +99,6 @@ def open_detector(loaded: Loaded, folder: Path | None = None, *, searching: bool
     place = own or (detector_folder(loaded.home, section) if searching else None)
     if place is None:
         return None
-    from engines.detection.engine import open_detector as opened
+    from engines.detection import open_detector as opened
 
     return opened(place, section.backend, threads=loaded.config.engine.threads, max_batch=section.batch)

@@ -225,8 +225,7 @@ def weak_labels(
 
 def _detected(folder: Path, photos: Path, threshold: float, most_boxes: int) -> Boxes:
     """The boxes that a detector finds in the photos of a folder, with a progress bar."""
-    from engines.detection.engine import open_detector
-
+    from engines.detection import open_detector
     from training.weak import detect_boxes, unlabelled
 
     paths = unlabelled(photos)

@@ -89,13 +89,17 @@ class DetectorState:
 
 
 def new_detector_state(
-    recipe: DetectorRecipe, kinds: Sequence[str], photos: Mapping[str, int], folder: Path = Path()
+    recipe: DetectorRecipe,
+    kinds: Sequence[str],
+    photos: Mapping[str, int],
+    folder: Path = Path(),
+    device: torch.device = _CPU,
 ) -> DetectorState:
     """The state before the first step. `photos` counts the training photos of each set; the file of weights of the
     recipe is relative to `folder`."""
     torch.manual_seed(recipe.seed)
     network = build_detector(recipe.network, len(kinds), recipe.side, folder=folder)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     trunk = list(network.trunk_parameters())
     known = {id(parameter) for parameter in trunk}
     rest = [p for p in network.parameters() if p.requires_grad and id(p) not in known]
@@ -104,7 +108,7 @@ def new_detector_state(
     optimiser = torch.optim.AdamW(groups, lr=plan.head_rate, weight_decay=plan.weight_decay)
     average = copy.deepcopy(network).eval() if plan.average else None
     state = DetectorState(network, optimiser, list(kinds), average)
-    state.photos, state.hardware = dict(photos), hardware_of(_CPU)
+    state.photos, state.hardware = dict(photos), hardware_of(device)
     return state
 
 
