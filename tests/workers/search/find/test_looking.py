@@ -34,7 +34,7 @@ def test_subject_is_the_first_of_all_and_all_boxes_are_told() -> None:
 def test_each_part_is_the_photo_cut_at_its_box() -> None:
     for part in photos().view(PHOTO, None, "all").parts:
         again = decode(PHOTO, INPUT, box=Box(*astuple(part.box)))
-        assert np.abs(part.pixels.astype(int) - again).mean() < 1  # the canvas has half of the photo's sides
+        assert np.abs(part.pixels.astype(int) - again).mean() < 4  # the canvas has a third of the photo's sides
 
 
 def test_the_number_of_boxes_is_limited() -> None:
