@@ -163,8 +163,8 @@ class DetectorRecipe(Strict, frozen=True, kw_only=True):
         names = [one.name for one in self.datasets]
         if len(set(names)) != len(names):
             raise ValueError("datasets: two sets share one name; give each its own")
-        if self.side % 32:
-            raise ValueError("side: must be a multiple of 32, the stride of the trunk")
+        if self.side % 32 or self.schedule.small_side % 32:
+            raise ValueError("side, schedule.small_side: must be multiples of 32, the stride of the trunk")
         for one in self.datasets:
             if one.reader == "studio" and not (one.scenes or one.singles):
                 raise ValueError(f"datasets[{one.name}].scenes: draw at least one photo, by scenes or singles")

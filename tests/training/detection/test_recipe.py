@@ -38,7 +38,7 @@ def test_a_batch_has_the_shares_of_all_sets(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("side = 320", "side = 300", "multiple of 32"),
+        ("side = 320", "side = 300", "multiples of 32"),
         ("steps = 10", "steps = 0", "line 4"),
         ('name = "drawn"', 'name = "one"', "share one name"),
         ("scenes = 4", "", r"datasets\[drawn\]\.scenes"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from torch import nn
 
@@ -121,13 +122,7 @@ def load_detector(checkpoint: Path, recipe: DetectorRecipe) -> tuple[DetectorNet
     if not checkpoint.is_file():
         raise ConfigError(f"{checkpoint}: no checkpoint; train first with `groknet detector train`")
     saved: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    spec = recipe.network.__class__(
-        kind=recipe.network.kind,
-        pretrained=False,
-        channels=recipe.network.channels,
-        depth=recipe.network.depth,
-        frozen=recipe.network.frozen,
-    )
+    spec = msgspec.structs.replace(recipe.network, pretrained=False, weights="")
     network = build_detector(spec, len(saved["kinds"]), recipe.side)
     try:
         network.load_state_dict(saved.get("average") or saved["network"])

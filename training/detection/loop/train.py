@@ -165,7 +165,8 @@ def train_step(  # noqa: PLR0917 (a step needs all of them)
     photos = drawn.to(group.device)
     targets = [Target(*(part.to(group.device) for part in one)) for one in known]
     state.network.train()
-    modules_in_evaluation(state.network)
+    if recipe.network.weights:
+        modules_in_evaluation(state.network)
     terms = state.network.losses(photos, targets)
     loss = torch.stack(list(terms.values())).sum()
     state.optimiser.zero_grad(set_to_none=True)

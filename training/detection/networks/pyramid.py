@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import torch
@@ -71,7 +72,7 @@ class LitePyramid(nn.Module):
 
 def centres(side: int, stride: int, like: Tensor) -> Tensor:
     """The centres of the cells of a map in pixels of the photo: float `[cells, 2]`, x and y, row by row."""
-    count = side // stride
+    count = math.ceil(side / stride)
     along = (torch.arange(count, device=like.device, dtype=like.dtype) + 0.5) * stride
     y, x = torch.meshgrid(along, along, indexing="ij")
     return torch.stack((x.reshape(-1), y.reshape(-1)), 1)
