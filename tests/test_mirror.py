@@ -109,6 +109,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         (
             "workers/search/find/finder.py",
             "workers/search/find/suggest.py",
+            "workers/search/http/recogniser.py",
             "workers/search/http/uploads.py",
         ),
     ),

@@ -22,6 +22,7 @@ from workers.problems import FAULT, HANDLERS, Problem
 from workers.search.find.finder import Finder
 from workers.search.find.indexers import Indexers
 from workers.search.find.inference import Inference
+from workers.search.find.looking import QueryPhotos
 from workers.search.find.naming import Names
 from workers.search.find.usefulness import Usefulness
 from workers.search.http.admission import PHOTO_COST, READ_COST, Admission
@@ -33,11 +34,13 @@ from workers.search.http.openapi.document import describe
 from workers.search.http.page_routes import page_routes
 from workers.search.http.photo_routes import PhotoHandlers
 from workers.search.http.readiness import ReadinessProbe
+from workers.search.http.recogniser import Recogniser
 from workers.search.http.stored import StoredListings
 from workers.search.http.threads import Threads
 from workers.search.kept.ledger import Ledger
 from workers.search.settings import SearchSettings
 from workers.serving import Health, operations_routes
+from workers.stages.detect import Looking
 from workers.stores import Store
 
 _log = logging.getLogger(__name__)
@@ -53,13 +56,15 @@ def build_search(
     health: Health,
     intake: Intake | None = None,
     kept: Path | None = None,
+    looking: Looking | None = None,
 ) -> Starlette:
     """Build the search service. Its threads start and end with the lifespan of the application.
 
     `health` becomes ready when the engine is warm and all indexers are ready, and names the store or the stream under
     `degraded` while it is away. `health.failed` is set if the engine fails. The caller closes the store and the engine
     after the server has stopped. `intake` fetches photos of listings, and is closed with the application; without it
-    there are only thumbnails. `kept` is the file of kept searches and judgements, which `settings.keep` may allow.
+    there are only thumbnails. `looking` has the detector that requests may ask for; the caller closes it, too. `kept` is
+    the file of kept searches and judgements, which `settings.keep` may allow.
 
     Raises:
         ConfigError: `hidden_heads` names a head that the bundle does not have.
@@ -71,7 +76,14 @@ def build_search(
     indexers = Indexers(
         settings.indexer_urls, settings.indexer_timeout_s, callers=settings.max_waiting, epoch=manifest.epoch
     )
-    inference = Inference(engine, health, max_waiting=settings.max_waiting, timeout_s=settings.answer_timeout_s)
+    parts = max(settings.max_frames, settings.max_boxes if looking is not None else 1)  # of the photos of a request
+    inference = Inference(
+        engine,
+        health,
+        max_waiting=parts * settings.max_waiting,
+        timeout_s=settings.answer_timeout_s,
+        detector=None if looking is None else looking.detector,
+    )
     threads = Threads(
         decode_threads=settings.decode_threads,
         read_threads=settings.max_waiting,
@@ -85,7 +97,7 @@ def build_search(
     photos = PhotoHandlers(
         settings,
         manifest=shown,
-        inference=inference,
+        recogniser=Recogniser(QueryPhotos(manifest.preprocess, looking, settings.max_boxes), inference, threads),
         finder=finder,
         names=names,
         stored=stored,
@@ -147,7 +159,13 @@ def build_search(
             route("/v1/recent", listings.recent),
             route("/v1/feedback", feedback.feedback, "POST"),
             Route("/openapi.json", _described(describe(settings))),
-            *page_routes(settings.max_upload_bytes, formats_taken(), settings.keep, settings.keep_days),
+            *page_routes(
+                settings.max_upload_bytes,
+                formats_taken(),
+                keep=settings.keep,
+                days=settings.keep_days,
+                detects=looking is not None,
+            ),
             *operations_routes(health, "search"),
         ],
         exception_handlers=dict(HANDLERS),
