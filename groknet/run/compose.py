@@ -238,7 +238,9 @@ class _SearchLife:
         intake = Intake(loaded.config.intake)
         kept = loaded.home.root / FILE
         looking = query_looking(loaded, engine.manifest)
-        app = build_search(settings, store=store, engine=engine, health=health, intake=intake, looking=looking, kept=kept)
+        app = build_search(
+            settings, store=store, engine=engine, health=health, intake=intake, looking=looking, kept=kept
+        )
         return cls(loaded, app, engine, looking, health)
 
 

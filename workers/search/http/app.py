@@ -63,8 +63,8 @@ def build_search(
     `health` becomes ready when the engine is warm and all indexers are ready, and names the store or the stream under
     `degraded` while it is away. `health.failed` is set if the engine fails. The caller closes the store and the engine
     after the server has stopped. `intake` fetches photos of listings, and is closed with the application; without it
-    there are only thumbnails. `looking` has the detector that requests may ask for; the caller closes it, too. `kept` is
-    the file of kept searches and judgements, which `settings.keep` may allow.
+    there are only thumbnails. `looking` has the detector that requests may ask for; the caller closes it, too. `kept`
+    is the file of kept searches and judgements, which `settings.keep` may allow.
 
     Raises:
         ConfigError: `hidden_heads` names a head that the bundle does not have.
