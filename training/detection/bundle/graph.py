@@ -142,7 +142,8 @@ def with_suppression(model: onnx.ModelProto, nms: Nms) -> onnx.ModelProto:
 def run_detector(graph: DenseGraph, photos: NDArray[np.uint8], nms: Nms) -> dict[str, NDArray[np.generic]]:
     """The outputs of the exported graph for `photos uint8 [n, h, w, 3]`, computed by torch and torchvision: what the
     parity file holds, and what a run is evaluated with."""
-    found = [suppressed(*(part[0] for part in graph(torch.from_numpy(photo[None]))), nms) for photo in photos]
+    proposed = graph(torch.from_numpy(np.ascontiguousarray(photos)))
+    found = [suppressed(*(part[place] for part in proposed), nms) for place in range(len(photos))]
     names = (BOXES, SCORES, KINDS)
     return {name: np.stack([one[place] for one in found]) for place, name in enumerate(names)}
 
