@@ -27,9 +27,11 @@ from workers.stages.job import Photo
 
 _log = logging.getLogger(__name__)
 _SECONDS = metrics.STAGE_SECONDS.labels("detect")
-_SHARPNESS = {"subject": 2, "all": 3}
-"""A canvas has so many times the sides of the network's input: a box of a half or a third of the photo's side is not
-enlarged. More would cost memory and decode time for every photo."""
+_SHARPNESS = {"subject": 1.3, "all": 2.0}
+"""A canvas has at least so many times the sides of the network's input, if the photo has: a box of three quarters, or
+of a half, of the photo's side is not enlarged. More would cost every photo time: with 2 instead of 1.3, a photo of 800
+× 600 pixels is decoded to four times the pixels."""
+_ENLARGED = 0.9  # of the detector's input: it may be enlarged a little, for the same reason
 
 Outcome = list[Photo] | Invalid
 
@@ -63,7 +65,8 @@ class Looking:
     def side(self) -> int:
         """The least side of a canvas, in pixels."""
         theirs, ours = self.detector.preprocess, self.preprocess
-        return max(theirs.width, theirs.height, _SHARPNESS[self.plan.mode] * max(ours.width, ours.height))
+        needed = _SHARPNESS[self.plan.mode] * max(ours.width, ours.height)
+        return round(max(needed, _ENLARGED * max(theirs.width, theirs.height)))
 
     def shrunk(self, canvas: Canvas) -> NDArray[np.uint8]:
         """The whole photo as the detector takes it, uint8 [h, w, 3]."""

@@ -76,14 +76,7 @@ def build_search(
     indexers = Indexers(
         settings.indexer_urls, settings.indexer_timeout_s, callers=settings.max_waiting, epoch=manifest.epoch
     )
-    parts = max(settings.max_frames, settings.max_boxes if looking is not None else 1)  # of the photos of a request
-    inference = Inference(
-        engine,
-        health,
-        max_waiting=parts * settings.max_waiting,
-        timeout_s=settings.answer_timeout_s,
-        detector=None if looking is None else looking.detector,
-    )
+    inference = _inference(settings, engine, looking, health)
     threads = Threads(
         decode_threads=settings.decode_threads,
         read_threads=settings.max_waiting,
@@ -170,6 +163,20 @@ def build_search(
         ],
         exception_handlers=dict(HANDLERS),
         lifespan=lifespan,
+    )
+
+
+def _inference(
+    settings: SearchSettings, engine: RecognitionEngine, looking: Looking | None, health: Health
+) -> Inference:
+    """The engine's queue, which has room for all frames, or all boxes, of every request that is let in."""
+    parts = max(settings.max_frames, settings.max_boxes if looking is not None else 1)
+    return Inference(
+        engine,
+        health,
+        max_waiting=parts * settings.max_waiting,
+        timeout_s=settings.answer_timeout_s,
+        detector=None if looking is None else looking.detector,
     )
 
 
