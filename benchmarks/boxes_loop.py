@@ -12,6 +12,7 @@ Kinds are not told apart. The test photos measure once, at the end.
 
 from __future__ import annotations
 
+import argparse
 import logging
 import shutil
 import sys
@@ -40,7 +41,7 @@ from training.readers.splits import chance
 from training.review import Item, Queue
 
 RECIPE = Path(__file__).parents[1] / "training" / "recipes" / "detect_small.toml"
-FIRST, ALLOWED, ROUNDS = 0.10, 0.15, 2
+FIRST, ALLOWED = 0.10, 0.15
 LEFT, MOVED = 0.75, 0.5  # IoU from which on a person leaves a proposed box, or moves it
 Edges = tuple[float, float, float, float]
 
@@ -105,32 +106,24 @@ def fresh_project(folder: Path, root: Path, photos: Sequence[BoxedPhoto], valida
 
 
 def loop(
-    folder: Path, root: Path, photos: Sequence[BoxedPhoto], recipe: DetectorRecipe, targets: Targets
+    project: Project, photos: Sequence[BoxedPhoto], recipe: DetectorRecipe, targets: Targets, rounds: int
 ) -> Iterator[Step]:
-    """The detectors of the loop, from the first tenth on."""
-    hidden = {one.path.relative_to(root).as_posix(): [edges_of(box) for box in one.boxes] for one in photos}
-    order = sorted(photos, key=lambda one: chance(one.path.name))
-    total, first, used = sum(len(boxes) for boxes in hidden.values()), [], 0
-    for one in order:
-        if used >= FIRST * total:
-            break
-        first.append(one)
-        used += len(one.boxes)
-    project = fresh_project(folder, root, first)
+    """The detectors of the loop, from the first tenth on: `rounds` + 1. Corrections are spread evenly over rounds."""
+    hidden = {one.path.name: [edges_of(box) for box in one.boxes] for one in photos}
+    total = sum(len(boxes) for boxes in hidden.values())
+    used = sum(len(one.boxes) for one in project.given().values())
     kept, precision = 0, float("nan")
-    for number in range(ROUNDS + 1):
+    for number in range(rounds + 1):
         with project.queue() as queue:
             now = standing(project, queue)
         bundle = learn(project, now, recipe, fresh=True)
         yield Step(f"round {number}", bundle, used, total, kept, precision)
-        if number == ROUNDS:
+        if number == rounds:
             return
         detector = open_detector(bundle)
-        allowed = round(ALLOWED * total) - used
         with project.queue() as queue:
             newest, queued = run_round(project, queue, detector, targets, most=len(photos))
-            share = allowed if number == ROUNDS - 1 else allowed // 2
-            looked, touched, left = correct(queue, hidden, share)
+            looked, touched, left = correct(queue, hidden, (round(ALLOWED * total) - used) // (rounds - number))
             now = standing(project, queue)
         detector.close()
         used += touched
@@ -138,16 +131,20 @@ def loop(
         kept = len(sure)
         right = sum(max((overlap(one.box, box) for box in hidden[path]), default=0.0) >= 0.5 for path, one in sure)
         precision = right / max(1, kept)
-        logging.info(
-            "%s: %d photos queued, %d looked at, %d boxes touched, %d left; %d kept, %.3f right",
-            newest.thresholds,
-            queued,
-            looked,
-            touched,
-            left,
-            kept,
-            precision,
-        )
+        logging.info("%s", newest.thresholds)
+        logging.info("%d queued, %d looked at, %d boxes touched, %d left as they were", queued, looked, touched, left)
+        logging.info("%d boxes kept, %.3f of them right", kept, precision)
+
+
+def first_tenth(photos: Sequence[BoxedPhoto]) -> list[BoxedPhoto]:
+    """Photos with a tenth of all boxes, chosen by their names."""
+    total = sum(len(one.boxes) for one in photos)
+    first: list[BoxedPhoto] = []
+    for one in sorted(photos, key=lambda one: chance(one.path.name)):
+        if sum(len(other.boxes) for other in first) >= FIRST * total:
+            break
+        first.append(one)
+    return first
 
 
 def edges_of(box: Box) -> Edges:
@@ -232,17 +229,25 @@ def freiburg(data: Path, work: Path) -> tuple[Path, list[BoxedPhoto], list[Boxed
     return root, photos, found.photos["test"]
 
 
-def main() -> int:
-    """Run the loop and the detector of all boxes, measure, and write page and plot. Returns the exit code."""
+def options_of_this() -> argparse.Namespace:
+    """Read the command line."""
     options = parser(__doc__, tells="page")
     options.add_argument("--data", type=Path, required=True, help="folder with Freiburg's folder")
     options.add_argument("--work", type=Path, required=True, help="folder for photos, runs and detectors; kept")
     options.add_argument("--steps", type=int, default=300, help="of every run (default 300)")
     options.add_argument("--side", type=int, default=256, help="pixels a side of the network's input (default 256)")
+    options.add_argument("--rounds", type=int, default=2, help="of corrections (default 2)")
+    options.add_argument("--batch", type=int, default=16, help="photos of a step (default 16)")
+    options.add_argument("--threads", type=int, default=2, help="of torch (default 2)")
     options.add_argument("--precision", type=float, default=0.95, help="of the boxes that are kept (default .95)")
     options.add_argument("--plot", type=Path, help="write the plot there, as SVG")
     options.add_argument("--photos", type=int, default=0, help="only the first so many training photos, for a try")
-    arguments = options.parse_args()
+    return options.parse_args()
+
+
+def main() -> int:
+    """Run the loop and the detector of all boxes, measure, and write page and plot. Returns the exit code."""
+    arguments = options_of_this()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     begun = time.monotonic()
     work = arguments.work.resolve()
@@ -250,8 +255,13 @@ def main() -> int:
     if arguments.photos:
         photos, test = photos[: arguments.photos], test[: arguments.photos]
     recipe = with_steps(load_detector_recipe(RECIPE), arguments.steps)
-    recipe = msgspec.structs.replace(recipe, side=arguments.side)
-    steps = list(loop(work / "loop", root, photos, recipe, Targets(precision=arguments.precision)))
+    batch = [BoxSet(name="photos", share=arguments.batch)]
+    plan = msgspec.structs.replace(recipe.schedule, small_side=arguments.side * 3 // 4 // 32 * 32)
+    recipe = msgspec.structs.replace(
+        recipe, side=arguments.side, datasets=batch, threads=arguments.threads, schedule=plan
+    )
+    project = fresh_project(work / "loop", root, first_tenth(photos))
+    steps = list(loop(project, photos, recipe, Targets(precision=arguments.precision), arguments.rounds))
     everything = fresh_project(work / "all", root, photos, validation=1e-6)  # all are trained on
     with everything.queue() as queue:
         whole = learn(everything, standing(everything, queue), recipe, fresh=True)

@@ -1,6 +1,6 @@
 """The picture of the review page in the documents: the first doubtful photo of a labelling project.
 
-    python -m tests.browser.review_screenshot PROJECT docs/pictures/review.jpg
+python -m tests.browser.review_screenshot PROJECT docs/pictures/review.jpg
 """
 
 from __future__ import annotations
