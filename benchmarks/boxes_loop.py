@@ -47,12 +47,12 @@ Edges = tuple[float, float, float, float]
 
 
 class Step(NamedTuple):
-    """A detector of the loop. `touched` and `total` are boxes, `kept` those that it was trained on and nobody saw."""
+    """A detector of the loop. `touched` counts boxes, `kept` those that it learned from and nobody saw; `precision` is
+    the share of right ones among these."""
 
     name: str
     bundle: Path
     touched: int
-    total: int
     kept: int
     precision: float
 
@@ -117,7 +117,7 @@ def loop(
         with project.queue() as queue:
             now = standing(project, queue)
         bundle = learn(project, now, recipe, fresh=True)
-        yield Step(f"round {number}", bundle, used, total, kept, precision)
+        yield Step(f"round {number}", bundle, used, kept, precision)
         if number == rounds:
             return
         detector = open_detector(bundle)
@@ -152,10 +152,10 @@ def edges_of(box: Box) -> Edges:
     return box.left, box.top, box.right, box.bottom
 
 
-def measured(bundle: Path, root: Path, photos: Sequence[BoxedPhoto], work: Path) -> tuple[float, float]:
+def measured(bundle: Path, photos: Sequence[BoxedPhoto], work: Path) -> tuple[float, float]:
     """Average precision at IoU .5 and its mean from .5 to .95, of a detector on photos."""
-    detector = open_detector(bundle)
-    paths = [one.path.relative_to(root).as_posix() for one in photos]
+    detector, root = open_detector(bundle), photos[0].path.parent
+    paths = [one.path.name for one in photos]
     labels = label(detector, root, paths, work / f"{detector.detector_id}.ndjson")
     detector.close()
     found = [_found(labels[path]) for path in paths]
@@ -168,6 +168,7 @@ def measured(bundle: Path, root: Path, photos: Sequence[BoxedPhoto], work: Path)
         for one in photos
     ]
     curve = [average_precision(found, known, 0.5 + 0.05 * step) for step in range(10)]
+    logging.info("%s: AP@.5 %.3f, AP@.5:.95 %.3f on %d test photos", bundle, curve[0], np.mean(curve), len(photos))
     return curve[0], float(np.mean(curve))
 
 
@@ -214,19 +215,19 @@ def plot(steps: Sequence[tuple[float, float]], whole: float) -> str:
     return "\n".join([*lines, "</svg>\n"])
 
 
-def freiburg(data: Path, work: Path) -> tuple[Path, list[BoxedPhoto], list[BoxedPhoto]]:
-    """A folder with copies of the training photos, their boxes, and the test photos with theirs."""
+def freiburg(data: Path, work: Path, most: int) -> tuple[Path, list[BoxedPhoto], list[BoxedPhoto]]:
+    """A folder with copies of the training photos, their boxes, and the test photos; at most `most` of each, 0 is all."""
     found = read_box_table(
         BoxSet(name="freiburg", folder="freiburg", splits="labels.csv", kind=PRODUCT, share=1, validation=0.0), data
     )
-    root, photos = work / "photos", []
+    root, photos = work / f"photos{most or ''}", []
     root.mkdir(parents=True, exist_ok=True)
-    for one in found.photos["train"]:
+    for one in found.photos["train"][: most or None]:
         copied = root / one.path.name
         if not copied.exists():
             shutil.copyfile(one.path, copied)
         photos.append(BoxedPhoto(copied, one.boxes, one.kinds))
-    return root, photos, found.photos["test"]
+    return root, photos, found.photos["test"][: most or None]
 
 
 def options_of_this() -> argparse.Namespace:
@@ -251,43 +252,33 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     begun = time.monotonic()
     work = arguments.work.resolve()
-    root, photos, test = freiburg(arguments.data, work)
-    if arguments.photos:
-        photos, test = photos[: arguments.photos], test[: arguments.photos]
+    root, photos, test = freiburg(arguments.data, work, arguments.photos)
     recipe = with_steps(load_detector_recipe(RECIPE), arguments.steps)
     batch = [BoxSet(name="photos", share=arguments.batch)]
     plan = msgspec.structs.replace(recipe.schedule, small_side=arguments.side * 3 // 4 // 32 * 32)
     recipe = msgspec.structs.replace(
         recipe, side=arguments.side, datasets=batch, threads=arguments.threads, schedule=plan
     )
-    project = fresh_project(work / "loop", root, first_tenth(photos))
-    steps = list(loop(project, photos, recipe, Targets(precision=arguments.precision), arguments.rounds))
     everything = fresh_project(work / "all", root, photos, validation=1e-6)  # all are trained on
     with everything.queue() as queue:
         whole = learn(everything, standing(everything, queue), recipe, fresh=True)
-    folder = test[0].path.parent
-    total = steps[0].total
+    figures = measured(whole, test, work)
+    project = fresh_project(work / "loop", root, first_tenth(photos))
+    total = sum(len(one.boxes) for one in photos)
     rows, points = [], []
-    figures = measured(whole, folder, test, work)
-    for step in steps:
-        ap50, ap = measured(step.bundle, folder, test, work)
-        points.append((step.touched / total, ap50))
+    for step in loop(project, photos, recipe, Targets(precision=arguments.precision), arguments.rounds):
+        ap50, ap = measured(step.bundle, test, work)
+        share = step.touched / total
+        points.append((share, ap50))
         sure = f"{step.kept:,} ({step.precision:.3f} right)" if step.kept else "0"
-        rows.append(
-            [
-                step.name,
-                f"{step.touched:,} ({step.touched / total:.1%})",
-                sure,
-                f"{ap50:.3f}",
-                f"{ap:.3f}",
-                f"{ap50 / figures[0]:.1%}",
-            ]
-        )
+        part = f"{ap50 / max(figures[0], 1e-9):.1%}"
+        rows.append([step.name, f"{step.touched:,} ({share:.1%})", sure, f"{ap50:.3f}", f"{ap:.3f}", part])
     rows.append(["all boxes", f"{total:,} (100 %)", "0", f"{figures[0]:.3f}", f"{figures[1]:.3f}", "100 %"])
     header = ["detector", "boxes a person touched", "boxes kept unseen", "AP@.5", "AP@.5:.95", "of all boxes"]
     body = f"{table(header, rows)}\n\n{len(photos):,} training photos, {len(test):,} test photos. "
     body += f"The whole benchmark took {(time.monotonic() - begun) / 60:.0f} minutes."
     command = f"python -m benchmarks.boxes_loop --steps {arguments.steps} --side {arguments.side}"
+    command += f" --rounds {arguments.rounds} --batch {arguments.batch} --precision {arguments.precision:g}"
     write_page(page("The labelling loop", command, versions("torch", "onnxruntime"), body), arguments.out)
     if arguments.plot:
         arguments.plot.write_text(plot(points, figures[0]), "utf-8")
