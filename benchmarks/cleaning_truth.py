@@ -103,10 +103,10 @@ def judge_duplicates(rows: Mapping[str, Row], marks: Sequence[Mark]) -> dict[str
     right = [mark for mark in marks if rows[mark.photo]["origin"] == rows[mark.kept]["origin"]]
     sizes = Counter(row["origin"] for row in rows.values())
     marked = {mark.photo for mark in right}
-    missed: Counter[str] = Counter()
-    for row in rows.values():
-        left = sizes[row["origin"]] > 1 and row["path"] not in marked
-        missed[row["change"].split(" ")[0]] += left and bool(row["change"])
+    kept = {mark.kept for mark in right}
+    left = (row for row in rows.values() if row["change"] and row["path"] not in marked | kept)
+    missed = Counter(row["change"].split(" ")[0] for row in left)
+    false = [(mark.photo, mark.kept) for mark in marks if rows[mark.photo]["origin"] != rows[mark.kept]["origin"]]
     planted_ones = sum(sizes.values()) - len(sizes)
     originals = sum(not rows[mark.kept]["change"] for mark in right)
     return {
@@ -115,6 +115,7 @@ def judge_duplicates(rows: Mapping[str, Row], marks: Sequence[Mark]) -> dict[str
         "recall": _share(len(right), planted_ones),
         "kept_is_original": _share(originals, len(right)),
         "copies_left": dict(missed.most_common(4)),
+        "false": [[rows[one]["origin"] for one in pair] for pair in false[:8]],
     }
 
 
@@ -197,9 +198,7 @@ def embeddings(work: Path, folder: Path, rows: Sequence[Row], bundle: Path, feat
         return _frozen(work / "frozen.npz", folder, paths)
     engine = build_engine(bundle)
     try:
-        manifest = engine.manifest
-        length = engine.infer(np.zeros((1, manifest.preprocess.height, manifest.preprocess.width, 3), np.uint8))
-        vectors = Vectors(work, manifest.model_version, length.embedding.shape[1])
+        vectors = Vectors(work, engine.manifest.model_version, engine.manifest.embedding.dim)
         vectors.add(engine, folder, paths)
     finally:
         engine.close()

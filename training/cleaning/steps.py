@@ -156,9 +156,7 @@ class Cleaning:
         return rows, vectors.of([row["path"] for row in rows])
 
     def _vectors(self, engine: RecognitionEngine) -> Vectors:
-        size = engine.manifest.preprocess
-        probe = engine.infer(np.zeros((1, size.height, size.width, 3), np.uint8))
-        return Vectors(self.out, engine.manifest.model_version, probe.embedding.shape[1])
+        return Vectors(self.out, engine.manifest.model_version, engine.manifest.embedding.dim)
 
 
 def _link(link: Path, folder: Path) -> None:

@@ -102,9 +102,10 @@ def denoise(
     from training.cleaning import NoiseSettings
 
     settings = _settings(NoiseSettings, strict=strict, loose=loose)
-    with _cleaning(folder, out, reader=reader, product=product) as cleaning, _engine(bundle) as engine:
+    with _cleaning(folder, out, reader=reader, product=product) as cleaning:
         _need_products(cleaning)
-        cleaning.noise(engine, settings)
+        with _engine(bundle) as engine:
+            cleaning.noise(engine, settings)
     return _end(cleaning, json=json)
 
 
@@ -130,9 +131,10 @@ def merge(
     from training.cleaning import MergeSettings
 
     settings = _settings(MergeSettings, highest=highest, lowest=lowest)
-    with _cleaning(folder, out, reader=reader, product=product) as cleaning, _engine(bundle) as engine:
+    with _cleaning(folder, out, reader=reader, product=product) as cleaning:
         _need_products(cleaning)
-        cleaning.merge(engine, settings)
+        with _engine(bundle) as engine:
+            cleaning.merge(engine, settings)
     return _end(cleaning, json=json)
 
 
