@@ -28,7 +28,7 @@ from workers.search.find.usefulness import Usefulness
 from workers.search.http.admission import PHOTO_COST, READ_COST, Admission
 from workers.search.http.feedback_routes import FeedbackHandlers
 from workers.search.http.id_route import IdRoute
-from workers.search.http.keeping import Keeping, pruned
+from workers.search.http.keeping import Keeping
 from workers.search.http.listing_routes import ListingHandlers
 from workers.search.http.openapi.document import describe
 from workers.search.http.page_routes import page_routes
@@ -37,7 +37,6 @@ from workers.search.http.readiness import ReadinessProbe
 from workers.search.http.recogniser import Recogniser
 from workers.search.http.stored import StoredListings
 from workers.search.http.threads import Threads
-from workers.search.kept.ledger import Ledger
 from workers.search.settings import SearchSettings
 from workers.serving import Health, operations_routes
 from workers.stages.detect import Looking
@@ -100,14 +99,8 @@ def build_search(
     listings = ListingHandlers(
         settings, indexers=indexers, finder=finder, names=names, stored=stored, threads=threads, health=health
     )
-    ledger = None
-    if kept is not None and settings.keep != "nothing":
-        ledger = Ledger(kept, days=settings.keep_days, most=settings.max_kept)
-    feedback = FeedbackHandlers(settings, ledger=ledger, manifest=shown, threads=threads)
-    search: Endpoint = photos.search
-    if ledger is not None:
-        keeping = Keeping(ledger, photos=settings.keep == "photos", manifest=manifest, threads=threads)
-        search = keeping.around(search)
+    keeping = Keeping(settings, kept, manifest=manifest, threads=threads)
+    feedback = FeedbackHandlers(settings, ledger=keeping.ledger, manifest=shown, threads=threads)
     admission = Admission(settings)
     probe = ReadinessProbe(health, indexers, store, settings.probe_interval_s)
 
@@ -127,12 +120,10 @@ def build_search(
             metrics.SEARCHES.labels(close)
         inference.start()
         probe.start()
-        async with pruned(ledger):
+        async with keeping.pruned():
             yield
         inference.close()
         threads.close()
-        if ledger is not None:
-            ledger.close()
         if intake is not None:
             intake.close()
         probe.stop()
@@ -141,7 +132,7 @@ def build_search(
 
     return Starlette(
         routes=[
-            route("/v1/search", search, "POST", PHOTO_COST),
+            route("/v1/search", keeping.around(photos.search), "POST", PHOTO_COST),
             route("/v1/predict", photos.predict, "POST", PHOTO_COST),
             route("/v1/listings:batch", listings.batch, "POST"),
             route("/v1/listings/{listing_id}/similar", listings.similar),
