@@ -76,7 +76,8 @@ def by_bits(layer: tuple[Floats, Floats], *, rounded: bool) -> Way:
 
     def way(q: Floats, g: Floats) -> Floats:
         ours, theirs = q @ layer[0].T + layer[1], np.sign(g @ layer[0].T + layer[1])
-        return (np.sign(ours) if rounded else ours) @ theirs.T
+        alike: Floats = (np.sign(ours) if rounded else ours) @ theirs.T
+        return alike
 
     return way
 
@@ -98,7 +99,8 @@ def rescored(first: Way, *, eight_bits: bool) -> Way:
 def in_eight_bits(embedding: Floats) -> Floats:
     """What is left of embeddings `[n, d]` that are kept as one signed byte for each value and one factor a photo."""
     factor = np.abs(embedding).max(1, keepdims=True) / 127
-    return (np.round(embedding / factor) * factor).astype(np.float32)
+    kept: Floats = (np.round(embedding / factor) * factor).astype(np.float32)
+    return kept
 
 
 def half_whitened(axes: NDArray[np.float64], mean: NDArray[np.float64]) -> Way:
@@ -108,14 +110,16 @@ def half_whitened(axes: NDArray[np.float64], mean: NDArray[np.float64]) -> Way:
         ours, theirs = ((one - mean) @ axes for one in (q, g))
         ours /= np.linalg.norm(ours, axis=1, keepdims=True)
         theirs /= np.linalg.norm(theirs, axis=1, keepdims=True)
-        return (ours @ theirs.T).astype(np.float32)
+        alike: Floats = (ours @ theirs.T).astype(np.float32)
+        return alike
 
     return way
 
 
 def cosines(q: Floats, g: Floats) -> Floats:
     """By the embedding itself."""
-    return q @ g.T
+    alike: Floats = q @ g.T
+    return alike
 
 
 def unit(rows: Floats) -> Floats:

@@ -199,8 +199,17 @@ def _calibrated(
         words = words_of(corpus, targets) if head.kind == "multi_label" else None
         around = shared.get(head.id)
         by_label = head.column != IMAGENET  # agreement is about the order of the labels, so no table may change it
-        precision = recipe.target_precision
-        heads.append(calibrate_head(scored[head.id], head, precision, around, words, by_label=by_label))
+        heads.append(
+            calibrate_head(
+                scored[head.id],
+                head,
+                recipe.target_precision,
+                around,
+                words,
+                by_label=by_label,
+                doubt=recipe.target_doubt,
+            )
+        )
     version = version_of(manifest.name, manifest.files[MODEL_FILE], heads)
     calibrated = msgspec.structs.replace(manifest, heads=heads, model_version=version)
     write_manifest(part, calibrated)

@@ -89,7 +89,8 @@ def timm_models() -> frozenset[str]:
 def _of_data(recipe: Recipe, data: Path) -> Iterator[str]:
     rows: dict[str, list[Row]] = {}
     columns: dict[str, set[str]] = {}
-    for spec in (*recipe.datasets, *recipe.generic):
+    sets: list[DataSet | GenericSet] = [*recipe.datasets, *recipe.generic]
+    for spec in sets:
         if isinstance(spec, DataSet) and spec.reader == STUDIO:
             continue
         try:

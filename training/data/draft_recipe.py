@@ -150,6 +150,9 @@ def _lines(seen: _Seen) -> Iterator[str]:
     else:
         yield "cache_size = 256               # of the decoded photos on disk; more than size leaves room to crop"
     yield "seed = 1"
+    if few:
+        yield "target_precision = 0.9         # of what is offered"
+        yield "target_doubt = 0.25            # 0.05 is surer of the precision, and offers less"
     yield from _of_few() if few else _of_many(seen)
     yield "\n[[datasets]]"
     yield f"name = {name}"

@@ -121,7 +121,7 @@ class TimmTrunk(nn.Module):
         import timm
 
         body: Any
-        options = {"pretrained": pretrained, "num_classes": 0, "global_pool": ""}
+        options: dict[str, Any] = {"pretrained": pretrained, "num_classes": 0, "global_pool": ""}
         try:
             body = timm.create_model(name, img_size=size, **options)
             self.size = size

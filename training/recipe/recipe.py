@@ -55,7 +55,9 @@ class Recipe(Strict, frozen=True, kw_only=True):
             was trained with the network. `itq`, `half_whitened_itq` and `spreading` are fitted afterwards. `best` is
             the one that finds most products of validation photos.
         device: `auto` is the GPU where there is one.
-        target_precision: the operating thresholds reach this precision on validation photos.
+        target_precision: the operating thresholds reach this precision on the photos that find them.
+        target_doubt: the probability that chance alone made the precision look so high. A larger one offers more where
+            photos are few.
     """
 
     name: StableId
@@ -79,6 +81,7 @@ class Recipe(Strict, frozen=True, kw_only=True):
     schedule: Schedule
     device: Literal["auto", "cpu", "cuda"] = "auto"
     target_precision: Share = 0.9
+    target_doubt: Annotated[float, Meta(gt=0, lt=1)] = 0.05
 
     def __post_init__(self) -> None:
         if self.hash_layer == "catalyzer":

@@ -163,11 +163,19 @@ class Mix:
             count = sum(len(s.targets) for s in own[head.id]) / max(1, len(own[head.id]))
             others = self._others(head, answers, count)
             words = self.words[head.id][0] if head.id in self.words else None
-            precision = self.recipe.target_precision
             asked = head.kind == "softmax" and head.datasets and not self.recipe.judges_all_photos
             learnt = partial(self.cross_fitted, head) if asked else None
             heads.append(
-                calibrate_head(own[head.id], head, precision, shared.get(head.id), words, others=others, learnt=learnt)
+                calibrate_head(
+                    own[head.id],
+                    head,
+                    self.recipe.target_precision,
+                    shared.get(head.id),
+                    words,
+                    others=others,
+                    learnt=learnt,
+                    doubt=self.recipe.target_doubt,
+                )
             )
             log.info("%s: offered from %.3f", head.id, heads[-1].threshold)
         return heads
