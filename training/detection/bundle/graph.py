@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from engines.detection.suppression import PROPOSED
 from schemas.detector_manifest import BOXES, KINDS, SCORES, Nms
 from training.bundle.onnx_graph import OPSET, SMALL, store_half
 from training.detection.networks.interface import DetectorNetwork
@@ -20,7 +21,7 @@ from training.network.trunk import ConvNorm
 
 PHOTOS = "photos"
 SURE_OF_KIND = 0.5  # a kind that is less probable is not said: the box is a `product`
-_DENSE = {BOXES: "dense.boxes", SCORES: "dense.scores", KINDS: "dense.kinds"}
+_DENSE = PROPOSED
 
 
 class DenseGraph(nn.Module):
