@@ -383,6 +383,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         "tests/training/detection/networks/test_networks.py",
         "one suite runs over every network",
         (
+            "training/detection/networks/build.py",
             "training/detection/networks/interface.py",
             "training/detection/networks/pyramid.py",
             "training/detection/networks/single_stage.py",

@@ -18,6 +18,7 @@ def random_photos(count: int, seed: int) -> tuple[list[Found], list[Boxes]]:
         low = rng.uniform(0, 0.6, (many, 2))
         edges = np.concatenate([low, low + rng.uniform(0.05, 0.4, (many, 2))], axis=1).astype(np.float32)
         near = edges + rng.normal(0, 0.03, edges.shape)
+        near[:, 2:] = np.maximum(near[:, 2:], near[:, :2] + 0.01)
         false_low = rng.uniform(0, 0.6, (3, 2))
         false = np.concatenate([false_low, false_low + rng.uniform(0.05, 0.4, (3, 2))], axis=1)
         boxes = np.concatenate([near, false])
