@@ -137,7 +137,7 @@ def merge_marks(
 
 
 def gap(left: Floats, right: Floats) -> float:
-    """How far two sets of photos are apart, as a share of the mean distance between them: 0 if they are mixed, 1 if each
+    """How far two sets of photos are apart, as a share of the mean distance across: 0 if they are mixed, 1 if each
     set is a point of its own. Chance makes it negative at times.
 
     Args:
