@@ -12,6 +12,7 @@ Kinds are not told apart. The test photos measure once, at the end.
 
 from __future__ import annotations
 
+import argparse
 import logging
 import shutil
 import sys
@@ -22,10 +23,6 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from training.detection.data.box_table import read_box_table
-from training.detection.data.boxed_set import Boxes
-from training.detection.evaluation.scoring import Found, average_precision
-from training.detection.recipe import BoxSet, DetectorRecipe, load_detector_recipe
 
 from benchmarks.report import page, parser, table, versions, write_page
 from engines.detection import open_detector
@@ -35,23 +32,27 @@ from training.boxes.learning import learn, with_steps
 from training.boxes.project import Project
 from training.boxes.rounds import run_round, standing
 from training.boxes.thresholds import Targets, overlap
+from training.detection.data.box_table import read_box_table
+from training.detection.data.boxed_set import Boxes
+from training.detection.evaluation.scoring import Found, average_precision
+from training.detection.recipe import BoxSet, DetectorRecipe, load_detector_recipe
 from training.detection.records import PRODUCT, BoxedPhoto
 from training.readers.splits import chance
 from training.review import Item, Queue
 
 RECIPE = Path(__file__).parents[1] / "training" / "recipes" / "detect_small.toml"
-FIRST, ALLOWED, ROUNDS = 0.10, 0.15, 2
+FIRST, ALLOWED = 0.10, 0.15
 LEFT, MOVED = 0.75, 0.5  # IoU from which on a person leaves a proposed box, or moves it
 Edges = tuple[float, float, float, float]
 
 
 class Step(NamedTuple):
-    """A detector of the loop. `touched` and `total` are boxes, `kept` those that it was trained on and nobody saw."""
+    """A detector of the loop. `touched` counts boxes, `kept` those that it learned from and nobody saw; `precision` is
+    the share of right ones among these."""
 
     name: str
     bundle: Path
     touched: int
-    total: int
     kept: int
     precision: float
 
@@ -105,32 +106,24 @@ def fresh_project(folder: Path, root: Path, photos: Sequence[BoxedPhoto], valida
 
 
 def loop(
-    folder: Path, root: Path, photos: Sequence[BoxedPhoto], recipe: DetectorRecipe, targets: Targets
+    project: Project, photos: Sequence[BoxedPhoto], recipe: DetectorRecipe, targets: Targets, rounds: int
 ) -> Iterator[Step]:
-    """The detectors of the loop, from the first tenth on."""
-    hidden = {one.path.relative_to(root).as_posix(): [edges_of(box) for box in one.boxes] for one in photos}
-    order = sorted(photos, key=lambda one: chance(one.path.name))
-    total, first, used = sum(len(boxes) for boxes in hidden.values()), [], 0
-    for one in order:
-        if used >= FIRST * total:
-            break
-        first.append(one)
-        used += len(one.boxes)
-    project = fresh_project(folder, root, first)
+    """The detectors of the loop, from the first tenth on: `rounds` + 1. Corrections are spread evenly over rounds."""
+    hidden = {one.path.name: [edges_of(box) for box in one.boxes] for one in photos}
+    total = sum(len(boxes) for boxes in hidden.values())
+    used = sum(len(one.boxes) for one in project.given().values())
     kept, precision = 0, float("nan")
-    for number in range(ROUNDS + 1):
+    for number in range(rounds + 1):
         with project.queue() as queue:
             now = standing(project, queue)
         bundle = learn(project, now, recipe, fresh=True)
-        yield Step(f"round {number}", bundle, used, total, kept, precision)
-        if number == ROUNDS:
+        yield Step(f"round {number}", bundle, used, kept, precision)
+        if number == rounds:
             return
         detector = open_detector(bundle)
-        allowed = round(ALLOWED * total) - used
         with project.queue() as queue:
             newest, queued = run_round(project, queue, detector, targets, most=len(photos))
-            share = allowed if number == ROUNDS - 1 else allowed // 2
-            looked, touched, left = correct(queue, hidden, share)
+            looked, touched, left = correct(queue, hidden, (round(ALLOWED * total) - used) // (rounds - number))
             now = standing(project, queue)
         detector.close()
         used += touched
@@ -138,16 +131,20 @@ def loop(
         kept = len(sure)
         right = sum(max((overlap(one.box, box) for box in hidden[path]), default=0.0) >= 0.5 for path, one in sure)
         precision = right / max(1, kept)
-        logging.info(
-            "%s: %d photos queued, %d looked at, %d boxes touched, %d left; %d kept, %.3f right",
-            newest.thresholds,
-            queued,
-            looked,
-            touched,
-            left,
-            kept,
-            precision,
-        )
+        logging.info("%s", newest.thresholds)
+        logging.info("%d queued, %d looked at, %d boxes touched, %d left as they were", queued, looked, touched, left)
+        logging.info("%d boxes kept, %.3f of them right", kept, precision)
+
+
+def first_tenth(photos: Sequence[BoxedPhoto]) -> list[BoxedPhoto]:
+    """Photos with a tenth of all boxes, chosen by their names."""
+    total = sum(len(one.boxes) for one in photos)
+    first: list[BoxedPhoto] = []
+    for one in sorted(photos, key=lambda one: chance(one.path.name)):
+        if sum(len(other.boxes) for other in first) >= FIRST * total:
+            break
+        first.append(one)
+    return first
 
 
 def edges_of(box: Box) -> Edges:
@@ -155,10 +152,10 @@ def edges_of(box: Box) -> Edges:
     return box.left, box.top, box.right, box.bottom
 
 
-def measured(bundle: Path, root: Path, photos: Sequence[BoxedPhoto], work: Path) -> tuple[float, float]:
+def measured(bundle: Path, photos: Sequence[BoxedPhoto], work: Path) -> tuple[float, float]:
     """Average precision at IoU .5 and its mean from .5 to .95, of a detector on photos."""
-    detector = open_detector(bundle)
-    paths = [one.path.relative_to(root).as_posix() for one in photos]
+    detector, root = open_detector(bundle), photos[0].path.parent
+    paths = [one.path.name for one in photos]
     labels = label(detector, root, paths, work / f"{detector.detector_id}.ndjson")
     detector.close()
     found = [_found(labels[path]) for path in paths]
@@ -171,6 +168,7 @@ def measured(bundle: Path, root: Path, photos: Sequence[BoxedPhoto], work: Path)
         for one in photos
     ]
     curve = [average_precision(found, known, 0.5 + 0.05 * step) for step in range(10)]
+    logging.info("%s: AP@.5 %.3f, AP@.5:.95 %.3f on %d test photos", bundle, curve[0], np.mean(curve), len(photos))
     return curve[0], float(np.mean(curve))
 
 
@@ -217,67 +215,70 @@ def plot(steps: Sequence[tuple[float, float]], whole: float) -> str:
     return "\n".join([*lines, "</svg>\n"])
 
 
-def freiburg(data: Path, work: Path) -> tuple[Path, list[BoxedPhoto], list[BoxedPhoto]]:
-    """A folder with copies of the training photos, their boxes, and the test photos with theirs."""
+def freiburg(data: Path, work: Path, most: int) -> tuple[Path, list[BoxedPhoto], list[BoxedPhoto]]:
+    """A folder with copies of the training photos, their boxes, and the test photos; at most `most` of each, 0 is all."""
     found = read_box_table(
         BoxSet(name="freiburg", folder="freiburg", splits="labels.csv", kind=PRODUCT, share=1, validation=0.0), data
     )
-    root, photos = work / "photos", []
+    root, photos = work / f"photos{most or ''}", []
     root.mkdir(parents=True, exist_ok=True)
-    for one in found.photos["train"]:
+    for one in found.photos["train"][: most or None]:
         copied = root / one.path.name
         if not copied.exists():
             shutil.copyfile(one.path, copied)
         photos.append(BoxedPhoto(copied, one.boxes, one.kinds))
-    return root, photos, found.photos["test"]
+    return root, photos, found.photos["test"][: most or None]
 
 
-def main() -> int:
-    """Run the loop and the detector of all boxes, measure, and write page and plot. Returns the exit code."""
+def options_of_this() -> argparse.Namespace:
+    """Read the command line."""
     options = parser(__doc__, tells="page")
     options.add_argument("--data", type=Path, required=True, help="folder with Freiburg's folder")
     options.add_argument("--work", type=Path, required=True, help="folder for photos, runs and detectors; kept")
     options.add_argument("--steps", type=int, default=300, help="of every run (default 300)")
     options.add_argument("--side", type=int, default=256, help="pixels a side of the network's input (default 256)")
+    options.add_argument("--rounds", type=int, default=2, help="of corrections (default 2)")
+    options.add_argument("--batch", type=int, default=16, help="photos of a step (default 16)")
+    options.add_argument("--threads", type=int, default=2, help="of torch (default 2)")
     options.add_argument("--precision", type=float, default=0.95, help="of the boxes that are kept (default .95)")
     options.add_argument("--plot", type=Path, help="write the plot there, as SVG")
     options.add_argument("--photos", type=int, default=0, help="only the first so many training photos, for a try")
-    arguments = options.parse_args()
+    return options.parse_args()
+
+
+def main() -> int:
+    """Run the loop and the detector of all boxes, measure, and write page and plot. Returns the exit code."""
+    arguments = options_of_this()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     begun = time.monotonic()
     work = arguments.work.resolve()
-    root, photos, test = freiburg(arguments.data, work)
-    if arguments.photos:
-        photos, test = photos[: arguments.photos], test[: arguments.photos]
+    root, photos, test = freiburg(arguments.data, work, arguments.photos)
     recipe = with_steps(load_detector_recipe(RECIPE), arguments.steps)
-    recipe = msgspec.structs.replace(recipe, side=arguments.side)
-    steps = list(loop(work / "loop", root, photos, recipe, Targets(precision=arguments.precision)))
+    batch = [BoxSet(name="photos", share=arguments.batch)]
+    plan = msgspec.structs.replace(recipe.schedule, small_side=arguments.side * 3 // 4 // 32 * 32)
+    recipe = msgspec.structs.replace(
+        recipe, side=arguments.side, datasets=batch, threads=arguments.threads, schedule=plan
+    )
     everything = fresh_project(work / "all", root, photos, validation=1e-6)  # all are trained on
     with everything.queue() as queue:
         whole = learn(everything, standing(everything, queue), recipe, fresh=True)
-    folder = test[0].path.parent
-    total = steps[0].total
+    figures = measured(whole, test, work)
+    project = fresh_project(work / "loop", root, first_tenth(photos))
+    total = sum(len(one.boxes) for one in photos)
     rows, points = [], []
-    figures = measured(whole, folder, test, work)
-    for step in steps:
-        ap50, ap = measured(step.bundle, folder, test, work)
-        points.append((step.touched / total, ap50))
+    for step in loop(project, photos, recipe, Targets(precision=arguments.precision), arguments.rounds):
+        ap50, ap = measured(step.bundle, test, work)
+        share = step.touched / total
+        points.append((share, ap50))
         sure = f"{step.kept:,} ({step.precision:.3f} right)" if step.kept else "0"
-        rows.append(
-            [
-                step.name,
-                f"{step.touched:,} ({step.touched / total:.1%})",
-                sure,
-                f"{ap50:.3f}",
-                f"{ap:.3f}",
-                f"{ap50 / figures[0]:.1%}",
-            ]
-        )
+        part = f"{ap50 / max(figures[0], 1e-9):.1%}"
+        rows.append([step.name, f"{step.touched:,} ({share:.1%})", sure, f"{ap50:.3f}", f"{ap:.3f}", part])
     rows.append(["all boxes", f"{total:,} (100 %)", "0", f"{figures[0]:.3f}", f"{figures[1]:.3f}", "100 %"])
     header = ["detector", "boxes a person touched", "boxes kept unseen", "AP@.5", "AP@.5:.95", "of all boxes"]
     body = f"{table(header, rows)}\n\n{len(photos):,} training photos, {len(test):,} test photos. "
     body += f"The whole benchmark took {(time.monotonic() - begun) / 60:.0f} minutes."
     command = f"python -m benchmarks.boxes_loop --steps {arguments.steps} --side {arguments.side}"
+    command += f" --rounds {arguments.rounds} --batch {arguments.batch} --precision {arguments.precision:g}"
     write_page(page("The labelling loop", command, versions("torch", "onnxruntime"), body), arguments.out)
     if arguments.plot:
         arguments.plot.write_text(plot(points, figures[0]), "utf-8")

@@ -109,6 +109,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         (
             "workers/search/find/finder.py",
             "workers/search/find/suggest.py",
+            "workers/search/http/recogniser.py",
             "workers/search/http/uploads.py",
         ),
     ),
@@ -387,6 +388,41 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         (
             "training/readers/layouts/class_folders.py",
             "training/readers/layouts/csv_table.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/engines/detection/test_engine.py",
+        "an engine opens a bundle, and is what the interface says",
+        ("engines/detection/bundle.py", "engines/detection/interface.py"),
+    ),
+    Elsewhere(
+        "tests/groknet/commands/models/test_detector.py",
+        "one detector is trained, and every command is run on it",
+        (
+            "engines/detection/precision.py",
+            "engines/detection/speed.py",
+            "training/detection/bundle/card.py",
+            "training/detection/bundle/export.py",
+            "training/detection/bundle/phone.py",
+            "training/detection/evaluation/evaluate.py",
+            "training/detection/evaluation/of_run.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/training/detection/loop/test_train.py",
+        "a state is what a run is resumed from",
+        ("training/detection/loop/state.py",),
+    ),
+    Elsewhere(
+        "tests/training/detection/networks/test_networks.py",
+        "one suite runs over every network",
+        (
+            "training/detection/networks/build.py",
+            "training/detection/networks/interface.py",
+            "training/detection/networks/pyramid.py",
+            "training/detection/networks/single_stage.py",
+            "training/detection/networks/small.py",
+            "training/detection/networks/torchvision_models.py",
         ),
     ),
     Elsewhere(

@@ -70,7 +70,10 @@ class ProgressFile:
             "WHERE state = 'waiting' AND host = ? ORDER BY id LIMIT 1",
             (host,),
         ).fetchone()
-        return None if row is None else Task(*row[:4], Address(row[1], *row[4:]))
+        if row is None:
+            return None
+        number, url, tries, depth, product, category, title = row
+        return Task(number, url, tries, depth, Address(url, product, category, title))
 
     def end(self, task: Task, state: str, why: str = "", file: str = "") -> None:
         """An address is done, failed or refused."""

@@ -75,6 +75,7 @@ def _can_follow(run: Path, recipe: DetectorRecipe) -> bool:
 
 
 def with_steps(recipe: DetectorRecipe, steps: int) -> DetectorRecipe:
-    """The recipe with another number of steps; its warm-up is at most a tenth of them."""
-    plan = msgspec.structs.replace(recipe.schedule, steps=steps, warmup=min(recipe.schedule.warmup, steps // 10))
+    """The recipe with another number of steps and no bound on its time; its warm-up is at most a tenth of the steps."""
+    warmup = min(recipe.schedule.warmup, steps // 10)
+    plan = msgspec.structs.replace(recipe.schedule, steps=steps, minutes=0.0, warmup=warmup)
     return msgspec.structs.replace(recipe, schedule=plan)

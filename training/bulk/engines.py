@@ -7,6 +7,7 @@ the same part each time, and write nothing but files that appear whole.
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -102,11 +103,11 @@ def _by_ray(function: Callable[[Part], Result], parts: Iterable[Part], workers: 
     context.enable_progress_bars = False
 
     def one(row: dict[str, Any]) -> dict[str, Any]:
-        return {"number": row["number"], "result": [function(row["part"][0])]}
+        return {"result": pickle.dumps(function(pickle.loads(row["part"])))}
 
-    rows = [{"number": number, "part": [part]} for number, part in enumerate(parts)]
+    rows = [{"part": pickle.dumps(part)} for part in parts]  # as bytes, so that Arrow keeps them as they are
     if not rows:
         return
     found = ray.data.from_items(rows, override_num_blocks=len(rows)).map(one, concurrency=workers)
     for row in found.iter_rows():
-        yield row["result"][0]
+        yield pickle.loads(row["result"])

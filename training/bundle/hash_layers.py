@@ -31,6 +31,40 @@ def itq(embedding: Floats, bits: int, iterations: int = 50, seed: int = 0) -> tu
     return weight.astype(np.float32), (-weight @ mean).astype(np.float32)
 
 
+def half_whitened_itq(
+    embedding: Floats, bits: int, iterations: int = 50, seed: int = 0, power: float = 0.5
+) -> tuple[Floats, Floats]:
+    """ITQ of axes that are made more alike: each principal axis is divided by its standard deviation to the `power`,
+    and rows get length 1 before the rotation is fitted.
+
+    Without it the few wide axes decide most bits; with a power of 1 the narrow axes, which are mostly noise, count as
+    much as the wide ones. The length of a row does not change the signs of its bits, so the layer need not compute it.
+    `embedding float32 [n, d]` → weight `float32 [bits, d]` and bias `float32 [bits]`, as in `itq`.
+    """
+    axes, mean = half_whitened_axes(embedding, bits, power)
+    projected = (embedding - mean) @ axes
+    projected /= np.linalg.norm(projected, axis=1, keepdims=True) + 1e-12
+    rotation, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((bits, bits)))
+    for _ in range(iterations):
+        left, _, right = np.linalg.svd(np.sign(projected @ rotation).T @ projected)
+        rotation = (left @ right).T
+    weight = (axes @ rotation).T
+    return weight.astype(np.float32), (-weight @ mean).astype(np.float32)
+
+
+def half_whitened_axes(
+    embedding: Floats, count: int, power: float = 0.5
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The leading principal axes of `embedding [n, d]`, each divided by its standard deviation to the `power`,
+    `[d, count]`, and the mean `[d]`."""
+    mean = embedding.mean(0, dtype=np.float64)
+    x = embedding - mean
+    values, vectors = np.linalg.eigh(x.T @ x / len(x))
+    spread = np.sqrt(np.maximum(values[-count:], 1e-12))
+    axes: NDArray[np.float64] = vectors[:, -count:] / spread**power
+    return axes, mean
+
+
 def rotated_axes(embedding: Floats, bits: int, axes: int, seed: int = 0) -> tuple[Floats, Floats]:
     """A random rotation of the `axes` principal axes into `bits` directions, axes ≤ bits, which form a tight frame.
 

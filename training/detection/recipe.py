@@ -31,7 +31,7 @@ class BoxSet(Strict, frozen=True, kw_only=True):
         kind: the kind of every box; empty takes the table's labels.
         keep: labels that are products; empty means all of them. Other labels are background.
         ignore: labels whose boxes teach nothing (`records.IGNORED`).
-        share: photos of this set in every batch.
+        share: photos of this set in every batch of one process.
         scenes: studio: training photos of several products.
         singles: studio: training photos of one product, with other things around it.
         held_out: studio: photos of each sort in val, and twice as many in test.
@@ -139,7 +139,8 @@ class DetectorRecipe(Strict, frozen=True, kw_only=True):
 
     Attributes:
         side: pixels a side of the network's input. Photos are squashed to a square.
-        threads: of torch, on the processor.
+        threads: of torch, on the processor, for each process.
+        device: `auto` is the GPU where there is one.
         kinds: the kinds that the detector tells apart; empty takes those of the training boxes. `product`, the kind of
             any product, is always the first one.
         least_kind: a kind needs as many training boxes; boxes of rarer kinds are of the kind `product`.
@@ -149,6 +150,7 @@ class DetectorRecipe(Strict, frozen=True, kw_only=True):
     side: Annotated[int, Meta(ge=64, le=1024)] = 320
     seed: int = 0
     threads: Count = 2
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     kinds: list[str] = msgspec.field(default_factory=list)
     least_kind: Count = 20
     network: NetworkSpec = NetworkSpec()
@@ -161,8 +163,8 @@ class DetectorRecipe(Strict, frozen=True, kw_only=True):
         names = [one.name for one in self.datasets]
         if len(set(names)) != len(names):
             raise ValueError("datasets: two sets share one name; give each its own")
-        if self.side % 32:
-            raise ValueError("side: must be a multiple of 32, the stride of the trunk")
+        if self.side % 32 or self.schedule.small_side % 32:
+            raise ValueError("side, schedule.small_side: must be multiples of 32, the stride of the trunk")
         for one in self.datasets:
             if one.reader == "studio" and not (one.scenes or one.singles):
                 raise ValueError(f"datasets[{one.name}].scenes: draw at least one photo, by scenes or singles")

@@ -136,7 +136,7 @@ class _Service:
         return "open" if made is None else made.choice
 
     def _at(self, request: Request) -> Item:
-        n = request.path_params["n"]
+        n = int(request.path_params["n"])
         if n >= len(self._items):
             raise HTTPException(404, "item: the queue has fewer items; load the page again")
         return self._items[n]

@@ -151,8 +151,9 @@ class Queue:
 
     def decision(self, item_id: str) -> Decision | None:
         """The decision in force about an item, which may be a draft; None if there is none."""
-        stack = self._in_force.get(item_id)
-        return stack[-1] if stack else None
+        with self._lock:
+            stack = self._in_force.get(item_id)
+            return stack[-1] if stack else None
 
     def decisions(self, *, drafts: bool = False) -> Iterator[Decision]:
         """The decision in force of each item that has one, the oldest first; drafts only on demand.

@@ -280,11 +280,10 @@ def train(
     called again. The detector is a bundle in PROJECT/detectors, which every worker can run. Label again with it
     afterwards: it is sure of more photos than the last one.
     """
-    from training.detection.recipe import load_detector_recipe
-
     import training
     from training.boxes.learning import learn, with_steps
     from training.boxes.rounds import refresh_table, standing
+    from training.detection.recipe import load_detector_recipe
 
     opened = _open(project)
     plan = load_detector_recipe(recipe or Path(training.__file__).parent / "recipes" / "detect_small.toml")
@@ -358,8 +357,12 @@ def _add(project: Project, boxes: Path, form: Literal["coco", "voc", "table"] | 
 def _newest(project: Project) -> Path:
     import training
 
-    trained = project.detectors()
-    return trained[-1] if trained else Path(training.__file__).parent / "bundles" / "detector"
+    packaged = Path(training.__file__).parent / "bundles" / "detector"
+    found = project.detectors() or ([packaged] if packaged.is_dir() else [])
+    if not found:
+        remedy = own_command("boxes", "train", project.folder)
+        raise CommandError(f"--detector: the project has no detector yet; name one, or train one: {remedy}")
+    return found[-1]
 
 
 def _wait_for_stop() -> None:

@@ -15,10 +15,12 @@ from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import JsonOption, ReaderOption
 from groknet.cli.plain_text import shown
 from groknet.cli.terminal import json_line, note, progress, stdout
+from schemas.boxes import MOST_BOXES, PADDING, THRESHOLD
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
     from training.readers.label_table import Row
+    from training.weak.boxes import Boxes
 
 _NAMED = 10  # skipped files to print; --json lists all of them
 
@@ -147,13 +149,23 @@ def weak_labels(
         Path | None,
         Parameter(help="CSV of boxes: path and left, top, right, bottom as shares, or x0, y0, x1, y1, W, H in pixels."),
     ] = None,
+    detector: Annotated[
+        Path | None, Parameter(help="Folder of a detector's bundle, which finds the products in the photos.")
+    ] = None,
+    detector_threshold: Annotated[
+        float, Parameter(help="Least confidence of a box, 0 to 1.", validator=validators.Number(gte=0, lte=1))
+    ] = THRESHOLD,
+    most_boxes: Annotated[
+        int, Parameter(help="Most boxes of one photo.", validator=validators.Number(gte=1, lte=MOST_BOXES))
+    ] = 16,
     reader: ReaderOption = "csv",
     json: JsonOption = False,
 ) -> Exit:
     """Label photos with the product of the nearest labelled photo, if it is near enough.
 
-    Each box of a photo, or the whole photo, is embedded and compared with the training and catalogue photos of the
-    labelled data. Photos whose bytes equal a labelled photo are dropped, so that no test photo gets into training.
+    Boxes come from --boxes or from --detector. Each box of a photo, or the whole photo, is embedded and compared with
+    the training and catalogue photos of the labelled data. Photos whose bytes equal a labelled photo are dropped, so
+    that no test photo gets into training.
 
     The labelled validation photos show what this threshold and others do. `covered` is the share of them that is near
     enough. `right` is the share of those that got their own product. Choose a smaller threshold if right is below .95,
@@ -173,10 +185,16 @@ def weak_labels(
     _folder("--photos", photos)
     if boxes is not None and not boxes.is_file():
         raise CommandError(f"--boxes {boxes}: no such file", Exit.NOT_FOUND)
+    if boxes is not None and detector is not None:
+        raise CommandError("--detector: --boxes says already where the products are; give one of the two", Exit.USAGE)
     from training.weak import label_photos, read_boxes
 
     settings = _settings("WeakSettings", product=product, reader=reader, threshold=threshold)
     out = out or photos / "labels.csv"
+    known = read_boxes(boxes) if boxes else None
+    if detector is not None:
+        _folder("--detector", detector)
+        known = _detected(detector, photos, detector_threshold, most_boxes)
     with progress() as bar:
         task = bar.add_task("photos", total=None)
         report = label_photos(
@@ -185,7 +203,7 @@ def weak_labels(
             photos,
             out,
             settings,
-            boxes=read_boxes(boxes) if boxes else None,
+            boxes=known,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if json:
@@ -203,6 +221,29 @@ def weak_labels(
     _skipped(report.skipped)
     note(f"table {out}: {report.counts['added']} rows")
     return Exit.OK
+
+
+def _detected(folder: Path, photos: Path, threshold: float, most_boxes: int) -> Boxes:
+    """The boxes that a detector finds in the photos of a folder, with a progress bar."""
+    from engines.detection import open_detector
+    from training.weak import detect_boxes, unlabelled
+
+    paths = unlabelled(photos)
+    detector = open_detector(folder)
+    try:
+        with progress() as bar:
+            task = bar.add_task("boxes", total=len(paths))
+            return detect_boxes(
+                detector,
+                photos,
+                paths,
+                padding=PADDING,
+                threshold=threshold,
+                most_boxes=most_boxes,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+    finally:
+        detector.close()
 
 
 def query_pairs(

@@ -77,6 +77,7 @@ def test_a_part_that_kills_each_worker_is_named_after_what_came_before_it() -> N
     assert found == PARTS[:6]
 
 
+@pytest.mark.slow
 def test_what_the_function_raises_ends_the_map() -> None:
     with pytest.raises(ValueError, match="no 0"):
         list(bulk_map(fails, PARTS, workers=1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.weak.queries import clean_query, query_key, terms
@@ -71,6 +71,7 @@ def test_terms_are_words_or_pairs_of_characters() -> None:
     assert list(terms("iphone手机 茶")) == [("iphone", ("iphone",)), ("手机", ("手机",)), ("茶", ("茶",))]
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(max_size=40))
 def test_the_normal_form_is_its_own_normal_form(text: str) -> None:
     clean, reason = clean_query(text)

@@ -167,9 +167,9 @@ def test_times_of_two_kinds_and_damage_that_is_named(tmp_path: Path) -> None:
         clean_log([tmp_path / "log"], tmp_path / "mine.csv", CHAIN, PairSettings())
 
 
-def chain(query: str, buyer: str, photo: str) -> list[LogEvent]:
+def chain(query: str, buyer: str, photo: str, at: float = 0) -> list[LogEvent]:
     """A search, a click and a message that make one pair."""
-    return [search(0, query, buyer), click(1, photo, photo, buyer), message(2, photo, buyer)]
+    return [search(at, query, buyer), click(at + 1, photo, photo, buyer), message(at + 2, photo, buyer)]
 
 
 def labels_of(tmp_path: Path, events: Iterable[LogEvent], **settings: int) -> tuple[dict[str, str], dict[str, int]]:
@@ -190,8 +190,8 @@ def test_spellings_of_one_query_are_one_label_with_the_most_frequent_name(tmp_pa
 
 def test_queries_of_few_people_and_programs_are_dropped(tmp_path: Path) -> None:
     events = [event for n in range(3) for event in chain("mug", f"b{n}", f"{n}.jpg")]
-    events += chain("my own words", "b1", "own.jpg")
-    events += [event for n in range(20) for event in chain("mug", "program", f"p{n}.jpg")]
+    events += chain("my own words", "b1", "own.jpg", at=10)
+    events += [event for n in range(20) for event in chain("mug", "program", f"p{n}.jpg", at=10 * n)]
     found, dropped = labels_of(tmp_path, events, min_query_buyers=2, most_pairs=10)
     assert found == {f"{n}.jpg": "mug" for n in range(3)}
     assert dropped == {"buyer_is_a_program": 1, "query_of_few_buyers": 1}

@@ -118,7 +118,8 @@ def write_coco(
     """
     kinds = sorted({kind for photo in photos for kind in photo.kinds})
     numbers = {kind: number for number, kind in enumerate(kinds, start=1)}
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, photo in enumerate(photos, start=1):
         width, height = sides_of(photo.path).upright
         name = photo.path.relative_to(root).as_posix()
@@ -126,7 +127,7 @@ def write_coco(
         for place, (box, kind) in enumerate(zip(photo.boxes, photo.kinds, strict=True)):
             x, y = round(box.left * width, 3), round(box.top * height, 3)
             wide, high = round(box.right * width - x, 3), round(box.bottom * height - y, 3)
-            one = {"id": len(annotations) + 1, "image_id": number, "category_id": numbers[kind]}
+            one: dict[str, Any] = {"id": len(annotations) + 1, "image_id": number, "category_id": numbers[kind]}
             one |= {"bbox": [x, y, wide, high], "area": round(wide * high, 3), "iscrowd": int(kind == IGNORED)}
             annotations.append({**one, "segmentation": [], **(facts or {}).get((photo.path, place), {})})
     categories = [{"id": number, "name": kind, "supercategory": ""} for kind, number in numbers.items()]

@@ -151,10 +151,10 @@ def _annotation(photo: BoxedPhoto, name: Path) -> bytes:
         _add(one, "difficult", str(int(kind == IGNORED)))
         edges = (box.left * width + 1, box.top * height + 1, box.right * width, box.bottom * height)
         bounds = Tree.SubElement(one, "bndbox")
-        for edge, value in zip(_EDGES, edges, strict=True):
-            _add(bounds, edge, f"{value:.2f}".rstrip("0").rstrip("."))
+        for edge, place in zip(_EDGES, edges, strict=True):
+            _add(bounds, edge, f"{place:.2f}".rstrip("0").rstrip("."))
     Tree.indent(root)
-    return Tree.tostring(root, encoding="utf-8") + b"\n"
+    return Tree.tostring(root, encoding="unicode").encode() + b"\n"
 
 
 def _add(parent: Tree.Element, tag: str, text: str) -> None:

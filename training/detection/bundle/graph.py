@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from engines.detection.suppression import PROPOSED
 from schemas.detector_manifest import BOXES, KINDS, SCORES, Nms
 from training.bundle.onnx_graph import OPSET, SMALL, store_half
 from training.detection.networks.interface import DetectorNetwork
@@ -20,7 +21,7 @@ from training.network.trunk import ConvNorm
 
 PHOTOS = "photos"
 SURE_OF_KIND = 0.5  # a kind that is less probable is not said: the box is a `product`
-_DENSE = {BOXES: "dense.boxes", SCORES: "dense.scores", KINDS: "dense.kinds"}
+_DENSE = PROPOSED
 
 
 class DenseGraph(nn.Module):
@@ -142,7 +143,8 @@ def with_suppression(model: onnx.ModelProto, nms: Nms) -> onnx.ModelProto:
 def run_detector(graph: DenseGraph, photos: NDArray[np.uint8], nms: Nms) -> dict[str, NDArray[np.generic]]:
     """The outputs of the exported graph for `photos uint8 [n, h, w, 3]`, computed by torch and torchvision: what the
     parity file holds, and what a run is evaluated with."""
-    found = [suppressed(*(part[0] for part in graph(torch.from_numpy(photo[None]))), nms) for photo in photos]
+    proposed = graph(torch.from_numpy(np.ascontiguousarray(photos)))
+    found = [suppressed(*(part[place] for part in proposed), nms) for place in range(len(photos))]
     names = (BOXES, SCORES, KINDS)
     return {name: np.stack([one[place] for one in found]) for place, name in enumerate(names)}
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from torch import nn
 
@@ -89,13 +90,17 @@ class DetectorState:
 
 
 def new_detector_state(
-    recipe: DetectorRecipe, kinds: Sequence[str], photos: Mapping[str, int], folder: Path = Path()
+    recipe: DetectorRecipe,
+    kinds: Sequence[str],
+    photos: Mapping[str, int],
+    folder: Path = Path(),
+    device: torch.device = _CPU,
 ) -> DetectorState:
     """The state before the first step. `photos` counts the training photos of each set; the file of weights of the
     recipe is relative to `folder`."""
     torch.manual_seed(recipe.seed)
     network = build_detector(recipe.network, len(kinds), recipe.side, folder=folder)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     trunk = list(network.trunk_parameters())
     known = {id(parameter) for parameter in trunk}
     rest = [p for p in network.parameters() if p.requires_grad and id(p) not in known]
@@ -104,7 +109,7 @@ def new_detector_state(
     optimiser = torch.optim.AdamW(groups, lr=plan.head_rate, weight_decay=plan.weight_decay)
     average = copy.deepcopy(network).eval() if plan.average else None
     state = DetectorState(network, optimiser, list(kinds), average)
-    state.photos, state.hardware = dict(photos), hardware_of(_CPU)
+    state.photos, state.hardware = dict(photos), hardware_of(device)
     return state
 
 
@@ -117,13 +122,7 @@ def load_detector(checkpoint: Path, recipe: DetectorRecipe) -> tuple[DetectorNet
     if not checkpoint.is_file():
         raise ConfigError(f"{checkpoint}: no checkpoint; train first with `groknet detector train`")
     saved: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    spec = recipe.network.__class__(
-        kind=recipe.network.kind,
-        pretrained=False,
-        channels=recipe.network.channels,
-        depth=recipe.network.depth,
-        frozen=recipe.network.frozen,
-    )
+    spec = msgspec.structs.replace(recipe.network, pretrained=False, weights="")
     network = build_detector(spec, len(saved["kinds"]), recipe.side)
     try:
         network.load_state_dict(saved.get("average") or saved["network"])

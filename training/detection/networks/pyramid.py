@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import torch
@@ -16,14 +17,19 @@ _TAPS = (2, 4, 6)  # the stages whose ends have the strides 8, 16 and 32
 
 
 class LitePyramid(nn.Module):
-    """Trunk and pyramid: photos → one map of `channels` for each stride of STRIDES.
+    """Trunk and pyramid: photos → one map of `channels` for each stride of STRIDES, the last one only if `coarse`.
 
     The first `frozen` blocks of the trunk, and its stem, are not trained, and nothing is kept of them for a backward
     pass.
     """
 
     def __init__(
-        self, name: str = "efficientnet_lite0", channels: int = 64, frozen: int = 0, pretrained: bool = True
+        self,
+        name: str = "efficientnet_lite0",
+        channels: int = 64,
+        frozen: int = 0,
+        pretrained: bool = True,
+        coarse: bool = True,
     ) -> None:
         super().__init__()
         trunk = cast(EfficientNetLite, build_trunk(name, pretrained))
@@ -34,8 +40,8 @@ class LitePyramid(nn.Module):
         widths = [stages[place][3] for place in _TAPS]
         self.lateral = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths)
         self.smooth = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in widths)
-        self.coarse = nn.Conv2d(channels, channels, 3, 2, 1)
-        for conv in (*self.lateral, *self.smooth, self.coarse):
+        self.coarse = nn.Conv2d(channels, channels, 3, 2, 1) if coarse else None
+        for conv in (*self.lateral, *self.smooth, *([self.coarse] if self.coarse else [])):
             nn.init.kaiming_uniform_(cast(Tensor, conv.weight), a=1)
             nn.init.zeros_(cast(Tensor, conv.bias))
         for parameter in self._frozen_parameters():
@@ -66,12 +72,12 @@ class LitePyramid(nn.Module):
         for place in (1, 0):
             maps[place] = maps[place] + F.interpolate(maps[place + 1], scale_factor=2.0, mode="nearest")
         maps = [smooth(one) for smooth, one in zip(self.smooth, maps, strict=True)]
-        return [*maps, self.coarse(F.relu(maps[-1]))]
+        return maps if self.coarse is None else [*maps, self.coarse(F.relu(maps[-1]))]
 
 
 def centres(side: int, stride: int, like: Tensor) -> Tensor:
     """The centres of the cells of a map in pixels of the photo: float `[cells, 2]`, x and y, row by row."""
-    count = side // stride
+    count = math.ceil(side / stride)
     along = (torch.arange(count, device=like.device, dtype=like.dtype) + 0.5) * stride
     y, x = torch.meshgrid(along, along, indexing="ij")
     return torch.stack((x.reshape(-1), y.reshape(-1)), 1)

@@ -31,7 +31,7 @@ class SingleStage(DetectorNetwork):
 
     def __init__(self, kinds: int, side: int, channels: int = 64, frozen: int = 5, pretrained: bool = True) -> None:
         super().__init__()
-        self.pyramid = LitePyramid("efficientnet_lite0", channels, frozen, pretrained)
+        self.pyramid = LitePyramid("efficientnet_lite0", channels, frozen, pretrained, coarse=False)
         self.kinds = kinds - 1
         self.heads = nn.ModuleList(
             nn.Sequential(
@@ -58,7 +58,7 @@ class SingleStage(DetectorNetwork):
         """For all anchors p: boxes in pixels `[n, p, 4]`, objectness logits `[n, p]`, kind logits `[n, p, kinds - 1]`,
         and the anchors themselves as boxes `[p, 4]`."""
         side, boxes, objects, kinds, anchors = int(photos.shape[-1]), [], [], [], []
-        maps = self.pyramid(photos)[: len(ANCHORS)]
+        maps = self.pyramid(photos)
         for one, head, stride, sizes in zip(maps, self.heads, STRIDES, self.sizes, strict=False):
             raw = head(one).permute(0, 2, 3, 1)
             count = (side // stride) ** 2
@@ -83,9 +83,10 @@ class SingleStage(DetectorNetwork):
         side, weight, wanted = int(photos.shape[-1]), torch.full_like(objects, _EMPTY_WEIGHT), torch.zeros_like(objects)
         rows, places, edges, numbers = [], [], [], []
         for row, target in enumerate(targets):
-            known = torch.cat((target.edges, target.ignored)) * side
-            if len(known):
-                weight[row, (iou(boxes[row].detach()[:, None], known[None]) > _IGNORE).any(1)] = 0.0
+            middle = (anchors[:, None, :2] + anchors[:, None, 2:]) / 2
+            hidden = (middle > target.ignored[:, :2] * side) & (middle < target.ignored[:, 2:] * side)
+            near = iou(boxes[row].detach()[:, None], target.edges[None] * side) > _IGNORE
+            weight[row, hidden.all(2).any(1) | near.any(1)] = 0.0
             best = best_anchors(anchors, target.edges * side)
             rows.append(torch.full_like(best, row))
             places.append(best)

@@ -23,7 +23,7 @@ from training.detection.networks.pyramid import STRIDES, LitePyramid, centres
 _PRIOR = 0.01  # the score of an untrained cell (Lin et al. 2017, Focal Loss, section 4.1)
 _FARTHEST = 4.0  # exponent of a distance; e^4 strides are more than any photo has
 _FOCUS = 2.0  # beta of the quality focal loss
-_KIND_WEIGHT = 0.5
+_KIND_WEIGHT = 0.2
 
 
 class SmallDetector(DetectorNetwork):

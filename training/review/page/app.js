@@ -9,7 +9,7 @@ import { KEYS as SIDE_KEYS, SideBySide } from "./sidebyside.js";
 
 const KEPT = 4; // photos on both sides of the open one that are loaded ahead
 const prefetched = new Map();
-let queue, list, view, item, current = -1, turn = 0, waiting = 0;
+let queue, list, view, item, current = -1, turn = 0, waiting = 0, deciding = false;
 
 function status(state, text) {
   $("status").dataset.state = state;
@@ -90,9 +90,12 @@ function keys(of) {
 }
 
 async function choose(choice) {
+  if (deciding) return; // the key was pressed twice
   const n = current;
   view.forget(); // a change that waits for the last key is part of this decision
-  if (!(await save(choice))) return;
+  deciding = true;
+  const stored = await save(choice).finally(() => { deciding = false; });
+  if (!stored || current !== n) return;
   const next = list.beside(n, 1, true);
   if (next >= 0) await show(next);
   else {

@@ -22,22 +22,24 @@ from workers.problems import FAULT, HANDLERS, Problem
 from workers.search.find.finder import Finder
 from workers.search.find.indexers import Indexers
 from workers.search.find.inference import Inference
+from workers.search.find.looking import QueryPhotos
 from workers.search.find.naming import Names
 from workers.search.find.usefulness import Usefulness
 from workers.search.http.admission import PHOTO_COST, READ_COST, Admission
 from workers.search.http.feedback_routes import FeedbackHandlers
 from workers.search.http.id_route import IdRoute
-from workers.search.http.keeping import Keeping, pruned
+from workers.search.http.keeping import Keeping
 from workers.search.http.listing_routes import ListingHandlers
 from workers.search.http.openapi.document import describe
 from workers.search.http.page_routes import page_routes
 from workers.search.http.photo_routes import PhotoHandlers
 from workers.search.http.readiness import ReadinessProbe
+from workers.search.http.recogniser import Recogniser
 from workers.search.http.stored import StoredListings
 from workers.search.http.threads import Threads
-from workers.search.kept.ledger import Ledger
 from workers.search.settings import SearchSettings
 from workers.serving import Health, operations_routes
+from workers.stages.detect import Looking
 from workers.stores import Store
 
 _log = logging.getLogger(__name__)
@@ -53,13 +55,15 @@ def build_search(
     health: Health,
     intake: Intake | None = None,
     kept: Path | None = None,
+    looking: Looking | None = None,
 ) -> Starlette:
     """Build the search service. Its threads start and end with the lifespan of the application.
 
     `health` becomes ready when the engine is warm and all indexers are ready, and names the store or the stream under
     `degraded` while it is away. `health.failed` is set if the engine fails. The caller closes the store and the engine
     after the server has stopped. `intake` fetches photos of listings, and is closed with the application; without it
-    there are only thumbnails. `kept` is the file of kept searches and judgements, which `settings.keep` may allow.
+    there are only thumbnails. `looking` has the detector that requests may ask for; the caller closes it, too. `kept`
+    is the file of kept searches and judgements, which `settings.keep` may allow.
 
     Raises:
         ConfigError: `hidden_heads` names a head that the bundle does not have.
@@ -71,7 +75,7 @@ def build_search(
     indexers = Indexers(
         settings.indexer_urls, settings.indexer_timeout_s, callers=settings.max_waiting, epoch=manifest.epoch
     )
-    inference = Inference(engine, health, max_waiting=settings.max_waiting, timeout_s=settings.answer_timeout_s)
+    inference = _inference(settings, engine, looking, health)
     threads = Threads(
         decode_threads=settings.decode_threads,
         read_threads=settings.max_waiting,
@@ -85,7 +89,7 @@ def build_search(
     photos = PhotoHandlers(
         settings,
         manifest=shown,
-        inference=inference,
+        recogniser=Recogniser(QueryPhotos(manifest.preprocess, looking, settings.max_boxes), inference, threads),
         finder=finder,
         names=names,
         stored=stored,
@@ -95,14 +99,8 @@ def build_search(
     listings = ListingHandlers(
         settings, indexers=indexers, finder=finder, names=names, stored=stored, threads=threads, health=health
     )
-    ledger = None
-    if kept is not None and settings.keep != "nothing":
-        ledger = Ledger(kept, days=settings.keep_days, most=settings.max_kept)
-    feedback = FeedbackHandlers(settings, ledger=ledger, manifest=shown, threads=threads)
-    search = photos.search
-    if ledger is not None:
-        keeping = Keeping(ledger, photos=settings.keep == "photos", manifest=manifest, threads=threads)
-        search = keeping.around(search)
+    keeping = Keeping(settings, kept, manifest=manifest, threads=threads)
+    feedback = FeedbackHandlers(settings, ledger=keeping.ledger, manifest=shown, threads=threads)
     admission = Admission(settings)
     probe = ReadinessProbe(health, indexers, store, settings.probe_interval_s)
 
@@ -122,12 +120,10 @@ def build_search(
             metrics.SEARCHES.labels(close)
         inference.start()
         probe.start()
-        async with pruned(ledger):
+        async with keeping.pruned():
             yield
         inference.close()
         threads.close()
-        if ledger is not None:
-            ledger.close()
         if intake is not None:
             intake.close()
         probe.stop()
@@ -136,7 +132,7 @@ def build_search(
 
     return Starlette(
         routes=[
-            route("/v1/search", search, "POST", PHOTO_COST),
+            route("/v1/search", keeping.around(photos.search), "POST", PHOTO_COST),
             route("/v1/predict", photos.predict, "POST", PHOTO_COST),
             route("/v1/listings:batch", listings.batch, "POST"),
             route("/v1/listings/{listing_id}/similar", listings.similar),
@@ -147,11 +143,31 @@ def build_search(
             route("/v1/recent", listings.recent),
             route("/v1/feedback", feedback.feedback, "POST"),
             Route("/openapi.json", _described(describe(settings))),
-            *page_routes(settings.max_upload_bytes, formats_taken(), settings.keep, settings.keep_days),
+            *page_routes(
+                settings.max_upload_bytes,
+                formats_taken(),
+                keep=settings.keep,
+                days=settings.keep_days,
+                detects=looking is not None,
+            ),
             *operations_routes(health, "search"),
         ],
         exception_handlers=dict(HANDLERS),
         lifespan=lifespan,
+    )
+
+
+def _inference(
+    settings: SearchSettings, engine: RecognitionEngine, looking: Looking | None, health: Health
+) -> Inference:
+    """The engine's queue, which has room for all frames, or all boxes, of every request that is let in."""
+    parts = max(settings.max_frames, settings.max_boxes if looking is not None else 1)
+    return Inference(
+        engine,
+        health,
+        max_waiting=parts * settings.max_waiting,
+        timeout_s=settings.answer_timeout_s,
+        detector=None if looking is None else looking.detector,
     )
 
 

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import msgspec
 from starlette.requests import Request
@@ -18,6 +19,7 @@ from schemas.manifest import Manifest
 from workers.search.http import params
 from workers.search.http.threads import Threads
 from workers.search.kept.ledger import MAX_PHOTO_BYTES, PHOTO_SIDE, KeptSearch, Ledger
+from workers.search.settings import SearchSettings
 
 _log = logging.getLogger(__name__)
 _PRUNE_S = 3600.0  # so that what is too old goes even if nobody searches
@@ -46,26 +48,32 @@ class _Answer(msgspec.Struct):
 
 
 class Keeping:
-    """Wraps the route of searches. Each application has one."""
+    """Wraps the route of searches. Each application has one. `ledger` is None if nothing may be kept."""
 
-    def __init__(self, ledger: Ledger, *, photos: bool, manifest: Manifest, threads: Threads) -> None:
-        """`photos`: whether a small copy of the photo is kept as well."""
-        self._ledger, self._photos = ledger, photos
+    def __init__(self, settings: SearchSettings, path: Path | None, *, manifest: Manifest, threads: Threads) -> None:
+        """`path`: of the file of kept searches and judgements. It is opened only if `settings.keep` allows it."""
+        self.ledger: Ledger | None = None
+        if path is not None and settings.keep != "nothing":
+            self.ledger = Ledger(path, days=settings.keep_days, most=settings.max_kept)
+        self._photos = settings.keep == "photos"
         self._preprocess, self._threads = manifest.preprocess, threads
 
     def around(self, search: Endpoint) -> Endpoint:
         """The route that also keeps what it answers, for requests with `keep=true`."""
+        ledger = self.ledger
+        if ledger is None:
+            return search
 
         async def answer(request: Request) -> Response:
             agreed = params.flag(request, "keep", False)
             response = await search(request)
             if agreed and response.status_code == 200:
-                await self._keep(request, bytes(response.body))
+                await self._keep(ledger, request, bytes(response.body))
             return response
 
         return answer
 
-    async def _keep(self, request: Request, body: bytes) -> None:
+    async def _keep(self, ledger: Ledger, request: Request, body: bytes) -> None:
         found = msgspec.json.decode(body, type=_Answer)
         if found.listing_id is not None:
             return  # a stored listing is no photo that we lack
@@ -89,28 +97,31 @@ class Keeping:
                 listing_id=best.listing_id if best else None,
                 photo=photo,
             )
-            await self._threads.read(lambda: self._ledger.keep(search))
+            await self._threads.read(lambda: ledger.keep(search))
         except GroknetError as error:
             _log.warning("a search was not kept: %s", error)
 
+    @asynccontextmanager
+    async def pruned(self) -> AsyncIterator[None]:
+        """Delete what is too old once an hour while the block runs, and close the file after it."""
+        ledger = self.ledger
+        if ledger is None:
+            yield
+            return
 
-@asynccontextmanager
-async def pruned(ledger: Ledger | None) -> AsyncIterator[None]:
-    """Delete what is too old once an hour while the block runs."""
-    if ledger is None:
-        yield
-        return
+        async def prune() -> None:
+            while True:
+                await asyncio.sleep(_PRUNE_S)
+                try:
+                    await asyncio.to_thread(ledger.prune)
+                except GroknetError as error:
+                    _log.warning("kept searches were not pruned: %s", error)
 
-    async def prune() -> None:
-        while True:
-            await asyncio.sleep(_PRUNE_S)
-            try:
-                await asyncio.to_thread(ledger.prune)
-            except GroknetError as error:
-                _log.warning("kept searches were not pruned: %s", error)
-
-    task = asyncio.create_task(prune())
-    yield
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+        task = asyncio.create_task(prune())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            ledger.close()

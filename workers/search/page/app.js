@@ -19,7 +19,7 @@ $("home").addEventListener("click", (event) => {
   finder.leave();
   $("choose").focus();
 });
-takeIn((file) => finder.photo(file));
+takeIn((file, frames) => finder.photo(file, frames));
 new Live(open);
 watch();
 judging();

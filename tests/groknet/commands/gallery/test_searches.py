@@ -34,7 +34,7 @@ def home(tmp_path: Path) -> Path:
         for bits in range(4):
             keep(ledger, SOFA << bits, close=False, category="sofas")
         keep(ledger, LAMP, close=True, category="lamps")
-        keep(ledger, LAMP + 1, close=False, category="lamps")
+        keep(ledger, LAMP ^ 2, close=False, category="lamps")
         judged = {"epoch": MANIFEST.epoch, "hash": f"{SOFA:064x}", "listing_id": "l"}
         ledger.judge(Judgement(at=int(time.time()), right=True, **judged))
     head = MANIFEST.heads[0]

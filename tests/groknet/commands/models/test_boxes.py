@@ -30,6 +30,8 @@ side = {SIDE}
 channels = 8
 depth = 1
 frozen = 11
+[nms]
+most = 50
 [schedule]
 steps = 1
 [[datasets]]
@@ -39,7 +41,7 @@ share = 4
 
 
 def cells_of(number: int) -> dict[int, int]:
-    """The bright cells of a photo: cell → brightness. Photos from 30 on have a second one that is half as bright."""
+    """The bright cells of a photo: cell → brightness. Photos from 30 on have a third one that is half as bright."""
     cells = {number % 16: 250, (number + 5) % 16: 240}
     return cells | ({(number + 9) % 16: 140} if number >= 30 else {})
 

@@ -67,6 +67,7 @@ def _search(settings: SearchSettings) -> Document:
             parts.number("k", "Number of listings", settings.default_k, settings.max_k),
             parts.language(settings),
             parts.box(),
+            parts.detect(),
             *parts.filters(),
             parts.flag(
                 "vote",
@@ -79,9 +80,13 @@ def _search(settings: SearchSettings) -> Document:
         ],
         "requestBody": {
             "required": True,
-            "description": f"{parts.photo_limits(settings)} Or a stored listing, as JSON; the answer leaves it out.",
+            "description": (
+                f"{parts.photo_limits(settings)} Or up to {settings.max_frames} photos of one product, the frames of a "
+                "clip, as several fields `photo` of a form: the sharp frames that agree give one answer. Or a stored "
+                "listing, as JSON; the answer leaves it out."
+            ),
             "content": {
-                **parts.photo_contents(settings),
+                **parts.photo_contents(settings, settings.max_frames),
                 "application/json": {"schema": by_listing, "example": examples.SEARCH_BY_LISTING},
             },
         },
@@ -96,7 +101,7 @@ def _predict(settings: SearchSettings) -> Document:
     return {
         "operationId": "predict",
         "summary": "What a photo shows: category, attributes and title words to suggest to a seller",
-        "parameters": [parts.language(settings), parts.box()],
+        "parameters": [parts.language(settings), parts.box(), parts.detect()],
         "requestBody": {
             "required": True,
             "description": parts.photo_limits(settings),
