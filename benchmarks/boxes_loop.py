@@ -216,7 +216,7 @@ def plot(steps: Sequence[tuple[float, float]], whole: float) -> str:
 
 
 def freiburg(data: Path, work: Path, most: int) -> tuple[Path, list[BoxedPhoto], list[BoxedPhoto]]:
-    """A folder with copies of the training photos, their boxes, and the test photos; at most `most` of each, 0 is all."""
+    """A folder with copies of the training photos, their boxes, and the test photos: `most` of each; 0 is all."""
     found = read_box_table(
         BoxSet(name="freiburg", folder="freiburg", splits="labels.csv", kind=PRODUCT, share=1, validation=0.0), data
     )
