@@ -171,9 +171,9 @@ def _link(link: Path, folder: Path) -> None:
 def _unread(source: Source, prints: Fingerprints) -> Iterator[Mark]:
     for name, reason in source.skipped.items():
         yield Mark(step="read", what="no_photo", photo=name, why={"reason": reason})
-    for name in prints.names():
-        if name.error:
-            yield Mark(step="read", what="unreadable", photo=name.path, why={"reason": name.error})
+    for photo in prints.names():
+        if photo.error:
+            yield Mark(step="read", what="unreadable", photo=photo.path, why={"reason": photo.error})
 
 
 def _as_values(settings: msgspec.Struct) -> dict[str, Value]:

@@ -57,7 +57,7 @@ def dedup(
     engine: EngineOption = "pool",
     workers: WorkersOption = None,
     bits: Annotated[int, Parameter(help="Largest distance of two 256-bit hashes that are looked at.")] = 64,
-    likeness: Annotated[float, Parameter(help="Least likeness of the edges of two copies, 0 to 1.")] = 0.7,
+    likeness: Annotated[float, Parameter(help="Least likeness of the edges of two copies, 0 to 1.")] = 0.75,
     json: JsonOption = False,
 ) -> Exit:
     """Find photos with equal bytes, and photos that are one picture: changed, cut, framed or turned a little.
@@ -118,7 +118,7 @@ def merge(
     product: ProductOption = "product",
     bundle: BundleArgument = None,
     highest: Annotated[float, Parameter(help="Share of confused photos at which the first round merges.")] = 0.5,
-    lowest: Annotated[float, Parameter(help="Share at which the last rounds merge.")] = 0.25,
+    lowest: Annotated[float, Parameter(help="Share at which the last rounds merge.")] = 0.2,
     json: JsonOption = False,
 ) -> Exit:
     """Find labels that are one product, by the confusions of a classifier.

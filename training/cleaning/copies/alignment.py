@@ -117,4 +117,4 @@ def _warp(zoom: float, degrees: float) -> tuple[NDArray[np.int64], Floats, Float
         (down_share if i else 1 - down_share) * (right_share if j else 1 - right_share) for i in (0, 1) for j in (0, 1)
     ]
     whole = np.lib.stride_tricks.sliding_window_view(inside, (3, 3)).all((2, 3))
-    return places, np.stack(shares).reshape(4, -1).astype(np.float32), whole.astype(np.float32)
+    return places, np.stack(shares).reshape(4, -1).astype(np.float32), np.asarray(whole, np.float32)

@@ -25,7 +25,8 @@ from training.cleaning.marks import Mark, Value
 from training.readers.label_table import Row
 
 STEP = "duplicates"
-OVERLAY_WEIGHT = 8.0  # doublings that a picture full of border and strokes loses
+OVERLAY_WEIGHT = 16.0  # doublings that a picture full of border and strokes loses
+COMPRESSION_WEIGHT = 0.5  # below 1, because a poor photo that was saved again at a high quality looks uncompressed
 _SPLITS = {"test": 0, "val": 1, "gallery": 2}  # the smaller the number, the sooner a photo stays
 
 
@@ -33,7 +34,7 @@ class DuplicateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """What counts as one picture. `docs/benchmarks/cleaning.md` shows how both numbers were chosen."""
 
     bits: Annotated[int, Meta(ge=0, le=128)] = 64  # largest distance of two hashes that are looked at
-    likeness: Annotated[float, Meta(gt=0, le=1)] = 0.7  # least likeness of the edges of two copies
+    likeness: Annotated[float, Meta(gt=0, le=1)] = 0.75  # least likeness of the edges of two copies
 
 
 def duplicate_marks(
@@ -67,12 +68,12 @@ def duplicate_marks(
 
 
 def score(record: NDArray[np.void]) -> float:
-    """How good a photo is among its copies: one more for twice the area, four times the squared sharpness, or half the
-    compression, and less for overlays."""
+    """How good a photo is among its copies: one more for twice the area, four times the squared sharpness, or a quarter
+    of the compression, and less for overlays."""
     area = max(1.0, float(record["width"]) * float(record["height"]))
     sharp = 0.5 * np.log2(1.0 + float(record["sharpness"]))
     compression = np.log2(max(1.0, float(record["compression"])))
-    return float(np.log2(area) + sharp - compression - OVERLAY_WEIGHT * float(record["overlay"]))
+    return float(np.log2(area) + sharp - COMPRESSION_WEIGHT * compression - OVERLAY_WEIGHT * float(record["overlay"]))
 
 
 def _same_bytes(prints: Fingerprints, groups: _Groups) -> NDArray[np.int64]:

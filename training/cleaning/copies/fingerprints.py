@@ -38,7 +38,7 @@ FINGERPRINT = np.dtype(
         ("width", "u4"),
         ("height", "u4"),
         ("bytes", "u8"),
-        ("sharpness", "f4"),  # mean squared Laplacian of the grey picture of LOOKED_AT pixels
+        ("sharpness", "f4"),  # mean squared Laplacian of LOOKED_AT pixels a side, without its strongest tenth
         ("compression", "f4"),  # mean quantiser of a JPEG's luma; 1 for formats without loss
         ("overlay", "f4"),  # share of border and of thin bright or dark strokes
         ("readable", "u1"),
@@ -47,6 +47,7 @@ FINGERPRINT = np.dtype(
 _RECORDS, _NAMES = "fingerprints.bin", "fingerprints.jsonl"
 _PREPROCESS = Preprocess(mode="squash", width=LOOKED_AT, height=LOOKED_AT)
 _UNKNOWN_COMPRESSION = 8.0  # of WebP, AVIF and HEIC, whose headers do not say: that of a JPEG of quality 90
+_TRIMMED = 0.9  # the strongest tenth may be the letters of a watermark
 _STROKE = 60  # grey levels by which a stroke stands out of what is around it
 _PART = 64  # photos that a worker takes at once, 0.1 to 1 s of work
 _READ = 4096  # fingerprints that are mapped at once: 5 MB
@@ -229,7 +230,8 @@ def _header(data: bytes) -> tuple[int, int, float]:
 def _sharpness(grey: NDArray[np.float32]) -> float:
     middle = grey[1:-1, 1:-1]
     laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * middle
-    return float(np.square(laplacian).mean())
+    strength = np.abs(laplacian)
+    return float(np.square(strength[strength <= np.quantile(strength, _TRIMMED)]).mean())
 
 
 def _overlay(grey: Image.Image) -> float:

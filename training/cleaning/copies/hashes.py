@@ -66,7 +66,7 @@ HASHES: Mapping[str, Callable[[Greys, int], Codes]] = {"ahash": a_hash, "dhash":
 
 def distances(left: Codes, right: Codes) -> NDArray[np.int64]:
     """The number of different bits of each pair of rows, int64 [n]."""
-    return np.bitwise_count(left ^ right).sum(-1, dtype=np.int64)
+    return np.asarray(np.bitwise_count(left ^ right).sum(-1, dtype=np.int64), np.int64)
 
 
 def _side(bits: int) -> int:
@@ -79,7 +79,7 @@ def _reduced(greys: Greys, width: int, height: int) -> Greys:
     """Each picture resized by Lanczos with Pillow's rounding, uint8 [n, height, width]."""
     small = np.empty((len(greys), height, width), np.uint8)
     for place, grey in enumerate(greys):
-        small[place] = Image.fromarray(grey).resize((width, height), Image.Resampling.LANCZOS)
+        small[place] = np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.LANCZOS))
     return small
 
 

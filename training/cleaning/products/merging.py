@@ -4,6 +4,11 @@ Photos of one product that two sellers gave two labels are taken for each other 
 labels are merged whose confusion p_ij = c_ij / n_i is above the threshold in both directions together; then the
 classifier is fitted again to the merged labels, and the threshold is lowered. When the lowest threshold is reached,
 rounds go on until nothing merges.
+
+A classifier also confuses two products that look alike. So the photos of two labels must be mixed as well: the gap
+between them is the mean distance across minus the mean distance within, as a share of the former. It is the energy
+distance (Székely and Rizzo, *Energy statistics*, 2013, section 2) of the two sets of embeddings, and is 0 on average
+for two halves of one product, however its photos vary.
 """
 
 from __future__ import annotations
@@ -31,9 +36,10 @@ class MergeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """When two labels are one product. `docs/benchmarks/cleaning.md` shows how the numbers were chosen."""
 
     highest: Share = 0.5  # share of confused photos at which the first round merges
-    lowest: Share = 0.25  # share at which the last rounds merge
+    lowest: Share = 0.2  # share at which the last rounds merge
     lower_by: Share = 0.05  # how much the threshold falls after each round
     min_confused: Annotated[int, Meta(ge=1)] = 2  # photos of the two labels that are confused, at least
+    most_gap: Annotated[float, Meta(gt=0, le=1)] = 0.09  # between the photos of two labels, as a share
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Merge:
         p: p_ij of `product` towards `into`.
         p_back: p_ij of `into` towards `product`.
         confused: how many photos of the two were confused.
+        gap: between the photos of the two labels.
         round: from 1.
         threshold: of that round.
         photo: place of a photo of one label that was taken for the other's, of `product` where there is one.
@@ -59,6 +66,7 @@ class Merge:
     p: float
     p_back: float
     confused: int
+    gap: float
     round: int
     threshold: float
     photo: int
@@ -121,10 +129,32 @@ def merge_marks(
                 "p": round(merge.p, 3),
                 "p_back": round(merge.p_back, 3),
                 "confused": merge.confused,
+                "gap": round(merge.gap, 3),
                 "round": merge.round,
                 "threshold": merge.threshold,
             },
         )
+
+
+def gap(left: Floats, right: Floats) -> float:
+    """How far two sets of photos are apart, as a share of the mean distance across: 0 if they are mixed, 1 if each
+    set is a point of its own. Chance makes it negative at times.
+
+    Args:
+        left: float32 [n, d], unit rows.
+        right: float32 [m, d], unit rows.
+
+    Two single photos have a gap of 0, because nothing is known about the spread of their products.
+    """
+    across = 2 - 2 * float(left.sum(0) @ right.sum(0)) / (len(left) * len(right))
+    within = [_spread(one) for one in (left, right) if len(one) > 1]
+    return (across - sum(within) / len(within)) / across if within and across > 0 else 0.0
+
+
+def _spread(vectors: Floats) -> float:
+    """The mean squared distance between two photos of a set of two or more."""
+    total, count = vectors.sum(0), len(vectors)
+    return 2 - 2 * (float(total @ total) - count) / (count * (count - 1))
 
 
 def _round(
@@ -139,9 +169,11 @@ def _round(
         confused = counts.get((i, j), 0) + counts.get((j, i), 0)
         share = confused / (totals[i] + totals[j])
         if confused >= settings.min_confused and share >= threshold:
-            shares[i, j] = share
+            apart = gap(vectors[found.truth == i], vectors[found.truth == j])
+            if apart <= settings.most_gap:
+                shares[i, j] = share, apart
     taken: set[int] = set()
-    for (i, j), share in sorted(shares.items(), key=lambda item: (-item[1], item[0])):
+    for (i, j), (share, apart) in sorted(shares.items(), key=lambda item: (-item[1][0], item[0])):
         if taken & {i, j}:
             continue
         taken |= {i, j}
@@ -155,6 +187,7 @@ def _round(
             p=forth / int(totals[small]),
             p_back=back / int(totals[large]),
             confused=forth + back,
+            gap=apart,
             round=number,
             threshold=threshold,
             photo=photo,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from training.cleaning.products.confusions import confusions
-from training.cleaning.products.merging import MergeSettings, merge_marks, merges
+from training.cleaning.products.merging import MergeSettings, gap, merge_marks, merges
 
 
 def planted() -> tuple[np.ndarray, list[str], list[str]]:
@@ -57,3 +58,19 @@ def test_rounds_lower_the_threshold_and_end() -> None:
     assert [merge.threshold for merge in found] == sorted((merge.threshold for merge in found), reverse=True)
     assert all(merge.share >= merge.threshold for merge in found)
     assert list(merges(vectors[:5], ["a"] * 5, MergeSettings())) == []
+
+
+def test_a_gap_is_the_distance_across_without_the_distance_within() -> None:
+    rng = np.random.default_rng(6)
+    sets = [rng.normal(size=(count, 5)) for count in (4, 7)]
+    left, right = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in sets)
+
+    def mean(pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
+        return float(np.mean([((a - b) ** 2).sum() for a, b in pairs]))
+
+    across = mean([(a, b) for a in left for b in right])
+    within = [mean([(one[i], one[j]) for i in range(len(one)) for j in range(i)]) for one in (left, right)]
+    found = gap(left.astype(np.float32), right.astype(np.float32))
+    assert found == pytest.approx((across - sum(within) / 2) / across, abs=1e-5)
+    assert gap(left[:1], right[:1]) == 0
+    assert gap(left[[0, 0]], right[[0, 0]]) == pytest.approx(1, abs=1e-6)
