@@ -98,6 +98,7 @@ def _train(
             raise ConfigError(f"datasets[{one.name}]: no training photo; give it some, or leave the set out")
     counts = {one.name: len(pool) for one, pool in zip(sets, pools, strict=True)}
     state = new_detector_state(recipe, known_kinds(recipe, sets), counts, weights_in, group.device)
+    state.processes = group.size
     file = out / CHECKPOINT
     if resume and file.is_file():
         state.load(file)
