@@ -57,6 +57,16 @@ class Step(NamedTuple):
     precision: float
 
 
+class Plan(NamedTuple):
+    """How the loop goes: the recipe of every detector, what its thresholds must reach, rounds of corrections, and the
+    checkpoint that every detector begins with, if there is one."""
+
+    recipe: DetectorRecipe
+    targets: Targets
+    rounds: int
+    start: Path | None
+
+
 class Answer(NamedTuple):
     """What the person did with one photo: the value of the decision, and how many boxes were touched and left."""
 
@@ -105,24 +115,22 @@ def fresh_project(folder: Path, root: Path, photos: Sequence[BoxedPhoto], valida
     return project
 
 
-def loop(
-    project: Project, photos: Sequence[BoxedPhoto], recipe: DetectorRecipe, targets: Targets, rounds: int
-) -> Iterator[Step]:
-    """The detectors of the loop, from the first tenth on: `rounds` + 1. Corrections are spread evenly over rounds."""
+def loop(project: Project, photos: Sequence[BoxedPhoto], plan: Plan) -> Iterator[Step]:
+    """The detectors of the loop, from the first tenth on. Corrections are spread evenly over the rounds."""
     hidden = {one.path.name: [edges_of(box) for box in one.boxes] for one in photos}
     total = sum(len(boxes) for boxes in hidden.values())
     used = sum(len(one.boxes) for one in project.given().values())
-    kept, precision = 0, float("nan")
+    kept, precision, rounds = 0, float("nan"), plan.rounds
     for number in range(rounds + 1):
         with project.queue() as queue:
             now = standing(project, queue)
-        bundle = learn(project, now, recipe, fresh=True)
+        bundle = learn(project, now, plan.recipe, fresh=True, start=plan.start)
         yield Step(f"round {number}", bundle, used, kept, precision)
         if number == rounds:
             return
         detector = open_detector(bundle)
         with project.queue() as queue:
-            newest, queued = run_round(project, queue, detector, targets, most=len(photos))
+            newest, queued = run_round(project, queue, detector, plan.targets, most=len(photos))
             looked, touched, left = correct(queue, hidden, (round(ALLOWED * total) - used) // (rounds - number))
             now = standing(project, queue)
         detector.close()
@@ -241,6 +249,9 @@ def options_of_this() -> argparse.Namespace:
     options.add_argument("--batch", type=int, default=16, help="photos of a step (default 16)")
     options.add_argument("--threads", type=int, default=2, help="of torch (default 2)")
     options.add_argument("--precision", type=float, default=0.95, help="of the boxes that are kept (default .95)")
+    options.add_argument(
+        "--start", type=Path, help="checkpoint that every detector begins with; it must not have seen Freiburg's photos"
+    )
     options.add_argument("--plot", type=Path, help="write the plot there, as SVG")
     options.add_argument("--photos", type=int, default=0, help="only the first so many training photos, for a try")
     return options.parse_args()
@@ -255,18 +266,19 @@ def main() -> int:
     root, photos, test = freiburg(arguments.data, work, arguments.photos)
     recipe = with_steps(load_detector_recipe(RECIPE), arguments.steps)
     batch = [BoxSet(name="photos", share=arguments.batch)]
-    plan = msgspec.structs.replace(recipe.schedule, small_side=arguments.side * 3 // 4 // 32 * 32)
+    schedule = msgspec.structs.replace(recipe.schedule, small_side=arguments.side * 3 // 4 // 32 * 32)
     recipe = msgspec.structs.replace(
-        recipe, side=arguments.side, datasets=batch, threads=arguments.threads, schedule=plan
+        recipe, side=arguments.side, datasets=batch, threads=arguments.threads, schedule=schedule
     )
+    plan = Plan(recipe, Targets(precision=arguments.precision), arguments.rounds, arguments.start)
     everything = fresh_project(work / "all", root, photos, validation=1e-6)  # all are trained on
     with everything.queue() as queue:
-        whole = learn(everything, standing(everything, queue), recipe, fresh=True)
+        whole = learn(everything, standing(everything, queue), recipe, fresh=True, start=plan.start)
     figures = measured(whole, test, work)
     project = fresh_project(work / "loop", root, first_tenth(photos))
     total = sum(len(one.boxes) for one in photos)
     rows, points = [], []
-    for step in loop(project, photos, recipe, Targets(precision=arguments.precision), arguments.rounds):
+    for step in loop(project, photos, plan):
         ap50, ap = measured(step.bundle, test, work)
         share = step.touched / total
         points.append((share, ap50))
@@ -279,6 +291,7 @@ def main() -> int:
     body += f"The whole benchmark took {(time.monotonic() - begun) / 60:.0f} minutes."
     command = f"python -m benchmarks.boxes_loop --steps {arguments.steps} --side {arguments.side}"
     command += f" --rounds {arguments.rounds} --batch {arguments.batch} --precision {arguments.precision:g}"
+    command += " --start CHECKPOINT" if arguments.start else ""
     write_page(page("The labelling loop", command, versions("torch", "onnxruntime"), body), arguments.out)
     if arguments.plot:
         arguments.plot.write_text(plot(points, figures[0]), "utf-8")

@@ -40,8 +40,9 @@ def ask_doubtful(
     for path, photo in photos.items():
         if photo.state != "doubtful":
             continue
-        shown = [one for one in labels[path].guesses if one.score >= thresholds.drop]
-        doubt = sum(_doubt(one, thresholds) for one in shown) if shown else NOTHING_FOUND
+        guesses = labels[path].guesses
+        shown = [one for one in guesses if one.score >= thresholds.show]
+        doubt = sum(_doubt(one, thresholds) for one in guesses) or NOTHING_FOUND
         question = "Is every product in a box, and every box right?" if shown else "Nothing was found. What is here?"
         items.append(_item(path, question, proposal(shown, detector_id), round(doubt, 4)))
     items.sort(key=lambda item: -item.urgency)
@@ -66,7 +67,7 @@ def proposal(guesses: Iterable[Guess], detector_id: str) -> dict[str, object]:
 
 def _doubt(guess: Guess, thresholds: Thresholds) -> float:
     span = thresholds.keep - thresholds.drop
-    if span <= 0 or guess.score >= thresholds.keep:
+    if span <= 0 or not thresholds.drop <= guess.score < thresholds.keep:
         return 0.0
     return 1.0 - abs(2.0 * (guess.score - thresholds.drop) / span - 1.0)
 

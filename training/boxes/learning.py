@@ -21,7 +21,9 @@ from training.detection.records import PRODUCT
 _RECIPE = "recipe.json"
 
 
-def learn(project: Project, now: Standing, recipe: DetectorRecipe, *, fresh: bool = False) -> Path:
+def learn(
+    project: Project, now: Standing, recipe: DetectorRecipe, *, fresh: bool = False, start: Path | None = None
+) -> Path:
     """Train on the boxes that are known, and return the folder of the new detector, PROJECT/detectors/NUMBER.
 
     The run is in PROJECT/runs/NUMBER. One that was stopped goes on. A run begins with the weights of the last one if
@@ -32,6 +34,7 @@ def learn(project: Project, now: Standing, recipe: DetectorRecipe, *, fresh: boo
         now: where the project stands.
         recipe: network and schedule; its data sets are replaced by those of the project.
         fresh: do not begin with the weights of the last run.
+        start: a checkpoint to begin with instead; it must be of this network, and know the same kinds.
 
     Raises:
         ConfigError: nobody has drawn a box, or the recipe does not fit.
@@ -44,7 +47,8 @@ def learn(project: Project, now: Standing, recipe: DetectorRecipe, *, fresh: boo
     specs = [BoxSet(name=one.name, share=one.share, about="Boxes of this labelling project.") for one in sets]
     recipe = msgspec.structs.replace(recipe, datasets=specs, kinds=kinds)
     before = run.with_name(f"{number - 1:02}")
-    start = before / CHECKPOINT if not fresh and _can_follow(before, recipe) else None
+    if start is None and not fresh and _can_follow(before, recipe):
+        start = before / CHECKPOINT
     write_file(run / _RECIPE, msgspec.json.encode(recipe))
     train_on(recipe, sets, run, resume=True, start=start)
     export_detector(recipe, run, bundle, command="groknet boxes train PROJECT")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,10 +12,11 @@ from engines.detection import Detector
 from engines.files import write_file
 from schemas.errors import ConfigError
 from training.boxes.asking import ask_doubtful
-from training.boxes.labels import Label, Progress, label, read_labels
+from training.boxes.labels import Guess, Label, Progress, label, read_labels
 from training.boxes.project import Known, Project
 from training.boxes.table import PhotoBoxes, all_photos, by_people, write_table
 from training.boxes.thresholds import FEWEST, Targets, Thresholds, choose
+from training.detection.records import PRODUCT
 from training.review import Queue
 
 TABLE, _ROUND = "boxes.csv", "round.json"
@@ -51,7 +53,7 @@ def standing(project: Project, queue: Queue) -> Standing:
         newest = msgspec.json.decode(file.read_bytes(), type=Round)
     except msgspec.MsgspecError as error:
         raise ConfigError(f"project: {file}: {error}; remove it, and run `groknet boxes label` again") from None
-    labels = read_labels(project.labels_file(newest.detector_id))
+    labels = _of_project(read_labels(project.labels_file(newest.detector_id)), project.classes())
     return Standing(newest, labels, all_photos(project, queue, labels, newest.thresholds, newest.detector_id))
 
 
@@ -91,7 +93,8 @@ def run_round(
             "few to choose thresholds by. Draw more with `groknet boxes review`, or import some"
         )
     paths = [path for path in project.paths if path not in known or path in judges]
-    labels = label(detector, project.photos, paths, project.labels_file(detector.detector_id), progress)
+    found = label(detector, project.photos, paths, project.labels_file(detector.detector_id), progress)
+    labels = _of_project(found, project.classes())
     thresholds = choose(labels, {path: _known(path, photo) for path, photo in judges.items()}, targets)
     newest = Round(detector_id=detector.detector_id, targets=targets, thresholds=thresholds)
     photos = all_photos(project, queue, labels, thresholds, detector.detector_id)
@@ -106,6 +109,18 @@ def refresh_table(project: Project, queue: Queue) -> Path:
     out = project.folder / TABLE
     write_table(out, standing(project, queue).photos, project.validation())
     return out
+
+
+def _of_project(labels: Mapping[str, Label], classes: Sequence[str]) -> dict[str, Label]:
+    """The labels in the project's own classes: a kind that the project does not have becomes `product`."""
+    known = set(classes)
+
+    def own(guess: Guess) -> Guess:
+        return guess if guess.kind in known else Guess(guess.box, PRODUCT, guess.score)
+
+    return {
+        path: Label(path=path, guesses=tuple(map(own, one.guesses)), error=one.error) for path, one in labels.items()
+    }
 
 
 def _known(path: str, photo: PhotoBoxes) -> Known:

@@ -1,9 +1,11 @@
 """From which score on a detector's boxes can be kept, and below which they can be forgotten.
 
-Both are chosen on photos whose boxes are known and that the detector never learned from:
+All are chosen on photos whose boxes are known and that the detector never learned from:
 
 - `keep`: the lowest score from which on the share of right boxes reaches a target.
 - `drop`: the highest score below which at most a given share of the found products lies.
+- `show`: the score from which on a person sees the boxes of a doubtful photo. It leaves the fewest boxes to delete or
+  to draw.
 
 A box is right if it overlaps a known box of its kind by IoU 0.5 or more, and no more confident box has taken that one
 (the rule of COCO's evaluation: cocodataset.org/#detection-eval). Boxes of the kind `ignored` are neither right nor
@@ -43,6 +45,7 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     Attributes:
         keep: boxes from this score on count as right; 1.01 if no score reaches the target.
         drop: boxes below this score are forgotten. Those between are doubtful.
+        show: boxes from this score on are proposed to a person.
         photos: validation photos that judged.
         boxes: known boxes in them.
         kept: validation boxes from `keep` on.
@@ -52,6 +55,7 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     keep: float
     drop: float
+    show: float
     photos: int
     boxes: int
     kept: int
@@ -79,6 +83,7 @@ def choose(labels: Mapping[str, Label], known: Mapping[str, Known], targets: Tar
     return Thresholds(
         keep=keep,
         drop=drop,
+        show=min(keep, _show(scores, right)),
         photos=len(both),
         boxes=sum(kind != IGNORED for path in both for kind in known[path].kinds),
         kept=int(kept.sum()),
@@ -100,6 +105,17 @@ def _drop(found: Floats, lost: float) -> float:
     if not len(found):
         return 0.0
     return float(found[len(found) - 1 - int(lost * len(found))])
+
+
+def _show(scores: Floats, right: NDArray[np.bool_]) -> float:
+    """`scores` fall. Shown boxes that are wrong must be deleted, right ones that are not shown must be drawn."""
+    if not right.any():
+        return NOTHING
+    deleted = np.cumsum(~right)
+    drawn = right.sum() - np.cumsum(right)
+    ends = np.append(scores[1:] != scores[:-1], True)
+    effort = np.where(ends, deleted + drawn, np.iinfo(np.int64).max)
+    return float(scores[int(effort.argmin())])
 
 
 def judge(guesses: Sequence[Guess], known: Known) -> list[tuple[float, bool]]:

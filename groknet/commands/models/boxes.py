@@ -392,6 +392,7 @@ def _print_thresholds(limits: Thresholds) -> None:
         note(f"kept from score {limits.keep:.2f} on: {kept}")
     else:
         note("kept: nothing, because no score reaches --precision on the validation photos; correct more photos first")
+    note(f"shown to a person from score {limits.show:.2f} on")
     note(f"forgotten below score {limits.drop:.2f}: from there on {limits.found} of {limits.boxes} boxes are found")
 
 

@@ -26,8 +26,9 @@ def folder_of_photos(root: Path) -> None:
     spot besides, which is no product."""
     for n in range(40):
         draw(root / "a" / f"{n}.png", {CLEAR: 0.9})
-    for n in range(20):
+    for n in range(30):  # more pale products than pale spots, so that showing both saves work
         draw(root / "b" / f"{n}.png", {CLEAR: 0.9, PALE: 0.4})
+    for n in range(10):
         draw(root / "d" / f"{n}.png", {CLEAR: 0.9, AIR: 0.42})
     draw(root / "c" / "0.png", {})
     (root / "c" / "broken.png").write_bytes(b"no")

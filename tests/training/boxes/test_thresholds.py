@@ -64,6 +64,8 @@ def test_thresholds_are_those_of_a_search_over_all_scores(seed: int) -> None:
     right_scores = [score for score, right in pairs if right]
     lowest = max(t for t in right_scores if sum(score < t for score in right_scores) <= 0.05 * len(right_scores))
     assert found.drop == min(found.keep, lowest)
+    effort = {t: sum(right != (score >= t) for score, right in pairs) for t in sorted({score for score, _ in pairs})}
+    assert effort[found.show] == min(effort.values()) or found.show == found.keep
     assert found.kept == sum(score >= found.keep for score, _ in pairs)
     assert found.right == sum(right for score, right in pairs if score >= found.keep)
     assert (found.photos, found.boxes) == (60, 60)
@@ -74,5 +76,6 @@ def test_nothing_is_kept_where_no_score_is_good_enough() -> None:
     known = {str(n): Known(path=str(n), boxes=(BOX,), kinds=("mug",)) for n in range(20)}
     found = choose(labels, known, Targets())
     assert (found.keep, found.drop, found.kept) == (NOTHING, 0.0, 0)
+    assert found.show == NOTHING
     nobody = choose({"a": Label(path="a", error="cannot be read")}, {"a": known["0"]}, Targets())
     assert (nobody.keep, nobody.photos) == (NOTHING, 0)
