@@ -29,8 +29,8 @@ from training.readers.label_table import Row, is_catalogue
 
 Floats = NDArray[np.float32]
 BITS, NEAREST, EVERY = 256, 50, 5
-FIT = {"grocery": 1500, "fashion": 1500, "clothing": 750}  # training photos that a layer is fitted to
-DISTRACTORS = 1000
+FIT = {"grocery": 800, "fashion": 800, "clothing": 400}  # training photos that a layer is fitted to
+DISTRACTORS = 600
 CENTRE = Box(0.1, 0.1, 0.9, 0.9)
 Way = Callable[[Floats, Floats], Floats]
 """Likeness `[q, g]` of photos `[q, 400]` and catalogue photos `[g, 400]`; larger is nearer."""

@@ -46,8 +46,8 @@ def test_lists_of_every_kind() -> None:
         (b"https://a.example/1\n{", "line 2"),
         (b"<urlset><url><loc>https://a.example/1</loc>", "well-formed"),
         (b'<!DOCTYPE u [<!ENTITY a "b">]><urlset></urlset>', "entity"),
-        (gzip.compress(b"https://a.example/1")[:-9], "cut off"),
-        (gzip.compress(b" " * (MOST_BYTES + 1)), "more than"),
+        (gzip.compress(b"https://a.example/1", mtime=0)[:-9], "cut off"),
+        (gzip.compress(b" " * (MOST_BYTES + 1), mtime=0), "more than"),
     ],
 )
 def test_what_is_no_list_is_refused(data: bytes, why: str) -> None:
