@@ -75,7 +75,7 @@ def _hdbscan(vectors: Floats, apart: Floats, smallest: int) -> Kept:
     from sklearn.cluster import HDBSCAN
 
     size = min(smallest, len(vectors))
-    model = HDBSCAN(min_cluster_size=max(2, size), min_samples=1, metric="precomputed", allow_single_cluster=True)
+    model = HDBSCAN(max(2, size), min_samples=1, metric="precomputed", allow_single_cluster=True, copy=True)
     return _largest(model.fit(apart.astype(np.float64)).labels_)
 
 

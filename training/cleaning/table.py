@@ -16,8 +16,6 @@ from training.readers.label_table import Row
 from training.weak.label_files import SOURCE, refuse_foreign, write_table
 
 LABELS, MARKS_TABLE = "labels.csv", "marks.csv"
-LABEL_BEFORE = "product_before"
-"""The column of the cleaned table with the label that a photo had before products were merged."""
 MARK_COLUMNS = ("id", "step", "what", "photo", "product", "into", "group", "kept", "why", "undone")
 
 
@@ -33,7 +31,7 @@ def write_labels(source: Source, marks: Marks, out: Path, product: str) -> int:
     table = out / LABELS
     refuse_foreign(table)
     gone, into = marks.left_out(), marks.products()
-    own = ["path", "split", product, LABEL_BEFORE, SOURCE]
+    own = ["path", "split", product, SOURCE]
     others = dict.fromkeys(name for row in source.rows for name in row if name not in own)
     count = 0
 
@@ -43,14 +41,12 @@ def write_labels(source: Source, marks: Marks, out: Path, product: str) -> int:
             if row["path"] in gone:
                 continue
             label = row.get(product, "")
-            merged = into.get(label, label)
             count += 1
             yield {
                 **row,
                 "path": f"{PHOTOS}/{row['path']}",
                 "split": row.get("split") or "train",
-                product: merged,
-                LABEL_BEFORE: label if merged != label else "",
+                product: into.get(label, label),
                 SOURCE: row.get(SOURCE) or "cleaned",
             }
 

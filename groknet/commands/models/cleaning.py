@@ -126,7 +126,7 @@ def merge(
     Labels whose photos are taken for each other often enough are merged. The classifier is fitted again, the threshold
     is lowered, and so on until nothing merges. Each merge is a mark with two photos that explain it.
 
-    In the cleaned table, `product` has the merged label, and `product_before` the old one. Output as of dedup.
+    In the cleaned table, `product` has the merged label. Output as of dedup.
     """
     from training.cleaning import MergeSettings
 
