@@ -137,7 +137,6 @@ _EXTRAS = {
     "jgo": "services",
     "kafka": "kafka",
     "protego": "crawl",
-    "ray": "bulk",
     "cassandra": "cassandra",
 }
 

@@ -105,7 +105,7 @@ COMMANDS: Mapping[str, Command | Group] = {
         {
             "check": Command(f"{_MODELS}.data:check", "Show what training would read: splits, labels, problems."),
             "pack": Command(f"{_MODELS}.data:pack", "Convert a data set of any layout to tar shards."),
-            "embed": Command(f"{_MODELS}.embed:embed", "Embed and hash a data set, on this machine or on Ray."),
+            "embed": Command(f"{_MODELS}.embed:embed", "Embed and hash every photo of a data set."),
             "weak-labels": Command(f"{_MODELS}.data:weak_labels", "Label photos with their nearest product."),
             "query-pairs": Command(f"{_MODELS}.data:query_pairs", "Pair photos with search queries, from a log."),
             "clean": Command(f"{_MODELS}.cleaning:clean", "De-duplicate, de-noise and merge, with defaults."),

@@ -1,7 +1,7 @@
-"""Embeds and hashes a whole data set in parts, on one machine or on many. A run that was stopped goes on.
+"""Embeds and hashes a whole data set in parts. A run that was stopped goes on.
 
 Each part is a file that appears whole, and is not computed again. Batches are cut in the same way whatever computes
-them, so the files of both engines, and of any number of workers, are equal to the byte of each array.
+them, so with any number of workers the arrays are equal to the byte.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from engines.files import replacing
 from engines.recognition import RecognitionEngine, build_engine
 from schemas.errors import ConfigError
-from training.bulk.engines import BulkEngine, bulk_map
+from training.bulk.process_map import bulk_map
 from training.readers.label_table import Row
 from training.weak.embeddings import BATCH, chunks, embed
 
@@ -46,7 +46,6 @@ def embed_all(
     rows: Sequence[Row],
     out: Path,
     *,
-    engine: BulkEngine = "pool",
     workers: int = 2,
 ) -> Iterator[PartReport]:
     """Embed every row; yields the report of each part, in order.
@@ -57,10 +56,10 @@ def embed_all(
 
     Args:
         bundle: folder of the bundle.
-        folder: of the data set; each worker must be able to read it, and `out` as well.
+        folder: of the data set.
         rows: as `training.readers.read` gives them.
         out: folder of the parts. It is made where it is missing.
-        engine, workers: as `bulk_map`.
+        workers: processes.
 
     Raises:
         ConfigError: `out` has parts of another bundle or of other photos.
@@ -69,7 +68,7 @@ def embed_all(
     _check_same(bundle, folder, rows, out)
     parts = (EmbedPart(number, some) for number, some in enumerate(chunks(rows, PART)))
     work = partial(embed_part, bundle=bundle.absolute(), folder=folder.absolute(), out=out.absolute())
-    yield from bulk_map(work, parts, engine=engine, workers=workers)
+    yield from bulk_map(work, parts, workers=workers)
 
 
 def embed_part(part: EmbedPart, *, bundle: Path, folder: Path, out: Path) -> PartReport:

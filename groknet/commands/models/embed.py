@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter, validators
 
@@ -22,21 +22,14 @@ def embed(
     bundle: Annotated[Path, Parameter(help="Folder of the bundle.")],
     out: Annotated[Path, Parameter(help="Folder for the parts. A later call with the same folder goes on.")],
     reader: ReaderOption = "csv",
-    engine: Annotated[
-        Literal["pool", "ray"], Parameter(help="pool: processes of this machine. ray: a Ray cluster, extra [bulk].")
-    ] = "pool",
-    workers: Annotated[int, Parameter(help="Parts that run at once.", validator=validators.Number(gte=1))] = 2,
+    workers: Annotated[int, Parameter(help="Processes, one core each.", validator=validators.Number(gte=1))] = 2,
     json: JsonOption = False,
 ) -> Exit:
     """Embed and hash every photo of a data set.
 
     The folder gets files part-000000.npz of at most 512 photos, each with the arrays paths, boxes, hashes (uint8, the
     most significant bit first) and embeddings (float32 of unit length). A photo that cannot be decoded is named and
-    left out. A worker that dies costs its part again, and the results are the same with either engine and any number
-    of workers.
-
-    With --engine ray, Ray Data runs the parts on this machine, or on the cluster that RAY_ADDRESS names. All of its
-    machines must see the data set, the bundle and --out under the same paths.
+    left out. A worker that dies costs its part again, and the results are the same with any number of workers.
 
     --json writes {"photos", "parts", "skipped": {path: why}}.
     """
@@ -50,7 +43,7 @@ def embed(
     skipped, photos, parts = dict(found.skipped), 0, 0
     with progress() as bar:
         task = bar.add_task("photos", total=len(found.rows))
-        for report in embed_all(bundle, folder, found.rows, out, engine=engine, workers=workers):
+        for report in embed_all(bundle, folder, found.rows, out, workers=workers):
             parts += 1
             photos += report.photos
             skipped |= report.skipped

@@ -64,14 +64,11 @@ def test_a_part_holds_what_the_engine_says_of_each_photo(bundle: Path, folder: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["pool", "ray"])
-def test_any_engine_and_number_of_workers_writes_the_same_arrays(engine, bundle, folder, tmp_path, monkeypatch) -> None:
-    if engine == "ray":
-        pytest.importorskip("ray.data")
+def test_any_number_of_workers_writes_the_same_arrays(bundle, folder, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(module, "PART", 6)
     rows = read("csv", folder).rows
-    for name, kind, workers in (("one", "pool", 1), ("other", engine, 2)):
-        reports = list(embed_all(bundle, folder, rows, tmp_path / name, engine=kind, workers=workers))
+    for name, workers in (("one", 1), ("other", 2)):
+        reports = list(embed_all(bundle, folder, rows, tmp_path / name, workers=workers))
         assert [report.photos for report in reports] == [6, 5, 6, 2]
     for file in sorted((tmp_path / "one").glob("*.npz")):
         with np.load(file) as one, np.load(tmp_path / "other" / file.name) as other:

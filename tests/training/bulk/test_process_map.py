@@ -1,4 +1,4 @@
-"""One function by each engine, with a worker killed in the middle, against a plain loop."""
+"""One function on several processes, with a worker killed in the middle, against a plain loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import ConfigError
-from training.bulk import BulkEngine, bulk_map
+from training.bulk import bulk_map
 
 PARTS = [list(range(start, start + 5)) for start in range(0, 60, 5)]
 
@@ -44,26 +44,18 @@ def fails(numbers: list[int]) -> list[int]:
 EXPECTED = [[number * number for number in part] for part in PARTS]
 
 
-def engine(name: BulkEngine) -> BulkEngine:
-    if name == "ray":
-        pytest.importorskip("ray.data")
-    return name
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["pool", "ray"])
-def test_the_results_come_in_order_from_other_processes(name: BulkEngine) -> None:
-    found = list(bulk_map(squares, iter(PARTS), engine=engine(name)))
+def test_the_results_come_in_order_from_other_processes() -> None:
+    found = list(bulk_map(squares, iter(PARTS)))
     assert [result for _, result in found] == EXPECTED
     assert os.getpid() not in {process for process, _ in found}
-    assert list(bulk_map(squares, [], engine=name)) == []
+    assert list(bulk_map(squares, [])) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["pool", "ray"])
-def test_a_worker_that_is_killed_in_the_middle_changes_no_result(name: BulkEngine, tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_in_the_middle_changes_no_result(tmp_path: Path) -> None:
     work = partial(kills_itself_once, mark=tmp_path / "mark")
-    found = list(bulk_map(work, PARTS, engine=engine(name)))
+    found = list(bulk_map(work, PARTS))
     assert [result for _, result in found] == EXPECTED
     assert (tmp_path / "mark").exists()
 
