@@ -139,6 +139,7 @@ def ways_of(fit: Floats) -> dict[str, Way]:
     found: dict[str, Way] = {"embedding": cosines}
     for name, layer in (
         ("rotation (today)", rotated_axes(fit, BITS, AXES)),
+        ("half-whitened rotation", rotated_axes(fit, BITS, AXES, power=0.5)),
         ("ITQ", itq(fit, BITS)),
         ("half-whitened ITQ", half_whitened_itq(fit, BITS)),
     ):
