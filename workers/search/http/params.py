@@ -10,10 +10,12 @@ from starlette.requests import Request
 from engines.pixels import Box
 from workers.problems import Problem
 from workers.search.find.filters import Filters
+from workers.search.find.looking import Detect
 
 _ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
+_DETECTS: dict[str, Detect] = {"off": "off", "subject": "subject", "all": "all"}
 _MAX_VALUES = 16  # of one filter
 _MAX_VALUE = 256  # characters: what an event's category may have
 
@@ -96,6 +98,21 @@ def box(request: Request) -> Box | None:
         return Box(*edges)
     except ValueError as error:
         raise bad(str(error)) from None
+
+
+def detect(request: Request, default: Detect, *, possible: bool) -> Detect:
+    """`detect`: `off`, `subject` or `all`. A box in the request needs no detector. Raises Problem 422, also if
+    something is to be detected and there is no detector (`possible`)."""
+    chosen = request.query_params.get("detect")
+    if chosen is None:
+        return "off" if "box" in request.query_params else default
+    if chosen not in _DETECTS:
+        raise bad(f"detect: {chosen[:20]!r} is none of off, subject, all")
+    if chosen != "off" and "box" in request.query_params:
+        raise bad("detect: box says already where the product is; give one of the two")
+    if chosen != "off" and not possible:
+        raise bad("detect: this service has no detector; give detect.bundle in its configuration")
+    return _DETECTS[chosen]
 
 
 def filters(request: Request) -> Filters:
