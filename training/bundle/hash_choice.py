@@ -55,6 +55,7 @@ def hash_layers(network: Network, corpus: Corpus, size: int, seed: int = 0) -> t
     if len(fit) > 2 * BITS:
         layers["itq"] = _linear(*itq(fit, BITS))
         layers["spreading"] = fit_spreading_layer(fit, BITS, seed=seed)
+        layers["half_whitened"] = _linear(*rotated_axes(fit, BITS, AXES, seed, power=0.5))
         layers["half_whitened_itq"] = _linear(*half_whitened_itq(fit, BITS, seed=seed))
         layers["rotation"] = _linear(*rotated_axes(fit, BITS, AXES, seed))
     return layers, fit

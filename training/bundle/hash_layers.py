@@ -65,17 +65,16 @@ def half_whitened_axes(
     return axes, mean
 
 
-def rotated_axes(embedding: Floats, bits: int, axes: int, seed: int = 0) -> tuple[Floats, Floats]:
+def rotated_axes(embedding: Floats, bits: int, axes: int, seed: int = 0, power: float = 0.0) -> tuple[Floats, Floats]:
     """A random rotation of the `axes` principal axes into `bits` directions, axes ≤ bits, which form a tight frame.
 
-    The signs of two photos in a random direction differ with probability angle / π (Charikar 2002). `embedding
-    float32 [n, d]` → weight `float32 [bits, d]` and bias `float32 [bits]`, as in `itq`.
+    The signs of two photos in a random direction differ with probability angle / π (Charikar 2002). With a `power` the
+    axes are first divided by their standard deviation to it. `embedding float32 [n, d]` → weight `float32 [bits, d]`
+    and bias `float32 [bits]`, as in `itq`.
     """
-    mean = embedding.mean(0, dtype=np.float64)
-    x = embedding - mean
-    _, vectors = np.linalg.eigh(x.T @ x)
+    leading, mean = half_whitened_axes(embedding, axes, power)
     spread, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((bits, axes)))
-    weight = spread @ vectors[:, -axes:].T
+    weight = spread @ leading.T
     return weight.astype(np.float32), (-weight @ mean).astype(np.float32)
 
 

@@ -61,7 +61,7 @@ def run_frozen(sets: list[PhotoSet], size: int, cache: Path, trunk: str, device:
     for photos in sets:
         file = cache / f"{photos.spec.name}_{trunk}_{size}_frozen.npz"
         if not file.is_file():
-            logits, gem = _run(photos, size, trunk, device)
+            logits, gem = _run(photos.pixels, size, trunk, device, photos.spec.name)
             with replacing(file) as part, part.open("wb") as opened:
                 np.savez(opened, logits=logits, gem=gem)
         parts.append(np.load(file))
@@ -95,17 +95,17 @@ def run_kept(sets: list[PhotoSet], recipe: Recipe, data: Path, cache: Path, devi
     return Frozen(np.zeros((len(feature), 0), np.float16), feature)
 
 
-def _starts(photos: PhotoSet) -> Iterator[int]:
+def _starts(pixels: Pixels, what: str) -> Iterator[int]:
     """Where each batch begins, with a progress bar."""
-    places = range(0, len(photos.pixels), BATCH)
-    return tracked(places, f"features of {photos.spec.name}", len(places))
+    places = range(0, len(pixels), BATCH)
+    return tracked(places, f"features of {what}", len(places))
 
 
 @torch.inference_mode()
 def _features(network: Network, photos: PhotoSet, size: int, device: torch.device) -> Half:
     found = [
         network.pooled(resized(photos.pixels[at : at + BATCH], size, device)).half().cpu().numpy()
-        for at in _starts(photos)
+        for at in _starts(photos.pixels, photos.spec.name)
     ]
     return np.concatenate(found)
 
@@ -129,15 +129,15 @@ def frozen_vectors(pixels: Pixels, size: int = 224, trunk: str = "efficientnet_l
 
 
 @torch.inference_mode()
-def _run(photos: PhotoSet, size: int, name: str, device: torch.device) -> tuple[Half, Half]:
+def _run(pixels: Pixels, size: int, name: str, device: torch.device, what: str = "photos") -> tuple[Half, Half]:
     state = packaged(name)
     layer = state["fc.weight"].T.to(device), state["fc.bias"].to(device)
     trunk = EfficientNetLite(name)
     trunk.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc.")})
     trunk.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     logits, gem = [], []
-    for start in _starts(photos):
-        x = trunk(resized(photos.pixels[start : start + BATCH], size, device))
+    for start in _starts(pixels, what):
+        x = trunk(resized(pixels[start : start + BATCH], size, device))
         logits.append((x.mean((2, 3)) @ layer[0] + layer[1]).half().cpu().numpy())
         gem.append(x.clamp(min=1e-4).square().mean((2, 3)).sqrt().half().cpu().numpy())
     return np.concatenate(logits), np.concatenate(gem)

@@ -52,8 +52,9 @@ class Recipe(Strict, frozen=True, kw_only=True):
         losses: `[[losses]]` entries. `[metric]` is short for the usual ones; `all_losses` has both.
         hash_layer: which layer makes the bits (`training/bundle/hash_choice.py`). `rotation` keeps the neighbours of
             products that training never saw, and loses some on the products of training. `trained` is the layer that
-            was trained with the network. `itq`, `half_whitened_itq` and `spreading` are fitted afterwards. `best` is
-            the one that finds most products of validation photos.
+            was trained with the network. `half_whitened` is a rotation of axes that were made more alike;
+            `half_whitened_itq`, `itq` and `spreading` are fitted afterwards. `best` is the one that finds most products
+            of validation photos.
         device: `auto` is the GPU where there is one.
         target_precision: the operating thresholds reach this precision on the photos that find them.
         target_doubt: the probability that chance alone made the precision look so high. A larger one offers more where

@@ -14,7 +14,9 @@ from training.readers.registry import READERS
 from training.recipe.loss_entries import ArcFace, Code, Contrastive, LossSpec, Margin, Relational
 
 log = logging.getLogger(__name__)
-HashLayer = Literal["rotation", "trained", "itq", "half_whitened_itq", "spreading", "best", "catalyzer"]
+HashLayer = Literal[
+    "rotation", "trained", "itq", "half_whitened", "half_whitened_itq", "spreading", "best", "catalyzer"
+]
 """`catalyzer` is the old name of `spreading`."""
 
 STUDIO = "studio"
