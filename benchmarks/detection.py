@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from benchmarks.report import page, parser, table, versions, write_page
 from engines.detection import open_detector
 from engines.detection.bundle import load_detector_bundle
+from engines.detection.engine import open_detector_backend
 from engines.detection.precision import write_int8_detector
 from engines.detection.speed import measure_detector
-from engines.recognition.engine import open_backend
 from engines.recognition.parts import usable_cores
 from training.detection.bundle.export import export_detector
 from training.detection.data.boxed_set import BoxedSet, Boxes, boxes_of, load_boxed_sets
@@ -98,7 +98,7 @@ def measured(finder: Finder, sets: Sequence[BoxedSet], most: int) -> dict[str, t
 def of_bundle(name: str, folder: Path, backend: str, sets: Sequence[BoxedSet], seconds: float) -> Row:
     """Measure a bundle by one of the engine's back ends."""
     bundle = load_detector_bundle(folder)
-    opened = open_backend(bundle, backend)
+    opened = open_detector_backend(bundle, backend)
     figures = measured(lambda one, numbers: run_over(opened.run, one, numbers), sets, 0)
     opened.close()
     detector = open_detector(folder, backend)

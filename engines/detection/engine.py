@@ -19,6 +19,8 @@ from schemas.errors import ConfigError, Invalid
 from schemas.manifest import Preprocess
 
 DETECTOR_BACKENDS = ("onnxruntime", "openvino", "tensorrt", "tensorrt_rtx")
+WITHOUT_SUPPRESSION = ("tensorrt", "tensorrt_rtx")
+"""Back ends whose boxes are suppressed on the processor (`suppression.py`)."""
 DEFAULT_MAX_BATCH = 32
 
 
@@ -46,13 +48,29 @@ def open_detector(
     if max_batch < 1 or (threads is not None and threads < 1):
         raise ConfigError(f"max_batch, threads: at least 1, not {max_batch} and {threads}")
     bundle = load_detector_bundle(folder)
-    detector = _Detector(bundle, open_backend(bundle, backend, threads, max_batch), max_batch)
+    detector = _Detector(bundle, open_detector_backend(bundle, backend, threads, max_batch), max_batch)
     try:
         detector.check()
     except BaseException:
         detector.close()
         raise
     return detector
+
+
+def open_detector_backend(
+    bundle: DetectorBundle, backend: str, threads: int | None = None, max_batch: int = DEFAULT_MAX_BATCH
+) -> Backend:
+    """Open the bare back end, for measurements. It returns the graph's outputs and checks neither parity nor its input.
+
+    TensorRT gets the graph without its suppression. Arguments and errors are those of `open_detector`.
+    """
+    if backend not in WITHOUT_SUPPRESSION:
+        return open_backend(bundle, backend, threads, max_batch)
+    from engines.detection.suppression import Suppressing, without_suppression
+    from engines.recognition.tensorrt.cache import default_cache
+
+    with_proposals = without_suppression(bundle, default_cache() / bundle.manifest.model_version)
+    return Suppressing(open_backend(with_proposals, backend, threads, max_batch), bundle.manifest.nms)
 
 
 class _Detector:

@@ -1,4 +1,4 @@
-"""A detector's graph compiled for real by TensorRT for RTX, which needs no GPU to build, suppression included."""
+"""A detector's graph compiled for real by TensorRT for RTX, which needs no GPU to build."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from engines.detection.bundle import load_detector_bundle
+from engines.detection.suppression import without_suppression
 from engines.gpu.profiles import Profiles
 from engines.recognition.tensorrt.build import build
 from engines.recognition.tensorrt.library import load_library
+from schemas.errors import BundleRefused
 from tests.detectors import CELLS, SIDE, bright_detector
 
 pytestmark = [
@@ -23,17 +25,25 @@ pytestmark = [
 ]
 
 
-def test_a_detector_with_its_suppression_is_built(tmp_path: Path) -> None:
+def test_a_detectors_proposals_are_built(tmp_path: Path) -> None:
     bright_detector(tmp_path / "bundle")
-    bundle = load_detector_bundle(tmp_path / "bundle")
+    bundle = without_suppression(load_detector_bundle(tmp_path / "bundle"), tmp_path / "cut")
     library = load_library("tensorrt_rtx")
     _, engine = build(bundle, library, tmp_path / "engines", profiles=Profiles((1, 4)), target="portable")
-    most = CELLS * CELLS
+    cells = CELLS * CELLS
     assert {t.name: (t.mode, t.dtype, t.shape) for t in engine.tensors} == {
         "photos": ("input", "uint8", [-1, SIDE, SIDE, 3]),
-        "boxes": ("output", "float32", [-1, most, 4]),
-        "scores": ("output", "float32", [-1, most]),
-        "kinds": ("output", "int64", [-1, most]),
+        "dense.boxes": ("output", "float32", [-1, cells, 4]),
+        "dense.scores": ("output", "float32", [-1, cells]),
+        "dense.kinds": ("output", "int64", [-1, cells]),
     }
     assert engine.epoch == bundle.manifest.detector_id
     assert engine.plan_bytes > 0
+
+
+def test_the_whole_graph_is_refused_by_its_suppression(tmp_path: Path) -> None:
+    """When this fails, the library has learnt the operator, and the graph need not be cut for it."""
+    bright_detector(tmp_path / "bundle")
+    bundle, library = load_detector_bundle(tmp_path / "bundle"), load_library("tensorrt_rtx")
+    with pytest.raises(BundleRefused, match="NonMaxSuppression"):
+        build(bundle, library, tmp_path / "engines", profiles=Profiles((1,)), target="portable")

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from engines.detection.bundle import load_detector_bundle
-from engines.recognition.engine import open_backend
+from engines.detection.engine import open_detector_backend
 from schemas.detector_manifest import Nms
 from training.detection.bundle.graph import deployable_detector, run_detector
 from training.detection.data.boxed_set import BoxedSet, load_boxed_sets
@@ -49,7 +49,7 @@ def measured_bundle(
     """
     loaded = load_detector_bundle(bundle)
     sets = load_boxed_sets(recipe, data, cache)
-    opened = open_backend(loaded, backend)
+    opened = open_detector_backend(loaded, backend)
 
     def run(photos: NDArray[np.uint8]) -> Mapping[str, NDArray[np.generic]]:
         return opened.run(np.ascontiguousarray(photos))

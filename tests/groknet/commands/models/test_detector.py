@@ -29,7 +29,7 @@ depth = 1
 frozen = 0
 
 [schedule]
-steps = 150
+steps = 60
 warmup = 5
 trunk_rate = 2e-3
 head_rate = 4e-3
