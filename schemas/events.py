@@ -27,6 +27,8 @@ MAX_NAMED_IMAGES = 1000
 SURPLUS = "too_many_images"
 """The error of the photos beyond the first 20, in the summary and in their one dead letter."""
 MAX_INLINE_BYTES = 700_000  # Kafka's default message limit is 1 MB
+EXPIRED_SCHEME = "groknet-expired:"
+"""What a stored event has instead of an inline photo that the store no longer keeps: this, then the photo's SHA-256."""
 
 ListingId = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:/-]+$")]
 ImageId = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:/-]+$")]
@@ -129,6 +131,31 @@ class ListingEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     def order(self) -> tuple[int, bool, str]:
         """The order of one listing's events: by time; at one time a removal wins, then the larger digest."""
         return self.event_time, self.removed, self.digest
+
+
+def without_inline_photos(event: ListingEvent) -> ListingEvent:
+    """The event with an address `groknet-expired:SHA256` in place of each inline photo. Nothing can fetch it.
+
+    The digest, and so the place among the events of the listing, stay those of the whole event. Returns the event
+    itself if it has no inline photo.
+    """
+    if all(image.data is None for image in event.images):
+        return event
+    bare = [
+        image
+        if image.data is None
+        else ImageRef(image_id=image.image_id, url=EXPIRED_SCHEME + hashlib.sha256(image.data).hexdigest())
+        for image in event.images
+    ]
+    return with_digest(structs.replace(event, images=bare), event.digest)
+
+
+def with_digest(event: ListingEvent, digest: str) -> ListingEvent:
+    """The same event. Its digest is the given one from now on: that of the whole event, if this is what is left of it
+    (`without_inline_photos`). An event that has lost no photo keeps the digest of its state."""
+    if any((image.url or "").startswith(EXPIRED_SCHEME) for image in event.images):
+        event.__dict__["digest"] = digest  # where `cached_property` keeps it
+    return event
 
 
 _decoder = msgspec.json.Decoder(ListingEvent)

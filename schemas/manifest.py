@@ -52,13 +52,21 @@ class Preprocess(Strict, frozen=True, kw_only=True):
     pad_colour: tuple[int, int, int] = (127, 127, 127)
 
 
-class Label(Strict, frozen=True, kw_only=True):
-    """One label of a head. `index` is its place in the head's output, `value` its text in the data's column."""
+class Label(Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """One label of a head.
+
+    Attributes:
+        index: its place in the head's output.
+        value: its text in the data's column.
+        display: its names by language (BCP 47).
+        merged: other texts of the column that mean this label.
+    """
 
     id: StableId
     index: Whole
     value: str
     display: dict[str, str] = {}
+    merged: list[str] = []
 
 
 class Calibration(Strict, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -12,6 +13,8 @@ PREDICTIONS = "listings.predictions"
 VERBATIM = "as in the source topic, verbatim"
 HASHES_PREFIX = "listings.hashes."
 RETRY_DELAYS_S = {"listings.uploaded.retry.30s": 30.0, "listings.uploaded.retry.10m": 600.0}
+AFTER_FAILURE = frozenset({DEAD_LETTERS, *RETRY_DELAYS_S})
+"""The topics of failed events. Their retention is a setting; see `with_retention`."""
 
 _DAY_MS = 24 * 3600 * 1000
 
@@ -87,6 +90,15 @@ TOPICS: tuple[Topic, ...] = (
         about="optional: what the store holds, for consumers that prefer messages to queries",
     ),
 )
+
+
+def with_retention(topics: Sequence[Topic], *, dead_letters_days: int, retries_days: int) -> tuple[Topic, ...]:
+    """The topics with other retentions, in days, of the dead letters and of the retries. The other topics stay."""
+    days = {DEAD_LETTERS: dead_letters_days, **dict.fromkeys(RETRY_DELAYS_S, retries_days)}
+    return tuple(
+        msgspec.structs.replace(topic, retention_ms=days[topic.name] * _DAY_MS) if topic.name in days else topic
+        for topic in topics
+    )
 
 
 def hash_topic(epoch: str) -> str:

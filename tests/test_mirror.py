@@ -255,6 +255,39 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ),
     ),
     Elsewhere(
+        "tests/groknet/importing/test_formats.py",
+        "each feed is read through the door of all formats",
+        (
+            "groknet/importing/google.py",
+            "groknet/importing/google_xml.py",
+            "groknet/importing/json_ld.py",
+            "groknet/importing/json_values.py",
+            "groknet/importing/rows.py",
+            "groknet/importing/shopify.py",
+            "groknet/importing/woocommerce.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/groknet/fetching/test_crawl.py",
+        "what a crawl goes on from after it was interrupted",
+        ("groknet/fetching/progress_file.py",),
+    ),
+    Elsewhere(
+        "tests/groknet/gallery/test_failing.py",
+        "the page shows the groups",
+        ("groknet/gallery/page.py",),
+    ),
+    Elsewhere(
+        "tests/groknet/commands/gallery/test_searches.py",
+        "the commands of one home with kept searches",
+        ("groknet/commands/gallery/feedback.py",),
+    ),
+    Elsewhere(
+        "tests/workers/search/http/test_feedback_routes.py",
+        "asked over HTTP, as a caller would",
+        ("workers/search/http/keeping.py",),
+    ),
+    Elsewhere(
         "tests/groknet/commands/operation/test_run.py",
         "all workers composed, as processes",
         ("groknet/run/compose.py", "groknet/run/process.py"),
@@ -393,9 +426,43 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ),
     ),
     Elsewhere(
+        "tests/training/cleaning/test_steps.py",
+        "one cleaning, whose marks become a table, a report and questions",
+        (
+            "training/cleaning/report.py",
+            "training/cleaning/review.py",
+            "training/cleaning/table.py",
+        ),
+    ),
+    Elsewhere(
         "tests/training/weak/test_nearest_product.py",
         "the table that weak labels write",
         ("training/weak/label_files.py",),
+    ),
+    Elsewhere(
+        "tests/training/boxes/test_rounds.py",
+        "parts of one round: what is kept, asked, known, learned and saved",
+        (
+            "training/boxes/asking.py",
+            "training/boxes/lessons.py",
+            "training/boxes/saved.py",
+            "training/boxes/table.py",
+        ),
+    ),
+    Elsewhere(
+        "tests/groknet/commands/models/test_boxes.py",
+        "the commands read a table of boxes and train a detector",
+        ("training/boxes/formats/any_format.py", "training/boxes/learning.py"),
+    ),
+    Elsewhere(
+        "tests/training/boxes/formats/test_coco.py",
+        "which photo, which sides and which box are rules of all formats",
+        ("training/boxes/formats/found.py",),
+    ),
+    Elsewhere(
+        "tests/training/review/test_app.py",
+        "asked over HTTP, as the page asks",
+        ("training/review/photos.py", "training/review/values.py"),
     ),
 )
 

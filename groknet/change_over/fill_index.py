@@ -12,7 +12,7 @@ from groknet.home.config import Loaded
 from groknet.home.detecting import open_detector
 from groknet.home.hidden_heads import check_hidden_heads
 from groknet.run.fastest import open_engine
-from groknet.run.open_back_ends import make_epoch_topics
+from groknet.run.open_back_ends import make_topics, wanted_topics
 from schemas.manifest import load_manifest
 from workers.backfill import Coverage, Progress, build_backfill, measure
 from workers.intake import Intake
@@ -49,7 +49,7 @@ def fill(
     detector = None
     try:
         detector = open_detector(loaded, folder)
-        make_epoch_topics(stream, epoch)
+        make_topics(stream, wanted_topics(loaded, epoch))
         run = build_backfill(
             settings,
             stream=stream,

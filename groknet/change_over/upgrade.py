@@ -20,17 +20,16 @@ from groknet.home.epochs import OLD_FILE
 from groknet.home.migrations import migrations
 from groknet.home.paths import Home, loose_files
 from groknet.home.running import is_locked
-from groknet.run.open_back_ends import make_topics, open_store
+from groknet.run.open_back_ends import make_topics, open_store, wanted_topics
 from schemas.errors import BundleRefused, ConfigError
 from schemas.manifest import load_manifest
-from schemas.topics import topics_for
 from workers.sqlite import parse_url
 from workers.stores.schema import check_store, migrate_store
 from workers.streams import build_stream
 
 State = Literal["done", "to do", "refused"]
 _EMBEDDED = "sqlite://"
-_SHARED_TABLES = {"settings", "workers", "blobs", "probes"}
+_NEW_TABLES = {"settings", "workers", "blobs", "probes", "expiring"}
 """The tables that the embedded store of the release before this one lacks."""
 
 
@@ -126,7 +125,7 @@ def _tables(loaded: Loaded) -> str:
             return f"{error}; this command does the same"
         return ""
     path = parse_url(url, "store.url")[0]
-    missing = _SHARED_TABLES - _tables_of(path) if path.exists() else set()
+    missing = _NEW_TABLES - _tables_of(path) if path.exists() else set()
     return f"{path}: the tables {', '.join(sorted(missing))} are added" if missing else ""
 
 
@@ -158,7 +157,7 @@ def _take_over(loaded: Loaded) -> None:
 def _topics(loaded: Loaded) -> str:
     """Topics that are missing. A topic with other settings is refused: its partitions decide where keys go."""
     url = loaded.config.stream.url
-    wanted = topics_for(load_manifest(Path(loaded.config.engine.bundle)).epoch)
+    wanted = wanted_topics(loaded, load_manifest(Path(loaded.config.engine.bundle)).epoch)
     if url.startswith(_EMBEDDED) and not parse_url(url, "stream.url")[0].exists():
         return f"{len(wanted)} topics are created"
     stream = build_stream(url, "upgrade")
@@ -173,7 +172,7 @@ def _topics(loaded: Loaded) -> str:
 
 
 def _make_topics(loaded: Loaded) -> None:
-    wanted = topics_for(load_manifest(Path(loaded.config.engine.bundle)).epoch)
+    wanted = wanted_topics(loaded, load_manifest(Path(loaded.config.engine.bundle)).epoch)
     make_topics(build_stream(loaded.config.stream.url, "upgrade"), wanted)
 
 

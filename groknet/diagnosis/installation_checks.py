@@ -14,6 +14,7 @@ from pathlib import Path
 
 from groknet.diagnosis.check import Check
 from groknet.diagnosis.engine_check import engine_check
+from groknet.diagnosis.platform_check import platform_check
 from groknet.diagnosis.worker_checks import not_made, worker_checks
 from groknet.home.config import Loaded, load_config
 from groknet.home.hidden_heads import check_start
@@ -21,7 +22,6 @@ from groknet.home.paths import Home, loose_files
 from schemas.errors import ConfigError, GroknetError
 
 _MIN_PYTHON = (3, 11)
-_RUN_ON = ("linux", "x86_64")  # what the tests ran on
 _LOW_DISK_BYTES = 1_000_000_000  # about 10,000 listings with photos inside their events
 _REQUIREMENT = re.compile(r"""(?P<name>[A-Za-z0-9._-]+)[^;]*(?:;.*extra == ["'](?P<extra>[\w-]+)["'])?""")
 _CONDITION = re.compile(r"""(sys_platform|platform_machine)\s*([=!]=)\s*["'](\w+)["']""")
@@ -45,6 +45,7 @@ _OPTIONAL = {
 def all_checks(home: Home, bundle: Path | None) -> Iterator[Check]:
     """Yield every check in order, as soon as it is done. Without a usable configuration the rest is left out."""
     yield _python()
+    yield platform_check()
     yield from _packages()
     try:
         loaded = load_config(home, bundle=bundle)
@@ -63,10 +64,6 @@ def all_checks(home: Home, bundle: Path | None) -> Iterator[Check]:
 
 def _python() -> Check:
     detail = f"{platform.python_version()} at {sys.executable}, {os.cpu_count()} cores"
-    if sys.version_info >= _MIN_PYTHON and (sys.platform, platform.machine()) != _RUN_ON:
-        here = f"{sys.platform} on {platform.machine()}"
-        remedy = "see docs/how-to/deploy.md for what is known of each platform"
-        return Check(check="python", state="note", detail=f"{detail}; nothing was run on {here} yet", remedy=remedy)
     if sys.version_info >= _MIN_PYTHON:
         return Check(check="python", state="ok", detail=detail)
     return Check(check="python", state="failed", detail=detail, remedy="install Python 3.11 or newer")

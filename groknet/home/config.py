@@ -40,6 +40,12 @@ class StreamSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     url: str = ""
     """If it is empty, the stream is the embedded log in HOME."""
+    keep_dead_letters_days: Annotated[int, Meta(ge=1, le=30)] = 30
+    """How many days dead letters are kept. At most 30, because the store keeps the moved photos of large events for 31.
+    After a change run `groknet topics apply`."""
+    keep_retries_days: Annotated[int, Meta(ge=1, le=30)] = 7
+    """How many days an event stays in a retry topic. A tagger that is down for longer loses its retries. After a change
+    run `groknet topics apply`."""
 
 
 class StoreSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,6 +53,15 @@ class StoreSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     url: str = ""
     """If it is empty, the store is the embedded one in HOME."""
+    keep_inline_photos_days: Annotated[int, Meta(ge=1, le=7300)] | None = None
+    """How many days the store keeps the inline photos of an event, with their metadata. Without it, as long as the
+    listing. Afterwards the listing stays as it is, but a back-fill cannot compute it again. It applies to events that
+    are stored from then on."""
+
+    @property
+    def keep_inline_photos_s(self) -> float | None:
+        """The same in seconds."""
+        return None if self.keep_inline_photos_days is None else self.keep_inline_photos_days * 86_400.0
 
 
 class TargetsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -40,6 +40,7 @@ from workers.indexer import build_indexer
 from workers.intake import Intake
 from workers.search import build_search
 from workers.search.http.switchboard import Switchboard
+from workers.search.kept.ledger import FILE
 from workers.serving import GRACE_S, Health, PortTaken, Server, operations_routes, serve, waiting_room
 from workers.stages.detect import Looking
 from workers.stores import Store, build_store
@@ -235,8 +236,11 @@ class _SearchLife:
         urls = _find_indexers(process, loaded.config.search.indexer_urls, engine.manifest.epoch, wanted)
         settings = msgspec.structs.replace(loaded.config.search, indexer_urls=urls)
         intake = Intake(loaded.config.intake)
+        kept = loaded.home.root / FILE
         looking = query_looking(loaded, engine.manifest)
-        app = build_search(settings, store=store, engine=engine, health=health, intake=intake, looking=looking)
+        app = build_search(
+            settings, store=store, engine=engine, health=health, intake=intake, looking=looking, kept=kept
+        )
         return cls(loaded, app, engine, looking, health)
 
 

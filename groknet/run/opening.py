@@ -10,10 +10,9 @@ from typing import TypeVar
 
 from groknet.home.config import Loaded
 from groknet.home.epochs import in_force
-from groknet.run.open_back_ends import make_topics
+from groknet.run.open_back_ends import make_topics, wanted_topics
 from groknet.run.process import Process, Stopped
 from schemas.errors import Transient
-from schemas.topics import HASHES_PREFIX, TOPICS, topics_for
 from workers.serving import Health
 from workers.stores import Store, build_store
 from workers.streams import Stream, build_stream
@@ -46,12 +45,13 @@ class Opening:
 
     def topics(self, stream: Stream, epoch: str | None) -> None:
         """Wait until the stream answers, and create the missing topics."""
-        common = [topic for topic in TOPICS if not topic.name.startswith(HASHES_PREFIX)]
-        self.until("stream", lambda: make_topics(stream, common if epoch is None else topics_for(epoch)))
+        wanted = wanted_topics(self._loaded, epoch)
+        self.until("stream", lambda: make_topics(stream, wanted))
 
     def store(self, stack: ExitStack) -> Store:
         """Wait until the store answers, and open it. `stack` closes it."""
-        store = self.until("store", lambda: build_store(self._loaded.config.store.url))
+        section = self._loaded.config.store
+        store = self.until("store", lambda: build_store(section.url, inline_photos_s=section.keep_inline_photos_s))
         stack.callback(store.close)
         return store
 

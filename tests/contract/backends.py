@@ -88,8 +88,8 @@ class StoreBackend:
 
     url: str
 
-    def build(self) -> Store:
-        return build_store(self.url)
+    def build(self, inline_photos_s: float | None = None) -> Store:
+        return build_store(self.url, inline_photos_s=inline_photos_s)
 
 
 @dataclass

@@ -210,6 +210,12 @@ def test_topics_are_what_they_were_made(stream_backend: StreamBackend) -> None:
     assert admin.end_offsets(name) == {Partition(name, n): 0 for n in range(3)}
     with pytest.raises(ConfigError, match=name):
         admin.ensure_topics([TopicSpec(name, 4, retention_ms=3_600_000)])
+    admin.set_retention(name, 7_200_000)
+    admin.ensure_topics([TopicSpec(name, 3, compacted=False, retention_ms=7_200_000)])
+    with pytest.raises(ConfigError, match=name):
+        admin.ensure_topics([spec])
+    with pytest.raises(ConfigError):
+        admin.set_retention(stream_backend.name("unknown"), 1)
     with pytest.raises(ConfigError):
         admin.end_offsets(stream_backend.name("unknown"))
     admin.probe(name)

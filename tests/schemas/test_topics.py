@@ -12,6 +12,7 @@ from schemas.topics import (
     hash_topic,
     source_topics,
     topics_for,
+    with_retention,
 )
 
 
@@ -37,3 +38,12 @@ def test_only_the_hash_topic_depends_on_the_epoch() -> None:
     first, second = (topics_for(epoch) for epoch in ("3f9a0c51b7de", "000000000000"))
     assert [topic.name for topic in first if topic not in second] == [hash_topic("3f9a0c51b7de")]
     assert hash_topic("3f9a0c51b7de") == "listings.hashes.3f9a0c51b7de"
+
+
+def test_only_failed_events_have_a_retention_that_can_be_set() -> None:
+    changed = with_retention(TOPICS, dead_letters_days=2, retries_days=1)
+    days = {topic.name: topic.retention_ms for topic in changed}
+    assert days.pop(DEAD_LETTERS) == 172_800_000
+    assert [days.pop(name) for name in RETRY_DELAYS_S] == [86_400_000] * 2
+    assert days == {topic.name: topic.retention_ms for topic in TOPICS if topic.name in days}
+    assert with_retention(TOPICS, dead_letters_days=30, retries_days=7) == TOPICS, "the defaults of the configuration"

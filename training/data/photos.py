@@ -22,6 +22,7 @@ from engines.files import replacing, write_file
 from engines.pixels import decode
 from schemas.errors import ConfigError, Invalid
 from schemas.manifest import Preprocess
+from training.progress import tracked
 from training.readers import read, read_photo
 from training.readers.label_table import Row, box_of, is_catalogue
 from training.recipe import STUDIO, DataSet, Recipe
@@ -135,6 +136,7 @@ def _decoded(spec: DataSet, folder: Path, size: int, skipped: dict[str, str]) ->
     found = read(spec.reader, folder, spec.validation)
     skipped |= found.skipped
     done = spread(_decode_one, [(folder, row, size) for row in found.rows])
+    done = tracked(done, f"decoding {spec.name}", len(found.rows))
     for row, pixels in zip(found.rows, done, strict=True):
         if isinstance(pixels, str):
             skipped[row["path"]] = pixels
@@ -168,7 +170,8 @@ def studio_jobs(spec: DataSet) -> list[tuple[int, int, str, str]]:
 
 
 def _studio(spec: DataSet, size: int) -> Iterable[tuple[Pixels, Row]]:
-    yield from spread(_render_one, [(job, size) for job in studio_jobs(spec)])
+    jobs = studio_jobs(spec)
+    yield from tracked(spread(_render_one, [(job, size) for job in jobs]), f"drawing {spec.name}", len(jobs))
 
 
 def spread(work: Callable[[Job], Made], jobs: list[Job]) -> Iterator[Made]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from schemas.errors import Invalid, Transient
-from schemas.events import ImageRef
+from schemas.events import EXPIRED_SCHEME, ImageRef
 from workers.intake.addresses import refuse
 from workers.intake.files import read_file
 from workers.intake.settings import IntakeSettings
@@ -59,6 +59,9 @@ class Intake:
         url = ref.url or ""
         if url[:5].lower() == "file:":
             return self._retried(lambda _: read_file(url, self._settings.allowed_roots, limit), until)
+        if url.startswith(EXPIRED_SCHEME):
+            text = f"images[{ref.image_id}]: the store no longer keeps this photo (store.keep_inline_photos_days)"
+            raise refuse("photo_expired", f"{text}; send the listing's event again")
         return self._retried(lambda deadline: self._web.get(url, deadline, grown), until)
 
     def _retried(self, attempt: Callable[[Deadline], bytes], until: float | None) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -125,8 +125,17 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Listings in one batch read: two screens of a feed, an answer of about 2 MB."""
     max_recent: Annotated[int, Meta(ge=1, le=1000)] = 64
     """Listings in one answer about the newest ones."""
+    keep: Literal["nothing", "hashes", "photos"] = "nothing"
+    """What is kept of a search whose client sends `keep=true`, in HOME/kept.db. `hashes`: its hash, time, best category
+    and likeness. `photos`: also a copy of the photo, 320 pixels long. With either, `POST /v1/feedback` keeps judgements
+    of people who agree. Nothing says who they are."""
+    keep_days: Annotated[int, Meta(ge=1, le=365)] = 30
+    """After so many days they are deleted."""
+    max_kept: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    """At most so many searches, and as many judgements; the oldest are deleted. 10,000 photos take about 200 MB."""
     language: str = "en"
-    """The language of display names if the request names none (`lang=`)."""
+    """The language of display names if the request names none (`lang=`) and the model has no names in a language that
+    the reader's browser asks for (`Accept-Language`)."""
     probe_interval_s: Seconds = 1.0
     """Time between two checks of whether the indexers are ready."""
 

@@ -99,7 +99,11 @@ class Setting:
 
 class Store(Protocol):
     """A store. Thread-safe. Every call blocks until it is durable or refused, and may raise
-    schemas.errors.Transient."""
+    schemas.errors.Transient.
+
+    With `build_store(inline_photos_s=...)` the inline photos of an event end so many seconds after the event was first
+    stored, and nothing else does: rows, summary, thumbnails, the other fields of the event, its order and a marker
+    stay. `get` and `scan` then return the event as `schemas.events.without_inline_photos` does."""
 
     def apply(self, changes: Sequence[Change]) -> list[Latest | Invalid | Transient]:
         """Make changes of several listings, in any order; each works like `write` or `remove`.

@@ -138,6 +138,10 @@ class StreamAdmin(Protocol):
     def ensure_topics(self, topics: Sequence[TopicSpec]) -> None:
         """Create the missing topics. Raises ConfigError if an existing topic differs."""
 
+    def set_retention(self, topic: str, retention_ms: int) -> None:
+        """Change how long a topic that is not compacted keeps its records, in ms. Raises ConfigError for an unknown
+        topic, or if this user may not change it."""
+
     def topics(self) -> frozenset[str]:
         """The names of all topics."""
 

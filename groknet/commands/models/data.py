@@ -259,6 +259,9 @@ def query_pairs(
     photos: Annotated[Path | None, Parameter(help="Folder of the photos. Photos that it lacks are dropped.")] = None,
     min_images: Annotated[int, Parameter(help="Fewest photos of a query.")] = 25,
     min_buyers: Annotated[int, Parameter(help="Fewest buyers of a pair of query and photo.")] = 1,
+    min_query_buyers: Annotated[int, Parameter(help="Fewest buyers of a query; 5 keep no person's own words.")] = 1,
+    min_term_buyers: Annotated[int, Parameter(help="Fewest buyers of a word; rarer ones are cut out.")] = 1,
+    most_pairs: Annotated[int, Parameter(help="Most pairs of a buyer; one with more is taken for a program.")] = 1_000,
     click_window_s: Annotated[float, Parameter(help="Most seconds from the search to the click.")] = 1800.0,
     message_window_s: Annotated[float, Parameter(help="Most seconds from the click to the message.")] = 86_400.0,
     json: JsonOption = False,
@@ -275,9 +278,13 @@ def query_pairs(
 
     {"time": 1772359300.0, "buyer": "b7", "event": "message", "listing": "l42"}
 
-    Queries are normalised: NFKC, lower case, single blanks, no punctuation. A query is dropped when it contains an
-    address or a telephone number, contains no letter, is too long, or has fewer than --min-images photos. The report
-    counts what was dropped, by reason. Memory does not grow with the log.
+    Queries are normalised: NFKC, lower case, single blanks, no punctuation, and no blanks between letters of scripts
+    that are written without (Chinese, Japanese, Thai, Lao, Khmer, Burmese). Queries that differ only in accents of
+    Latin, Greek or Cyrillic letters are one, named by its most frequent spelling. A query is dropped when it contains
+    an address or a telephone number, repeats a letter five times or a word three times, contains no letter, is too
+    long, or has fewer than --min-images photos or --min-query-buyers buyers. Words of fewer than --min-term-buyers
+    buyers are cut out of it; in scripts without blanks, pairs of letters take the place of words. The report counts
+    what was dropped, by reason. Memory does not grow with the log.
 
     The table has the columns path, split, queries, buyers and source. The split depends on the name of the photo: 5 %
     val, 5 % test. Several queries are separated by |. Train on the table with a multi-label head: [[heads]] id =
@@ -290,7 +297,8 @@ def query_pairs(
     from training.weak import clean_log
 
     chain = _settings("ChainSettings", click_window_s=click_window_s, message_window_s=message_window_s)
-    pairs = _settings("PairSettings", min_images=min_images, min_buyers=min_buyers)
+    counts = {"min_query_buyers": min_query_buyers, "min_term_buyers": min_term_buyers, "most_pairs": most_pairs}
+    pairs = _settings("PairSettings", min_images=min_images, min_buyers=min_buyers, **counts)
     with progress() as bar:
         task = bar.add_task("lines", total=None)
         update = lambda lines: bar.update(task, completed=lines)  # noqa: E731

@@ -12,7 +12,7 @@ from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import BundleOption, HomeOption, JsonOption
 from groknet.cli.terminal import json_line, stdout
 from schemas.errors import ConfigError
-from schemas.topics import TOPICS, Topic, topics_for
+from schemas.topics import TOPICS, Topic
 
 if TYPE_CHECKING:
     from workers.streams import Stream
@@ -22,7 +22,7 @@ app = App(name="topics", help="List, create and check the topics.", help_format=
 
 @app.default
 def topics(*, json: JsonOption = False) -> Exit:
-    """List every topic with its key, partitions, retention, owner and the schema of its value."""
+    """List every topic with its key, partitions, default retention, owner and the schema of its value."""
     if json:
         for topic in TOPICS:
             json_line(topic)
@@ -40,13 +40,16 @@ def topics(*, json: JsonOption = False) -> Exit:
 def apply(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOption = False) -> Exit:
     """Create the missing topics, with the partitions and the retention that `groknet topics` lists.
 
-    On Kafka with three brokers, each partition has three copies. A topic that exists with other settings is not
-    changed; the message says how to correct it. --json writes one line for each topic: {"topic", "state"}.
+    On Kafka with three brokers, each partition has three copies. Topics of retries and dead letters that exist get the
+    retention of the configuration (stream.keep_retries_days, stream.keep_dead_letters_days). Nothing else is changed
+    in a topic that exists with other settings; the message says how to correct it. --json writes one line for each
+    topic: {"topic", "state"}.
     """
-    from groknet.run.open_back_ends import make_topics
+    from groknet.run.open_back_ends import make_topics, set_retention
 
     stream, wanted = _opened(home, bundle)
     missing = _missing(stream, wanted)
+    set_retention(stream, wanted)
     make_topics(stream, wanted)
     for topic in wanted:
         _say(topic.name, "made" if topic.name in missing else "there", json=json)
@@ -84,12 +87,13 @@ def _opened(home: Path | None, bundle: Path | None) -> tuple[Stream, tuple[Topic
     """The stream of the configuration, and the topics that it should have."""
     from groknet.home.config import load_config
     from groknet.home.paths import find_home
+    from groknet.run.open_back_ends import wanted_topics
     from schemas.manifest import load_manifest
     from workers.streams import build_stream
 
     loaded = load_config(find_home(home), bundle=bundle)
     epoch = load_manifest(Path(loaded.config.engine.bundle)).epoch
-    return build_stream(loaded.config.stream.url, "topics"), topics_for(epoch)
+    return build_stream(loaded.config.stream.url, "topics"), wanted_topics(loaded, epoch)
 
 
 def _missing(stream: Stream, wanted: tuple[Topic, ...]) -> set[str]:

@@ -24,7 +24,7 @@ from tests.groknet.conftest import Call
 from workers.streams import build_stream
 
 LEFT = Path(__file__).parent / "old_home"
-SHARED = {"settings", "workers", "blobs", "probes"}
+SHARED = {"settings", "workers", "blobs", "probes", "expiring"}
 
 
 @pytest.fixture

@@ -128,6 +128,22 @@ def test_every_listing_is_tagged_once_and_what_the_new_bundle_says_is_stored(tow
     assert town.messages() == 19
 
 
+def test_a_listing_whose_photos_have_ended_is_lost_and_stays_as_it_was(town: Town) -> None:
+    town.store.close()
+    town.store = build_store(f"sqlite://{town.home}/store.db", inline_photos_s=0.0)
+    town.add("shop/old", 1, [inline(1)])
+    before = town.store.get(["shop/old"])
+    done = town.run()
+    assert (done.total, done.done, done.lost, done.failed) == (1, 0, 1, 0)
+    assert "send the listing's event again" in done.named[0]
+    assert town.store.get(["shop/old"]) == before
+    assert town.held() == {}
+    town.store.close()
+    town.store = build_store(f"sqlite://{town.home}/store.db", inline_photos_s=3600.0)
+    town.add("shop/old", 2, [inline(2)])
+    assert town.run().done == 1
+
+
 def test_one_that_was_stopped_goes_on_and_one_that_is_run_again_adds_what_came(town: Town) -> None:
     for n in range(12):
         town.add(f"shop/{n}", 1, [inline(n)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from starlette.requests import Request
 
@@ -37,12 +38,30 @@ def optional_identifier(request: Request, field: str) -> str | None:
     return None if text is None else identifier(text, field)
 
 
-def language(request: Request, default: str) -> str:
-    """The language tag in `lang`. Raises Problem 422."""
-    chosen = request.query_params.get("lang", default)
+def language(request: Request, default: str, known: Collection[str] = ()) -> str:
+    """The language tag in `lang`; else the one of `known` that the reader prefers by the header `Accept-Language` (RFC
+    9110 §12.5.4); else `default`. A tag is known if it or its first part is. Raises Problem 422."""
+    chosen = request.query_params.get("lang")
+    if chosen is None:
+        preferred = _preferred(request.headers.get("accept-language", "")[:_MAX_VALUE])
+        return next((tag for tag in preferred if tag in known or tag.partition("-")[0] in known), default)
     if not _LANGUAGE.fullmatch(chosen):
         raise bad("lang: not a language tag; give one like en or zh-Hant")
     return chosen
+
+
+def _preferred(header: str) -> list[str]:
+    """The tags of an `Accept-Language`, the most preferred first. What is no tag, or has weight 0, is left out."""
+    found = []
+    for part in header.split(","):
+        tag, _, weight = (text.strip() for text in part.partition(";"))
+        try:
+            quality = float(weight.removeprefix("q=")) if weight else 1.0
+        except ValueError:
+            continue
+        if 0 < quality <= 1 and _LANGUAGE.fullmatch(tag):
+            found.append((-quality, tag))
+    return [tag for _, tag in sorted(found, key=lambda one: one[0])]
 
 
 def number(request: Request, name: str, default: int, most: int, least: int = 1) -> int:

@@ -105,13 +105,14 @@ class PhotoHandlers:
             return await self._by_listing(request, asked, began)
         async with self._upload(request, self._settings.max_frames) as photos, self._threads.in_time():
             looked = await self._recogniser.look(photos, asked.box, asked.detect, fine=asked.fine)
+            request.state.photo = photos[looked.frames[0]]  # the client may let us keep it
             found = await asyncio.gather(*(self._find(one, asked) for one in looked.seen))
         return self._answer(asked, looked, found, began)
 
     async def predict(self, request: Request) -> Response:
         """`POST /v1/predict`."""
         began = time.perf_counter()
-        language, box = params.language(request, self._settings.language), params.box(request)
+        language, box = params.language(request, self._settings.language, self._names.languages), params.box(request)
         detect = params.detect(request, self._detects, possible=self._recogniser.has_detector)
         async with self._upload(request, 1) as photos, self._threads.in_time():
             view = await self._recogniser.view(photos[0], box, detect)
@@ -152,7 +153,7 @@ class PhotoHandlers:
         settings = self._settings
         return _Asked(
             k=params.number(request, "k", settings.default_k, settings.max_k),
-            language=params.language(request, settings.language),
+            language=params.language(request, settings.language, self._names.languages),
             box=params.box(request),
             detect=params.detect(request, self._detects, possible=self._recogniser.has_detector),
             only=params.filters(request),

@@ -5,6 +5,7 @@ import { Detail } from "./detail.js";
 import { Draft } from "./draft.js";
 import { Finder, MAX_MB } from "./finder.js";
 import { takeIn } from "./intake.js";
+import { judging } from "./judging.js";
 import { Live, watch } from "./live.js";
 
 const detail = new Detail((listing) => finder.listing(listing));
@@ -21,3 +22,4 @@ $("home").addEventListener("click", (event) => {
 takeIn((file, frames) => finder.photo(file, frames));
 new Live(open);
 watch();
+judging();

@@ -70,6 +70,7 @@ export class Detail {
     $("detail-photos").replaceChildren(...photos(listing));
     $("detail-facts").replaceChildren(...facts(listing));
     showTags($("detail-tags"), listing);
+    document.dispatchEvent(new CustomEvent("opened", { detail: listing }));
     $("detail-similar").hidden = listing.images.length === 0;
     $("twins").hidden = true;
     if (!$("detail").open) $("detail").showModal();

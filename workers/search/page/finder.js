@@ -142,6 +142,7 @@ export class Finder {
     this.#grid(neighbours);
     $("far").hidden = found.close || !neighbours.length;
     $("far").textContent = `Nothing here looks much like ${this.subject.file ? "this photo" : "this listing"}. The nearest are:`;
+    document.dispatchEvent(new CustomEvent("found", { detail: found }));
     this.#categories([...categories.map((c) => c.category), ...neighbours.map((n) => n.category)].filter(Boolean));
     const took = `${Math.round(1000 * found.took_s)} ms`;
     $("jump").textContent = `See ${neighbours.length} similar`;

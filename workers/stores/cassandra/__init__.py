@@ -32,6 +32,11 @@ lightweight transaction or an earlier read.
 - *The return value of a write* is what its first read found, joined with the write itself. Anything newer that arrived
   between the read and the write belongs to a concurrent call, which may as well have come just after this one.
 
+- *Inline photos that end* (`store.keep_inline_photos_days`): the cell `event` then has the event without them, and the
+  whole event has a row of its own with a time to live, named by the event's key. A read takes the whole event while its
+  row is there. The key in the name keeps two events of one microsecond apart. A newer event and a removal delete the
+  row with everything else.
+
 Two values depend on our clock, so they are not part of the joined state: `stored_at`, and which model version was
 "stored last". Removed data disappear from the disk when compaction drops them, `gc_grace_seconds` (10 days by default)
 after the removal. An unrepaired replica may bring a row back after that. It is not served either, because the head
@@ -61,8 +66,8 @@ __all__ = [
 ]
 
 
-def build_cassandra_store(url: str) -> CassandraStore:
-    """Connect and check the schema.
+def build_cassandra_store(url: str, inline_photos_s: float | None = None) -> CassandraStore:
+    """Connect and check the schema. `inline_photos_s`: see `build_store`.
 
     Raises:
         ConfigError: the URL, user or password is wrong, the keyspace or a table is missing, or the schema is too old
@@ -72,7 +77,7 @@ def build_cassandra_store(url: str) -> CassandraStore:
     settings = parse_cassandra_url(url)
     session = open_session(settings)
     try:
-        return CassandraStore(session, settings)
+        return CassandraStore(session, settings, inline_photos_s)
     except BaseException:
         session.cluster.shutdown()
         raise

@@ -6,6 +6,7 @@ order.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 from cassandra.query import UNSET_VALUE, BatchStatement, BatchType  # type: ignore[import-untyped]
 
 from schemas.errors import Invalid
-from schemas.events import ListingEvent
+from schemas.events import ListingEvent, without_inline_photos
 from schemas.predictions import StoredListing
 from workers.stores.base import Change, Latest, Order, Put, Removal
 from workers.stores.cassandra import _cells as cells
@@ -34,10 +35,12 @@ class Plan:
 class Planner:
     """Plans changes."""
 
-    def __init__(self, statements: Statements, max_bytes: int) -> None:
-        """`max_bytes`: the largest mutation."""
+    def __init__(self, statements: Statements, max_bytes: int, inline_photos_s: float | None = None) -> None:
+        """`max_bytes`: the largest mutation. `inline_photos_s`: how long inline photos stay; None: with their
+        listing."""
         self._statements = statements
         self._max_bytes = max_bytes
+        self._inline_photos_s = inline_photos_s
 
     def plan(self, change: Change, before: cells.Head | None) -> Plan:
         """Plan a change. `before` is the present head. If it names this event or a newer one, it must come from a read
@@ -80,10 +83,21 @@ class Planner:
         """The statements that write one run of a live event."""
         bind, key, order, model = self._statements.bind, listing.listing_id, listing.event.order, listing.model_version
         at, newest = order[0], cells.newest_cell(order)
-        event = UNSET_VALUE if event_is_there else cells.text(cells.EventCell(cells.key_of(order), listing.event))
+        event, whole = (UNSET_VALUE, []) if event_is_there else self._event(listing.event)
         head = bind("put_head", at, at, newest, event, model, cells.text(version), key)
         bodies = cells.bodies_of(listing, version.rank)
-        return [head, *(bind("put_row", key, model, image_id, body, at) for image_id, body in bodies)]
+        return [head, *whole, *(bind("put_row", key, model, image_id, body, at) for image_id, body in bodies)]
+
+    def _event(self, event: ListingEvent) -> tuple[str, list[Any]]:
+        """The cell of an event that is not there yet. If its photos end, the whole event gets a row that ends."""
+        key = cells.key_of(event.order)
+        bare = event if self._inline_photos_s is None else without_inline_photos(event)
+        cell = cells.text(cells.EventCell(key, bare))
+        if bare is event or self._inline_photos_s is None:
+            return cell, []
+        body = cells.text(cells.EventCell(key, event))
+        ttl = max(1, math.ceil(self._inline_photos_s))
+        return cell, [self._statements.bind("put_whole", event.listing_id, key, body, event.order[0], ttl)]
 
     def _photos(self, key: str, order: Order, thumbnails: Mapping[str, bytes]) -> list[Any]:
         mark = cells.key_of(order)
@@ -103,6 +117,7 @@ class Planner:
         return [
             bind("clear_rows", at, key),
             bind("clear_event", at, key),
+            bind("clear_whole", at, key),
             bind("put_marker", at, at, cells.newest_cell(order), key),
             bind("clear_photos", at, key),
         ]

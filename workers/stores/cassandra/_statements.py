@@ -28,6 +28,10 @@ _TEXTS = {
     f" SET event_time = ?, newest = ?, event = ?, versions[?] = ? WHERE {_HEAD}",
     "put_row": "INSERT INTO {ks}.listings (listing_id, model_version, image_id, body) VALUES (?, ?, ?, ?)"
     " USING TIMESTAMP ?",
+    "put_whole": "INSERT INTO {ks}.listings (listing_id, model_version, image_id, body) VALUES (?, '', ?, ?)"
+    " USING TIMESTAMP ? AND TTL ?",
+    "clear_whole": "DELETE FROM {ks}.listings USING TIMESTAMP ?"
+    " WHERE listing_id = ? AND model_version = '' AND image_id > ''",
     "clear_rows": "DELETE FROM {ks}.listings USING TIMESTAMP ? WHERE listing_id = ? AND model_version > ''",
     "clear_event": f"DELETE event, versions FROM {{ks}}.listings USING TIMESTAMP ? WHERE {_HEAD}",
     "put_marker": f"UPDATE {{ks}}.listings USING TIMESTAMP ? SET event_time = ?, newest = ? WHERE {_HEAD}",

@@ -8,6 +8,7 @@ from typing import Any
 from cassandra.cluster import Session  # type: ignore[import-untyped]
 
 from schemas.errors import Invalid, Transient
+from schemas.events import with_digest
 from schemas.predictions import RemovalMarker, StoredListing, Summary
 from workers.stores.base import Change, Latest, OneByOne
 from workers.stores.cassandra import _cells as cells
@@ -28,13 +29,13 @@ _READS = 3  # tries for a listing whose rows do not match its head; a healthy qu
 class CassandraStore(SharedState, OneByOne):
     """Implements `Store` with Apache Cassandra. Any number of processes may open it."""
 
-    def __init__(self, session: Session, settings: CassandraSettings) -> None:
+    def __init__(self, session: Session, settings: CassandraSettings, inline_photos_s: float | None = None) -> None:
         """Take over a session of `open_session`. Raises ConfigError if keyspace, table or schema version is wrong."""
         super().__init__(settings)
         check_schema(session, settings)
         self._session = session
         self._statements = Statements(session, settings)
-        self._planner = Planner(self._statements, settings.max_listing_bytes)
+        self._planner = Planner(self._statements, settings.max_listing_bytes, inline_photos_s)
         self._calls = Calls(session, settings)
 
     def apply(self, changes: Sequence[Change]) -> list[Latest | Invalid | Transient]:
@@ -189,16 +190,18 @@ def _listing(
     bodies = {image_id: body for named, image_id, *_, body in rows if named == model}
     if event_text is None or "" not in bodies:
         return False, None
-    event, summary = cells.decode_event(event_text), cells.decode_summary(bodies[""])
+    key = cells.key_of(head.order)
+    whole = next((body for named, image_id, *_, body in rows if (named, image_id) == ("", key) and body), event_text)
+    event, summary = cells.decode_event(whole), cells.decode_summary(bodies[""])
     images = cells.images_of(summary, bodies)
-    if images is None or summary.rank != version.rank or event.key != cells.key_of(head.order):
+    if images is None or summary.rank != version.rank or event.key != key:
         return False, None
     return True, StoredListing(
         listing_id=listing_id,
         event_time=event_time,
         model_version=model,
         epoch=summary.epoch,
-        event=event.event,
+        event=with_digest(event.event, head.order[2]),
         summary=Summary(
             status=summary.status,
             predictions=summary.predictions,

@@ -9,9 +9,9 @@ from workers.stores.embedded._store import EmbeddedStore
 __all__ = ["EmbeddedStore", "build_embedded_store"]
 
 
-def build_embedded_store(url: str) -> EmbeddedStore:
+def build_embedded_store(url: str, inline_photos_s: float | None = None) -> EmbeddedStore:
     """Open `sqlite:///ABS/PATH/store.db`. Raises ConfigError for any option, and Transient if it cannot be opened."""
     path, options = parse_url(url, "store.url")
     if options:
         raise ConfigError(f"store.url: unknown option {min(options)!r}; remove it; the embedded store has none")
-    return EmbeddedStore(path)
+    return EmbeddedStore(path, inline_photos_s)

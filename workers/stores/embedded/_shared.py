@@ -20,6 +20,7 @@ from workers.stores.base import (
     check_value,
     differs,
 )
+from workers.stores.embedded._expiry import end_inline_photos
 from workers.stores.embedded._writer import GroupWriter
 
 SHARED_SCHEMA = """
@@ -33,6 +34,7 @@ CREATE TABLE IF NOT EXISTS probes (probe TEXT PRIMARY KEY, expires_at REAL NOT N
 _PROBE_WAIT_S = PROBE_S - 0.5  # the longest wait for the file's write lock; the write and its sync are extra
 _PROBE_KEPT_S = 600.0
 _DAY_S = 86_400.0
+_EXPIRED_AT_ONCE = 64  # events of 700 KB each take about 50 ms
 
 
 class SharedState:
@@ -81,6 +83,7 @@ class SharedState:
         def write(db: sqlite3.Connection) -> None:
             db.execute("INSERT OR REPLACE INTO workers VALUES (?, ?, ?)", (worker, now + math.ceil(ttl_s), value))
             db.execute("DELETE FROM workers WHERE expires_at < ?", (now,))
+            end_inline_photos(db, _EXPIRED_AT_ONCE)  # a store that is not written to must end them as well
 
         self._writer.run(write)
 

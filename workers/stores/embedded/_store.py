@@ -13,6 +13,7 @@ from schemas.errors import Invalid, Transient
 from schemas.predictions import RemovalMarker, StoredListing
 from workers.sqlite import connect, transaction, transient
 from workers.stores.base import Change, Latest, OneByOne
+from workers.stores.embedded._expiry import EXPIRY_SCHEMA, end_inline_photos
 from workers.stores.embedded._shared import SHARED_SCHEMA, SharedState
 from workers.stores.embedded._tables import SCHEMA, put_change, read_latest, read_listing
 from workers.stores.embedded._writer import GroupWriter
@@ -24,8 +25,9 @@ _IDLE_READERS = 8  # connections that stay open between reads; more threads open
 class EmbeddedStore(SharedState, OneByOne):
     """Implements `Store` in one SQLite file. Several processes may open it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, inline_photos_s: float | None = None) -> None:
         self._path = path
+        self._inline_photos_s = inline_photos_s
         self._readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue(_IDLE_READERS)
         self._closed = False
         self._lock = threading.Lock()
@@ -34,8 +36,14 @@ class EmbeddedStore(SharedState, OneByOne):
 
     def apply(self, changes: Sequence[Change]) -> list[Latest | Invalid | Transient]:
         """See the interface. All changes are in one transaction, so they succeed or fail together."""
+
+        def write(db: sqlite3.Connection) -> list[Latest | Invalid | Transient]:
+            outcomes = [put_change(db, change, self._inline_photos_s) for change in changes]
+            end_inline_photos(db, 2 * len(changes))
+            return list(outcomes)
+
         try:
-            return list(self._writer.run(lambda db: [put_change(db, change) for change in changes]))
+            return self._writer.run(write)
         except Transient as why:
             return [why] * len(changes)
 
@@ -114,5 +122,5 @@ class EmbeddedStore(SharedState, OneByOne):
 
 
 def _create(db: sqlite3.Connection) -> None:
-    for statement in (SCHEMA + SHARED_SCHEMA).split(";"):
+    for statement in (SCHEMA + SHARED_SCHEMA + EXPIRY_SCHEMA).split(";"):
         db.execute(statement)

@@ -16,6 +16,7 @@ import msgspec
 from schemas.events import ListingEvent
 from schemas.predictions import SUMMARY_IMAGE_ID, ImageRow, RemovalMarker, Status, StoredListing, Summary, by_photo
 from workers.stores.base import Change, Latest, Order, Removal, Run
+from workers.stores.embedded._expiry import end_later, stored_event
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS latest (
@@ -58,7 +59,6 @@ class _RunAlone(msgspec.Struct, frozen=True):
 _summary_decoder = msgspec.msgpack.Decoder(_SummaryRow)
 _run_decoder = msgspec.msgpack.Decoder(_RunAlone)
 _image_decoder = msgspec.msgpack.Decoder(ImageRow | list[ImageRow])  # a list: the boxes of a photo that has several
-_event_decoder = msgspec.msgpack.Decoder(ListingEvent)
 _encode = msgspec.msgpack.encode
 
 
@@ -75,20 +75,26 @@ def read_latest(db: sqlite3.Connection, listing_id: str) -> Latest | None:
     return Latest((row[0], bool(row[1]), row[2]), bool(row[1]), runs)
 
 
-def put_change(db: sqlite3.Connection, change: Change) -> Latest:
-    """Make one change, unless the store has something newer or equally good. Returns what is newest afterwards."""
+def put_change(db: sqlite3.Connection, change: Change, inline_photos_s: float | None = None) -> Latest:
+    """Make one change, unless the store has something newer or equally good. Returns what is newest afterwards.
+
+    `inline_photos_s`: the inline photos of the event end so many seconds after it was first stored."""
     if isinstance(change, Removal):
         return put_removal(db, change.event)
-    return put_listing(db, change.listing, change.thumbnails)
+    return put_listing(db, change.listing, change.thumbnails, inline_photos_s)
 
 
-def put_listing(db: sqlite3.Connection, listing: StoredListing, thumbnails: Mapping[str, bytes]) -> Latest:
+def put_listing(
+    db: sqlite3.Connection, listing: StoredListing, thumbnails: Mapping[str, bytes], inline_photos_s: float | None
+) -> Latest:
     """Store the effects of one event, unless the store has something newer or equally good."""
     order = listing.event.order
     newest = read_latest(db, listing.listing_id)
     if newest is None or newest.order < order:
         _clear(db, listing.listing_id)
         _set_latest(db, listing.event, order)
+        if inline_photos_s is not None:
+            end_later(db, listing.event, inline_photos_s)
         _insert_rows(db, listing)
     elif newest.order == order:
         present = _read_rows(db, listing.listing_id, listing.model_version)
@@ -122,10 +128,12 @@ def read_listing(
     db: sqlite3.Connection, listing_id: str, model_version: str | None
 ) -> StoredListing | RemovalMarker | None:
     """A listing under a model version (None: the one stored last), its marker, or None."""
-    row = db.execute("SELECT event_time, removed, event FROM latest WHERE listing_id = ?", (listing_id,)).fetchone()
+    row = db.execute(
+        "SELECT event_time, removed, digest, event FROM latest WHERE listing_id = ?", (listing_id,)
+    ).fetchone()
     if row is None:
         return None
-    event_time, removed, event = row
+    event_time, removed, digest, event = row
     if removed:
         return RemovalMarker(listing_id=listing_id, event_time=event_time)
     version = model_version or _stored_last(db, listing_id)
@@ -138,7 +146,7 @@ def read_listing(
         event_time=event_time,
         model_version=version,
         epoch=shared.epoch,
-        event=_event_decoder.decode(event),
+        event=stored_event(db, listing_id, digest, event),
         summary=shared.summary,
         images=images,
         stored_at=shared.stored_at,
@@ -162,6 +170,7 @@ def _goodness(summary: Summary) -> tuple[int, int, bytes]:
 
 
 def _clear(db: sqlite3.Connection, listing_id: str) -> None:
+    db.execute("DELETE FROM expiring WHERE listing_id = ?", (listing_id,))
     db.execute("DELETE FROM rows WHERE listing_id = ?", (listing_id,))
     db.execute("DELETE FROM thumbnails WHERE listing_id = ?", (listing_id,))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from schemas.errors import ConfigError, Transient
+from schemas.topics import AFTER_FAILURE
 from workers.sqlite import transaction, transient
 from workers.streams.base import Partition, Record, TopicSpec
 from workers.streams.embedded._log import Slot, compact, expire, first_timestamp_ms, open_log, records_from, slots_of
@@ -29,6 +30,13 @@ class EmbeddedAdmin:
         with self._lock, transient(self._path), transaction(self._db):
             for spec in topics:
                 self._ensure(spec)
+
+    def set_retention(self, topic: str, retention_ms: int) -> None:
+        """See the interface."""
+        with self._lock, transient(self._path), transaction(self._db):
+            text = "UPDATE topics SET retention_ms = ? WHERE name = ? AND NOT compacted"
+            if self._db.execute(text, (retention_ms, topic)).rowcount != 1:
+                raise ConfigError(f"topic {topic!r} does not exist or is compacted; see `groknet topics`")
 
     def topics(self) -> frozenset[str]:
         """See the interface."""
@@ -120,6 +128,11 @@ class EmbeddedAdmin:
             self._db.execute("INSERT INTO topics VALUES (?, ?, ?, ?)", (spec.name, *wanted))
             self._db.executemany(
                 "INSERT INTO partitions (topic, number) VALUES (?, ?)", [(spec.name, n) for n in range(spec.partitions)]
+            )
+        elif present[2] != spec.retention_ms and tuple(present)[:2] == wanted[:2] and spec.name in AFTER_FAILURE:
+            raise ConfigError(
+                f"topic {spec.name!r} keeps its records for {present[2]} ms, wanted {spec.retention_ms}; set it with"
+                " `groknet topics apply`"
             )
         elif tuple(present) != wanted:
             raise ConfigError(

@@ -15,7 +15,7 @@ from workers.streams.base import Partition, Record, TopicSpec
 from workers.streams.kafka._connect import meaning, open_client
 from workers.streams.kafka._reader import Reader
 from workers.streams.kafka._settings import KafkaSettings
-from workers.streams.kafka._topics import await_topics, check, creation, describe
+from workers.streams.kafka._topics import await_topics, check, creation, describe, set_retention
 
 _PATIENCE_S = 10.0  # long enough for a coordinator to move and for a broker to restart
 _AGAIN_AFTER_S = 0.2
@@ -55,6 +55,10 @@ class KafkaAdmin:
                 f"topics: the brokers refuse to create them: {refused}; correct replicas= in stream.url"
             ) from None
         raise Transient("stream", "topics_in_flux", "another process is creating or removing topics; try again")
+
+    def set_retention(self, topic: str, retention_ms: int) -> None:
+        """See the interface."""
+        self._ask(f"changing {topic}", lambda client: set_retention(client, topic, retention_ms))
 
     def topics(self) -> frozenset[str]:
         """See the interface. Topics that this user may not see are absent."""

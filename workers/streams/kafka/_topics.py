@@ -11,7 +11,7 @@ from kafka import errors  # type: ignore[import-untyped]
 from kafka.admin import ConfigResource, KafkaAdminClient  # type: ignore[import-untyped]
 
 from schemas.errors import ConfigError
-from schemas.topics import DEAD_LETTERS, RETRY_DELAYS_S
+from schemas.topics import AFTER_FAILURE
 from workers.streams.base import TopicSpec
 from workers.streams.kafka._connect import open_client, translated
 from workers.streams.kafka._settings import KafkaSettings
@@ -95,12 +95,24 @@ def check(spec: TopicSpec, facts: TopicFacts) -> None:
             " keys go, so set it to the topic's number, or choose a new name"
         )
     have = (facts.compacted, facts.retention_ms)
+    if have[0] == spec.compacted and have != (spec.compacted, spec.retention_ms) and spec.name in AFTER_FAILURE:
+        raise ConfigError(
+            f"topic {spec.name!r} keeps its records for {facts.retention_ms} ms, wanted {spec.retention_ms}; set it"
+            " with `groknet topics apply`"
+        )
     if have != (spec.compacted, spec.retention_ms):
         wanted = ",".join(f"{key}=[{value}]" for key, value in _kept(spec).items())
         raise ConfigError(
             f"topic {spec.name!r} has (compacted, retention_ms) {have}, wanted {(spec.compacted, spec.retention_ms)};"
             f" set it with kafka-configs --alter --entity-type topics --entity-name {spec.name} --add-config {wanted}"
         )
+
+
+def set_retention(client: Any, topic: str, retention_ms: int) -> None:
+    """Change one setting of a topic, and leave the others. Raises errors of kafka-python, and ConfigError if it is
+    refused."""
+    await_topics(client, [topic])
+    client.alter_configs([ConfigResource("TOPIC", topic, {"retention.ms": str(retention_ms)})], incremental=True)
 
 
 def creation(specs: Sequence[TopicSpec], brokers: int, replicas: int | None) -> dict[str, dict[str, Any]]:
@@ -135,5 +147,5 @@ def _tombstones(spec: TopicSpec) -> dict[str, str]:
 
 def _sizes(spec: TopicSpec) -> dict[str, str]:
     """Retry and dead-letter topics take larger records: a failed event is sent there whole, with more headers."""
-    after_failure = spec.name in {DEAD_LETTERS, *RETRY_DELAYS_S}
-    return {"max.message.bytes": str(_DEFAULT_MAX_BYTES + _ROOM_FOR_HEADERS)} if after_failure else {}
+    larger = {"max.message.bytes": str(_DEFAULT_MAX_BYTES + _ROOM_FOR_HEADERS)}
+    return larger if spec.name in AFTER_FAILURE else {}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from groknet.cli.exits import Exit
-from schemas.topics import PREDICTIONS, TOPICS, UPLOADED
+from schemas.topics import DEAD_LETTERS, PREDICTIONS, TOPICS, UPLOADED
 from tests.groknet.conftest import Call
 from workers.streams import TopicSpec, build_stream
 
@@ -53,6 +53,24 @@ def test_a_topic_that_differs_is_named_with_the_remedy(
     assert set(found.values()) == {"missing"}
     assert groknet("topics", "apply", "--home", str(tmp_path)).code == Exit.USAGE
     assert PREDICTIONS not in answer.err
+
+
+def test_apply_gives_failed_events_the_retention_of_the_configuration(
+    groknet: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite://{tmp_path}/stream.db"
+    monkeypatch.setenv("GROKNET__STREAM__URL", url)
+    assert groknet("topics", "apply", "--home", str(tmp_path)).code == Exit.OK
+    monkeypatch.setenv("GROKNET__STREAM__KEEP_DEAD_LETTERS_DAYS", "3")
+    before = groknet("topics", "check", "--json", "--home", str(tmp_path))
+    assert before.code == Exit.FAILED
+    assert [name for name, state in states(before.lines).items() if state == "differs"] == [DEAD_LETTERS]
+    assert "groknet topics apply" in before.err
+    assert groknet("topics", "apply", "--home", str(tmp_path)).code == Exit.OK
+    assert groknet("topics", "check", "--home", str(tmp_path)).code == Exit.OK
+    make(url, TopicSpec(DEAD_LETTERS, 8, retention_ms=3 * 86_400_000))  # raises if the topic has another one
+    monkeypatch.setenv("GROKNET__STREAM__KEEP_DEAD_LETTERS_DAYS", "31")
+    assert groknet("topics", "check", "--home", str(tmp_path)).code == Exit.USAGE
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from workers.search import answers
 from workers.search.http.openapi import examples, parts
 from workers.search.http.openapi.parts import Document
 from workers.search.http.stored import PHOTO_SIDE
+from workers.search.kept.answers import FeedbackAnswer, FeedbackRequest
 from workers.search.settings import SearchSettings
 
 _TYPES = (
@@ -21,6 +22,8 @@ _TYPES = (
     answers.BatchRequest,
     answers.BatchAnswer,
     answers.RecentListings,
+    FeedbackRequest,
+    FeedbackAnswer,
     answers.ProblemAnswer,
 )
 
@@ -48,6 +51,7 @@ def describe(settings: SearchSettings) -> Document:
             "/v1/thumbnail": {"get": _thumbnail()},
             "/v1/photo": {"get": _photo()},
             "/v1/recent": {"get": _recent(settings)},
+            "/v1/feedback": {"post": _feedback()},
             **_operations(),
         },
         "components": {"schemas": components, "securitySchemes": {"token": scheme}},
@@ -72,6 +76,7 @@ def _search(settings: SearchSettings) -> Document:
             ),
             parts.flag("fine", "For a photo: order by its unrounded bits", settings.fine),
             parts.flag("rerank", "Order by k-reciprocal neighbours instead of by distance", settings.rerank),
+            parts.flag("keep", "The person agrees that what search.keep says is kept of this search", False),
         ],
         "requestBody": {
             "required": True,
@@ -205,6 +210,21 @@ def _recent(settings: SearchSettings) -> Document:
         "responses": {
             "200": parts.answer("Listings", "RecentListings", examples.RECENT),
             **parts.problems(422),
+        },
+    }
+
+
+def _feedback() -> Document:
+    schema = {"$ref": parts.REF.format(name="FeedbackRequest")}
+    content = {"application/json": {"schema": schema, "example": examples.FEEDBACK_REQUEST}}
+    return {
+        "operationId": "feedback",
+        "summary": "Right or wrong, on a search result or on an offered label; kept only with consent",
+        "parameters": [],
+        "requestBody": {"required": True, "content": content},
+        "responses": {
+            "200": parts.answer("It is kept", "FeedbackAnswer", examples.FEEDBACK),
+            **parts.problems(400, 403, 408, 413, 415, 422),
         },
     }
 

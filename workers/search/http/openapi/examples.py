@@ -158,3 +158,11 @@ PROBLEM: dict[str, Any] = {
 }
 HEALTHZ: dict[str, Any] = {"live": True, "started": True, "heartbeat_age_s": 0.4, "batch_age_s": 0.0}
 READYZ: dict[str, Any] = {"ready": True, "stale": False, "waiting_for": ""}
+FEEDBACK_REQUEST: dict[str, Any] = {
+    "consent": True,
+    "epoch": "5cdf0d4eb1a5",
+    "hash": _HASH,
+    "right": False,
+    "listing_id": "shop/mug-17",
+}
+FEEDBACK: dict[str, Any] = {"kept": True, "days": 30}

@@ -14,6 +14,7 @@ REF = "#/components/schemas/{name}"
 _PROBLEMS = {
     400: "The request cannot be read",
     401: "No token, or an unknown one; send `Authorization: Bearer TOKEN`",
+    403: "This service keeps no feedback, or the person did not agree",
     404: "Not found",
     408: "The body did not arrive in time",
     409: "The listing has no hashes of this epoch; back-fill it",
@@ -61,7 +62,11 @@ def flag(name: str, description: str, default: bool) -> Document:
 
 def language(settings: SearchSettings) -> Document:
     """The parameter `lang`."""
-    return _query("lang", "Language of display names (BCP 47)", {"type": "string", "default": settings.language})
+    about = (
+        "Language of display names (BCP 47). Without it, the language of the header Accept-Language counts if the "
+        f"model has names in it, and else the default, {settings.language}."
+    )
+    return _query("lang", about, {"type": "string"})
 
 
 def box() -> Document:
