@@ -60,4 +60,5 @@ def overlaps(a: npt.NDArray[np.generic], b: npt.NDArray[np.generic]) -> npt.NDAr
     low, high = np.maximum(one[..., :2], two[..., :2]), np.minimum(one[..., 2:], two[..., 2:])
     shared = np.maximum(high - low, 0).prod(axis=2)
     union = (one[..., 2:] - one[..., :2]).prod(axis=2) + (two[..., 2:] - two[..., :2]).prod(axis=2) - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    found: npt.NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return found

@@ -136,8 +136,9 @@ def suppress_all(proposed: Mapping[str, npt.NDArray[np.generic]], nms: Nms) -> d
 
 def keep(boxes: npt.NDArray[np.generic], scores: npt.NDArray[np.generic], nms: Nms) -> npt.NDArray[np.int64]:
     """The places of the boxes [p, 4] that stay, the most confident first: int64 [k], k <= most."""
-    above = np.flatnonzero(scores > nms.score)
-    waiting = above[np.argsort(-scores[above].astype(np.float64), kind="stable")]
+    exact = scores.astype(np.float64)
+    above = np.flatnonzero(exact > nms.score)
+    waiting = above[np.argsort(-exact[above], kind="stable")]
     kept: list[int] = []
     while len(waiting) and len(kept) < nms.most:
         kept.append(int(waiting[0]))

@@ -17,8 +17,13 @@ def card_text(manifest: DetectorManifest, recipe: DetectorRecipe, figures: Mappi
         f"# {manifest.model_version}",
         "",
         "Finds the products in a photo: boxes with a score and a kind, the most confident first. Made by",
-        f"`{facts.command}` with the recipe `{facts.recipe}`: {facts.notes.get('steps', 0):.0f} steps of"
-        f" {recipe.batch} photos in {facts.seconds / 60:.0f} minutes on {facts.hardware or 'unknown hardware'}.",
+        "",
+        f"```sh\n{facts.command.replace(' && ', chr(10))}\n```",
+        "",
+        f"with the recipe `{facts.recipe}`: {facts.notes.get('steps', 0):.0f} steps, each of {recipe.batch} photos in"
+        f" {facts.notes.get('processes', 1):.0f} processes, in {facts.seconds / 60:.0f} minutes on"
+        f" {facts.hardware or 'unknown hardware'}.",
+        *(["", str(facts.notes["remark"])] if "remark" in facts.notes else []),
         "",
         f"- Input: {manifest.preprocess.width} x {manifest.preprocess.height} pixels, RGB, the photo squashed to it.",
         f"- Output: at most {manifest.nms.most} boxes with a score of at least {manifest.nms.score:g}; of two boxes",

@@ -65,7 +65,7 @@ def export_detector(
         photos=saved.get("photos", {}),
         seconds=round(saved["seconds"], 1),
         hardware=saved.get("hardware", "unknown"),
-        notes={"steps": float(saved["step"])},
+        notes={"steps": float(saved["step"]), "processes": float(saved.get("processes", 1))},
     )
     return write_detector_bundle(network, recipe, saved["kinds"], bundle, facts, figures=figures)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -86,7 +87,7 @@ def with_suppression(model: onnx.ModelProto, nms: Nms) -> onnx.ModelProto:
     made.CopyFrom(model)
     graph = made.graph
     boxes, scores, kinds = (_DENSE[name] for name in (BOXES, SCORES, KINDS))
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         "nms.most": np.array([nms.most], np.int64),
         "nms.overlap": np.array([nms.overlap], np.float32),
         "nms.score": np.array([nms.score], np.float32),
@@ -144,18 +145,22 @@ def run_detector(graph: DenseGraph, photos: NDArray[np.uint8], nms: Nms) -> dict
     """The outputs of the exported graph for `photos uint8 [n, h, w, 3]`, computed by torch and torchvision: what the
     parity file holds, and what a run is evaluated with."""
     proposed = graph(torch.from_numpy(np.ascontiguousarray(photos)))
-    found = [suppressed(*(part[place] for part in proposed), nms) for place in range(len(photos))]
+    found = [suppressed(*(part[place] for part in proposed), nms=nms) for place in range(len(photos))]
     names = (BOXES, SCORES, KINDS)
     return {name: np.stack([one[place] for one in found]) for place, name in enumerate(names)}
 
 
-def suppressed(boxes: Tensor, scores: Tensor, kinds: Tensor, nms: Nms) -> tuple[NDArray[np.generic], ...]:
+def suppressed(boxes: Tensor, scores: Tensor, kinds: Tensor, *, nms: Nms) -> tuple[NDArray[np.generic], ...]:
     """The boxes of one photo that stay, padded to `nms.most`: float32 `[most, 4]`, float32 `[most]`, int64 `[most]`."""
     from torchvision.ops import nms as suppress
 
     above = torch.nonzero(scores > nms.score)[:, 0]
     kept = above[suppress(boxes[above], scores[above], nms.overlap)][: nms.most]
-    padded = (np.zeros((nms.most, 4), np.float32), np.zeros(nms.most, np.float32), np.zeros(nms.most, np.int64))
+    padded: tuple[NDArray[Any], ...] = (
+        np.zeros((nms.most, 4), np.float32),
+        np.zeros(nms.most, np.float32),
+        np.zeros(nms.most, np.int64),
+    )
     for array, values in zip(padded, (boxes, scores, kinds), strict=True):
         array[: len(kept)] = values[kept].numpy()
     return padded

@@ -177,4 +177,4 @@ def _as_app(found: dict[str, NDArray[Any]], phone: DetectorPhone) -> tuple[NDArr
     if KINDS in found:
         shares = found[KINDS].reshape(len(scores), -1)
         kinds = np.where(shares.max(axis=1) >= phone.sure_of_kind, shares.argmax(axis=1) + 1, 0)
-    return suppressed(torch.from_numpy(boxes), torch.from_numpy(scores), torch.from_numpy(kinds), phone.nms)
+    return suppressed(torch.from_numpy(boxes), torch.from_numpy(scores), torch.from_numpy(kinds), nms=phone.nms)

@@ -33,9 +33,9 @@ class StudioJob:
 
 def studio_jobs(spec: BoxSet) -> list[StudioJob]:
     """Every photo to draw for a set of the studio. Training, validation and test show different products."""
-    counts = (("train", spec.scenes, spec.singles), ("val", spec.held_out, spec.held_out))
-    counts += (("test", 2 * spec.held_out, 2 * spec.held_out),)
-    jobs = []
+    held = spec.held_out
+    counts = (("train", spec.scenes, spec.singles), ("val", held, held), ("test", 2 * held, 2 * held))
+    jobs: list[StudioJob] = []
     for split, scenes, singles in counts:
         jobs += [StudioJob(SCENES, split, n) for n in range(scenes)]
         jobs += [StudioJob(SINGLES, split, n) for n in range(singles)]

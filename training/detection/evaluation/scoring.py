@@ -108,7 +108,8 @@ def _covered(boxes: NDArray[np.floating], ignored: NDArray[np.floating]) -> NDAr
     one, two = boxes.astype(np.float64)[:, None], ignored.astype(np.float64)[None]
     low, high = np.maximum(one[..., :2], two[..., :2]), np.minimum(one[..., 2:], two[..., 2:])
     shared = np.maximum(high - low, 0).prod(axis=2)
-    return shared / np.maximum((one[..., 2:] - one[..., :2]).prod(axis=2), 1e-12)
+    found: NDArray[np.float64] = shared / np.maximum((one[..., 2:] - one[..., :2]).prod(axis=2), 1e-12)
+    return found
 
 
 def _kinds_right(found: Sequence[Found], known: Sequence[Boxes]) -> float:

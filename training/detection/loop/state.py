@@ -37,6 +37,7 @@ class DetectorState:
         history: records of the losses.
         photos: set → its training photos, for the card.
         hardware: what the run computes on.
+        processes: that train side by side, for the card.
     """
 
     network: DetectorNetwork
@@ -48,6 +49,7 @@ class DetectorState:
     history: list[dict[str, float]] = field(default_factory=list)
     photos: dict[str, int] = field(default_factory=dict)
     hardware: str = ""
+    processes: int = 1
 
     @property
     def best(self) -> DetectorNetwork:
@@ -69,7 +71,7 @@ class DetectorState:
         if self.average is not None:
             saved["average"] = self.average.state_dict()
         saved |= {"kinds": self.kinds, "step": self.step, "seconds": self.seconds, "history": self.history}
-        saved |= {"photos": self.photos, "hardware": self.hardware}
+        saved |= {"photos": self.photos, "hardware": self.hardware, "processes": self.processes}
         with replacing(path) as part:
             torch.save(saved, part)
 

@@ -98,6 +98,7 @@ def _train(
             raise ConfigError(f"datasets[{one.name}]: no training photo; give it some, or leave the set out")
     counts = {one.name: len(pool) for one, pool in zip(sets, pools, strict=True)}
     state = new_detector_state(recipe, known_kinds(recipe, sets), counts, weights_in, group.device)
+    state.processes = group.size
     file = out / CHECKPOINT
     if resume and file.is_file():
         state.load(file)
@@ -185,7 +186,7 @@ def _average_gradients(state: DetectorState, group: Ranks) -> None:
     flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
     dist.all_reduce(flat)
     flat /= group.size
-    for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+    for parameter, part in zip(parameters, torch.split(flat, [p.numel() for p in parameters]), strict=True):
         parameter.grad = part.view_as(parameter)
 
 

@@ -92,18 +92,18 @@ class SingleStage(DetectorNetwork):
             places.append(best)
             edges.append(target.edges * side)
             numbers.append(target.kinds)
-        row, place = torch.cat(rows), torch.cat(places)
-        weight[row, place], wanted[row, place] = 1.0, 1.0
-        count = max(1, len(row))
+        owners, chosen = torch.cat(rows), torch.cat(places)
+        weight[owners, chosen], wanted[owners, chosen] = 1.0, 1.0
+        count = max(1, len(owners))
         cross = F.binary_cross_entropy_with_logits(objects, wanted, reduction="none")
         terms = {"product": (cross * weight).sum() / count}
-        mine, theirs = boxes[row, place], torch.cat(edges)
+        mine, theirs = boxes[owners, chosen], torch.cat(edges)
         terms["box"] = _BOX_WEIGHT * (1 - iou(mine, theirs)).sum() / count
         number = torch.cat(numbers)
         known_kind = number > 0
         if self.kinds and bool(known_kind.any()):
             one_hot = F.one_hot(number[known_kind] - 1, self.kinds).to(objects.dtype)
-            logits = kinds[row, place][known_kind]
+            logits = kinds[owners, chosen][known_kind]
             terms["kind"] = F.binary_cross_entropy_with_logits(logits, one_hot, reduction="none").sum(1).mean()
         return terms
 

@@ -99,8 +99,11 @@ def _model(kind: str, kinds: int, side: int) -> nn.Module:
         "max_size": side,
         "trainable_backbone_layers": 5,
     }
+    made: nn.Module
     if kind == "retinanet_r50":
-        return detection.retinanet_resnet50_fpn(num_classes=kinds, **options)
-    if kind == "fcos_r50":
-        return detection.fcos_resnet50_fpn(num_classes=kinds, **options)
-    return detection.fasterrcnn_resnet50_fpn(num_classes=kinds + 1, **options)
+        made = detection.retinanet_resnet50_fpn(num_classes=kinds, **options)
+    elif kind == "fcos_r50":
+        made = detection.fcos_resnet50_fpn(num_classes=kinds, **options)
+    else:
+        made = detection.fasterrcnn_resnet50_fpn(num_classes=kinds + 1, **options)
+    return made
