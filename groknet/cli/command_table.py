@@ -33,7 +33,7 @@ class Group(NamedTuple):
 
 COMMANDS: Mapping[str, Command | Group] = {
     "submit": Command(
-        f"{_LISTINGS}.submit:submit", "Send photos, folders of photos or event files (.ndjson; - is stdin).", LISTINGS
+        f"{_LISTINGS}.submit:submit", "Send photos, folders or event files (.ndjson; - is stdin).", LISTINGS
     ),
     "import": Command(
         f"{_LISTINGS}.import_feed:import_feed", "Send the products of a shop's feed: XML, CSV or JSON-LD.", LISTINGS
@@ -156,7 +156,7 @@ COMMANDS: Mapping[str, Command | Group] = {
         },
     ),
     "detector": Group(
-        "Train, export and measure detectors, which find the products in a photo.",
+        "Train, export and measure detectors, which find products.",
         MODELS,
         {
             "train": Command(f"{_MODELS}.detector:train", "Train a detector from a recipe and tables of boxes."),

@@ -112,12 +112,7 @@ def build_search(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         model = manifest.model_version, engine.backend, manifest.epoch
         metrics.MODEL_INFO.labels(*model).set(1)
-        for step in ("decode", "recognise", "find", "total"):  # shown as 0 before the first request
-            metrics.SEARCH_SECONDS.labels(step)
-        for status in ("200", "500", "503"):
-            metrics.SEARCH_REQUESTS.labels("/v1/search", status)
-        for close in ("yes", "no"):
-            metrics.SEARCHES.labels(close)
+        _show_zeros()
         inference.start()
         probe.start()
         async with keeping.pruned():
@@ -143,18 +138,22 @@ def build_search(
             route("/v1/recent", listings.recent),
             route("/v1/feedback", feedback.feedback, "POST"),
             Route("/openapi.json", _described(describe(settings))),
-            *page_routes(
-                settings.max_upload_bytes,
-                formats_taken(),
-                keep=settings.keep,
-                days=settings.keep_days,
-                detects=looking is not None,
-            ),
+            *page_routes(settings, formats_taken(), detects=looking is not None),
             *operations_routes(health, "search"),
         ],
         exception_handlers=dict(HANDLERS),
         lifespan=lifespan,
     )
+
+
+def _show_zeros() -> None:
+    """Series that exist before the first request, so that a rate over them is 0 and not missing."""
+    for step in ("decode", "recognise", "find", "total"):
+        metrics.SEARCH_SECONDS.labels(step)
+    for status in ("200", "500", "503"):
+        metrics.SEARCH_REQUESTS.labels("/v1/search", status)
+    for close in ("yes", "no"):
+        metrics.SEARCHES.labels(close)
 
 
 def _inference(

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from workers.problems import Problem
+from workers.search.settings import SearchSettings
 
 _TYPES = {
     ".html": "text/html",
@@ -44,19 +45,17 @@ class _Asset:
         return Response(self._data, media_type=self._media_type, headers=self._headers)
 
 
-def page_routes(
-    max_upload_bytes: int, formats: str, *, keep: str = "nothing", days: int = 0, detects: bool = False
-) -> list[Route]:
+def page_routes(settings: SearchSettings, formats: str, *, detects: bool) -> list[Route]:
     """The routes `/` and `/page/{name}`. The page gets the largest size of a photo, so that it does not send larger
     ones, the formats that are taken, with the extra to install for others, what is kept for how many days, and whether
     the service has a detector."""
     folder = resources.files("workers.search").joinpath("page")
     data = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}
-    told = f'data-max-bytes="{max_upload_bytes}"'.encode()
+    told = f'data-max-bytes="{settings.max_upload_bytes}"'.encode()
     data["index.html"] = data["index.html"].replace(b'data-max-bytes="10000000"', told)
     shown = f'data-formats="{escape(formats)}"'.encode()
     data["index.html"] = data["index.html"].replace(b'data-formats="JPEG, PNG or WebP"', shown)
-    kept = f'data-keep="{keep}" data-keep-days="{days}"'.encode()
+    kept = f'data-keep="{settings.keep}" data-keep-days="{settings.keep_days}"'.encode()
     data["index.html"] = data["index.html"].replace(b'data-keep="nothing" data-keep-days="0"', kept)
     if detects:
         data["index.html"] = data["index.html"].replace(b'data-detects="no"', b'data-detects="yes"')
