@@ -441,8 +441,9 @@ def _in_threads(jobs: Sequence, threads: int) -> None:
         worker.join()
 
 
-def test_a_photo_keeps_all_its_boxes_in_their_order_beside_a_whole_photo(store: Store) -> None:
+def test_a_photo_keeps_all_its_boxes_in_their_order_beside_a_whole_photo(store_backend: StoreBackend) -> None:
     """Rows of boxes come back as they were written, and a row without a box as a whole photo."""
+    store = store_backend.build()
     listing, thumbnails = effects(event("l", 5, ["b", "a"]))
     first, whole = listing.images
     rng = random.Random(7)
@@ -464,3 +465,4 @@ def test_a_photo_keeps_all_its_boxes_in_their_order_beside_a_whole_photo(store: 
     assert store.thumbnail("l", "b") == thumbnails["b"]
     other = msgspec.structs.replace(written, images=[*boxes[:4], whole])
     assert other.run != written.run
+    store.close()

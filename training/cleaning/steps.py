@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from engines.files import write_file
 from engines.recognition import RecognitionEngine
 from schemas.errors import ConfigError
-from training.bulk import BulkEngine
 from training.cleaning.copies.duplicates import DuplicateSettings, duplicate_marks
 from training.cleaning.copies.fingerprints import Fingerprints, take_fingerprints
 from training.cleaning.marks import Mark, Marks, Value
@@ -49,7 +48,6 @@ class Cleaning:
         out: Path,
         product: str,
         *,
-        engine: BulkEngine = "pool",
         workers: int | None = None,
         bar: Bar | None = None,
     ) -> None:
@@ -59,8 +57,7 @@ class Cleaning:
             source: the photos.
             out: the folder; made if it is missing.
             product: the column that names a photo's product.
-            engine: what takes the fingerprints; see `training/bulk`.
-            workers: of that engine; None means one for each core.
+            workers: processes that read photos; None means one for each core.
             bar: shows how far a step is.
 
         Raises:
@@ -68,7 +65,6 @@ class Cleaning:
         """
         self.source, self.out, self.product = source, out, product
         self.marks = Marks(out)
-        self._engine: BulkEngine = engine
         self._workers = workers or os.cpu_count() or 1
         self._bar = bar or (lambda *_: None)
         out.mkdir(parents=True, exist_ok=True)
@@ -81,7 +77,6 @@ class Cleaning:
             self.source.folder,
             [row["path"] for row in rows],
             self.out,
-            engine=self._engine,
             workers=self._workers,
             progress=lambda done, total: self._bar("read", done, total),
         )

@@ -35,10 +35,6 @@ LayoutOption = Annotated[
     ),
 ]
 ProductOption = Annotated[str, Parameter(name="--product", help="Column that names the product of a photo.")]
-EngineOption = Annotated[
-    Literal["pool", "ray"],
-    Parameter(name="--engine", help="What reads the photos: processes of this machine, or Ray (extra bulk)."),
-]
 WorkersOption = Annotated[
     int | None, Parameter(name="--workers", help="Workers that read photos. Default: one for each core.")
 ]
@@ -54,7 +50,6 @@ def dedup(
     out: OutOption = None,
     reader: LayoutOption = "",
     product: ProductOption = "product",
-    engine: EngineOption = "pool",
     workers: WorkersOption = None,
     bits: Annotated[int, Parameter(help="Largest distance of two 256-bit hashes that are looked at.")] = 64,
     likeness: Annotated[float, Parameter(help="Least likeness of the edges of two copies, 0 to 1.")] = 0.75,
@@ -74,7 +69,7 @@ def dedup(
     from training.cleaning import DuplicateSettings
 
     settings = _settings(DuplicateSettings, bits=bits, likeness=likeness)
-    with _cleaning(folder, out, reader=reader, product=product, engine=engine, workers=workers) as cleaning:
+    with _cleaning(folder, out, reader=reader, product=product, workers=workers) as cleaning:
         cleaning.duplicates(cleaning.read(), settings)
     return _end(cleaning, json=json)
 
@@ -145,7 +140,6 @@ def clean(
     out: OutOption = None,
     reader: LayoutOption = "",
     product: ProductOption = "product",
-    engine: EngineOption = "pool",
     workers: WorkersOption = None,
     bundle: BundleArgument = None,
     json: JsonOption = False,
@@ -163,7 +157,7 @@ def clean(
     """
     from training.cleaning import DuplicateSettings, MergeSettings, NoiseSettings
 
-    with _cleaning(folder, out, reader=reader, product=product, engine=engine, workers=workers) as cleaning:
+    with _cleaning(folder, out, reader=reader, product=product, workers=workers) as cleaning:
         cleaning.duplicates(cleaning.read(), DuplicateSettings())
         if cleaning.has_products():
             with _engine(bundle) as recogniser:
@@ -268,7 +262,6 @@ def _cleaning(
     *,
     reader: str,
     product: str,
-    engine: Literal["pool", "ray"] = "pool",
     workers: int | None = None,
 ) -> Iterator[Cleaning]:
     """The cleaning of a folder, with a progress bar."""
@@ -288,7 +281,7 @@ def _cleaning(
             bar.update(tasks[what], completed=done, total=total or None)
 
         source = open_source(folder, reader)
-        cleaning = Cleaning(source, out, product, engine=engine, workers=workers, bar=show)
+        cleaning = Cleaning(source, out, product, workers=workers, bar=show)
         _remember(source, out, product)
         yield cleaning
 

@@ -13,7 +13,10 @@ from tests.deploy.kubernetes.manifests import FOLDER, Document, built, combined,
 VERSION = "1.32"
 CUSTOM = {"ScaledObject", "PodMonitor", "Kustomization", "Component"}
 pytestmark = pytest.mark.slow  # the schemas of Kubernetes are large
-needs_kustomize = pytest.mark.skipif(kustomize() is None, reason="neither kustomize nor kubectl is installed")
+needs_kustomize = pytest.mark.skipif(
+    kustomize() is None,
+    reason="not run: no combination of components was built, because neither kustomize nor kubectl is installed",
+)
 
 # Of KEDA's ScaledObject (keda.sh/v1alpha1), what the file uses. A key that is not here may be mistyped.
 _POLICY = {

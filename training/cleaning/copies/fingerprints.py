@@ -23,7 +23,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from engines.pixels import decode
 from schemas.errors import ConfigError, Invalid
 from schemas.manifest import Preprocess
-from training.bulk import BulkEngine, bulk_map
+from training.bulk import bulk_map
 from training.cleaning.copies.alignment import SIDE
 from training.cleaning.copies.hashes import Greys
 from training.readers import read_photo
@@ -105,7 +105,6 @@ def take_fingerprints(
     paths: Sequence[str],
     work: Path,
     *,
-    engine: BulkEngine = "pool",
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Fingerprints:
@@ -115,9 +114,7 @@ def take_fingerprints(
         folder: of the photos.
         paths: of the photos, as `read_photo` takes them.
         work: folder for the two files; made if it is missing.
-        engine: see `bulk_map`; every engine gives the same fingerprints.
-        workers: processes, or parts that Ray runs at once. 1 with `pool` works in this process, where nothing protects
-            against a photo that kills it.
+        workers: processes. 1 works in this process, where nothing protects against a photo that kills it.
         progress: called with the photos done and the photos in all.
 
     Raises:
@@ -131,7 +128,7 @@ def take_fingerprints(
     count = len(done)
     _cut(work, count)
     with (work / _RECORDS).open("ab") as records, (work / _NAMES).open("ab") as names:
-        for record, name in _taken(folder, paths[count:], engine, workers):
+        for record, name in _taken(folder, paths[count:], workers):
             records.write(record)
             names.write(msgspec.json.encode(name) + b"\n")
             count += 1
@@ -164,17 +161,17 @@ def _names(file: Path) -> Iterator[Name]:
                 yield decoder.decode(line)
 
 
-def _taken(folder: Path, paths: Sequence[str], engine: BulkEngine, workers: int) -> Iterator[tuple[bytes, Name]]:
+def _taken(folder: Path, paths: Sequence[str], workers: int) -> Iterator[tuple[bytes, Name]]:
     """The fingerprint of each photo in order. A photo that kills its worker each time costs nobody else."""
     work = partial(_take_part, folder)
-    if engine == "pool" and workers == 1:
+    if workers == 1:
         yield from (_take(folder, path) for path in paths)
         return
     done = 0
     while done < len(paths):
         parts = (paths[start : start + _PART] for start in range(done, len(paths), _PART))
         try:
-            for made in bulk_map(work, parts, engine=engine, workers=workers):
+            for made in bulk_map(work, parts, workers=workers):
                 yield from made
                 done += len(made)
         except ConfigError:  # a part killed its worker each time: find out which photo it is

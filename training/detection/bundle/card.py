@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from schemas.detector_manifest import DetectorManifest
-from training.detection.evaluation.scoring import SetFigures
+from training.detection.figures import SetFigures
 from training.detection.recipe import DetectorRecipe
 
 

@@ -26,7 +26,7 @@ from schemas.manifest import (
 from training.data.photos import squash
 from training.detection.bundle.card import card_text
 from training.detection.bundle.graph import deployable_detector, run_detector, write_detector_graph
-from training.detection.evaluation.scoring import SetFigures
+from training.detection.figures import SetFigures
 from training.detection.loop.state import CHECKPOINT, load_detector
 from training.detection.networks.interface import DetectorNetwork
 from training.detection.recipe import DetectorRecipe

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from schemas.detector_manifest import BOXES, KINDS, SCORES
 from training.detection.data.boxed_set import BoxedSet, Boxes, boxes_of
-from training.detection.evaluation.scoring import Found, SetFigures, figures_of
+from training.detection.evaluation.scoring import Found, figures_of
+from training.detection.figures import SetFigures
 
 Run = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.generic]]]
 """Photos uint8 [n, h, w, 3] → the graph's outputs."""

@@ -15,7 +15,8 @@ from schemas.detector_manifest import Nms
 from training.detection.bundle.graph import deployable_detector, run_detector
 from training.detection.data.boxed_set import BoxedSet, load_boxed_sets
 from training.detection.evaluation.evaluate import evaluate_detector, run_over
-from training.detection.evaluation.scoring import Found, SetFigures
+from training.detection.evaluation.scoring import Found
+from training.detection.figures import SetFigures
 from training.detection.loop.state import CHECKPOINT, load_detector
 from training.detection.networks.torchvision_models import TorchvisionDetector
 from training.detection.recipe import DetectorRecipe

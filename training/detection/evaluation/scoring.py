@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from engines.detection.parity import overlaps
 from training.detection.data.boxed_set import Boxes
+from training.detection.figures import SetFigures
 
 OVERLAPS = tuple(round(0.5 + 0.05 * place, 2) for place in range(10))
 """The IoU thresholds of COCO's mean average precision."""
@@ -25,27 +26,6 @@ class Found:
     edges: NDArray[np.floating]
     scores: NDArray[np.floating]
     kinds: NDArray[np.integer]
-
-
-@dataclass(frozen=True)
-class SetFigures:
-    """The figures of one set of photos.
-
-    Attributes:
-        photos: that have at least one box.
-        boxes: known boxes.
-        ap50: average precision at an IoU of .5, all kinds as one.
-        ap: mean of the average precision over OVERLAPS.
-        subject: share of the photos whose most confident box has an IoU of at least .5 with a known box.
-        kind: share of the boxes found whose kind is right, of those whose kind is known; not-a-number without any.
-    """
-
-    photos: int
-    boxes: int
-    ap50: float
-    ap: float
-    subject: float
-    kind: float
 
 
 def figures_of(found: Sequence[Found], known: Sequence[Boxes]) -> SetFigures:

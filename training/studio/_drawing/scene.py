@@ -90,6 +90,7 @@ def clutter(rng: np.random.Generator) -> Placed:
 
 
 def draw_light(rng: np.random.Generator, iconic: bool) -> Light:
+    """The light of a photo, of a catalogue photo where `iconic`."""
     azimuth = np.radians(rng.uniform(-140, -30) if iconic else rng.uniform(-175, -5))
     elevation = np.radians(rng.uniform(48, 62) if iconic else rng.uniform(32, 72))
     to_key = np.array(
