@@ -76,13 +76,7 @@ def build_search(
         settings.indexer_urls, settings.indexer_timeout_s, callers=settings.max_waiting, epoch=manifest.epoch
     )
     inference = _inference(settings, engine, looking, health)
-    threads = Threads(
-        decode_threads=settings.decode_threads,
-        read_threads=settings.max_waiting,
-        fetch_threads=max(1, settings.fetch_threads),
-        answer_timeout_s=settings.answer_timeout_s,
-        max_requests=settings.max_requests,
-    )
+    threads = _threads(settings)
     names = Names(manifest, Usefulness(manifest, settings.category_columns, settings.hidden_heads))
     finder = Finder(store, indexers, manifest, names)
     stored = StoredListings(store, manifest, threads, intake if settings.fetch_threads else None)
@@ -112,12 +106,7 @@ def build_search(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         model = manifest.model_version, engine.backend, manifest.epoch
         metrics.MODEL_INFO.labels(*model).set(1)
-        for step in ("decode", "recognise", "find", "total"):  # shown as 0 before the first request
-            metrics.SEARCH_SECONDS.labels(step)
-        for status in ("200", "500", "503"):
-            metrics.SEARCH_REQUESTS.labels("/v1/search", status)
-        for close in ("yes", "no"):
-            metrics.SEARCHES.labels(close)
+        _show_zeroes()
         inference.start()
         probe.start()
         async with keeping.pruned():
@@ -155,6 +144,26 @@ def build_search(
         exception_handlers=dict(HANDLERS),
         lifespan=lifespan,
     )
+
+
+def _threads(settings: SearchSettings) -> Threads:
+    return Threads(
+        decode_threads=settings.decode_threads,
+        read_threads=settings.max_waiting,
+        fetch_threads=max(1, settings.fetch_threads),
+        answer_timeout_s=settings.answer_timeout_s,
+        max_requests=settings.max_requests,
+    )
+
+
+def _show_zeroes() -> None:
+    """Show metrics as 0 before the first request."""
+    for step in ("decode", "recognise", "find", "total"):
+        metrics.SEARCH_SECONDS.labels(step)
+    for status in ("200", "500", "503"):
+        metrics.SEARCH_REQUESTS.labels("/v1/search", status)
+    for close in ("yes", "no"):
+        metrics.SEARCHES.labels(close)
 
 
 def _inference(
