@@ -135,18 +135,26 @@ def measured(bench: Bench, queries: Sequence[Query], plans: Sequence[DetectPlan]
         (raw,) = looking.detector.detect(looking.shrunk(canvas)[None])
         fixed = [decode(query.data, preprocess), canvas.cut(query.box, preprocess)]
         right = [bool({int(i)} & query.products) for i in bench.first(bench.codes(fixed))[0]]
+        widest = {plan.padding: _nearest(bench, canvas, raw, plan.padding, plans) for plan in plans}
         for plan, hit in zip(plans, hits, strict=True):
-            subject, best = _boxed(bench, canvas, raw, plan, query)
+            boxes = len(chosen(raw, plan)) or -1
+            products, distances = widest[plan.padding]
+            nearest, apart = (products[:boxes], distances[:boxes]) if boxes > 0 else (products[-1:], distances[-1:])
+            subject, best = (int(nearest[i]) in query.products for i in (0, int(apart.argmin())))
             for way, one in zip(WAYS, (right[0], subject, best, right[1]), strict=True):
                 hit[way] += one
     return [{way: count / len(queries) for way, count in hit.items()} for hit in hits]
 
 
-def _boxed(bench: Bench, canvas: Canvas, raw: list[Detection], plan: DetectPlan, query: Query) -> tuple[bool, bool]:
-    """Whether the first box is right, and whether the box nearest to the catalogue is."""
-    boxes: list[Box | None] = [one.box for one in chosen(raw, plan)] or [None]
-    nearest, distances = bench.first(bench.codes([canvas.cut(box, bench.looking.preprocess) for box in boxes]))
-    return int(nearest[0]) in query.products, int(nearest[int(distances.argmin())]) in query.products
+def _nearest(
+    bench: Bench, canvas: Canvas, raw: list[Detection], padding: float, plans: Sequence[DetectPlan]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The nearest catalogue picture of each box with this padding, and its distance; the whole photo comes last. The
+    boxes are those of the lowest threshold: those of a higher one come first among them."""
+    lowest = min(plans, key=lambda plan: plan.threshold)
+    found = chosen(raw, msgspec.structs.replace(lowest, padding=padding))
+    boxes: list[Box | None] = [*(one.box for one in found), None]
+    return bench.first(bench.codes([canvas.cut(box, bench.looking.preprocess) for box in boxes]))
 
 
 def studio_queries(count: int, engine: RecognitionEngine) -> tuple[list[Query], list[NDArray[np.uint8]]]:

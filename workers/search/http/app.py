@@ -76,13 +76,7 @@ def build_search(
         settings.indexer_urls, settings.indexer_timeout_s, callers=settings.max_waiting, epoch=manifest.epoch
     )
     inference = _inference(settings, engine, looking, health)
-    threads = Threads(
-        decode_threads=settings.decode_threads,
-        read_threads=settings.max_waiting,
-        fetch_threads=max(1, settings.fetch_threads),
-        answer_timeout_s=settings.answer_timeout_s,
-        max_requests=settings.max_requests,
-    )
+    threads = _threads(settings)
     names = Names(manifest, Usefulness(manifest, settings.category_columns, settings.hidden_heads))
     finder = Finder(store, indexers, manifest, names)
     stored = StoredListings(store, manifest, threads, intake if settings.fetch_threads else None)
@@ -143,6 +137,16 @@ def build_search(
         ],
         exception_handlers=dict(HANDLERS),
         lifespan=lifespan,
+    )
+
+
+def _threads(settings: SearchSettings) -> Threads:
+    return Threads(
+        decode_threads=settings.decode_threads,
+        read_threads=settings.max_waiting,
+        fetch_threads=max(1, settings.fetch_threads),
+        answer_timeout_s=settings.answer_timeout_s,
+        max_requests=settings.max_requests,
     )
 
 
