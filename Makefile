@@ -32,7 +32,7 @@ demo-real: $(VENV)/.real-ready  ## The same on real Kafka and Cassandra, started
 	@$(VENV)/bin/python -m deploy.demo_real $(if $(PHOTOS),--photos "$(PHOTOS)") $(if $(KEEP),--keep) $(ARGS)
 
 test: $(VENV)/.test-ready  ## Every test that this machine can run; what it cannot is named at the end.
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(VENV)/bin/python -m tests.everything $(ARGS)
 
 test-fast: $(VENV)/.test-ready  ## The tests that need no servers and take no seconds, side by side: under 3 minutes on 2 cores.
 	@$(VENV)/bin/python -m pytest -n 4 --dist loadfile -m "not services and not prometheus and not browser and not slow" $(ARGS)

@@ -13,6 +13,7 @@ import msgspec
 
 from schemas.baseline import Baseline
 from schemas.dead_letters import PREFIX, DeadLetter
+from schemas.detector_manifest import DETECTOR_FORMAT_VERSION, DetectorManifest
 from schemas.events import MAX_INLINE_BYTES, SCHEMA_VERSION, ListingEvent
 from schemas.hashes import HashMessage
 from schemas.manifest import FORMAT_VERSION, Manifest
@@ -32,6 +33,7 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "dead_letter": DeadLetter,
     "bundle_manifest": Manifest,
     "bundle_baseline": Baseline,
+    "detector_manifest": DetectorManifest,
     "taxonomy": Taxonomy,
 }
 TOPICS_FILE = "topics.json"
@@ -76,6 +78,8 @@ def schema_of(name: str) -> Schema:
         definitions["ListingEvent"]["properties"]["schema_version"]["const"] = SCHEMA_VERSION
     if name == "bundle_manifest":
         definitions["Manifest"]["properties"]["format_version"]["const"] = FORMAT_VERSION
+    if name == "detector_manifest":
+        definitions["DetectorManifest"]["properties"]["format_version"]["const"] = DETECTOR_FORMAT_VERSION
     if "ListingEvent" in definitions:
         definitions["ListingEvent"]["properties"]["images"]["default"] = []  # msgspec does not write it of a function
     if "ImageRef" in definitions:

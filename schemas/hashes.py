@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from schemas.boxes import BoxShares
 from schemas.errors import InvalidEvent
 from schemas.events import EventTime, ImageId, ListingId
 
@@ -18,11 +19,13 @@ HashHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="256 bits, 
 Epoch = Annotated[str, Meta(pattern=r"^[0-9a-f]{12}$")]
 
 
-class ImageHash(msgspec.Struct, frozen=True, kw_only=True):
-    """The hash of one photo."""
+class ImageHash(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The hash of one photo, or of the part of it inside `box`. A photo with several boxes has several hashes. Without
+    `box` it is the whole photo, as in messages from before that field existed."""
 
     image_id: ImageId
     hash: HashHex
+    box: BoxShares | None = None
 
 
 class HashMessage(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
 
+from schemas.boxes import DetectPlan
 from schemas.errors import BundleRefused
 from schemas.hashes import Epoch
 from schemas.units import Positive, Share, Whole
@@ -24,6 +25,8 @@ MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
 PARITY_FILE = "parity.npz"
 CARD_FILE = "card.md"
+DETECTOR_FOLDER = "detector"
+"""The folder inside a bundle that has its detector."""
 MANIFEST_BYTES = 64_000_000  # a label takes 100 bytes; half a million of them
 
 StableId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$")]
@@ -49,13 +52,21 @@ class Preprocess(Strict, frozen=True, kw_only=True):
     pad_colour: tuple[int, int, int] = (127, 127, 127)
 
 
-class Label(Strict, frozen=True, kw_only=True):
-    """One label of a head. `index` is its place in the head's output, `value` its text in the data's column."""
+class Label(Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """One label of a head.
+
+    Attributes:
+        index: its place in the head's output.
+        value: its text in the data's column.
+        display: its names by language (BCP 47).
+        merged: other texts of the column that mean this label.
+    """
 
     id: StableId
     index: Whole
     value: str
     display: dict[str, str] = {}
+    merged: list[str] = []
 
 
 class Calibration(Strict, frozen=True, kw_only=True):
@@ -193,7 +204,8 @@ class Manifest(Strict, frozen=True, kw_only=True):
 
     A bundle without `applicability` does not know for which photos its heads are: each of them applies to every photo.
     `precision` is the graph's. Below FP32 the recorded answers to the parity photos are still the float graph's, and
-    `gate` judges the engine.
+    `gate` judges the engine. With `detection`, the folder `detector` of the bundle has a detector, and boxes are cut
+    out before a photo is recognised; the field is absent without.
     """
 
     format_version: int = FORMAT_VERSION
@@ -211,6 +223,7 @@ class Manifest(Strict, frozen=True, kw_only=True):
     gate: Gate = Gate()
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     applicability: Applicability | None = None
+    detection: DetectPlan | msgspec.UnsetType = msgspec.UNSET
     training: Training
     files: dict[str, Sha256]
 
@@ -274,11 +287,20 @@ def load_manifest(folder: Path) -> Manifest:
     return decode_manifest(path.read_bytes())
 
 
-def verify_files(folder: Path, manifest: Manifest) -> None:
+class WithFiles(Protocol):
+    """Any manifest that has the sha256 of the other files of its folder."""
+
+    @property
+    def files(self) -> dict[str, str]:
+        """File name → sha256 in hex."""
+
+
+def verify_files(folder: Path, manifest: WithFiles) -> None:
     """Compare every file's sha256 with the manifest. Raises BundleRefused, which names the first different file."""
     for name, expected in manifest.files.items():
-        path = Path(folder) / name
-        if "\0" in name or not path.is_file() or path.resolve().parent != Path(folder).resolve():
+        path, root = Path(folder) / name, Path(folder).resolve()
+        places = (root, root / DETECTOR_FOLDER)
+        if "\0" in name or not path.is_file() or path.resolve().parent not in places:
             raise BundleRefused(f"files.{name}: not in the bundle; fetch or export the bundle again")
         if sha256_file(path) != expected:
             raise BundleRefused(f"files.{name}: its sha256 differs from the manifest; fetch or export again")

@@ -9,12 +9,14 @@ apply counts as about 0.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from schemas.boxes import BoxShares
 from schemas.events import EventTime, ListingEvent, ListingId
 from schemas.hashes import Epoch, HashHex
 from schemas.units import Share
@@ -44,14 +46,16 @@ class BadImage(msgspec.Struct, frozen=True, kw_only=True):
     error: str
 
 
-class ImageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The row of one photo. `applies` has the ids of the heads that apply to it, in the manifest's order; None if the
-    bundle does not know (`Manifest.applicability`)."""
+class ImageRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The row of one photo, or of the part of it inside `box`; without `box` it is of the whole photo. `applies` has
+    the ids of the heads that apply to it, in the manifest's order; None if the bundle does not know
+    (`Manifest.applicability`)."""
 
     image_id: str
     predictions: Predictions
     hash: HashHex
     applies: list[str] | None = None
+    box: BoxShares | None = None
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +72,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredListing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """A listing in the store under one model version: the effects of one event, written together."""
+    """A listing in the store under one model version: the effects of one event, written together.
+
+    `images` has the rows of the good photos in the order of the event. The rows of one photo stand together, the most
+    confident box first."""
 
     listing_id: ListingId
     event_time: EventTime
@@ -91,10 +98,26 @@ class StoredListing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def run(self) -> str:
         """16 hex digits of this run's result for the event, because two runs of a model may differ in a bit."""
         pooled, photos = self.encoded
-        # a row without `applies` keeps the digest that it had before the field was added
-        rows = [(row.image_id, row.hash, *([row.applies] if row.applies is not None else ())) for row in self.images]
+        # a row without `applies` or `box` keeps the digest that it had before the field was added
+        rows = [
+            (
+                row.image_id,
+                row.hash,
+                *([row.applies] if row.applies is not None else ()),
+                *([{"box": row.box}] if row.box is not None else ()),
+            )
+            for row in self.images
+        ]
         rest = msgspec.json.encode((self.epoch, self.summary.status, self.summary.bad_images, rows))
         return hashlib.sha256(b"\n".join([rest, pooled, *photos])).hexdigest()[:16]
+
+
+def by_photo(rows: Sequence[ImageRow]) -> dict[str, list[ImageRow]]:
+    """The rows of each photo, in the order of the rows."""
+    photos: dict[str, list[ImageRow]] = {}
+    for row in rows:
+        photos.setdefault(row.image_id, []).append(row)
+    return photos
 
 
 class RemovalMarker(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,7 +34,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what each part took. A few tests alone are no part, so this is for runs of a minute or more."""
+    """Say what each part took. A few tests alone are no part, so this is for runs of a minute or more. Tests that ran
+    side by side take longer together than their part did."""
+    if terminalreporter.config.getoption("numprocesses", None):
+        return
     took_s: dict[str, float] = read_parts(os.environ.get("GROKNET_PARTS", ""))
     for reports in terminalreporter.stats.values():
         for report in reports:

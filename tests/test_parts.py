@@ -30,7 +30,7 @@ def test_the_budgets_stay_below_an_hour() -> None:
 
 
 def test_the_table_names_what_ran_and_what_took_too_long() -> None:
-    took = {"fast tests": 99.6, **read_parts("demo=181 lint=30")}
+    took = read_parts("demo=181 lint=30 fast_tests=99.6")
     assert table(took) == [
         "demo            181 s of   180 s  over its budget",
         "lint             30 s of   120 s",

@@ -76,6 +76,30 @@ ENGINE_ERRORS = counter(
     by=("tagger", "search"),
     labels=("error",),
 )
+DETECT_SECONDS = histogram(
+    "groknet_detect_seconds",
+    "detection of one batch; shown by workers whose bundle has a detector",
+    unit="seconds",
+    high="compare with docs/benchmarks; if it is slower, another process uses the cores, or give `detect.backend`",
+    by=("tagger", "search"),
+    buckets=_SHORT_BUCKETS,
+)
+BOXES = histogram(
+    "groknet_boxes",
+    "boxes taken of one photo; 0 means that the whole photo is used",
+    unit="boxes",
+    high="mostly at the limit: raise `detect.threshold`, or `detect.most_boxes`; mostly 0: lower the threshold",
+    by=("tagger", "search"),
+    buckets=(0, 1, 2, 4, 8, 16, 32, 64),
+)
+DETECT_ERRORS = counter(
+    "groknet_detect_errors_total",
+    "detections that failed",
+    unit="detections",
+    high="`DeviceLost`: look at the device; else one photo is at fault, see `groknet dlq list` for stage `detect`",
+    by=("tagger", "search"),
+    labels=("error",),
+)
 QUEUE_DEPTH = gauge(
     "groknet_queue_depth",
     "items that wait before a stage",

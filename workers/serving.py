@@ -79,7 +79,7 @@ class Health:
         """Each service that is away although the worker needs it for a part of its answers, with the reason. The worker
         stays ready, because a balancer could do nothing better. Replace the whole value; do not change it."""
         self._beat = self._fresh = clock()
-        self._batch: float | None = None
+        self._batches: dict[int, float] = {}  # by thread: engine and detector have one each
 
     def mark_started(self) -> None:
         """The loop begins. From now on heartbeats count."""
@@ -107,12 +107,13 @@ class Health:
     @contextmanager
     def batch(self) -> Iterator[None]:
         """Wrap work that could hang a device. If the block takes longer than `batch_limit_s`, the worker is not
-        live."""
-        self._batch = self._clock()
+        live. Several threads may do such work at the same time."""
+        thread = threading.get_ident()
+        self._batches[thread] = self._clock()
         try:
             yield
         finally:
-            self._batch = None
+            self._batches.pop(thread, None)
 
     def fail(self, error: BaseException) -> None:
         """Note an error that only a restart repairs. The worker is not live and not ready from now on."""
@@ -127,9 +128,9 @@ class Health:
 
     @property
     def batch_age_s(self) -> float:
-        """Seconds since the batch in flight began; 0 if there is none."""
-        batch = self._batch
-        return 0.0 if batch is None else self._clock() - batch
+        """Seconds since the oldest batch in flight began; 0 if there is none."""
+        began = min(list(self._batches.values()), default=None)
+        return 0.0 if began is None else self._clock() - began
 
     @property
     def live(self) -> bool:

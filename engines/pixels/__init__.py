@@ -10,7 +10,16 @@ scales the values.
 from engines.pixels._open import formats_taken
 from engines.pixels.box import Box
 from engines.pixels.budget import decode_memory_held, limit_decode_memory
-from engines.pixels.decode import DecodedPhoto, decode, decode_photo, is_large, thumbnail
+from engines.pixels.canvas import Canvas
+from engines.pixels.decode import (
+    DecodedPhoto,
+    canvas_input,
+    decode,
+    decode_canvas,
+    decode_photo,
+    is_large,
+    thumbnail,
+)
 from engines.pixels.formats import PHOTO_SUFFIXES
 from engines.pixels.limits import PixelLimits
 from engines.pixels.nvimgcodec import JpegDecoder, JpegDecoderName, open_jpeg_decoder
@@ -20,13 +29,16 @@ __all__ = [
     "MOST_PHOTOS",
     "PHOTO_SUFFIXES",
     "Box",
+    "Canvas",
     "DecodeProcesses",
     "DecodedPhoto",
     "JpegDecoder",
     "JpegDecoderName",
     "PixelLimits",
     "SlotPhoto",
+    "canvas_input",
     "decode",
+    "decode_canvas",
     "decode_memory_held",
     "decode_photo",
     "formats_taken",

@@ -20,6 +20,7 @@ from engines.pixels._fit import fit, webp_thumbnail
 from engines.pixels._open import Opened
 from engines.pixels.box import Box, region
 from engines.pixels.budget import PROCESS
+from engines.pixels.canvas import Canvas
 from engines.pixels.cost import decode_cost, draft_scale, wanted
 from engines.pixels.formats import Header, sketch
 from engines.pixels.limits import PixelLimits
@@ -113,6 +114,36 @@ def decode_photo(
     with _upright(data, preprocess, limits, jpeg=jpeg) as (upright, width, height):
         small = webp_thumbnail(upright, thumbnail_side, MAX_THUMBNAIL_BYTES)
         return DecodedPhoto(fit(upright, preprocess, out), small, width, height)
+
+
+def decode_canvas(
+    data: bytes,
+    side: int,
+    thumbnail_side: int = 0,
+    limits: PixelLimits = _DEFAULT_LIMITS,
+    jpeg: JpegDecoder | None = None,
+) -> tuple[Canvas, bytes]:
+    """Decode once, for several parts to be cut out. Raises as `decode` does.
+
+    Args:
+        data: the bytes of a JPEG, PNG, WebP, AVIF or, with the extra `heif`, HEIC photo.
+        side: both sides of the canvas have at least so many pixels, if the photo has them, and the canvas at most
+            `canvas.MOST_PIXELS`.
+        thumbnail_side: the thumbnail's longer side, in pixels; 0 makes none.
+        limits: bounds of one photo.
+        jpeg: see `decode`.
+
+    Returns:
+        The canvas, and the WebP bytes of the thumbnail of the whole photo, which are empty without.
+    """
+    with _upright(data, canvas_input(side), limits, jpeg=jpeg) as (upright, _, _):
+        small = webp_thumbnail(upright, thumbnail_side, MAX_THUMBNAIL_BYTES) if thumbnail_side else b""
+        return Canvas.of(upright, side), small
+
+
+def canvas_input(side: int) -> Preprocess:
+    """A canvas's size, in the form in which the size of a decode is given."""
+    return Preprocess(width=side, height=side)
 
 
 def thumbnail(

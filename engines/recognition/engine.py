@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from engines.recognition.bundles.bundle import Bundle, load_bundle
 from engines.recognition.bundles.parity import check_parity
-from engines.recognition.interface import Backend, RecognitionEngine
+from engines.recognition.interface import Backend, GraphBundle, RecognitionEngine
 from engines.recognition.outputs.answer import answer, calibrators
 from engines.recognition.outputs.hash_layer import read_hash_layer
 from engines.recognition.outputs.predictions import Predictions
@@ -24,37 +24,39 @@ from schemas.manifest import Manifest
 DEFAULT_MAX_BATCH = 32
 
 
-def _onnxruntime(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
+def _onnxruntime(bundle: GraphBundle, threads: int | None, max_batch: int) -> Backend:
     from engines.recognition.onnx_runtime import OnnxRuntime
 
     return InParts(OnnxRuntime(bundle, threads), part_size(threads))
 
 
-def _openvino(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
+def _openvino(bundle: GraphBundle, threads: int | None, max_batch: int) -> Backend:
     from engines.recognition.openvino import OpenVino
 
     return InParts(OpenVino(bundle, threads), part_size(threads))
 
 
-def _torch(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
+def _torch(bundle: GraphBundle, threads: int | None, max_batch: int) -> Backend:
     from engines.recognition.torch.open import open_torch
 
+    if not isinstance(bundle, Bundle):
+        raise ConfigError("backend: torch runs recognition bundles alone; use onnxruntime, openvino or tensorrt")
     return open_torch(bundle, threads, max_batch)
 
 
-def _tensorrt(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
+def _tensorrt(bundle: GraphBundle, threads: int | None, max_batch: int) -> Backend:
     from engines.recognition.tensorrt.backend import open_backend
 
     return open_backend(bundle, "tensorrt")
 
 
-def _tensorrt_rtx(bundle: Bundle, threads: int | None, max_batch: int) -> Backend:
+def _tensorrt_rtx(bundle: GraphBundle, threads: int | None, max_batch: int) -> Backend:
     from engines.recognition.tensorrt.backend import open_backend
 
     return open_backend(bundle, "tensorrt_rtx")
 
 
-_BUILDERS: dict[str, Callable[[Bundle, int | None, int], Backend]] = {
+_BUILDERS: dict[str, Callable[[GraphBundle, int | None, int], Backend]] = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
     "torch": _torch,
@@ -96,9 +98,10 @@ def build_engine(
 
 
 def open_backend(
-    bundle: Bundle, backend: str, threads: int | None = None, max_batch: int = DEFAULT_MAX_BATCH
+    bundle: GraphBundle, backend: str, threads: int | None = None, max_batch: int = DEFAULT_MAX_BATCH
 ) -> Backend:
-    """Open the bare back end, for measurements. It returns raw outputs and checks neither parity nor its input.
+    """Open the bare back end, for detectors and for measurements. It returns raw outputs and checks neither parity nor
+    its input.
 
     Arguments and errors are those of `build_engine`.
     """

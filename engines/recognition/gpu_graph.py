@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engines.recognition.interface import GraphManifest
 from engines.recognition.outputs.tops import INDICES, VALUES, is_cut
-from schemas.manifest import Manifest
 
 if TYPE_CHECKING:
     import onnx
 
 
-def prepare(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
+def prepare(model: onnx.ModelProto, manifest: GraphManifest) -> onnx.ModelProto:
     """Return an adapted copy of the graph.
 
     The copy casts its input to float first: TensorRT cannot move bytes in their own type, and 0–255 are exact in float.

@@ -1,14 +1,16 @@
-"""The two interfaces of this room: the engine that callers use, and the back end that an engine wraps."""
+"""The interfaces of this room: the engine that callers use, the back end that an engine wraps, and what it opens."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from engines.recognition.outputs.predictions import Predictions
-from schemas.manifest import Manifest
+from schemas.manifest import Head, Manifest
 
 
 class RecognitionEngine(Protocol):
@@ -50,6 +52,65 @@ class RecognitionEngine(Protocol):
 
     def close(self) -> None:
         """Release the back end. A later `infer` raises RuntimeError. A second call does nothing."""
+
+
+class GraphManifest(Protocol):
+    """What a back end needs to know of a graph. The manifests of recognisers and of detectors both say it."""
+
+    @property
+    def name(self) -> str:
+        """Of the bundle."""
+
+    @property
+    def model_version(self) -> str:
+        """Of the bundle."""
+
+    @property
+    def epoch(self) -> str:
+        """12 hex digits that change with what the graph computes."""
+
+    @property
+    def input(self) -> str:
+        """The name of the graph's input."""
+
+    @property
+    def precision(self) -> str:
+        """`fp32`, `fp16` or `int8`."""
+
+    @property
+    def heads(self) -> Sequence[Head]:
+        """The heads whose long outputs a GPU may cut; a detector has none."""
+
+    @property
+    def top_k(self) -> int:
+        """How many labels of a head are served."""
+
+    @property
+    def files(self) -> dict[str, str]:
+        """File name → sha256."""
+
+
+class GraphBundle(Protocol):
+    """A bundle as a back end sees it: a graph and what its manifest says of it."""
+
+    @property
+    def folder(self) -> Path:
+        """The bundle's folder."""
+
+    @property
+    def manifest(self) -> GraphManifest:
+        """What the back end must know."""
+
+    @property
+    def model_path(self) -> Path:
+        """The path of the graph."""
+
+    @property
+    def outputs(self) -> Collection[str]:
+        """The names of the outputs to compute."""
+
+    def check_graph_outputs(self, names: Collection[str]) -> None:
+        """Raise BundleRefused unless the graph, whose outputs are called `names`, has every output of the manifest."""
 
 
 class Backend(Protocol):

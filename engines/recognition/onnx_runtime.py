@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from engines.recognition.bundles.bundle import Bundle
+from engines.recognition.interface import GraphBundle
 from schemas.errors import BundleRefused
 
 _ERRORS_ONLY = 3
@@ -15,7 +15,7 @@ _ERRORS_ONLY = 3
 class OnnxRuntime:
     """One session. `InferenceSession.run` is thread-safe and frees the interpreter lock while it computes."""
 
-    def __init__(self, bundle: Bundle, threads: int | None) -> None:
+    def __init__(self, bundle: GraphBundle, threads: int | None) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or 0  # 0: all cores
         options.log_severity_level = _ERRORS_ONLY
@@ -32,7 +32,7 @@ class OnnxRuntime:
         self._input = bundle.manifest.input
         self._outputs = self._check_graph(bundle)
 
-    def _check_graph(self, bundle: Bundle) -> list[str]:
+    def _check_graph(self, bundle: GraphBundle) -> list[str]:
         inputs = {value.name: value.type for value in self._session.get_inputs()}
         if inputs != {self._input: "tensor(uint8)"}:
             raise BundleRefused(

@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
-from engines.recognition.bundles.bundle import Bundle
+from engines.recognition.interface import GraphBundle
 from schemas.errors import BundleRefused
 
 
 class OpenVino:
     """One compiled model, with a request for each concurrent caller, so that no thread waits for another's buffers."""
 
-    def __init__(self, bundle: Bundle, threads: int | None) -> None:
+    def __init__(self, bundle: GraphBundle, threads: int | None) -> None:
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
         if bundle.manifest.precision != "fp16":
             # By default OpenVINO computes float in bfloat16 where it can. Only a half bundle wants that.
@@ -36,7 +36,7 @@ class OpenVino:
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     @staticmethod
-    def _check_graph(model: Any, bundle: Bundle) -> None:
+    def _check_graph(model: Any, bundle: GraphBundle) -> None:
         inputs = {name: value.element_type.get_type_name() for value in model.inputs for name in value.names}
         if inputs != {bundle.manifest.input: "u8"}:
             raise BundleRefused(

@@ -12,6 +12,15 @@ Inside: `_listings` knows where each listing's newest state is, `_view` and `_pa
 
 from engines.similarity._files import SnapshotRefused
 from engines.similarity.index import HashIndex
-from engines.similarity.types import IndexedListing, IndexLimits, IndexStats, Neighbour, Where
+from engines.similarity.types import HeldCode, IndexedListing, IndexLimits, IndexStats, Neighbour, Where
 
-__all__ = ["HashIndex", "IndexLimits", "IndexStats", "IndexedListing", "Neighbour", "SnapshotRefused", "Where"]
+__all__ = [
+    "HashIndex",
+    "HeldCode",
+    "IndexLimits",
+    "IndexStats",
+    "IndexedListing",
+    "Neighbour",
+    "SnapshotRefused",
+    "Where",
+]

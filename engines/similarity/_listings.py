@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from engines.similarity._flat import Codes
 from engines.similarity._merge import Held, Merge
+from engines.similarity._owners import owner_text, read_owner
 from engines.similarity._parts import ALIVE, Sealed, Tail
 from engines.similarity._profiles import Profile, Profiles
 from engines.similarity._view import View
-from engines.similarity.types import CODE_BYTES, IndexedListing
+from engines.similarity.types import CODE_BYTES, HeldCode, IndexedListing
 from schemas.hashes import HashMessage
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
@@ -32,7 +33,7 @@ class Place(NamedTuple):
 
 
 class Fresh(NamedTuple):
-    """A listing of a tail with its codes, uint8 [photos, 32]."""
+    """A listing of a tail with its codes, uint8 [photos, 32], and their texts (`engines/similarity/_owners.py`)."""
 
     listing_id: str
     event_time: int
@@ -68,13 +69,16 @@ class Listings:
     def show(self, place: Place) -> IndexedListing:
         """Return what the index holds at a place."""
         profile = self.profiles[place.profile]
-        images = {place.part.owner(row)[1]: place.part.code(row) for row in place.rows}
-        return IndexedListing(place.listing_id, place.event_time, *profile, images)
+        codes = []
+        for row in place.rows:
+            image_id, box = read_owner(place.part.owner(row)[1])
+            codes.append(HeldCode(image_id, place.part.code(row), box))
+        return IndexedListing(place.listing_id, place.event_time, *profile, codes)
 
     def put(self, held: Place | None, message: HashMessage, codes: Codes) -> None:
         """Replace a listing's state by a message with codes uint8 [photos, 32]. A repeated message changes nothing."""
         profile = self.profiles.number(Profile(message.model_version, message.state, message.category))
-        image_ids = [image.image_id for image in message.images]
+        image_ids = [owner_text(image) for image in message.images]
         if held is not None and (held.event_time, held.profile) == (message.event_time, profile):
             images = list(zip(image_ids, map(bytes, codes), strict=True))
             if [(held.part.owner(row)[1], held.part.code(row)) for row in held.rows] == images:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engines.similarity._flat import Codes
+from engines.similarity._owners import read_owner
 from engines.similarity._parts import Asked, Found, Owner, Sealed, Tail
 from engines.similarity._profiles import Profiles
 from engines.similarity.types import Neighbour, Where
@@ -38,7 +39,7 @@ class View:
         self, hashes: Codes, k: int, profiles: Profiles, where: Where | None, radius: int | None
     ) -> list[list[Neighbour]]:
         """Return up to k nearest codes of each of `hashes`, uint8 [q, 32]. Ties are ordered by listing id, then photo
-        id. With `radius`, only codes within that many bits count."""
+        id, then box. With `radius`, only codes within that many bits count."""
         asked = Asked(self.generation, k, where, None if where is None else profiles.admitted(where))
         parts: list[Part] = [*self.sealed, *self.tails]
         by_part: list[list[Found]] = []
@@ -65,4 +66,9 @@ def _ranked(parts: list[Part], found: list[Found], k: int, radius: int | None) -
         owner: Owner = parts[part].owner(row)
         ranked.append((distance, *owner))
     ranked.sort()
-    return [Neighbour(listing_id, image_id, distance) for distance, listing_id, image_id in ranked[:k]]
+    return [_neighbour(*one) for one in ranked[:k]]
+
+
+def _neighbour(distance: int, listing_id: str, text: str) -> Neighbour:
+    image_id, box = read_owner(text)
+    return Neighbour(listing_id, image_id, distance, box)

@@ -5,29 +5,40 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
+from schemas.boxes import BoxShares
 from schemas.errors import ConfigError
 
 CODE_BYTES = 32  # 256 bits, most significant bit first
 
 
 class Neighbour(NamedTuple):
-    """One photo of the index. `distance` is the number of differing bits, out of 256."""
+    """One hash of the index: a photo, or the part of it inside `box`. `distance` is the number of differing bits, out
+    of 256."""
 
     listing_id: str
     image_id: str
     distance: int
+    box: BoxShares | None = None
+
+
+class HeldCode(NamedTuple):
+    """The 32-byte hash of a photo, or of the part of it inside `box`."""
+
+    image_id: str
+    code: bytes
+    box: BoxShares | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class IndexedListing:
-    """What the index holds about a listing as of `event_time` (UTC microseconds): a 32-byte hash for each photo id."""
+    """What the index holds about a listing as of `event_time` (UTC microseconds)."""
 
     listing_id: str
     event_time: int
     model_version: str
     state: str
     category: str | None
-    images: dict[str, bytes]
+    codes: list[HeldCode]
 
 
 @dataclass(frozen=True, slots=True)

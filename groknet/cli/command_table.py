@@ -12,6 +12,7 @@ PANELS = (LISTINGS, OPERATION, MODELS, SHELL)
 _LISTINGS = "groknet.commands.listings"
 _OPERATION = "groknet.commands.operation"
 _MODELS = "groknet.commands.models"
+_GALLERY = "groknet.commands.gallery"
 
 
 class Command(NamedTuple):
@@ -34,6 +35,9 @@ COMMANDS: Mapping[str, Command | Group] = {
     "submit": Command(
         f"{_LISTINGS}.submit:submit", "Send photos, folders of photos or event files (.ndjson; - is stdin).", LISTINGS
     ),
+    "import": Command(
+        f"{_LISTINGS}.import_feed:import_feed", "Send the products of a shop's feed: XML, CSV or JSON-LD.", LISTINGS
+    ),
     "show": Command(f"{_LISTINGS}.show:show", "Show what is stored about listings.", LISTINGS),
     "where": Command(
         f"{_LISTINGS}.where:where", "Show where a listing is now, why, and when it is tried next.", LISTINGS
@@ -47,6 +51,24 @@ COMMANDS: Mapping[str, Command | Group] = {
             "list": Command(f"{_LISTINGS}.dlq:list_letters", "List all dead letters, one line each."),
             "show": Command(f"{_LISTINGS}.dlq:show", "Show one dead letter: all its headers and its value."),
             "replay": Command(f"{_LISTINGS}.dlq:replay", "Send dead letters again, each of them once."),
+        },
+    ),
+    "gallery": Group(
+        "Find out what the gallery lacks, and fetch photos for it.",
+        LISTINGS,
+        {
+            "unanswered": Command(f"{_GALLERY}.searches:unanswered", "List searches that found nothing, in groups."),
+            "discover": Command(f"{_GALLERY}.searches:discover", "Rank categories and groups where searches fail."),
+            "coverage": Command(f"{_GALLERY}.searches:show_coverage", "Labels by photo against the title alone."),
+            "fetch": Command(f"{_GALLERY}.fetch:fetch", "Fetch what a list or a sitemap names, politely."),
+        },
+    ),
+    "feedback": Group(
+        "Export or delete what people judged right or wrong.",
+        LISTINGS,
+        {
+            "export": Command(f"{_GALLERY}.feedback:export", "Export judgements as training data."),
+            "forget": Command(f"{_GALLERY}.feedback:forget", "Delete all kept searches and judgements."),
         },
     ),
     "demo": Command(
@@ -78,25 +100,47 @@ COMMANDS: Mapping[str, Command | Group] = {
     "drift": Command(f"{_OPERATION}.drift:app", "Report whether the answers of the model drift.", OPERATION),
     "epoch": Command(f"{_OPERATION}.epoch:app", "Show hash epochs, and switch from one to another.", OPERATION),
     "data": Group(
-        "Check and convert data sets, and derive labels.",
+        "Check, convert and clean data sets, and derive labels.",
         MODELS,
         {
             "check": Command(f"{_MODELS}.data:check", "Show what training would read: splits, labels, problems."),
             "pack": Command(f"{_MODELS}.data:pack", "Convert a data set of any layout to tar shards."),
+            "embed": Command(f"{_MODELS}.embed:embed", "Embed and hash every photo of a data set."),
             "weak-labels": Command(f"{_MODELS}.data:weak_labels", "Label photos with their nearest product."),
             "query-pairs": Command(f"{_MODELS}.data:query_pairs", "Pair photos with search queries, from a log."),
+            "clean": Command(f"{_MODELS}.cleaning:clean", "De-duplicate, de-noise and merge, with defaults."),
+            "dedup": Command(f"{_MODELS}.cleaning:dedup", "Find photos that are one picture; keep the best."),
+            "denoise": Command(f"{_MODELS}.cleaning:denoise", "Find photos that are not of their product."),
+            "merge": Command(f"{_MODELS}.cleaning:merge", "Find labels that are one product."),
+            "report": Command(f"{_MODELS}.cleaning:report", "Write report and table of a cleaning again."),
+            "review": Command(f"{_MODELS}.cleaning:review", "Check a cleaning on a page in the browser."),
+            "undo": Command(f"{_MODELS}.cleaning:undo", "Take marks of a cleaning back."),
+        },
+    ),
+    "boxes": Group(
+        "Label photos with boxes: few by hand, the rest by a detector.",
+        MODELS,
+        {
+            "init": Command(f"{_MODELS}.boxes:init", "Begin a labelling project for a folder of photos."),
+            "label": Command(f"{_MODELS}.boxes:label", "Label by a detector; keep sure boxes, queue doubtful photos."),
+            "review": Command(f"{_MODELS}.boxes:review", "Open the page on which a person draws and corrects boxes."),
+            "train": Command(f"{_MODELS}.boxes:train", "Train the project's next detector on all known boxes."),
+            "status": Command(f"{_MODELS}.boxes:status", "Show photos, boxes, thresholds and hours saved."),
+            "import": Command(f"{_MODELS}.boxes:import_boxes", "Add boxes from COCO, VOC or a table."),
+            "export": Command(f"{_MODELS}.boxes:export", "Write the known boxes as COCO or VOC."),
         },
     ),
     "train": Command(f"{_MODELS}.train:train", "Train a network from a recipe.", MODELS),
     "export": Command(f"{_MODELS}.export:export", "Make a bundle from a run, or convert one for phones.", MODELS),
     "evaluate": Command(f"{_MODELS}.evaluate:evaluate", "Measure the accuracy of a bundle on labelled photos.", MODELS),
     "bundle": Group(
-        "Inspect, verify, compare, refit and baseline bundles.",
+        "Inspect, verify, compare, join, refit and baseline bundles.",
         MODELS,
         {
             "inspect": Command(f"{_MODELS}.bundle:inspect", "Show heads, labels, thresholds and files of a bundle."),
             "verify": Command(f"{_MODELS}.bundle:verify", "Verify checksums and parity photos, as a worker does."),
             "diff": Command(f"{_MODELS}.bundle:diff", "Show what changes for users from one bundle to another."),
+            "with-detector": Command(f"{_MODELS}.bundle:with_detector", "Join a bundle and a detector of products."),
             "refit": Command(f"{_MODELS}.bundle:refit", "Teach a bundle to which photos its heads apply."),
             "baseline": Command(f"{_MODELS}.bundle:baseline", "Measure how a bundle answers, to notice drift later."),
         },
@@ -109,6 +153,18 @@ COMMANDS: Mapping[str, Command | Group] = {
             "inspect": Command(f"{_MODELS}.engine:inspect", "Show what an engine folder holds."),
             "verify": Command(f"{_MODELS}.engine:verify", "Verify checksums and parity photos."),
             "bench": Command(f"{_MODELS}.engine:bench", "Measure photos per second and latency on this machine."),
+        },
+    ),
+    "detector": Group(
+        "Train, export and measure detectors, which find the products in a photo.",
+        MODELS,
+        {
+            "train": Command(f"{_MODELS}.detector:train", "Train a detector from a recipe and tables of boxes."),
+            "export": Command(f"{_MODELS}.detector:export", "Make a detector bundle from a run."),
+            "evaluate": Command(f"{_MODELS}.detector:evaluate", "Measure a detector on photos with known boxes."),
+            "int8": Command(f"{_MODELS}.detector:int8", "Make an INT8 bundle of a float one."),
+            "phone": Command(f"{_MODELS}.detector:phone", "Convert a detector bundle for phones."),
+            "bench": Command(f"{_MODELS}.detector:bench", "Measure photos per second and latency."),
         },
     ),
     "reference": Command(

@@ -10,7 +10,16 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from groknet.cli.plain_text import shown_lines
@@ -53,15 +62,20 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress(*, quiet: bool = False) -> Iterator[Progress]:
-    """A progress display on stderr with bar, count, rate and time. It shows nothing if stderr is not a terminal."""
+def progress(*, quiet: bool = False, time_left: bool = False) -> Iterator[Progress]:
+    """A progress display on stderr with bar, count, rate and time. It shows nothing if stderr is not a terminal.
+
+    Args:
+        quiet: show nothing.
+        time_left: show the time that is left instead of the time that has passed.
+    """
     console = stderr()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(),
-        TimeElapsedColumn(),
+        TimeRemainingColumn() if time_left else TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         yield bar

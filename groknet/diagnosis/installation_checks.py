@@ -39,6 +39,8 @@ _OPTIONAL = {
     "heif": "to decode HEIC photos",
     "operations": "to build dashboards and alerts again",
     "tracing": "traces of listings by OpenTelemetry",
+    "crawl": "for `groknet gallery fetch`, which obeys robots.txt",
+    "clip": "for trunks of open_clip; needs [train] too",
 }
 
 

@@ -20,8 +20,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from groknet.home.detecting import bundle_with_detector
 from groknet.home.paths import Home
+from schemas.boxes import MOST_BOXES, PADDING, THRESHOLD
 from schemas.errors import ConfigError
+from schemas.units import Share
 from workers.backfill.settings import BackfillSettings
 from workers.indexer.settings import IndexerSettings
 from workers.intake import IntakeSettings
@@ -97,12 +100,37 @@ class EngineSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     parts, whose copies and computations overlap."""
 
 
+class DetectSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the product is in a photo, before it is described. `mode`, `bundle`, `padding`, `threshold` and
+    `most_boxes` are on the path from photo to hash: a change of one of them makes another epoch. See
+    docs/how-to/detect.md."""
+
+    mode: Literal["off", "subject", "all"] = "off"
+    """`subject`: the most confident box is described, or the whole photo where none is found. `all`: every box has its
+    own predictions, its hash and its entry in the index. `off`: whole photos."""
+    bundle: str = ""
+    """The folder of a detector's bundle, relative to HOME. With `mode = "off"`, searches may still ask for it
+    (`detect=subject`)."""
+    padding: Annotated[float, Meta(ge=0, le=1)] = PADDING
+    """How much wider a box is made on each side, as a share of the box. Products at the very edge of a crop are
+    recognised less well."""
+    threshold: Share = THRESHOLD
+    """The least confidence of a box, 0 to 1. Below it, a photo counts as one without a box."""
+    most_boxes: Annotated[int, Meta(ge=1, le=MOST_BOXES)] = 16
+    """The most boxes of one photo with `all`. Each costs the engine as much as a photo. `subject` takes one."""
+    backend: str = "onnxruntime"
+    """What runs the detector: `onnxruntime` or `openvino`. It does not change the epoch."""
+    batch: Annotated[int, Meta(ge=1, le=256)] = 8
+    """The most photos that the detector gets in one call."""
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration. The keys of a section are documented at its settings."""
 
     stream: StreamSection = StreamSection()
     store: StoreSection = StoreSection()
     engine: EngineSection = EngineSection()
+    detect: DetectSection = DetectSection()
     intake: IntakeSettings = IntakeSettings()
     tagger: TaggerSettings = TaggerSettings()
     indexer: IndexerSettings = IndexerSettings()
@@ -143,6 +171,7 @@ def load_config(home: Home, environ: Mapping[str, str] = os.environ, *, bundle: 
     Raises:
         ConfigError: the file cannot be read, a key is unknown (the message names the nearest known one), or a value has
             the wrong type or is out of bounds.
+        BundleRefused: `detect.mode` is on, and a bundle is missing or damaged.
     """
     from_file = _read_file(home.config_file)
     from_env = _read_environment(environ)
@@ -241,6 +270,8 @@ def _complete(config: Config, home: Home, bundle: Path | None) -> Config:
     folder = bundle.absolute() if bundle else demo_bundle()
     if not bundle and config.engine.bundle:
         folder = home.root / Path(config.engine.bundle).expanduser()
+    if config.detect.mode != "off":
+        folder = bundle_with_detector(home, folder, config.detect)
     return change(
         config,
         stream=change(config.stream, url=config.stream.url or home.stream_url),

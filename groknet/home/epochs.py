@@ -233,8 +233,8 @@ def _wrong_with(folder: Path, digest: str) -> str:
 
 def _stamps(folder: Path) -> tuple[tuple[str, int, int], ...]:
     """Name, size in bytes and time of change of each file. They change while a folder is still being copied."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    return tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return tuple((path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
 
 
 @lru_cache(maxsize=64)  # the checksums of 20 MB and more are needed every few seconds

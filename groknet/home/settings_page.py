@@ -12,9 +12,9 @@ import textwrap
 from collections.abc import Iterator
 
 import msgspec
-from msgspec import inspect as types
 
 from groknet.home.config import ENV_PREFIX, Config
+from schemas.field_words import default_words, value_words
 
 _HEAD = f"""\
 # Settings
@@ -29,8 +29,6 @@ the nearest key.
 
 The options of `stream.url` and `store.url` have [a page of their own](addresses.md).
 """
-_PLAIN = {types.StrType: "text", types.BoolType: "`true` or `false`", types.NoneType: "none"}
-_NUMBERS = {types.IntType: "whole number", types.FloatType: "number"}
 
 
 def page() -> str:
@@ -43,7 +41,7 @@ def _sections() -> Iterator[str]:
         kind = section.type
         keys = _docstrings(kind)
         rows = [
-            (f"`{key.name}`", _words(types.type_info(key.type)), _default(key), keys.get(key.name, ""))
+            (f"`{key.name}`", value_words(key.type), default_words(key), keys.get(key.name, ""))
             for key in msgspec.structs.fields(kind)
         ]
         lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
@@ -63,41 +61,6 @@ def _docstrings(kind: type) -> dict[str, str]:
             case ast.Expr(value=ast.Constant(value=str(text))) if name:
                 texts[name] = " ".join(text.split())
     return texts
-
-
-def _words(info: types.Type) -> str:
-    """What a value may be, in words."""
-    match info:
-        case types.Metadata(type=inner):
-            return _words(inner)
-        case types.UnionType(types=several):
-            return " or ".join(_words(one) for one in several)
-        case types.LiteralType(values=values):
-            return ", ".join(f"`{value}`" for value in values)
-        case types.VarTupleType(item_type=item) | types.ListType(item_type=item):
-            return f"list: {_words(item)}"
-        case types.IntType() | types.FloatType():
-            return _NUMBERS[type(info)] + _bounds(info)
-    return _PLAIN[type(info)]
-
-
-def _bounds(info: types.IntType | types.FloatType) -> str:
-    if info.ge is not None and info.le is not None:
-        return f" from {info.ge:,} to {info.le:,}"
-    parts = [
-        f" {word} {bound:,}"
-        for word, bound in (("from", info.ge), ("above", info.gt), ("to", info.le), ("below", info.lt))
-        if bound is not None
-    ]
-    return ",".join(parts)
-
-
-def _default(key: msgspec.structs.FieldInfo) -> str:
-    """A default as TOML has it; empty for none and for an empty text."""
-    value = key.default if key.default is not msgspec.NODEFAULT else key.default_factory()
-    if value is None or value == "":
-        return ""
-    return f"`{msgspec.json.encode(value).decode()}`"
 
 
 if __name__ == "__main__":

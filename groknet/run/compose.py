@@ -18,8 +18,10 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+from engines.detection import Detector
 from engines.recognition import RecognitionEngine
 from groknet.home.config import Loaded
+from groknet.home.detecting import open_detector, query_looking
 from groknet.home.epochs import beside_name, epoch_of, every_indexer
 from groknet.home.hidden_heads import check_hidden_heads
 from groknet.home.running import Lock, holder_of, port_candidates, remember_port
@@ -38,7 +40,9 @@ from workers.indexer import build_indexer
 from workers.intake import Intake
 from workers.search import build_search
 from workers.search.http.switchboard import Switchboard
+from workers.search.kept.ledger import FILE
 from workers.serving import GRACE_S, Health, PortTaken, Server, operations_routes, serve, waiting_room
+from workers.stages.detect import Looking
 from workers.stores import Store, build_store
 from workers.streams import build_stream
 from workers.tagger import InHand, build_tagger
@@ -82,6 +86,7 @@ def run_tagger(loaded: Loaded, port: int | None, slot: int | None = None) -> Non
             health=health,
             in_hand=in_hand,
             baseline=load_baseline(Path(loaded.config.engine.bundle)),
+            detector=_detector(loaded, stack),
         )
         follower = _follow(stack, Follower(loaded, process.worker, process.name, lambda: store))
         ending = _Ending(process.stop, follower, Path(loaded.config.engine.bundle))
@@ -182,7 +187,7 @@ def run_search(loaded: Loaded, port: int | None) -> None:
 
         @stack.callback
         def close_engine() -> None:
-            searches[-1].engine.close()
+            searches[-1].close()
 
         if process.stop.is_set():
             return
@@ -213,7 +218,14 @@ class _SearchLife:
     loaded: Loaded
     app: Starlette
     engine: RecognitionEngine
+    looking: Looking | None
     health: Health
+
+    def close(self) -> None:
+        """Release the engine and the detector."""
+        self.engine.close()
+        if self.looking is not None:
+            self.looking.detector.close()
 
     @classmethod
     def begin(cls, loaded: Loaded, process: Process, store: Store, wanted: Callable[[], bool]) -> _SearchLife:
@@ -224,8 +236,12 @@ class _SearchLife:
         urls = _find_indexers(process, loaded.config.search.indexer_urls, engine.manifest.epoch, wanted)
         settings = msgspec.structs.replace(loaded.config.search, indexer_urls=urls)
         intake = Intake(loaded.config.intake)
-        app = build_search(settings, store=store, engine=engine, health=health, intake=intake)
-        return cls(loaded, app, engine, health)
+        kept = loaded.home.root / FILE
+        looking = query_looking(loaded, engine.manifest)
+        app = build_search(
+            settings, store=store, engine=engine, health=health, intake=intake, looking=looking, kept=kept
+        )
+        return cls(loaded, app, engine, looking, health)
 
 
 def _change_over(
@@ -246,10 +262,10 @@ def _change_over(
         _log.error("no change of the epoch: %s", error)
         return None
     if not board.change(life.app, life.health, wanted=wanted):
-        life.engine.close()
+        life.close()
         return None
     follower.runs(bundle)
-    present.engine.close()
+    present.close()
     _log.info("search runs on epoch %s now", life.engine.manifest.epoch)
     return life
 
@@ -277,6 +293,13 @@ def _no_indexer(process: Process, configured: list[str], epoch: str) -> str:
         f"no indexer of epoch {epoch} answers this search service; start one with `groknet run all` in the home of the "
         "bundle or with `groknet run indexer --beside --bundle DIR`, and add it to search.indexer_urls"
     )
+
+
+def _detector(loaded: Loaded, stack: ExitStack) -> Detector | None:
+    detector = open_detector(loaded)
+    if detector is not None:
+        stack.callback(detector.close)
+    return detector
 
 
 def _engine(loaded: Loaded, stack: ExitStack) -> RecognitionEngine:

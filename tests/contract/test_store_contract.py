@@ -439,3 +439,30 @@ def _in_threads(jobs: Sequence, threads: int) -> None:
         worker.start()
     for worker in workers:
         worker.join()
+
+
+def test_a_photo_keeps_all_its_boxes_in_their_order_beside_a_whole_photo(store_backend: StoreBackend) -> None:
+    """Rows of boxes come back as they were written, and a row without a box as a whole photo."""
+    store = store_backend.build()
+    listing, thumbnails = effects(event("l", 5, ["b", "a"]))
+    first, whole = listing.images
+    rng = random.Random(7)
+    boxes = [
+        msgspec.structs.replace(
+            first,
+            hash=rng.randbytes(32).hex(),
+            predictions={"category": [Prediction(label="chair", probability=rng.random())]},
+            box=tuple(round(edge, 4) for edge in (0.1 * i, 0.05, 0.1 * i + 0.3333, 1.0)),
+        )
+        for i in range(5)
+    ]
+    written = msgspec.structs.replace(listing, images=[*boxes, whole])
+    assert store.write(written, thumbnails).runs["m1"] == Run("complete", written.run)
+    found = store.get(["l"])["l"]
+    assert timeless(found) == written
+    assert [(row.image_id, row.box) for row in found.images] == [*(("b", box.box) for box in boxes), ("a", None)]
+    assert timeless(next(iter(store.scan()))) == written
+    assert store.thumbnail("l", "b") == thumbnails["b"]
+    other = msgspec.structs.replace(written, images=[*boxes[:4], whole])
+    assert other.run != written.run
+    store.close()

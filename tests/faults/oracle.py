@@ -5,27 +5,29 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields
 
 import numpy as np
 import urllib3
 
-from engines.pixels import decode_photo
+from engines.pixels import decode_canvas, decode_photo
 from engines.recognition import RecognitionEngine
+from schemas.boxes import BoxShares
 from schemas.envelope import header
 from schemas.errors import Invalid
 from schemas.events import ImageRef, ListingEvent
 from schemas.hashes import EVENT_TIME_HEADER, decode_hashes
 from schemas.predictions import ImageRow, RemovalMarker, StoredListing
 from schemas.topics import hash_topic
+from workers.stages.detect import Looking
 from workers.stores.base import Store
 from workers.streams.base import Stream
 
 HASH_BITS = 2  # a batch of another size may round a bit whose logit is nearly 0 the other way
 PROBABILITY = 2e-3
 
-Truth = dict[bytes, ImageRow | None]
-"""The row of each photo, None where it is none."""
+Truth = dict[bytes, list[ImageRow] | None]
+"""The rows of each photo, one for each box; None where it is no photo."""
 
 
 @dataclass
@@ -96,9 +98,12 @@ class Oracle:
         events: Iterable[ListingEvent],
         truth: Truth | None = None,
         photos: Mapping[str, bytes] | None = None,
+        looking: Looking | None = None,
     ) -> None:
-        """`truth`: what is known already of photos; shared by oracles of one engine. `photos`: those behind URLs."""
+        """`truth`: what is known already of photos; shared by oracles of one engine. `photos`: those behind URLs.
+        `looking`: the detector of the epoch, if it has one."""
         self._engine = engine
+        self._looking = looking
         self._photos = photos or {}
         self._events = newest(events)
         self._truth: Truth = {} if truth is None else truth
@@ -114,19 +119,31 @@ class Oracle:
             self._judge_index(indexer_url, verdict)
         return verdict
 
-    def _row(self, ref: ImageRef) -> ImageRow | None:
-        """The row of a photo, None when it is no photo."""
+    def _rows(self, ref: ImageRef) -> list[ImageRow] | None:
+        """The rows of a photo, None when it is no photo."""
         data = self._photos[ref.url] if ref.url is not None else ref.data or b""
         if data not in self._truth:
             try:
-                pixels = decode_photo(data, self._engine.manifest.preprocess).pixels
+                parts = self._parts(data)
             except Invalid:
                 self._truth[data] = None
                 return None
-            output = self._engine.infer(pixels[np.newaxis])
-            row = output.row(0, self._engine.manifest)
-            self._truth[data] = ImageRow(image_id="", predictions=row, hash=output.hash_hex(0))
+            output = self._engine.infer(np.stack([pixels for _, pixels in parts]))
+            self._truth[data] = [
+                ImageRow(image_id="", predictions=row, hash=output.hash_hex(i), box=box)
+                for i, ((box, _), row) in enumerate(zip(parts, output.rows(self._engine.manifest), strict=True))
+            ]
         return self._truth[data]
+
+    def _parts(self, data: bytes) -> list[tuple[BoxShares | None, np.ndarray]]:
+        """What is looked at of a photo: the whole, or its boxes one by one, each decoded for itself."""
+        if self._looking is None:
+            return [(None, decode_photo(data, self._engine.manifest.preprocess).pixels)]
+        canvas, _ = decode_canvas(data, self._looking.side)
+        (found,) = self._looking.found(self._looking.shrunk(canvas)[np.newaxis])
+        boxes = [one.box for one in found] or [None]
+        edges = [None if box is None else astuple(box) for box in boxes]
+        return [(edge, canvas.cut(box, self._looking.preprocess)) for edge, box in zip(edges, boxes, strict=True)]
 
     def _judge_store(self, store: Store, verdict: Verdict) -> None:
         stored = {state.listing_id: state for state in store.scan()}
@@ -142,12 +159,13 @@ class Oracle:
 
     def _judge_rows(self, event: ListingEvent, state: StoredListing, verdict: Verdict) -> None:
         name = event.listing_id
-        truths = [(ref.image_id, self._row(ref)) for ref in event.images]
-        good = [(image_id, truth) for image_id, truth in truths if truth is not None]
-        status = "complete" if len(good) == len(truths) else "partial" if good else "dead"
+        truths = [(ref.image_id, self._rows(ref)) for ref in event.images]
+        good = [(image_id, truth) for image_id, rows in truths if rows is not None for truth in rows]
+        bad = sum(rows is None for _, rows in truths)
+        status = "dead" if not good else "partial" if bad else "complete"
         if state.event.order != event.order or state.summary.status != status:
             verdict.wrong.append(f"store: {name}: event {state.event.order}, {state.summary.status}")
-        if [row.image_id for row in state.images] != [image_id for image_id, _ in good]:
+        if [(row.image_id, row.box) for row in state.images] != [(image_id, truth.box) for image_id, truth in good]:
             verdict.wrong.append(f"store: {name}: images {[row.image_id for row in state.images]}")
             return
         for (_, truth), row in zip(good, state.images, strict=True):
@@ -175,8 +193,8 @@ class Oracle:
             if time_header != str(event.event_time) or (value is None) != event.removed:
                 verdict.wrong.append(f"topic: {name}: {time_header}, tombstone {value is None}")
             elif value is not None and isinstance(state, StoredListing):
-                hashes = {image.image_id: image.hash for image in decode_hashes(value).images}
-                if hashes != {row.image_id: row.hash for row in state.images}:
+                hashes = [(image.image_id, image.box, image.hash) for image in decode_hashes(value).images]
+                if hashes != [(row.image_id, row.box, row.hash) for row in state.images]:
                     verdict.wrong.append(f"topic: {name}: hashes differ from the store")
 
     def _judge_index(self, url: str, verdict: Verdict) -> None:
@@ -184,7 +202,7 @@ class Oracle:
         for name, event in self._events.items():
             answer = http.request("GET", f"{url}/v1/listings/{name}", retries=3)
             found = sorted(_image_ids(json.loads(answer.data))) if answer.status == 200 else []
-            expected = sorted(ref.image_id for ref in event.images if self._row(ref) is not None)
+            expected = sorted(ref.image_id for ref in event.images for _ in self._rows(ref) or ())
             if expected and not found:
                 verdict.lost.append(f"index: {name} ({answer.status})")
             elif found != expected:

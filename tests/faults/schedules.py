@@ -27,7 +27,9 @@ from pathlib import Path
 from types import TracebackType
 
 from deploy.local import Services
+from engines.detection import open_detector
 from engines.recognition import build_engine
+from schemas.manifest import DETECTOR_FOLDER
 from tests.faults import servers
 from tests.faults.cluster import Watch
 from tests.faults.deadline import BASE_S
@@ -38,6 +40,7 @@ from tests.faults.photo_host import PhotoHost
 from tests.faults.schedule import Schedule
 from tests.faults.town import RETRIES, Stalled, Town
 from tests.faults.workload import studio_jpegs
+from workers.stages.detect import Looking
 
 PHOTOS = 24
 SCHEDULES_A_TOWN = 10  # the oracle judges all that happened in a town, so that it must not grow for ever
@@ -62,6 +65,8 @@ class Harness:
         self._services, self._bundle, self._script = services, bundle, script
         self._listings, self._faults, self._base_s = listings, faults, base_s
         self._engine = build_engine(bundle)
+        detector = open_detector(bundle / DETECTOR_FOLDER) if self._engine.manifest.detection else None
+        self._looking = Looking.of(self._engine.manifest, detector)
         self._photos = studio_jpegs(PHOTOS)
         self._truth: Truth = {}
         self._host = PhotoHost()
@@ -90,7 +95,7 @@ class Harness:
                 rate = schedule.run(town)
                 watch.hands_off()
                 deadline = town.after_faults(rate, self._base_s)
-                schedule.verdict.take(town.judge(self._engine, self._truth, deadline))
+                schedule.verdict.take(town.judge(self._engine, self._truth, deadline, self._looking))
             if not schedule.verdict.clean or town.schedules >= SCHEDULES_A_TOWN:
                 self._leave_town()
         except Exception as why:

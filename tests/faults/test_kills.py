@@ -8,13 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from engines.detection import open_detector
+from engines.detection.combine import combine, read_plan
 from engines.recognition import build_engine
 from groknet.run.open_back_ends import make_epoch_topics
 from schemas.events import encode_event
+from schemas.manifest import DETECTOR_FOLDER
 from schemas.topics import UPLOADED, source_topics
+from tests.detectors import bright_detector
 from tests.faults.cluster import Cluster
 from tests.faults.oracle import Oracle, Verdict
 from tests.faults.workload import studio_jpegs, workload
+from workers.stages.detect import Looking
 from workers.stores import build_store
 from workers.streams import build_stream
 
@@ -30,15 +35,20 @@ def photos() -> list[bytes]:
     return studio_jpegs(60)
 
 
-def run_schedule(home: Path, photos: list[bytes], *, listings: int, kills: int, seed: int) -> Verdict:
+def run_schedule(
+    home: Path, photos: list[bytes], *, listings: int, kills: int, seed: int, bundle: Path = BUNDLE
+) -> Verdict:
     """Send the workload in `kills` portions, kill one worker at a random moment after each, and judge the end."""
     rng = random.Random(seed)
-    engine = build_engine(BUNDLE)
+    engine = build_engine(bundle)
+    looking = Looking.of(
+        engine.manifest, open_detector(bundle / DETECTOR_FOLDER) if engine.manifest.detection else None
+    )
     events = workload(listings, photos, seed)
     stream, store = build_stream(f"sqlite:///{home}/stream.db", "faults"), build_store(f"sqlite:///{home}/store.db")
     make_epoch_topics(stream, engine.manifest.epoch)
     # on busy cores a kill may meet an event thrice, which would be a dead letter: here the test kills, not a photo
-    cluster = Cluster(home, bundle=BUNDLE, environment={"GROKNET__TAGGER__MAX_ATTEMPTS": "20"})
+    cluster = Cluster(home, bundle=bundle, environment={"GROKNET__TAGGER__MAX_ATTEMPTS": "20"})
     for worker in ("tagger", "indexer", "search"):
         cluster.start(worker)
     producer, admin = stream.producer(), stream.admin()
@@ -55,7 +65,7 @@ def run_schedule(home: Path, photos: list[bytes], *, listings: int, kills: int, 
             time.sleep(rng.uniform(0.0, 0.8))
             cluster.kill(victim)
         _until_committed(admin)
-        oracle = Oracle(engine, events)
+        oracle = Oracle(engine, events, looking=looking)
         return _judge(oracle, cluster, stream, store)
     finally:
         codes = cluster.stop()
@@ -92,4 +102,17 @@ def _judge(oracle: Oracle, cluster: Cluster, stream, store) -> Verdict:
 @pytest.mark.timeout(400)
 def test_twenty_kills_lose_nothing(tmp_path: Path, photos: list[bytes]) -> None:
     verdict = run_schedule(tmp_path, photos, listings=500, kills=20, seed=1)
+    assert verdict.clean, str(verdict)
+
+
+@pytest.mark.timeout(400)
+def test_kills_lose_no_box(tmp_path: Path, photos: list[bytes]) -> None:
+    """With a detector, a photo has several rows, hashes and entries of the index. Each is there in the end, and none
+    twice."""
+    finder, bundle = tmp_path / "finder", tmp_path / "bundle"
+    bright_detector(finder)
+    bundle.mkdir()
+    plan = read_plan(finder, mode="all", padding=0.05, threshold=0.6, most_boxes=4)
+    combine(BUNDLE, finder, plan, bundle)
+    verdict = run_schedule(tmp_path, photos[:20], listings=60, kills=4, seed=3, bundle=bundle)
     assert verdict.clean, str(verdict)

@@ -31,6 +31,7 @@ from tests.faults.oracle import Oracle, Truth, Verdict
 from tests.faults.photo_host import PhotoHost
 from tests.faults.poison import judge_dead_letters
 from tests.faults.supervised import Supervised
+from workers.stages.detect import Looking
 from workers.stores import build_store
 from workers.streams import build_stream
 from workers.streams.base import Partition, Record
@@ -163,12 +164,14 @@ class Town:
                 if deadline.over:
                     raise
 
-    def judge(self, engine: RecognitionEngine, truth: Truth, deadline: Deadline) -> Verdict:
+    def judge(
+        self, engine: RecognitionEngine, truth: Truth, deadline: Deadline, looking: Looking | None = None
+    ) -> Verdict:
         """Wait until all that was ever sent here is stored and searchable, or the time is up; compare with the events.
         Nothing is started again meanwhile."""
         still: Still = {}
         left = self._until_committed(deadline, still)
-        oracle = Oracle(engine, self._events, truth, self.host.photos)
+        oracle = Oracle(engine, self._events, truth, self.host.photos, looking)
         while True:
             passed_s, over = deadline.passed_s, deadline.over or bool(left)
             try:

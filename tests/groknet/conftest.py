@@ -21,6 +21,7 @@ from groknet.home.paths import Home
 from groknet.run.open_back_ends import open_stream
 from schemas.topics import UPLOADED
 from tests.engines.tiny_bundle import tiny_graph, write_tiny_bundle
+from tests.groknet.fetching.site import Site
 from tests.groknet.places import NEW, Place
 from workers.stores import build_store
 from workers.streams.base import Record
@@ -43,6 +44,13 @@ def place(tmp_path: Path) -> Iterator[Place]:
     store = build_store(f"sqlite://{tmp_path}/store.db")
     yield Place(tmp_path, store, tmp_path / "old", tmp_path / "new")
     store.close()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    made = Site()
+    yield made
+    made.close()
 
 
 @pytest.fixture(autouse=True)

@@ -51,6 +51,29 @@ def test_liveness_is_the_age_of_the_heartbeat_and_of_the_batch_in_flight():
     assert health.live
 
 
+def test_the_oldest_of_several_batches_in_flight_counts():
+    """A detector that works must not hide an engine that hangs."""
+    clock = Clock()
+    health = Health(clock=clock)
+    began, end = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        with health.batch():
+            began.set()
+            end.wait(30)
+
+    hanging = threading.Thread(target=hang)
+    hanging.start()
+    assert began.wait(30)
+    clock.now += 100
+    with health.batch():
+        assert health.batch_age_s == 100
+    assert health.batch_age_s == 100
+    end.set()
+    hanging.join()
+    assert health.batch_age_s == 0
+
+
 def test_stale_is_apart_from_ready():
     clock = Clock()
     health = Health(stale_after_s=10, clock=clock)

@@ -119,6 +119,8 @@ def _data(manifest: Manifest, facts: Facts) -> str:
     trunk = (
         TRUNKS.get(recipe.trunk, f"`{recipe.trunk}` of timm") if recipe.pretrained else f"`{recipe.trunk}`, untrained"
     )
+    if recipe.weights:
+        trunk = f"`{recipe.trunk}`, weights `{Path(recipe.weights).name}`"
     lines.append(f"- trunk: {trunk}.")
     imitated = any(head.source == "imagenet" for head in recipe.heads)
     if imitated and manifest.applicability is not None and recipe.starts_from_frozen_trunk:

@@ -20,7 +20,8 @@ from training.bundle.card import Facts, write_card
 from training.bundle.hash_choice import choose_hash
 from training.bundle.onnx_graph import deployable
 from training.bundle.probabilities.calibration import Shared, Words, calibrate_head, points, share
-from training.bundle.probabilities.silence import silences
+from training.bundle.probabilities.own_photos import judged_by_others
+from training.bundle.probabilities.silence import judging_splits, silences
 from training.bundle.raw_bundle import sealed, version_of, write_raw
 from training.bundle.refit import refit_heads
 from training.bundle.taxonomy import extend_taxonomy
@@ -80,7 +81,7 @@ def export(
     corpus = load_corpus(recipe, data, cache or run / "cache")
     network, saved = load_network(run / CHECKPOINT, recipe, corpus.sizes)
     hash_facts = choose_hash(network, corpus, recipe.size, recipe.hash_layer)
-    refitted = refit_heads(network, corpus, recipe, data)
+    refitted = [] if recipe.keeps_trunk else refit_heads(network, corpus, recipe, data)
     facts = Training(
         recipe=recipe.name,
         command=_command(recipe_file, as_tutor=as_tutor, taught=bool(saved.get("tutor"))),
@@ -107,7 +108,8 @@ def export(
             manifest = _calibrated(part, manifest, recipe, corpus, validation=validation, refitted=refitted)
             tests = _predicted(part, recipe, folders, "test")
         reports = {n: measured(p, head_columns(p.manifest, p.rows, {})).report for n, p in tests.items()}
-        silent = silences(manifest, {s.spec.name: s.rows for s in corpus.sets})
+        splits = judging_splits(recipe)
+        silent = silences(manifest, {s.spec.name: s.rows for s in corpus.sets}, splits=splits)
         for text in silent:
             log.warning("%s", text)
         write_card(
@@ -183,6 +185,8 @@ def _calibrated(
     the others, so they share a curve of their own.
     """
     scored = {head.id: _scored(corpus, validation, head) for head in manifest.heads}
+    if recipe.judges_all_photos:
+        scored = {head.id: [*scored[head.id], *judged_by_others(manifest, corpus, head)] for head in manifest.heads}
     # agreement with a classifier and words of titles behave differently: they share no curve with the other heads
     alike = [head for head in manifest.heads if head.kind == "softmax" and head.column != IMAGENET]
     shared: dict[str, Shared] = {}
@@ -195,8 +199,17 @@ def _calibrated(
         words = words_of(corpus, targets) if head.kind == "multi_label" else None
         around = shared.get(head.id)
         by_label = head.column != IMAGENET  # agreement is about the order of the labels, so no table may change it
-        precision = recipe.target_precision
-        heads.append(calibrate_head(scored[head.id], head, precision, around, words, by_label=by_label))
+        heads.append(
+            calibrate_head(
+                scored[head.id],
+                head,
+                recipe.target_precision,
+                around,
+                words,
+                by_label=by_label,
+                doubt=recipe.target_doubt,
+            )
+        )
     version = version_of(manifest.name, manifest.files[MODEL_FILE], heads)
     calibrated = msgspec.structs.replace(manifest, heads=heads, model_version=version)
     write_manifest(part, calibrated)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from training.bundle.hash_layers import AXES, Floats, bit_statistics, itq, pack, rotated_axes
+from training.bundle.hash_layers import AXES, Floats, bit_statistics, half_whitened_itq, itq, pack, rotated_axes
 from training.bundle.spreading_layer import fit_spreading_layer
 from training.data.corpus import Corpus
 from training.data.frozen_trunk import resized
@@ -30,10 +30,13 @@ def embed(network: Network, corpus: Corpus, numbers: NDArray[np.int64], size: in
     """Embeddings `float32 [n, 400]` of the photos `numbers [n]` as they are served: whole, without augmentation."""
     network.eval()
     device = network.embed.weight.device
-    parts = [
-        network(resized(corpus.pixels(some).numpy(), size, device)).embedding.cpu()
-        for some in np.array_split(numbers, max(1, len(numbers) // 64))
-    ]
+
+    def seen(some: NDArray[np.int64]) -> torch.Tensor:
+        if corpus.keeps_trunk:
+            return torch.from_numpy(corpus.frozen.feature[some].astype(np.float32)).to(device)
+        return resized(corpus.pixels(some).numpy(), size, device)
+
+    parts = [network(seen(some)).embedding.cpu() for some in np.array_split(numbers, max(1, len(numbers) // 64))]
     return torch.cat(parts).float().numpy()
 
 
@@ -52,6 +55,8 @@ def hash_layers(network: Network, corpus: Corpus, size: int, seed: int = 0) -> t
     if len(fit) > 2 * BITS:
         layers["itq"] = _linear(*itq(fit, BITS))
         layers["spreading"] = fit_spreading_layer(fit, BITS, seed=seed)
+        layers["half_whitened"] = _linear(*rotated_axes(fit, BITS, AXES, seed, power=0.5))
+        layers["half_whitened_itq"] = _linear(*half_whitened_itq(fit, BITS, seed=seed))
         layers["rotation"] = _linear(*rotated_axes(fit, BITS, AXES, seed))
     return layers, fit
 

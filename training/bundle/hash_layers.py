@@ -31,17 +31,50 @@ def itq(embedding: Floats, bits: int, iterations: int = 50, seed: int = 0) -> tu
     return weight.astype(np.float32), (-weight @ mean).astype(np.float32)
 
 
-def rotated_axes(embedding: Floats, bits: int, axes: int, seed: int = 0) -> tuple[Floats, Floats]:
-    """A random rotation of the `axes` principal axes into `bits` directions, axes ≤ bits, which form a tight frame.
+def half_whitened_itq(
+    embedding: Floats, bits: int, iterations: int = 50, seed: int = 0, power: float = 0.5
+) -> tuple[Floats, Floats]:
+    """ITQ of axes that are made more alike: each principal axis is divided by its standard deviation to the `power`,
+    and rows get length 1 before the rotation is fitted.
 
-    The signs of two photos in a random direction differ with probability angle / π (Charikar 2002). `embedding
-    float32 [n, d]` → weight `float32 [bits, d]` and bias `float32 [bits]`, as in `itq`.
+    Without it the few wide axes decide most bits; with a power of 1 the narrow axes, which are mostly noise, count as
+    much as the wide ones. The length of a row does not change the signs of its bits, so the layer need not compute it.
+    `embedding float32 [n, d]` → weight `float32 [bits, d]` and bias `float32 [bits]`, as in `itq`.
     """
+    axes, mean = half_whitened_axes(embedding, bits, power)
+    projected = (embedding - mean) @ axes
+    projected /= np.linalg.norm(projected, axis=1, keepdims=True) + 1e-12
+    rotation, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((bits, bits)))
+    for _ in range(iterations):
+        left, _, right = np.linalg.svd(np.sign(projected @ rotation).T @ projected)
+        rotation = (left @ right).T
+    weight = (axes @ rotation).T
+    return weight.astype(np.float32), (-weight @ mean).astype(np.float32)
+
+
+def half_whitened_axes(
+    embedding: Floats, count: int, power: float = 0.5
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The leading principal axes of `embedding [n, d]`, each divided by its standard deviation to the `power`,
+    `[d, count]`, and the mean `[d]`."""
     mean = embedding.mean(0, dtype=np.float64)
     x = embedding - mean
-    _, vectors = np.linalg.eigh(x.T @ x)
+    values, vectors = np.linalg.eigh(x.T @ x / len(x))
+    spread = np.sqrt(np.maximum(values[-count:], 1e-12))
+    axes: NDArray[np.float64] = vectors[:, -count:] / spread**power
+    return axes, mean
+
+
+def rotated_axes(embedding: Floats, bits: int, axes: int, seed: int = 0, power: float = 0.0) -> tuple[Floats, Floats]:
+    """A random rotation of the `axes` principal axes into `bits` directions, axes ≤ bits, which form a tight frame.
+
+    The signs of two photos in a random direction differ with probability angle / π (Charikar 2002). With a `power` the
+    axes are first divided by their standard deviation to it. `embedding float32 [n, d]` → weight `float32 [bits, d]`
+    and bias `float32 [bits]`, as in `itq`.
+    """
+    leading, mean = half_whitened_axes(embedding, axes, power)
     spread, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((bits, axes)))
-    weight = spread @ vectors[:, -axes:].T
+    weight = spread @ leading.T
     return weight.astype(np.float32), (-weight @ mean).astype(np.float32)
 
 

@@ -21,7 +21,7 @@ from training.network.model import BITS, Network
 from training.network.trunk import ConvNorm
 
 OPSET = 17
-HASH_PATH = ("trunk.", "pool.", "embed.", "hash_layer.")
+HASH_PATH = ("trunk.", "pool.", "adapter.", "embed.", "hash_layer.")
 EPOCH_NAMES = {"hash_layer.": "catalyzer."}  # in the digest of an epoch, which is older than today's name
 SMALL = 16  # tensors with fewer values stay in FP32: GeM's p and shape constants
 

@@ -76,10 +76,17 @@ def write_raw(
 def _head(target: Targets, taxonomy: Taxonomy) -> Head:
     known = next(head for head in taxonomy.heads if head.id == target.spec.id)
     by_value = {label.value: label for label in known.labels}
-    labels = [
-        Label(id=by_value[v].id, index=i, value=v, display=by_value[v].display) for i, v in enumerate(target.values)
-    ]
     spec = target.spec
+    labels = [
+        Label(
+            id=by_value[v].id,
+            index=i,
+            value=v,
+            display=by_value[v].display,
+            merged=sorted(text for text, label in spec.merge.items() if label == v),
+        )
+        for i, v in enumerate(target.values)
+    ]
     output = f"head.{spec.id}"
     return Head(id=spec.id, kind=spec.kind, column=spec.column, datasets=spec.datasets, output=output, labels=labels)
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import cast
 
 import msgspec
 import numpy as np
 import torch
-from torch import Tensor
 
 from engines.files import making_folder
 from schemas.errors import ConfigError
@@ -24,6 +22,7 @@ from training.bundle.raw_bundle import write_raw
 from training.bundle.taxonomy import extend_taxonomy
 from training.data.labels import Targets
 from training.network.model import Network
+from training.network.weights import load_body, read_weights
 from training.recipe import HeadSpec, Recipe, Schedule
 
 TRUNK = "resnext101_32x4d"
@@ -77,7 +76,7 @@ def write_reference(
         raise ConfigError(f"--out: {folder} is there already; name another folder, or delete it")
     torch.manual_seed(seed)
     targets = _targets(heads)
-    network = Network(trunk, {t.spec.id: len(t.values) for t in targets}, pretrained=weights == FROM_TIMM)
+    network = Network(trunk, {t.spec.id: len(t.values) for t in targets}, pretrained=weights == FROM_TIMM, size=size)
     objects = weights is not None and weights != FROM_TIMM and _load(network, Path(weights))
     if weights is None:
         _fill(network)
@@ -115,18 +114,8 @@ def _targets(heads: int) -> list[Targets]:
 
 def _load(network: Network, path: Path) -> bool:
     """Put a file's weights into the trunk. Returns True if it also had a classifier for the `object` head."""
-    state = _read(path)
-    body = cast(torch.nn.Module, getattr(network.trunk, "body", network.trunk))
-    wanted = body.state_dict()
-    for name, value in wanted.items():
-        if name.endswith("num_batches_tracked"):  # a counter of training steps, which older files do not have
-            state.setdefault(name, value)
-        elif name not in state:
-            raise ConfigError(f"--weights: {path.name} has no {name}: it is of another trunk; name that with --trunk")
-        if state[name].shape != value.shape:
-            found, needed = list(state[name].shape), list(value.shape)
-            raise ConfigError(f"--weights: {path.name}: {name} is {found}, but {needed} in the trunk; check --trunk")
-    body.load_state_dict({name: state[name] for name in wanted})
+    state = read_weights(path, "--weights", f", or `{FROM_TIMM}` to download timm's weights")
+    load_body(network.trunk, state, path.name, "--weights", "--trunk")
     classifier = network.head(_OBJECTS)
     weight, bias = (state.get(f"fc.{part}") for part in ("weight", "bias"))
     if weight is None or bias is None or weight.shape != classifier.weight.shape:
@@ -135,19 +124,6 @@ def _load(network: Network, path: Path) -> bool:
         classifier.weight.copy_(weight)
         classifier.bias.copy_(bias)
     return True
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    from timm.models import load_state_dict
-
-    if not path.is_file():
-        raise ConfigError(f"--weights: {path} is no file; name one, or `{FROM_TIMM}` to download timm's weights")
-    try:
-        state = load_state_dict(str(path))  # torch files are read with weights_only, so nothing in them is executed
-    except Exception as error:  # every format raises other errors
-        text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ConfigError(f"--weights: {path.name} cannot be read ({text}); save a state dict of tensors") from None
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
 def _weights_name(weights: str | None) -> str:

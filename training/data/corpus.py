@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.data.frozen_trunk import Frozen, no_frozen, run_frozen
+from training.data.frozen_trunk import Frozen, no_frozen, run_frozen, run_kept
 from training.data.labels import Groups, Targets, build_labels, groups_of, product_ids
 from training.data.photos import PhotoSet, load
 from training.recipe import DataSet, Recipe
@@ -28,6 +28,8 @@ class Corpus:
         frozen: what the frozen trunk says of the photos.
         groups: of the heads that name a finer one; they count in the exported graph only.
         centre: `float32 [f]`, the mean of the frozen trunk's features of the training photos.
+        keeps_trunk: whether the frozen trunk is that of the network, so that its features are the network's.
+        data: the folder of the data sets' folders.
     """
 
     sets: list[PhotoSet]
@@ -36,6 +38,8 @@ class Corpus:
     frozen: Frozen
     groups: Groups
     centre: Tensor
+    keeps_trunk: bool = False
+    data: Path = Path()
     _members: dict[tuple[str, ...], NDArray[np.bool_]] = field(default_factory=dict, repr=False, compare=False)
     _placed: dict[tuple[int, torch.device], Tensor] = field(default_factory=dict, repr=False, compare=False)
 
@@ -107,11 +111,16 @@ def load_corpus(recipe: Recipe, data: Path, cache: Path, device: torch.device | 
         ConfigError: the data do not fit the recipe.
     """
     sets = load(recipe, data, cache)
-    if recipe.needs_frozen_trunk:
-        frozen = run_frozen(sets, recipe.size, cache, recipe.frozen_trunk, device or torch.device("cpu"))
+    place = device or torch.device("cpu")
+    if recipe.keeps_trunk:
+        frozen = run_kept(sets, recipe, data, cache, place)
+    elif recipe.needs_frozen_trunk:
+        frozen = run_frozen(sets, recipe.size, cache, recipe.frozen_trunk, place)
     else:
         frozen = no_frozen(sets)
-    corpus = Corpus(sets, build_labels(recipe, sets), product_ids(sets), frozen, {}, torch.empty(0))
+    corpus = Corpus(
+        sets, build_labels(recipe, sets), product_ids(sets), frozen, {}, torch.empty(0), recipe.keeps_trunk, data
+    )
     mean = frozen.feature[corpus.learnt].mean(0, dtype=np.float64)
     groups = groups_of(corpus.heads, corpus.learnt)
     return replace(corpus, groups=groups, centre=torch.from_numpy(mean.astype(np.float32)))

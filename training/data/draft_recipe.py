@@ -23,10 +23,12 @@ from training.readers.splits import chance
 TABLE = "labels.csv"
 PRODUCT_COLUMNS = ("product", "product_id", "sku", "item_id", "article")
 _SPLIT_BY_LABEL = (("test", 0.15), ("val", 0.3))  # cumulative shares of a label's photos; the rest is train
+_SPLIT_OF_FEW = (("test", 0.15),)  # each training photo is judged by a head that was fitted to the others
+_FEW = 1000  # photos of a folder; with fewer, heads on a trunk that stays as it is are as good, and ready in minutes
 _FEWEST = 3  # photos of a label; with fewer, it cannot be learnt and measured
 _MOST_LABELS = 0.5  # a column with more values a photo is an id or free text
 _NO_HEAD = ("path", "split", "box", "origin", "title", "description", "url", "query")
-_STEPS_A_PHOTO, _FEWEST_STEPS, _MOST_STEPS = 0.5, 60, 1500  # of 32 photos each: 16 passes over small sets
+_STEPS_A_PHOTO, _MOST_STEPS = 0.5, 1500  # of 32 photos each: 16 passes over small sets
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def draft(folder: Path) -> Draft:
     rows = read(reader, folder, 0.15).rows
     table = ""
     if not has_table and not any(known_split(path.name) for path in folder.iterdir() if path.is_dir()):
-        rows, reader = _split_by_label(rows), "csv"
+        rows, reader = _split_by_label(rows, _SPLIT_OF_FEW if len(rows) < _FEW else _SPLIT_BY_LABEL), "csv"
         table = _as_csv(rows)
     product = next((c for c in PRODUCT_COLUMNS if any(row.get(c) for row in rows)), "")
     columns, left_out = _columns(rows, product)
@@ -85,16 +87,16 @@ def draft(folder: Path) -> Draft:
     return Draft("\n".join(_lines(seen)), table, found)
 
 
-def _split_by_label(rows: Sequence[Row]) -> list[Row]:
-    """The rows with a split of their own: of each label 15 % are test and 15 % val, in the order of a hash of their
-    paths. A label of three photos or more has at least one in each."""
+def _split_by_label(rows: Sequence[Row], shares: Sequence[tuple[str, float]]) -> list[Row]:
+    """The rows with a split of their own, each label by itself, in the order of a hash of their paths. A label of three
+    photos or more has at least one in each split. `shares` are cumulative; the rest is train."""
     by_label: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_label[row.get("label", "")].append(row)
     result = []
     for mine in by_label.values():
         ordered = sorted(mine, key=lambda row: chance(row["path"]))
-        ends = {split: max(i + 1, round(share * len(mine))) for i, (split, share) in enumerate(_SPLIT_BY_LABEL)}
+        ends = {split: max(i + 1, round(share * len(mine))) for i, (split, share) in enumerate(shares)}
         for i, row in enumerate(ordered):
             small = len(mine) < _FEWEST
             row["split"] = "train" if small else next((s for s, end in ends.items() if i < end), "train")
@@ -137,31 +139,21 @@ def _id(column: str) -> str:
 def _lines(seen: _Seen) -> Iterator[str]:
     """The lines of a recipe."""
     name, product = _text(seen.name), seen.product
-    steps = min(max(int(seen.photos * _STEPS_A_PHOTO), _FEWEST_STEPS), _MOST_STEPS)
-    yield f"# A first recipe for the photos of {_text(seen.folder)}. training/README.md explains heads and losses, and"
-    yield "# training/recipe/tables.py every key."
+    few = seen.photos < _FEW
+    yield f"# A first recipe for the photos of {_text(seen.folder)}. docs/reference/recipe.md explains every key, and"
+    yield "# training/README.md how heads and losses work."
     yield f"name = {name}"
     yield 'trunk = "efficientnet_lite0"  # a small network with weights in a package; runs on a laptop'
     yield "size = 224                     # pixels a side that the network sees"
-    yield "cache_size = 256               # of the decoded photos on disk; more than size leaves room to crop"
+    if few:
+        yield "cache_size = 224               # of the decoded photos on disk"
+    else:
+        yield "cache_size = 256               # of the decoded photos on disk; more than size leaves room to crop"
     yield "seed = 1"
-    yield "\n[schedule]"
-    yield f"steps = {steps}                    # about 32 photos each; more steps help once you have more photos"
-    yield "views = 1                      # 2 adds the contrastive loss: better neighbours, twice the time"
-    yield "warmup = 10"
-    yield "small_size = 160               # the first part of the run sees small photos, which is faster"
-    yield "small_share = 0.6"
-    yield "smoothing = 0.1                # keeps the network from being too sure"
-    yield "dropout = 0.2"
-    yield "\n[metric]                       # losses of the embedding, which the search by photo uses"
-    yield (
-        "arcface = 1.0                  # photos of one product come together"
-        if product
-        else "arcface = 0.0                  # needs a column that names the product of a photo"
-    )
-    yield "contrastive = 0.0              # needs views = 2"
-    yield "relational = 20.0              # keeps what the packaged network knows about likeness"
-    yield "hash = 0.0                     # the hash is fitted to the embedding afterwards"
+    if few:
+        yield "target_precision = 0.9         # of what is offered"
+        yield "target_doubt = 0.25            # 0.05 is surer of the precision, and offers less"
+    yield from _of_few() if few else _of_many(seen)
     yield "\n[[datasets]]"
     yield f"name = {name}"
     yield f"folder = {_text(seen.folder)}               # below the folder that --data names"
@@ -183,9 +175,50 @@ def _lines(seen: _Seen) -> Iterator[str]:
         yield f"id = {_text(f'{seen.name}.{name_of}{number}')}"
         yield f"column = {_text(column)}"
         yield f"datasets = [{name}]"
+        if len(taken) == 1:
+            yield '# merge = { "beaker" = "mug" }                    # texts that mean another label'
+            yield '# names = { "mug" = { en = "Mug", de = "Becher" } }  # what people read, by language'
     for column, why in seen.left_out.items():
         yield f"\n# No head for the column {_text(column)}: {why}."
     yield ""
+
+
+def _of_few() -> Iterator[str]:
+    """Schedule and losses for a few hundred photos: only heads learn."""
+    yield "\n[schedule]"
+    yield "# The network stays as it is, and heads are fitted to what it sees. This takes minutes. Each photo finds the"
+    yield "# thresholds as well, judged by heads that did not learn from it. With thousands of photos, write"
+    yield '# learns = "network", which trains the whole network in an hour or more. Then add photos of the split val.'
+    yield 'learns = "heads"'
+    yield "steps = 1                      # only counts for losses of the embedding"
+    yield "views = 1"
+    yield "\n[metric]                       # no losses: the search by photo uses what the network knows about likeness"
+    yield "arcface = 0.0"
+    yield "contrastive = 0.0"
+    yield "relational = 0.0"
+    yield "hash = 0.0"
+
+
+def _of_many(seen: _Seen) -> Iterator[str]:
+    """Schedule and losses for a thousand photos and more: the whole network learns."""
+    steps = min(int(seen.photos * _STEPS_A_PHOTO), _MOST_STEPS)
+    yield "\n[schedule]"
+    yield f"steps = {steps}                    # about 32 photos each; more steps help once you have more photos"
+    yield "views = 1                      # 2 adds the contrastive loss: better neighbours, twice the time"
+    yield "warmup = 10"
+    yield "small_size = 160               # the first part of the run sees small photos, which is faster"
+    yield "small_share = 0.6"
+    yield "smoothing = 0.1                # keeps the network from being too sure"
+    yield "dropout = 0.2"
+    yield "\n[metric]                       # losses of the embedding, which the search by photo uses"
+    yield (
+        "arcface = 1.0                  # photos of one product come together"
+        if seen.product
+        else "arcface = 0.0                  # needs a column that names the product of a photo"
+    )
+    yield "contrastive = 0.0              # needs views = 2"
+    yield "relational = 20.0              # keeps what the packaged network knows about likeness"
+    yield "hash = 0.0                     # the hash is fitted to the embedding afterwards"
 
 
 def _text(value: str) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -15,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.errors import ConfigError
+from training.data.label_values import labels_of, values_of
 from training.data.photos import PhotoSet
 from training.readers.cautions import LEARNT
-from training.readers.label_table import Row, multiple
-from training.readers.query_words import query_words
+from training.readers.label_table import Row
 from training.recipe import DataSet, HeadSpec, Recipe
 
 Groups = Mapping[str, tuple[str, Tensor]]
@@ -61,10 +60,10 @@ def _targets(head: HeadSpec, sets: list[PhotoSet]) -> Targets:
     if head.source == "imagenet":
         return Targets(head, imagenet_names(), np.full(total, -1, np.int64))
     rows = [(r if s.spec.name in head.datasets else None) for s in sets for r in s.rows]
-    found = [_labels_of(head, r) for r in rows]
+    found = [labels_of(head, r) for r in rows]
     learnt = (labels for row, labels in zip(rows, found, strict=True) if row is not None and row["split"] in LEARNT)
     counts = Counter(label for labels in learnt for label in labels)
-    values = _values(head, counts)
+    values = values_of(head, counts)
     place = {v: i for i, v in enumerate(values)}
     if head.kind == "softmax":
         single = [next((place[v] for v in labels if v in place), -1) for labels in found]
@@ -73,26 +72,6 @@ def _targets(head: HeadSpec, sets: list[PhotoSet]) -> Targets:
     for i, labels in enumerate(found):
         many[i, [place[v] for v in labels if v in place]] = True
     return Targets(head, values, many)
-
-
-def _values(head: HeadSpec, counts: Mapping[str, int]) -> list[str]:
-    values = sorted(v for v, n in counts.items() if n >= head.min_photos)
-    if len(values) < 2:
-        raise ConfigError(
-            f"heads[{head.id}].column: {len(values)} labels in column {head.column!r} have {head.min_photos} training "
-            "photos or more; a head needs two, so lower min_photos or add photos"
-        )
-    return values
-
-
-def check_labels(head: HeadSpec, rows: Iterable[Row]) -> None:
-    """Refuse a head that has fewer than two labels in the rows of its data sets, before any photo is decoded.
-
-    Raises:
-        ConfigError: as `build_labels` does.
-    """
-    learnt = (row for row in rows if row["split"] in LEARNT)
-    _values(head, Counter(label for row in learnt for label in _labels_of(head, row)))
 
 
 def groups_of(heads: Sequence[Targets], learnt: NDArray[np.int64]) -> Groups:
@@ -121,23 +100,6 @@ def groups_of(heads: Sequence[Targets], learnt: NDArray[np.int64]) -> Groups:
             )
         groups[target.spec.id] = finer.spec.id, torch.from_numpy((counts / total).astype(np.float32))
     return groups
-
-
-def _labels_of(head: HeadSpec, row: Row | None) -> frozenset[str]:
-    if row is None:
-        return frozenset()
-    if head.source == "queries":
-        return query_words(row)
-    value = row.get(head.column, "")
-    if head.source == "partition":
-        return frozenset([_part(head, value)] if value else [])
-    labels = multiple(value) if head.kind == "multi_label" else [value]
-    return frozenset(labels) - {"", "NA"}
-
-
-def _part(head: HeadSpec, value: str) -> str:
-    digest = hashlib.blake2b(f"{head.id}/{value}".encode(), digest_size=8).digest()
-    return f"part-{int.from_bytes(digest, 'big') % head.parts}"
 
 
 def product_ids(sets: list[PhotoSet]) -> NDArray[np.int64]:

@@ -22,6 +22,7 @@ from engines.files import replacing, write_file
 from engines.pixels import decode
 from schemas.errors import ConfigError, Invalid
 from schemas.manifest import Preprocess
+from training.progress import tracked
 from training.readers import read, read_photo
 from training.readers.label_table import Row, box_of, is_catalogue
 from training.recipe import STUDIO, DataSet, Recipe
@@ -75,7 +76,7 @@ def _load_one(spec: DataSet, size: int, data: Path, cache: Path) -> PhotoSet:
     if not (pixels_file.is_file() and rows_file.is_file()):
         skipped: dict[str, str] = {}
         made = _studio(spec, size) if spec.reader == STUDIO else _decoded(spec, data / spec.folder, size, skipped)
-        rows = _write_pixels(pixels_file, made, size)
+        rows = write_pixels(pixels_file, made, size)
         if not rows:
             raise ConfigError(f"datasets[{spec.name}]: no photo could be decoded; the log has the reasons")
         write_file(skipped_file, json.dumps(skipped, indent=1, sort_keys=True))
@@ -106,12 +107,12 @@ def left_out(spec: DataSet, row: Row) -> Row:
     return row if number % spec.leave_out_every else row | {"split": LEFT_OUT}
 
 
-def _write_pixels(path: Path, made: Iterable[tuple[Pixels, Row]], size: int) -> list[Row]:
-    """Write the photos one after another, as `np.save` would write all of them at once; returns their rows.
+def write_pixels(path: Path, made: Iterable[tuple[Pixels, Made]], size: int) -> list[Made]:
+    """Write the photos one after another, as `np.save` would write all of them at once; returns what came with each.
 
     The header is written twice, at the end with the count. numpy pads it, so that a longer count fits.
     """
-    rows: list[Row] = []
+    rows: list[Made] = []
     header = {"descr": "|u1", "fortran_order": False}
     with replacing(path) as part, part.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {**header, "shape": (0, size, size, 3)})
@@ -134,7 +135,8 @@ def squash(size: int) -> Preprocess:
 def _decoded(spec: DataSet, folder: Path, size: int, skipped: dict[str, str]) -> Iterator[tuple[Pixels, Row]]:
     found = read(spec.reader, folder, spec.validation)
     skipped |= found.skipped
-    done = _spread(_decode_one, [(folder, row, size) for row in found.rows])
+    done = spread(_decode_one, [(folder, row, size) for row in found.rows])
+    done = tracked(done, f"decoding {spec.name}", len(found.rows))
     for row, pixels in zip(found.rows, done, strict=True):
         if isinstance(pixels, str):
             skipped[row["path"]] = pixels
@@ -168,11 +170,12 @@ def studio_jobs(spec: DataSet) -> list[tuple[int, int, str, str]]:
 
 
 def _studio(spec: DataSet, size: int) -> Iterable[tuple[Pixels, Row]]:
-    yield from _spread(_render_one, [(job, size) for job in studio_jobs(spec)])
+    jobs = studio_jobs(spec)
+    yield from tracked(spread(_render_one, [(job, size) for job in jobs]), f"drawing {spec.name}", len(jobs))
 
 
-def _spread(work: Callable[[Job], Made], jobs: list[Job]) -> Iterator[Made]:
-    """`work` on every job, on all cores; results in the order of the jobs."""
+def spread(work: Callable[[Job], Made], jobs: list[Job]) -> Iterator[Made]:
+    """`work` on every job, on all cores; results in the order of the jobs. `work` must be a function of a module."""
     if len(jobs) < ALONE:
         yield from map(work, jobs)
         return

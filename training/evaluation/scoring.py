@@ -58,7 +58,7 @@ class Scored:
 
 def score(predicted: Predicted, column: str, head: Head) -> Scored:
     """The predictions of one head and the truth in `column`, for all photos that are no catalogue photos."""
-    place = {label.value: label.index for label in head.labels}
+    place = places_of(head)
     photos = [i for i, row in enumerate(predicted.rows) if not is_catalogue(row)]
     truth = [_truth(predicted.rows[i], column, head) for i in photos]
     known = [[place[v] for v in values if v in place] for values in truth]
@@ -75,6 +75,11 @@ def score(predicted: Predicted, column: str, head: Head) -> Scored:
     chosen = HeadPredictions(mine.labels[at], mine.probabilities[at], mine.offered[at])
     products = product_numbers([predicted.rows[i] for i in at])
     return Scored(head, chosen, targets, positives, outside, products, at)
+
+
+def places_of(head: Head) -> dict[str, int]:
+    """Text in the data → place among the head's outputs, also of texts that were merged into a label."""
+    return {text: label.index for label in head.labels for text in (*label.merged, label.value)}
 
 
 def foreign(head: Head, predictions: HeadPredictions, share: float = 1.0) -> Scored:

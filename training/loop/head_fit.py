@@ -8,6 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# on a trunk that stays as it is
+PULL = 0.03  # of the weights to 0, on standardised features; validation photos tell no difference from a third of it
+STEPS = 40
+
 Layer = tuple[Tensor, Tensor]
 """Weight `float32 [labels, f]` and bias `float32 [labels]`."""
 

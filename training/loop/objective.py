@@ -14,14 +14,19 @@ from training.loop.state import State, centre_key
 from training.loop.tutor import tutor_terms
 from training.recipe import (
     ArcFace,
+    BatchHardTriplet,
     Contrastive,
+    CosFace,
     LossSpec,
     MultiLabelArcFace,
+    NormalisedSoftmax,
     Pairwise,
     Recipe,
     Relational,
+    SphereFace,
     Spreading,
     Standard,
+    ToCentres,
 )
 
 
@@ -64,7 +69,7 @@ def head_terms(recipe: Recipe, batch: Batch) -> dict[str, Term]:
 def _loss_term(spec: LossSpec, state: State, batch: Batch) -> Term:
     """One loss of the embedding, the hash or the trunk's feature."""
     match spec:
-        case ArcFace() | MultiLabelArcFace():
+        case ArcFace() | CosFace() | SphereFace() | NormalisedSoftmax() | MultiLabelArcFace():
             return _centre_term(spec, state, batch)
         case Contrastive():
             loss = _contrastive(spec, state, batch)
@@ -83,6 +88,9 @@ def _loss_term(spec: LossSpec, state: State, batch: Batch) -> Term:
         case Standard():
             code, products = gather(batch.codes[spec.on]), gather(_products(spec, batch))
             loss = losses.standard_pairs(spec.name, code, products, spec.parameters)
+        case BatchHardTriplet():
+            code, products = gather(batch.codes[spec.on]), gather(_products(spec, batch))
+            loss = losses.batch_hard_triplet(code, products, spec.margin)
         case Spreading():
             # weak views alone: the two views of a photo shall stay near each other
             loss = losses.spreading(_of_all_ranks(spec, batch, batch.codes[spec.on][: len(batch.numbers)]))
@@ -91,13 +99,12 @@ def _loss_term(spec: LossSpec, state: State, batch: Batch) -> Term:
     return Term(loss * spec.weight)
 
 
-def _centre_term(spec: ArcFace | MultiLabelArcFace, state: State, batch: Batch) -> Term:
+def _centre_term(spec: ToCentres | MultiLabelArcFace, state: State, batch: Batch) -> Term:
     """A loss with class centres: the mean over this rank's photos that have a product or a label."""
     code, centres = batch.codes[spec.on], state.centres[centre_key(spec.id)]
-    if isinstance(spec, ArcFace):
+    if not isinstance(spec, MultiLabelArcFace):
         ids = _products(spec, batch)
-        loss = losses.arcface(code, centres, ids, spec.scale, spec.margin)
-        return Term(loss * spec.weight, (ids >= 0).sum())
+        return Term(_to_centres(spec, code, centres, ids) * spec.weight, (ids >= 0).sum())
     targets = next(t.targets for t in batch.corpus.heads if t.spec.id == spec.head)
     marks = batch.put(targets)
     if spec.datasets:
@@ -105,6 +112,18 @@ def _centre_term(spec: ArcFace | MultiLabelArcFace, state: State, batch: Batch) 
     marks = marks.repeat(batch.views, 1)
     loss = losses.multi_label_arcface(code, centres, marks, spec.scale, spec.margin)
     return Term(loss * spec.weight, marks.any(1).sum())
+
+
+def _to_centres(spec: ToCentres, code: Tensor, centres: Tensor, products: Tensor) -> Tensor:
+    match spec:
+        case ArcFace():
+            return losses.arcface(code, centres, products, spec.scale, spec.margin)
+        case CosFace():
+            return losses.cosface(code, centres, products, spec.scale, spec.margin)
+        case SphereFace():
+            return losses.sphereface(code, centres, products, spec.scale, spec.factor)
+        case NormalisedSoftmax():
+            return losses.normalised_softmax(code, centres, products, spec.scale)
 
 
 def _contrastive(spec: Contrastive, state: State, batch: Batch) -> Tensor:

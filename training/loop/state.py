@@ -21,7 +21,7 @@ from training.loop.optimiser import build_optimiser
 from training.loop.task_weights import TaskWeights
 from training.loop.warm_start import warm_start
 from training.network.model import BITS, EMBEDDING, Network, Outputs, current_names
-from training.recipe import ArcFace, Contrastive, MultiLabelArcFace, Recipe, Schedule
+from training.recipe import Contrastive, MultiLabelArcFace, Recipe, Schedule, ToCentres
 
 CHECKPOINT = "checkpoint.pt"
 CPU = torch.device("cpu")
@@ -57,6 +57,7 @@ class State:
         step: steps done.
         seconds: spent in steps.
         history: records of all losses.
+        scores: step and score on validation photos, as far as the run was judged.
         hardware: what the run computes on, for the card.
         taught_by: the tutor's trunk and run, for the card; empty without a tutor.
     """
@@ -72,6 +73,7 @@ class State:
     step: int = 0
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+    scores: list[tuple[int, float]] = field(default_factory=list)
     hardware: str = ""
     taught_by: str = ""
 
@@ -83,7 +85,7 @@ class State:
             state["average"] = self.average.state_dict()
         numbers = {"step": self.step, "seconds": self.seconds, "history": self.history}
         numbers["weights"], numbers["hardware"] = self.weights.state_dict(), self.hardware
-        numbers["tutor"] = self.taught_by
+        numbers["tutor"], numbers["scores"] = self.taught_by, self.scores
         with replacing(path) as part:
             torch.save({**state, "optimiser": self.optimiser.state_dict(), **numbers}, part)
 
@@ -107,6 +109,7 @@ class State:
         if "weights" in saved:
             self.weights.load_state_dict(saved["weights"])
         self.step, self.seconds, self.history = saved["step"], saved["seconds"], saved["history"]
+        self.scores = [(int(step), float(score)) for step, score in saved.get("scores", [])]
 
     @property
     def best(self) -> Network:
@@ -124,13 +127,26 @@ class State:
 def new_state(recipe: Recipe, corpus: Corpus, device: torch.device = CPU) -> State:
     """The state before the first step. A packaged trunk starts at its weights, and the rest at what it knows."""
     torch.manual_seed(recipe.seed)
-    network = Network(recipe.trunk, corpus.sizes, recipe.pretrained, recipe.schedule.dropout, recipe.pooling)
+    network = Network(
+        recipe.trunk,
+        corpus.sizes,
+        recipe.pretrained and not recipe.weights,
+        recipe.schedule.dropout,
+        recipe.pooling,
+        adapter=recipe.schedule.learns == "adapter",
+        size=recipe.size,
+    )
+    if recipe.weights:
+        network.load_trunk(corpus.data / recipe.weights)
     centres = _centres(recipe, corpus)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.bfloat16_trunk = half_precision(recipe.schedule, device)
     centres.to(device)
-    if recipe.starts_from_frozen_trunk:
-        spaces = {centre_key(spec.id): spec.on for spec in recipe.all_losses if isinstance(spec, ArcFace)}
+    if recipe.keeps_trunk:
+        network.keep_trunk()
+        network.heads.requires_grad_(recipe.schedule.learns != "heads")  # they are fitted at once
+    if recipe.starts_from_frozen_trunk or recipe.keeps_trunk:
+        spaces = {centre_key(spec.id): spec.on for spec in recipe.all_losses if isinstance(spec, ToCentres)}
         warm_start(network, centres, corpus, spaces, recipe.trunk)
     rest = [p for n, p in network.named_parameters() if not n.startswith("trunk.")] + list(centres.values())
     optimiser = build_optimiser(recipe.schedule, network.trunk.parameters(), rest)
@@ -166,7 +182,8 @@ def load_network(checkpoint: Path, recipe: Recipe, sizes: Mapping[str, int]) -> 
         RuntimeError: the checkpoint is of another network.
     """
     saved: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    network = Network(recipe.trunk, sizes, pretrained=False, pooling=recipe.pooling)
+    adapter = recipe.schedule.learns == "adapter"
+    network = Network(recipe.trunk, sizes, pretrained=False, pooling=recipe.pooling, adapter=adapter, size=recipe.size)
     network.load_state_dict(current_names(saved.get("average") or saved["network"]))
     return network.eval(), saved
 
@@ -177,7 +194,7 @@ def _centres(recipe: Recipe, corpus: Corpus) -> nn.ParameterDict:
     labels = {target.spec.id: len(target.values) for target in corpus.heads}
     centres = nn.ParameterDict()
     for spec in recipe.all_losses:
-        if isinstance(spec, ArcFace | MultiLabelArcFace):
+        if isinstance(spec, ToCentres | MultiLabelArcFace):
             count = labels[spec.head] if isinstance(spec, MultiLabelArcFace) else products
             centres[centre_key(spec.id)] = nn.Parameter(torch.randn(count, WIDTHS[spec.on]))
     return centres

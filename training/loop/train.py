@@ -14,20 +14,24 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import Progress, TextColumn
 from torch import Tensor, nn
 
 from schemas.errors import ConfigError
 from training.data.augment import augment
 from training.data.corpus import Corpus, batches, load_corpus
-from training.data.frozen_trunk import resized
 from training.loop.batch import make_batch
+from training.loop.curves import write_curves
 from training.loop.distributed import Ranks, agree, first_first, ranks
-from training.loop.objective import head_terms, total_loss
+from training.loop.objective import total_loss
 from training.loop.optimiser import set_rate
 from training.loop.state import CHECKPOINT, State, new_state
 from training.loop.tensorboard import Curves
 from training.loop.tutor import load_tutor
+from training.loop.validation import Judge, validate
+from training.loop.warm_start import fit_kept_heads
+from training.network.trunk import TimmTrunk
 from training.recipe import Recipe, Relational
 
 log = logging.getLogger(__name__)
@@ -67,14 +71,18 @@ def train(
         if tutor is not None:
             state.tutor = load_tutor(tutor / CHECKPOINT, recipe.as_tutor(), corpus.sizes, group.device)
             state.taught_by = recipe.distillation.trunk
-        _check_widths(recipe, state, corpus)
+        _check_trunk(recipe, state, corpus)
         if group.size > 1:
             state.model = nn.parallel.DistributedDataParallel(state.model, broadcast_buffers=False)
         file = out / CHECKPOINT
         if resume and file.is_file():
             state.load(file)
             log.info("resumed at step %d", state.step)
-        _run(recipe, state, corpus, out, group)
+        if recipe.has_steps:
+            _run(recipe, state, corpus, out, group)
+        if recipe.keeps_trunk and group.first:
+            fit_kept_heads(state.best, corpus)
+            state.save(file)
     return file
 
 
@@ -82,12 +90,13 @@ def _run(recipe: Recipe, state: State, corpus: Corpus, out: Path, group: Ranks) 
     """The loop, from the state's step to the end of the schedule. Only the first rank writes."""
     columns = (*Progress.get_default_columns(), TextColumn("{task.fields[note]}"))
     with ExitStack() as stack:
-        bar = stack.enter_context(Progress(*columns, disable=not group.first))
+        bar = stack.enter_context(Progress(*columns, console=Console(stderr=True), disable=not group.first))
         curves = Curves(out, state.step) if group.first else None
         if curves:
             stack.callback(curves.close)
         task = bar.add_task(recipe.name, total=1.0, note="")
         saved = time.monotonic()
+        judge = Judge(recipe, corpus, group, state)
         state.network.train()
         for numbers in batches(recipe, corpus, state.step, group.rank, group.size):
             done = agree(progress_of(recipe, state.step, state.seconds))
@@ -95,13 +104,17 @@ def _run(recipe: Recipe, state: State, corpus: Corpus, out: Path, group: Ranks) 
                 break
             begun = time.monotonic()
             if recipe.weighting.rule == "trend" and state.step % recipe.weighting.every == 0:
-                state.weights.observe(validate(recipe, state, corpus, group))
+                state.weights.observe(validate(recipe, state, corpus, group)[0])
             values = train_step(recipe, state, corpus, numbers, done, group)
             state.seconds += time.monotonic() - begun
             state.step += 1
+            if judge.is_due(progress_of(recipe, state.step, state.seconds)):
+                score = judge(state)
+                if curves and score is not None:
+                    curves.add("validation", {"score": score}, state.step)
             if state.step % recipe.schedule.record_every == 0:
                 said = {name: float(value) for name, value in values.items()}  # here the processor waits for a GPU
-                note = f"step {state.step} loss {said['loss']:.2f}"
+                note = f"step {state.step} loss {said['loss']:.2f}{judge.note}"
                 bar.update(task, completed=done, note=note)
                 state.history.append({"step": state.step, "seconds": state.seconds, **said})
                 if curves:
@@ -111,9 +124,11 @@ def _run(recipe: Recipe, state: State, corpus: Corpus, out: Path, group: Ranks) 
                     curves.add("rate", rates(state), state.step)
             if group.first and time.monotonic() - saved > CHECKPOINT_SECONDS:
                 state.save(out / CHECKPOINT)
+                write_curves(out, state.history, state.scores)
                 saved = time.monotonic()
         if group.first:
             state.save(out / CHECKPOINT)
+            write_curves(out, state.history, state.scores)
 
 
 def progress_of(recipe: Recipe, step: int, seconds: float) -> float:
@@ -143,10 +158,13 @@ def train_step(  # noqa: PLR0917 (a step needs all of them)
     seed = recipe.seed * 1_000_003 + state.step * group.size + group.rank
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # of dropout: a resumed run draws the same
-    photos = corpus.photos(numbers, group.device)
-    kinds = (recipe.augment.weak, recipe.augment.strong)[: plan.views]
-    views = torch.cat([augment(photos, view, size, generator) for view in kinds])
-    views = views.contiguous(memory_format=torch.channels_last)
+    if recipe.keeps_trunk:
+        views = corpus.placed(corpus.frozen.feature, group.device)[torch.from_numpy(numbers).to(group.device)].float()
+    else:
+        photos = corpus.photos(numbers, group.device)
+        kinds = (recipe.augment.weak, recipe.augment.strong)[: plan.views]
+        views = torch.cat([augment(photos, view, size, generator) for view in kinds])
+        views = views.contiguous(memory_format=torch.channels_last)
     out = state.model(views)
     with torch.no_grad():
         tutor = state.tutor(views) if state.tutor is not None else None
@@ -163,33 +181,18 @@ def train_step(  # noqa: PLR0917 (a step needs all of them)
     return {name: part.detach() for name, part in {"loss": loss, **parts, "p": state.network.pool.p}.items()}
 
 
-@torch.no_grad()
-def validate(recipe: Recipe, state: State, corpus: Corpus, group: Ranks = ALONE) -> dict[str, float]:
-    """The mean loss of every head on validation photos, whole and without augmentation, by `head.ID`. Heads without
-    validation photos are left out."""
-    pool = np.concatenate([first + s.index("val", False) for first, s in zip(corpus.starts, corpus.sets, strict=True)])
-    chosen = pool[:: max(1, len(pool) // recipe.weighting.photos)]
-    totals: dict[str, float] = {}
-    counts: dict[str, int] = {}
-    state.network.eval()
-    for start in range(0, len(chosen), 64):
-        numbers = chosen[start : start + 64]
-        out = state.network(resized(corpus.pixels(numbers).numpy(), recipe.size, group.device))
-        for name, term in head_terms(recipe, make_batch(corpus, numbers, out)).items():
-            counted = int(term.counted) if term.counted is not None else 0
-            totals[name] = totals.get(name, 0.0) + float(term.value) * counted
-            counts[name] = counts.get(name, 0) + counted
-    state.network.train()
-    return {name: total / counts[name] for name, total in totals.items() if counts[name]}
-
-
 def rates(state: State) -> dict[str, float]:
     """The learning rates of trunk and heads."""
     return dict(zip(("trunk", "heads"), (group["lr"] for group in state.optimiser.param_groups), strict=True))
 
 
-def _check_widths(recipe: Recipe, state: State, corpus: Corpus) -> None:
-    """Raise ConfigError if a relational loss would compare features of different widths."""
+def _check_trunk(recipe: Recipe, state: State, corpus: Corpus) -> None:
+    """Raise ConfigError if a relational loss would compare features of different widths, or if the trunk cannot see
+    small photos."""
+    plan, trunk = recipe.schedule, state.network.trunk
+    small = plan.small_share > 0 and plan.small_size != recipe.size and not recipe.keeps_trunk
+    if small and isinstance(trunk, TimmTrunk) and trunk.size:
+        raise ConfigError(f"schedule.small_share: trunk {recipe.trunk!r} takes photos of one size only; set it to 0")
     ours, theirs = state.network.trunk.features, corpus.frozen.feature.shape[1]
     for spec in recipe.all_losses:
         if isinstance(spec, Relational) and ours != theirs:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training import losses
 from training.data.corpus import Corpus
 from training.data.frozen_trunk import principal_axes
 from training.data.labels import Targets
-from training.loop.head_fit import fit_head
+from training.loop.head_fit import PULL, STEPS, fit_head
 from training.network.model import EMBEDDING, Network
 from training.network.trunk import packaged
 
@@ -36,7 +37,7 @@ def warm_start(
         spaces: key in `centres` → `embedding` or `hash`, for every loss whose centres are those of products.
         trunk: name of the packaged Lite trunk.
     """
-    if len(corpus.learnt) > EMBEDDING:
+    if len(corpus.learnt) > 1:
         weight, bias = principal_axes(corpus.frozen.feature[corpus.learnt], EMBEDDING)
         network.embed.weight.copy_(weight)
         network.embed.bias.copy_(bias)
@@ -62,19 +63,41 @@ def warm_start(
             head.bias.copy_(bias)
 
 
+@torch.no_grad()
+def fit_kept_heads(network: Network, corpus: Corpus) -> None:
+    """Fit every head to the features of a trunk that stays as it is, in place. The penalty is that of the heads that
+    judge the training photos (`training/bundle/probabilities/cross_fit.py`)."""
+    feature = torch.from_numpy(corpus.frozen.feature[corpus.learnt].astype(np.float32)).to(network.embed.weight.device)
+    if network.adapter is not None:
+        feature = network.adapter(feature)
+    for target in corpus.heads:
+        if target.spec.source != "imagenet":
+            head = network.head(target.spec.id)
+            weight, bias = _fit(head, target, corpus.learnt, feature, pull=PULL, steps=STEPS)
+            head.weight.copy_(weight)
+            head.bias.copy_(bias)
+
+
 def fit_to_frozen(head: nn.Linear, target: Targets, corpus: Corpus) -> tuple[Tensor, Tensor]:
     """Weight `float32 [labels, f]` and bias `float32 [labels]` for `head`, fitted to the frozen features of the
     training photos that have a label."""
-    train = corpus.learnt
+    feature = torch.from_numpy(corpus.frozen.feature[corpus.learnt].astype(np.float32)).to(head.weight.device)
+    return _fit(head, target, corpus.learnt, feature, pull=PENALTY, steps=FIT_STEPS)
+
+
+def _fit(
+    head: nn.Linear, target: Targets, numbers: NDArray[np.int64], feature: Tensor, *, pull: float, steps: int
+) -> tuple[Tensor, Tensor]:
+    """`fit_to_frozen` for the photos `numbers [n]` with features `[n, f]`."""
     multi = target.spec.kind == "multi_label"
-    known = train[target.targets[train].any(1) if multi else target.targets[train] >= 0]
-    device = head.weight.device
+    labels = target.targets[numbers]
+    known = labels.any(1) if multi else labels >= 0
     return fit_head(
-        torch.from_numpy(corpus.frozen.feature[known].astype(np.float32)).to(device),
-        torch.from_numpy(target.targets[known]).to(device),
+        feature[torch.from_numpy(known)],
+        torch.from_numpy(labels[known]).to(head.weight.device),
         (torch.zeros_like(head.weight), torch.zeros_like(head.bias)),
-        pull=PENALTY,
-        steps=FIT_STEPS,
+        pull=pull,
+        steps=steps,
         loss_of=losses.multi_label_softmax if multi else losses.softmax_loss,
     )
 

@@ -3,8 +3,16 @@
 `softmax.py` has the heads' losses, `angular.py` those with class centres, `pairs.py` those over pairs of photos.
 """
 
-from training.losses.angular import arcface, multi_label_arcface, with_margin
+from training.losses.angular import (
+    arcface,
+    cosface,
+    multi_label_arcface,
+    normalised_softmax,
+    sphereface,
+    with_margin,
+)
 from training.losses.pairs import (
+    batch_hard_triplet,
     contrastive,
     pairwise_double_margin,
     relational,
@@ -17,14 +25,18 @@ from training.losses.softmax import distillation, multi_label_softmax, softmax_l
 
 __all__ = [
     "arcface",
+    "batch_hard_triplet",
     "contrastive",
+    "cosface",
     "distillation",
     "multi_label_arcface",
     "multi_label_softmax",
+    "normalised_softmax",
     "pairwise_double_margin",
     "relational",
     "soft_bits",
     "softmax_loss",
+    "sphereface",
     "spreading",
     "standard_pairs",
     "triplet_rank",

@@ -86,7 +86,8 @@ def standard_pairs(
 
     `embedding`, any float type `[n, d]`, has unit rows. `products int64 [n]` is negative if a photo has no product.
     multi_similarity: Wang et al. 2019; circle: Sun et al. 2020; supervised_contrastive: Khosla et al. 2020;
-    triplet_margin: all triplets that violate a margin of 0.05, unless `parameters` has another.
+    triplet_margin: all triplets that violate a margin of 0.05, unless `parameters` has another; contrastive: Hadsell et
+    al. 2006, on distances, with a margin of 1 for negatives; lifted_structure: Song et al. 2016, with a margin of 1.
     """
     from pytorch_metric_learning import losses as library
 
@@ -104,8 +105,28 @@ def standard_pairs(
             loss = library.SupConLoss(**given)
         case "triplet_margin":
             loss = library.TripletMarginLoss(**given)
+        case "contrastive":
+            loss = library.ContrastiveLoss(**given)
+        case "lifted_structure":
+            loss = library.LiftedStructureLoss(**given)
     value: Tensor = loss(wide(embedding[known]), products[known])
     return value + embedding.sum() * 0.0
+
+
+def batch_hard_triplet(embedding: Tensor, products: Tensor, margin: float) -> Tensor:
+    """Mean of max(0, farthest positive − nearest negative + margin) over the photos that have both (Hermans et al.
+    2017, "batch hard"), with L2 distances. PaddleClas calls it TripletLossV2, with a margin of .5.
+
+    `embedding`, any float type `[n, d]`, has unit rows. `products int64 [n]` is negative if a photo has no product.
+    """
+    x = wide(embedding)
+    distance = (2.0 - 2.0 * (x @ x.T)).clamp(min=1e-12).sqrt()  # 1e-12: a finite gradient between equal rows
+    known = products >= 0
+    pairs = known[:, None] & known[None] & ~torch.eye(len(x), dtype=torch.bool, device=x.device)
+    same = products[:, None] == products[None]
+    far = distance.masked_fill(~(pairs & same), -1.0).amax(1)
+    near = distance.masked_fill(~(pairs & ~same), 3.0).amin(1)  # no distance of unit rows is above 2
+    return _mean((far - near + margin).clamp(min=0), (far >= 0) & (near < 3))
 
 
 def contrastive(

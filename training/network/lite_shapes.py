@@ -19,6 +19,9 @@ LITE_FEATURES = 1280
 # factors of width and depth (Tan & Le 2019, compound scaling); stem and head have the same size in all
 LITE = {"efficientnet_lite0": (1.0, 1.0), "efficientnet_lite1": (1.0, 1.1), "efficientnet_lite2": (1.1, 1.2)}
 
+OPEN_CLIP = "open_clip/"
+"""How the name of a trunk begins that is the image tower of an open_clip model."""
+
 
 def lite_stages(width: float, depth: float) -> list[tuple[int, int, int, int, int]]:
     """The stages of Lite0 with `width` times the channels and `depth` times the blocks.

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from schemas.errors import ConfigError
 from training.network.trunk import build_trunk
+from training.network.weights import load_body, read_weights
 
 EMBEDDING = 400
 BITS = 256
@@ -34,11 +37,37 @@ class GeM(nn.Module):
         return x.float().clamp(min=1e-4).pow(self.p).mean((2, 3)).pow(1.0 / self.p)
 
 
+class Average(GeM):
+    """The mean over the feature map. Unlike GeM with p = 1 it keeps negative values, which transformers have."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0, learnt=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[n, c, h, w]` → `float32 [n, c]`."""
+        return x.float().mean((2, 3))
+
+
+class Adapter(nn.Module):
+    """A residual bottleneck on the pooled feature, which changes nothing at first (Gao et al. 2021, CLIP-Adapter)."""
+
+    def __init__(self, features: int, width: int = 64) -> None:
+        super().__init__()
+        self.down, self.up = nn.Linear(features, width), nn.Linear(width, features)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """`[n, f]` → `[n, f]`."""
+        changed: Tensor = self.up(F.relu(self.down(feature)))
+        return feature + changed
+
+
 class Outputs(NamedTuple):
     """What one forward pass gives for n photos.
 
     Attributes:
-        feature: `[n, f]`, the pooled trunk.
+        feature: `[n, f]`, the pooled trunk, behind the adapter where there is one.
         logits: head id → `[n, labels]`.
         embedding: `[n, 400]`, unit rows.
         bits: `[n, 256]`, hash logits.
@@ -55,22 +84,30 @@ class Network(nn.Module):
 
     `sizes` gives the heads: id → number of labels. `dropout` is the share of the feature that the heads do not see in
     training. With `bfloat16_trunk` the trunk, which is nine tenths of the work, computes in bfloat16; the rest stays
-    float32.
+    float32. With `adapter` a small layer between the pooled trunk and everything else is learnt. `size` is
+    that of the photos, which counts for transformers.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 (the parts of a network)
         self,
         trunk: str,
         sizes: Mapping[str, int],
         pretrained: bool = True,
         dropout: float = 0.0,
         pooling: Literal["gem", "average"] = "gem",
+        adapter: bool = False,
+        size: int = 224,
     ) -> None:
         super().__init__()
         self.dropout = dropout
         self.bfloat16_trunk = False
-        self.trunk = build_trunk(trunk, pretrained)
-        self.pool = GeM() if pooling == "gem" else GeM(1.0, learnt=False)  # p = 1 is the average
+        self.trunk = build_trunk(trunk, pretrained, size)
+        if pooling == "gem" and hasattr(getattr(self.trunk, "body", None), "patch_embed"):
+            raise ConfigError(
+                f'pooling: the tokens of {trunk!r} may be negative, which GeM cannot pool; write pooling = "average"'
+            )
+        self.pool = GeM() if pooling == "gem" else Average()
+        self.adapter = Adapter(self.trunk.features) if adapter else None
         # module names must not have dots
         self.heads = nn.ModuleDict({_key(k): nn.Linear(self.trunk.features, n) for k, n in sizes.items()})
         self.head_ids = list(sizes)
@@ -80,14 +117,30 @@ class Network(nn.Module):
         nn.init.zeros_(self.hash_layer.bias)
 
     def forward(self, photos: Tensor) -> Outputs:
-        """`float [n, 3, h, w]`, RGB, values from 0 to 255."""
-        with torch.autocast(photos.device.type, torch.bfloat16) if self.bfloat16_trunk else nullcontext():
-            maps = self.trunk(photos)
-        feature = self.pool(maps)
+        """`float [n, 3, h, w]`, RGB, values from 0 to 255; or what `pooled` gave for photos, `float32 [n, f]`."""
+        feature = photos if photos.ndim == 2 else self.pooled(photos)
+        if self.adapter is not None:
+            feature = self.adapter(feature)
         seen = F.dropout(feature, self.dropout, self.training)
         logits = {head: self.head(head)(seen) for head in self.head_ids}
         embedding = F.normalize(self.embed(feature))
         return Outputs(feature, logits, embedding, self.hash_layer(embedding))
+
+    def pooled(self, photos: Tensor) -> Tensor:
+        """The pooled trunk `float32 [n, f]` of photos `float [n, 3, h, w]`, before an adapter."""
+        with torch.autocast(photos.device.type, torch.bfloat16) if self.bfloat16_trunk else nullcontext():
+            maps = self.trunk(photos)
+        feature: Tensor = self.pool(maps)
+        return feature
+
+    def load_trunk(self, path: Path) -> None:
+        """Put the weights of a file into the trunk. Raises ConfigError if it is not one of this trunk."""
+        load_body(self.trunk, read_weights(path, "weights"), path.name, "weights", "trunk")
+
+    def keep_trunk(self) -> None:
+        """Keep trunk and pooling as they are: no step changes them."""
+        self.trunk.requires_grad_(False)
+        self.pool.requires_grad_(False)
 
     def head(self, head_id: str) -> nn.Linear:
         """The linear layer of a head."""

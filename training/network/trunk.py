@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from schemas.errors import ConfigError
-from training.network.lite_shapes import LITE, LITE_FEATURES, lite_stages
+from training.network.lite_shapes import LITE, LITE_FEATURES, OPEN_CLIP, lite_stages
 
 
 class ConvNorm(nn.Module):
@@ -105,25 +105,82 @@ class EfficientNetLite(nn.Module):
 
 
 class TimmTrunk(nn.Module):
-    """A timm backbone without its classifier. `Network.train` keeps its batch norm in evaluation mode."""
+    """A timm backbone without its classifier, convolutional or a transformer. A transformer's map has its patch tokens;
+    tokens that stand for no patch are left out. `Network.train` keeps batch norm in evaluation mode.
+
+    Attributes:
+        features: number of the map's channels.
+        size: pixels a side if the trunk takes no other size, as most transformers do; else 0.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, name: str, pretrained: bool) -> None:
+    def __init__(self, name: str, pretrained: bool, size: int) -> None:
         super().__init__()
         import timm
 
-        body: Any = timm.create_model(name, pretrained=pretrained, num_classes=0, global_pool="")
+        body: Any
+        options: dict[str, Any] = {"pretrained": pretrained, "num_classes": 0, "global_pool": ""}
+        try:
+            body = timm.create_model(name, img_size=size, **options)
+            self.size = size
+        except TypeError as error:
+            if "img_size" not in str(error):
+                raise
+            body = timm.create_model(name, **options)
+            self.size = 0
         self.body: nn.Module = body
         self.features = int(body.num_features)
+        self._without_patch = int(getattr(body, "num_prefix_tokens", 0))
         config = body.default_cfg
         self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1) * 255)
 
     def forward(self, photos: Tensor) -> Tensor:
-        """`float [n, 3, h, w]`, values from 0 to 255 → `[n, features, h', w']`."""
-        return cast(Tensor, self.body((photos - self.mean) / self.std))
+        """`float [n, 3, h, w]`, values from 0 to 255 → `[n, features, h', w']`; of tokens, w' is 1."""
+        found = cast(Tensor, self.body((photos - self.mean) / self.std))
+        if found.ndim == 3:
+            return found[:, self._without_patch :].transpose(1, 2).unsqueeze(3)
+        if found.shape[1] != self.features:  # some transformers keep channels last
+            return found.permute(0, 3, 1, 2)
+        return found
+
+
+class OpenClipTrunk(nn.Module):
+    """The image tower of an open_clip model (extra `[clip]`), with its projection: one feature a photo.
+
+    Weights come from a local file (`weights` of the recipe); nothing is downloaded.
+
+    Attributes:
+        features: width of the model's image embedding.
+        size: pixels a side; the tower takes no other size.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, size: int) -> None:
+        super().__init__()
+        try:
+            import open_clip
+        except ImportError:
+            raise ConfigError("trunk: open_clip is not installed; pip install 'groknet[clip]'") from None
+        if name not in open_clip.list_models():
+            raise ConfigError(f"trunk: {name!r} is no model of open_clip; its `list_models()` names all of them")
+        model: Any = open_clip.create_model(name, pretrained=None, force_image_size=size, pretrained_hf=False)
+        self.body: nn.Module = model.visual
+        self.features = int(open_clip.get_model_config(name)["embed_dim"])
+        self.size = size
+        config = getattr(model.visual, "preprocess_cfg", {})
+        mean, std = config.get("mean", open_clip.OPENAI_DATASET_MEAN), config.get("std", open_clip.OPENAI_DATASET_STD)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255)
+
+    def forward(self, photos: Tensor) -> Tensor:
+        """`float [n, 3, h, w]`, values from 0 to 255 → `[n, features, 1, 1]`."""
+        found = cast(Tensor, self.body((photos - self.mean) / self.std))
+        return found[:, :, None, None]
 
 
 def packaged(name: str) -> dict[str, Tensor]:
@@ -160,15 +217,18 @@ def packaged(name: str) -> dict[str, Tensor]:
     return out
 
 
-def build_trunk(name: str, pretrained: bool = True) -> EfficientNetLite | TimmTrunk:
-    """The trunk `name`: a Lite trunk whose weights come in a package, or a timm model.
+def build_trunk(name: str, pretrained: bool = True, size: int = 224) -> EfficientNetLite | TimmTrunk | OpenClipTrunk:
+    """The trunk `name` for photos of `size` pixels: a Lite trunk whose weights come in a package, a timm model, or
+    `open_clip/MODEL`, whose weights are random until `weights.py` reads a file.
 
     Raises:
         ConfigError: the package with the weights is not installed.
         RuntimeError: timm does not know the model.
     """
+    if name.startswith(OPEN_CLIP):
+        return OpenClipTrunk(name.removeprefix(OPEN_CLIP), size)
     if name not in LITE:
-        return TimmTrunk(name, pretrained)
+        return TimmTrunk(name, pretrained, size)
     trunk = EfficientNetLite(name)
     if pretrained:
         trunk.load_state_dict({k: v for k, v in packaged(name).items() if not k.startswith("fc.")})

@@ -23,11 +23,12 @@ def nothing_to_learn(rows: Sequence[Row]) -> str:
     return f"no photo is in the split train, so training has nothing to learn from it; it has {there}"
 
 
-def cautions(rows: Sequence[Row]) -> list[str]:
-    """Sentences about rows that can be read, but that are hardly meant so."""
+def cautions(rows: Sequence[Row], *, calibrates: bool = True) -> list[str]:
+    """Sentences about rows that can be read, but that are hardly meant so. `calibrates` says that photos of the split
+    val are needed, because training photos cannot take their place."""
     splits = {row["split"] for row in rows}
     said = [text] if (text := nothing_to_learn(rows)) else []
-    if not said and "val" not in splits:
+    if calibrates and not said and "val" not in splits:
         said.append("no photo is in the split val: an export cannot calibrate its heads")
     if "test" not in splits:
         said.append("no photo is in the split test: `groknet evaluate` needs --split")

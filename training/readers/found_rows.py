@@ -22,11 +22,13 @@ class Found:
         rows: of the photos, in an order that depends on names alone.
         skipped: file, line or sample → why it is no row.
         notes: sentences about the data set as a whole that a person should know.
+        junk: files and folders that systems leave behind, which were left out.
     """
 
     rows: list[Row] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    junk: int = 0
 
 
 def set_aside_photos(rows: list[Row], share: float) -> None:
@@ -56,7 +58,7 @@ def set_aside_products(rows: list[Row], share: float) -> None:
 def photos_below(root: Path, found: Found, prefix: str = "") -> Iterator[str]:
     """Photo files below `root`, as relative paths in order of name. Links to folders are followed, each folder once.
 
-    Junk is left out. Other files, and folders that cannot be read, are named in `found.skipped`.
+    Junk is counted in `found.junk`. Other files, and folders that cannot be read, are named in `found.skipped`.
     """
     for inside in _files(root, found, prefix):
         if PurePosixPath(inside).suffix.lower() in PHOTOS:
@@ -75,16 +77,20 @@ def _files(root: Path, found: Found, prefix: str) -> Iterator[str]:
             if inside and not path.is_dir():
                 if path.is_file():
                     yield inside
+                else:
+                    found.skipped[prefix + inside] = "a link to nothing" if path.is_symlink() else "no plain file"
                 continue
             about = path.stat()
             first = visited.setdefault((about.st_dev, about.st_ino), inside)
             if first != inside:
                 found.skipped[prefix + inside] = f"a link to the folder {first or '.'}, which is read already"
                 continue
-            names = [name for name in os.listdir(path) if not is_junk(name)]
+            entries = os.listdir(path)
         except OSError as error:
             found.skipped[(prefix + inside) or str(root)] = f"cannot be read: {error.strerror}"
             continue
+        names = [name for name in entries if not is_junk(name)]
+        found.junk += len(entries) - len(names)
         for name in sorted(names, reverse=True):
             whole = f"{inside}/{name}" if inside else name
             if "\\" in name or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):

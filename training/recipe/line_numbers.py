@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 _HEADER = re.compile(r"\s*\[\[?\s*([\w.-]+)\s*\]\]?")
 _KEY = re.compile(r"\s*([\w-]+)\s*=\s*(.*)")
@@ -34,6 +36,14 @@ def line_of(text: str, message: str) -> int | None:
     if unknown:
         table, key = table or key, unknown.group(1)
     return _find(_tables(text), table, which, key)
+
+
+def told(path: Path, text: str, messages: Iterable[str]) -> str:
+    """The messages about the recipe `text` in the file `path`, a line for each in the order of the file, with the line
+    to change."""
+    found = [(line_of(text, message), message) for message in dict.fromkeys(messages)]
+    found.sort(key=lambda one: one[0] or 0)
+    return "\n".join(f"recipe {path}{f', line {line}' if line else ''}: {message}" for line, message in found)
 
 
 def _split(path: str) -> tuple[str, str, str]:

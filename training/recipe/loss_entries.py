@@ -8,17 +8,21 @@ import msgspec
 from msgspec import Meta
 
 from schemas.manifest import StableId, Strict
-from schemas.units import Count, Positive
+from schemas.units import Count, NotNegative, Positive
 
 Code = Literal["embedding", "hash"]
 """What a loss acts on: the 400-d embedding, or the softened signs of the 256 hash logits."""
 
-StandardPairs = Literal["multi_similarity", "circle", "supervised_contrastive", "triplet_margin"]
+StandardPairs = Literal[
+    "multi_similarity", "circle", "supervised_contrastive", "triplet_margin", "contrastive", "lifted_structure"
+]
 STANDARD_PARAMETERS: dict[StandardPairs, tuple[str, ...]] = {
     "multi_similarity": ("alpha", "beta", "base"),
     "circle": ("m", "gamma"),
     "supervised_contrastive": ("temperature",),
     "triplet_margin": ("margin",),
+    "contrastive": ("pos_margin", "neg_margin"),
+    "lifted_structure": ("pos_margin", "neg_margin"),
 }
 Margin = Annotated[float, Meta(ge=0, lt=1.6)]
 """An angle in radians, below about half of π."""
@@ -39,20 +43,70 @@ class _Loss(Strict, frozen=True, kw_only=True, tag_field="kind"):
 
 
 class _CodeLoss(_Loss, frozen=True, kw_only=True):
-    """A loss of one code: `on` says which."""
+    """A loss of one code.
+
+    Attributes:
+        on: the code that it acts on, the embedding or the softened bits of the hash.
+    """
 
     on: Code = "embedding"
 
 
 class ArcFace(_CodeLoss, frozen=True, kw_only=True, tag="arcface"):
-    """Angular margin to the centre of a photo's product (Deng et al. 2019). Every product has a learnt centre."""
+    """Angular margin to the centre of a photo's product (Deng et al. 2019). Every product has a learnt centre.
+
+    Attributes:
+        scale: factor of the cosines; larger means sharper.
+        margin: that is added to the angle, in radians.
+    """
 
     scale: Positive = 64.0
     margin: Margin = 0.5
 
 
+class NormalisedSoftmax(_CodeLoss, frozen=True, kw_only=True, tag="normalised_softmax"):
+    """Softmax over the cosines to the centres of all products (Wang et al. 2017): ArcFace without a margin.
+
+    Attributes:
+        scale: factor of the cosines; larger means sharper.
+    """
+
+    scale: Positive = 64.0
+
+
+class SphereFace(_CodeLoss, frozen=True, kw_only=True, tag="sphereface"):
+    """Multiplicative angular margin to the centre of a photo's product (Liu et al. 2017): the angle counts `factor`
+    times.
+
+    Attributes:
+        scale: factor of the cosines; larger means sharper.
+        factor: by which the angle is multiplied.
+    """
+
+    scale: Positive = 64.0
+    factor: Annotated[int, Meta(ge=1, le=8)] = 2
+
+
+class CosFace(_CodeLoss, frozen=True, kw_only=True, tag="cosface"):
+    """Additive cosine margin to the centre of a photo's product (Wang et al. 2018).
+
+    Attributes:
+        scale: factor of the cosines; larger means sharper.
+        margin: that is taken off the cosine.
+    """
+
+    scale: Positive = 64.0
+    margin: Annotated[float, Meta(ge=0, lt=2)] = 0.35
+
+
 class MultiLabelArcFace(_CodeLoss, frozen=True, kw_only=True, tag="multi_label_arcface"):
-    """Angular margins to the centres of all labels that a photo has in the multi-label head `head` (GrokNet §3.2)."""
+    """Angular margins to the centres of all labels that a photo has in the multi-label head `head` (GrokNet §3.2).
+
+    Attributes:
+        head: the id of that head.
+        scale: factor of the cosines; larger means sharper.
+        margin: that is added to the angle, in radians.
+    """
 
     head: str
     scale: Positive = 64.0
@@ -64,6 +118,13 @@ class Pairwise(_CodeLoss, frozen=True, kw_only=True, tag="pairwise"):
 
     The two numbers of `positive` and of `negative` are squared distances: where the penalty of such a pair begins or
     ends, and where it is 1. With `cap` the penalty ends at 1 (`training/losses/pairs.py` has both readings).
+
+    Attributes:
+        alpha: exponent of the penalty.
+        positive: the two margins of pairs of one product.
+        negative: the two margins of pairs of two products.
+        negative_weight: factor of pairs of two products.
+        cap: whether a penalty ends at 1.
     """
 
     alpha: Annotated[float, Meta(ge=1)] = 1.5
@@ -86,7 +147,12 @@ class Standard(_CodeLoss, frozen=True, kw_only=True, tag="standard"):
     """A pair loss of pytorch-metric-learning, over all pairs of all ranks.
 
     `parameters` replace the library's defaults: `alpha`, `beta`, `base` of multi_similarity; `m`, `gamma` of circle;
-    `temperature` of supervised_contrastive; `margin` of triplet_margin.
+    `temperature` of supervised_contrastive; `margin` of triplet_margin; `pos_margin` and `neg_margin` of
+    contrastive and lifted_structure.
+
+    Attributes:
+        name: which loss.
+        parameters: of the loss.
     """
 
     name: StandardPairs
@@ -100,10 +166,22 @@ class Standard(_CodeLoss, frozen=True, kw_only=True, tag="standard"):
                 raise ValueError(f"{what}; it has {', '.join(known)}")
 
 
+class BatchHardTriplet(_CodeLoss, frozen=True, kw_only=True, tag="batch_hard_triplet"):
+    """For each photo its farthest positive and its nearest negative of all ranks (Hermans et al. 2017).
+
+    Attributes:
+        margin: an L2 distance of unit rows. PaddleClas's TripletLossV2 has .5.
+    """
+
+    margin: NotNegative = 0.5
+
+
 class Contrastive(_CodeLoss, frozen=True, kw_only=True, tag="contrastive"):
     """InfoNCE between the weak and the strong view of a photo (Oord et al. 2018). Needs `schedule.views = 2`.
 
-    `memory` is the number of earlier weak views that serve as further negatives (Wang et al. 2020).
+    Attributes:
+        temperature: by which cosines are divided.
+        memory: number of earlier weak views that serve as further negatives (Wang et al. 2020).
     """
 
     temperature: Positive = 0.1
@@ -115,4 +193,7 @@ class Relational(_Loss, frozen=True, kw_only=True, tag="relational"):
     (after Park et al. 2019). The two trunks must have features of the same width."""
 
 
-LossSpec = ArcFace | MultiLabelArcFace | Pairwise | Spreading | Standard | Contrastive | Relational
+ToCentres = ArcFace | CosFace | SphereFace | NormalisedSoftmax
+"""Losses with a learnt centre for each product. They differ in the margin."""
+
+LossSpec = ToCentres | MultiLabelArcFace | Pairwise | Spreading | Standard | BatchHardTriplet | Contrastive | Relational

@@ -14,7 +14,9 @@ from training.readers.registry import READERS
 from training.recipe.loss_entries import ArcFace, Code, Contrastive, LossSpec, Margin, Relational
 
 log = logging.getLogger(__name__)
-HashLayer = Literal["rotation", "trained", "itq", "spreading", "best", "catalyzer"]
+HashLayer = Literal[
+    "rotation", "trained", "itq", "half_whitened", "half_whitened_itq", "spreading", "best", "catalyzer"
+]
 """`catalyzer` is the old name of `spreading`."""
 
 STUDIO = "studio"
@@ -113,6 +115,11 @@ class HeadSpec(Strict, frozen=True, kw_only=True):
         finer: a head whose labels are parts of this head's labels. The exported graph then gives the mean of both
             answers. Training does not change.
         repeat: make as many heads like this one.
+        merge: texts of the column that mean another label: `{ "tee" = "t-shirt" }`. A merged text counts as that label
+            everywhere, also in `groknet evaluate`.
+        names: names of labels by language (BCP 47): `{ "t-shirt" = { en = "T-shirt", fr = "tee-shirt" } }`. Answers and
+            the search page use the reader's language where it is there.
+        display: names of the head itself by language.
         min_images: the old name of `min_photos`.
     """
 
@@ -126,9 +133,16 @@ class HeadSpec(Strict, frozen=True, kw_only=True):
     parts: Annotated[int, Meta(ge=2)] = 4
     finer: str = ""
     repeat: Annotated[int, Meta(ge=1, le=1000)] = 1
+    merge: dict[str, str] = msgspec.field(default_factory=dict)
+    names: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
+    display: dict[str, str] = msgspec.field(default_factory=dict)
     min_images: Count | None = None
 
     def __post_init__(self) -> None:
+        if self.merge and self.source != "column":
+            raise ValueError(f"heads[{self.id}].merge: only labels of a column can be merged; leave it out")
+        if chained := sorted(self.merge.keys() & set(self.merge.values())):
+            raise ValueError(f"heads[{self.id}].merge: {chained[0]!r} is merged and merged into; name its label itself")
         if self.min_images is not None:
             log.warning("heads[%s].min_images is deprecated; write min_photos instead", self.id)
             msgspec.structs.force_setattr(self, "min_photos", self.min_images)
@@ -207,9 +221,13 @@ class Schedule(Strict, frozen=True, kw_only=True):
     """How long a run is and how fast it learns: a linear warm-up, then a cosine to zero.
 
     Attributes:
+        learns: what learns. `network` is everything. `heads` keeps the trunk as it is: heads are fitted to its
+            features, which are computed once and kept, so a run takes minutes, and a few dozen photos of each label
+            are enough. `adapter` also learns a small layer behind the trunk, for trunks that are too large to train.
         steps: optimiser steps.
         minutes: a bound on the time of all steps; 0 means none. The cosine ends when steps or minutes are used up.
         optimiser: AdamW, or SGD with `momentum`.
+        momentum: of SGD.
         precision: `bfloat16` computes the trunk in 16 bits, which is fast on NVIDIA GPUs since Ampere and on processors
             with AMX, and slow elsewhere. Heads, losses and weights stay float32. `auto` is `bfloat16` on a GPU.
         views: of every photo in a batch: a weak one and, with 2, a strong one.
@@ -218,12 +236,17 @@ class Schedule(Strict, frozen=True, kw_only=True):
         head_rate: learning rate of everything else.
         small_size: photos have this many pixels a side during the first `small_share` of the run.
         record_every: steps between two records of all losses.
+        validations: how often a run is judged on validation photos, for the progress bar and the curves; at most 128
+            photos each time. 0 leaves it out.
+        small_share: see `small_size`; transformers of one size need 0.
+        weight_decay: of the optimiser.
         smoothing: label smoothing of the softmax heads.
         dropout: of the feature that the heads see.
         average: decay of the running mean of the weights, which is what is exported; 0 exports the last weights.
     """
 
     steps: Count
+    learns: Literal["network", "heads", "adapter"] = "network"
     optimiser: Literal["adamw", "sgd"] = "adamw"
     momentum: ShareBelowOne = 0.9
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
@@ -236,6 +259,7 @@ class Schedule(Strict, frozen=True, kw_only=True):
     minutes: float = 0.0
     small_share: Share = 0.0
     record_every: Count = 10
+    validations: Whole = 10
     smoothing: ShareBelowOne = 0.0
     dropout: ShareBelowOne = 0.0
     average: ShareBelowOne = 0.0

@@ -10,6 +10,7 @@ Modules and folders with an underscore are private to the studio; everything pub
 """
 
 from training.studio._dataset import LABEL_COLUMNS, write_dataset
+from training.studio._in_view import InView
 from training.studio._photo import Domain, Photo, render
 from training.studio._product import (
     CATEGORIES,
@@ -22,6 +23,7 @@ from training.studio._product import (
     Product,
     make_product,
 )
+from training.studio._several import ScenePhoto, render_several
 from training.studio._sheet import contact_sheet, sample_of_each
 
 __all__ = [
@@ -34,11 +36,14 @@ __all__ = [
     "TEST_IDENTITIES",
     "TRAIN_IDENTITIES",
     "Domain",
+    "InView",
     "Photo",
     "Product",
+    "ScenePhoto",
     "contact_sheet",
     "make_product",
     "render",
+    "render_several",
     "sample_of_each",
     "write_dataset",
 ]

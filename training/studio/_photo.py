@@ -16,6 +16,7 @@ from training.studio._drawing.light import Shadows, cast, shade
 from training.studio._drawing.raster import rasterise
 from training.studio._drawing.room import Covering, paint
 from training.studio._drawing.scene import Placed, Scene, build_scene
+from training.studio._in_view import InView, products_in_view
 from training.studio._product import Product
 from training.studio._shapes.mesh import TRIM, Floats, Mesh, unit
 
@@ -35,6 +36,7 @@ class Photo:
         box: (x0, y0, x1, y1) in pixels, the bounding box of the mask, x1 and y1 exclusive.
         viewpoint: the subject's turn about the vertical and the camera's elevation, both in degrees, and the camera's
             distance, where the subject's diagonal is 1.7.
+        others: the other products in view. The things around a subject that are no products are not among them.
     """
 
     pixels: NDArray[np.uint8]
@@ -43,6 +45,7 @@ class Photo:
     product: Product
     viewpoint: tuple[float, float, float]
     domain: Domain
+    others: tuple[InView, ...] = ()
 
 
 def render(
@@ -65,13 +68,15 @@ def render(
     factor = min(2.0, _LONGEST / max(size))
     width, height = (max(round(side * factor / 2) * 2, 16) for side in size)
     scene = build_scene(rng, product, width, height, iconic)
-    picture, mask = _draw(rng, scene, width, height)
+    picture, owners = draw(rng, scene, width, height)
+    mask = owners == 0
     shown = Image.fromarray((np.sqrt(np.clip(picture, 0, 1)) * 255).astype(np.uint8))
     small = shown.resize(size, Image.Resampling.BOX if factor >= 1 else Image.Resampling.BICUBIC)
     cover = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
     final = np.asarray(cover) >= 128
-    pixels = np.asarray(small) if iconic else _lens(rng, small)
-    return Photo(pixels, final, _box(final), product, scene.viewpoint, domain)
+    pixels = np.asarray(small) if iconic else lens(rng, small)
+    others = tuple(products_in_view(scene, np.where(owners == 0, np.int16(-1), owners), size))
+    return Photo(pixels, final, _box(final), product, scene.viewpoint, domain, others)
 
 
 def _box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
@@ -81,8 +86,8 @@ def _box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
     return (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
 
 
-def _draw(rng: np.random.Generator, scene: Scene, width: int, height: int) -> tuple[Floats, NDArray[np.bool_]]:
-    """Linear RGB [h, w, 3] of a scene and the subject's mask [h, w]."""
+def draw(rng: np.random.Generator, scene: Scene, width: int, height: int) -> tuple[Floats, NDArray[np.int16]]:
+    """Linear RGB float32 [h, w, 3] of a scene, and which of its objects each pixel shows, int16 [h, w]; -1 is none."""
     meshes = [placed.mesh for placed in scene.objects]
     points = np.concatenate([m.points for m in meshes])
     starts = np.cumsum([0] + [len(m.points) for m in meshes[:-1]])
@@ -115,9 +120,9 @@ def _draw(rng: np.random.Generator, scene: Scene, width: int, height: int) -> tu
     )
     clear = material[:, 4:5] * (0.35 + 0.65 * np.einsum("ij,ij->i", normals, to_eye)[:, None])
     flat[shot.pixel] = light * (1 - clear) + flat[shot.pixel] * (0.25 + 0.75 * colour) * clear
-    mask = np.zeros(width * height, bool)
-    mask[shot.pixel[owner == 0]] = True
-    return flat.reshape(height, width, 3), mask.reshape(height, width)
+    owners = np.full(width * height, -1, np.int16)
+    owners[shot.pixel] = owner
+    return flat.reshape(height, width, 3), owners.reshape(height, width)
 
 
 def _per_point(meshes: list[Mesh]) -> Floats:
@@ -199,7 +204,7 @@ def _walls(scene: Scene, shadows: Shadows, rays: Floats, floor: Covering, wall: 
     return picture
 
 
-def _lens(rng: np.random.Generator, image: Image.Image) -> NDArray[np.uint8]:
+def lens(rng: np.random.Generator, image: Image.Image) -> NDArray[np.uint8]:
     """A phone's camera: colour cast, exposure, vignette, blur, noise and JPEG."""
     if rng.random() < 0.6:
         image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.1, 0.9)) * image.width / 224))

@@ -3,11 +3,12 @@
 `label_photos` labels unlabelled photos with their nearest product, if it is near enough. `clean_log` turns a log of
 searches, clicks and messages into (query, photo) pairs. Both write a labels.csv with the common columns and with
 columns that say where each label came from, and both count what they drop and why. They need no torch: a bundle's
-engine computes the embeddings. Boxes come from a file.
+engine computes the embeddings. Boxes come from a file, or from a detector (`detect_boxes`).
 """
 
 from training.weak.boxes import read_boxes
-from training.weak.nearest_product import WeakReport, WeakSettings, label_photos
+from training.weak.detected import detect_boxes
+from training.weak.nearest_product import WeakReport, WeakSettings, label_photos, unlabelled
 from training.weak.query_log import LogReport, PairSettings, clean_log
 from training.weak.search_chains import ChainSettings
 
@@ -18,6 +19,8 @@ __all__ = [
     "WeakReport",
     "WeakSettings",
     "clean_log",
+    "detect_boxes",
     "label_photos",
     "read_boxes",
+    "unlabelled",
 ]

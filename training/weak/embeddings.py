@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from engines.pixels import decode
 from engines.recognition import RecognitionEngine
+from engines.recognition.bisect import run_halving
 from schemas.errors import Invalid
 from schemas.manifest import Preprocess
 from training.readers import read_photo
@@ -28,27 +30,42 @@ COMPARED = 256  # rows of the distance matrix at a time, which take 1 KB for eac
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A row, the sha256 of its photo's bytes, and its embedding `float32 [d]`, or the `error` why there is none."""
+    """A row, the sha256 of its photo's bytes, and its embedding `float32 [d]` and hash `uint8 [bytes]`, or the `error`
+    why there is none."""
 
     row: Row
     digest: bytes
     embedding: Floats | None
     error: str = ""
+    code: NDArray[np.uint8] | None = None
 
 
 def embed(engine: RecognitionEngine, folder: Path, rows: Iterable[Row]) -> Iterator[Seen]:
-    """Every row in order. A photo that cannot be read or decoded has no embedding."""
+    """Every row in order. A photo that cannot be read, decoded or embedded has none."""
     preprocess, size = engine.manifest.preprocess, min(BATCH, engine.max_batch)
     with ThreadPoolExecutor(2) as pool:
         for some in chunks(rows, size):
             photos = list(pool.map(lambda row: _decoded(folder, row, preprocess), some))
             good = [pixels for _, pixels in photos if not isinstance(pixels, str)]
-            vectors = iter(engine.infer(np.stack(good)).embedding if good else ())
+            found = iter(run_halving(good, partial(_answers, engine), alone=_to_blame))
             for row, (digest, pixels) in zip(some, photos, strict=True):
-                if isinstance(pixels, str):
-                    yield Seen(row, digest, None, pixels)
+                answer = pixels if isinstance(pixels, str) else next(found)
+                if isinstance(answer, str):
+                    yield Seen(row, digest, None, answer)
+                elif isinstance(answer, Invalid):
+                    yield Seen(row, digest, None, f"cannot be embedded: {answer.error}")
                 else:
-                    yield Seen(row, digest, next(vectors))
+                    vector, code = answer
+                    yield Seen(row, digest, vector, code=code)
+
+
+def _answers(engine: RecognitionEngine, photos: Sequence[NDArray[np.uint8]]) -> list[tuple[Floats, NDArray[np.uint8]]]:
+    answers = engine.infer(np.stack(photos))
+    return list(zip(answers.embedding, answers.hash, strict=True))
+
+
+def _to_blame(photo: NDArray[np.uint8], error: Exception) -> Invalid:
+    return error if isinstance(error, Invalid) else Invalid("engine", "failed", str(error))
 
 
 def _decoded(folder: Path, row: Row, preprocess: Preprocess) -> tuple[bytes, NDArray[np.uint8] | str]:

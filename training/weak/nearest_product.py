@@ -86,9 +86,7 @@ def label_photos(
         ConfigError: there is no labelled training photo or no photo, or `out` was not made by this command.
     """
     refuse_foreign(out)
-    paths = list(photos_below(photos, Found()))  # other files in the folder are no photos that failed
-    if not paths:
-        raise ConfigError(f"--photos {photos}: there is no JPEG, PNG or WebP file in it")
+    paths = unlabelled(photos)
     known = read(settings.reader, labelled, validation=0.0).rows
     engine = build_engine(bundle)
     try:
@@ -104,6 +102,14 @@ def label_photos(
     added = {"added": len(rows), "products": len({row[settings.product] for row in rows})}
     counts = {"photos": len(paths), **labelling.counts, **added}
     return WeakReport(counts, labelling.skipped, _quantiles(labelling.distances), judged)
+
+
+def unlabelled(photos: Path) -> list[str]:
+    """The paths of the photos in a folder, relative to it. Raises ConfigError if there is none."""
+    paths = list(photos_below(photos, Found()))  # other files in the folder are no photos that failed
+    if not paths:
+        raise ConfigError(f"--photos {photos}: there is no JPEG, PNG or WebP file in it")
+    return paths
 
 
 def _boxed(paths: Sequence[str], boxes: Boxes, progress: Progress | None) -> Iterator[Row]:

@@ -8,8 +8,6 @@ the clicks of a buyer.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from schemas.units import Count, Seconds
+from training.weak.queries import clean_query
 
 Text = Annotated[str, Meta(min_length=1, max_length=512)]
 
@@ -153,24 +152,6 @@ class Chains:
             self.dropped["message_too_late"] += 1
             return None
         return Pair(event.buyer, query, image)
-
-
-def clean_query(query: str, longest: int = 80) -> tuple[str, str]:
-    """The query in its normal form, and "" as the reason; or "" and the reason why it cannot be used.
-
-    The normal form is NFKC in lower case, with letters and digits of any script and single blanks. A query cannot be
-    used if it is empty, longer than `longest` characters, has no letter, or contains an e-mail address or a telephone
-    number.
-    """
-    if "@" in query or re.search(r"\d(?:[\s()./-]?\d){6,}", query):
-        return "", "query_personal"
-    text = unicodedata.normalize("NFKC", query).casefold()
-    text = " ".join(re.findall(r"[^\W_]+", text))
-    if not text:
-        return "", "query_empty"
-    if len(text) > longest:
-        return "", "query_too_long"
-    return ("", "query_without_letter") if not re.search(r"[^\W\d_]", text) else (text, "")
 
 
 def _inside(image: str) -> bool:

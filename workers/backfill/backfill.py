@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 
+from engines.detection import Detector
 from engines.recognition import RecognitionEngine
 from schemas.errors import Invalid, Transient
 from schemas.events import ListingEvent
@@ -19,6 +20,7 @@ from workers.backfill.settings import BackfillSettings
 from workers.hidden_heads import TAGGER, without_heads
 from workers.intake import Intake
 from workers.serving import Health
+from workers.stages.detect import Detect, Looking
 from workers.stages.infer import Infer
 from workers.stages.job import Job, Photo
 from workers.stages.prepare import EventPreparer
@@ -71,8 +73,10 @@ class Backfill:
         preparer: EventPreparer,
         infer: Infer,
         producer: Producer,
+        detect: Detect | None = None,
     ) -> None:
         self._settings = settings
+        self._detect = detect
         self._store = store
         self._stream = stream
         self._epoch = epoch
@@ -122,11 +126,11 @@ class Backfill:
                 continue
             ready.append(job)
             photos += outcome
-        for photo, row in self._rows(photos):
+        for photo, row in self._rows(self._boxes(photos)):
             if isinstance(row, ImageRow):
                 photo.job.good(photo, row)
             else:
-                photo.job.spoil(photo.image_id, row)
+                photo.job.spoil(photo.image_id, row, photo.of)
         settled = []
         for job in ready:
             if not job.superseded and job.status == "dead":
@@ -145,6 +149,18 @@ class Backfill:
             return self._preparer.prepare_event(job)
         except Transient as why:
             return why
+
+    def _boxes(self, photos: list[Photo]) -> list[Photo]:
+        """What the detector finds in the photos; without a detector, the photos."""
+        if self._detect is None:
+            return photos
+        boxes: list[Photo] = []
+        for photo, found in self._detect.detect(photos):
+            if isinstance(found, Invalid):
+                photo.job.spoil(photo.image_id, found)
+            else:
+                boxes += found
+        return boxes
 
     def _rows(self, photos: list[Photo]) -> Iterator[tuple[Photo, ImageRow | Invalid]]:
         most = self._infer.engine.max_batch
@@ -201,14 +217,19 @@ def build_backfill(
     engine: RecognitionEngine,
     intake: Intake,
     hidden_heads: Sequence[str] = (),
+    detector: Detector | None = None,
 ) -> Backfill:
-    """Build one run into the topic of the engine's epoch, which must exist, and warm up the engine.
+    """Build one run into the topic of the engine's epoch, which must exist, and warm up the engine and its detector.
 
     Raises:
-        ConfigError: `hidden_heads`, which are `tagger.hidden_heads`, names a head that the bundle does not have.
+        ConfigError: `hidden_heads`, which are `tagger.hidden_heads`, names a head that the bundle does not have, or the
+            bundle's detector is missing.
     """
     manifest = without_heads(engine.manifest, hidden_heads, TAGGER)
+    looking = Looking.of(manifest, detector)
     engine.warm_up()
+    if looking is not None:
+        looking.detector.warm_up()
     producer = stream.producer()
     effects = Effects(
         store=store,
@@ -218,7 +239,11 @@ def build_backfill(
         timeout_s=settings.delivery_timeout_s,
     )
     preparer = EventPreparer(
-        intake=intake, preprocess=manifest.preprocess, thumbnail_side=settings.thumbnail_side, thumbnails=True
+        intake=intake,
+        preprocess=manifest.preprocess,
+        thumbnail_side=settings.thumbnail_side,
+        thumbnails=True,
+        looking=looking,
     )
     return Backfill(
         settings,
@@ -229,4 +254,5 @@ def build_backfill(
         preparer=preparer,
         infer=Infer(engine=engine, manifest=manifest, health=Health()),
         producer=producer,
+        detect=None if looking is None else Detect(looking, Health()),
     )

@@ -62,7 +62,8 @@ def build_app(
         except EpochMismatch as error:
             raise Problem(409, "epoch-mismatch", str(error)) from None
         answer = [
-            [Neighbour(listing_id=n.listing_id, image_id=n.image_id, distance=n.distance) for n in one] for one in found
+            [Neighbour(listing_id=n.listing_id, image_id=n.image_id, distance=n.distance, box=n.box) for n in one]
+            for one in found
         ]
         return _json(Neighbours(epoch=epoch, neighbours=answer))
 
@@ -70,7 +71,7 @@ def build_app(
         require_ready()
         listing_id = request.path_params["listing_id"]
         held = await run_in_threadpool(index().get, listing_id)
-        if held is None or not held.images:
+        if held is None or not held.codes:
             detail = f"listing_id: the index holds nothing of {listing_id[:128]}"
             gone_at = await run_in_threadpool(index().removed_at, listing_id)
             removed_at = gone_at if held is None else held.event_time  # it is known, and has no photo
@@ -81,7 +82,7 @@ def build_app(
         answer = HeldListing(
             listing_id=listing_id,
             event_time=held.event_time,
-            images=[HeldImage(image_id=image_id, hash=code.hex()) for image_id, code in held.images.items()],
+            images=[HeldImage(image_id=one.image_id, hash=one.code.hex(), box=one.box) for one in held.codes],
             uploaded_at=None if known is None else known.uploaded_at,
             indexed_at=None if known is None else known.indexed_at,
         )

@@ -32,8 +32,9 @@ class IndexerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     used."""
     stale_after_s: Seconds = 30.0
     """If the index has not caught up with the topic for so long, it still answers but reports that it is stale."""
-    max_listing_hashes: Count = 20
-    """Hashes in a message. An event has at most 20 images, so a message with more is refused."""
+    max_listing_hashes: Count = 1_280
+    """Hashes in a message. At most 20 images of an event are used, each with at most 64 boxes, so a message with more
+    is refused."""
     max_tombstones: Count = 100_000
     """Deleted codes before a merge removes them; 100,000 take 3.2 MB."""
     max_pending: Count = 8_192

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from schemas.boxes import BoxShares
 from schemas.hashes import Epoch, HashHex
 from schemas.units import Count
 from workers.indexer.recent import Recent
@@ -27,12 +28,13 @@ class NeighboursRequest(msgspec.Struct, frozen=True, kw_only=True):
     states: Annotated[list[str], Meta(min_length=1, max_length=100)] | None = None
 
 
-class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
-    """One photo. `distance` is the number of differing bits of 256."""
+class Neighbour(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One photo, or the part of it inside `box`. `distance` is the number of differing bits of 256."""
 
     listing_id: str
     image_id: str
     distance: int
+    box: BoxShares | None = None
 
 
 class Neighbours(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,11 +44,12 @@ class Neighbours(msgspec.Struct, frozen=True, kw_only=True):
     neighbours: list[list[Neighbour]]
 
 
-class HeldImage(msgspec.Struct, frozen=True, kw_only=True):
-    """A photo that a search can find."""
+class HeldImage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A photo that a search can find, or the part of it inside `box`."""
 
     image_id: str
     hash: HashHex
+    box: BoxShares | None = None
 
 
 class HeldListing(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,15 +20,19 @@ class NamedPrediction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 NamedPredictions = dict[str, list[NamedPrediction]]
+Box = tuple[float, float, float, float]
+"""left, top, right and bottom of the subject, as shares (0 to 1) of the width and height of the upright photo."""
 
 
 class Similar(msgspec.Struct, frozen=True, kw_only=True):
-    """A similar listing and its photo that is nearest to the query. `distance` is the number of differing bits of
-    256. `likeness`, from 0 (no more alike than chance) to 1, falls with the order of the answer. `price` is what the
-    seller asks for; null if the event named none."""
+    """A similar listing and its photo that is nearest to the query. `box` is the part of that photo which is so near;
+    null means the whole photo. `distance` is the number of differing bits of 256. `likeness`, from 0 (no more alike
+    than chance) to 1, falls with the order of the answer. `price` is what the seller asks for; null if the event named
+    none."""
 
     listing_id: str
     image_id: str
+    box: Box | None
     distance: int
     likeness: float
     title: str | None
@@ -36,10 +40,6 @@ class Similar(msgspec.Struct, frozen=True, kw_only=True):
     price: Price | None
     tags: list[str]
     thumbnail: str
-
-
-Box = tuple[float, float, float, float]
-"""left, top, right and bottom of the subject, as shares (0 to 1) of the width and height of the upright photo."""
 
 
 class CategoryShare(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +54,41 @@ class CategoryShare(msgspec.Struct, frozen=True, kw_only=True):
     voters: list[str]
 
 
+class FoundBox(msgspec.Struct, frozen=True, kw_only=True):
+    """A product that the detector found in the photo of a request. `kind` is its class, and `score` the detector's
+    confidence, from 0 to 1."""
+
+    box: Box
+    kind: str
+    score: float
+
+
+class VotedCategory(msgspec.Struct, frozen=True, kw_only=True):
+    """A category and its votes. `share`: its share of the whole vote. `detector`: the confidence of the detector if
+    this is the class of the box, else 0. `neighbours`: its share of the weight of the 20 nearest listings."""
+
+    category: str
+    share: float
+    detector: float
+    neighbours: float
+
+
+class BoxAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What one product of the photo is, and the listings that look like it. The fields are those of `SearchAnswer` and
+    `FoundBox`. `box` is null, `kind` and `score` as well, if no product was found: then it is the whole photo."""
+
+    box: Box | None
+    kind: str | None
+    score: float | None
+    hash: str
+    predictions: NamedPredictions
+    applies: list[str] | None
+    categories: list[CategoryShare]
+    category_vote: list[VotedCategory]
+    neighbours: list[Similar]
+    close: bool
+
+
 class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """`POST /v1/search`: what the photo shows, and similar listings, the nearest first.
 
@@ -64,6 +99,12 @@ class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     be taken for the same or nearly the same thing (`search.close_likeness`, `search.close_bits`), also if there is
     none. `reranked`: the order comes from re-ranking; the distances do not change. `applies`: the ids of the
     heads that apply to what was searched with; null if the bundle does not know.
+
+    `box` is the part of the photo that was searched with: the one in the request, or the detector's; null means the
+    whole photo. `detected` has all products that were found in the photo, the most confident first; it is empty if none
+    was looked for. `boxes` has an answer for each of them if the request says `detect=all`; the other fields are those
+    of the first one. `category_vote` is the vote of the detector's class and the nearest listings; it is empty if it is
+    off (`search.category_vote`). `frames` has the numbers, from 0, of the photos of a clip that were searched with.
     """
 
     model_version: str
@@ -75,8 +116,12 @@ class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     predictions: NamedPredictions
     applies: list[str] | None
     categories: list[CategoryShare]
+    category_vote: list[VotedCategory]
     neighbours: list[Similar]
     close: bool
+    detected: list[FoundBox]
+    boxes: list[BoxAnswer]
+    frames: list[int]
     reranked: bool
     stale: bool
     took_s: float
@@ -100,13 +145,28 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
     offered: bool
 
 
+class PredictedBox(msgspec.Struct, frozen=True, kw_only=True):
+    """Suggestions for one product of the photo. The fields are those of `PredictAnswer` and `FoundBox`; null as in
+    `BoxAnswer`."""
+
+    box: Box | None
+    kind: str | None
+    score: float | None
+    hash: str
+    category: list[Suggestion]
+    attributes: list[Suggestion]
+    title_words: list[Suggestion]
+    predictions: NamedPredictions
+    applies: list[str] | None
+
+
 class PredictAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """`POST /v1/predict`: suggestions for a seller who lists a product. Nothing is stored.
 
     `applies`: the ids of the heads that apply to the photo; null if the bundle does not know.
     `category`: what the product is, the best first. `attributes`: the best label of each head that describes it.
     `title_words`: words for the title, the best first. These three have relevant heads only; `predictions` has all
-    heads.
+    heads. `box`, `detected` and `boxes` are as in `SearchAnswer`.
     """
 
     model_version: str
@@ -118,6 +178,8 @@ class PredictAnswer(msgspec.Struct, frozen=True, kw_only=True):
     title_words: list[Suggestion]
     predictions: NamedPredictions
     applies: list[str] | None
+    detected: list[FoundBox]
+    boxes: list[PredictedBox]
     took_s: float
 
 
@@ -161,10 +223,11 @@ class Freshness(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImageAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """One good photo of a listing. `applies`: the ids of the heads that apply to it; null if the bundle does not
-    know."""
+    """One good photo of a listing, or the part of it inside `box`. `applies`: the ids of the heads that apply to it;
+    null if the bundle does not know."""
 
     image_id: str
+    box: Box | None
     hash: str
     predictions: NamedPredictions
     applies: list[str] | None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from schemas.boxes import MOST_BOXES
 from schemas.units import Count, DecodeMegabytes, NotNegative, Seconds, Share, Whole
 from workers.connections import HttpLimits
 
@@ -102,6 +103,13 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     docs/benchmarks/search.md."""
     close_bits: Annotated[int, Meta(ge=0, le=256)] = 82
     """The same limit for stored listings, whose bits are rounded: so many of 256 bits may differ."""
+    max_boxes: Annotated[int, Meta(ge=1, le=MOST_BOXES)] = 16
+    """The most products of one photo that an answer has (`detect=all`). Each costs the engine as much as a photo."""
+    max_frames: Annotated[int, Meta(ge=1, le=16)] = 8
+    """The most photos of one clip in a request. All of them together have at most `max_upload_bytes`."""
+    category_vote: Share = 0.0
+    """The weight of the detector's class in the answer's `category_vote`, 0 to 1; the 20 nearest listings have the
+    rest. 0: there is no such vote."""
     duplicate_radius: Annotated[int, Meta(ge=0, le=256)] = 24
     """Two photos are near duplicates if at most so many of 256 bits differ, unless the request says otherwise
     (`radius=`). Of copies (compressed, halved, cropped, mirrored) 76 to 98 % are within 24 bits, and 11 to 56 % within
@@ -117,8 +125,17 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Listings in one batch read: two screens of a feed, an answer of about 2 MB."""
     max_recent: Annotated[int, Meta(ge=1, le=1000)] = 64
     """Listings in one answer about the newest ones."""
+    keep: Literal["nothing", "hashes", "photos"] = "nothing"
+    """What is kept of a search whose client sends `keep=true`, in HOME/kept.db. `hashes`: its hash, time, best category
+    and likeness. `photos`: also a copy of the photo, 320 pixels long. With either, `POST /v1/feedback` keeps judgements
+    of people who agree. Nothing says who they are."""
+    keep_days: Annotated[int, Meta(ge=1, le=365)] = 30
+    """After so many days they are deleted."""
+    max_kept: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    """At most so many searches, and as many judgements; the oldest are deleted. 10,000 photos take about 200 MB."""
     language: str = "en"
-    """The language of display names if the request names none (`lang=`)."""
+    """The language of display names if the request names none (`lang=`) and the model has no names in a language that
+    the reader's browser asks for (`Accept-Language`)."""
     probe_interval_s: Seconds = 1.0
     """Time between two checks of whether the indexers are ready."""
 

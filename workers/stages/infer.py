@@ -75,7 +75,8 @@ class Infer:
         metrics.ENGINE_SECONDS.labels(self.engine.backend).observe(time.monotonic() - started)
         if self.mix is not None:
             self.mix.note(output)
-        return image_rows(self.manifest, [photo.image_id for photo in photos], output)
+        boxes = [photo.box for photo in photos]
+        return image_rows(self.manifest, [photo.image_id for photo in photos], output, boxes)
 
     def _batch(self, photos: Sequence[Photo]) -> NDArray[np.uint8]:
         """The pixels as uint8 [n, h, w, 3]: a view if the photos have consecutive slots, else a copy."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Protocol
@@ -10,6 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.pixels import Canvas
+from schemas.boxes import BoxShares
 from schemas.errors import Invalid
 from schemas.events import MAX_IMAGES, SURPLUS, ImageRef, ListingEvent
 from schemas.predictions import BadImage, ImageRow, Status
@@ -29,7 +32,11 @@ class Ticket(Protocol):
 
 @dataclass(slots=True)
 class Photo:
-    """One decoded photo: pixels uint8 [h, w, 3], and a thumbnail as WebP bytes (empty if there is none)."""
+    """One decoded photo: pixels uint8 [h, w, 3], and a thumbnail as WebP bytes (empty if there is none).
+
+    Before the detect stage, `pixels` are the detector's input, and `canvas` is what boxes are cut from. After it, there
+    is one `Photo` for each box.
+    """
 
     job: Job
     image_id: str
@@ -37,6 +44,14 @@ class Photo:
     thumbnail: bytes
     slot: int | None = None
     """The slot that holds the pixels, if another process decoded them."""
+    canvas: Canvas | None = None
+    """The decoded photo, until its boxes are cut out; None without detection."""
+    box: BoxShares | None = None
+    """The part of the photo that the pixels show; None: the whole photo."""
+    place: int = 0
+    """The number of the box among those of its photo, from 0."""
+    of: int = 1
+    """How many boxes its photo has. A photo without a box counts as one."""
 
 
 @dataclass(slots=True, eq=False)
@@ -58,7 +73,8 @@ class Job:
     """What became of its first photos, where a large one made it wait: decoded photos, and None for bad ones."""
     large: bytes | None = None
     """The bytes of the large photo that it waits with."""
-    rows: dict[str, ImageRow] = field(default_factory=dict)
+    rows: dict[str, list[ImageRow | None]] = field(default_factory=dict)
+    """The rows of each photo that has one already, by the place of the box; None where one is missing."""
     thumbnails: dict[str, bytes] = field(default_factory=dict)
     bad: dict[str, Invalid] = field(default_factory=dict)
     tries: int = 0
@@ -72,6 +88,10 @@ class Job:
     """When a lane took it, in UTC seconds."""
     span: Any = None
     """The span of its processing; None while tracing is off, or if this listing is not followed."""
+    _boxes: Counter[str] = field(default_factory=Counter)
+    """How many boxes of a photo are good or bad, for photos with several boxes."""
+    _done: set[str] = field(default_factory=set)
+    """The photos that are good or bad as a whole."""
     _lock: Lock = field(default_factory=Lock)
 
     @property
@@ -92,28 +112,41 @@ class Job:
         return None if self.event is None else self.event.listing_id
 
     def good(self, photo: Photo, row: ImageRow) -> bool:
-        """Store the row of a good photo. Returns True if this was the last missing photo."""
+        """Store the row of a good photo, or of one of its boxes. Returns True if this was the last missing one."""
         with self._lock:
-            self.rows[photo.image_id] = row
+            self.rows.setdefault(photo.image_id, [None] * photo.of)[photo.place] = row
             if photo.thumbnail:
                 self.thumbnails[photo.image_id] = photo.thumbnail
-            return self._complete()
+            return self._arrived(photo.image_id, photo.of)
 
-    def spoil(self, image_id: str, why: Invalid) -> bool:
-        """Note a bad photo. Returns True if this was the last missing photo."""
+    def spoil(self, image_id: str, why: Invalid, of: int = 1) -> bool:
+        """Note a bad photo, or a bad box of a photo that has `of` boxes, which spoils the photo. Returns True if this
+        was the last missing one."""
         with self._lock:
             self.bad[image_id] = why
-            return self._complete()
+            return self._arrived(image_id, of)
 
-    def _complete(self) -> bool:
-        return len(self.rows) + len(self.bad) == len(self._refs())
+    def _arrived(self, image_id: str, of: int) -> bool:
+        """One more box of a photo is good or bad. True if it was the last one of the event."""
+        if of > 1:
+            self._boxes[image_id] += 1
+            if self._boxes[image_id] < of:
+                return False
+        self._done.add(image_id)
+        return len(self._done) == len(self._refs())
+
+    def _good(self, image_id: str) -> list[ImageRow]:
+        """The rows of a photo; none if it is bad."""
+        if image_id in self.bad:
+            return []
+        return [row for row in self.rows.get(image_id, ()) if row is not None]
 
     @property
     def status(self) -> Status:
         """The status of the listing, once all its photos are good or bad."""
         if not self._refs():
             return "empty"
-        if not self.rows:
+        if not self.rows.keys() - self.bad.keys():
             return "dead"
         return "partial" if self.has_letters else "complete"
 
@@ -133,8 +166,8 @@ class Job:
         return [*self.bad.items(), (surplus[0].image_id, Invalid("decode", SURPLUS, text))]
 
     def images_in_order(self) -> list[ImageRow]:
-        """The rows of the good photos, in the order of the event."""
-        return [self.rows[ref.image_id] for ref in self._refs() if ref.image_id in self.rows]
+        """The rows of the good photos, in the order of the event, and of their boxes, the most confident first."""
+        return [row for ref in self._refs() for row in self._good(ref.image_id)]
 
     def bad_in_order(self) -> list[BadImage]:
         """The bad photos, in the order of the event."""

@@ -1,28 +1,42 @@
-"""Turns the engine's output into rows, and the rows of a listing into its summary."""
+"""Turns the engine's output into rows, and the rows of a listing into its summary.
+
+A photo counts once in the summary, by its first row. A listing sells what its photos show first; what else stands on a
+table has a row and a hash of its own, and must not change the listing's predictions.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import repeat
 
 from msgspec import structs
 
 from engines.recognition import Predictions as EngineOutput
+from schemas.boxes import BoxShares
 from schemas.manifest import Head, Manifest
 from schemas.predictions import ImageRow, Prediction, Predictions
 
 _DIGITS = 4  # as the rows
 
 
-def image_rows(manifest: Manifest, image_ids: Sequence[str], output: EngineOutput) -> list[ImageRow]:
-    """One row for each photo of a batch. `image_ids` are in the order of the batch."""
+def image_rows(
+    manifest: Manifest, image_ids: Sequence[str], output: EngineOutput, boxes: Sequence[BoxShares | None] = ()
+) -> list[ImageRow]:
+    """One row for each photo of a batch. `image_ids` and `boxes` are in the order of the batch; without `boxes` all are
+    whole photos."""
     return [
-        ImageRow(image_id=image_id, predictions=predictions, hash=output.hash_hex(i), applies=applies)
-        for i, (image_id, predictions, applies) in enumerate(
-            zip(image_ids, output.rows(manifest), output.applies(manifest), strict=True)
+        ImageRow(image_id=image_id, predictions=predictions, hash=output.hash_hex(i), applies=applies, box=box)
+        for i, (image_id, predictions, applies, box) in enumerate(
+            zip(image_ids, output.rows(manifest), output.applies(manifest), boxes or repeat(None), strict=False)
         )
     ]
+
+
+def subjects(rows: Sequence[ImageRow]) -> list[ImageRow]:
+    """The first row of each photo: its most confident box, or the whole photo. Only these make the summary."""
+    return list({row.image_id: row for row in reversed(rows)}.values())[::-1]
 
 
 def pool_applies(manifest: Manifest, rows: Sequence[ImageRow]) -> list[str] | None:

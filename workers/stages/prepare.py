@@ -10,12 +10,23 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.pixels import DecodeProcesses, JpegDecoder, SlotPhoto, decode, decode_photo, is_large
+from engines.pixels import (
+    Canvas,
+    DecodeProcesses,
+    JpegDecoder,
+    SlotPhoto,
+    canvas_input,
+    decode,
+    decode_canvas,
+    decode_photo,
+    is_large,
+)
 from schemas.errors import Invalid, Transient
 from schemas.events import ImageRef
 from schemas.manifest import Preprocess
 from workers import metrics, tracing
 from workers.intake import Intake
+from workers.stages.detect import Looking
 from workers.stages.job import Job, Photo
 
 _SECONDS = metrics.STAGE_SECONDS.labels("prepare")
@@ -78,6 +89,8 @@ class EventPreparer:
     """Pixels of the longer side."""
     thumbnails: bool
     jpeg: JpegDecoder | None = None
+    looking: Looking | None = None
+    """With it, photos get the detector's input and a canvas for their boxes, for the detect stage."""
 
     def prepare_event(self, job: Job, *, large: bool = True) -> list[Photo]:
         """Return the decoded photos of an event, and note the bad ones in the job. Without `large`, it stops at a
@@ -104,22 +117,27 @@ class EventPreparer:
         try:
             data = job.large or _bytes_of(job, ref, self.intake)
             job.large = None
-            if not large and is_large(data, self.preprocess):
+            needed = self.preprocess if self.looking is None else canvas_input(self.looking.side)
+            if not large and is_large(data, needed):
                 job.large = data
                 raise _Large
             fetched = time.monotonic()
-            pixels, thumbnail = self._decode(data)
+            pixels, thumbnail, canvas = self._decode(data)
             _DECODE_SECONDS.observe(time.monotonic() - fetched)
         except Invalid as why:
             _spoil(job, ref.image_id, why)
             return None
-        return Photo(job, ref.image_id, pixels, thumbnail)
+        return Photo(job, ref.image_id, pixels, thumbnail, canvas=canvas)
 
-    def _decode(self, data: bytes) -> tuple[NDArray[np.uint8], bytes]:
+    def _decode(self, data: bytes) -> tuple[NDArray[np.uint8], bytes, Canvas | None]:
+        if self.looking is not None:
+            side = self.thumbnail_side if self.thumbnails else 0
+            canvas, thumbnail = decode_canvas(data, self.looking.side, side, jpeg=self.jpeg)
+            return self.looking.shrunk(canvas), thumbnail, canvas
         if not self.thumbnails:
-            return decode(data, self.preprocess, jpeg=self.jpeg), b""
+            return decode(data, self.preprocess, jpeg=self.jpeg), b"", None
         decoded = decode_photo(data, self.preprocess, thumbnail_side=self.thumbnail_side, jpeg=self.jpeg)
-        return decoded.pixels, decoded.thumbnail
+        return decoded.pixels, decoded.thumbnail, None
 
 
 class PrepareInThread:

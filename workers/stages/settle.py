@@ -24,7 +24,7 @@ from workers import metrics, tracing
 from workers.intake import Uploads
 from workers.stages.failures import Failures, NotTaken
 from workers.stages.job import Job
-from workers.stages.pooling import pool, pool_applies
+from workers.stages.pooling import pool, pool_applies, subjects
 from workers.stores.base import Change, Latest, Put, Removal, Store
 from workers.streams.base import Delivery, Producer
 
@@ -134,6 +134,7 @@ class Effects:
         if event.removed:
             return Removal(event)
         rows = job.images_in_order()
+        first = subjects(rows)
         listing = StoredListing(
             listing_id=event.listing_id,
             event_time=event.event_time,
@@ -142,9 +143,9 @@ class Effects:
             event=event,
             summary=Summary(
                 status=job.status,
-                predictions=pool(self.manifest, rows),
+                predictions=pool(self.manifest, first),
                 bad_images=job.bad_in_order(),
-                applies=pool_applies(self.manifest, rows),
+                applies=pool_applies(self.manifest, first),
             ),
             images=rows,
             stored_at=0,
@@ -271,7 +272,7 @@ def hash_message(listing: State) -> bytes:
             model_version=listing.model_version,
             state=listing.event.state,
             category=listing.event.category,
-            images=[ImageHash(image_id=row.image_id, hash=row.hash) for row in listing.images],
+            images=[ImageHash(image_id=row.image_id, hash=row.hash, box=row.box) for row in listing.images],
         )
     )
 

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 Step = Literal["event", "fetch", "photo", "settle"]
 _AGAIN_S = 5.0  # between two looks at the canary: a fault of ours that begins during a flood of bad photos is noticed
 _WARN_EVERY_S = 60.0
-_PHOTO_STAGES = ("decode", "engine")
+_PHOTO_STAGES = ("decode", "detect", "engine")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,18 @@ from pathlib import Path
 
 import msgspec
 
+from engines.detection import Detector
 from engines.pixels import MOST_PHOTOS, DecodeProcesses, decode_memory_held, limit_decode_memory, open_jpeg_decoder
 from engines.recognition import RecognitionEngine
 from schemas.baseline import Baseline
+from schemas.errors import ConfigError
 from schemas.topics import UPLOADED
 from workers import metrics
 from workers.hidden_heads import TAGGER, without_heads
 from workers.intake import FetchPool, Intake, Uploads
 from workers.intake.uploads import FOLDER as UPLOADS
 from workers.serving import Health
+from workers.stages.detect import Detect, Looking
 from workers.stages.failures import Failures
 from workers.stages.infer import Infer
 from workers.stages.prediction_mix import PredictionMix
@@ -48,18 +51,24 @@ def build_tagger(
     health: Health,
     in_hand: InHand | None = None,
     baseline: Baseline | None = None,
+    detector: Detector | None = None,
 ) -> Tagger:
     """Build one tagger and warm up its engine, which checks the engine's parity photos.
+
+    `detector` is needed where the engine's manifest has `detection`, and is warmed up as well.
 
     Pass `in_hand` to share the list of events in hand with other parts of the process. With the bundle's `baseline`,
     the tagger counts its answers in the baseline's bins.
 
     Raises:
-        ConfigError: the JPEG decoder is not available, too many taggers share `home`, or `hidden_heads` names a head
-            that the bundle does not have.
+        ConfigError: the JPEG decoder is not available, too many taggers share `home`, `hidden_heads` names a head that
+            the bundle does not have, the bundle's detector is missing, or `decode_processes` is set with detection.
     """
     manifest = without_heads(engine.manifest, settings.hidden_heads, TAGGER)
+    looking = Looking.of(manifest, detector)
     engine.warm_up()
+    if looking is not None:
+        looking.detector.warm_up()
     metrics.MODEL_INFO.labels(manifest.model_version, engine.backend, manifest.epoch).set(1)
     metrics.ENGINE_ERRORS.labels("DeviceLost")  # shown as 0 before the first one
     producer = stream.producer()
@@ -76,7 +85,7 @@ def build_tagger(
     probe = Probe(stream.admin, UPLOADED)
     hold = Hold({"store": store.probe, "stream": probe}, health)
     journal = Journal(home / "tagger")
-    prepare = build_prepare(settings, intake=intake, engine=engine, more_threads=_RETRY_THREADS)
+    prepare = build_prepare(settings, intake=intake, engine=engine, more_threads=_RETRY_THREADS, looking=looking)
     pipeline = Pipeline(
         settings,
         lanes={LIVE: settings.prepare_threads, RETRY: _RETRY_THREADS},
@@ -96,6 +105,7 @@ def build_tagger(
         failures=failures,
         hold=hold,
         completion=Completion(journal, in_hand or InHand()),
+        detect=None if looking is None else Detect(looking, health),
     )
     lanes = [Lane(source, settings, stream=stream, pipeline=pipeline, journal=journal) for source in sources(settings)]
     watch = Watch(
@@ -123,13 +133,22 @@ def build_pool(settings: TaggerSettings, intake: Intake, *, retries: bool) -> Fe
 
 
 def build_prepare(
-    settings: TaggerSettings, *, intake: Intake, engine: RecognitionEngine, more_threads: int = 0
+    settings: TaggerSettings,
+    *,
+    intake: Intake,
+    engine: RecognitionEngine,
+    more_threads: int = 0,
+    looking: Looking | None = None,
 ) -> PrepareStage:
-    """Build the prepare stage for `prepare_threads` and `more_threads` threads.
+    """Build the prepare stage for `prepare_threads` and `more_threads` threads. With `looking` it prepares photos for
+    the detect stage.
 
     Raises:
-        ConfigError: the JPEG decoder is not available.
+        ConfigError: the JPEG decoder is not available, or `decode_processes` is set with `looking`.
     """
+    if settings.decode_processes and looking is not None:
+        text = "tagger.decode_processes: boxes are cut from the decoded photo, which decode processes do not hand over"
+        raise ConfigError(f"{text}; set decode_processes = 0, or run a bundle without detection")
     limit_decode_memory(settings.decode_memory_mb)
     metrics.DECODE_MEMORY.set_function(decode_memory_held)
     preprocess = engine.manifest.preprocess
@@ -149,5 +168,6 @@ def build_prepare(
             thumbnail_side=settings.thumbnail_side,
             thumbnails=settings.thumbnails,
             jpeg=open_jpeg_decoder(settings.jpeg_decoder),
+            looking=looking,
         )
     )

@@ -1,6 +1,7 @@
 """Runs the stages in threads, and hands events from one stage to the next, several at a time.
 
 submit ─▶ prepare (threads of each lane) ─▶ batcher ─▶ engine (one thread) ─▶ settle (threads) ─▶ completion
+            │                └─▶ batcher ─▶ detect (one thread) ─▶ batcher, where the epoch has a detector
             └─▶ fetch (photos of other hosts, in a pool of each lane) ─▶ prepare
 An event whose step failed waits in the waiting room and comes back. One that fails for good goes to the endings.
 """
@@ -20,6 +21,7 @@ from schemas.predictions import ImageRow
 from workers import metrics, tracing
 from workers.intake import FetchPool
 from workers.stages import moved_photos
+from workers.stages.detect import Detect
 from workers.stages.failures import Failures, NotTaken
 from workers.stages.fetch import FetchStage, measure
 from workers.stages.infer import Infer
@@ -39,6 +41,7 @@ from workers.tagger.waiting_room import HELD_S, Back, WaitingRoom
 
 _log = logging.getLogger(__name__)
 _LOOK_UP_EVENTS = 32  # events that one request looks up in the store
+_CANVASES = 2  # batches of decoded photos that may wait for the detector; each photo has up to 3 MB
 _ALONE_S = 1.0  # a lane that wants to run an event alone must ask again within this time
 OUTCOMES = ("stored", "partial", "dead", "removed", "superseded")
 _AGE = metrics.EVENT_AGE.labels("stored")
@@ -61,6 +64,7 @@ class Pipeline:
         failures: Failures,
         hold: Hold,
         completion: Completion,
+        detect: Detect | None = None,
     ) -> None:
         """`lanes`: the number of preparing threads of each lane. `fetch`: what fetches the photos of each lane."""
         self._settings = settings
@@ -68,6 +72,11 @@ class Pipeline:
         self.hold = hold
         size = min(settings.batch_size, infer.engine.max_batch)
         self._batcher: Batcher[Photo] = Batcher(size=size, wait_s=settings.batch_wait_ms / 1000, capacity=4 * size)
+        self._detect, self._to_detect = detect, self._batcher
+        if detect is not None:
+            most = min(settings.batch_size, detect.looking.detector.max_batch)
+            wait_s = settings.batch_wait_ms / 1000
+            self._to_detect = Batcher(size=most, wait_s=wait_s, capacity=_CANVASES * most)
         self._to_prepare: dict[str, Handover[Job]] = {
             lane: Handover(most=_LOOK_UP_EVENTS, shares=threads) for lane, threads in lanes.items()
         }
@@ -104,6 +113,7 @@ class Pipeline:
             ),
             self._thread("prepare-large", self._large_loop),
             self._thread("engine", self._engine_loop),
+            *([self._thread("detect", self._detect_loop, detect)] if detect is not None else []),
             *(self._thread(f"settle-{i}", self._settle_loop) for i in range(settings.settle_threads)),
             self._thread("waiting", self._waiting.run),
             self._thread("endings", self._endings.run),
@@ -116,6 +126,8 @@ class Pipeline:
         depth = metrics.QUEUE_DEPTH.labels
         depth("prepare").set_function(lambda: sum(map(len, [*self._to_prepare.values(), self._large])))
         depth("batch").set_function(lambda: len(self._batcher))
+        if self._detect is not None:
+            depth("detect").set_function(lambda: len(self._to_detect))
         depth("settle").set_function(lambda: len(self._to_settle))
         depth("waiting").set_function(lambda: len(self._waiting))
         for lane in lanes:
@@ -194,6 +206,7 @@ class Pipeline:
         for queue in self._to_prepare.values():
             queue.end()
         self._large.end()
+        self._to_detect.end()
         self._batcher.end()
         self._to_settle.end()
         self._waiting.stop()
@@ -218,8 +231,8 @@ class Pipeline:
     def _prepare_photos(self, jobs: Sequence[Job], *, large: bool) -> None:
         for some in self._prepare.prepare(jobs, large=large):
             for photo in some.photos:
-                photo.job.stage = "engine"
-            self._batcher.put(*some.photos)
+                photo.job.stage = "engine" if self._detect is None else "detect"
+            self._to_detect.put(*some.photos)
             self._hand_to_settle(some.ended)
             self._large.put(some.large)
             for job, why in some.failed:
@@ -267,6 +280,20 @@ class Pipeline:
             return False
         return True
 
+    def _detect_loop(self, detect: Detect) -> None:
+        """Find the products of several photos together, and give the engine what is cut out."""
+        while True:
+            batch, _reason = self._to_detect.take()
+            if not batch:
+                return
+            for photo, found in detect.detect(batch):
+                if isinstance(found, Invalid):
+                    if photo.job.spoil(photo.image_id, found):
+                        self._hand_to_settle([photo.job])
+                    continue
+                photo.job.stage = "engine"
+                self._batcher.put(*found)
+
     def _engine_loop(self) -> None:
         while True:
             batch, _reason = self._batcher.take()
@@ -277,7 +304,7 @@ class Pipeline:
                 if isinstance(outcome, ImageRow):
                     last = photo.job.good(photo, outcome)
                 else:
-                    last = photo.job.spoil(photo.image_id, outcome)
+                    last = photo.job.spoil(photo.image_id, outcome, photo.of)
                 if last:
                     complete.append(photo.job)
             self._prepare.give_back(batch)
@@ -347,7 +374,7 @@ class Pipeline:
                 self._alone = False
             self._changed.notify_all()
 
-    def _thread(self, name: str, loop: Callable[..., None], *arguments: str) -> threading.Thread:
+    def _thread(self, name: str, loop: Callable[..., None], *arguments: object) -> threading.Thread:
         def guarded() -> None:
             try:
                 loop(*arguments)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from engines.recognition.bundles.external_data import external_files
 from engines.recognition.bundles.parity_file import read_parity
 from schemas.errors import BundleRefused
-from schemas.manifest import MODEL_FILE, Manifest, load_manifest, verify_files
+from schemas.manifest import MODEL_FILE, Manifest, WithFiles, load_manifest, verify_files
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +49,7 @@ class Bundle:
 
     def check_graph_outputs(self, names: Collection[str]) -> None:
         """Raise BundleRefused unless the graph, whose outputs are called `names`, has every output of the manifest."""
-        for name in self.outputs:
-            if name not in names:
-                raise BundleRefused(f"model.onnx: {name}: no such output; export again")
+        check_graph_outputs(self.outputs, names)
 
 
 def load_bundle(folder: Path | str) -> Bundle:
@@ -68,7 +66,7 @@ def load_bundle(folder: Path | str) -> Bundle:
         if name not in manifest.files:
             raise BundleRefused(f"files: no checksum for {name}, so it cannot be trusted; export the bundle again")
     verify_files(folder, manifest)
-    _check_external_data(folder, manifest)
+    check_external_data(folder, manifest)
     arrays = read_parity(folder / manifest.parity.file)
     photos = arrays.pop("photos", np.empty(0, np.uint8))
     size = (manifest.preprocess.height, manifest.preprocess.width, 3)
@@ -81,7 +79,14 @@ def load_bundle(folder: Path | str) -> Bundle:
     return bundle
 
 
-def check_output(where: str, array: object, shape: tuple[int, int], dtype: str) -> None:
+def check_graph_outputs(wanted: Collection[str], names: Collection[str]) -> None:
+    """Raise BundleRefused unless every name in `wanted` is in `names`, the outputs of the graph."""
+    for name in wanted:
+        if name not in names:
+            raise BundleRefused(f"model.onnx: {name}: no such output; export again")
+
+
+def check_output(where: str, array: object, shape: tuple[int, ...], dtype: str) -> None:
     """Raise BundleRefused unless `array` has that shape and dtype. `where` names it in the message."""
     if not isinstance(array, np.ndarray):
         raise BundleRefused(f"{where}: absent; the manifest names an output that is not there, export again")
@@ -90,7 +95,7 @@ def check_output(where: str, array: object, shape: tuple[int, int], dtype: str) 
         raise BundleRefused(f"{where}: {found}, but the manifest says {dtype} {list(shape)}; export again")
 
 
-def _check_external_data(folder: Path, manifest: Manifest) -> None:
+def check_external_data(folder: Path, manifest: WithFiles) -> None:
     """Refuse a graph that reads a file which no checksum covers. `verify_files` has checked those in the manifest."""
     for name in sorted(external_files((folder / MODEL_FILE).read_bytes())):
         if name not in manifest.files:

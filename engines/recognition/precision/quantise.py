@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
@@ -49,7 +49,13 @@ class _Photos(CalibrationDataReader):  # type: ignore[misc]  # the package ships
         return next(self._next, None)
 
 
-def quantise(model: onnx.ModelProto, photos: npt.NDArray[np.uint8], *, seven_bits: bool = False) -> onnx.ModelProto:
+def quantise(
+    model: onnx.ModelProto,
+    photos: npt.NDArray[np.uint8],
+    *,
+    seven_bits: bool = False,
+    in_float: Collection[str] = (),
+) -> onnx.ModelProto:
     """Quantise the trunk's convolutions except the first few.
 
     Weights are scaled by channel, activations by percentiles over the photos.
@@ -58,9 +64,11 @@ def quantise(model: onnx.ModelProto, photos: npt.NDArray[np.uint8], *, seven_bit
         model: folded, FP32.
         photos: uint8 [n, h, w, 3].
         seven_bits: weights within ±64, for processors on which sums of larger products are cut off.
+        in_float: names of further convolutions that stay in float.
     """
     convolutions = [node.name for node in trunk_nodes(model.graph) if node.op_type == "Conv"]
     first = min(_FIRST_IN_FLOAT, len(convolutions) // _FLOAT_SHARE)
+    chosen = [name for name in convolutions[first:] if name not in in_float]
     copy = onnx.ModelProto()
     copy.CopyFrom(model)  # quantize_static moves its argument's content into a file
     with tempfile.TemporaryDirectory() as folder, _quiet():
@@ -71,7 +79,7 @@ def quantise(model: onnx.ModelProto, photos: npt.NDArray[np.uint8], *, seven_bit
             _Photos(model.graph.input[0].name, photos),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
-            nodes_to_quantize=convolutions[first:],
+            nodes_to_quantize=chosen,
             per_channel=True,
             reduce_range=seven_bits,
             activation_type=QuantType.QInt8,

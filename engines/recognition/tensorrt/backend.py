@@ -14,7 +14,7 @@ from engines.gpu.driver import Device, Driver
 from engines.gpu.open import open_driver
 from engines.gpu.overlap import Enqueue, Overlap, Row
 from engines.gpu.profiles import Profiles, open_profiles
-from engines.recognition.bundles.bundle import Bundle
+from engines.recognition.interface import GraphBundle
 from engines.recognition.tensorrt.build import build
 from engines.recognition.tensorrt.cache import FOLDER, EngineCache, default_cache
 from engines.recognition.tensorrt.execution import Execution
@@ -32,7 +32,7 @@ class TensorRt:
     If memory runs out while it opens, it leaves out the largest profile, once. Larger batches then run in parts.
     """
 
-    def __init__(self, bundle: Bundle, library: Library, driver: Driver) -> None:
+    def __init__(self, bundle: GraphBundle, library: Library, driver: Driver) -> None:
         """
         Raises:
             BundleRefused: the bundle has plans and none fits, or the library refuses the graph or the plan.
@@ -91,7 +91,7 @@ def context_maker(library: Library, plan: Any) -> Callable[[], Any]:
     return lambda: plan.create_execution_context(config)
 
 
-def open_backend(bundle: Bundle, name: str) -> TensorRt:
+def open_backend(bundle: GraphBundle, name: str) -> TensorRt:
     """Open `tensorrt` or `tensorrt_rtx` on the first GPU that CUDA_VISIBLE_DEVICES leaves. Raises ConfigError if the
     library or the GPU is missing, otherwise as `TensorRt`."""
     library = load_library(name)
@@ -104,7 +104,7 @@ def open_backend(bundle: Bundle, name: str) -> TensorRt:
         raise
 
 
-def find_or_build(bundle: Bundle, library: Library, device: Device) -> tuple[EngineCache, str, EngineManifest]:
+def find_or_build(bundle: GraphBundle, library: Library, device: Device) -> tuple[EngineCache, str, EngineManifest]:
     """Return a plan from the bundle's folder, or else from this machine's cache, or else build one there."""
     beside = EngineCache(bundle.folder / FOLDER)
     found = beside.choose(library, device, bundle)

@@ -12,8 +12,8 @@ import msgspec
 
 from engines.gpu.driver import Device
 from engines.gpu.profiles import Profiles
-from engines.recognition.bundles.bundle import Bundle
 from engines.recognition.gpu_graph import prepare
+from engines.recognition.interface import GraphBundle
 from engines.recognition.tensorrt.cache import EngineCache
 from engines.recognition.tensorrt.library import Library
 from engines.recognition.tensorrt.manifest import EngineManifest, cache_key, ranges
@@ -22,7 +22,7 @@ from schemas.manifest import MODEL_FILE
 
 
 def build(
-    bundle: Bundle,
+    bundle: GraphBundle,
     library: Library,
     folder: Path,
     *,

@@ -10,7 +10,7 @@ import msgspec
 
 from engines.files import write_file
 from engines.gpu.driver import Device
-from engines.recognition.bundles.bundle import Bundle
+from engines.recognition.interface import GraphBundle
 from engines.recognition.tensorrt.library import Library
 from engines.recognition.tensorrt.manifest import EngineManifest, misfit
 from schemas.errors import BundleRefused
@@ -64,7 +64,7 @@ class EngineCache:
                 raise BundleRefused(f"{path}: {error}; delete it and build the engine again") from None
         return found
 
-    def choose(self, library: Library, device: Device, bundle: Bundle) -> tuple[str, EngineManifest] | None:
+    def choose(self, library: Library, device: Device, bundle: GraphBundle) -> tuple[str, EngineManifest] | None:
         """Return the key and manifest of the best plan that fits, or None if the folder has no plan.
 
         A plan for this GPU is better than one for its capability, which is better than a portable one.

@@ -10,11 +10,11 @@ from msgspec import Meta
 
 from engines.gpu.driver import Device
 from engines.gpu.profiles import Profiles
-from engines.recognition.bundles.bundle import Bundle
+from engines.recognition.interface import GraphBundle, GraphManifest
 from engines.recognition.tensorrt.library import Library
 from engines.recognition.tensorrt.plan import PORTABLE, Tensor
 from schemas.hashes import Epoch
-from schemas.manifest import MODEL_FILE, Manifest, Sha256, Strict
+from schemas.manifest import MODEL_FILE, Sha256, Strict
 
 
 class ProfileRange(Strict, frozen=True, kw_only=True):
@@ -70,7 +70,9 @@ def ranges(profiles: Profiles) -> list[ProfileRange]:
     return [ProfileRange(min=1, opt=batch, max=batch) for batch in profiles.batches]
 
 
-def cache_key(library: Library, bundle: Manifest, profiles: Profiles, *, target: str, device: Device | None) -> str:
+def cache_key(
+    library: Library, bundle: GraphManifest, profiles: Profiles, *, target: str, device: Device | None
+) -> str:
     """Return 16 hex digits over everything that a plan depends on.
 
     The plan's bytes are not part of it, because two builds of one graph differ in bytes.
@@ -81,12 +83,12 @@ def cache_key(library: Library, bundle: Manifest, profiles: Profiles, *, target:
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
 
 
-def misfit(engine: EngineManifest, library: Library, device: Device, bundle: Bundle) -> str:
+def misfit(engine: EngineManifest, library: Library, device: Device, bundle: GraphBundle) -> str:
     """Return why `engine` may not be used here, or an empty text. The library never sees a plan that does not fit."""
     return _of_another_machine(engine, library, device) or of_another_bundle(engine, bundle.manifest)
 
 
-def of_another_bundle(engine: EngineManifest, bundle: Manifest) -> str:
+def of_another_bundle(engine: EngineManifest, bundle: GraphManifest) -> str:
     """Return why `engine` was not built from `bundle`, or an empty text."""
     if engine.epoch != bundle.epoch:
         return f"epoch: its hashes are of epoch {engine.epoch}, the bundle's of {bundle.epoch}"

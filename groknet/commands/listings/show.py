@@ -112,7 +112,8 @@ def _print(entry: StoredListing | RemovalMarker, heads: Usefulness | None) -> No
             table.add_row("" if i else shown(head), shown(prediction.label), f"{prediction.probability:.3f}", offered)
     console.print(table)
     for image in entry.images:
-        console.print(f"photo {shown(image.image_id)}  hash {image.hash}")
+        box = "" if image.box is None else f"  box {','.join(f'{edge:g}' for edge in image.box)}"
+        console.print(f"photo {shown(image.image_id)}{box}  hash {image.hash}")
     if entry.summary.status == "empty":
         console.print("no photos: nothing is tagged, and no search finds it")
     for bad in entry.summary.bad_images:

@@ -1,11 +1,12 @@
-"""`groknet bundle`: inspect a bundle, verify it, compare it with another, fit its heads again, measure its baseline."""
+"""`groknet bundle`: inspect and verify a bundle, compare it with another, join it with a detector, fit its heads again,
+measure its baseline."""
 
 from __future__ import annotations
 
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -14,6 +15,7 @@ from rich.table import Table
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import JsonOption, ReaderOption
 from groknet.cli.terminal import json_line, note, progress, stdout
+from schemas.boxes import MOST_BOXES, PADDING, THRESHOLD
 from schemas.manifest import MANIFEST_FILE
 
 FolderArgument = Annotated[Path, Parameter(help="Folder of the bundle.")]
@@ -138,6 +140,54 @@ def _short(value: object) -> str:
 def _there(what: str, folder: Path) -> None:
     if not folder.is_dir():
         raise CommandError(f"{what} {folder}: no such folder", Exit.NOT_FOUND)
+
+
+def with_detector(
+    bundle: Annotated[Path, Parameter(help="Folder of the recogniser's bundle.")],
+    detector: Annotated[Path, Parameter(help="Folder of the detector's bundle.")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="Folder for the new bundle.")],
+    mode: Annotated[
+        Literal["subject", "all"], Parameter(help="Describe the most confident product of a photo, or all of them.")
+    ] = "subject",
+    padding: Annotated[
+        float, Parameter(help="How much wider a box is made, on each side.", validator=Number(gte=0, lte=1))
+    ] = PADDING,
+    threshold: Annotated[
+        float, Parameter(help="Least confidence of a box, 0 to 1.", validator=Number(gte=0, lte=1))
+    ] = THRESHOLD,
+    most_boxes: Annotated[
+        int, Parameter(help="With all: most boxes of one photo.", validator=Number(gte=1, lte=MOST_BOXES))
+    ] = 16,
+    json: JsonOption = False,
+) -> Exit:
+    """Join a bundle and a detector, so that products are found in a photo before they are described.
+
+    The new bundle is of another epoch: its hashes are of boxes. So it takes the way of any other model: `groknet
+    backfill --bundle OUT`, then `groknet epoch switch`. A new home needs only the settings [detect], which make the
+    same bundle by themselves.
+
+    --json writes {"bundle", "model_version", "epoch", "detector_id", "mode", "padding", "threshold", "most_boxes"}.
+    """
+    _there("bundle", bundle)
+    _there("detector", detector)
+    if out.exists() and any(out.iterdir()):
+        raise CommandError(f"--out {out}: this folder is not empty; name another one", Exit.USAGE)
+    from engines.detection.combine import combine, read_plan
+    from engines.files import making_folder
+
+    plan = read_plan(detector, mode=mode, padding=padding, threshold=threshold, most_boxes=most_boxes)
+    with making_folder(out, replace=True) as part:
+        made = combine(bundle, detector, plan, part)
+    if json:
+        import msgspec
+
+        told = {"bundle": str(out), "model_version": made.model_version, "epoch": made.epoch}
+        json_line({**told, **msgspec.to_builtins(plan)})
+    else:
+        note(f"bundle {out}: model {made.model_version}, epoch {made.epoch}, detector {plan.detector_id}, {mode}")
+    return Exit.OK
 
 
 def refit(

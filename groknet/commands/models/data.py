@@ -15,10 +15,12 @@ from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import JsonOption, ReaderOption
 from groknet.cli.plain_text import shown
 from groknet.cli.terminal import json_line, note, progress, stdout
+from schemas.boxes import MOST_BOXES, PADDING, THRESHOLD
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
     from training.readers.label_table import Row
+    from training.weak.boxes import Boxes
 
 _NAMED = 10  # skipped files to print; --json lists all of them
 
@@ -147,13 +149,23 @@ def weak_labels(
         Path | None,
         Parameter(help="CSV of boxes: path and left, top, right, bottom as shares, or x0, y0, x1, y1, W, H in pixels."),
     ] = None,
+    detector: Annotated[
+        Path | None, Parameter(help="Folder of a detector's bundle, which finds the products in the photos.")
+    ] = None,
+    detector_threshold: Annotated[
+        float, Parameter(help="Least confidence of a box, 0 to 1.", validator=validators.Number(gte=0, lte=1))
+    ] = THRESHOLD,
+    most_boxes: Annotated[
+        int, Parameter(help="Most boxes of one photo.", validator=validators.Number(gte=1, lte=MOST_BOXES))
+    ] = 16,
     reader: ReaderOption = "csv",
     json: JsonOption = False,
 ) -> Exit:
     """Label photos with the product of the nearest labelled photo, if it is near enough.
 
-    Each box of a photo, or the whole photo, is embedded and compared with the training and catalogue photos of the
-    labelled data. Photos whose bytes equal a labelled photo are dropped, so that no test photo gets into training.
+    Boxes come from --boxes or from --detector. Each box of a photo, or the whole photo, is embedded and compared with
+    the training and catalogue photos of the labelled data. Photos whose bytes equal a labelled photo are dropped, so
+    that no test photo gets into training.
 
     The labelled validation photos show what this threshold and others do. `covered` is the share of them that is near
     enough. `right` is the share of those that got their own product. Choose a smaller threshold if right is below .95,
@@ -173,10 +185,16 @@ def weak_labels(
     _folder("--photos", photos)
     if boxes is not None and not boxes.is_file():
         raise CommandError(f"--boxes {boxes}: no such file", Exit.NOT_FOUND)
+    if boxes is not None and detector is not None:
+        raise CommandError("--detector: --boxes says already where the products are; give one of the two", Exit.USAGE)
     from training.weak import label_photos, read_boxes
 
     settings = _settings("WeakSettings", product=product, reader=reader, threshold=threshold)
     out = out or photos / "labels.csv"
+    known = read_boxes(boxes) if boxes else None
+    if detector is not None:
+        _folder("--detector", detector)
+        known = _detected(detector, photos, detector_threshold, most_boxes)
     with progress() as bar:
         task = bar.add_task("photos", total=None)
         report = label_photos(
@@ -185,7 +203,7 @@ def weak_labels(
             photos,
             out,
             settings,
-            boxes=read_boxes(boxes) if boxes else None,
+            boxes=known,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if json:
@@ -205,6 +223,29 @@ def weak_labels(
     return Exit.OK
 
 
+def _detected(folder: Path, photos: Path, threshold: float, most_boxes: int) -> Boxes:
+    """The boxes that a detector finds in the photos of a folder, with a progress bar."""
+    from engines.detection import open_detector
+    from training.weak import detect_boxes, unlabelled
+
+    paths = unlabelled(photos)
+    detector = open_detector(folder)
+    try:
+        with progress() as bar:
+            task = bar.add_task("boxes", total=len(paths))
+            return detect_boxes(
+                detector,
+                photos,
+                paths,
+                padding=PADDING,
+                threshold=threshold,
+                most_boxes=most_boxes,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+    finally:
+        detector.close()
+
+
 def query_pairs(
     logs: Annotated[
         list[Path],
@@ -218,6 +259,9 @@ def query_pairs(
     photos: Annotated[Path | None, Parameter(help="Folder of the photos. Photos that it lacks are dropped.")] = None,
     min_images: Annotated[int, Parameter(help="Fewest photos of a query.")] = 25,
     min_buyers: Annotated[int, Parameter(help="Fewest buyers of a pair of query and photo.")] = 1,
+    min_query_buyers: Annotated[int, Parameter(help="Fewest buyers of a query; 5 keep no person's own words.")] = 1,
+    min_term_buyers: Annotated[int, Parameter(help="Fewest buyers of a word; rarer ones are cut out.")] = 1,
+    most_pairs: Annotated[int, Parameter(help="Most pairs of a buyer; one with more is taken for a program.")] = 1_000,
     click_window_s: Annotated[float, Parameter(help="Most seconds from the search to the click.")] = 1800.0,
     message_window_s: Annotated[float, Parameter(help="Most seconds from the click to the message.")] = 86_400.0,
     json: JsonOption = False,
@@ -234,9 +278,13 @@ def query_pairs(
 
     {"time": 1772359300.0, "buyer": "b7", "event": "message", "listing": "l42"}
 
-    Queries are normalised: NFKC, lower case, single blanks, no punctuation. A query is dropped when it contains an
-    address or a telephone number, contains no letter, is too long, or has fewer than --min-images photos. The report
-    counts what was dropped, by reason. Memory does not grow with the log.
+    Queries are normalised: NFKC, lower case, single blanks, no punctuation, and no blanks between letters of scripts
+    that are written without (Chinese, Japanese, Thai, Lao, Khmer, Burmese). Queries that differ only in accents of
+    Latin, Greek or Cyrillic letters are one, named by its most frequent spelling. A query is dropped when it contains
+    an address or a telephone number, repeats a letter five times or a word three times, contains no letter, is too
+    long, or has fewer than --min-images photos or --min-query-buyers buyers. Words of fewer than --min-term-buyers
+    buyers are cut out of it; in scripts without blanks, pairs of letters take the place of words. The report counts
+    what was dropped, by reason. Memory does not grow with the log.
 
     The table has the columns path, split, queries, buyers and source. The split depends on the name of the photo: 5 %
     val, 5 % test. Several queries are separated by |. Train on the table with a multi-label head: [[heads]] id =
@@ -249,7 +297,8 @@ def query_pairs(
     from training.weak import clean_log
 
     chain = _settings("ChainSettings", click_window_s=click_window_s, message_window_s=message_window_s)
-    pairs = _settings("PairSettings", min_images=min_images, min_buyers=min_buyers)
+    counts = {"min_query_buyers": min_query_buyers, "min_term_buyers": min_term_buyers, "most_pairs": most_pairs}
+    pairs = _settings("PairSettings", min_images=min_images, min_buyers=min_buyers, **counts)
     with progress() as bar:
         task = bar.add_task("lines", total=None)
         update = lambda lines: bar.update(task, completed=lines)  # noqa: E731

@@ -53,11 +53,12 @@ def train(
         raise CommandError(f"--{'data' if data is None else 'out'} is missing; see `groknet train --help`", Exit.USAGE)
     if not data.is_dir():
         raise CommandError(f"--data {data}: no such folder", Exit.NOT_FOUND)
-    from training.bundle.probabilities.silence import silences_of_recipe
     from training.data.check_recipe import load_checked
+
+    loaded = load_checked(recipe, data)  # before torch is imported, which takes seconds
+    from training.bundle.probabilities.silence import silences_of_recipe
     from training.loop.train import train as run
 
-    loaded = load_checked(recipe, data)
     for text in silences_of_recipe(loaded, data):
         note(text)
     if as_tutor:

@@ -6,6 +6,7 @@ import random
 import threading
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -133,7 +134,7 @@ class Walk:
     def get(self) -> None:
         listing_id, _ = self.listing()
         got, expected = self.index.get(listing_id), self.twin.listings.get(listing_id)
-        assert (got and (got.event_time, got.images)) == expected
+        assert (got and (got.event_time, {one.image_id: one.code for one in got.codes})) == expected
 
     def compact(self) -> None:
         self.index.compact()
@@ -375,5 +376,36 @@ def test_readers_always_see_a_listing_whole() -> None:
 
 
 def test_public_names() -> None:
-    names = ["HashIndex", "IndexLimits", "IndexStats", "IndexedListing", "Neighbour", "SnapshotRefused", "Where"]
+    names = [
+        "HashIndex",
+        "HeldCode",
+        "IndexLimits",
+        "IndexStats",
+        "IndexedListing",
+        "Neighbour",
+        "SnapshotRefused",
+        "Where",
+    ]
     assert engines.similarity.__all__ == names
+
+
+def test_boxes_of_a_photo_are_found_one_by_one_also_after_a_merge_and_a_restart(tmp_path: Path) -> None:
+    """A brute force over boxes; an entry without a box stays a whole photo."""
+    rng = np.random.default_rng(5)
+    boxes = [None, (0.1, 0.2, 0.5, 0.6), (0.25, 0.0, 1.0, 0.3333)]
+    truth = {}
+    index = HashIndex(EPOCH, IndexLimits(max_pending=10, background=False))
+    for number in range(30):
+        codes = [(f"p{i // 3}", boxes[i % 3], rng.bytes(32)) for i in range(6)]
+        truth |= {(f"L{number}", *place): code for *place, code in codes}
+        images = [ImageHash(image_id=photo, hash=code.hex(), box=box) for photo, box, code in codes]
+        index.apply(msgspec.structs.replace(message(f"L{number}", 1, {}), images=images))
+    index.snapshot(tmp_path / "index", {})
+    for one in (index, HashIndex.restore(tmp_path / "index", EPOCH)[0]):
+        asked = rng.bytes(32)
+        distances = {place: (int.from_bytes(code) ^ int.from_bytes(asked)).bit_count() for place, code in truth.items()}
+        nearest = sorted(distances, key=lambda place: (distances[place], place[0], place[1], place[2] or ()))
+        (found,) = one.search(np.frombuffer(asked, np.uint8)[None], 40, epoch=EPOCH)
+        assert [(n.listing_id, n.image_id, n.box) for n in found] == nearest[:40]
+        held = one.get("L7")
+        assert {(c.image_id, c.box): c.code for c in held.codes} == {p[1:]: c for p, c in truth.items() if p[0] == "L7"}

@@ -220,7 +220,7 @@ class World:
         assert (held is None) == (got is None)
         if held and got:
             codes = {image: self.code(epoch.name, photo).to_bytes(32, "big") for image, photo in held.photos.items()}
-            assert (got.event_time, got.category, got.state, got.images) == (
+            assert (got.event_time, got.category, got.state, {one.image_id: one.code for one in got.codes}) == (
                 held.event_time,
                 held.category,
                 held.state,

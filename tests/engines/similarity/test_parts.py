@@ -129,7 +129,7 @@ def test_merges_beside_a_writer_and_readers_lose_nothing() -> None:
     for name, code in held.items():
         got = index.get(name)
         assert got is not None
-        assert got.images == {"p0": code.to_bytes(32, "big")}
+        assert got.codes == [("p0", code.to_bytes(32, "big"), None)]
 
 
 def test_who_dies_while_a_part_is_made_is_dead_in_it() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.bundle.hash_layers import bit_statistics, itq, pack, rotated_axes
+from training.bundle.hash_layers import bit_statistics, half_whitened_axes, half_whitened_itq, itq, pack, rotated_axes
 from training.evaluation.metrics import hamming
 
 torch.set_num_threads(1)
@@ -26,6 +26,35 @@ def test_itq_turns_and_brings_nearer_to_signs() -> None:
         return float(np.square(np.sign(values) - values).mean())
 
     assert loss(turned) < loss(plain)
+
+
+def test_half_whitening_makes_axes_more_alike_and_keeps_their_order() -> None:
+    rng = np.random.default_rng(4)
+    spread = np.linspace(4, 0.25, 24)
+    x = (rng.standard_normal((4000, 24)) * spread + 1).astype(np.float32)
+    axes, mean = half_whitened_axes(x, 16)
+    found = ((x - mean) @ axes).std(0)[::-1]
+    assert found == pytest.approx(np.sqrt(spread[:16]), rel=0.05), "each axis is divided by the root of its spread"
+    whole = ((x - mean) @ half_whitened_axes(x, 16, power=1.0)[0]).std(0)
+    assert whole == pytest.approx(np.ones(16), rel=0.05)
+
+
+def test_half_whitened_itq_codes_are_those_of_its_own_steps_in_order() -> None:
+    rng = np.random.default_rng(5)
+    x = (rng.standard_normal((300, 24)) * np.linspace(4, 0.25, 24)).astype(np.float32)
+    weight, bias = half_whitened_itq(x, 16)
+    axes, mean = half_whitened_axes(x, 16)
+    rows = (x - mean) @ axes
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    turn = np.linalg.lstsq(axes, weight.T.astype(np.float64), rcond=None)[0]
+    assert turn @ turn.T == pytest.approx(np.eye(16), abs=1e-3), "a rotation of the half-whitened axes"
+    assert (np.sign(rows @ turn) == np.sign(x @ weight.T + bias)).mean() > 0.999, "unit rows have the same signs"
+    start = np.linalg.qr(np.random.default_rng(0).standard_normal((16, 16)))[0]
+
+    def loss(turned: np.ndarray) -> float:
+        return float(np.abs(turned).sum(1).mean())  # largest where every value is alike
+
+    assert loss(rows @ turn) > loss(rows @ start)
 
 
 def test_pack_is_most_significant_bit_first() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -112,7 +114,29 @@ def test_data_that_lack_what_is_asked_for_are_refused_before_any_photo(
     assert message in str(refused.value)
 
 
-@pytest.mark.slow
+def test_everything_that_is_missing_is_said_at_once_without_torch(tmp_path: Path) -> None:
+    """In a process of its own, which shows what was imported."""
+    write_shop(tmp_path, "path,kinds,product\na.jpg,mug,1\n")
+    text = TEXT.replace('folder = "shop"', 'folder = "shop"\nleave_out = "number"').replace(
+        "size = 64", 'size = 64\ntrunk = "resnet50e"', 1
+    )
+    text += '\n[[generic]]\nname = "rest"\nfolder = "nowhere"\n'
+    path = write(tmp_path, text)
+    code = (
+        "import sys; from pathlib import Path; from schemas.errors import ConfigError\n"
+        "from training.data.check_recipe import load_checked\n"
+        f"try: load_checked(Path({str(path)!r}), Path({str(tmp_path)!r}))\n"
+        "except ConfigError as error: print(error)\n"
+        "print(sorted({'torch', 'timm', 'scipy', 'sklearn', 'onnxruntime'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    *lines, imported = done.stdout.splitlines()
+    assert imported == "[]"
+    assert len(lines) == 4, done.stdout
+    for line, said in zip(lines, ("'resnet50e' is no model", "'number'", "'kind'", "nowhere"), strict=True):
+        assert said in line, line
+
+
 def test_a_trunk_that_is_not_there_is_refused_with_its_likes(tmp_path: Path) -> None:
     text = TEXT.replace("size = 64", 'size = 64\ntrunk = "resnet50e"', 1)
     with pytest.raises(ConfigError, match=r"line 3: trunk: 'resnet50e' .*; similar ones are resnet50,"):

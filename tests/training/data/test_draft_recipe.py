@@ -34,14 +34,28 @@ def test_class_folders_get_a_split_of_each_label(tmp_path: Path) -> None:
     rows = list(csv.DictReader(made.table.splitlines()))
     assert {row["path"] for row in rows} == {path.relative_to(shop).as_posix() for path in shop.rglob("*.png")}
     counts = Counter((row["label"], row["split"]) for row in rows)
-    for label in ("mug", "cup"):  # 15 % of 20 each are 3
-        assert [counts[label, split] for split in ("test", "val", "train")] == [3, 3, 14]
+    for label in ("mug", "cup"):  # 15 % of 20 each are 3; of few photos, none is set aside to choose
+        assert [counts[label, split] for split in ("test", "val", "train")] == [3, 0, 17]
     assert counts["rare", "train"] == 2  # too few to measure
     assert draft(shop).table == made.table  # the split is fixed
-    assert made.found[:2] == ["42 photos: 6 test, 30 train, 6 val", "label: 3 labels"]
+    assert made.found[:2] == ["42 photos: 6 test, 36 train", "label: 3 labels"]
     recipe = load_checked(written(made, shop, tmp_path), tmp_path)
     assert (recipe.name, [d.folder for d in recipe.datasets]) == ("my-shop", ["My Shop"])
     assert [(head.id, head.column) for head in recipe.heads] == [("my-shop.label", "label")]
+    assert (recipe.schedule.learns, recipe.has_steps, recipe.judges_all_photos) == ("heads", False, True)
+
+
+def test_many_photos_train_the_whole_network_and_set_some_aside(tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    for label in ("mug", "cup"):
+        (shop / label).mkdir(parents=True)
+        for i in range(500):
+            (shop / label / f"{i}.png").touch()  # no photo is opened
+    made = draft(shop)
+    assert made.found[0] == "1,000 photos: 150 test, 700 train, 150 val"
+    recipe = load_checked(written(made, shop, tmp_path), tmp_path)
+    assert (recipe.schedule.learns, recipe.schedule.steps, recipe.cache_size) == ("network", 500, 256)
+    assert {loss.id for loss in recipe.all_losses} == {"relational"}
 
 
 def test_a_table_keeps_its_splits_and_gives_a_head_for_each_column(tmp_path: Path) -> None:
@@ -64,7 +78,7 @@ def test_a_table_keeps_its_splits_and_gives_a_head_for_each_column(tmp_path: Pat
     recipe = load_checked(written(made, shop, tmp_path), tmp_path)
     assert [head.id for head in recipe.heads] == ["shop.kind", "shop.main-colour"]
     assert recipe.datasets[0].product == "product"
-    assert {loss.id for loss in recipe.all_losses} == {"embedding.arcface", "relational"}
+    assert recipe.all_losses == [], "the search keeps what the network knows about likeness"
 
 
 def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:

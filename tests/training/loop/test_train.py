@@ -17,7 +17,8 @@ import torch
 from schemas.errors import ConfigError
 from training.data.corpus import Corpus, batches, load_corpus
 from training.loop.state import State, new_state
-from training.loop.train import train, train_step, validate
+from training.loop.train import train, train_step
+from training.loop.validation import validate
 from training.recipe import (
     ArcFace,
     DataSet,
@@ -126,7 +127,7 @@ def steps(recipe: Recipe, state: State, corpus: Corpus, count: int) -> list[dict
     found = []
     for numbers, _ in zip(batches(recipe, corpus, state.step), range(count), strict=False):
         if recipe.weighting.rule == "trend":
-            state.weights.observe(validate(recipe, state, corpus))
+            state.weights.observe(validate(recipe, state, corpus)[0])
         values = train_step(recipe, state, corpus, numbers, state.step / 8)
         found.append({name: float(value) for name, value in values.items()})
         state.step += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -182,3 +183,68 @@ def test_arcface_gradient_is_finite_at_the_ends(cosine: float) -> None:
     losses.arcface(x, torch.eye(2), torch.tensor([0]), 32.0, 0.5).backward()
     assert x.grad is not None
     assert bool(torch.isfinite(x.grad).all())
+
+
+def margin_twin(x: np.ndarray, centres: np.ndarray, targets: list[int], scale: float, kind: str) -> float:
+    """The three losses that differ from ArcFace in the own class's logit, from angles."""
+    total, count = 0.0, 0
+    for row, target in zip(x, targets, strict=True):
+        if target < 0:
+            continue
+        cosines = [float(row @ c / np.linalg.norm(c)) for c in centres]
+        theta = math.acos(cosines[target])
+        piece = int(3 * theta // math.pi)
+        own = {
+            "normalised_softmax": cosines[target],
+            "cosface": cosines[target] - 0.35,
+            "sphereface": (-1) ** piece * math.cos(3 * theta) - 2 * piece,
+        }[kind]
+        total -= log_softmax([scale * (own if i == target else c) for i, c in enumerate(cosines)])[target]
+        count += 1
+    return total / count
+
+
+def margin_loss(kind: str, x: Tensor, centres: Tensor, targets: Tensor, scale: float) -> Tensor:
+    if kind == "normalised_softmax":
+        return losses.normalised_softmax(x, centres, targets, scale)
+    if kind == "cosface":
+        return losses.cosface(x, centres, targets, scale, 0.35)
+    return losses.sphereface(x, centres, targets, scale, 3)
+
+
+KINDS = ["normalised_softmax", "cosface", "sphereface"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_losses_with_another_margin_are_loops_over_angles(kind: str, dtype: torch.dtype) -> None:
+    x, centres, targets = units(40, 5, 31, dtype), draw(6, 5, 32, dtype), [*range(6), -1, *[1, 4, 0] * 11]
+    expected = margin_twin(x.double().numpy(), centres.double().numpy(), targets, 8.0, kind)
+    value = margin_loss(kind, x, centres, torch.tensor(targets), 8.0)
+    assert value.item() == pytest.approx(expected, rel=TOLERANCE[dtype])
+
+
+def test_sphereface_by_hand() -> None:
+    # own centre at 60°, doubled to 120°; the other at 90° stays: logits −1/2 and 0, times 2
+    x, centres = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.5, math.sqrt(0.75)], [0.0, 3.0]])
+    value = losses.sphereface(x, centres, torch.tensor([0]), 2.0, 2)
+    assert value.item() == pytest.approx(math.log(1 + math.exp(1)), rel=1e-5)
+
+
+def test_sphereface_costs_more_the_farther_a_photo_is() -> None:
+    # the other centre is at 90° to every one of these photos
+    angles = torch.linspace(0.01, math.pi - 0.01, 200)
+    x = torch.stack([angles.cos(), angles.sin(), torch.zeros(200)], 1)
+    centres = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 2.0]])
+    values = [losses.sphereface(row[None], centres, torch.tensor([0]), 1.0, 3).item() for row in x]
+    assert all(farther > nearer for nearer, farther in itertools.pairwise(values))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("cosine", [1.0, -1.0])
+def test_gradients_with_another_margin_are_finite_at_the_ends(kind: str, cosine: float) -> None:
+    x, centres = torch.tensor([[cosine, 0.0]], requires_grad=True), torch.eye(2, requires_grad=True)
+    margin_loss(kind, x, centres, torch.tensor([0]), 32.0).backward()
+    for gradient in (x.grad, centres.grad):
+        assert gradient is not None
+        assert bool(torch.isfinite(gradient).all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -19,7 +20,7 @@ torch.set_num_threads(1)
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 
 
-STANDARD: tuple[StandardPairs, ...] = ("multi_similarity", "circle", "supervised_contrastive", "triplet_margin")
+STANDARD: tuple[StandardPairs, ...] = tuple(STANDARD_PARAMETERS)
 
 
 PRODUCTS = torch.tensor([0, 0, 1, -1, 1, 1, 2, -1])
@@ -222,6 +223,71 @@ def test_every_parameter_that_a_recipe_may_name_is_the_librarys(name: StandardPa
     x = units(6, 4, 3, torch.float32)
     for parameter in STANDARD_PARAMETERS[name]:
         losses.standard_pairs(name, x, torch.tensor([0, 0, 1, 1, 2, 2]), {parameter: 0.4})
+
+
+def hadsell_twin(x: np.ndarray, ids: list[int]) -> float:
+    """Positives pay their distance, negatives what they lack of a margin of 1. Pairs that pay nothing do not count."""
+    paid: dict[bool, list[float]] = {True: [], False: []}
+    for i, j in itertools.combinations(range(len(x)), 2):
+        far = float(np.linalg.norm(x[i] - x[j]))
+        same = ids[i] == ids[j]
+        paid[same].append(far if same else max(0.0, 1.0 - far))
+    return sum(float(np.mean([v for v in values if v > 0])) for values in paid.values())
+
+
+def lifted_twin(x: np.ndarray, ids: list[int], margin: float = 1.0) -> float:
+    """Song et al. 2016, eq. 4: every positive pair against all negatives of both of its photos."""
+    far = np.linalg.norm(x[:, None] - x[None], axis=2)
+    losses = []
+    for i, j in itertools.combinations(range(len(x)), 2):
+        if ids[i] == ids[j]:
+            others = [far[a, k] for a in (i, j) for k in range(len(x)) if ids[k] != ids[a]]
+            term = math.log(sum(math.exp(margin - d) for d in others)) + far[i, j]
+            losses.append(max(0.0, term) ** 2)
+    return sum(losses) / (2 * len(losses))
+
+
+def test_contrastive_and_lifted_structure_are_loops_over_pairs() -> None:
+    x, ids = units(7, 3, 21), [0, 0, 1, 1, 1, 2, 2]
+    for name, twin in (("contrastive", hadsell_twin), ("lifted_structure", lifted_twin)):
+        value = losses.standard_pairs(name, x, torch.tensor(ids))  # type: ignore[arg-type]
+        assert value.item() == pytest.approx(twin(x.numpy(), ids), rel=1e-4), name
+
+
+def batch_hard_twin(x: np.ndarray, ids: list[int], margin: float) -> float:
+    paid = []
+    for i in range(len(x)):
+        far = [float(np.linalg.norm(x[i] - x[j])) for j in range(len(x)) if j != i and ids[j] == ids[i] >= 0]
+        near = [float(np.linalg.norm(x[i] - x[j])) for j in range(len(x)) if ids[i] >= 0 <= ids[j] != ids[i]]
+        if far and near:
+            paid.append(max(0.0, max(far) - min(near) + margin))
+    return float(np.mean(paid)) if paid else 0.0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("margin", [0.0, 0.5])
+def test_batch_hard_triplet_is_the_loop_over_photos(dtype: torch.dtype, margin: float) -> None:
+    x, ids = units(8, 3, 22, dtype), PRODUCTS.tolist()
+    expected = batch_hard_twin(x.double().numpy(), ids, margin)
+    tolerance = 5e-2 if dtype == torch.bfloat16 else 1e-2
+    assert losses.batch_hard_triplet(x, PRODUCTS, margin).item() == pytest.approx(expected, rel=tolerance)
+    assert expected > 0
+
+
+def test_batch_hard_triplet_by_hand() -> None:
+    # photos at 0°, 60° and 180°: from 0° the positive is 1 away and the negative 2, from 60° it is 1 and √3
+    x = torch.tensor([[1.0, 0.0], [0.5, math.sqrt(0.75)], [-1.0, 0.0]])
+    value = losses.batch_hard_triplet(x, torch.tensor([4, 4, 7]), 1.5)
+    assert value.item() == pytest.approx((0.5 + (2.5 - math.sqrt(3))) / 2, rel=1e-5)
+
+
+def test_batch_hard_triplet_without_a_triplet_is_nothing() -> None:
+    x = units(3, 4, 23).requires_grad_()
+    value = losses.batch_hard_triplet(x, torch.tensor([0, 1, -1]), 0.5)
+    value.backward()
+    assert value.item() == 0
+    assert x.grad is not None
+    assert x.grad.abs().max().item() == 0
 
 
 @pytest.mark.parametrize("name", STANDARD)

@@ -15,7 +15,8 @@ import pytest
 
 from schemas.errors import ConfigError
 from training.weak import ChainSettings, PairSettings, clean_log
-from training.weak.search_chains import LogEvent, Pair, clean_query
+from training.weak.queries import clean_query
+from training.weak.search_chains import LogEvent, Pair
 
 CHAIN = ChainSettings(click_window_s=100.0, message_window_s=1000.0)
 
@@ -164,3 +165,44 @@ def test_times_of_two_kinds_and_damage_that_is_named(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("path,split\n")
     with pytest.raises(ConfigError, match="not made by this command"):
         clean_log([tmp_path / "log"], tmp_path / "mine.csv", CHAIN, PairSettings())
+
+
+def chain(query: str, buyer: str, photo: str, at: float = 0) -> list[LogEvent]:
+    """A search, a click and a message that make one pair."""
+    return [search(at, query, buyer), click(at + 1, photo, photo, buyer), message(at + 2, photo, buyer)]
+
+
+def labels_of(tmp_path: Path, events: Iterable[LogEvent], **settings: int) -> tuple[dict[str, str], dict[str, int]]:
+    """The queries of each photo, and what was dropped."""
+    log = tmp_path / "log.ndjson"
+    log.write_bytes(lines(events))
+    report = clean_log([log], tmp_path / "out.csv", CHAIN, PairSettings(**({"min_images": 1} | settings)))
+    return {row["path"]: row["queries"] for row in table(tmp_path / "out.csv")}, report.dropped
+
+
+def test_spellings_of_one_query_are_one_label_with_the_most_frequent_name(tmp_path: Path) -> None:
+    forms = ["cafe", "café", "Café", "CAFÉ", "kettle"]
+    events = [event for n, form in enumerate(forms) for event in chain(form, f"b{n}", f"{n}.jpg")]
+    found, _ = labels_of(tmp_path, events)
+    assert found == {"0.jpg": "café", "1.jpg": "café", "2.jpg": "café", "3.jpg": "café", "4.jpg": "kettle"}
+    assert labels_of(tmp_path, events, min_images=4)[0].keys() == {"0.jpg", "1.jpg", "2.jpg", "3.jpg"}
+
+
+def test_queries_of_few_people_and_programs_are_dropped(tmp_path: Path) -> None:
+    events = [event for n in range(3) for event in chain("mug", f"b{n}", f"{n}.jpg")]
+    events += chain("my own words", "b1", "own.jpg", at=10)
+    events += [event for n in range(20) for event in chain("mug", "program", f"p{n}.jpg", at=10 * n)]
+    found, dropped = labels_of(tmp_path, events, min_query_buyers=2, most_pairs=10)
+    assert found == {f"{n}.jpg": "mug" for n in range(3)}
+    assert dropped == {"buyer_is_a_program": 1, "query_of_few_buyers": 1}
+
+
+def test_rare_words_are_cut_out_and_the_rest_counts(tmp_path: Path) -> None:
+    queries = ["blue mug", "blue mug", "blue mug xq77", "xq78", "蓝色杯子", "蓝色杯子", "蓝色杯子 特", "mug teapot"]
+    events = [event for n, query in enumerate(queries) for event in chain(query, f"b{n}", f"{n}.jpg")]
+    found, dropped = labels_of(tmp_path, events, min_term_buyers=2)
+    blue, cups = "blue mug", "蓝色杯子"
+    assert found == dict(
+        zip((f"{n}.jpg" for n in (0, 1, 2, 4, 5, 7)), (blue, blue, blue, cups, cups, "mug"), strict=True)
+    )
+    assert dropped == {"query_with_rare_words": 4}

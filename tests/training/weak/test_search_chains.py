@@ -9,7 +9,8 @@ from collections.abc import Iterable
 import pytest
 
 from training.weak import ChainSettings
-from training.weak.search_chains import Chains, LogEvent, Pair, clean_query
+from training.weak.queries import clean_query
+from training.weak.search_chains import Chains, LogEvent, Pair
 
 CHAIN = ChainSettings(click_window_s=100.0, message_window_s=1000.0)
 

@@ -85,7 +85,7 @@ def test_what_cannot_be_used_is_counted_and_passed_over(tmp_path):
         publisher.raw("one", b'{"listing_id": "two", "event_time": 5', BASE_US)
         wrong = message("two", 1, {"a": "0" * 64})
         publisher.raw("one", msgspec.json.encode(wrong), BASE_US)
-        publisher.put(message("many", 1, {f"p{i}": "0" * 64 for i in range(21)}))
+        publisher.put(message("many", 1, {f"p{i}": "0" * 64 for i in range(1281)}))
         publisher.raw("no-header", None, None)
         publisher.raw("not an id", None, BASE_US)
         publisher.put(message("good", 1, {"a": "0" * 64}))

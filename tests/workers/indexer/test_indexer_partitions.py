@@ -20,7 +20,7 @@ ZERO = "0" * 64
 
 def _ask(indexers: Indexers, code: str, k: int) -> list[dict[str, object]]:
     found: list[Neighbour] = indexers.neighbours(NeighboursRequest(hashes=[code], k=k, epoch=EPOCH))
-    return [msgspec.structs.asdict(one) for one in found]
+    return [msgspec.json.decode(msgspec.json.encode(one)) for one in found]  # without a box, as on the wire
 
 
 def _both(urls: list[str]) -> Indexers:

@@ -25,6 +25,7 @@ from tests.workers.indexer.running import Running, until
 from workers.intake import Intake, IntakeSettings
 from workers.search import SearchSettings, build_search
 from workers.serving import Health, Server, serve
+from workers.stages.detect import Looking
 from workers.stores import Store, build_store
 
 HTTP = urllib3.PoolManager(retries=False, timeout=20, maxsize=32)
@@ -144,14 +145,14 @@ def rig(home: Path, bundle: Path | None = None, **settings: Any) -> Iterator[Rig
 
 
 @contextmanager
-def served(made: Rig, **settings: Any) -> Iterator[Rig]:
-    """The service alone, over what the rig has, in the place of the one before."""
+def served(made: Rig, *, looking: Looking | None = None, **settings: Any) -> Iterator[Rig]:
+    """The service alone, over what the rig has, in the place of the one before; with a detector if one is given."""
     before = {name: value for name, value in vars(made).items() if name in {"server", "health"}}
     urls = [made.indexer.server.url]
     chosen = SearchSettings(**({"port": 0, "indexer_urls": urls, "probe_interval_s": 0.05} | settings))
     made.health = Health()
-    intake = Intake(IntakeSettings())
-    app = build_search(chosen, store=made.store, engine=made.engine, health=made.health, intake=intake)
+    parts = {"store": made.store, "engine": made.engine, "health": made.health, "looking": looking}
+    app = build_search(chosen, intake=Intake(IntakeSettings()), kept=made.home / "kept.db", **parts)
     made.server = serve(app, chosen.host, chosen.port, chosen.http_limits())
     try:
         yield made

@@ -28,7 +28,7 @@ from training.bundle.applying.graph import add_applicability, replace_layer, tak
 from training.bundle.applying.mix import IMITATES, LEARNT, Mix, photos_of
 from training.bundle.applying.sigmoids import in_manifest
 from training.bundle.card import LOOKS, Facts, write_card
-from training.bundle.probabilities.silence import silences
+from training.bundle.probabilities.silence import judging_splits, silences
 from training.bundle.raw_bundle import check_graph, sealed, version_of
 from training.evaluation import Predicted
 from training.evaluation.evaluate import Report, head_columns, measured, select
@@ -211,7 +211,8 @@ def _write_card(folder: Path, manifest: Manifest, sets: Sets, mix: Mix) -> None:
     reports = {d.name: _report(tests[d.name]) for d in recipe.datasets if d.name in tests}
     for name, report in reports.items():
         log.info("%s: %d photos", name, report["photos"]["read"])
-    silent = silences(manifest, sets.rows, {n: s.rows for n, s in sets.seen.items()})
+    looked_at = {name: seen.rows for name, seen in sets.seen.items()}
+    silent = silences(manifest, sets.rows, looked_at, judging_splits(recipe))
     for text in silent:
         log.warning("%s", text)
     folded = {one.name: _folded(manifest, mix, one.name) for one in recipe.generic if one.judged}

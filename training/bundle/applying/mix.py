@@ -24,7 +24,7 @@ from training.bundle.applying.sigmoids import Applying, domain_of, fit_applying,
 from training.bundle.probabilities.calibration import Shared, Words, calibrate_head, points, share
 from training.bundle.probabilities.cross_fit import cross_fitted, folds_of
 from training.evaluation import Predicted
-from training.evaluation.scoring import Scored, foreign, product_numbers, score
+from training.evaluation.scoring import Scored, foreign, places_of, product_numbers, score
 from training.readers.label_table import Row, multiple
 from training.readers.query_words import QUERY_COLUMN, query_words
 from training.recipe import Recipe
@@ -150,6 +150,8 @@ class Mix:
         ]
         answers = {name: self.gated(name, apart=True)[0] for name in self.sets}
         own = {head.id: self._own(head, answers) for head in plain}
+        if self.recipe.judges_all_photos:
+            own |= {h.id: [*own[h.id], *self.cross_fitted(h)] for h in plain if h.kind == "softmax" and h.datasets}
         alike = [head for head in plain if head.kind == "softmax" and head.datasets]
         shared: dict[str, Shared] = {}
         for again in (True, False):
@@ -161,10 +163,19 @@ class Mix:
             count = sum(len(s.targets) for s in own[head.id]) / max(1, len(own[head.id]))
             others = self._others(head, answers, count)
             words = self.words[head.id][0] if head.id in self.words else None
-            precision = self.recipe.target_precision
-            learnt = partial(self.cross_fitted, head) if head.kind == "softmax" and head.datasets else None
+            asked = head.kind == "softmax" and head.datasets and not self.recipe.judges_all_photos
+            learnt = partial(self.cross_fitted, head) if asked else None
             heads.append(
-                calibrate_head(own[head.id], head, precision, shared.get(head.id), words, others=others, learnt=learnt)
+                calibrate_head(
+                    own[head.id],
+                    head,
+                    self.recipe.target_precision,
+                    shared.get(head.id),
+                    words,
+                    others=others,
+                    learnt=learnt,
+                    doubt=self.recipe.target_doubt,
+                )
             )
             log.info("%s: offered from %.3f", head.id, heads[-1].threshold)
         return heads
@@ -217,7 +228,7 @@ class Mix:
         if not rows:
             return []
         feature = np.concatenate([self.sets[n].seen.feature[at] for n, at in zip(names, places, strict=True)])
-        index = {label.value: label.index for label in head.labels}
+        index = places_of(head)
         labels = np.array([index.get(row.get(head.column) or "", -1) for row in rows], np.int64)
         products = product_numbers(rows)
         fold = folds_of(np.arange(len(rows)) if products is None else products)
@@ -257,7 +268,7 @@ def alone(manifest: Manifest, rows: list[Row], head: Head, made: HeadPredictions
 def words_of(head: Head, rows: Mapping[str, Sequence[Row]], datasets: Sequence[str]) -> tuple[Words, NDArray[np.int64]]:
     """What a multi-label head was taught for each label over the training photos, and how many photos of each data set
     had the label, `[d, labels]`."""
-    place = {label.value: label.index for label in head.labels}
+    place = places_of(head)
     shared, counts = np.zeros(len(place)), np.zeros((len(datasets), len(place)), np.int64)
     for i, name in enumerate(datasets):
         for row in rows.get(name, ()) if name in head.datasets else ():

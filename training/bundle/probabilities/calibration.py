@@ -30,7 +30,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from schemas.manifest import Calibration, Head
 from training.bundle.probabilities.silence import LEAST_PHOTOS
-from training.bundle.probabilities.thresholds import Evidence, left_out, likely, scarce, supported, surely
+from training.bundle.probabilities.thresholds import DOUBT, Evidence, left_out, likely, scarce, supported, surely
 from training.evaluation.scoring import Scored
 
 Floats = NDArray[np.float64]
@@ -290,6 +290,7 @@ def calibrate_head(
     by_label: bool = True,
     others: Sequence[Scored] = (),
     learnt: Callable[[], Sequence[Scored]] | None = None,
+    doubt: float = DOUBT,
 ) -> Head:
     """The head with its tables and its thresholds.
 
@@ -305,6 +306,7 @@ def calibrate_head(
         by_label: False keeps a softmax head's order of labels, by leaving out tables by label.
         others: predictions on photos to which the head does not apply (`scoring.foreign`).
         learnt: gives cross-fitted predictions on training photos; asked only for a softmax head that needs them.
+        doubt: the probability with which the bound of the precision may be missed.
     """
     filled = [s for s in scored if len(s.targets)]
     fit = _Fit(head, around, words, by_label=by_label)
@@ -315,15 +317,15 @@ def calibrate_head(
     labels, judged = _evidence(parts, fit)
     if head.kind == "multi_label":
         if words is None:
-            return msgspec.structs.replace(ready, threshold=_lowered(surely(judged, precision)))
+            return msgspec.structs.replace(ready, threshold=_lowered(surely(judged, precision, doubt)))
         source = words.source[labels]
         sure = {
-            int(i): _lowered(surely(Evidence(*(values[source == i] for values in judged)), precision))
+            int(i): _lowered(surely(Evidence(*(values[source == i] for values in judged)), precision, doubt))
             for i in np.unique(words.source)
         }
         by_word = {label.id: sure[int(words.source[label.index])] for label in head.labels}
         return msgspec.structs.replace(ready, threshold=max(sure.values()), label_thresholds=by_word)
-    lowest = _at_least_half(surely(judged, precision))
+    lowest = _at_least_half(surely(judged, precision, doubt))
     if learnt is not None and scarce(judged, lowest, _at_least_half(likely(judged, precision))):
         _, theirs = _evidence(learnt(), fit)
         lowest = min(lowest, _at_least_half(supported(judged, theirs, precision)))

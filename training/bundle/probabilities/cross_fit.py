@@ -14,11 +14,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from training import losses
-from training.loop.head_fit import fit_head
+from training.loop.head_fit import PULL, STEPS, fit_head
 
 FOLDS = 5
-PULL = 0.03  # of the weights to 0, on standardised features; validation photos tell no difference from a third of it
-STEPS = 40
 
 
 def folds_of(products: NDArray[np.int64], folds: int = FOLDS) -> NDArray[np.int64]:

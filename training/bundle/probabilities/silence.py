@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from schemas.manifest import Head, Manifest
@@ -35,10 +35,15 @@ def sentence(head: str, photos: int, precision: float) -> str:
     )
 
 
-def labelled(rows: Iterable[Row], column: str) -> int:
-    """How many validation photos have a value in the column."""
+def judging_splits(recipe: Recipe) -> tuple[str, ...]:
+    """The splits whose photos find thresholds: `val`, and `train` if each photo is judged by what others taught."""
+    return ("val", "train") if recipe.judges_all_photos else ("val",)
+
+
+def labelled(rows: Iterable[Row], column: str, splits: Collection[str] = ("val",)) -> int:
+    """How many photos of these splits have a value in the column."""
     return sum(
-        row.get("split") == "val"
+        row.get("split") in splits
         and not is_catalogue(row)
         and bool(query_words(row) if column == QUERY_COLUMN and column not in row else row.get(column))
         for row in rows
@@ -46,15 +51,19 @@ def labelled(rows: Iterable[Row], column: str) -> int:
 
 
 def silences(
-    manifest: Manifest, rows: Mapping[str, Sequence[Row]], seen: Mapping[str, Sequence[Row]] | None = None
+    manifest: Manifest,
+    rows: Mapping[str, Sequence[Row]],
+    seen: Mapping[str, Sequence[Row]] | None = None,
+    splits: Collection[str] = ("val",),
 ) -> list[str]:
-    """The sentences of a bundle's heads. `seen` replaces the rows of a data set by those that were looked at."""
+    """The sentences of a bundle's heads. `seen` replaces the rows of a data set by those that were looked at; photos of
+    `splits` found the thresholds."""
     used = {**rows, **(seen or {})}
-    return [text for head in manifest.heads if head.datasets and (text := _of_head(head, used))]
+    return [text for head in manifest.heads if head.datasets and (text := _of_head(head, used, splits))]
 
 
-def _of_head(head: Head, rows: Mapping[str, Sequence[Row]]) -> str:
-    photos = sum(labelled(rows.get(name, ()), head.column) for name in head.datasets)
+def _of_head(head: Head, rows: Mapping[str, Sequence[Row]], splits: Collection[str]) -> str:
+    photos = sum(labelled(rows.get(name, ()), head.column, splits) for name in head.datasets)
     few = sentence(head.id, photos, head.target_precision)
     if few or head.threshold < 1 or any(t < 1 for t in head.label_thresholds.values()):
         return few
@@ -77,6 +86,6 @@ def silences_of_recipe(recipe: Recipe, data: Path) -> list[str]:
     rows = {n: read(sets[n].reader, data / sets[n].folder, sets[n].validation).rows for n in sorted(wanted)}
     found = []
     for head in heads:
-        photos = sum(labelled(rows[name], head.column) for name in head.datasets)
+        photos = sum(labelled(rows[name], head.column, judging_splits(recipe)) for name in head.datasets)
         found.append(sentence(head.id, photos, recipe.target_precision))
     return [text for text in found if text]

@@ -61,11 +61,11 @@ def lower_bound(right: NDArray[np.number], offers: NDArray[np.number], doubt: fl
     return result
 
 
-def surely(found: Evidence, precision: float) -> float:
-    """The lowest t such that the offers with probability ≥ t have `precision` by their lower bound; 1 if there is
-    none."""
+def surely(found: Evidence, precision: float, doubt: float = DOUBT) -> float:
+    """The lowest t such that the offers with probability ≥ t have `precision` by their lower bound, which `doubt` may
+    miss; 1 if there is none."""
     ranked, right, evidence, last = _ranked(found)
-    return _lowest(ranked, last & (lower_bound(right * evidence, evidence) >= precision))
+    return _lowest(ranked, last & (lower_bound(right * evidence, evidence, doubt) >= precision))
 
 
 def likely(found: Evidence, precision: float) -> float:

@@ -18,10 +18,11 @@ _EXTRA_IDENTITY = 10**9  # distractors have identities outside every published r
 
 @dataclass(frozen=True)
 class Placed:
-    """A mesh in the scene with its finish."""
+    """A mesh in the scene with its finish; `product` is None for a thing that is no product."""
 
     mesh: Mesh
     finish: Finish
+    product: Product | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def turned(mesh: Mesh, degrees: float) -> Mesh:
     return mesh.turn([[c, -s, 0], [s, c, 0], [0, 0, 1]])
 
 
-def _clutter(rng: np.random.Generator) -> Placed:
+def clutter(rng: np.random.Generator) -> Placed:
     """A thing that is no product: a book, a box, a tin or a ball in a muted colour."""
     kind = int(rng.integers(4))
     if kind == 0:
@@ -88,7 +89,8 @@ def _clutter(rng: np.random.Generator) -> Placed:
     return Placed(mesh, Finish(colour, accent, colour, material, material, pattern, 8.0, 0))
 
 
-def _light(rng: np.random.Generator, iconic: bool) -> Light:
+def draw_light(rng: np.random.Generator, iconic: bool) -> Light:
+    """The light of a photo, of a catalogue photo where `iconic`."""
     azimuth = np.radians(rng.uniform(-140, -30) if iconic else rng.uniform(-175, -5))
     elevation = np.radians(rng.uniform(48, 62) if iconic else rng.uniform(32, 72))
     to_key = np.array(
@@ -112,7 +114,7 @@ def _light(rng: np.random.Generator, iconic: bool) -> Light:
     )
 
 
-def _camera(
+def framing_camera(
     rng: np.random.Generator, subject: Mesh, frame: tuple[int, int], iconic: bool, view: tuple[float, float, float]
 ) -> Camera:
     """A camera in the plane x = 0 that frames the subject; natural photos are tilted, off centre and cropped."""
@@ -150,9 +152,9 @@ def _neighbours(rng: np.random.Generator, subject: Mesh, camera: Camera) -> list
         if rng.random() < 0.55:
             other = make_product(_EXTRA_IDENTITY + int(rng.integers(10**6)))
             size = float(rng.uniform(0.55, 1.0))
-            thing = Placed(mesh_of(other).stretch(size, size, size), finish_of(other))
+            thing = Placed(mesh_of(other).stretch(size, size, size), finish_of(other), other)
         else:
-            thing = _clutter(rng)
+            thing = clutter(rng)
         mesh = turned(thing.mesh, float(rng.uniform(0, 360)))
         half = float(np.abs(mesh.points[:, :2]).max())
         angle = np.radians(rng.uniform(-20, 200))
@@ -163,7 +165,7 @@ def _neighbours(rng: np.random.Generator, subject: Mesh, camera: Camera) -> list
         in_front = float(mesh.points[:, 1].mean()) < 0.3
         if in_front and float(np.prod(overlap)) > float(np.prod(high - low)) / 6:
             continue
-        out.append(Placed(mesh, thing.finish))
+        out.append(Placed(mesh, thing.finish, thing.product))
     return out
 
 
@@ -179,14 +181,14 @@ def build_scene(rng: np.random.Generator, product: Product, width: int, height: 
         elevation += 22  # flat things are photographed from above
     distance = float(rng.uniform(3.4, 4.6) if iconic else rng.uniform(2.4, 4.8))
     mesh = turned(mesh_of(product), azimuth)
-    camera = _camera(rng, mesh, (width, height), iconic, (azimuth, elevation, distance))
-    objects = [Placed(mesh, finish_of(product))]
+    camera = framing_camera(rng, mesh, (width, height), iconic, (azimuth, elevation, distance))
+    objects = [Placed(mesh, finish_of(product), product)]
     if not iconic:
         objects += _neighbours(rng, mesh, camera)
     return Scene(
         tuple(objects),
         camera,
-        _light(rng, iconic),
+        draw_light(rng, iconic),
         4.0 if iconic else float(rng.uniform(1.0, 5.0)),
         None if iconic else draw_covering(rng, wall=False),
         None if iconic else draw_covering(rng, wall=True),

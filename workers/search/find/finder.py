@@ -56,6 +56,8 @@ class Finder:
         self._indexers = indexers
         self._manifest = manifest
         self._names = names
+        plan = manifest.detection or None
+        self._most_boxes = plan.most_boxes if plan is not None else 1
 
     def find(self, hashes: Sequence[str], wanted: Wanted) -> list[Found]:
         """The listings nearest to any of the hashes (64 hex digits each), the nearest first, each with its nearest
@@ -64,7 +66,7 @@ class Finder:
         Asks for more photos while there are more and too few listings pass. The index filters first. The store is
         newer, so it decides: listings that were removed or changed in the meantime are left out.
         """
-        most = MAX_ASKED if wanted.only else min(MAX_ASKED, (wanted.count + 1) * MAX_PHOTOS)
+        most = MAX_ASKED if wanted.only else min(MAX_ASKED, (wanted.count + 1) * MAX_PHOTOS * self._most_boxes)
         ask = min((wanted.count + SPARE) * 2, most)
         stored: dict[str, StoredListing | RemovalMarker] = {}
         while True:
@@ -151,7 +153,8 @@ class Finder:
     def _code(self, found: Found) -> bytes | None:
         if found.listing is None or found.listing.epoch != self._manifest.epoch:
             return None
-        return next((bytes.fromhex(r.hash) for r in found.listing.images if r.image_id == found.photo.image_id), None)
+        place = found.photo.image_id, found.photo.box
+        return next((bytes.fromhex(r.hash) for r in found.listing.images if (r.image_id, r.box) == place), None)
 
     def shown(self, found: Sequence[Found], language: str) -> list[Similar]:
         """The listings as the answer shows them."""
@@ -162,6 +165,7 @@ class Finder:
         return Similar(
             listing_id=photo.listing_id,
             image_id=photo.image_id,
+            box=photo.box,
             distance=photo.distance,
             likeness=found.likeness,
             title=None if listing is None else plain_or_none(listing.event.title),

@@ -48,23 +48,24 @@ class Indexers:
         self._threads = ThreadPoolExecutor(max(1, callers * len(urls)), thread_name_prefix="ask-indexer")
 
     def neighbours(self, query: NeighboursRequest) -> list[Neighbour]:
-        """The k photos nearest to any of the hashes, from all indexers, the nearest first, ties by listing and image.
+        """The k photos nearest to any of the hashes, from all indexers, the nearest first, ties by listing, image and
+        box.
 
-        Each photo appears once, with its smallest distance in bits.
+        Each box of a photo appears once, with its smallest distance in bits.
 
         Raises:
             Transient: an indexer does not answer. A partial answer would look complete.
             EpochMismatch: an indexer holds another epoch.
         """
         body = msgspec.json.encode(query)
-        nearest: dict[tuple[str, str], Neighbour] = {}
+        nearest: dict[tuple[object, ...], Neighbour] = {}
         for answer in self._ask_all("POST", "/v1/neighbours", body):
             for found in _decode(answer, Neighbours).neighbours:
                 for one in found:
-                    key = one.listing_id, one.image_id
+                    key = one.listing_id, one.image_id, one.box
                     if key not in nearest or one.distance < nearest[key].distance:
                         nearest[key] = one
-        return sorted(nearest.values(), key=lambda n: (n.distance, n.listing_id, n.image_id))[: query.k]
+        return sorted(nearest.values(), key=_rank)[: query.k]
 
     def listing(self, listing_id: str) -> HeldListing | None:
         """What the index holds of a listing; None if no indexer holds it. Raises Transient or EpochMismatch."""
@@ -173,3 +174,7 @@ def _decode(answer: urllib3.BaseHTTPResponse, kind: type[T]) -> T:
     except msgspec.DecodeError as error:
         text = f"an indexer's answer cannot be read ({error}); are search and indexer of one version?"
         raise Transient(_STAGE, "undecodable", text) from None
+
+
+def _rank(neighbour: Neighbour) -> tuple[object, ...]:
+    return neighbour.distance, neighbour.listing_id, neighbour.image_id, neighbour.box or ()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.detection import Detector
 from engines.recognition import RecognitionEngine
 from engines.recognition.bisect import run_halving
 from schemas import predictions as stored
@@ -47,7 +48,17 @@ class _Item:
 class Inference:
     """The engine behind a bounded queue. `submit` is thread-safe. Only the owner calls `start` and `close`."""
 
-    def __init__(self, engine: RecognitionEngine, health: Health, *, max_waiting: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        engine: RecognitionEngine,
+        health: Health,
+        *,
+        max_waiting: int,
+        timeout_s: float,
+        detector: Detector | None = None,
+    ) -> None:
+        """`detector` is only warmed up here, with the engine."""
+        self._detector = detector
         self.manifest = engine.manifest
         self._engine = engine
         self._health = health
@@ -96,6 +107,8 @@ class Inference:
         """Warm up, then serve. Any error here is our fault, and the process must end."""
         try:
             self._engine.warm_up()
+            if self._detector is not None:
+                self._detector.warm_up()
             self._health.mark_started()
             while not self._stop.is_set():
                 self._health.beat()

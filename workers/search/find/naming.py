@@ -21,6 +21,7 @@ class Names:
         """`heads` orders the heads and hides some; by default it hides none."""
         self._labels = {(head.id, label.id): label for head in manifest.heads for label in head.labels}
         self._heads = heads or Usefulness(manifest)
+        self.languages = frozenset(language for label in self._labels.values() for language in label.display)
 
     def name(self, head: str, label: str, language: str) -> str:
         """The name in `language`, else in its base language, else in English, else the text of the training data.

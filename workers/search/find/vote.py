@@ -120,7 +120,12 @@ def _texts(head: Head) -> dict[str, str]:
 
 def _label(category: str, texts: Mapping[str, str]) -> str | None:
     """The label that matches the whole text of a category, else its last part (`food / fruit / apple`)."""
-    return texts.get(_plain(category)) or texts.get(_plain(_SPLIT.split(category)[-1]))
+    return texts.get(_plain(category)) or texts.get(last_part(category))
+
+
+def last_part(category: str) -> str:
+    """The last part of a category (`food / fruit / apple`) as plain text, by which two spellings are compared."""
+    return _plain(_SPLIT.split(category)[-1])
 
 
 def _plain(text: str) -> str:

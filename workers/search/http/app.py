@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -21,19 +22,24 @@ from workers.problems import FAULT, HANDLERS, Problem
 from workers.search.find.finder import Finder
 from workers.search.find.indexers import Indexers
 from workers.search.find.inference import Inference
+from workers.search.find.looking import QueryPhotos
 from workers.search.find.naming import Names
 from workers.search.find.usefulness import Usefulness
 from workers.search.http.admission import PHOTO_COST, READ_COST, Admission
+from workers.search.http.feedback_routes import FeedbackHandlers
 from workers.search.http.id_route import IdRoute
+from workers.search.http.keeping import Keeping
 from workers.search.http.listing_routes import ListingHandlers
 from workers.search.http.openapi.document import describe
 from workers.search.http.page_routes import page_routes
 from workers.search.http.photo_routes import PhotoHandlers
 from workers.search.http.readiness import ReadinessProbe
+from workers.search.http.recogniser import Recogniser
 from workers.search.http.stored import StoredListings
 from workers.search.http.threads import Threads
 from workers.search.settings import SearchSettings
 from workers.serving import Health, operations_routes
+from workers.stages.detect import Looking
 from workers.stores import Store
 
 _log = logging.getLogger(__name__)
@@ -48,13 +54,16 @@ def build_search(
     engine: RecognitionEngine,
     health: Health,
     intake: Intake | None = None,
+    kept: Path | None = None,
+    looking: Looking | None = None,
 ) -> Starlette:
     """Build the search service. Its threads start and end with the lifespan of the application.
 
     `health` becomes ready when the engine is warm and all indexers are ready, and names the store or the stream under
     `degraded` while it is away. `health.failed` is set if the engine fails. The caller closes the store and the engine
     after the server has stopped. `intake` fetches photos of listings, and is closed with the application; without it
-    there are only thumbnails.
+    there are only thumbnails. `looking` has the detector that requests may ask for; the caller closes it, too. `kept`
+    is the file of kept searches and judgements, which `settings.keep` may allow.
 
     Raises:
         ConfigError: `hidden_heads` names a head that the bundle does not have.
@@ -66,7 +75,7 @@ def build_search(
     indexers = Indexers(
         settings.indexer_urls, settings.indexer_timeout_s, callers=settings.max_waiting, epoch=manifest.epoch
     )
-    inference = Inference(engine, health, max_waiting=settings.max_waiting, timeout_s=settings.answer_timeout_s)
+    inference = _inference(settings, engine, looking, health)
     threads = Threads(
         decode_threads=settings.decode_threads,
         read_threads=settings.max_waiting,
@@ -80,7 +89,7 @@ def build_search(
     photos = PhotoHandlers(
         settings,
         manifest=shown,
-        inference=inference,
+        recogniser=Recogniser(QueryPhotos(manifest.preprocess, looking, settings.max_boxes), inference, threads),
         finder=finder,
         names=names,
         stored=stored,
@@ -90,6 +99,8 @@ def build_search(
     listings = ListingHandlers(
         settings, indexers=indexers, finder=finder, names=names, stored=stored, threads=threads, health=health
     )
+    keeping = Keeping(settings, kept, manifest=manifest, threads=threads)
+    feedback = FeedbackHandlers(settings, ledger=keeping.ledger, manifest=shown, threads=threads)
     admission = Admission(settings)
     probe = ReadinessProbe(health, indexers, store, settings.probe_interval_s)
 
@@ -109,7 +120,8 @@ def build_search(
             metrics.SEARCHES.labels(close)
         inference.start()
         probe.start()
-        yield
+        async with keeping.pruned():
+            yield
         inference.close()
         threads.close()
         if intake is not None:
@@ -120,7 +132,7 @@ def build_search(
 
     return Starlette(
         routes=[
-            route("/v1/search", photos.search, "POST", PHOTO_COST),
+            route("/v1/search", keeping.around(photos.search), "POST", PHOTO_COST),
             route("/v1/predict", photos.predict, "POST", PHOTO_COST),
             route("/v1/listings:batch", listings.batch, "POST"),
             route("/v1/listings/{listing_id}/similar", listings.similar),
@@ -129,12 +141,33 @@ def build_search(
             route("/v1/thumbnail", listings.thumbnail),
             route("/v1/photo", listings.photo, cost=PHOTO_COST),
             route("/v1/recent", listings.recent),
+            route("/v1/feedback", feedback.feedback, "POST"),
             Route("/openapi.json", _described(describe(settings))),
-            *page_routes(settings.max_upload_bytes, formats_taken()),
+            *page_routes(
+                settings.max_upload_bytes,
+                formats_taken(),
+                keep=settings.keep,
+                days=settings.keep_days,
+                detects=looking is not None,
+            ),
             *operations_routes(health, "search"),
         ],
         exception_handlers=dict(HANDLERS),
         lifespan=lifespan,
+    )
+
+
+def _inference(
+    settings: SearchSettings, engine: RecognitionEngine, looking: Looking | None, health: Health
+) -> Inference:
+    """The engine's queue, which has room for all frames, or all boxes, of every request that is let in."""
+    parts = max(settings.max_frames, settings.max_boxes if looking is not None else 1)
+    return Inference(
+        engine,
+        health,
+        max_waiting=parts * settings.max_waiting,
+        timeout_s=settings.answer_timeout_s,
+        detector=None if looking is None else looking.detector,
     )
 
 

@@ -56,7 +56,7 @@ class ListingHandlers:
     async def listing(self, request: Request) -> Response:
         """`GET /v1/listings/{listing_id}`."""
         listing_id = params.identifier(request.path_params["listing_id"], "listing_id")
-        language = params.language(request, self._settings.language)
+        language = params.language(request, self._settings.language, self._names.languages)
         async with self._threads.in_time():
             stored = await self._stored.get(listing_id)
             fresh = await self._freshness(stored)
@@ -87,6 +87,7 @@ class ListingHandlers:
             images=[
                 ImageAnswer(
                     image_id=row.image_id,
+                    box=row.box,
                     hash=row.hash,
                     predictions=named(row.predictions, language, row.applies),
                     applies=self._names.applies(row.applies),
@@ -100,7 +101,10 @@ class ListingHandlers:
 
     async def batch(self, request: Request) -> Response:
         """`POST /v1/listings:batch`."""
-        language, most = params.language(request, self._settings.language), self._settings.max_batch
+        language, most = (
+            params.language(request, self._settings.language, self._names.languages),
+            self._settings.max_batch,
+        )
         body = await json_body(request, BatchRequest, 1_024 + most * _ID_BYTES, self._settings.upload_timeout_s)
         wanted = list(dict.fromkeys(params.identifier(one, "listing_ids") for one in body.listing_ids))
         if not 1 <= len(wanted) <= most:
@@ -121,7 +125,7 @@ class ListingHandlers:
         listing_id = params.identifier(request.path_params["listing_id"], "listing_id")
         image_id = params.optional_identifier(request, "image_id")
         k = params.number(request, "k", settings.default_k, settings.max_k)
-        language, only = params.language(request, settings.language), params.filters(request)
+        language, only = params.language(request, settings.language, self._names.languages), params.filters(request)
         reranked = params.flag(request, "rerank", settings.rerank)
         count = max(k, RERANKED) if reranked else k
         async with self._threads.in_time():
@@ -145,7 +149,7 @@ class ListingHandlers:
         image_id = params.optional_identifier(request, "image_id")
         radius = params.number(request, "radius", settings.duplicate_radius, settings.max_radius, least=0)
         k = params.number(request, "k", settings.max_k, settings.max_k)
-        language = params.language(request, settings.language)
+        language = params.language(request, settings.language, self._names.languages)
         async with self._threads.in_time():
             query = await self._stored.query(listing_id, image_id)
             wanted = Wanted(k + 1, listing_id, radius=radius)
@@ -184,7 +188,7 @@ class ListingHandlers:
     async def recent(self, request: Request) -> Response:
         """`GET /v1/recent`."""
         n = params.number(request, "n", 24, self._settings.max_recent)
-        language = params.language(request, self._settings.language)
+        language = params.language(request, self._settings.language, self._names.languages)
         async with self._threads.in_time():
             newest = await self._threads.read(lambda: self._finder.recent(n, language))
         return answered(RecentListings(listings=newest))

@@ -44,15 +44,22 @@ class _Asset:
         return Response(self._data, media_type=self._media_type, headers=self._headers)
 
 
-def page_routes(max_upload_bytes: int, formats: str) -> list[Route]:
+def page_routes(
+    max_upload_bytes: int, formats: str, *, keep: str = "nothing", days: int = 0, detects: bool = False
+) -> list[Route]:
     """The routes `/` and `/page/{name}`. The page gets the largest size of a photo, so that it does not send larger
-    ones, and the formats that are taken, with the extra to install for others."""
+    ones, the formats that are taken, with the extra to install for others, what is kept for how many days, and whether
+    the service has a detector."""
     folder = resources.files("workers.search").joinpath("page")
     data = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}
     told = f'data-max-bytes="{max_upload_bytes}"'.encode()
     data["index.html"] = data["index.html"].replace(b'data-max-bytes="10000000"', told)
     shown = f'data-formats="{escape(formats)}"'.encode()
     data["index.html"] = data["index.html"].replace(b'data-formats="JPEG, PNG or WebP"', shown)
+    kept = f'data-keep="{keep}" data-keep-days="{days}"'.encode()
+    data["index.html"] = data["index.html"].replace(b'data-keep="nothing" data-keep-days="0"', kept)
+    if detects:
+        data["index.html"] = data["index.html"].replace(b'data-detects="no"', b'data-detects="yes"')
     assets = {name: _Asset(name, content) for name, content in data.items()}
 
     async def page(request: Request) -> Response:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from starlette.requests import Request
 
 from engines.pixels import Box
 from workers.problems import Problem
 from workers.search.find.filters import Filters
+from workers.search.find.looking import Detect
 
 _ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
+_DETECTS: dict[str, Detect] = {"off": "off", "subject": "subject", "all": "all"}
 _MAX_VALUES = 16  # of one filter
 _MAX_VALUE = 256  # characters: what an event's category may have
 
@@ -35,12 +38,30 @@ def optional_identifier(request: Request, field: str) -> str | None:
     return None if text is None else identifier(text, field)
 
 
-def language(request: Request, default: str) -> str:
-    """The language tag in `lang`. Raises Problem 422."""
-    chosen = request.query_params.get("lang", default)
+def language(request: Request, default: str, known: Collection[str] = ()) -> str:
+    """The language tag in `lang`; else the one of `known` that the reader prefers by the header `Accept-Language` (RFC
+    9110 §12.5.4); else `default`. A tag is known if it or its first part is. Raises Problem 422."""
+    chosen = request.query_params.get("lang")
+    if chosen is None:
+        preferred = _preferred(request.headers.get("accept-language", "")[:_MAX_VALUE])
+        return next((tag for tag in preferred if tag in known or tag.partition("-")[0] in known), default)
     if not _LANGUAGE.fullmatch(chosen):
         raise bad("lang: not a language tag; give one like en or zh-Hant")
     return chosen
+
+
+def _preferred(header: str) -> list[str]:
+    """The tags of an `Accept-Language`, the most preferred first. What is no tag, or has weight 0, is left out."""
+    found = []
+    for part in header.split(","):
+        tag, _, weight = (text.strip() for text in part.partition(";"))
+        try:
+            quality = float(weight.removeprefix("q=")) if weight else 1.0
+        except ValueError:
+            continue
+        if 0 < quality <= 1 and _LANGUAGE.fullmatch(tag):
+            found.append((-quality, tag))
+    return [tag for _, tag in sorted(found, key=lambda one: one[0])]
 
 
 def number(request: Request, name: str, default: int, most: int, least: int = 1) -> int:
@@ -77,6 +98,21 @@ def box(request: Request) -> Box | None:
         return Box(*edges)
     except ValueError as error:
         raise bad(str(error)) from None
+
+
+def detect(request: Request, default: Detect, *, possible: bool) -> Detect:
+    """`detect`: `off`, `subject` or `all`. A box in the request needs no detector. Raises Problem 422, also if
+    something is to be detected and there is no detector (`possible`)."""
+    chosen = request.query_params.get("detect")
+    if chosen is None:
+        return "off" if "box" in request.query_params else default
+    if chosen not in _DETECTS:
+        raise bad(f"detect: {chosen[:20]!r} is none of off, subject, all")
+    if chosen != "off" and "box" in request.query_params:
+        raise bad("detect: box says already where the product is; give one of the two")
+    if chosen != "off" and not possible:
+        raise bad("detect: this service has no detector; give detect.bundle in its configuration")
+    return _DETECTS[chosen]
 
 
 def filters(request: Request) -> Filters:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from engines.pixels import thumbnail
 from schemas.errors import Invalid, Transient
 from schemas.manifest import Manifest
-from schemas.predictions import RemovalMarker, StoredListing
+from schemas.predictions import ImageRow, RemovalMarker, StoredListing, by_photo
 from workers.intake import Intake
 from workers.problems import Problem
 from workers.search.http.slots import Slots
@@ -16,13 +16,16 @@ from workers.search.http.threads import Threads
 from workers.stores import Store
 
 PHOTO_SIDE = 1280  # pixels: 640 points wide on a screen that has two for each
+MAX_HASHES = 64
+"""The most hashes that a stored listing is searched with: as many as an indexer takes (`indexer.max_query_hashes`)."""
 _PHOTO_BYTES = 400_000
 _MAX_FETCHES = 16  # that wait or run; each photo in hand has at most 10 MB
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A stored listing whose photos are compared with others: the ids of these photos, and their hashes."""
+    """A stored listing whose photos are compared with others: the ids of these photos, and the hashes of their
+    boxes."""
 
     listing: StoredListing
     image_ids: list[str]
@@ -108,4 +111,13 @@ class StoredListings:
             none = "has no photos" if listing.summary.status == "empty" else "has no photo that could be used"
             what = f"no photo {image_id} of {listing_id}" if image_id else f"{listing_id} {none}"
             raise Problem(404, "no-such-photo", f"image_id: {what}; see its listing for those there are")
-        return Query(listing, [row.image_id for row in rows], [row.hash for row in rows])
+        image_ids = list(dict.fromkeys(row.image_id for row in rows))
+        return Query(listing, image_ids, [row.hash for row in _first_boxes(rows)])
+
+
+def _first_boxes(rows: Sequence[ImageRow]) -> list[ImageRow]:
+    """At most MAX_HASHES rows: the most confident box of each photo, then the next box of each, and so on."""
+    if len(rows) <= MAX_HASHES:
+        return list(rows)
+    ranked = [(place, row) for boxes in by_photo(rows).values() for place, row in enumerate(boxes)]
+    return [row for _, row in sorted(ranked, key=lambda one: one[0])[:MAX_HASHES]]

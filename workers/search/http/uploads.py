@@ -1,4 +1,4 @@
-"""Reads the photo of a request, a raw body or the form field `photo`, within limits of bytes and time."""
+"""Reads the photos of a request, a raw body or the form field `photo`, within limits of bytes and time."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ _STATUS = {
 }
 
 
-async def read_photo(request: Request, max_bytes: int, timeout_s: float, arrived: Callable[[int], None]) -> bytes:
-    """The photo's bytes. `arrived` is called with the number of bytes that have just arrived, and may refuse them.
+async def read_photos(
+    request: Request, max_bytes: int, timeout_s: float, arrived: Callable[[int], None], most: int = 1
+) -> list[bytes]:
+    """The bytes of each photo: one, or up to `most` in a form, with at most `max_bytes` together. `arrived` is called
+    with the number of bytes that have just arrived, and may refuse them.
 
     Raises:
         Problem: 400 incomplete, 408 too slow, 413 too large, 415 not the media type of a photo, 422 no photo.
@@ -42,12 +45,12 @@ async def read_photo(request: Request, max_bytes: int, timeout_s: float, arrived
         raise Problem(408, "too-slow", f"body: not complete within {timeout_s:g} s; send a smaller photo") from None
     except ClientDisconnect:
         raise Problem(400, "incomplete", "body: the connection ended before it was complete; send it again") from None
-    photo = await _from_form(request, body) if form else body
-    if len(photo) > max_bytes:
+    photos = await _from_form(request, body, most) if form else [body]
+    if sum(map(len, photos)) > max_bytes:
         raise _too_large(max_bytes)
-    if not photo:
+    if not all(photos):
         raise Problem(422, "empty", "body: no bytes; send the photo as the body, or as the form field 'photo'")
-    return photo
+    return photos
 
 
 def photo_problem(error: Invalid) -> Problem:
@@ -73,20 +76,20 @@ def _too_large(limit: int) -> Problem:
     return Problem(413, "too-large", f"photo: larger than {limit:,} bytes; send it scaled down")
 
 
-async def _from_form(request: Request, body: bytes) -> bytes:
+async def _from_form(request: Request, body: bytes, most: int) -> list[bytes]:
     async def once() -> AsyncIterator[bytes]:
         yield body
         yield b""
 
     try:
-        form = await MultiPartParser(request.headers, once(), max_files=1, max_fields=8).parse()  # type: ignore[arg-type]
+        form = await MultiPartParser(request.headers, once(), max_files=most, max_fields=8).parse()  # type: ignore[arg-type]
     except (MultiPartException, KeyError) as error:
         reason = getattr(error, "message", "it names no boundary")
         raise Problem(400, "bad-form", f"body: not a multipart form ({reason}); send one with a file 'photo'") from None
     try:
-        field = form.get(FIELD)
-        if not isinstance(field, UploadFile):
+        photos = [await field.read() for field in form.getlist(FIELD) if isinstance(field, UploadFile)]
+        if not photos:
             raise Problem(422, "no-photo", "photo: the form has no file of that name; add it")
-        return await field.read()
+        return photos
     finally:
         await form.close()

@@ -57,11 +57,21 @@ async function ask(url, options) {
 
 const listingUrl = (id, rest = "") => `v1/listings/${encodeURIComponent(id)}${rest}`;
 
-/** Search by photo, a File, or by listing, an id. `box`: null or "left,top,right,bottom". */
-export function search({ file, listingId }, { k, box, category, signal }) {
+function form(photos) {
+  const made = new FormData();
+  for (const photo of photos) made.append("photo", photo);
+  return made;
+}
+
+/** Search by photo, a File, or by listing, an id. `frames`: the photos of a clip. `box`: null or "left,top,right,bottom".
+    `detect`: null, "off" or "subject". */
+export function search({ file, frames = [], listingId }, { k, box, detect, category, signal }) {
   const query = new URLSearchParams({ k });
   if (box) query.set("box", box);
+  if (detect) query.set("detect", detect);
   if (category) query.set("category", category);
+  if (file && document.body.dataset.agreed) query.set("keep", "true");
+  if (frames.length > 1 && !box) return ask(`v1/search?${query}`, { method: "POST", body: form(frames), signal });
   const [body, type] = file ? [file, file.type || "application/octet-stream"]
     : [JSON.stringify({ listing_id: listingId }), "application/json"];
   return ask(`v1/search?${query}`, { method: "POST", body, headers: { "content-type": type }, signal });
@@ -74,6 +84,11 @@ export function predict(file, box) {
     method: "POST", body: file, headers: { "content-type": file.type || "application/octet-stream" },
   });
 }
+
+/** Say whether a result or a label is right; see FeedbackRequest in the API description. */
+export const judge = (judgement) => ask("v1/feedback", {
+  method: "POST", body: JSON.stringify(judgement), headers: { "content-type": "application/json" },
+});
 
 export const listing = (id) => ask(listingUrl(id));
 export const duplicates = (id) => ask(listingUrl(id, "/duplicates?k=12"));

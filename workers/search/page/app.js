@@ -5,6 +5,7 @@ import { Detail } from "./detail.js";
 import { Draft } from "./draft.js";
 import { Finder, MAX_MB } from "./finder.js";
 import { takeIn } from "./intake.js";
+import { judging } from "./judging.js";
 import { Live, watch } from "./live.js";
 
 const detail = new Detail((listing) => finder.listing(listing));
@@ -18,6 +19,7 @@ $("home").addEventListener("click", (event) => {
   finder.leave();
   $("choose").focus();
 });
-takeIn((file) => finder.photo(file));
+takeIn((file, frames) => finder.photo(file, frames));
 new Live(open);
 watch();
+judging();

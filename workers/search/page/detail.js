@@ -9,7 +9,7 @@ import { needsToken } from "./token.js";
 
 function facts(listing) {
   const { upload_to_stored_s: stored, upload_to_searchable_s: found, searchable } = listing.freshness;
-  const bad = listing.bad_images.length;
+  const bad = listing.bad_images.length, shown = new Set(listing.images.map((image) => image.image_id)).size;
   const rows = [
     ["Listing", listing.listing_id],
     ["Category", listing.category && words(listing.category)],
@@ -17,28 +17,29 @@ function facts(listing) {
     ["Stored", duration(stored) && `${duration(stored)} after upload`],
     ["Searchable", searchable === null ? null : !searchable ? "not yet"
       : duration(found) ? `${duration(found)} after upload` : "yes"],
-    ["Photos", bad ? `${listing.images.length}, and ${bad} that cannot be used` : String(listing.images.length)],
+    ["Photos", bad ? `${shown}, and ${bad} that cannot be used` : String(shown)],
   ];
   return rows.filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
 }
 
 /** One photo large, and the others as buttons that make them the large one. */
 function photos(listing) {
-  const count = listing.images.length;
+  const images = listing.images.filter((image, i, all) => all.findIndex((o) => o.image_id === image.image_id) === i);
+  const count = images.length; // a photo with several boxes is there several times
   const large = el("img", { class: "large" });
   const choose = (image) => {
     large.alt = `Photo ${image.image_id}${count > 1 ? ` of ${count}` : ""}`;
     showPhoto(large, listing.listing_id, image);
     for (const one of others) one.setAttribute("aria-pressed", String(one.dataset.image === image.image_id));
   };
-  const others = count < 2 ? [] : listing.images.map((image) => {
+  const others = count < 2 ? [] : images.map((image) => {
     const button = el("button", { class: "other", type: "button", "aria-label": `Photo ${image.image_id}` },
       picture(image.thumbnail));
     button.dataset.image = image.image_id;
     button.addEventListener("click", () => choose(image));
     return button;
   });
-  if (count) choose(listing.images[0]);
+  if (count) choose(images[0]);
   return count ? [large, ...(others.length ? [el("div", { class: "others" }, ...others)] : [])] : [];
 }
 
@@ -69,6 +70,7 @@ export class Detail {
     $("detail-photos").replaceChildren(...photos(listing));
     $("detail-facts").replaceChildren(...facts(listing));
     showTags($("detail-tags"), listing);
+    document.dispatchEvent(new CustomEvent("opened", { detail: listing }));
     $("detail-similar").hidden = listing.images.length === 0;
     $("twins").hidden = true;
     if (!$("detail").open) $("detail").showModal();

@@ -6,12 +6,14 @@ import { $, called, el, percent, plural, say, words } from "./dom.js";
 import { Frame } from "./frame.js";
 import { clearNotice, showNotice } from "./notice.js";
 import { showTags, showVote } from "./tags.js";
+import { Spots } from "./spots.js";
 import { needsToken } from "./token.js";
 
 const FIRST = 24, MORE = 24, MOST = 96;
 const RETRIES = 3; // by itself, where the service asks to come back
 
 const MAX_BYTES = Number(document.body.dataset.maxBytes);
+const DETECTS = document.body.dataset.detects === "yes";
 export const MAX_MB = Math.floor(MAX_BYTES / 1e5) / 10;
 
 export class Finder {
@@ -23,10 +25,13 @@ export class Finder {
     this.k = FIRST;
     this.category = "";
     this.asking = null;
+    this.framed = false; // somebody has set the frame, so nothing is to be detected
+    this.spots = new Spots((frame) => this.frame.take(frame));
     this.frame = new Frame(() => {
+      this.framed = true;
       this.changed(this.subject);
       this.#again({ framed: true });
-    });
+    }, { clicked: (at) => this.spots.at(at), shown: (frame) => this.spots.mark(frame) });
     $("more").addEventListener("click", () => this.#more());
     $("category").addEventListener("change", (event) => {
       this.category = event.target.value;
@@ -36,19 +41,24 @@ export class Finder {
     $("preview").addEventListener("error", () => { $("stage").hidden = true; });
   }
 
-  /** Look for what a photo, a File, shows. */
-  photo(file) {
+  /** Look for what a photo, a File, shows. `frames`: all photos of a clip, `file` among them. */
+  photo(file, frames = [file]) {
     if (file.size > MAX_BYTES) {
       const size = Math.ceil(file.size / 1e5) / 10;
       showNotice(`This photo is too large: ${size} MB of at most ${MAX_MB} MB. Choose a smaller one.`);
       return;
     }
+    this.#preview(file);
+    const all = frames.reduce((sum, one) => sum + one.size, 0) <= MAX_BYTES ? frames : [file];
+    this.#begin({ file, frames: all });
+  }
+
+  #preview(file) {
     if (this.url) URL.revokeObjectURL(this.url);
     this.url = URL.createObjectURL(file);
     $("preview").dataset.shows = this.url;
     $("preview").src = this.url;
     $("preview").alt = "The photo you gave";
-    this.#begin({ file });
   }
 
   /** Look for what resembles a stored listing: {listing_id, title, images}. */
@@ -77,6 +87,8 @@ export class Finder {
     $("start").hidden = true;
     $("work").hidden = false;
     $("work").dataset.subject = subject.file ? "photo" : "listing";
+    this.framed = false;
+    this.spots.show([]);
     this.frame.reset();
     showVote($("vote"), [], [], this.open);
     $("tags").replaceChildren();
@@ -95,7 +107,8 @@ export class Finder {
     this.#busy(true);
     try {
       const { k, category } = this, box = this.subject.file ? this.frame.box : null;
-      const found = await search(this.subject, { k, box, category, signal: asking.signal });
+      const detect = box || !DETECTS || !this.subject.file ? null : this.framed ? "off" : "subject";
+      const found = await search(this.subject, { k, box, detect, category, signal: asking.signal });
       if (asking === this.asking) this.#found(found, framed);
     } catch (error) {
       if (asking !== this.asking || error.name === "AbortError") return;
@@ -106,7 +119,22 @@ export class Finder {
     }
   }
 
+  /** Of a clip, the frame that was searched with is the photo from now on. */
+  #settleOn(frames) {
+    if (!(this.subject.frames?.length > 1) || !frames.length) return;
+    const best = this.subject.frames[frames[0]];
+    if (best !== this.subject.file) this.#preview(best);
+    this.subject = { file: best };
+    this.changed(this.subject);
+  }
+
   #found(found, framed) {
+    this.#settleOn(found.frames);
+    if (this.subject.file && !this.framed) {
+      this.spots.show(found.detected);
+      if (found.box) this.frame.place(Object.fromEntries(["left", "top", "right", "bottom"].map((e, i) => [e, found.box[i]])));
+      this.changed(this.subject);
+    }
     const { neighbours, categories = [] } = found;
     const voted = found.close ? categories : []; // what looks nothing like it cannot say what it is
     showVote($("vote"), voted, neighbours, this.open);
@@ -114,6 +142,7 @@ export class Finder {
     this.#grid(neighbours);
     $("far").hidden = found.close || !neighbours.length;
     $("far").textContent = `Nothing here looks much like ${this.subject.file ? "this photo" : "this listing"}. The nearest are:`;
+    document.dispatchEvent(new CustomEvent("found", { detail: found }));
     this.#categories([...categories.map((c) => c.category), ...neighbours.map((n) => n.category)].filter(Boolean));
     const took = `${Math.round(1000 * found.took_s)} ms`;
     $("jump").textContent = `See ${neighbours.length} similar`;

@@ -39,8 +39,11 @@ export function spanned(from, to) {
 export const isWhole = (frame) => EDGES.every((edge) => Math.abs(frame[edge] - WHOLE[edge]) < 1e-4);
 
 export class Frame {
-  /** `changed()` is called once a change is done: at the pointer's release, or a moment after the last key. */
-  constructor(changed) {
+  /** `changed()` is called once a change is done: at the pointer's release, or a moment after the last key. `clicked(at)`
+      gives the frame for a click at a point of the photo, or null. `shown(frame)` hears of every frame. */
+  constructor(changed, { clicked = () => null, shown = () => {} } = {}) {
+    this.clicked = clicked;
+    this.shown = shown;
     this.stage = $("stage");
     this.node = $("frame");
     this.changed = changed;
@@ -65,6 +68,17 @@ export class Frame {
     this.#show(WHOLE);
   }
 
+  /** Take a frame that was chosen elsewhere on the page. */
+  take(frame) {
+    this.#show(frame);
+    this.#done();
+  }
+
+  /** Show a frame that has been searched already, telling nobody. */
+  place(frame) {
+    if (!this.drag) this.#show(frame);
+  }
+
   /** The frame as the service takes it; null where it is the whole photo. */
   get box() {
     return isWhole(this.value) ? null : EDGES.map((edge) => this.value[edge].toFixed(4)).join(",");
@@ -86,6 +100,7 @@ export class Frame {
     this.node.classList.toggle("whole", whole);
     this.node.setAttribute("aria-label", `Frame around the product: ${whole ? "the whole photo"
       : `${share(left)} to ${share(right)} across, ${share(top)} to ${share(bottom)} down`}`);
+    this.shown(this.value);
   }
 
   #at(event) {
@@ -99,7 +114,7 @@ export class Frame {
     // Outside the frame, or inside one that is the whole photo, a new one is drawn; but a finger scrolls there.
     const draws = !edges.length && (event.target !== this.node || isWhole(before));
     if (draws && event.pointerType === "touch") return;
-    this.drag = { before, draws, from: this.#at(event), moved: edges.length ? edges : EDGES };
+    this.drag = { before, draws, from: this.#at(event), moved: edges.length ? edges : EDGES, grip: edges.length > 0 };
     this.stage.setPointerCapture(event.pointerId);
     event.preventDefault(); // no ghost of the photo is dragged
     this.node.focus({ preventScroll: true });
@@ -115,7 +130,11 @@ export class Frame {
   #up() {
     const drag = this.drag;
     this.drag = null;
-    if (drag && EDGES.some((edge) => Math.abs(drag.before[edge] - this.value[edge]) > 1e-3)) this.#done();
+    if (!drag) return;
+    const moved = EDGES.some((edge) => Math.abs(drag.before[edge] - this.value[edge]) > 1e-3);
+    const chosen = moved || drag.grip ? null : this.clicked(drag.from);
+    if (chosen) this.#show(chosen);
+    if (moved || chosen) this.#done();
   }
 
   #cancel() {

@@ -31,7 +31,7 @@ function drops(give) {
   });
 }
 
-/** Every way in calls `give(file)`. */
+/** Every way in calls `give(file)`, the camera `give(file, frames)`. */
 export function takeIn(give) {
   picks($("photo"), give);
   picks($("shot"), give);
@@ -42,8 +42,8 @@ export function takeIn(give) {
       if (matchMedia("(pointer: coarse)").matches || !navigator.mediaDevices?.getUserMedia) $("shot").click();
       else {
         try {
-          const file = await takePhoto();
-          if (file) give(file);
+          const frames = await takePhoto();
+          if (frames) give(frames[0], frames);
         } catch (error) {
           showNotice(error.message);
         }

@@ -8,10 +8,11 @@ with the rank, which begins with that key.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from schemas.boxes import BoxShares
 from schemas.events import SURPLUS, ListingEvent
 from schemas.predictions import BadImage, ImageRow, Prediction, Status, StoredListing
 from workers.stores.base import Latest, Order, Run
@@ -56,12 +57,23 @@ class SummaryBody(msgspec.Struct, frozen=True):
 
 
 class ImageBody(msgspec.Struct, frozen=True):
-    """The body of a photo's row."""
+    """The body of a photo's row: its first box or, without `box`, the whole photo. `more` has its other boxes."""
 
     rank: str
     predictions: dict[str, list[Prediction]]
     hash: str
     applies: list[str] | None = None
+    box: BoxShares | None = None
+    more: list[BoxBody] = []
+
+
+class BoxBody(msgspec.Struct, frozen=True):
+    """One of the other boxes of a photo."""
+
+    predictions: dict[str, list[Prediction]]
+    hash: str
+    applies: list[str] | None = None
+    box: BoxShares | None = None
 
 
 class _SummaryText(msgspec.Struct, frozen=True):
@@ -82,7 +94,18 @@ class _ImageText(msgspec.Struct, frozen=True):
     rank: str
     predictions: msgspec.Raw
     hash: str
-    applies: list[str] | None = None
+    applies: list[str] | None
+    box: BoxShares | msgspec.UnsetType = msgspec.UNSET
+    more: list[_BoxText] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _BoxText(msgspec.Struct, frozen=True):
+    """`BoxBody` whose predictions are already JSON."""
+
+    predictions: msgspec.Raw
+    hash: str
+    applies: list[str] | None
+    box: BoxShares | None
 
 
 decode_event = msgspec.json.Decoder(EventCell).decode
@@ -154,25 +177,39 @@ def bodies_of(listing: StoredListing, rank: str) -> list[tuple[str, str]]:
         status=listing.summary.status,
         predictions=msgspec.Raw(pooled),
         bad_images=listing.summary.bad_images,
-        image_ids=[row.image_id for row in listing.images],
+        image_ids=list(dict.fromkeys(row.image_id for row in listing.images)),
         applies=listing.summary.applies,
     )
-    photos = [
-        (row.image_id, _ImageText(rank, msgspec.Raw(predictions), row.hash, row.applies))
-        for row, predictions in zip(listing.images, encoded, strict=True)
-    ]
-    return [("", text(summary)), *((image_id, text(body)) for image_id, body in photos)]
+    photos: dict[str, list[_BoxText]] = {}
+    for row, predictions in zip(listing.images, encoded, strict=True):
+        box = _BoxText(msgspec.Raw(predictions), row.hash, row.applies, row.box)
+        photos.setdefault(row.image_id, []).append(box)
+    return [("", text(summary)), *((image_id, text(_image(rank, boxes))) for image_id, boxes in photos.items())]
+
+
+def _image(rank: str, boxes: list[_BoxText]) -> _ImageText:
+    """The body of a photo's row. That of a whole photo is as it was before there were boxes."""
+    first, *more = boxes
+    place = msgspec.UNSET if first.box is None else first.box
+    return _ImageText(rank, first.predictions, first.hash, first.applies, place, more or msgspec.UNSET)
 
 
 def images_of(summary: SummaryBody, bodies: Mapping[str, str]) -> Sequence[ImageRow] | None:
     """The photos' rows of the run that the summary names, in its order. None if one is missing."""
-    found = []
+    found: list[ImageRow] = []
     for image_id in summary.image_ids:
         body = decode_image(bodies[image_id]) if image_id in bodies else None
         if body is None or body.rank != summary.rank:
             return None
-        found.append(ImageRow(image_id=image_id, predictions=body.predictions, hash=body.hash, applies=body.applies))
+        found += _rows(image_id, body)
     return found
+
+
+def _rows(image_id: str, body: ImageBody) -> Iterator[ImageRow]:
+    """The rows of one photo: its first box, then the others."""
+    boxes: list[ImageBody | BoxBody] = [body, *body.more]
+    for one in boxes:
+        yield ImageRow(image_id=image_id, predictions=one.predictions, hash=one.hash, applies=one.applies, box=one.box)
 
 
 def text(value: object) -> str:

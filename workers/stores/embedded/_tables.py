@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import msgspec
 
 from schemas.events import ListingEvent
-from schemas.predictions import SUMMARY_IMAGE_ID, ImageRow, RemovalMarker, Status, StoredListing, Summary
+from schemas.predictions import SUMMARY_IMAGE_ID, ImageRow, RemovalMarker, Status, StoredListing, Summary, by_photo
 from workers.stores.base import Change, Latest, Order, Removal, Run
 from workers.stores.embedded._expiry import end_later, stored_event
 
@@ -58,7 +58,7 @@ class _RunAlone(msgspec.Struct, frozen=True):
 
 _summary_decoder = msgspec.msgpack.Decoder(_SummaryRow)
 _run_decoder = msgspec.msgpack.Decoder(_RunAlone)
-_image_decoder = msgspec.msgpack.Decoder(ImageRow)
+_image_decoder = msgspec.msgpack.Decoder(ImageRow | list[ImageRow])  # a list: the boxes of a photo that has several
 _encode = msgspec.msgpack.encode
 
 
@@ -184,7 +184,9 @@ def _insert_rows(db: sqlite3.Connection, listing: StoredListing) -> None:
     key = (listing.listing_id, listing.model_version)
     stored_at = listing.stored_at or time.time_ns() // 1000
     shared = _SummaryRow(listing.epoch, stored_at, listing.summary, listing.run)
-    bodies = [(SUMMARY_IMAGE_ID, _encode(shared)), *((image.image_id, _encode(image)) for image in listing.images)]
+    photos = by_photo(listing.images)
+    images = ((image_id, _encode(rows if len(rows) > 1 else rows[0])) for image_id, rows in photos.items())
+    bodies = [(SUMMARY_IMAGE_ID, _encode(shared)), *images]
     db.execute("DELETE FROM rows WHERE listing_id = ? AND model_version = ?", key)
     db.executemany(
         "INSERT INTO rows (listing_id, model_version, image_id, body) VALUES (?, ?, ?, ?)",
@@ -200,4 +202,8 @@ def _read_rows(
     ).fetchall()
     if not bodies:
         return None
-    return _summary_decoder.decode(bodies[0][0]), [_image_decoder.decode(body) for (body,) in bodies[1:]]
+    images: list[ImageRow] = []
+    for (body,) in bodies[1:]:
+        found = _image_decoder.decode(body)
+        images += found if isinstance(found, list) else [found]
+    return _summary_decoder.decode(bodies[0][0]), images

@@ -8,7 +8,8 @@ import pytest
 
 from groknet.cli.exits import Exit
 from schemas.baseline import load_baseline
-from schemas.manifest import MODEL_FILE, Calibration, load_manifest
+from schemas.manifest import MODEL_FILE, Calibration, load_manifest, verify_files
+from tests.engines.detection.test_combine import detector
 from tests.engines.tiny_bundle import HEADS, labels, seal, write_tiny_bundle
 from tests.groknet.conftest import Call, write_photo
 
@@ -100,3 +101,20 @@ def test_a_baseline_changes_nothing_but_the_checksums(groknet: Call, tmp_path: P
     assert groknet("bundle", "verify", tmp_path / "bundle").code == 0
     missing = groknet("bundle", "baseline", tmp_path / "bundle", "--data", tmp_path / "gone")
     assert "--data" in missing.err
+
+
+def test_a_bundle_and_a_detector_become_one_of_another_epoch(groknet: Call, bundle: Path, tmp_path: Path) -> None:
+    finder, out = detector(tmp_path / "finder"), tmp_path / "out"
+    done = groknet(
+        "bundle", "with-detector", bundle, finder, "--out", out, "--mode", "all", "--most-boxes", 3, "--json"
+    )
+    told = done.json
+    made = load_manifest(out)
+    assert (told["epoch"], told["model_version"]) == (made.epoch, made.model_version)
+    assert (made.detection.mode, made.detection.most_boxes, told["detector_id"]) == ("all", 3, "0123456789ab")
+    assert made.epoch != load_manifest(bundle).epoch
+    verify_files(out, made)
+    again = groknet("bundle", "with-detector", bundle, finder, "--out", out)
+    assert (again.code, "is not empty" in again.err) == (Exit.USAGE, True)
+    twice = groknet("bundle", "with-detector", out, finder, "--out", tmp_path / "twice")
+    assert (twice.code, "has a detector already" in twice.err) == (Exit.USAGE, True)

@@ -4,10 +4,13 @@ import io
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from groknet.cli.exits import Exit
 from groknet.cli.options import Reader
+from tests.detectors import bright_detector, light
 from tests.groknet.conftest import Call, write_photo
 from training.readers import READERS
 
@@ -94,6 +97,30 @@ def test_weak_labels(groknet: Call, bundle: Path, tmp_path: Path) -> None:
     assert "--threshold" in wrong.err
     missing = groknet("data", "weak-labels", bundle, *options, "--boxes", "none.csv")
     assert missing.code == Exit.NOT_FOUND
+
+
+@pytest.mark.slow
+def test_weak_labels_of_what_a_detector_finds(groknet: Call, bundle: Path, tmp_path: Path) -> None:
+    """The detector of bright cells: a photo with two of them gives two rows, each with its box."""
+    bright_detector(tmp_path / "finder")
+    photo = np.zeros((128, 128, 3), np.uint8)
+    light(photo, 5, 250)
+    light(photo, 10, 220)
+    (tmp_path / "found").mkdir()
+    Image.fromarray(photo).save(tmp_path / "found/a.png")
+    write_photo(tmp_path / "shop/0.jpg", 0)
+    (tmp_path / "shop/labels.csv").write_text("path,split,product\n0.jpg,train,p0")
+    options = ["--labelled", tmp_path / "shop", "--photos", tmp_path / "found", "--threshold", "4"]
+    answer = groknet("data", "weak-labels", bundle, *options, "--detector", tmp_path / "finder", "--json")
+    assert answer.code == Exit.OK, answer.err
+    assert answer.json["counts"]["boxes"] == 2
+    rows = (tmp_path / "found/labels.csv").read_text().splitlines()[1:]
+    edges = [[float(edge) for edge in row.split(",")[1].split()] for row in rows]
+    for found, (left, top) in zip(edges, [(0.25, 0.25), (0.5, 0.5)], strict=True):
+        wide = 0.05 * 0.25  # the padding
+        assert found == pytest.approx([left - wide, top - wide, left + 0.25 + wide, top + 0.25 + wide], abs=2e-4)
+    both = groknet("data", "weak-labels", bundle, *options, "--detector", tmp_path / "finder", "--boxes", tmp_path)
+    assert both.code in (Exit.USAGE, Exit.NOT_FOUND)
 
 
 LOG = b"""\

@@ -40,6 +40,27 @@ def test_what_is_given_is_read() -> None:
     assert both == params.Filters(frozenset({"mugs", "cups"}), frozenset({"new"}))
 
 
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        ("", "en"),
+        ("de", "de"),
+        ("de-AT,de;q=0.9,en;q=0.5", "de-AT"),
+        ("fr, de;q=0.5, en;q=0.8", "en"),  # the model has no French
+        ("sv;q=0.7, de;q=0.7", "sv"),  # equal weights: the first
+        ("de;q=0, sv", "sv"),  # never German
+        ("fr, *;q=0.5", "en"),
+        ("de;q=high, sv;q=0.1", "sv"),
+        ("d\u00e9,;;,q=1,de_AT,nan;q=nan", "en"),
+    ],
+)
+def test_a_reader_gets_the_language_that_the_header_prefers(header: str, language: str) -> None:
+    asked = Request({"type": "http", "query_string": b"", "headers": [(b"accept-language", header.encode("latin-1"))]})
+    assert params.language(asked, "en", {"en", "de", "sv"}) == language
+    told = Request({**asked.scope, "query_string": b"lang=fr"})
+    assert params.language(told, "en", {"en", "de", "sv"}) == "fr", "what the address says counts first"
+
+
 @pytest.mark.parametrize("text", ["0", "51", "-1", "1.5", "", "1e1", "٣", "0000001", "9" * 5000])
 def test_a_number_outside_its_limits_is_refused(text: str) -> None:
     with pytest.raises(Problem, match=r"k: .* is not a whole number from 1 to 50") as caught:

@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.workers.search.rig import HTTP, Rig, photo
+from schemas.boxes import DetectPlan
+from tests.engines.colour_detector import ColourDetector, grid, scene
+from tests.workers.indexer.running import until
+from tests.workers.search.rig import HTTP, Rig, photo, served
 from workers.search.find.rerank import hamming, k_reciprocal
 from workers.search.find.suggest import LEAST
 from workers.search.find.vote import Ballot, Voting
+from workers.stages.detect import Looking
 
 
 def predict(shop: Rig, data: bytes, query: str = "") -> tuple[int, Any]:
@@ -79,3 +83,88 @@ def test_predictions_alone_are_those_of_a_search(shop):
     for status, body in ((415, b"no photo"), (422, b""), (413, b"\0" * 10_000_001)):
         got, problem = predict(shop, body)
         assert (got, problem["status"]) == (status, status)
+
+
+@pytest.fixture
+def detecting(shop: Rig):
+    """The shop's service with a detector that requests may ask for."""
+    detector, preprocess = ColourDetector(), shop.engine.manifest.preprocess
+    plan = DetectPlan(mode="subject", detector_id=detector.detector_id, padding=0.1, threshold=0.5, most_boxes=1)
+    with served(shop, looking=Looking(detector, plan, preprocess), max_boxes=4, max_frames=3, category_vote=0.3):
+        until(lambda: shop.health.ready)
+        yield shop
+
+
+def test_every_product_of_a_photo_gets_the_answer_of_its_box(detecting):
+    """`all` answers as one search for each box does, and `subject` as the first of them."""
+    data = scene(grid(3))
+    every = detecting.search(data, "?detect=all&k=5", "image/png")[1]
+    assert [one["box"] for one in every["boxes"]] == [one["box"] for one in every["detected"]]
+    assert len(every["boxes"]) == 3
+    assert {one["kind"] for one in every["boxes"]} == {"mug", "chair"}
+    for name in ("hash", "box", "predictions", "neighbours", "categories", "category_vote", "close"):
+        assert every[name] == every["boxes"][0][name], name
+    subject = detecting.search(data, "?detect=subject&k=5", "image/png")[1]
+    assert (subject["boxes"], subject["detected"]) == ([], every["detected"])
+    assert (subject["hash"], subject["box"], subject["neighbours"]) == (
+        every["hash"],
+        every["box"],
+        every["neighbours"],
+    )
+    for one in every["boxes"]:
+        alone = detecting.search(data, f"?k=5&box={','.join(map(str, one['box']))}", "image/png")[1]
+        apart = int(alone["hash"], 16) ^ int(one["hash"], 16)
+        assert apart.bit_count() <= 6  # the box was cut from a decode of another scale
+        assert {p["name"] for p in alone["predictions"]["colour"]} == {p["name"] for p in one["predictions"]["colour"]}
+        assert [vote["detector"] > 0 for vote in one["category_vote"]].count(True) == 1
+    told = predict(detecting, data, "?detect=all")[1]
+    assert [one["hash"] for one in told["boxes"]] == [one["hash"] for one in every["boxes"]]
+    assert (told["hash"], told["detected"]) == (every["hash"], every["detected"])
+
+
+def test_a_photo_without_a_product_counts_as_a_whole_and_boxes_are_limited(detecting):
+    empty = detecting.search(scene([]), "?detect=all", "image/png")[1]
+    whole = detecting.search(scene([]), "", "image/png")[1]
+    assert (empty["detected"], [one["box"] for one in empty["boxes"]]) == ([], [None])
+    assert (empty["hash"], empty["neighbours"]) == (whole["hash"], whole["neighbours"])
+    assert len(detecting.search(scene(grid(9)), "?detect=all", "image/png")[1]["boxes"]) == 4
+
+
+def clip(shop: Rig, *frames: bytes, query: str = "") -> tuple[int, Any]:
+    fields = [("photo", (f"{i}.png", frame, "image/png")) for i, frame in enumerate(frames)]
+    answer = HTTP.request("POST", f"{shop.server.url}/v1/search{query}", fields=fields)
+    return answer.status, json.loads(answer.data)
+
+
+def test_the_sharp_frames_that_agree_answer_together(detecting):
+    sharp = photo(3, 100, "PNG")
+    image = Image.open(io.BytesIO(sharp))
+    file = io.BytesIO()
+    image.resize((6, 6)).resize((100, 100)).save(file, "PNG")
+    alone = detecting.search(sharp, "?k=5", "image/png")[1]
+    status, found = clip(detecting, file.getvalue(), sharp, sharp, query="?k=5")
+    assert (status, found["frames"]) == (200, [1, 2])
+    assert (found["hash"], found["neighbours"]) == (alone["hash"], alone["neighbours"])
+    assert alone["frames"] == [0]
+
+
+def test_what_cannot_be_detected_is_refused_by_name(detecting):
+    refused = [
+        ("?detect=some", "detect"),
+        ("?detect=all&box=0,0,1,1", "detect"),
+    ]
+    for query, field in refused:
+        status, answer = detecting.search(photo(3), query)
+        assert (status, answer["detail"].partition(":")[0]) == (422, field)
+    status, answer = clip(detecting, photo(3), photo(4), query="?detect=all")
+    assert (status, answer["detail"].partition(":")[0]) == (422, "detect")
+    assert clip(detecting, *[photo(3)] * 4)[0] == 400  # one more than max_frames
+    assert predict(detecting, photo(3), "?detect=off")[0] == 200
+
+
+def test_without_a_detector_only_the_whole_photo_or_a_box_is_searched(shop):
+    status, answer = shop.search(photo(3), "?detect=subject")
+    assert (status, "detect.bundle" in answer["detail"]) == (422, True)
+    plain, off = shop.search(photo(3))[1], shop.search(photo(3), "?detect=off")[1]
+    assert (plain["detected"], plain["boxes"], plain["category_vote"], plain["frames"]) == ([], [], [], [0])
+    assert (plain["hash"], plain["neighbours"]) == (off["hash"], off["neighbours"])

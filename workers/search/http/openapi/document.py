@@ -9,6 +9,7 @@ from workers.search import answers
 from workers.search.http.openapi import examples, parts
 from workers.search.http.openapi.parts import Document
 from workers.search.http.stored import PHOTO_SIDE
+from workers.search.kept.answers import FeedbackAnswer, FeedbackRequest
 from workers.search.settings import SearchSettings
 
 _TYPES = (
@@ -21,6 +22,8 @@ _TYPES = (
     answers.BatchRequest,
     answers.BatchAnswer,
     answers.RecentListings,
+    FeedbackRequest,
+    FeedbackAnswer,
     answers.ProblemAnswer,
 )
 
@@ -48,6 +51,7 @@ def describe(settings: SearchSettings) -> Document:
             "/v1/thumbnail": {"get": _thumbnail()},
             "/v1/photo": {"get": _photo()},
             "/v1/recent": {"get": _recent(settings)},
+            "/v1/feedback": {"post": _feedback()},
             **_operations(),
         },
         "components": {"schemas": components, "securitySchemes": {"token": scheme}},
@@ -63,6 +67,7 @@ def _search(settings: SearchSettings) -> Document:
             parts.number("k", "Number of listings", settings.default_k, settings.max_k),
             parts.language(settings),
             parts.box(),
+            parts.detect(),
             *parts.filters(),
             parts.flag(
                 "vote",
@@ -71,12 +76,17 @@ def _search(settings: SearchSettings) -> Document:
             ),
             parts.flag("fine", "For a photo: order by its unrounded bits", settings.fine),
             parts.flag("rerank", "Order by k-reciprocal neighbours instead of by distance", settings.rerank),
+            parts.flag("keep", "The person agrees that what search.keep says is kept of this search", False),
         ],
         "requestBody": {
             "required": True,
-            "description": f"{parts.photo_limits(settings)} Or a stored listing, as JSON; the answer leaves it out.",
+            "description": (
+                f"{parts.photo_limits(settings)} Or up to {settings.max_frames} photos of one product, the frames of a "
+                "clip, as several fields `photo` of a form: the sharp frames that agree give one answer. Or a stored "
+                "listing, as JSON; the answer leaves it out."
+            ),
             "content": {
-                **parts.photo_contents(settings),
+                **parts.photo_contents(settings, settings.max_frames),
                 "application/json": {"schema": by_listing, "example": examples.SEARCH_BY_LISTING},
             },
         },
@@ -91,7 +101,7 @@ def _predict(settings: SearchSettings) -> Document:
     return {
         "operationId": "predict",
         "summary": "What a photo shows: category, attributes and title words to suggest to a seller",
-        "parameters": [parts.language(settings), parts.box()],
+        "parameters": [parts.language(settings), parts.box(), parts.detect()],
         "requestBody": {
             "required": True,
             "description": parts.photo_limits(settings),
@@ -200,6 +210,21 @@ def _recent(settings: SearchSettings) -> Document:
         "responses": {
             "200": parts.answer("Listings", "RecentListings", examples.RECENT),
             **parts.problems(422),
+        },
+    }
+
+
+def _feedback() -> Document:
+    schema = {"$ref": parts.REF.format(name="FeedbackRequest")}
+    content = {"application/json": {"schema": schema, "example": examples.FEEDBACK_REQUEST}}
+    return {
+        "operationId": "feedback",
+        "summary": "Right or wrong, on a search result or on an offered label; kept only with consent",
+        "parameters": [],
+        "requestBody": {"required": True, "content": content},
+        "responses": {
+            "200": parts.answer("It is kept", "FeedbackAnswer", examples.FEEDBACK),
+            **parts.problems(400, 403, 408, 413, 415, 422),
         },
     }
 

@@ -34,6 +34,7 @@ _PRICE = {"amount": "12.50", "currency": "EUR"}
 _NEIGHBOUR: dict[str, Any] = {
     "listing_id": "shop/mug-17",
     "image_id": "front",
+    "box": [0.25, 0.1875, 0.75, 0.875],
     "distance": 11,
     "likeness": 0.9377,
     "title": "Stoneware mug, teal glaze",
@@ -57,8 +58,12 @@ SEARCH: dict[str, Any] = {
         {"category": "kitchen", "share": 0.91, "own": 0.97, "neighbours": 0.86, "voters": ["shop/mug-17"]},
         {"category": "decoration", "share": 0.08, "own": 0.0, "neighbours": 0.14, "voters": ["shop/vase-2"]},
     ],
+    "category_vote": [{"category": "kitchen", "share": 0.93, "detector": 0.88, "neighbours": 0.86}],
     "neighbours": [_NEIGHBOUR],
     "close": True,
+    "detected": [{"box": _BOX, "kind": "mug", "score": 0.88}],
+    "boxes": [],
+    "frames": [0],
     "reranked": False,
     "stale": False,
     "took_s": 0.0613,
@@ -77,6 +82,8 @@ PREDICT: dict[str, Any] = {
     "title_words": [{"head": "query", "label": "mug", "name": "mug", "probability": 0.93, "offered": True}],
     "predictions": _PREDICTIONS,
     "applies": ["product_type", "colour"],
+    "detected": [],
+    "boxes": [],
     "took_s": 0.0402,
 }
 SIMILAR: dict[str, Any] = {
@@ -114,6 +121,7 @@ LISTING: dict[str, Any] = {
     "images": [
         {
             "image_id": "front",
+            "box": None,
             "hash": _HASH,
             "predictions": _PREDICTIONS,
             "applies": ["product_type", "colour"],
@@ -150,3 +158,11 @@ PROBLEM: dict[str, Any] = {
 }
 HEALTHZ: dict[str, Any] = {"live": True, "started": True, "heartbeat_age_s": 0.4, "batch_age_s": 0.0}
 READYZ: dict[str, Any] = {"ready": True, "stale": False, "waiting_for": ""}
+FEEDBACK_REQUEST: dict[str, Any] = {
+    "consent": True,
+    "epoch": "5cdf0d4eb1a5",
+    "hash": _HASH,
+    "right": False,
+    "listing_id": "shop/mug-17",
+}
+FEEDBACK: dict[str, Any] = {"kept": True, "days": 30}

@@ -14,6 +14,7 @@ REF = "#/components/schemas/{name}"
 _PROBLEMS = {
     400: "The request cannot be read",
     401: "No token, or an unknown one; send `Authorization: Bearer TOKEN`",
+    403: "This service keeps no feedback, or the person did not agree",
     404: "Not found",
     408: "The body did not arrive in time",
     409: "The listing has no hashes of this epoch; back-fill it",
@@ -61,7 +62,11 @@ def flag(name: str, description: str, default: bool) -> Document:
 
 def language(settings: SearchSettings) -> Document:
     """The parameter `lang`."""
-    return _query("lang", "Language of display names (BCP 47)", {"type": "string", "default": settings.language})
+    about = (
+        "Language of display names (BCP 47). Without it, the language of the header Accept-Language counts if the "
+        f"model has names in it, and else the default, {settings.language}."
+    )
+    return _query("lang", about, {"type": "string"})
 
 
 def box() -> Document:
@@ -72,6 +77,17 @@ def box() -> Document:
     )
     schema = {"type": "string", "pattern": "^[0-9.]+(,[0-9.]+){3}$"}
     return {**_query("box", about, schema), "example": "0.1,0.15,0.85,0.95"}
+
+
+def detect() -> Document:
+    """The parameter `detect`."""
+    about = (
+        "What is looked for in the photo: its most confident product (`subject`), all of its products, each with an "
+        "answer of its own in `boxes` (`all`), or nothing (`off`). A photo without a product counts as a whole. Not "
+        "together with `box`. Default: `subject` if the listings were indexed with a detector, else `off`. It needs a "
+        "detector."
+    )
+    return _query("detect", about, {"type": "string", "enum": ["off", "subject", "all"]})
 
 
 def filters() -> list[Document]:
@@ -120,10 +136,11 @@ def webp(description: str) -> Document:
     return {"description": description, "content": {"image/webp": {"schema": {"type": "string"}}}}
 
 
-def photo_contents(settings: SearchSettings) -> Document:
-    """The media types of a body with a photo."""
+def photo_contents(settings: SearchSettings, most: int = 1) -> Document:
+    """The media types of a body with a photo, or with up to `most` photos in a form."""
     photo = {"type": "string", "format": "binary", "maxLength": settings.max_upload_bytes}
-    form = {"type": "object", "required": ["photo"], "properties": {"photo": photo}}
+    several: Document = {"type": "array", "items": photo, "minItems": 1, "maxItems": most}
+    form = {"type": "object", "required": ["photo"], "properties": {"photo": several if most > 1 else photo}}
     raw = {f"image/{kind}": {"schema": photo} for kind in ("jpeg", "png", "webp", "avif", "heic")}
     return {**raw, "multipart/form-data": {"schema": form}}
 

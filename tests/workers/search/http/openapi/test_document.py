@@ -83,6 +83,7 @@ def test_the_served_document_is_this_one(shop):
         (("get", "/v1/photo"), "/v1/photo?listing_id=shop/2", None, 422),
         (("get", "/v1/recent"), "/v1/recent", None, 200),
         (("get", "/v1/recent"), "/v1/recent?n=1000", None, 422),
+        (("post", "/v1/feedback"), "/v1/feedback", b"{}", 403),
         (("get", "/"), "/", None, 200),
         (("get", "/page/{name}"), "/page/app.js", None, 200),
         (("get", "/page/{name}"), "/page/none.js", None, 404),
@@ -116,7 +117,7 @@ def test_every_example_fits_its_schema():
 
 def test_every_route_says_what_a_stranger_and_a_hasty_client_get(shop):
     paths = [(path, method) for path, item in DOCUMENT["paths"].items() for method in item if path.startswith("/v1/")]
-    assert len(paths) == 9
+    assert len(paths) == 10
     for limits, status in (({"tokens": ["only-for-those-who-know-it"]}, 401), ({"rate_per_s": 1e-6}, 429)):
         with served(shop, rate_burst=1.0, **limits):
             for _ in range(11):

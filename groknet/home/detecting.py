@@ -1,0 +1,104 @@
+"""The bundle that a home's settings `[engine]` and `[detect]` describe together, and the detector that a worker
+runs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from groknet.home.paths import Home
+from schemas.boxes import DetectPlan
+from schemas.errors import ConfigError
+from schemas.manifest import DETECTOR_FOLDER, load_manifest
+
+if TYPE_CHECKING:
+    from engines.detection import Detector
+    from groknet.home.config import DetectSection, Loaded
+    from schemas.manifest import Manifest
+    from workers.stages.detect import Looking
+
+
+def bundle_with_detector(home: Home, bundle: Path, section: DetectSection) -> Path:
+    """The folder of the bundle together with the detector of `[detect]`: HOME/bundles/EPOCH, made if it is missing. A
+    bundle that has a detector already stays as it is.
+
+    Raises:
+        ConfigError: `detect.bundle` is empty.
+        BundleRefused: one of the bundles is missing or damaged.
+    """
+    from engines.detection.combine import combine, combined_manifest, read_plan
+
+    if load_manifest(bundle).detection:
+        return bundle
+    detector = detector_folder(home, section)
+    if detector is None:
+        raise ConfigError(
+            f"detect.bundle: mode {section.mode!r} needs a detector; give its folder, or set mode = 'off'"
+        )
+    assert section.mode != "off"
+    plan = read_plan(
+        detector,
+        mode=section.mode,
+        padding=section.padding,
+        threshold=section.threshold,
+        most_boxes=section.most_boxes,
+    )
+    folder = home.root / "bundles" / combined_manifest(bundle, plan).epoch
+    if not folder.is_dir():
+        part = folder.with_name(f"{folder.name}.{uuid4().hex}.part")  # several workers may start at once
+        try:
+            part.mkdir(mode=0o700, parents=True)
+            combine(bundle, detector, plan, part)
+            part.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another worker has just made it
+                raise
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def detector_folder(home: Home, section: DetectSection) -> Path | None:
+    """The folder that `detect.bundle` names, relative to HOME; None if it names none."""
+    return home.root / Path(section.bundle).expanduser() if section.bundle else None
+
+
+def query_looking(loaded: Loaded, manifest: Manifest) -> Looking | None:
+    """How a search service finds products in photos of requests: with the bundle's detector, else with that of
+    `detect.bundle`; None if there is neither. The caller closes its detector. Raises as `open_detector`, and
+    ConfigError if the bundle's detector is another one than its manifest says."""
+    from workers.stages.detect import Looking
+
+    detector = open_detector(loaded, searching=True)
+    if detector is None or manifest.detection:
+        return Looking.of(manifest, detector)
+    section = loaded.config.detect
+    plan = DetectPlan(
+        mode="subject",
+        detector_id=detector.detector_id,
+        padding=section.padding,
+        threshold=section.threshold,
+        most_boxes=section.most_boxes,
+    )
+    return Looking(detector, plan, manifest.preprocess)
+
+
+def open_detector(loaded: Loaded, folder: Path | None = None, *, searching: bool = False) -> Detector | None:
+    """The detector of the bundle in `folder`, or of the home's bundle; None if the bundle has none. With `searching`,
+    the detector of `detect.bundle` serves where the bundle has none.
+
+    Raises:
+        BundleRefused: the detector's bundle is missing or damaged.
+        ConfigError: `detect.backend` cannot run here.
+    """
+    bundle = folder or Path(loaded.config.engine.bundle)
+    section = loaded.config.detect
+    own = bundle / DETECTOR_FOLDER if load_manifest(bundle).detection else None
+    place = own or (detector_folder(loaded.home, section) if searching else None)
+    if place is None:
+        return None
+    from engines.detection import open_detector as opened
+
+    return opened(place, section.backend, threads=loaded.config.engine.threads, max_batch=section.batch)

@@ -1,0 +1,1 @@
+"""Reads the product feeds of shops, and makes listing events of them."""

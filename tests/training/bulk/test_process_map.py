@@ -1,0 +1,75 @@
+"""One function on several processes, with a worker killed in the middle, against a plain loop."""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import ConfigError
+from training.bulk import bulk_map
+
+PARTS = [list(range(start, start + 5)) for start in range(0, 60, 5)]
+
+
+def squares(numbers: list[int]) -> tuple[int, list[int]]:
+    """The process that computed, and the squares."""
+    return os.getpid(), [number * number for number in numbers]
+
+
+def kills_itself_once(numbers: list[int], *, mark: Path) -> tuple[int, list[int]]:
+    """As `squares`, but the first process that gets the number 30 dies."""
+    if 30 in numbers:
+        try:
+            mark.touch(exist_ok=False)
+        except FileExistsError:
+            return squares(numbers)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return squares(numbers)
+
+
+def always_dies(numbers: list[int]) -> list[int]:
+    if 30 in numbers:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return numbers
+
+
+def fails(numbers: list[int]) -> list[int]:
+    raise ValueError(f"no {numbers[0]}")
+
+
+EXPECTED = [[number * number for number in part] for part in PARTS]
+
+
+@pytest.mark.slow
+def test_the_results_come_in_order_from_other_processes() -> None:
+    found = list(bulk_map(squares, iter(PARTS)))
+    assert [result for _, result in found] == EXPECTED
+    assert os.getpid() not in {process for process, _ in found}
+    assert list(bulk_map(squares, [])) == []
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_in_the_middle_changes_no_result(tmp_path: Path) -> None:
+    work = partial(kills_itself_once, mark=tmp_path / "mark")
+    found = list(bulk_map(work, PARTS))
+    assert [result for _, result in found] == EXPECTED
+    assert (tmp_path / "mark").exists()
+
+
+@pytest.mark.slow
+def test_a_part_that_kills_each_worker_is_named_after_what_came_before_it() -> None:
+    found = []
+    with pytest.raises(ConfigError, match="part 6 ended its worker 3 times"):
+        found.extend(bulk_map(always_dies, PARTS))
+    # extend keeps what it got before the error
+    assert found == PARTS[:6]
+
+
+@pytest.mark.slow
+def test_what_the_function_raises_ends_the_map() -> None:
+    with pytest.raises(ValueError, match="no 0"):
+        list(bulk_map(fails, PARTS, workers=1))

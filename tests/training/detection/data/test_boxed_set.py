@@ -1,0 +1,83 @@
+"""Boxed photos in memory: decoded once, photos that cannot be decoded named, boxes as numbers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engines.pixels import Box
+from schemas.errors import ConfigError
+from tests.training.detection.tiny import tiny_recipe, write_squares
+from training.detection.data.boxed_set import BoxedRow, boxed_set, boxes_of, known_kinds, load_boxed_sets
+from training.detection.records import IGNORED, BoxedPhoto
+
+
+@pytest.fixture
+def squares(tmp_path: Path) -> Path:
+    write_squares(tmp_path / "squares")
+    return tmp_path
+
+
+def test_pixels_in_the_boxes_are_those_of_the_squares(squares: Path) -> None:
+    found, drawn = load_boxed_sets(tiny_recipe(), squares, squares / "cache")
+    assert found.pixels.shape == (8, 64, 64, 3)
+    for pixels, row in zip(found.pixels, found.rows, strict=True):
+        (left, top, right, bottom), colour = row.boxes[0], 0 if row.kinds == ["red"] else 1
+        inside = pixels[round(top * 64) + 2 : round(bottom * 64) - 2, round(left * 64) + 2 : round(right * 64) - 2]
+        assert inside[..., colour].min() > 200
+        assert pixels[..., colour].mean() < 200
+    assert [row.split for row in drawn.rows] == ["train"] * 3 + ["val"] * 2 + ["test"] * 4
+    assert len(drawn.index("test", "scenes")) == 2
+
+
+def test_the_cache_is_used_and_one_of_another_recipe_is_refused(squares: Path) -> None:
+    recipe = tiny_recipe()
+    first = load_boxed_sets(recipe, squares, squares / "cache")
+    shutil.rmtree(squares / "squares")
+    again = load_boxed_sets(recipe, squares, squares / "cache")
+    assert [one.rows for one in again] == [one.rows for one in first]
+    assert np.array_equal(again[0].pixels, first[0].pixels)
+    np.save(squares / "cache" / "squares.npy", np.zeros((8, 96, 96, 3), np.uint8))
+    with pytest.raises(ConfigError, match="another recipe"):
+        load_boxed_sets(recipe, squares, squares / "cache")
+
+
+def test_photos_that_cannot_be_decoded_are_left_out_and_named(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 40)).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"no photo")
+    whole = (Box(0, 0, 1, 1),)
+    photos = [BoxedPhoto(tmp_path / name, whole, ("mug",)) for name in ("bad.png", "good.png", "gone.png")]
+    found = boxed_set("mine", photos, 32, tmp_path / "cache")
+    assert [row.path for row in found.rows] == [str(tmp_path / "good.png")]
+    assert found.pixels.shape == (1, 32, 32, 3)
+    assert sorted(Path(name).name for name in found.skipped) == ["bad.png", "gone.png"]
+
+
+def test_boxes_become_numbers_and_ignored_ones_stand_apart() -> None:
+    kinds = ["product", "cup", "mug"]
+    row = BoxedRow(
+        path="a", split="train", boxes=[(0, 0, 0.5, 0.5), (0.5, 0, 1, 1), (0, 0, 1, 1)], kinds=["mug", IGNORED, "new"]
+    )
+    found = boxes_of(row, kinds)
+    assert found.kinds.tolist() == [2, 0]
+    assert found.edges.tolist() == [[0, 0, 0.5, 0.5], [0, 0, 1, 1]]
+    assert found.ignored.tolist() == [[0.5, 0, 1, 1]]
+
+
+def test_kinds_with_too_few_training_boxes_are_products(squares: Path) -> None:
+    import msgspec
+
+    sets = load_boxed_sets(tiny_recipe(), squares, squares / "cache")[:1]
+    assert known_kinds(tiny_recipe(), sets) == ["product", "green", "red"]
+    # of the eight squares every fourth, a red one, is a test photo: four green and two red ones teach
+    assert known_kinds(msgspec.structs.replace(tiny_recipe(), least_kind=3), sets) == ["product", "green"]
+    assert known_kinds(msgspec.structs.replace(tiny_recipe(), kinds=["vase"]), sets) == ["product", "vase"]
+
+
+def test_boxes_and_kinds_must_be_as_many() -> None:
+    with pytest.raises(ValueError, match="1 boxes but 2 kinds"):
+        BoxedPhoto(Path("a"), (Box(0, 0, 1, 1),), ("mug", "cup"))

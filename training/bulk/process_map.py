@@ -1,0 +1,77 @@
+"""One function over many parts, on processes of this machine. The results come in the order of the parts.
+
+A worker that dies costs a repetition: its parts run again in a new one. So the function must give the same result for
+the same part each time, and write nothing but files that appear whole.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from schemas.errors import ConfigError
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+_AHEAD = 4  # parts for each worker that are under way or done and not taken yet; this bounds memory
+_TRIES = 3  # of a part whose worker died; then the part is to blame
+
+
+def bulk_map(function: Callable[[Part], Result], parts: Iterable[Part], *, workers: int = 2) -> Iterator[Result]:
+    """The results of `function` for each part, in their order.
+
+    Args:
+        function: of a module (pickled by its name, or a `functools.partial` of one). What it raises ends the map.
+        parts: such as lists of a thousand paths. They are pickled.
+        workers: processes of this machine.
+
+    Raises:
+        ConfigError: a part kills its worker three times in a row.
+    """
+    todo, left = deque[tuple[int, Part]](), iter(enumerate(parts))
+    under_way: deque[tuple[Future[Result], int, Part]] = deque()
+    tries: dict[int, int] = {}
+    pool = _pool(workers)
+    try:
+        while True:
+            while len(under_way) < _AHEAD * workers and (one := todo.popleft() if todo else next(left, None)):
+                under_way.append((_submit(pool, function, one[1]), *one))
+            if not under_way:
+                return
+            future, number, part = under_way[0]
+            try:
+                result = future.result()
+            except BrokenProcessPool:
+                tries[number] = tries.get(number, 0) + 1
+                if tries[number] >= _TRIES:
+                    text = f"part {number} ended its worker {_TRIES} times; leave out what it holds: {str(part)[:200]}"
+                    raise ConfigError(text) from None
+                pool.shutdown(cancel_futures=True)
+                pool = _pool(workers if tries[number] == 1 else 1)
+                todo = deque([(number, part) for _, number, part in under_way] + list(todo))
+                under_way.clear()
+                continue
+            under_way.popleft()
+            tries.pop(number, None)
+            yield result
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _submit(pool: ProcessPoolExecutor, function: Callable[[Part], Result], part: Part) -> Future[Result]:
+    """A future of the pool; of a pool that is broken already, a future that says so."""
+    try:
+        return pool.submit(function, part)
+    except BrokenProcessPool as error:
+        future: Future[Result] = Future()
+        future.set_exception(error)
+        return future
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    """Processes that are started anew, because a fork of a process with threads may hang."""
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))

@@ -1,0 +1,155 @@
+"""De-duplicate: photos with equal bytes, and photos that are one picture. The best one of each group stays.
+
+The best one is the largest, sharpest, least compressed one with the fewest overlays. `score` weighs these in doublings.
+A photo of the splits test, val and gallery comes before one of train, so that no copy of a photo that is measured
+stays in training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from training.cleaning.copies.alignment import likeness
+from training.cleaning.copies.fingerprints import Fingerprints
+from training.cleaning.copies.hashes import distances, p_hash
+from training.cleaning.copies.near_pairs import near_pairs
+from training.cleaning.marks import Mark, Value
+from training.readers.label_table import Row
+
+STEP = "duplicates"
+OVERLAY_WEIGHT = 16.0  # doublings that a picture full of border and strokes loses
+COMPRESSION_WEIGHT = 0.5  # below 1, because a poor photo that was saved again at a high quality looks uncompressed
+_SPLITS = {"test": 0, "val": 1, "gallery": 2}  # the smaller the number, the sooner a photo stays
+
+
+class DuplicateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What counts as one picture. `docs/benchmarks/cleaning.md` shows how both numbers were chosen."""
+
+    bits: Annotated[int, Meta(ge=0, le=128)] = 64  # largest distance of two hashes that are looked at
+    likeness: Annotated[float, Meta(gt=0, le=1)] = 0.75  # least likeness of the edges of two copies
+
+
+def duplicate_marks(
+    rows: Sequence[Row],
+    prints: Fingerprints,
+    settings: DuplicateSettings,
+    *,
+    product: str = "product",
+    threads: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Mark]:
+    """The marks of all photos that are another one's duplicate, in groups.
+
+    Args:
+        rows: of the photos, in the order of `prints`.
+        prints: their fingerprints. Photos that could not be read are in no group.
+        settings: what counts as one picture.
+        product: column whose values a mark mentions where they differ.
+        threads: of FAISS; 0 leaves it as it is.
+        progress: called with the photos that were compared and the photos in all.
+    """
+    groups = _Groups(len(rows))
+    distinct = _same_bytes(prints, groups)
+    pairs = near_pairs(
+        prints.small, distinct, bits=settings.bits, least_likeness=settings.likeness, threads=threads, progress=progress
+    )
+    for pair in pairs:
+        groups.join(pair.left, pair.right)
+    for members in groups.of_several():
+        yield from _marks_of(members, rows, prints.take(members), settings, product)
+
+
+def score(record: NDArray[np.void]) -> float:
+    """How good a photo is among its copies: one more for twice the area, four times the squared sharpness, or a quarter
+    of the compression, and less for overlays."""
+    area = max(1.0, float(record["width"]) * float(record["height"]))
+    sharp = 0.5 * np.log2(1.0 + float(record["sharpness"]))
+    compression = np.log2(max(1.0, float(record["compression"])))
+    return float(np.log2(area) + sharp - COMPRESSION_WEIGHT * compression - OVERLAY_WEIGHT * float(record["overlay"]))
+
+
+def _same_bytes(prints: Fingerprints, groups: _Groups) -> NDArray[np.int64]:
+    """Join readable photos with equal bytes, and return the numbers of the first of each, int64, in order."""
+    readable = np.flatnonzero(prints.column("readable"))
+    digests = np.ascontiguousarray(prints.column("sha256")[readable]).view("V32").ravel()
+    _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)
+    owner = first[inverse.ravel()]
+    for place in np.flatnonzero(owner != np.arange(len(readable))).tolist():
+        groups.join(int(readable[owner[place]]), int(readable[place]))
+    return np.sort(readable[first]).astype(np.int64)
+
+
+def _marks_of(
+    members: Sequence[int],
+    rows: Sequence[Row],
+    records: NDArray[np.void],
+    settings: DuplicateSettings,
+    product: str,
+) -> Iterator[Mark]:
+    """The best photo stays; those that are like it are marked. What is left is a group of its own, so that no photo is
+    marked for one that it does not resemble. `records` are those of the members, in their order."""
+    of = dict(zip(members, records, strict=True))
+    scores = {place: score(record) for place, record in of.items()}
+    order = sorted(members, key=lambda place: (_SPLITS.get(rows[place].get("split", ""), 9), -scores[place], place))
+    while len(order) > 1:
+        best, *others = order
+        small = np.stack([of[place]["small"] for place in others])
+        kept = np.repeat(of[best]["small"][None], len(others), axis=0)
+        alike, apart = likeness(kept, small), distances(p_hash(kept), p_hash(small))
+        order = []
+        for place, like, bits in zip(others, alike.tolist(), apart.tolist(), strict=True):
+            equal = bool((of[place]["sha256"] == of[best]["sha256"]).all())
+            if not equal and like < settings.likeness:
+                order.append(place)
+                continue
+            why: dict[str, Value] = {"score": round(scores[place], 2), "kept_score": round(scores[best], 2)}
+            if not equal:
+                why |= {"likeness": round(like, 3), "bits": bits}
+            if (label := rows[best].get(product, "")) != rows[place].get(product, ""):
+                why["kept_product"] = label
+            yield Mark(
+                step=STEP,
+                what="same_bytes" if equal else "near_duplicate",
+                photo=rows[place]["path"],
+                why=why,
+                group="d" + hashlib.sha256(rows[best]["path"].encode()).hexdigest()[:8],
+                kept=rows[best]["path"],
+                product=rows[place].get(product, ""),
+            )
+
+
+class _Groups:
+    """Which places belong together, by union and find."""
+
+    def __init__(self, count: int) -> None:
+        self._parent = np.arange(count)
+
+    def join(self, one: int, other: int) -> None:
+        a, b = self._root(one), self._root(other)
+        if a != b:
+            self._parent[max(a, b)] = min(a, b)
+
+    def of_several(self) -> Iterator[list[int]]:
+        """The groups of two or more, each in order, in the order of their first members."""
+        parent = self._parent
+        touched = np.flatnonzero(parent != np.arange(len(parent)))
+        groups: dict[int, list[int]] = defaultdict(list)
+        for place in touched.tolist():
+            groups[self._root(place)].append(place)
+        for root in sorted(groups):
+            yield [root, *groups[root]]
+
+    def _root(self, place: int) -> int:
+        parent = self._parent
+        while parent[place] != place:
+            parent[place] = parent[parent[place]]
+            place = int(parent[place])
+        return place

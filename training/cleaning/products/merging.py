@@ -1,0 +1,208 @@
+"""Merge labels that are one product: as published, by the confusions of a classifier, from a high threshold downwards.
+
+Photos of one product that two sellers gave two labels are taken for each other by any classifier. In each round the
+labels are merged whose confusion p_ij = c_ij / n_i is above the threshold in both directions together; then the
+classifier is fitted again to the merged labels, and the threshold is lowered. When the lowest threshold is reached,
+rounds go on until nothing merges.
+
+A classifier also confuses two products that look alike. So the photos of two labels must be mixed as well: the gap
+between them is the mean distance across minus the mean distance within, as a share of the former. It is the energy
+distance (Székely and Rizzo, *Energy statistics*, 2013, section 2) of the two sets of embeddings, and is 0 on average
+for two halves of one product, however its photos vary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from training.cleaning.marks import Mark
+from training.cleaning.products.confusions import Confusions, confusions
+
+Floats = NDArray[np.float32]
+Share = Annotated[float, Meta(gt=0, le=1)]
+STEP = "merge"
+_MOST_ROUNDS = 100  # merges end long before: every round but the last at the lowest threshold merges something
+
+
+class MergeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When two labels are one product. `docs/benchmarks/cleaning.md` shows how the numbers were chosen."""
+
+    highest: Share = 0.5  # share of confused photos at which the first round merges
+    lowest: Share = 0.2  # share at which the last rounds merge
+    lower_by: Share = 0.05  # how much the threshold falls after each round
+    min_confused: Annotated[int, Meta(ge=1)] = 2  # photos of the two labels that are confused, at least
+    most_gap: Annotated[float, Meta(gt=0, le=1)] = 0.09  # between the photos of two labels, as a share
+
+
+@dataclass(frozen=True)
+class Merge:
+    """One merge of a round.
+
+    Attributes:
+        product: the label that disappears; it has fewer photos.
+        into: the label that it becomes.
+        share: confused photos of both labels as a share of all their photos.
+        p: p_ij of `product` towards `into`.
+        p_back: p_ij of `into` towards `product`.
+        confused: how many photos of the two were confused.
+        gap: between the photos of the two labels.
+        round: from 1.
+        threshold: of that round.
+        photo: place of a photo of one label that was taken for the other's, of `product` where there is one.
+        other: place of the nearest photo of the other label.
+    """
+
+    product: str
+    into: str
+    share: float
+    p: float
+    p_back: float
+    confused: int
+    gap: float
+    round: int
+    threshold: float
+    photo: int
+    other: int
+
+
+def merges(
+    vectors: Floats,
+    products: Sequence[str],
+    settings: MergeSettings,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Merge]:
+    """Every merge, round by round.
+
+    Args:
+        vectors: float32 [n, d], embeddings of the photos, unit rows.
+        products: n labels, none empty.
+        settings: thresholds.
+        progress: called with the number of each round that begins.
+    """
+    labels = list(products)
+    threshold = settings.highest
+    for number in range(1, _MOST_ROUNDS + 1):
+        if len(set(labels)) < 2:
+            return
+        if progress is not None:
+            progress(number)
+        found = confusions(vectors, labels)
+        made = list(_round(vectors, found, settings, number, threshold))
+        yield from made
+        into = {merge.product: merge.into for merge in made}
+        labels = [into.get(label, label) for label in labels]
+        if threshold <= settings.lowest and not made:
+            return
+        threshold = max(settings.lowest, round(threshold - settings.lower_by, 6))
+
+
+def merge_marks(
+    paths: Sequence[str],
+    products: Sequence[str],
+    vectors: Floats,
+    settings: MergeSettings,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Mark]:
+    """A mark for each merge. Arguments as of `merges`; photos without a product ("") are left out."""
+    known = [place for place, product in enumerate(products) if product]
+    for merge in merges(vectors[known], [products[place] for place in known], settings, progress=progress):
+        yield Mark(
+            step=STEP,
+            what="same_product",
+            product=merge.product,
+            into=merge.into,
+            photo=paths[known[merge.photo]],
+            kept=paths[known[merge.other]],
+            group="m" + hashlib.sha256(merge.into.encode()).hexdigest()[:8],
+            why={
+                "share": round(merge.share, 3),
+                "p": round(merge.p, 3),
+                "p_back": round(merge.p_back, 3),
+                "confused": merge.confused,
+                "gap": round(merge.gap, 3),
+                "round": merge.round,
+                "threshold": merge.threshold,
+            },
+        )
+
+
+def gap(left: Floats, right: Floats) -> float:
+    """How far two sets of photos are apart, as a share of the mean distance across: 0 if they are mixed, 1 if each
+    set is a point of its own. Chance makes it negative at times.
+
+    Args:
+        left: float32 [n, d], unit rows.
+        right: float32 [m, d], unit rows.
+
+    Two single photos have a gap of 0, because nothing is known about the spread of their products.
+    """
+    across = 2 - 2 * float(left.sum(0) @ right.sum(0)) / (len(left) * len(right))
+    within = [_spread(one) for one in (left, right) if len(one) > 1]
+    return (across - sum(within) / len(within)) / across if within and across > 0 else 0.0
+
+
+def _spread(vectors: Floats) -> float:
+    """The mean squared distance between two photos of a set of two or more."""
+    total, count = vectors.sum(0), len(vectors)
+    return 2 - 2 * (float(total @ total) - count) / (count * (count - 1))
+
+
+def _round(
+    vectors: Floats, found: Confusions, settings: MergeSettings, number: int, threshold: float
+) -> Iterator[Merge]:
+    """The merges of one round, the most confused first. A label takes part in one merge, so that the next round judges
+    the merged label anew."""
+    totals = np.bincount(found.truth, minlength=len(found.labels))
+    counts = {(i, j): count for i, j, count, _ in found.pairs()}
+    shares = {}
+    for i, j in {(min(pair), max(pair)) for pair in counts}:
+        confused = counts.get((i, j), 0) + counts.get((j, i), 0)
+        share = confused / (totals[i] + totals[j])
+        if confused >= settings.min_confused and share >= threshold:
+            apart = gap(vectors[found.truth == i], vectors[found.truth == j])
+            if apart <= settings.most_gap:
+                shares[i, j] = share, apart
+    taken: set[int] = set()
+    for (i, j), (share, apart) in sorted(shares.items(), key=lambda item: (-item[1][0], item[0])):
+        if taken & {i, j}:
+            continue
+        taken |= {i, j}
+        small, large = sorted((i, j), key=lambda label: (totals[label], label))
+        forth, back = counts.get((small, large), 0), counts.get((large, small), 0)
+        photo, other = _explained(vectors, found, small, large)
+        yield Merge(
+            product=found.labels[small],
+            into=found.labels[large],
+            share=float(share),
+            p=forth / int(totals[small]),
+            p_back=back / int(totals[large]),
+            confused=forth + back,
+            gap=apart,
+            round=number,
+            threshold=threshold,
+            photo=photo,
+            other=other,
+        )
+
+
+def _explained(vectors: Floats, found: Confusions, small: int, large: int) -> tuple[int, int]:
+    """The confused photo that is nearest to a photo of the other label, and that photo."""
+    best = (-2.0, -1, -1)
+    for own, theirs in ((small, large), (large, small)):
+        confused = np.flatnonzero((found.truth == own) & (found.said == theirs))
+        others = np.flatnonzero(found.truth == theirs)
+        if len(confused):
+            cosine = vectors[confused] @ vectors[others].T
+            place = np.unravel_index(cosine.argmax(), cosine.shape)
+            best = max(best, (float(cosine[place]), int(confused[place[0]]), int(others[place[1]])))
+    return best[1], best[2]

@@ -1,0 +1,161 @@
+"""What a person is asked about the marks of a cleaning, and what their decisions change.
+
+Each group of duplicates, each product with marked photos and each merge is one item of the review queue. A decision
+takes marks back or puts them in force again; photos that the person marked in addition become marks of the step
+`review`. The most doubtful items come first.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from training.cleaning.marks import Mark, Marks, What
+from training.cleaning.source import Source
+from training.review import Decision, Item, Queue
+from training.review.items import MOST_PHOTOS
+
+ACCEPT, NONE = "leave out", "keep all"
+SAME, DIFFERENT = "same product", "different products"
+STEP = "review"
+_SIDE = 6  # photos of each label that a merge shows
+_CLUSTER = 12  # photos of the product that an item of noise shows first
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """What the decisions changed.
+
+    Attributes:
+        decided: how many items have a decision.
+        undone: marks that were taken back.
+        redone: marks that were put in force again.
+        added: marks of the step `review`.
+        seconds: mean seconds for a decision, 0 if nobody decided.
+    """
+
+    decided: int
+    undone: int
+    redone: int
+    added: int
+    seconds: float
+
+
+def review_items(source: Source, marks: Marks, product: str) -> list[Item]:
+    """An item for each group of marks, undone marks included. An item has the same id whenever it is made."""
+    photos: dict[str, list[str]] = defaultdict(list)
+    gone = marks.left_out()
+    for row in source.rows:
+        if row.get(product) and row["path"] not in gone:
+            photos[row[product]].append(row["path"])
+    items = []
+    for (step, name), group in _groups(marks).items():
+        if step == "duplicates":
+            items.append(_duplicates(name, group))
+        elif step == "noise":
+            items.append(_noise(name, group, photos[name]))
+        else:
+            items.append(_merge(group[0], photos))
+    return items
+
+
+def take_decisions(queue: Queue, marks: Marks) -> Reviewed:
+    """Bring the marks in line with the decisions of the queue. Taking them twice changes nothing more.
+
+    Raises:
+        ConfigError: another process writes marks.
+    """
+    items = {item.id: item for item in queue.items}
+    groups = {_id(step, name): group for (step, name), group in _groups(marks).items()}
+    decisions = [decision for decision in queue.decisions() if decision.item in items and decision.item in groups]
+    wrong: list[str] = []
+    right: list[str] = []
+    added: list[Mark] = []
+    for decision in decisions:
+        out = _left_out(items[decision.item], decision)
+        for mark in groups[decision.item]:
+            holds = decision.choice == SAME if mark.what == "same_product" else mark.photo in out
+            (right if holds else wrong).append(mark.id)
+        added += _added(items[decision.item], groups[decision.item], out)
+    undone, redone = marks.undo(wrong), marks.redo(right)
+    marks.write(STEP, {"decisions": len(decisions)}, added)
+    seconds = sum(decision.seconds for decision in decisions) / max(1, len(decisions))
+    return Reviewed(len(decisions), undone, redone, len(added), seconds)
+
+
+def _groups(marks: Marks) -> dict[tuple[str, str], list[Mark]]:
+    """The marks of the steps by what they are about: a kept photo, a product, or the two labels of a merge."""
+    groups: dict[tuple[str, str], list[Mark]] = defaultdict(list)
+    for mark, _ in marks.all():
+        name = {"duplicates": mark.kept, "noise": mark.product, "merge": f"{mark.product} = {mark.into}"}
+        if mark.step in name:
+            groups[mark.step, name[mark.step]].append(mark)
+    return dict(groups)
+
+
+def _id(step: str, name: str) -> str:
+    return f"{step}: {name}"
+
+
+def _duplicates(kept: str, group: Sequence[Mark]) -> Item:
+    shown = [mark for mark in group if mark.photo != kept][: MOST_PHOTOS - 1]
+    return Item(
+        id=_id("duplicates", kept),
+        kind="duplicates",
+        photos=(kept, *(mark.photo for mark in shown)),
+        question="Are the marked photos the same picture as the first one?",
+        choices=(ACCEPT, NONE),
+        proposal={"marked": list(range(1, len(shown) + 1))},
+        urgency=1 - min(float(mark.why.get("likeness", 1)) for mark in shown),
+    )
+
+
+def _noise(product: str, group: Sequence[Mark], photos: Sequence[str]) -> Item:
+    own = list(dict.fromkeys([*(mark.kept for mark in group), *photos]))[:_CLUSTER]
+    shown = group[: MOST_PHOTOS - len(own)]
+    distances = [float(mark.why["distance"]) - float(mark.why["loose"]) for mark in shown]
+    return Item(
+        id=_id("noise", product),
+        kind="noise",
+        photos=(*own, *(mark.photo for mark in shown)),
+        question=f"Do the marked photos show something else than {product}?",
+        choices=(ACCEPT, NONE),
+        proposal={"marked": list(range(len(own), len(own) + len(shown)))},
+        urgency=1 / (1 + min(distances)),
+    )
+
+
+def _merge(mark: Mark, photos: Mapping[str, Sequence[str]]) -> Item:
+    sides = [
+        list(dict.fromkeys([first, *photos.get(label, ())]))[:_SIDE]
+        for label, first in ((mark.product, mark.photo), (mark.into, mark.kept))
+    ]
+    count = len(sides[0])
+    return Item(
+        id=_id("merge", f"{mark.product} = {mark.into}"),
+        kind="merge",
+        photos=(*sides[0], *sides[1]),
+        question="Are these two labels one product?",
+        choices=(SAME, DIFFERENT),
+        proposal={
+            "groups": [list(range(count)), list(range(count, count + len(sides[1])))],
+            "names": [mark.product, mark.into],
+        },
+        urgency=1 - float(mark.why["share"]),
+    )
+
+
+def _left_out(item: Item, decision: Decision) -> set[str]:
+    if decision.choice != ACCEPT:
+        return set()
+    numbers = decision.value.get("marked", item.proposal.get("marked", []))
+    return {item.photos[number] for number in numbers}
+
+
+def _added(item: Item, group: Sequence[Mark], out: set[str]) -> Iterator[Mark]:
+    """Marks for the photos that the person marked beyond those of the step."""
+    known = {mark.photo for mark in group}
+    what: What = "near_duplicate" if item.kind == "duplicates" else "noise"
+    for photo in sorted(out - known):
+        yield Mark(step=STEP, what=what, photo=photo, product=group[0].product, why={"item": item.id})

@@ -1,0 +1,91 @@
+"""The photos to clean, from a folder, a table or tar shards, with an account of every file that is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schemas.errors import ConfigError
+from training.readers import read
+from training.readers.found_rows import Found, photos_below
+from training.readers.label_table import Row
+from training.readers.photo_paths import photo_path
+from training.readers.splits import known_split
+
+TREE = "tree"
+"""The layout of `photos below a folder`: a photo's product is the folder that it lies in, below a folder of a split."""
+_TABLE = "labels.csv"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What there is to clean.
+
+    Attributes:
+        folder: of the photos; paths are relative to it.
+        reader: the layout that it was read as.
+        rows: of the photos, in an order that depends on names alone. Every row has a `path`; boxes are left out.
+        skipped: file, line or sample → why it is no photo.
+        notes: sentences that a person should know.
+        junk: hidden files and files of the system, which nothing reads.
+    """
+
+    folder: Path
+    reader: str
+    rows: list[Row]
+    skipped: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    junk: int = 0
+
+    def products(self, column: str) -> list[str]:
+        """The product of each row, "" where the column is empty or missing."""
+        return [row.get(column, "") for row in self.rows]
+
+
+def open_source(folder: Path, reader: str = "") -> Source:
+    """Read what lies in `folder`.
+
+    Without a reader, a labels.csv is read as a table, a folder with tar files as WebDataset shards, and anything else
+    as a tree of photos. A photo that several rows name counts once, by its first row.
+
+    Raises:
+        ConfigError: there is no photo in it, or it is not of the layout.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"data: {folder} is no folder; name the folder of the photos")
+    chosen = reader or _layout(folder)
+    found = _tree(folder) if chosen == TREE else read(chosen, folder, validation=0.0)
+    first: dict[str, Row] = {}
+    for row in found.rows:
+        first.setdefault(row["path"], row)
+    notes = list(found.notes)
+    if len(first) < len(found.rows):
+        notes.append(
+            f"{len(found.rows) - len(first)} rows name a photo that an earlier row names; only the first counts"
+        )
+    return Source(folder, chosen, list(first.values()), dict(found.skipped), notes, found.junk)
+
+
+def _layout(folder: Path) -> str:
+    if (folder / _TABLE).is_file():
+        return "csv"
+    return "webdataset" if any(folder.glob("*.tar")) else TREE
+
+
+def _tree(folder: Path) -> Found:
+    """Every photo below the folder. Its product is the folder it lies in, relative to `folder` or to a split's."""
+    found = Found()
+    for path in photos_below(folder, found):
+        try:
+            inside = photo_path(folder, path)
+        except ValueError as error:
+            found.skipped[path] = str(error)
+            continue
+        parts = inside.split("/")[:-1]
+        split = known_split(parts[0]) if parts else None
+        product = "/".join(parts[1:] if split else parts)
+        found.rows.append({"path": inside, "split": split or "train", "product": product})
+    if not found.rows:
+        reasons = "; ".join(f"{name}: {why}" for name, why in list(found.skipped.items())[:3])
+        raise ConfigError(f"data: there is no JPEG, PNG or WebP file in {folder}{reasons and f' ({reasons})'}")
+    return found

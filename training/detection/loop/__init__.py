@@ -1,0 +1,1 @@
+"""The training loop of detectors. `train.py` shows all of it."""
