@@ -12,7 +12,7 @@ import io
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -40,15 +40,16 @@ def photos(count: int) -> list[bytes]:
     return made
 
 
-def milliseconds(work: Callable[[], object], photos_: int, repeats: int) -> float:
-    """The median processor time of one photo."""
-    work()
-    times = []
-    for _ in range(repeats):
-        began = time.process_time()
-        work()
-        times.append(1000 * (time.process_time() - began) / photos_)
-    return round(statistics.median(times), 3)
+def milliseconds(works: Mapping[str, Callable[[], object]], photos_: int, repeats: int) -> dict[str, float]:
+    """The median processor time of one photo, for each piece of work. They take turns, so all see the same load."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for round_ in range(repeats + 1):
+        for name, work in works.items():
+            began = time.process_time()
+            work()
+            if round_:  # the first one warms up
+                times[name].append(1000 * (time.process_time() - began) / photos_)
+    return {name: round(statistics.median(found), 3) for name, found in times.items()}
 
 
 def main() -> int:
@@ -76,17 +77,15 @@ def main() -> int:
     box = Box(0.2, 0.2, 0.8, 0.9)
     batches = [slice(i, i + _BATCH) for i in range(0, len(data), _BATCH)]
 
-    def timed(work: Callable[[], object]) -> float:
-        return milliseconds(work, len(data), given.repeats)
-
-    cost = {
-        "off: decode, resize, thumbnail": timed(lambda: [decode_photo(one, preprocess) for one in data]),
-        "subject: decode, thumbnail": timed(lambda: [decode_canvas(one, looking.side, 320) for one in data]),
-        "subject: resize for the detector": timed(lambda: [looking.shrunk(one) for one in canvases]),
-        "subject: detector": timed(lambda: [detector.detect(inputs[some]) for some in batches]),
-        "subject: cut and resize the box": timed(lambda: [one.cut(box, preprocess) for one in canvases]),
-        "engine": timed(lambda: [engine.infer(pixels[some]) for some in batches]),
+    works: dict[str, Callable[[], object]] = {
+        "off: decode, resize, thumbnail": lambda: [decode_photo(one, preprocess) for one in data],
+        "subject: decode, thumbnail": lambda: [decode_canvas(one, looking.side, 320) for one in data],
+        "subject: resize for the detector": lambda: [looking.shrunk(one) for one in canvases],
+        "subject: detector": lambda: [detector.detect(inputs[some]) for some in batches],
+        "subject: cut and resize the box": lambda: [one.cut(box, preprocess) for one in canvases],
+        "engine": lambda: [engine.infer(pixels[some]) for some in batches],
     }
+    cost = milliseconds(works, len(data), given.repeats)
     off = cost["off: decode, resize, thumbnail"] + cost["engine"]
     subject = sum(value for name, value in cost.items() if name.startswith("subject")) + cost["engine"]
     grown = (subject - off) / cost["subject: detector"]
