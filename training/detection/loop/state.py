@@ -81,14 +81,24 @@ class DetectorState:
         Raises:
             ConfigError: the run knew other kinds, so its network has another shape.
         """
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        saved = self.begin_with(path)
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.step, self.seconds, self.history = saved["step"], saved["seconds"], saved["history"]
+
+    def begin_with(self, path: Path) -> dict[str, Any]:
+        """Take the network of another run, and nothing else: a new run has rates and steps of its own. Returns the
+        checkpoint.
+
+        Raises:
+            ConfigError: the run knew other kinds, so its network has another shape.
+        """
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if saved["kinds"] != self.kinds:
             raise ConfigError(f"--resume: {path} knows other kinds of boxes; train anew, or use the data of that run")
         self.network.load_state_dict(saved["network"])
-        self.optimiser.load_state_dict(saved["optimiser"])
         if self.average is not None:
             self.average.load_state_dict(saved.get("average") or saved["network"])
-        self.step, self.seconds, self.history = saved["step"], saved["seconds"], saved["history"]
+        return saved
 
 
 def new_detector_state(

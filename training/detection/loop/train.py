@@ -104,8 +104,7 @@ def _train(
         state.load(file)
         log.info("resumed at step %d", state.step)
     elif start is not None:
-        state.load(start)
-        state.step, state.seconds, state.history = 0, 0.0, []
+        state.begin_with(start)
     _run(recipe, state, sets, file, group)
     return file
 

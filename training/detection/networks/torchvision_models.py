@@ -97,7 +97,6 @@ def _model(kind: str, kinds: int, side: int) -> nn.Module:
         "weights_backbone": None,
         "min_size": side,
         "max_size": side,
-        "trainable_backbone_layers": 5,
     }
     made: nn.Module
     if kind == "retinanet_r50":

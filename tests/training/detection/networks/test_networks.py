@@ -18,9 +18,9 @@ DENSE = ("small", "single_stage")
 LARGE = ("retinanet_r50", "fcos_r50", "faster_rcnn_r50")
 
 
-def network(kind: str) -> DetectorNetwork:
+def network(kind: str, pretrained: bool = False) -> DetectorNetwork:
     torch.manual_seed(0)
-    spec = NetworkSpec(kind=kind, pretrained=False, channels=16, depth=1, frozen=3)  # type: ignore[arg-type]
+    spec = NetworkSpec(kind=kind, pretrained=pretrained, channels=16, depth=1, frozen=3)  # type: ignore[arg-type]
     return build_detector(spec, KINDS, SIDE)
 
 
@@ -81,10 +81,11 @@ def test_an_ignored_box_teaches_less_than_background(kind: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", DENSE)
-def test_one_photo_is_learnt_by_heart(kind: str) -> None:
-    model = network(kind).train()
-    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 3e-3)
+@pytest.mark.parametrize(("kind", "rate"), [("small", 3e-3), ("single_stage", 3e-4)])
+def test_one_photo_is_learnt_by_heart(kind: str, rate: float) -> None:
+    """YOLOv3's sizes are exponents, which a high rate or a trunk at random drives to their bound for good."""
+    model = network(kind, pretrained=kind == "single_stage").train()
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], rate)
     one = [target((0.1, 0.2, 0.6, 0.9), kinds=(2,))]
     for _ in range(120):
         optimiser.zero_grad()
