@@ -27,7 +27,7 @@ _SPLIT_OF_FEW = (("test", 0.15),)  # each training photo is judged by a head tha
 _FEW = 1000  # photos of a folder; with fewer, heads on a trunk that stays as it is are as good, and ready in minutes
 _FEWEST = 3  # photos of a label; with fewer, it cannot be learnt and measured
 _MOST_LABELS = 0.5  # a column with more values a photo is an id or free text
-_NO_HEAD = ("path", "split", "box", "origin", "title", "description", "url", "query")
+_NO_HEAD = ("path", "split", "box", "origin", "source", "title", "description", "url", "query")
 _STEPS_A_PHOTO, _MOST_STEPS = 0.5, 1500  # of 32 photos each: 16 passes over small sets
 
 
@@ -76,6 +76,8 @@ def draft(folder: Path) -> Draft:
         table = _as_csv(rows)
     product = next((c for c in PRODUCT_COLUMNS if any(row.get(c) for row in rows)), "")
     columns, left_out = _columns(rows, product)
+    if not columns and product:  # nothing else is known of the photos, so a head learns the products
+        columns, left_out = _columns(rows, "")
     if not columns:
         reasons = "; ".join(f"{column}: {why}" for column, why in left_out.items()) or "it has no column of labels"
         raise ConfigError(f"--init {folder}: there is nothing to learn ({reasons})")

@@ -14,9 +14,11 @@ from workers.stores.embedded import _tables
 _put = _tables.put_listing
 
 
-def forget_and_put(db: sqlite3.Connection, listing: StoredListing, thumbnails: Mapping[str, bytes]) -> Latest:
+def forget_and_put(
+    db: sqlite3.Connection, listing: StoredListing, thumbnails: Mapping[str, bytes], inline_photos_s: float | None
+) -> Latest:
     db.execute("DELETE FROM latest WHERE listing_id = ?", (listing.listing_id,))
-    return _put(db, listing, thumbnails)
+    return _put(db, listing, thumbnails, inline_photos_s)
 
 
 _tables.put_listing = forget_and_put
