@@ -152,10 +152,12 @@ def principal_axes(feature: Half, dim: int) -> tuple[Tensor, Tensor]:
     """
     x = torch.from_numpy(feature.astype(np.float32))
     mean = x.mean(0)
-    covariance = torch.cov((x - mean).T)
-    _, vectors = torch.linalg.eigh(covariance)
     most = min(dim, x.shape[1])
-    axes = vectors[:, -min(most, len(x) - 1) :].T.flip(0)
+    if len(x) > x.shape[1]:
+        _, vectors = torch.linalg.eigh(torch.cov((x - mean).T))
+        axes = vectors[:, -most:].T.flip(0)
+    else:  # a covariance of few photos has many eigenvalues of 0, at which eigh may fail
+        axes = torch.linalg.svd(x - mean, full_matrices=False)[2][: min(most, len(x) - 1)]
     if len(axes) < most:
         more = torch.randn(most - len(axes), x.shape[1], generator=torch.Generator().manual_seed(0))
         axes = torch.linalg.qr(torch.cat([axes, more]).T)[0].T
