@@ -392,7 +392,6 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
             "engines/detection/precision.py",
             "engines/detection/speed.py",
             "training/detection/bundle/card.py",
-            "training/detection/bundle/export.py",
             "training/detection/bundle/phone.py",
             "training/detection/evaluation/evaluate.py",
             "training/detection/evaluation/of_run.py",

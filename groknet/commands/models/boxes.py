@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,6 +13,7 @@ from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import JsonOption
 from groknet.cli.own_command import own_command
 from groknet.cli.plain_text import shown
+from groknet.cli.stopping import wait_for_stop
 from groknet.cli.terminal import json_line, note, progress, stdout
 
 if TYPE_CHECKING:
@@ -255,7 +254,7 @@ def review(
         server = serve(app, host, port)
         try:
             note(f"review of {len(queue.items):,} photos on {server.url}; Ctrl-C stops it")
-            _wait_for_stop()
+            wait_for_stop()
         finally:
             server.stop()
         refresh_table(opened, queue)
@@ -363,19 +362,6 @@ def _newest(project: Project) -> Path:
         remedy = own_command("boxes", "train", project.folder)
         raise CommandError(f"--detector: the project has no detector yet; name one, or train one: {remedy}")
     return found[-1]
-
-
-def _wait_for_stop() -> None:
-    """Return at Ctrl-C or SIGTERM."""
-    stop = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    try:
-        while not stop.wait(1.0):
-            pass
-    except KeyboardInterrupt:
-        pass
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _print_counts(title: str, counts: Mapping[str, int]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from engines.detection import open_detector
@@ -25,7 +26,7 @@ from schemas.manifest import (
 )
 from training.data.photos import squash
 from training.detection.bundle.card import card_text
-from training.detection.bundle.graph import deployable_detector, run_detector, write_detector_graph
+from training.detection.bundle.graph import DenseGraph, deployable_detector, run_detector, write_detector_graph
 from training.detection.figures import SetFigures
 from training.detection.loop.state import CHECKPOINT, load_detector
 from training.detection.networks.interface import DetectorNetwork
@@ -86,7 +87,7 @@ def write_detector_bundle(
     those of `export_detector`.
     """
     graph = deployable_detector(network)
-    nms = Nms(score=recipe.nms.score, overlap=recipe.nms.overlap, most=recipe.nms.most)
+    nms = Nms(score=recipe.nms.score, overlap=recipe.nms.overlap, most=min(recipe.nms.most, _proposals(graph, recipe)))
     shown = parity_photos(recipe.side) if photos is None else photos
     with making_folder(bundle, replace=True) as part:
         write_detector_graph(graph, part / MODEL_FILE, recipe.side, nms)
@@ -110,6 +111,12 @@ def write_detector_bundle(
         write_detector_manifest(part, manifest)
         open_detector(part).close()
     return manifest
+
+
+def _proposals(graph: DenseGraph, recipe: DetectorRecipe) -> int:
+    """How many boxes the network proposes for a photo: it cannot give more. A small input has few cells."""
+    with torch.inference_mode():
+        return int(graph(torch.zeros(1, recipe.side, recipe.side, 3, dtype=torch.uint8))[1].shape[1])
 
 
 def detector_id(model: Path, preprocess: Preprocess) -> str:
