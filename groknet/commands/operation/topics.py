@@ -38,10 +38,10 @@ def topics(*, json: JsonOption = False) -> Exit:
 
 @app.command
 def apply(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOption = False) -> Exit:
-    """Create the missing topics, with the partitions and the retention that `groknet topics` lists.
+    """Create the missing topics, and give those of retries and dead letters the retention of the configuration.
 
-    On Kafka with three brokers, each partition has three copies. Topics of retries and dead letters that exist get the
-    retention of the configuration (stream.keep_retries_days, stream.keep_dead_letters_days). Nothing else is changed
+    On Kafka with three brokers, each partition has three copies. The retention is that of stream.keep_retries_days and
+    stream.keep_dead_letters_days, also for topics that exist. Nothing else is changed
     in a topic that exists with other settings; the message says how to correct it. --json writes one line for each
     topic: {"topic", "state"}.
     """
@@ -58,7 +58,8 @@ def apply(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOpt
 
 @app.command
 def check(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOption = False) -> Exit:
-    """Check that the stream has every topic with the settings that `groknet topics` lists. It changes nothing.
+    """Check that the stream has every topic, with the partitions that `groknet topics` lists and the retention of the
+    configuration. It changes nothing.
 
     --json writes one line for each topic: {"topic", "state"}. The state is ok, missing or differs.
     """

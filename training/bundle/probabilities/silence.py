@@ -30,7 +30,7 @@ def sentence(head: str, photos: int, precision: float) -> str:
     if missing <= 0:
         return ""
     return (
-        f"{head}: nothing will be offered, because {photos} validation photos have its labels; "
+        f"{head}: nothing will be offered, because {photos} photos with its labels can find a threshold; "
         f"{missing} more are missing for precision {precision:g}"
     )
 
