@@ -88,8 +88,8 @@ BOXES = histogram(
     "groknet_boxes",
     "boxes taken of one photo; 0 means that the whole photo is used",
     unit="boxes",
-    high="mostly at the limit: a bundle with a higher `--threshold` or `--most-boxes` (`groknet bundle with-detector`); "
-    "mostly 0: one with a lower threshold; it is another epoch, so back-fill it",
+    high="mostly at the limit: join a bundle with a higher `--threshold` or `--most-boxes` "
+    "(`groknet bundle with-detector`), mostly 0: one with a lower threshold; it is another epoch, so back-fill it",
     by=("tagger", "search"),
     buckets=(0, 1, 2, 4, 8, 16, 32, 64),
 )

@@ -29,7 +29,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 FEW = (
-    "a head of these photos: nothing will be offered, because 1 validation photos have its labels; 49 more are missing"
+    "a head of these photos: nothing will be offered, because 1 photos with its labels can find a threshold; 49 more are missing"
     " for precision 0.9"
 )
 

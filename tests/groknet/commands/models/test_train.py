@@ -71,7 +71,7 @@ def test_init_writes_a_recipe_that_trains(groknet: Call, tmp_path: Path) -> None
     begun = groknet("train", recipe, "--init", shop)
     assert begun.code == Exit.OK, begun.err
     assert "24 photos: 4 test, 20 train" in begun.err
-    assert "shop.label: nothing will be offered, because 20 validation photos have its labels" in begun.err
+    assert "shop.label: nothing will be offered, because 20 photos with its labels can find a threshold" in begun.err
     assert f"--data {shop.parent}" in begun.err
     again = groknet("train", recipe, "--init", shop)
     assert (again.code, "is there already" in again.err) == (Exit.USAGE, True)
