@@ -29,8 +29,8 @@ def tree(tmp_path: Path) -> Path:
 
 
 FEW = (
-    "a head of these photos: nothing will be offered, because 1 photos with its labels can find a threshold; 49 more are missing"
-    " for precision 0.9"
+    "a head of these photos: nothing will be offered, because 1 photos with its labels can find a threshold; "
+    "49 more are missing for precision 0.9"
 )
 
 
