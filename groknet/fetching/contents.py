@@ -124,6 +124,8 @@ def sitemap(data: bytes) -> Iterator[Address]:
         parser.Parse(data, True)
     except expat.ExpatError as error:
         raise NotUsable(f"the sitemap is not well-formed XML (line {error.lineno})") from None
+    except (LookupError, UnicodeError) as error:  # of the encoding that it names
+        raise NotUsable(f"the encoding of the sitemap cannot be read ({error})") from None
     return (Address(url) for url in found)
 
 

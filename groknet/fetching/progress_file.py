@@ -44,6 +44,7 @@ class ProgressFile:
         """Add (address, host, why it is refused or "") of one depth, as long as there are fewer than `most`. Known
         addresses stay as they are. Returns how many were not added because there are too many."""
         count, beyond = self.counts.total(), 0
+        added: Counter[str] = Counter()
         with transaction(self._db):
             for one, host, why in addresses:
                 if count >= most:
@@ -56,7 +57,8 @@ class ProgressFile:
                     (one.url, host, state, depth, why, one.product, one.category, one.title),
                 ).rowcount
                 count += new
-                self.counts[state] += new
+                added[state] += new
+        self.counts += added  # only now: an error takes all of them back
         return beyond
 
     def hosts(self) -> Iterator[str]:

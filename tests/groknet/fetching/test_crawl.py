@@ -148,3 +148,37 @@ def test_the_number_of_addresses_is_bounded(tmp_path: Path, site: Site) -> None:
     with closing(crawling):
         crawling.add(Address(site.url(f"/{n}")) for n in range(5))
         assert (crawling.counts()["waiting"], crawling.beyond) == (2, 3)
+
+
+def page(product: str) -> bytes:
+    return f'<html><script type="application/ld+json">{product}</script></html>'.encode()
+
+
+def test_odd_answers_are_refused_and_the_others_are_fetched(tmp_path: Path, site: Site) -> None:
+    site.answers = {
+        "/long": page('{"@type": "Product", "sku": ' + "9" * 5_000 + "x}"),
+        "/declared": b"<html><![foo",
+        "/half": page(r'{"@type": "Product", "sku": "1", "name": "Mug \ud83d"}'),
+        "/photo": page(r'{"@type": "Product", "sku": "2", "image": ["/\ud83d.jpg", "/2.jpg"]}'),
+        "/map": b'<?xml version="1.0" encoding="nonsense"?><urlset></urlset>',
+        "/2.jpg": jpeg("red"),
+    }
+    paths = ("/long", "/declared", "/half", "/photo", "/map")
+    assert run(crawl(tmp_path, site), *map(site.url, paths), "https://a.example/\ud83d") == {"done": 2, "refused": 5}
+
+
+def test_an_answer_that_nobody_thought_of_does_not_end_the_fetch(tmp_path: Path, site: Site, monkeypatch) -> None:
+    """The reader of sitemaps fails as it does with an error in it."""
+
+    def broken(data: bytes) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("groknet.fetching.contents.sitemap", broken)
+    site.answers = {"/map": b"<urlset></urlset>", "/1.jpg": jpeg("red")}
+    crawling = crawl(tmp_path, site)
+    with closing(crawling):
+        crawling.add(Address(site.url(path)) for path in ("/map", "/1.jpg"))
+        for _ in crawling.run():
+            pass
+        assert (crawling.counts()["done"], crawling.counts()["refused"]) == (1, 1)
+        assert [(state, "ZeroDivisionError" in why) for state, why, _ in crawling.reasons()] == [("refused", True)]
