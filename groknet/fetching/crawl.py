@@ -89,6 +89,7 @@ class Crawl:
         self._progress = ProgressFile(folder / PROGRESS)
         self._schedule = Schedule(settings.pause_s)
         self._rules: dict[str, Rules] = {}
+        self._no_rules: dict[str, int] = {}  # host → how often in a row its robots.txt could not be had
         self._events = (folder / EVENTS).open("ab")
         self.beyond = 0
         """Addresses that were not added, because there are `settings.most`."""
@@ -187,8 +188,15 @@ class Crawl:
             while len(self._rules) >= _MOST_HOSTS:
                 self._rules.pop(next(iter(self._rules)))
             self._rules[host] = Rules(answer.data or b"")
+            self._no_rules.pop(host, None)
+        elif of_rules:
+            self._no_rules[host] = self._no_rules.get(host, 0) + 1
+            if self._no_rules[host] >= self._settings.tries:  # nothing of the host may be fetched without it
+                self._progress.end_host(host, "failed", f"robots.txt: {answer.why}")
+                self._schedule.drop(host)
+                return
         elif answer.data is None:
-            self._failed(task, f"robots.txt: {answer.why}" if of_rules else answer.why, answer.passing or of_rules)
+            self._failed(task, answer.why, answer.passing)
         else:
             self._take(task, answer.data)
         rules = self._rules.get(host)

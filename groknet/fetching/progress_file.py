@@ -83,6 +83,13 @@ class ProgressFile:
         self.counts["waiting"] -= 1
         self.counts[state] += 1
 
+    def end_host(self, host: str, state: str, why: str) -> None:
+        """All addresses of a host that wait end in the same way."""
+        query = "UPDATE address SET state = ?, why = ? WHERE state = 'waiting' AND host = ?"
+        count = self._db.execute(query, (state, why, host)).rowcount
+        self.counts["waiting"] -= count
+        self.counts[state] += count
+
     def later(self, task: Task, why: str) -> None:
         """An address failed this time; it waits behind the others of its host."""
         last = self._number("SELECT MAX(id) FROM address") + 1

@@ -50,8 +50,8 @@ def read_feed(
             else:
                 yield from (read_page if kind == "html" else read_json_ld)(text, currency)
     except UnicodeError as error:  # UTF-16 that is cut off, and encodings that cannot show where a byte is wrong
-        text = f"cannot be decoded ({error.__class__.__name__}); save the feed as UTF-8, or name its --encoding"
-        yield Refused("", "", f"{text}; what is behind it is not imported", ends=True)
+        told = f"cannot be decoded ({type(error).__name__}); save the feed as UTF-8, or name its --encoding"
+        yield Refused("", "", f"{told}; what is behind it is not imported", ends=True)
     except FeedDamaged as why:
         yield Refused("", "", f"{why}; what is behind it is not imported", ends=True)
 

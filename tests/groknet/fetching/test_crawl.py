@@ -111,6 +111,25 @@ def test_a_host_without_an_answer_for_robots_is_not_fetched_from(tmp_path: Path,
     assert site.asked == ["/robots.txt"] * 3
 
 
+def test_all_addresses_of_a_host_without_robots_end_together(tmp_path: Path, site: Site) -> None:
+    """Three tries of the host, with pauses of 8 and 32 s between them, and not three of each address."""
+    site.statuses = {"/robots.txt": [503] * 200}
+    clock = Clock()
+    crawling = crawl(tmp_path, site, clock, pause_s=2.0)
+    with closing(crawling):
+        crawling.add(Address(site.url(f"/{n}.jpg")) for n in range(50))
+        for _ in crawling.run():
+            pass
+        ((state, why, count),) = crawling.reasons()
+    assert (state, why.startswith("robots.txt: "), count) == ("failed", True, 50)
+    assert site.asked == ["/robots.txt"] * 3
+    assert clock.now == pytest.approx(8 + 32)
+    site.statuses, site.answers = {}, {f"/{n}.jpg": jpeg("red") for n in range(50)}
+    again = crawl(tmp_path, site)
+    assert again.retry() == 50
+    assert run(again) == {"done": 50}
+
+
 def test_an_interrupted_crawl_goes_on_where_it_was(tmp_path: Path, site: Site) -> None:
     site.answers = {f"/{n}.jpg": jpeg("red") + bytes([n]) for n in range(6)}
     first = crawl(tmp_path, site)
