@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, get_args
@@ -76,7 +77,7 @@ def _recognise(path: Path, head: bytes) -> Format:
         if '"listing_id"' in start and '"@type"' not in start:
             raise CommandError(f"{path}: listing events, not a feed; send them with `groknet submit`", Exit.USAGE)
         return "json-ld"
-    columns = set(header_of(start.partition("\n")[0])[0])
+    columns = set(header_of(re.split(r"[\r\n]", start, maxsplit=1)[0])[0])
     if columns & {"handle", "url_handle"} and "title" in columns:
         return "shopify"
     if {"type", "name"} <= columns and columns & {"images", "regular_price", "categories"}:

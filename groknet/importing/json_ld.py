@@ -49,7 +49,7 @@ def read_page(text: TextIO, currency: str | None, address: str = "") -> Iterator
                 finder.feed(data)
             else:
                 finder.close()
-        except AssertionError as error:  # of the parser, about a declaration such as <![foo
+        except (AssertionError, ValueError) as error:  # of the parser: <![foo, and &#9…9; of thousands of digits
             why = f"no HTML that can be read ({error}); what is behind it is not imported"
         for entry in _of_scripts(finder, currency, address):
             found = True

@@ -156,9 +156,14 @@ def test_values_inside_each_other_without_end_are_no_text(tmp_path: Path) -> Non
 
 def test_html_that_the_parser_gives_up_on_is_read_up_to_that_place(tmp_path: Path) -> None:
     script = f'<script type="application/ld+json">{PRODUCT % (1, "A", 1)}</script>'
-    entries = read(tmp_path, f"<!doctype html>\n{script}\n<![foo bar]>\n{script}")
-    assert ids(entries) == ["1"]
-    assert refused(entries) == [("line 3", True)]
+    for odd in ("<![foo bar]>", f'<a href="&#{"9" * 4_301};">'):
+        entries = read(tmp_path, f"<!doctype html>\n{script}\n{odd}\n{script}")
+        assert ids(entries) == ["1"]
+        assert refused(entries) == [("line 3", True)]
+
+
+def test_lines_may_end_as_on_an_old_macintosh(tmp_path: Path) -> None:
+    assert ids(read(tmp_path, (TABLE + ROW.format(1) + ROW.format(2)).replace("\n", "\r"))) == ["1", "2"]
 
 
 def test_xml_in_an_encoding_that_nobody_knows_is_refused(tmp_path: Path) -> None:
