@@ -16,7 +16,7 @@ from xml.parsers import expat
 import msgspec
 
 from groknet.importing.json_ld import read_page
-from groknet.importing.product import Product
+from groknet.importing.product import Product, Refused
 from groknet.submitting.photo_events import looks_like_photo
 from schemas.events import ListingEvent
 
@@ -131,9 +131,10 @@ def sitemap(data: bytes) -> Iterator[Address]:
 
 def _page(data: bytes, url: str) -> Found:
     text = io.StringIO(data.decode("utf-8", "replace"))
-    products = tuple(one for one in read_page(text, None, url) if isinstance(one, Product))
+    found = list(read_page(text, None, url))
+    products = tuple(one for one in found if isinstance(one, Product))
     if not products:
-        raise NotUsable("the page has no product of schema.org as JSON-LD")
+        raise NotUsable(next(one.why for one in found if isinstance(one, Refused)))
     return Found("page", products=products)
 
 

@@ -176,7 +176,7 @@ def page(product: str) -> bytes:
 def test_odd_answers_are_refused_and_the_others_are_fetched(tmp_path: Path, site: Site) -> None:
     site.answers = {
         "/long": page('{"@type": "Product", "sku": ' + "9" * 5_000 + "x}"),
-        "/declared": b"<html><![foo",
+        "/declared": b"<html><![foo bar]>",
         "/half": page(r'{"@type": "Product", "sku": "1", "name": "Mug \ud83d"}'),
         "/photo": page(r'{"@type": "Product", "sku": "2", "image": ["/\ud83d.jpg", "/2.jpg"]}'),
         "/map": b'<?xml version="1.0" encoding="nonsense"?><urlset></urlset>',
