@@ -16,7 +16,7 @@ from xml.parsers import expat
 import msgspec
 
 from groknet.importing.json_ld import read_page
-from groknet.importing.product import Product
+from groknet.importing.product import Product, Refused
 from groknet.submitting.photo_events import looks_like_photo
 from schemas.events import ListingEvent
 
@@ -124,14 +124,17 @@ def sitemap(data: bytes) -> Iterator[Address]:
         parser.Parse(data, True)
     except expat.ExpatError as error:
         raise NotUsable(f"the sitemap is not well-formed XML (line {error.lineno})") from None
+    except (LookupError, UnicodeError) as error:  # of the encoding that it names
+        raise NotUsable(f"the encoding of the sitemap cannot be read ({error})") from None
     return (Address(url) for url in found)
 
 
 def _page(data: bytes, url: str) -> Found:
     text = io.StringIO(data.decode("utf-8", "replace"))
-    products = tuple(one for one in read_page(text, None, url) if isinstance(one, Product))
+    found = list(read_page(text, None, url))
+    products = tuple(one for one in found if isinstance(one, Product))
     if not products:
-        raise NotUsable("the page has no product of schema.org as JSON-LD")
+        raise NotUsable(next(one.why for one in found if isinstance(one, Refused)))
     return Found("page", products=products)
 
 

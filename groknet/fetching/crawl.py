@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import logging
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,12 +25,15 @@ from groknet.fetching.progress_file import ProgressFile, Task
 from groknet.fetching.robots import Rules
 from groknet.fetching.schedule import Schedule
 from groknet.importing.events import EventMaker, Imported
+from groknet.importing.opened import is_text
 from groknet.importing.product import Product
 from groknet.submitting.photo_events import listing_id
 from schemas.errors import Invalid, Transient
 from schemas.events import ImageRef, encode_event
 from workers.intake import Intake, IntakeSettings
 from workers.intake.addresses import check_url
+
+log = logging.getLogger(__name__)
 
 PROGRESS, PHOTOS, TABLE, EVENTS = "fetch.db", "photos", "labels.csv", "events.ndjson"
 _MOST_DEPTH = 5  # sitemap of sitemaps, sitemap, page, photo, and one spare
@@ -84,6 +89,7 @@ class Crawl:
         self._progress = ProgressFile(folder / PROGRESS)
         self._schedule = Schedule(settings.pause_s)
         self._rules: dict[str, Rules] = {}
+        self._no_rules: dict[str, int] = {}  # host → how often in a row its robots.txt could not be had
         self._events = (folder / EVENTS).open("ab")
         self.beyond = 0
         """Addresses that were not added, because there are `settings.most`."""
@@ -138,6 +144,9 @@ class Crawl:
         return dict(self._progress.counts)
 
     def _checked(self, one: Address) -> tuple[Address, str, str]:
+        if not is_text(one.url):
+            plain = one.url.encode("utf-8", "backslashreplace").decode()
+            return replace(one, url=plain), "", "not UTF-8, or half of a character"
         try:
             target = check_url(one.url, self._checks)
         except Invalid as error:
@@ -170,14 +179,24 @@ class Crawl:
         except Invalid as error:
             gone = error.error.startswith("http_4") or error.error == "empty"
             return _Answer(None, _short(error.message), gone=gone)
+        except Exception as error:
+            log.exception("%s cannot be fetched", url)
+            return _Answer(None, _unexpected(error))
 
     def _end(self, host: str, task: Task, of_rules: bool, answer: _Answer) -> None:
         if of_rules and (answer.data is not None or answer.gone):
             while len(self._rules) >= _MOST_HOSTS:
                 self._rules.pop(next(iter(self._rules)))
             self._rules[host] = Rules(answer.data or b"")
+            self._no_rules.pop(host, None)
+        elif of_rules:
+            self._no_rules[host] = self._no_rules.get(host, 0) + 1
+            if self._no_rules[host] >= self._settings.tries:  # nothing of the host may be fetched without it
+                self._progress.end_host(host, "failed", f"robots.txt: {answer.why}")
+                self._schedule.drop(host)
+                return
         elif answer.data is None:
-            self._failed(task, f"robots.txt: {answer.why}" if of_rules else answer.why, answer.passing or of_rules)
+            self._failed(task, answer.why, answer.passing)
         else:
             self._take(task, answer.data)
         rules = self._rules.get(host)
@@ -191,7 +210,17 @@ class Crawl:
             self._progress.end(task, "failed" if passing else "refused", why)
 
     def _take(self, task: Task, data: bytes) -> None:
-        """Use an answer: save a photo, or add what a page or a sitemap leads to."""
+        """Use an answer. One that nobody thought of is refused, so that it does not end each later run as well."""
+        try:
+            self._use(task, data)
+        except (OSError, sqlite3.Error, Transient):  # of the folder, such as a full disk: no answer is to blame
+            raise
+        except Exception as error:
+            log.exception("%s cannot be used", task.url)
+            self._progress.end(task, "refused", _unexpected(error))
+
+    def _use(self, task: Task, data: bytes) -> None:
+        """Save a photo, or add what a page or a sitemap leads to."""
         try:
             found = look_at(data, task.url)
         except NotUsable as why:
@@ -243,6 +272,10 @@ class Crawl:
             writer.writerow(("path", "product", "category", "title", "address"))
             for file, about in sorted(rows.items()):
                 writer.writerow((file, about.product, about.category, about.title, about.url))
+
+
+def _unexpected(error: Exception) -> str:
+    return f"cannot be used: {type(error).__name__}; please report this address"
 
 
 def _short(message: str) -> str:

@@ -44,6 +44,7 @@ class ProgressFile:
         """Add (address, host, why it is refused or "") of one depth, as long as there are fewer than `most`. Known
         addresses stay as they are. Returns how many were not added because there are too many."""
         count, beyond = self.counts.total(), 0
+        added: Counter[str] = Counter()
         with transaction(self._db):
             for one, host, why in addresses:
                 if count >= most:
@@ -56,7 +57,8 @@ class ProgressFile:
                     (one.url, host, state, depth, why, one.product, one.category, one.title),
                 ).rowcount
                 count += new
-                self.counts[state] += new
+                added[state] += new
+        self.counts += added  # only now: an error takes all of them back
         return beyond
 
     def hosts(self) -> Iterator[str]:
@@ -80,6 +82,13 @@ class ProgressFile:
         self._db.execute("UPDATE address SET state = ?, why = ?, file = ? WHERE id = ?", (state, why, file, task.id))
         self.counts["waiting"] -= 1
         self.counts[state] += 1
+
+    def end_host(self, host: str, state: str, why: str) -> None:
+        """All addresses of a host that wait end in the same way."""
+        query = "UPDATE address SET state = ?, why = ? WHERE state = 'waiting' AND host = ?"
+        count = self._db.execute(query, (state, why, host)).rowcount
+        self.counts["waiting"] -= count
+        self.counts[state] += count
 
     def later(self, task: Task, why: str) -> None:
         """An address failed this time; it waits behind the others of its host."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 
 _MOST_PAUSE_S = 600.0
+_MOST_POWERS = 8  # of four: 0.1 s become longer than _MOST_PAUSE_S, and no count of failures is too large a power
 
 
 class Schedule:
@@ -38,7 +39,7 @@ class Schedule:
             self._failures[host] = failures
         else:
             self._failures.pop(host, None)
-        pause = max(self._pause_s, pause_s) * 4.0**failures
+        pause = max(self._pause_s, pause_s) * 4.0 ** min(failures, _MOST_POWERS)
         self._push(now + min(pause, max(_MOST_PAUSE_S, pause_s)), host)
 
     def drop(self, host: str) -> None:

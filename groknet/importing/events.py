@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
+from groknet.importing.opened import is_text
 from groknet.importing.product import Entry, LeftOut, Note, Product, Refused
 from groknet.submitting.photo_events import listing_id
 from schemas.errors import Invalid
@@ -51,7 +52,12 @@ class EventMaker:
     intake: IntakeSettings = field(default_factory=IntakeSettings)
 
     def make(self, product: Product) -> Imported | Refused:
-        """The event of a product; Refused if no photo of it can be fetched."""
+        """The event of a product; Refused if no photo of it can be fetched, or if a text of it cannot be written."""
+        texts = {"id": self.prefix + product.id, "title": product.title, "category": product.category}
+        texts["seller_id"] = self.seller_id
+        for field_name, text in texts.items():
+            if text and not is_text(text):
+                return Refused(product.place, field_name, "not UTF-8, or half of a character")
         photos, notes = self._photos(product)
         if not photos:
             why = notes[0].why if notes else "no photo; a listing without one is not found by photo"
@@ -83,6 +89,8 @@ class EventMaker:
         good, notes = [], []
         for url in dict.fromkeys(product.photos):
             try:
+                if not is_text(url):
+                    raise Invalid("fetch", "bad_url", "url: not UTF-8, or half of a character; percent-encode it")
                 check_url(url, self.intake)
                 if len(url) > 4096:
                     raise Invalid("fetch", "bad_url", "url: longer than 4096 characters")

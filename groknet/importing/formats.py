@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, get_args
@@ -36,26 +38,38 @@ def read_feed(
     Raises:
         CommandError: no such file, a format that is not known, or an unknown encoding.
     """
+    _check_encoding(encoding)
     try:
         with opened(path) as feed:
             kind = kind or _recognise(path, feed.peek(HEAD_BYTES)[:HEAD_BYTES])
             if kind == "google-xml":
                 yield from read_google_xml(feed, currency, encoding)
                 return
-            try:
-                text = text_of(feed, encoding)
-            except LookupError:
-                raise CommandError(f"--encoding {encoding}: not known; give one like cp1252", Exit.USAGE) from None
+            text = text_of(feed, encoding)
             if kind in _TABLES:
                 yield from _TABLES[kind](text, currency)
             else:
                 yield from (read_page if kind == "html" else read_json_ld)(text, currency)
+    except UnicodeError as error:  # UTF-16 that is cut off, and encodings that cannot show where a byte is wrong
+        told = f"cannot be decoded ({type(error).__name__}); save the feed as UTF-8, or name its --encoding"
+        yield Refused("", "", f"{told}; what is behind it is not imported", ends=True)
     except FeedDamaged as why:
         yield Refused("", "", f"{why}; what is behind it is not imported", ends=True)
 
 
+def _check_encoding(encoding: str | None) -> None:
+    """Raises CommandError for an encoding that is not known, or that is none of text, such as `hex`."""
+    if encoding is None:
+        return
+    try:
+        codecs.lookup(encoding)
+        io.TextIOWrapper(io.BytesIO(), encoding)
+    except (LookupError, ValueError):
+        raise CommandError(f"--encoding {encoding}: not known; give one like cp1252", Exit.USAGE) from None
+
+
 def _recognise(path: Path, head: bytes) -> Format:
-    text = text_of(io.BufferedReader(io.BytesIO(head)), None).read()
+    text = text_of(io.BufferedReader(io.BytesIO(head)), None, errors="replace").read()
     start = text.lstrip("\ufeff \t\r\n")
     if start.startswith("<"):
         return _markup(path, start.lower())
@@ -63,7 +77,7 @@ def _recognise(path: Path, head: bytes) -> Format:
         if '"listing_id"' in start and '"@type"' not in start:
             raise CommandError(f"{path}: listing events, not a feed; send them with `groknet submit`", Exit.USAGE)
         return "json-ld"
-    columns = set(header_of(start.partition("\n")[0])[0])
+    columns = set(header_of(re.split(r"[\r\n]", start, maxsplit=1)[0])[0])
     if columns & {"handle", "url_handle"} and "title" in columns:
         return "shopify"
     if {"type", "name"} <= columns and columns & {"images", "regular_price", "categories"}:

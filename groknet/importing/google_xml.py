@@ -111,6 +111,10 @@ def read_google_xml(feed: io.BufferedReader, currency: str | None, encoding: str
         yield from _entries(handler, currency)
         text = f"not well-formed XML ({expat.ErrorString(error.code)}); what is behind it is not imported"
         yield Refused(f"line {error.lineno}", "", text, ends=True)
+    except (LookupError, ValueError) as error:  # of the parser, about the encoding that the file names
+        yield from _entries(handler, currency)
+        text = f"its encoding cannot be read ({error}); save the feed as UTF-8"
+        yield Refused(f"line {parser.CurrentLineNumber}", "", text, ends=True)
     except _Stop as why:
         yield from _entries(handler, currency)
         yield Refused(f"line {parser.CurrentLineNumber}", "", f"{why}; what is behind it is not imported", ends=True)

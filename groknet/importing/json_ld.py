@@ -23,6 +23,7 @@ _PRODUCTS = {"Product", "ProductModel", "IndividualProduct", "SomeProducts", "Ve
 _HOLDERS = ("@graph", "mainEntity", "mainEntityOfPage", "itemListElement", "item", "hasVariant", "itemOffered")
 _IDS = ("sku", "productID", "gtin", "gtin13", "gtin14", "gtin12", "gtin8", "mpn", "isbn", "@id", "url")
 _MAX_DEPTH = 20
+_NOT_TEXT = "not UTF-8, or half of a character; save the feed as UTF-8, or name its --encoding"
 
 
 def read_json_ld(text: TextIO, currency: str | None) -> Iterator[Entry]:
@@ -42,13 +43,20 @@ def read_page(text: TextIO, currency: str | None, address: str = "") -> Iterator
     while more:
         data = text.read(64 * 1024)
         more = bool(data)
-        if more:
-            finder.feed(data)
-        else:
-            finder.close()
+        why = ""
+        try:
+            if more:
+                finder.feed(data)
+            else:
+                finder.close()
+        except (AssertionError, ValueError) as error:  # of the parser: <![foo, and &#9…9; of thousands of digits
+            why = f"no HTML that can be read ({error}); what is behind it is not imported"
         for entry in _of_scripts(finder, currency, address):
             found = True
             yield entry
+        if why:
+            yield Refused(f"line {finder.getpos()[0]}", "", why, ends=True)
+            return
     if not found:
         yield Refused("", "", "the page has no product of schema.org as JSON-LD")
 
@@ -135,12 +143,15 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, depth: int = 0) -> str:
     """A value as text: of several the first, of an object its @value, name or @id."""
-    for one in _list(value):
+    for one in _list(value) if depth <= _MAX_DEPTH else ():
         if isinstance(one, dict):
             inner = {_term(name): part for name, part in one.items()}
-            text = next((_text(inner[name]) for name in ("@value", "name", "codeValue", "@id") if name in inner), "")
+            named = (inner[name] for name in ("@value", "name", "codeValue", "@id") if name in inner)
+            text = _text(next(named, None), depth + 1)
+        elif isinstance(one, list):
+            text = _text(one, depth + 1)
         else:
             text = "" if isinstance(one, bool) or one is None else str(one)
         if text.strip():
@@ -172,7 +183,7 @@ def _product(node: _Node, place: str, currency: str | None, address: str) -> Ent
     price, availability = _offer(node.raw("offers"), notes, currency)
     title, category = node.text("name"), node.text("category")
     if not all(map(is_text, (identity, title, category))):
-        return Refused(place, "name", "not UTF-8; save the feed as UTF-8, or name its --encoding")
+        return Refused(place, "name", _NOT_TEXT)
     base = node.text("url") or address
     return Product(
         place=place,
@@ -186,11 +197,11 @@ def _product(node: _Node, place: str, currency: str | None, address: str) -> Ent
     )
 
 
-def _offer(offers: Any, notes: Notes, currency: str | None) -> tuple[Price | None, str]:
+def _offer(offers: Any, notes: Notes, currency: str | None, depth: int = 0) -> tuple[Price | None, str]:
     """The price of the first offer that has one, and whether the product can be bought."""
     price: Price | None = None
     availability = ""
-    for one in _list(offers):
+    for one in _list(offers) if depth <= _MAX_DEPTH else ():
         if not isinstance(one, dict):
             continue
         offer = {_term(name): part for name, part in one.items()}
@@ -201,7 +212,7 @@ def _offer(offers: Any, notes: Notes, currency: str | None) -> tuple[Price | Non
         price = price or notes.price("offers.price", text, named)
         availability = availability or _text(offer.get("availability"))
         if price is None and "offers" in offer:
-            price, more = _offer(offer["offers"], notes, named)
+            price, more = _offer(offer["offers"], notes, named, depth + 1)
             availability = availability or more
     return price, availability
 
@@ -219,7 +230,9 @@ def _photos(images: Any, base: str, notes: Notes) -> Iterator[str]:
             whole = urljoin(base, found)
         except ValueError:
             whole = found
-        if "://" in whole:
+        if not is_text(whole):
+            notes.add("image", f"{found[:60]!r}: {_NOT_TEXT}")
+        elif "://" in whole:
             yield whole
         else:
             notes.add("image", f"{found[:60]!r} is no whole address; write https://host/path")

@@ -9,6 +9,8 @@ from typing import Any, TextIO
 _CHUNK = 64 * 1024
 MOST_VALUE = 16 * 1024 * 1024
 """Characters of one value; the page of a large shop has some thousand products."""
+_MOST_DIGITS = 4_300
+"""Of a whole number; Python reads no longer one (`sys.int_info.default_max_str_digits`)."""
 _SPACE = " \t\r\n\ufeff"
 
 
@@ -41,12 +43,18 @@ def json_values(text: TextIO) -> Iterator[tuple[int, Any]]:
         yield scan.value()
 
 
+def _whole(digits: str) -> int | str:
+    """A whole number. One with more digits than Python reads stays text, so that only the field that has it is
+    unusable."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else digits
+
+
 class _Scan:
     """The text that was read and not used yet."""
 
     def __init__(self, text: TextIO) -> None:
         self._text = text
-        self._decoder = json.JSONDecoder()
+        self._decoder = json.JSONDecoder(parse_int=_whole)
         self._rest = ""
         self._at = 0
         self.line = 1
@@ -75,7 +83,7 @@ class _Scan:
         while True:
             try:
                 value, end = self._decoder.raw_decode(self._rest, self._at)
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:
                 if len(self._rest) - self._at > MOST_VALUE:
                     raise NotJson(began, f"a value of more than {MOST_VALUE} characters, or no JSON") from None
                 if not self._read(least):

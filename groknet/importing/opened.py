@@ -92,14 +92,17 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
         yield io.BufferedReader(raw, HEAD_BYTES)
 
 
-def text_of(feed: io.BufferedReader, encoding: str | None = None) -> io.TextIOWrapper:
+def text_of(
+    feed: io.BufferedReader, encoding: str | None = None, *, errors: str = "surrogateescape"
+) -> io.TextIOWrapper:
     """The feed as text: by its byte-order mark, else `encoding`, else UTF-8. Bytes that are none become surrogates, so
-    that only the product that has them is refused (`is_text`)."""
+    that only the product that has them is refused (`is_text`), unless `errors` names another handler of codecs."""
     head = feed.peek(HEAD_BYTES)
     marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
-    return io.TextIOWrapper(feed, marked or encoding or "utf-8", errors="surrogateescape", newline="")
+    return io.TextIOWrapper(feed, marked or encoding or "utf-8", errors=errors, newline="")
 
 
 def is_text(text: str) -> bool:
-    """Whether all of a text could be decoded."""
-    return not any("\udc80" <= c <= "\udcff" for c in text)
+    """Whether a text can be written as UTF-8. Bytes that could not be decoded are surrogates in it, and so is half of a
+    character that JSON names, such as `"\\ud83d"`."""
+    return not any("\ud800" <= c <= "\udfff" for c in text)

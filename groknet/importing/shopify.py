@@ -15,6 +15,7 @@ from groknet.importing.rows import Row, rows
 
 _MOST_ROWS = 3_000  # of one product; Shopify allows 2,048 variants and 250 photos
 _LAST = 1_000_000
+_MOST_DIGITS = 18
 
 
 def read_shopify(text: TextIO, currency: str | None) -> Iterator[Entry]:
@@ -63,11 +64,16 @@ def _photos(found: list[Row], notes: Notes) -> Iterator[str]:
     for number, row in enumerate(found):
         if address := row.first("image_src", "product_image_url"):
             position = row["image_position"]
-            if position and not position.isdigit():
+            if position and not _whole(position):
                 notes.add("image_position", f"{position[:20]!r} is no whole number")
-            placed.append((int(position) if position.isdigit() else _LAST, number, address))
+            placed.append((int(position) if _whole(position) else _LAST, number, address))
     yield from (address for *_, address in sorted(placed))
     yield from (address for row in found if (address := row.first("variant_image", "variant_image_url")))
+
+
+def _whole(text: str) -> bool:
+    """Whether `int` reads a text as a whole number; it reads no `²`, which is a digit as well."""
+    return text.isdecimal() and len(text) <= _MOST_DIGITS
 
 
 def _sold_out(found: list[Row]) -> bool:
@@ -78,7 +84,7 @@ def _sold_out(found: list[Row]) -> bool:
         quantity = row.first("variant_inventory_qty", "inventory_quantity")
         ahead = row.first("variant_inventory_policy", "continue_selling_when_out_of_stock").lower()
         tracked = row.first("variant_inventory_tracker", "inventory_tracker")
-        counted = bool(tracked) and quantity.lstrip("-").isdigit() and int(quantity) <= 0
+        counted = bool(tracked) and _whole(quantity.removeprefix("-")) and int(quantity) <= 0
         return counted and ahead not in ("continue", "true")
 
     return bool(variants) and all(gone(row) for row in variants)

@@ -99,6 +99,8 @@ def embed_part(part: EmbedPart, *, bundle: Path, folder: Path, out: Path) -> Par
     if wrong:
         with replacing(skipped, shared=True) as target:
             target.write_text("".join(f"{path}\t{why}\n" for path, why in wrong.items()), encoding="utf-8")
+    else:
+        skipped.unlink(missing_ok=True)  # of a run that was stopped before it had written the part
     with replacing(file, shared=True) as target, target.open("wb") as opened:  # last: it says that the part is done
         np.savez(opened, allow_pickle=False, **arrays)
     return PartReport(len(paths), wrong)

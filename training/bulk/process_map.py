@@ -1,6 +1,7 @@
 """One function over many parts, on processes of this machine. The results come in the order of the parts.
 
-A worker that dies costs a repetition: its parts run again in a new one. So the function must give the same result for
+A worker that dies costs a repetition: its parts run again in a new one, and after a second death one at a time, which
+shows the part that is to blame. Then there are as many workers as before. So the function must give the same result for
 the same part each time, and write nothing but files that appear whole.
 """
 
@@ -35,10 +36,13 @@ def bulk_map(function: Callable[[Part], Result], parts: Iterable[Part], *, worke
     todo, left = deque[tuple[int, Part]](), iter(enumerate(parts))
     under_way: deque[tuple[Future[Result], int, Part]] = deque()
     tries: dict[int, int] = {}
+    alone = -1  # the parts up to this one run one at a time, because one of them has ended its worker
     pool = _pool(workers)
     try:
         while True:
-            while len(under_way) < _AHEAD * workers and (one := todo.popleft() if todo else next(left, None)):
+            while len(under_way) < _AHEAD * workers and (not under_way or under_way[-1][1] > alone):
+                if (one := todo.popleft() if todo else next(left, None)) is None:
+                    break
                 under_way.append((_submit(pool, function, one[1]), *one))
             if not under_way:
                 return
@@ -51,12 +55,17 @@ def bulk_map(function: Callable[[Part], Result], parts: Iterable[Part], *, worke
                     text = f"part {number} ended its worker {_TRIES} times; leave out what it holds: {str(part)[:200]}"
                     raise ConfigError(text) from None
                 pool.shutdown(cancel_futures=True)
-                pool = _pool(workers if tries[number] == 1 else 1)
+                if tries[number] > 1:
+                    alone = max(alone, under_way[-1][1])
+                pool = _pool(1 if number <= alone else workers)
                 todo = deque([(number, part) for _, number, part in under_way] + list(todo))
                 under_way.clear()
                 continue
             under_way.popleft()
             tries.pop(number, None)
+            if number == alone:
+                pool.shutdown(cancel_futures=True)
+                pool, alone = _pool(workers), -1
             yield result
     finally:
         pool.shutdown(cancel_futures=True)

@@ -71,3 +71,12 @@ def test_answers_are_known_by_their_bytes() -> None:
 def test_what_is_neither_photo_nor_products_is_refused(data: bytes) -> None:
     with pytest.raises(NotUsable):
         look_at(data, "https://shop.example/")
+
+
+def test_a_page_whose_products_cannot_be_used_says_why() -> None:
+    page = b'<html><script type="application/ld+json">{"@type": "Product", "name": "Mug %s"}</script></html>'
+    for odd, why in ((b"", "missing; each product needs a sku"), (b'"', "cannot be read: not JSON")):
+        with pytest.raises(NotUsable, match=why):
+            look_at(page % odd, "https://a.example/p")
+    with pytest.raises(NotUsable, match="no HTML that can be read"):
+        look_at(b"<html><![foo bar]>", "https://a.example/p")

@@ -111,6 +111,25 @@ def test_a_host_without_an_answer_for_robots_is_not_fetched_from(tmp_path: Path,
     assert site.asked == ["/robots.txt"] * 3
 
 
+def test_all_addresses_of_a_host_without_robots_end_together(tmp_path: Path, site: Site) -> None:
+    """Three tries of the host, with pauses of 8 and 32 s between them, and not three of each address."""
+    site.statuses = {"/robots.txt": [503] * 200}
+    clock = Clock()
+    crawling = crawl(tmp_path, site, clock, pause_s=2.0)
+    with closing(crawling):
+        crawling.add(Address(site.url(f"/{n}.jpg")) for n in range(50))
+        for _ in crawling.run():
+            pass
+        ((state, why, count),) = crawling.reasons()
+    assert (state, why.startswith("robots.txt: "), count) == ("failed", True, 50)
+    assert site.asked == ["/robots.txt"] * 3
+    assert clock.now == pytest.approx(8 + 32)
+    site.statuses, site.answers = {}, {f"/{n}.jpg": jpeg("red") for n in range(50)}
+    again = crawl(tmp_path, site)
+    assert again.retry() == 50
+    assert run(again) == {"done": 50}
+
+
 def test_an_interrupted_crawl_goes_on_where_it_was(tmp_path: Path, site: Site) -> None:
     site.answers = {f"/{n}.jpg": jpeg("red") + bytes([n]) for n in range(6)}
     first = crawl(tmp_path, site)
@@ -148,3 +167,37 @@ def test_the_number_of_addresses_is_bounded(tmp_path: Path, site: Site) -> None:
     with closing(crawling):
         crawling.add(Address(site.url(f"/{n}")) for n in range(5))
         assert (crawling.counts()["waiting"], crawling.beyond) == (2, 3)
+
+
+def page(product: str) -> bytes:
+    return f'<html><script type="application/ld+json">{product}</script></html>'.encode()
+
+
+def test_odd_answers_are_refused_and_the_others_are_fetched(tmp_path: Path, site: Site) -> None:
+    site.answers = {
+        "/long": page('{"@type": "Product", "sku": ' + "9" * 5_000 + "x}"),
+        "/declared": b"<html><![foo bar]>",
+        "/half": page(r'{"@type": "Product", "sku": "1", "name": "Mug \ud83d"}'),
+        "/photo": page(r'{"@type": "Product", "sku": "2", "image": ["/\ud83d.jpg", "/2.jpg"]}'),
+        "/map": b'<?xml version="1.0" encoding="nonsense"?><urlset></urlset>',
+        "/2.jpg": jpeg("red"),
+    }
+    paths = ("/long", "/declared", "/half", "/photo", "/map")
+    assert run(crawl(tmp_path, site), *map(site.url, paths), "https://a.example/\ud83d") == {"done": 2, "refused": 5}
+
+
+def test_an_answer_that_nobody_thought_of_does_not_end_the_fetch(tmp_path: Path, site: Site, monkeypatch) -> None:
+    """The reader of sitemaps fails as it does with an error in it."""
+
+    def broken(data: bytes) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("groknet.fetching.contents.sitemap", broken)
+    site.answers = {"/map": b"<urlset></urlset>", "/1.jpg": jpeg("red")}
+    crawling = crawl(tmp_path, site)
+    with closing(crawling):
+        crawling.add(Address(site.url(path)) for path in ("/map", "/1.jpg"))
+        for _ in crawling.run():
+            pass
+        assert (crawling.counts()["done"], crawling.counts()["refused"]) == (1, 1)
+        assert [(state, "ZeroDivisionError" in why) for state, why, _ in crawling.reasons()] == [("refused", True)]

@@ -52,3 +52,13 @@ def test_hosts_take_turns_and_a_dropped_one_can_come_back() -> None:
     schedule.drop("a")
     schedule.add("a")
     assert schedule.next_at() == pytest.approx(0.0)
+
+
+def test_a_host_may_fail_any_number_of_times() -> None:
+    """4 to the power of 512 is no float."""
+    schedule = Schedule(0.1)
+    schedule.add("a")
+    for _ in range(600):
+        assert schedule.take(1e9) == "a"
+        schedule.release("a", 0.0, failed=True)
+    assert schedule.next_at() == 600.0

@@ -75,3 +75,24 @@ def test_an_id_counts_once_in_a_feed() -> None:
     assert [type(one).__name__ for one in found] == ["Imported", "LeftOut", "Refused", "Refused"]
     assert isinstance(found[2], Refused)
     assert found[2].field == "id"
+
+
+def test_text_that_cannot_be_written_is_refused_by_its_field() -> None:
+    half = "Mug \ud83d"
+    photos = ("https://a.example/1.jpg",)
+    maker = EventMaker(event_time=NOW)
+    odd = [
+        Product(place="line 1", id=half, title=None, category=None, photos=photos),
+        Product(place="line 2", id="2", title=half, category=None, photos=photos),
+        Product(place="line 3", id="3", title=None, category=half, photos=photos),
+        Product(place="line 4", id="4", title=None, category=None, photos=("https://a.example/\ud83d",)),
+    ]
+    found = [maker.make(product) for product in odd]
+    found.append(EventMaker(event_time=NOW, seller_id="s\udcff").make(MUG))
+    assert [(one.place, one.field) for one in found if isinstance(one, Refused)] == [
+        ("line 1", "id"),
+        ("line 2", "title"),
+        ("line 3", "category"),
+        ("line 4", "photo"),
+        ("line 7", "seller_id"),
+    ]

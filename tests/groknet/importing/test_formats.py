@@ -206,6 +206,24 @@ def test_a_missing_file_and_an_unknown_encoding_are_named(tmp_path: Path) -> Non
         list(read_feed(FEEDS / "shopify_old.csv", encoding="klingon"))
 
 
+@pytest.mark.parametrize("name", ["google_rss.xml", "google_tabs.txt", "page.html", "shopify_old.csv"])
+@pytest.mark.parametrize("encoding", ["klingon", "hex", "a\0b"])
+def test_an_encoding_that_is_none_is_named_for_each_format(name: str, encoding: str) -> None:
+    with pytest.raises(CommandError, match="--encoding"):
+        list(read_feed(FEEDS / name, encoding=encoding))
+
+
+def test_numbers_of_shopify_that_python_does_not_read_are_noted(tmp_path: Path) -> None:
+    """`²` is a digit to `str.isdigit`, and `int` refuses it."""
+    file = tmp_path / "feed.csv"
+    columns = "Handle,Title,Image Src,Image Position,Variant Price,Variant Inventory Qty,Variant Inventory Tracker"
+    file.write_text(f"{columns}\nmug,Mug,https://a.example/1.jpg,²,5,²,shopify\nmug,,https://a.example/2.jpg,1,,,\n")
+    (entry,) = read_feed(file, currency="EUR")
+    assert isinstance(entry, Product)
+    assert entry.photos == ("https://a.example/2.jpg", "https://a.example/1.jpg")
+    assert (entry.state, [note.field for note in entry.notes]) == ("active", ["image_position"])
+
+
 def test_a_named_encoding_reads_what_is_not_utf8(tmp_path: Path) -> None:
     file = tmp_path / "feed.csv"
     file.write_bytes("id,title,image_link\n1,Café,https://a.example/1.jpg\n".encode("cp1252"))

@@ -120,3 +120,60 @@ def test_memory_does_not_grow_with_the_feed(tmp_path: Path) -> None:
 
     peak(300)  # what is loaded once
     assert peak(30_000) < 1.2 * peak(3_000) + 100_000
+
+
+PRODUCT = '{"@type": "Product", "sku": "%s", "name": "%s", "image": "https://a.example/%s.jpg"}'
+
+
+def test_a_number_that_is_too_long_costs_its_field_alone(tmp_path: Path) -> None:
+    """Python refuses to read whole numbers of more than 4,300 digits."""
+    long = '{"@type": "Product", "sku": "2", "offers": {"price": %s, "priceCurrency": "EUR"}}' % ("9" * 4_301)
+    entries = read(tmp_path, "\n".join((PRODUCT % (1, "A", 1), long, PRODUCT % (3, "C", 3))))
+    assert ids(entries) == ["1", "2", "3"]
+    (note,) = entries[1].notes if isinstance(entries[1], Product) else ()
+    assert (note.place, note.field) == ("line 2", "offers.price")
+    assert "is no price" in note.why
+
+
+def test_half_of_a_character_is_refused_in_place(tmp_path: Path) -> None:
+    odd = (PRODUCT % (2, r"Mug \ud83d", 2), PRODUCT % (3, r"Mug \ud83d\ude00", r"3\udcff"))
+    entries = read(tmp_path, "\n".join((PRODUCT % (1, "A", 1), *odd, PRODUCT % (4, "D", 4))))
+    assert ids(entries) == ["1", "3", "4"]
+    assert refused(entries) == [("line 2", False)]
+    third = next(entry for entry in entries if isinstance(entry, Product) and entry.id == "3")
+    assert (third.title, third.photos, [note.field for note in third.notes]) == ("Mug \U0001f600", (), ["image"])
+
+
+def test_values_inside_each_other_without_end_are_no_text(tmp_path: Path) -> None:
+    deep = '{"name":' * 400 + "1" + "}" * 400
+    offers = '{"offers":' * 400 + "1" + "}" * 400
+    lists = "[" * 400 + "1" + "]" * 400
+    data = f'{{"@type": "Product", "sku": "1", "name": {deep}, "offers": {offers}, "category": {lists}}}'
+    (entry,) = read(tmp_path, data)
+    assert isinstance(entry, Product)
+    assert (entry.title, entry.category, entry.price) == (None, None, None)
+
+
+def test_html_that_the_parser_gives_up_on_is_read_up_to_that_place(tmp_path: Path) -> None:
+    script = f'<script type="application/ld+json">{PRODUCT % (1, "A", 1)}</script>'
+    for odd in ("<![foo bar]>", f'<a href="&#{"9" * 4_301};">'):
+        entries = read(tmp_path, f"<!doctype html>\n{script}\n{odd}\n{script}")
+        assert ids(entries) == ["1"]
+        assert refused(entries) == [("line 3", True)]
+
+
+def test_lines_may_end_as_on_an_old_macintosh(tmp_path: Path) -> None:
+    assert ids(read(tmp_path, (TABLE + ROW.format(1) + ROW.format(2)).replace("\n", "\r"))) == ["1", "2"]
+
+
+def test_xml_in_an_encoding_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    for name in ("nonsense", "shift_jis", "idna", "rot13"):
+        entries = read(tmp_path, f'<?xml version="1.0" encoding="{name}"?><rss>{ITEM.format(1)}</rss>', "google-xml")
+        assert refused(entries) == [("line 1", True)]
+        assert "encoding cannot be read" in entries[0].why if isinstance(entries[0], Refused) else ""
+
+
+def test_utf16_with_half_of_a_character_ends_with_a_reason(tmp_path: Path) -> None:
+    """A lone half whose first byte is below 128 cannot be kept as a surrogate."""
+    rows = (TABLE + ROW.format(1)).encode("utf-16") + b"\x3d\xd8" + ROW.format(2).encode("utf-16-le")
+    assert refused(read(tmp_path, rows)) == [("", True)]

@@ -63,6 +63,20 @@ def test_a_part_holds_what_the_engine_says_of_each_photo(bundle: Path, folder: P
     engine.close()
 
 
+def test_reasons_of_a_stopped_run_do_not_outlive_it(bundle: Path, folder: Path, tmp_path: Path) -> None:
+    """It was stopped between the reasons and the part, and the photo was mended since."""
+    rows = read("csv", folder).rows[:8]
+    assert rows[7]["path"] == "7.png"
+    out = tmp_path / "out"
+    out.mkdir()
+    embed_part(EmbedPart(0, rows), bundle=bundle, folder=folder, out=out)
+    (out / "part-000000.npz").unlink()
+    (folder / "7.png").write_bytes((folder / "6.png").read_bytes())
+    for _ in range(2):  # the second one reads what is there
+        report = embed_part(EmbedPart(0, rows), bundle=bundle, folder=folder, out=out)
+        assert (report.photos, report.skipped) == (8, {})
+
+
 @pytest.mark.slow
 def test_any_number_of_workers_writes_the_same_arrays(bundle, folder, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(module, "PART", 6)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import ConfigError
-from training.bulk import bulk_map
+from training.bulk import bulk_map, process_map
 
 PARTS = [list(range(start, start + 5)) for start in range(0, 60, 5)]
 
@@ -58,6 +58,27 @@ def test_a_worker_that_is_killed_in_the_middle_changes_no_result(tmp_path: Path)
     found = list(bulk_map(work, PARTS))
     assert [result for _, result in found] == EXPECTED
     assert (tmp_path / "mark").exists()
+
+
+def kills_itself_twice(numbers: list[int], *, folder: Path) -> tuple[int, list[int]]:
+    """As `squares`, but the first two processes that get the number 0 die."""
+    if 0 in numbers and (died := len(list(folder.iterdir()))) < 2:
+        (folder / str(died)).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return squares(numbers)
+
+
+@pytest.mark.slow
+def test_after_two_deaths_there_are_as_many_workers_as_before(tmp_path: Path, monkeypatch) -> None:
+    """The parts that were under way, 0 to 7, run one at a time; the other four run on two processes again."""
+    pools: list[int] = []
+    first = process_map._pool
+    monkeypatch.setattr(process_map, "_pool", lambda workers: pools.append(workers) or first(workers))
+    found = list(bulk_map(partial(kills_itself_twice, folder=tmp_path), PARTS, workers=2))
+    assert [result for _, result in found] == EXPECTED
+    assert pools == [2, 2, 1, 2]
+    assert len({process for process, _ in found[:8]}) == 1
+    assert not {process for process, _ in found[:8]} & {process for process, _ in found[8:]}
 
 
 @pytest.mark.slow

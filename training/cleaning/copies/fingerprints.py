@@ -124,7 +124,8 @@ def take_fingerprints(
     done = Fingerprints(work)
     others = any(name.path != path for name, path in zip(done.names(), paths, strict=False))
     if others or len(done) > len(paths):
-        raise ConfigError(f"{work}: it has fingerprints of other photos; name another folder, or delete this one")
+        files = f"{_RECORDS} and {_NAMES}"
+        raise ConfigError(f"{work}: it has fingerprints of other photos; name another folder, or delete its {files}")
     count = len(done)
     _cut(work, count)
     with (work / _RECORDS).open("ab") as records, (work / _NAMES).open("ab") as names:

@@ -29,6 +29,8 @@ Share = Annotated[float, Meta(gt=0, lt=1)]
 STEP = "noise"
 SAMPLES = 2  # of DBSCAN, as published: a photo and one neighbour make a core
 LADDER = 40  # radii that are tried
+MOST_PHOTOS = 10_000  # of one product that are compared at once: 400 MB of distances
+MOST_COMPARED = 500  # photos of one product that choose the radii, spread evenly over all
 MOST_JUDGED = 500  # products that choose the radii, spread evenly over all; more would not change them
 
 
@@ -89,25 +91,30 @@ def radii(groups: Sequence[Floats], settings: NoiseSettings) -> Radii:
         groups: for each product its embeddings, float32 [n, d], unit rows.
         settings: the shares.
 
+    Radii that the settings name are taken as they are, and nothing is judged if they name both.
+
     Raises:
         ConfigError: there are fewer than two products with enough photos.
     """
+    if settings.strict and settings.loose:
+        return Radii(settings.strict, settings.loose, [], [])
     judged = [group for group in groups if len(group) >= settings.min_photos]
     if len(judged) < 2:
         raise ConfigError(
             f"noise: {len(judged)} products have {settings.min_photos} photos or more; radii are chosen by comparing "
             "products, so give two or more, or set strict and loose"
         )
-    judged = judged[:: -(-len(judged) // MOST_JUDGED)]
+    judged = [group[:: -(-len(group) // MOST_COMPARED)] for group in judged[:: -(-len(judged) // MOST_JUDGED)]]
     own = [squared(group, group) for group in judged]
     others = _strangers(judged)
     inner = np.concatenate([apart[np.triu_indices(len(apart), 1)] for apart in own])
     ladder = np.unique(np.quantile(inner, np.linspace(0.002, 0.9, LADDER))).tolist()
     strict_ladder = [_judge(radius, own, others, [_largest(apart, radius) for apart in own]) for radius in ladder]
-    strict = settings.strict or _choose(strict_ladder, settings.strict_strangers)
+    strict = settings.strict or _choose(strict_ladder, settings.strict_strangers, ladder[0])
     clusters = [_largest(apart, strict) for apart in own]
     loose_ladder = [_judge(radius, own, others, clusters) for radius in ladder if radius >= strict]
-    loose = settings.loose or max(strict, _choose(loose_ladder, settings.loose_strangers))
+    least = loose_ladder[0].radius if loose_ladder else strict  # strict may be above all radii
+    loose = settings.loose or _choose(loose_ladder, settings.loose_strangers, least)
     return Radii(strict, loose, strict_ladder, loose_ladder)
 
 
@@ -129,9 +136,15 @@ def noise_marks(
         progress: called with the products done and the products in all.
 
     Raises:
-        ConfigError: as `radii`.
+        ConfigError: as `radii`, or a product has more than `MOST_PHOTOS` photos.
     """
     groups = group_by_product(products)
+    for product, places in groups.items():
+        if len(places) > MOST_PHOTOS:
+            raise ConfigError(
+                f"noise: product {product!r} has {len(places)} photos, and at most {MOST_PHOTOS} can be compared at "
+                "once; if it is no single product, leave its photos without a product, or split it"
+            )
     chosen = radii([vectors[places] for places in groups.values()], settings)
     counted = _counted(groups, progress)
     return chosen, (mark for one in counted for mark in _marks(paths, vectors, one, chosen, settings))
@@ -224,6 +237,6 @@ def _judge(
     return Judged(radius, float(strangers.mean()), float(kept.sum() / sum(map(len, own))))
 
 
-def _choose(ladder: Sequence[Judged], strangers: float) -> float:
-    """The largest radius that lets in at most so many strangers, or else the smallest of all."""
-    return max((one.radius for one in ladder if one.strangers <= strangers), default=ladder[0].radius)
+def _choose(ladder: Sequence[Judged], strangers: float, least: float) -> float:
+    """The largest radius that lets in at most so many strangers, or else the least one."""
+    return max((one.radius for one in ladder if one.strangers <= strangers), default=least)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -60,10 +61,11 @@ class BoxedSet:
 
 
 def load_boxed_sets(recipe: DetectorRecipe, data: Path, cache: Path) -> list[BoxedSet]:
-    """Every set of the recipe. What is in `cache` is neither decoded nor drawn again.
+    """Every set of the recipe. What is in `cache` is neither decoded nor drawn again, unless the set is described in
+    another way or its tables have changed since. If its tables are gone, the cache is used as it is.
 
     Raises:
-        ConfigError: a table cannot be read, a set has no photo, or its cache is of another recipe.
+        ConfigError: a table cannot be read, a set has no photo, or its cache has photos of another size.
     """
     cache.mkdir(parents=True, exist_ok=True)
     return [_load_one(spec, recipe.side, data, cache) for spec in recipe.datasets]
@@ -80,8 +82,10 @@ def boxed_set(name: str, photos: Sequence[BoxedPhoto], side: int, cache: Path, *
 
 def _load_one(spec: BoxSet, side: int, data: Path, cache: Path) -> BoxedSet:
     pixels_file, rows_file = cache / f"{spec.name}.npy", cache / f"{spec.name}.json"
+    key_file, key = cache / f"{spec.name}.key", _key(spec, data)
     skipped: dict[str, str] = {}
-    if not (pixels_file.is_file() and rows_file.is_file()):
+    if not (pixels_file.is_file() and rows_file.is_file() and _fits(key_file, key)):
+        key_file.unlink(missing_ok=True)
         if spec.reader == "studio":
             made = _drawn(studio_jobs(spec), side)
         else:
@@ -92,11 +96,33 @@ def _load_one(spec: BoxSet, side: int, data: Path, cache: Path) -> BoxedSet:
         if not rows:
             raise ConfigError(f"datasets[{spec.name}]: no photo could be decoded; the log has the reasons")
         write_file(rows_file, msgspec.json.encode(rows))
+        write_file(key_file, " ".join(key).encode())  # last: it says that the other files are whole
     rows = msgspec.json.decode(rows_file.read_bytes(), type=list[BoxedRow])
     pixels = np.load(pixels_file, mmap_mode="r")
     if pixels.shape[:2] != (len(rows), side):
         raise ConfigError(f"cache {pixels_file}: made for another recipe; remove it, or name another --out")
     return BoxedSet(spec.name, spec.share, pixels, rows, skipped)
+
+
+def _key(spec: BoxSet, data: Path) -> tuple[str, str]:
+    """What a cache was made of: a SHA-256 of the set's description, without what changes no photo and no box, and one
+    of its tables. The second is empty if a table cannot be read."""
+    described = msgspec.json.encode(msgspec.structs.replace(spec, share=1, about=""))
+    names = [] if spec.reader == "studio" else [name for name in (spec.boxes, spec.splits) if name]
+    try:
+        tables = [hashlib.sha256((data / spec.folder / name).read_bytes()).digest() for name in names]
+    except OSError:
+        return hashlib.sha256(described).hexdigest(), ""
+    return hashlib.sha256(described).hexdigest(), hashlib.sha256(b"".join(tables)).hexdigest()
+
+
+def _fits(file: Path, key: tuple[str, str]) -> bool:
+    """Whether a cache was made of what the key says. One without a key is of an older version."""
+    try:
+        described, _, tables = file.read_text("utf-8").partition(" ")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return described == key[0] and key[1] in ("", tables)
 
 
 def _jobs(found: FoundBoxes) -> list[tuple[str, BoxedPhoto]]:

@@ -75,5 +75,12 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same(tmp_path: Path, cut: t
 def test_another_list_of_photos_is_refused(tmp_path: Path) -> None:
     folder = photos(tmp_path / "photos")
     take_fingerprints(folder, PATHS[:2], tmp_path / "work", workers=1)
-    with pytest.raises(ConfigError, match="other photos"):
+    (tmp_path / "work" / "decisions.jsonl").write_text("by hand")
+    with pytest.raises(ConfigError, match="other photos") as refused:
         take_fingerprints(folder, PATHS[1:], tmp_path / "work", workers=1)
+    # what the message says to delete is enough, and nothing else is lost
+    told = str(refused.value).rpartition("delete its ")[2].split(" and ")
+    assert sorted(told) == sorted(path.name for path in (tmp_path / "work").iterdir() if path.name != "decisions.jsonl")
+    for name in told:
+        (tmp_path / "work" / name).unlink()
+    assert len(take_fingerprints(folder, PATHS[1:3], tmp_path / "work", workers=1)) == 2

@@ -100,6 +100,29 @@ def test_one_product_is_refused_unless_the_radii_are_given() -> None:
     vectors = unit(np.random.default_rng(1).normal(size=(5, 4)))
     with pytest.raises(ConfigError, match="two or more"):
         radii([vectors], NoiseSettings())
+    chosen = radii([vectors], NoiseSettings(strict=0.3, loose=0.5))
+    assert (chosen.strict, chosen.loose, chosen.strict_ladder, chosen.loose_ladder) == (0.3, 0.5, [], [])
+
+
+def test_a_strict_radius_above_the_whole_ladder_is_the_loose_one_as_well() -> None:
+    _, products, vectors, _ = planted()
+    groups = [vectors[[i for i, p in enumerate(products) if p == name]] for name in sorted(set(products))]
+    chosen = radii(groups, NoiseSettings(strict=3.9))
+    assert (chosen.strict, chosen.loose, chosen.loose_ladder) == (3.9, 3.9, [])
+
+
+def test_a_product_with_too_many_photos_to_compare_is_named() -> None:
+    count = 10_001
+    vectors = np.zeros((count, 2), np.float32)
+    with pytest.raises(ConfigError, match="product 'crowd' has 10001 photos, and at most 10000"):
+        noise_marks(["a.jpg"] * count, ["crowd"] * count, vectors, NoiseSettings(strict=0.1, loose=0.2))
+
+
+def test_some_photos_of_a_large_product_choose_the_radii() -> None:
+    """Of 1,200 photos every third, as if only these were there."""
+    rng = np.random.default_rng(3)
+    groups = [unit(centre + rng.normal(size=(1_200, 8)) * 0.1) for centre in rng.normal(size=(3, 8))]
+    assert radii(groups, NoiseSettings()) == radii([group[::3] for group in groups], NoiseSettings())
 
 
 def test_photos_without_product_and_tiny_products_are_not_judged() -> None:

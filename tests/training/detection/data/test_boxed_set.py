@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -46,6 +47,38 @@ def test_the_cache_is_used_and_one_of_another_recipe_is_refused(squares: Path) -
         load_boxed_sets(recipe, squares, squares / "cache")
 
 
+def test_a_changed_set_or_table_is_read_anew(squares: Path) -> None:
+    """The squares are red and green in turn; a cache of the old boxes would still say both."""
+
+    def kinds(**changes: object) -> set[str]:
+        recipe = tiny_recipe()
+        spec = msgspec.structs.replace(recipe.datasets[0], **changes)
+        changed = msgspec.structs.replace(recipe, datasets=[spec])
+        (found,) = load_boxed_sets(changed, squares, squares / "cache")
+        return {kind for row in found.rows for kind in row.kinds}
+
+    assert kinds() == {"red", "green"}
+    assert kinds(ignore=["red"]) == {IGNORED, "green"}
+    assert kinds(keep=["red"]) == {"red"}
+    assert kinds(kind="vase") == {"vase"}
+    assert kinds() == {"red", "green"}
+    made = (squares / "cache" / "squares.npy").stat().st_mtime_ns
+    kinds(share=5, about="By hand.")
+    assert (squares / "cache" / "squares.npy").stat().st_mtime_ns == made
+    table = squares / "squares" / "boxes.csv"
+    table.write_text(table.read_text().replace("red", "blue"))
+    assert kinds() == {"blue", "green"}
+
+
+def test_a_cache_without_a_key_is_made_anew(squares: Path) -> None:
+    cache = squares / "cache"
+    load_boxed_sets(tiny_recipe(), squares, cache)
+    (cache / "squares.key").unlink()
+    (cache / "squares.json").write_text((cache / "squares.json").read_text().replace("red", "old"))
+    rows = load_boxed_sets(tiny_recipe(), squares, cache)[0].rows
+    assert {kind for row in rows for kind in row.kinds} == {"red", "green"}
+
+
 def test_photos_that_cannot_be_decoded_are_left_out_and_named(tmp_path: Path) -> None:
     Image.new("RGB", (40, 40)).save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_bytes(b"no photo")
@@ -69,8 +102,6 @@ def test_boxes_become_numbers_and_ignored_ones_stand_apart() -> None:
 
 
 def test_kinds_with_too_few_training_boxes_are_products(squares: Path) -> None:
-    import msgspec
-
     sets = load_boxed_sets(tiny_recipe(), squares, squares / "cache")[:1]
     assert known_kinds(tiny_recipe(), sets) == ["product", "green", "red"]
     # of the eight squares every fourth, a red one, is a test photo: four green and two red ones teach
