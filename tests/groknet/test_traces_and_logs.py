@@ -53,11 +53,13 @@ def test_one_trace_goes_from_submit_through_tagger_and_indexer(
     (sent,) = collector.until(1, f"send {UPLOADED}")
     epoch = load_manifest(bundle).epoch
     (last,) = collector.until(1, f"process {hash_topic(epoch)}", sent.trace)
+    for above in (f"send {hash_topic(epoch)}", f"process {UPLOADED}"):  # each process sends its spans in its own time
+        collector.until(1, above, sent.trace)
     found = {span.id: span for span in collector.spans if span.trace == sent.trace}
-    path, above = [last], last.parent
-    while above:
-        path.append(found[above])
-        above = found[above].parent
+    path, parent = [last], last.parent
+    while parent:
+        path.append(found[parent])
+        parent = found[parent].parent
     assert [(span.service, span.name) for span in reversed(path)] == [
         ("submit", f"send {UPLOADED}"),
         ("tagger", f"process {UPLOADED}"),

@@ -146,6 +146,6 @@ def test_a_silent_head_says_how_many_photos_are_missing() -> None:
     assert needed(0.9) == 50
     assert needed(0.99) == least_photos(0.99) > 50
     said = sentence("shop.kind", 12, 0.9)
-    assert "12 validation photos" in said
+    assert "12 photos with its labels" in said
     assert "38 more are missing" in said
     assert not sentence("shop.kind", 50, 0.9)
