@@ -1,7 +1,8 @@
 """`python -m tests.everything [pytest's options]`: all tests, or those that the options name.
 
 Without options, the tests that need no server and take no seconds run side by side first, because many of them wait.
-The others follow one after the other: they start workers and servers, and use all cores.
+Then the slow ones that need no server run two side by side. The others follow one after the other: they start servers
+and browsers, or are marked `alone`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import sys
 import time
 
 FAST = "not services and not prometheus and not browser and not slow"
-SIDE_BY_SIDE = 4
+SLOW = "slow and not alone and not services and not prometheus and not browser"
+SIDE_BY_SIDE = {"fast_tests": (FAST, 4), "slow_tests": (SLOW, 2)}
+"""Parts that run side by side: which tests, and how many at a time."""
 
 
 def main(options: list[str]) -> int:
@@ -20,11 +23,15 @@ def main(options: list[str]) -> int:
     pytest = [sys.executable, "-m", "pytest"]
     if options:
         return subprocess.run([*pytest, *options], check=False).returncode
-    began = time.monotonic()
-    fast = subprocess.run([*pytest, "-m", FAST, "-n", str(SIDE_BY_SIDE), "--dist", "loadfile"], check=False)
-    took = f"{os.environ.get('GROKNET_PARTS', '')} fast_tests={time.monotonic() - began:.0f}"
-    rest = subprocess.run([*pytest, "-m", f"not ({FAST})"], env=os.environ | {"GROKNET_PARTS": took}, check=False)
-    return fast.returncode or rest.returncode
+    took, codes = os.environ.get("GROKNET_PARTS", ""), []
+    for part, (which, count) in SIDE_BY_SIDE.items():
+        began = time.monotonic()
+        spread = ["-m", which, "-n", str(count), "--dist", "loadfile"]
+        codes.append(subprocess.run([*pytest, *spread], check=False).returncode)
+        took += f" {part}={time.monotonic() - began:.0f}"
+    rest = ["-m", f"not ({FAST}) and not ({SLOW})"]
+    codes.append(subprocess.run([*pytest, *rest], env=os.environ | {"GROKNET_PARTS": took}, check=False).returncode)
+    return next((code for code in codes if code), 0)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ from collections.abc import Collection, Mapping
 BUDGET_S = {
     "demo": 180,
     "lint": 120,
-    "schedules": 820,  # of .ci/run, and the tests in tests/faults that start servers
+    "schedules": 720,  # of .ci/run, and the tests in tests/faults that start servers
     "fast tests": 300,  # four side by side (tests/everything.py)
-    "slow tests": 900,
+    "slow tests": 900,  # two side by side
+    "alone": 120,
     "services": 720,
     "prometheus": 300,
     "browser": 180,
@@ -29,7 +30,9 @@ def part_of(nodeid: str, marks: Collection[str]) -> str:
         return "prometheus"
     if "services" in marks:
         return "schedules" if nodeid.startswith("tests/faults/") else "services"
-    return "slow tests" if "slow" in marks else "fast tests"
+    if "slow" in marks:
+        return "alone" if "alone" in marks else "slow tests"
+    return "fast tests"
 
 
 def read_parts(text: str) -> dict[str, float]:

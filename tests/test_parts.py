@@ -12,6 +12,7 @@ from tests.parts import BUDGET_S, part_of, read_parts, table
     [
         ("tests/schemas/test_units.py::test_x", [], "fast tests"),
         ("tests/test_wheel.py::test_x", ["slow"], "slow tests"),
+        ("tests/groknet/run/test_targets.py::test_x", ["slow", "alone"], "alone"),
         ("tests/contract/test_stream_contract.py::test_x[kafka]", ["services"], "services"),
         ("tests/workers/test_x.py::test_x", ["slow", "services"], "services"),
         ("tests/faults/test_schedules.py::test_x", ["services"], "schedules"),

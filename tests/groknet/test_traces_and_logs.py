@@ -14,7 +14,7 @@ from schemas.topics import UPLOADED, hash_topic
 from tests.groknet.conftest import Call, Cluster, start_all, write_photo
 from tests.workers.otlp_receiver import Receiver, receiver
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 GOOD, BAD = 40, 12
 NOBODY = "http://127.0.0.1:9/gone.jpg?signature=NOT-FOR-LOGS"  # the port of discard, on which nobody listens

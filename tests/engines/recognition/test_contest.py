@@ -48,6 +48,7 @@ def test_who_is_refused_does_not_win_and_is_named() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_each_candidate_is_checked_and_measured(tiny: Path, tmp_path: Path) -> None:
     told: list[float] = []
     nobody = Candidate(backend="nobody", precision="fp32")

@@ -66,6 +66,7 @@ def asked(url: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_prometheus_finds_every_worker_and_each_shows_its_own_metrics(watched: Cluster) -> None:
     (line,) = [line for line in watched.said if "targets for Prometheus: " in line]
     url = line.split("targets for Prometheus: ")[1]
@@ -95,6 +96,7 @@ def test_prometheus_finds_every_worker_and_each_shows_its_own_metrics(watched: C
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_restart_is_counted(watched: Cluster) -> None:
     (line,) = [line for line in watched.said if "targets for Prometheus: " in line]
     base = line.split("targets for Prometheus: ")[1].removesuffix("/targets")
