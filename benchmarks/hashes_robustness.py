@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.near_duplicates import copy_of, planted
-from benchmarks.report import page, parser, table, write_page
+from benchmarks.report import page, parser, table, versions, write_page
 from engines.pixels import decode
 from engines.recognition import RecognitionEngine, build_engine
 from schemas.manifest import Preprocess
@@ -52,7 +52,7 @@ def main() -> None:
     finally:
         engine.close()
     command = f"python -m benchmarks.hashes_robustness --data {options.data.name} --photos {options.photos}"
-    write_page(page("Perceptual hashes", command, "", body), options.out)
+    write_page(page("Perceptual hashes", command, versions("numpy", "pillow", "faiss-cpu"), body), options.out)
 
 
 def _compare(
