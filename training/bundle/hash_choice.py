@@ -19,7 +19,7 @@ from training.bundle.spreading_layer import fit_spreading_layer
 from training.data.corpus import Corpus
 from training.data.frozen_trunk import resized
 from training.evaluation.metrics import cosine_distance, hamming, recall
-from training.network.model import BITS, EMBEDDING, Network
+from training.network.model import BITS, Network
 from training.recipe import HashLayer
 
 FIT_PHOTOS = 6000
@@ -89,7 +89,7 @@ def choose_hash(
 
 
 def _linear(weight: Floats, bias: Floats) -> nn.Linear:
-    layer = nn.Linear(EMBEDDING, BITS)
+    layer = nn.Linear(weight.shape[1], weight.shape[0])
     layer.weight.data, layer.bias.data = torch.from_numpy(weight), torch.from_numpy(bias)
     return layer
 

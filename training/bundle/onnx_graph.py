@@ -14,14 +14,16 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+from torch.fx.proxy import TraceError
 
 from schemas.manifest import Preprocess, encode_preprocess
 from training.data.labels import Groups
 from training.network.model import BITS, Network
-from training.network.trunk import ConvNorm
+from training.network.trunk import ConvNorm, TimmTrunk
 
 OPSET = 17
-HASH_PATH = ("trunk.", "pool.", "adapter.", "embed.", "hash_layer.")
+HASH_PATH = ("trunk.", "attention.", "pool.", "adapter.", "embed.", "hash_layer.")
 EPOCH_NAMES = {"hash_layer.": "catalyzer."}  # in the digest of an epoch, which is older than today's name
 SMALL = 16  # tensors with fewer values stay in FP32: GeM's p and shape constants
 
@@ -69,11 +71,25 @@ def deployable(network: Network, groups: Groups | None = None) -> ExportedGraph:
     for module in served.modules():
         if isinstance(module, ConvNorm):
             module.fold()
+    if isinstance(served.trunk, TimmTrunk):
+        served.trunk.body = _with_folded_norms(served.trunk.body)
     with torch.no_grad():
         for parameter in served.parameters():
             if parameter.numel() >= SMALL:
                 parameter.copy_(parameter.half().float())
     return ExportedGraph(served, groups or {}).eval()
+
+
+def _with_folded_norms(body: nn.Module) -> nn.Module:
+    """A timm backbone whose batch norms are part of its convolutions, as far as torch can trace it. The exporter does
+    the same, but after the weights were rounded to half, so that they would no longer be halves."""
+    if not any(type(module) is nn.BatchNorm2d for module in body.modules()):
+        return body
+    try:
+        folded: nn.Module = fuse(body)
+    except (TraceError, TypeError, ValueError, NotImplementedError):
+        return body
+    return folded
 
 
 def epoch_of(network: Network, preprocess: Preprocess) -> str:
@@ -114,13 +130,20 @@ def write_graph(graph: ExportedGraph, path: Path, size: int, outputs: list[str],
 
 
 def store_half(path: Path) -> None:
-    """Rewrite float32 weights of at least `SMALL` values as FP16 with a Cast behind them, which halves the file."""
+    """Rewrite float32 weights of at least `SMALL` values as FP16 with a Cast behind them, which halves the file.
+
+    Weights that FP16 cannot hold exactly stay as they are: the exporter made them from several rounded ones.
+    """
     model = onnx.load(path)
     graph, casts = model.graph, []
     for tensor in list(graph.initializer):
         if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < SMALL:
             continue
-        half = numpy_helper.to_array(tensor).astype(np.float16)
+        full = numpy_helper.to_array(tensor)
+        with np.errstate(over="ignore"):
+            half = full.astype(np.float16)
+        if not np.array_equal(half.astype(np.float32), full):
+            continue
         name = tensor.name
         graph.initializer.remove(tensor)
         graph.initializer.append(numpy_helper.from_array(half, f"{name}.half"))

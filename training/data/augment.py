@@ -1,4 +1,4 @@
-"""Views of photos, made in one batched pass: crop, turn, flip, light. Hue stays, because colour is a label."""
+"""Views of photos, made in one batched pass: crop, turn, flip, light, erasing. Hue stays, because colour is a label."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.data.erasing import AREA, erase, erase_cells
 from training.recipe import View
 
-_ERASED = (0.02, 0.2)  # least and largest share of the area (Zhong et al. 2020 have 0.4 for the largest)
 _DRAWS = 14  # random numbers for a photo; drawn on the processor, so that a seed gives equal views on every device
 
 
@@ -43,14 +43,13 @@ def augment(photos: Tensor, view: View, size: int, generator: torch.Generator) -
     bright = draw(1 - view.light, 1 + view.light).view(n, 1, 1, 1)
     x = grey + (x - grey) * colour
     x = ((x - mean) * contrast + mean) * bright
-    if view.erase:
-        area, shape = draw(*_ERASED), draw(-0.7, 0.7).exp()
+    if view.erase and view.erased == "box":
+        area, shape = draw(*AREA), draw(-0.7, 0.7).exp()
         across, down = (area * shape).sqrt(), (area / shape).sqrt()
         left, top = draw(0.0, 1.0) * (1 - across), draw(0.0, 1.0) * (1 - down)
         # a photo that is not chosen loses a box of width 0
         right, bottom = left + across * (draw(0.0, 1.0) < view.erase), top + down
-        at = (torch.arange(size, device=x.device) + 0.5) / size
-        rows = (at >= top[:, None]) & (at < bottom[:, None])
-        columns = (at >= left[:, None]) & (at < right[:, None])
-        x = torch.where(rows[:, None, :, None] & columns[:, None, None, :], mean, x)
+        x = erase(x, (left, top, right, bottom), mean)
+    elif view.erase and view.erased == "cells":
+        x = erase_cells(x, view.erase, generator, mean)
     return x.clamp_(0, 255).contiguous(memory_format=torch.channels_last)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.data.batch_order import Stream
 from training.data.frozen_trunk import Frozen, no_frozen, run_frozen, run_kept
 from training.data.labels import Groups, Targets, build_labels, groups_of, product_ids
 from training.data.photos import PhotoSet, load
@@ -132,22 +133,17 @@ def batches(recipe: Recipe, corpus: Corpus, start: int, rank: int = 0, ranks: in
     `start` is the number of steps that are done already. Rank r of n takes batches r, r + n, …, so that n batches
     together are one step.
     """
-    streams: list[tuple[NDArray[np.int64], int, int]] = []
+    streams: list[Stream] = []
     for seed, (first, photos) in enumerate(zip(corpus.starts, corpus.sets, strict=True)):
         spec: DataSet = photos.spec
         for catalogue, share in ((False, spec.share), (True, spec.catalogue)):
-            index = photos.index("train", catalogue)
+            index = photos.index("train", catalogue) + first
             if share and len(index):
-                streams.append((index + first, share, recipe.seed * 1000 + seed * 2 + int(catalogue)))
+                products = corpus.products[index] if spec.together > 1 and not catalogue else None
+                streams.append(
+                    Stream(index, share, recipe.seed * 1000 + seed * 2 + int(catalogue), products, spec.together)
+                )
     step = start * ranks + rank
     while True:
-        yield np.concatenate([_slice(index, share, seed, step) for index, share, seed in streams])
+        yield np.concatenate([stream.slice(step) for stream in streams])
         step += ranks
-
-
-def _slice(index: NDArray[np.int64], share: int, seed: int, step: int) -> NDArray[np.int64]:
-    """Photos `step · share` to `(step + 1) · share` of an endless sequence of permutations, which the seed decides."""
-    places = np.arange(step * share, (step + 1) * share)
-    epochs = np.unique(places // len(index))
-    orders = {int(e): np.random.default_rng([seed, int(e)]).permutation(len(index)) for e in epochs}
-    return np.array([index[orders[int(p) // len(index)][p % len(index)]] for p in places])

@@ -23,6 +23,7 @@ from training.recipe import (
     Pairwise,
     Recipe,
     Relational,
+    Softmax,
     SphereFace,
     Spreading,
     Standard,
@@ -69,7 +70,7 @@ def head_terms(recipe: Recipe, batch: Batch) -> dict[str, Term]:
 def _loss_term(spec: LossSpec, state: State, batch: Batch) -> Term:
     """One loss of the embedding, the hash or the trunk's feature."""
     match spec:
-        case ArcFace() | CosFace() | SphereFace() | NormalisedSoftmax() | MultiLabelArcFace():
+        case ArcFace() | CosFace() | SphereFace() | NormalisedSoftmax() | Softmax() | MultiLabelArcFace():
             return _centre_term(spec, state, batch)
         case Contrastive():
             loss = _contrastive(spec, state, batch)
@@ -101,7 +102,8 @@ def _loss_term(spec: LossSpec, state: State, batch: Batch) -> Term:
 
 def _centre_term(spec: ToCentres | MultiLabelArcFace, state: State, batch: Batch) -> Term:
     """A loss with class centres: the mean over this rank's photos that have a product or a label."""
-    code, centres = batch.codes[spec.on], state.centres[centre_key(spec.id)]
+    code = batch.out.neck if isinstance(spec, Softmax) else batch.codes[spec.on]
+    centres = state.centres[centre_key(spec.id)]
     if not isinstance(spec, MultiLabelArcFace):
         ids = _products(spec, batch)
         return Term(_to_centres(spec, code, centres, ids) * spec.weight, (ids >= 0).sum())
@@ -122,6 +124,8 @@ def _to_centres(spec: ToCentres, code: Tensor, centres: Tensor, products: Tensor
             return losses.cosface(code, centres, products, spec.scale, spec.margin)
         case SphereFace():
             return losses.sphereface(code, centres, products, spec.scale, spec.factor)
+        case Softmax():
+            return losses.softmax_loss(losses.wide(code) @ losses.wide(centres).T, products)
         case NormalisedSoftmax():
             return losses.normalised_softmax(code, centres, products, spec.scale)
 

@@ -20,12 +20,12 @@ from training.loop.contrastive_memory import Memory
 from training.loop.optimiser import build_optimiser
 from training.loop.task_weights import TaskWeights
 from training.loop.warm_start import warm_start
-from training.network.model import BITS, EMBEDDING, Network, Outputs, current_names
-from training.recipe import Contrastive, MultiLabelArcFace, Recipe, Schedule, ToCentres
+from training.network.model import BITS, Network, Outputs, current_names
+from training.recipe import Code, Contrastive, MultiLabelArcFace, Recipe, Schedule, ToCentres
 
 CHECKPOINT = "checkpoint.pt"
 CPU = torch.device("cpu")
-WIDTHS = {"embedding": EMBEDDING, "hash": BITS}
+CODES = ("embedding", "hash")
 
 
 class Learner(nn.Module):
@@ -54,6 +54,7 @@ class State:
         average: running mean of the network's weights (Polyak & Juditsky 1992), where the recipe asks for it.
         weights: factors of the losses.
         tutor: the frozen tutor, in a run with one.
+        peer: the tutor that learns along, in a run of mutual learning.
         step: steps done.
         seconds: spent in steps.
         history: records of all losses.
@@ -70,6 +71,7 @@ class State:
     average: Network | None = None
     weights: TaskWeights = field(default_factory=TaskWeights)
     tutor: nn.Module | None = None
+    peer: Peer | None = None
     step: int = 0
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -79,15 +81,20 @@ class State:
 
     def save(self, path: Path) -> None:
         """Replace the checkpoint `path`; a kill leaves the old one."""
+        with replacing(path) as part:
+            torch.save(self._everything(), part)
+
+    def _everything(self) -> dict[str, Any]:
         state: dict[str, Any] = {"network": self.network.state_dict(), "centres": self.centres.state_dict()}
         state["memories"] = {name: memory.state_dict() for name, memory in self.memories.items()}
         if self.average is not None:
             state["average"] = self.average.state_dict()
+        if self.peer is not None:
+            state["peer"] = self.peer.state._everything()
         numbers = {"step": self.step, "seconds": self.seconds, "history": self.history}
         numbers["weights"], numbers["hardware"] = self.weights.state_dict(), self.hardware
         numbers["tutor"], numbers["scores"] = self.taught_by, self.scores
-        with replacing(path) as part:
-            torch.save({**state, "optimiser": self.optimiser.state_dict(), **numbers}, part)
+        return {**state, "optimiser": self.optimiser.state_dict(), **numbers}
 
     def load(self, path: Path) -> None:
         """Continue where `save` stopped. Checkpoints of earlier versions are understood.
@@ -99,6 +106,11 @@ class State:
         if saved.get("tutor", "") != self.taught_by:
             had = f"began with the tutor {saved['tutor']}" if saved.get("tutor") else "began without a tutor"
             raise ConfigError(f"--resume: {path} {had}; continue with the same --tutor, or train anew")
+        self._restore(saved)
+        if self.peer is not None:
+            self.peer.state._restore(_current_layout(saved["peer"], self.peer.state.centres))
+
+    def _restore(self, saved: dict[str, Any]) -> None:
         self.network.load_state_dict(saved["network"])
         self.centres.load_state_dict(saved["centres"])
         self.optimiser.load_state_dict(saved["optimiser"])
@@ -124,18 +136,20 @@ class State:
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), share)
 
 
+@dataclass
+class Peer:
+    """The tutor that learns along with its student: its recipe, its state, and the corpus with the answers of its own
+    frozen trunk."""
+
+    recipe: Recipe
+    state: State
+    corpus: Corpus
+
+
 def new_state(recipe: Recipe, corpus: Corpus, device: torch.device = CPU) -> State:
     """The state before the first step. A packaged trunk starts at its weights, and the rest at what it knows."""
     torch.manual_seed(recipe.seed)
-    network = Network(
-        recipe.trunk,
-        corpus.sizes,
-        recipe.pretrained and not recipe.weights,
-        recipe.schedule.dropout,
-        recipe.pooling,
-        adapter=recipe.schedule.learns == "adapter",
-        size=recipe.size,
-    )
+    network = network_of(recipe, corpus.sizes, recipe.pretrained and not recipe.weights)
     if recipe.weights:
         network.load_trunk(corpus.data / recipe.weights)
     centres = _centres(recipe, corpus)
@@ -151,7 +165,7 @@ def new_state(recipe: Recipe, corpus: Corpus, device: torch.device = CPU) -> Sta
     rest = [p for n, p in network.named_parameters() if not n.startswith("trunk.")] + list(centres.values())
     optimiser = build_optimiser(recipe.schedule, network.trunk.parameters(), rest)
     memories = {
-        spec.id: Memory(spec.memory, WIDTHS[spec.on], device)
+        spec.id: Memory(spec.memory, width_of(recipe, spec.on), device)
         for spec in recipe.all_losses
         if isinstance(spec, Contrastive)
     }
@@ -160,6 +174,26 @@ def new_state(recipe: Recipe, corpus: Corpus, device: torch.device = CPU) -> Sta
     state = State(network, centres, optimiser, memories, Learner(network, centres), average, weights)
     state.hardware = hardware_of(device)
     return state
+
+
+def network_of(recipe: Recipe, sizes: Mapping[str, int], pretrained: bool) -> Network:
+    """The network that a recipe describes. `sizes` are its heads: id → number of labels."""
+    return Network(
+        recipe.trunk,
+        sizes,
+        pretrained,
+        recipe.schedule.dropout,
+        recipe.pooling,
+        adapter=recipe.schedule.learns == "adapter",
+        size=recipe.size,
+        embedding=recipe.embedding,
+        attention=recipe.attention,
+    )
+
+
+def width_of(recipe: Recipe, code: Code) -> int:
+    """Dimensions of a code."""
+    return recipe.embedding if code == "embedding" else BITS
 
 
 def half_precision(plan: Schedule, device: torch.device) -> bool:
@@ -182,8 +216,7 @@ def load_network(checkpoint: Path, recipe: Recipe, sizes: Mapping[str, int]) -> 
         RuntimeError: the checkpoint is of another network.
     """
     saved: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    adapter = recipe.schedule.learns == "adapter"
-    network = Network(recipe.trunk, sizes, pretrained=False, pooling=recipe.pooling, adapter=adapter, size=recipe.size)
+    network = network_of(recipe, sizes, pretrained=False)
     network.load_state_dict(current_names(saved.get("average") or saved["network"]))
     return network.eval(), saved
 
@@ -196,7 +229,7 @@ def _centres(recipe: Recipe, corpus: Corpus) -> nn.ParameterDict:
     for spec in recipe.all_losses:
         if isinstance(spec, ToCentres | MultiLabelArcFace):
             count = labels[spec.head] if isinstance(spec, MultiLabelArcFace) else products
-            centres[centre_key(spec.id)] = nn.Parameter(torch.randn(count, WIDTHS[spec.on]))
+            centres[centre_key(spec.id)] = nn.Parameter(torch.randn(count, width_of(recipe, spec.on)))
     return centres
 
 
@@ -211,7 +244,7 @@ def _current_layout(saved: dict[str, Any], centres: nn.ParameterDict) -> dict[st
     Earlier versions called the hash layer `catalyzer`. They kept the `[metric]` table's centres under `embedding` and
     `hash`, the latter also in runs whose hash had no loss, and one memory for both codes.
     """
-    names = {code: centre_key(f"{code}.arcface") for code in WIDTHS}
+    names = {code: centre_key(f"{code}.arcface") for code in CODES}
     kept = {names.get(name, name): value for name, value in saved["centres"].items()}
     if names["hash"] in kept and names["hash"] not in centres:  # the optimiser numbers the centres last, in this order
         rest = saved["optimiser"]["param_groups"][1]["params"]
@@ -222,6 +255,6 @@ def _current_layout(saved: dict[str, Any], centres: nn.ParameterDict) -> dict[st
     if memories is None:
         old = saved["memory"]
         shared = {name: old[name] for name in ("numbers", "products", "place")}
-        memories = {f"{code}.contrastive": shared | {"codes": old[code]} for code in WIDTHS}
+        memories = {f"{code}.contrastive": shared | {"codes": old[code]} for code in CODES}
     networks = {name: current_names(saved[name]) for name in ("network", "average") if name in saved}
     return saved | networks | {"centres": kept, "memories": memories}

@@ -21,16 +21,18 @@ from torch import Tensor, nn
 from schemas.errors import ConfigError
 from training.data.augment import augment
 from training.data.corpus import Corpus, batches, load_corpus
-from training.loop.batch import make_batch
+from training.data.erasing import erase_salient
+from training.loop.batch import Batch, make_batch
 from training.loop.curves import write_curves
 from training.loop.distributed import Ranks, agree, first_first, ranks
 from training.loop.objective import total_loss
 from training.loop.optimiser import set_rate
-from training.loop.state import CHECKPOINT, State, new_state
+from training.loop.state import CHECKPOINT, Peer, State, new_state
 from training.loop.tensorboard import Curves
 from training.loop.tutor import load_tutor
 from training.loop.validation import Judge, validate
 from training.loop.warm_start import fit_kept_heads
+from training.network.model import Network, detached
 from training.network.trunk import TimmTrunk
 from training.recipe import Recipe, Relational
 
@@ -71,9 +73,15 @@ def train(
         if tutor is not None:
             state.tutor = load_tutor(tutor / CHECKPOINT, recipe.as_tutor(), corpus.sizes, group.device)
             state.taught_by = recipe.distillation.trunk
+        if recipe.distillation.mutual:
+            if tutor is not None:
+                raise ConfigError("--tutor: distillation.mutual trains a tutor in the same run; leave one of them out")
+            state.peer = first_first(lambda: new_peer(recipe, data, cache or out / "cache", group.device))
+            state.taught_by = f"{recipe.distillation.trunk}, which learned along"
         _check_trunk(recipe, state, corpus)
         if group.size > 1:
-            state.model = nn.parallel.DistributedDataParallel(state.model, broadcast_buffers=False)
+            for one in (state, *([state.peer.state] if state.peer else [])):
+                one.model = nn.parallel.DistributedDataParallel(one.model, broadcast_buffers=False)
         file = out / CHECKPOINT
         if resume and file.is_file():
             state.load(file)
@@ -84,6 +92,15 @@ def train(
             fit_kept_heads(state.best, corpus)
             state.save(file)
     return file
+
+
+def new_peer(recipe: Recipe, data: Path, cache: Path, device: torch.device) -> Peer:
+    """The tutor of `recipe` before its first step, which learns along. Arguments as of `train`."""
+    theirs = recipe.as_tutor()
+    corpus = load_corpus(theirs, data, cache, device)
+    peer = Peer(theirs, new_state(theirs, corpus, device), corpus)
+    _check_trunk(theirs, peer.state, corpus)
+    return peer
 
 
 def _run(recipe: Recipe, state: State, corpus: Corpus, out: Path, group: Ranks) -> None:
@@ -98,6 +115,8 @@ def _run(recipe: Recipe, state: State, corpus: Corpus, out: Path, group: Ranks) 
         saved = time.monotonic()
         judge = Judge(recipe, corpus, group, state)
         state.network.train()
+        if state.peer is not None:
+            state.peer.state.network.train()
         for numbers in batches(recipe, corpus, state.step, group.rank, group.size):
             done = agree(progress_of(recipe, state.step, state.seconds))
             if done >= 1.0:
@@ -161,24 +180,47 @@ def train_step(  # noqa: PLR0917 (a step needs all of them)
     if recipe.keeps_trunk:
         views = corpus.placed(corpus.frozen.feature, group.device)[torch.from_numpy(numbers).to(group.device)].float()
     else:
-        photos = corpus.photos(numbers, group.device)
-        kinds = (recipe.augment.weak, recipe.augment.strong)[: plan.views]
-        views = torch.cat([augment(photos, view, size, generator) for view in kinds])
-        views = views.contiguous(memory_format=torch.channels_last)
+        views = _views(recipe, state.network, corpus.photos(numbers, group.device), size, generator)
     out = state.model(views)
     with torch.no_grad():
         tutor = state.tutor(views) if state.tutor is not None else None
-    parts = total_loss(recipe, state, make_batch(corpus, numbers, out, tutor))
+    if state.peer is not None:
+        peer = state.peer
+        set_rate(peer.state.optimiser, plan, state.step, done)
+        seen = peer.state.model(views)
+        tutor = detached(seen)
+        _learn(peer.recipe, peer.state, make_batch(peer.corpus, numbers, seen, detached(out)), group)
+        peer.state.step += 1
+    values = _learn(recipe, state, make_batch(corpus, numbers, out, tutor), group)
+    return values | {"p": state.network.pool.p.detach()}
+
+
+def _learn(recipe: Recipe, state: State, batch: Batch, group: Ranks) -> dict[str, Tensor]:
+    """One optimiser step of a network on a batch that it has answered. Returns its losses, and `loss`, their sum."""
+    parts = total_loss(recipe, state, batch)
     factors = state.weights.factors()
     loss = torch.stack([part * factors.get(name, 1.0) for name, part in parts.items()]).sum()
     if group.size > 1:  # gradients are exchanged for every parameter, also for those that no loss uses
-        loss = loss + (out.embedding.sum() + out.bits.sum()) * 0.0
+        loss = loss + (batch.out.embedding.sum() + batch.out.bits.sum()) * 0.0
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(state.network.parameters(), 10.0)
     state.optimiser.step()
-    state.follow(plan.average)
-    return {name: part.detach() for name, part in {"loss": loss, **parts, "p": state.network.pool.p}.items()}
+    state.follow(recipe.schedule.average)
+    return {name: part.detach() for name, part in {"loss": loss, **parts}.items()}
+
+
+def _views(recipe: Recipe, network: Network, photos: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """The views of `photos uint8 [n, h, w, 3]`, one kind after the other: `float32 [views · n, 3, size, size]`."""
+    made = []
+    for kind in (recipe.augment.weak, recipe.augment.strong)[: recipe.schedule.views]:
+        view = augment(photos, kind, size, generator)
+        if kind.erase and kind.erased == "salient":
+            with torch.no_grad():
+                maps = network.maps(view)
+            view = erase_salient(view, maps, kind.erase, generator)
+        made.append(view)
+    return torch.cat(made).contiguous(memory_format=torch.channels_last)
 
 
 def rates(state: State) -> dict[str, float]:

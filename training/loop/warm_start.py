@@ -15,7 +15,7 @@ from training.data.corpus import Corpus
 from training.data.frozen_trunk import principal_axes
 from training.data.labels import Targets
 from training.loop.head_fit import PULL, STEPS, fit_head
-from training.network.model import EMBEDDING, Network
+from training.network.model import Network
 from training.network.trunk import packaged
 
 FIT_STEPS = 60
@@ -38,7 +38,7 @@ def warm_start(
         trunk: name of the packaged Lite trunk.
     """
     if len(corpus.learnt) > 1:
-        weight, bias = principal_axes(corpus.frozen.feature[corpus.learnt], EMBEDDING)
+        weight, bias = principal_axes(corpus.frozen.feature[corpus.learnt], network.embed.out_features)
         network.embed.weight.copy_(weight)
         network.embed.bias.copy_(bias)
     device = network.embed.weight.device

@@ -1,9 +1,10 @@
-"""The shapes of the EfficientNet-Lite trunks, as plain numbers: a recipe is read without torch."""
+"""The shapes of the EfficientNet-Lite trunks and what a recipe may say of a network: read without torch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 # kernel, stride, expansion, channels out, repeats (Tan & Le 2019, EfficientNet-B0 without squeeze-excite)
 LITE0_STAGES: Sequence[tuple[int, int, int, int, int]] = (
@@ -21,6 +22,9 @@ LITE = {"efficientnet_lite0": (1.0, 1.0), "efficientnet_lite1": (1.0, 1.1), "eff
 
 OPEN_CLIP = "open_clip/"
 """How the name of a trunk begins that is the image tower of an open_clip model."""
+
+AttentionKind = Literal["none", "channel", "spatial", "both"]
+"""How the trunk's map is weighed before it is pooled (`attention.py`)."""
 
 
 def lite_stages(width: float, depth: float) -> list[tuple[int, int, int, int, int]]:

@@ -2,6 +2,7 @@
 
 As in GrokNet (KDD 2020), every head sits on the trunk's feature, the losses of similarity share one L2-normalised
 embedding, and the hash layer behind the embedding gives logits whose signs are the bits.
+A recipe may put attention before GeM.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from schemas.errors import ConfigError
+from training.network.attention import Attention
+from training.network.lite_shapes import AttentionKind
 from training.network.trunk import build_trunk
 from training.network.weights import load_body, read_weights
 
@@ -71,12 +74,20 @@ class Outputs(NamedTuple):
         logits: head id → `[n, labels]`.
         embedding: `[n, 400]`, unit rows.
         bits: `[n, 256]`, hash logits.
+        neck: `[n, 400]`, the embedding before its rows get length 1.
     """
 
     feature: Tensor
     logits: dict[str, Tensor]
     embedding: Tensor
     bits: Tensor
+    neck: Tensor
+
+
+def detached(out: Outputs) -> Outputs:
+    """The same values, through which no gradient flows."""
+    logits = {head: values.detach() for head, values in out.logits.items()}
+    return Outputs(out.feature.detach(), logits, out.embedding.detach(), out.bits.detach(), out.neck.detach())
 
 
 class Network(nn.Module):
@@ -85,7 +96,7 @@ class Network(nn.Module):
     `sizes` gives the heads: id → number of labels. `dropout` is the share of the feature that the heads do not see in
     training. With `bfloat16_trunk` the trunk, which is nine tenths of the work, computes in bfloat16; the rest stays
     float32. With `adapter` a small layer between the pooled trunk and everything else is learnt. `size` is
-    that of the photos, which counts for transformers.
+    that of the photos, which counts for transformers. The recipe's `embedding` and `attention` explain the last two.
     """
 
     def __init__(  # noqa: PLR0917 (the parts of a network)
@@ -97,6 +108,9 @@ class Network(nn.Module):
         pooling: Literal["gem", "average"] = "gem",
         adapter: bool = False,
         size: int = 224,
+        *,
+        embedding: int = EMBEDDING,
+        attention: AttentionKind = "none",
     ) -> None:
         super().__init__()
         self.dropout = dropout
@@ -106,13 +120,14 @@ class Network(nn.Module):
             raise ConfigError(
                 f'pooling: the tokens of {trunk!r} may be negative, which GeM cannot pool; write pooling = "average"'
             )
+        self.attention = None if attention == "none" else Attention(self.trunk.features, attention)
         self.pool = GeM() if pooling == "gem" else Average()
         self.adapter = Adapter(self.trunk.features) if adapter else None
         # module names must not have dots
         self.heads = nn.ModuleDict({_key(k): nn.Linear(self.trunk.features, n) for k, n in sizes.items()})
         self.head_ids = list(sizes)
-        self.embed = nn.Linear(self.trunk.features, EMBEDDING)
-        self.hash_layer = nn.Linear(EMBEDDING, BITS)
+        self.embed = nn.Linear(self.trunk.features, embedding)
+        self.hash_layer = nn.Linear(embedding, BITS)
         nn.init.orthogonal_(self.hash_layer.weight)
         nn.init.zeros_(self.hash_layer.bias)
 
@@ -123,15 +138,23 @@ class Network(nn.Module):
             feature = self.adapter(feature)
         seen = F.dropout(feature, self.dropout, self.training)
         logits = {head: self.head(head)(seen) for head in self.head_ids}
-        embedding = F.normalize(self.embed(feature))
-        return Outputs(feature, logits, embedding, self.hash_layer(embedding))
+        neck = self.embed(feature)
+        embedding = F.normalize(neck)
+        return Outputs(feature, logits, embedding, self.hash_layer(embedding), neck)
 
     def pooled(self, photos: Tensor) -> Tensor:
         """The pooled trunk `float32 [n, f]` of photos `float [n, 3, h, w]`, before an adapter."""
-        with torch.autocast(photos.device.type, torch.bfloat16) if self.bfloat16_trunk else nullcontext():
-            maps = self.trunk(photos)
-        feature: Tensor = self.pool(maps)
+        feature: Tensor = self.pool(self.maps(photos))
         return feature
+
+    def maps(self, photos: Tensor) -> Tensor:
+        """What is pooled: the trunk's map `[n, f, h', w']` of photos `float [n, 3, h, w]`, behind the attention where
+        there is one."""
+        with torch.autocast(photos.device.type, torch.bfloat16) if self.bfloat16_trunk else nullcontext():
+            maps: Tensor = self.trunk(photos)
+        if self.attention is not None:
+            maps = self.attention(maps.float())
+        return maps
 
     def load_trunk(self, path: Path) -> None:
         """Put the weights of a file into the trunk. Raises ConfigError if it is not one of this trunk."""

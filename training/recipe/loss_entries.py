@@ -64,6 +64,17 @@ class ArcFace(_CodeLoss, frozen=True, kw_only=True, tag="arcface"):
     margin: Margin = 0.5
 
 
+class Softmax(_Loss, frozen=True, kw_only=True, tag="softmax"):
+    """Cross-entropy of a linear layer, with a row for each product, on the embedding before its rows get length 1. So
+    PaddleClas trains AliProduct.
+
+    Attributes:
+        on: the code that it acts on; there is no other choice.
+    """
+
+    on: Literal["embedding"] = "embedding"
+
+
 class NormalisedSoftmax(_CodeLoss, frozen=True, kw_only=True, tag="normalised_softmax"):
     """Softmax over the cosines to the centres of all products (Wang et al. 2017): ArcFace without a margin.
 
@@ -193,7 +204,7 @@ class Relational(_Loss, frozen=True, kw_only=True, tag="relational"):
     (after Park et al. 2019). The two trunks must have features of the same width."""
 
 
-ToCentres = ArcFace | CosFace | SphereFace | NormalisedSoftmax
-"""Losses with a learnt centre for each product. They differ in the margin."""
+ToCentres = ArcFace | CosFace | SphereFace | NormalisedSoftmax | Softmax
+"""Losses with a learnt centre for each product. They differ in the margin; `Softmax` has no angles at all."""
 
 LossSpec = ToCentres | MultiLabelArcFace | Pairwise | Spreading | Standard | BatchHardTriplet | Contrastive | Relational

@@ -13,7 +13,7 @@ from msgspec import Meta
 from schemas.errors import ConfigError
 from schemas.manifest import StableId, Strict
 from schemas.units import Count, Share
-from training.network.lite_shapes import LITE, OPEN_CLIP
+from training.network.lite_shapes import LITE, OPEN_CLIP, AttentionKind
 from training.recipe.line_numbers import told
 from training.recipe.loss_entries import Contrastive, LossSpec, MultiLabelArcFace, Relational, Spreading
 from training.recipe.mistakes import all_mistakes
@@ -40,6 +40,9 @@ class Recipe(Strict, frozen=True, kw_only=True):
         seed: of everything that is drawn at random.
         pooling: how the trunk's map becomes one feature: `gem` with a learnt exponent, or the `average`, which
             transformers need.
+        attention: weighs the trunk's map before it is pooled (`training/network/attention.py`): by `channel`, by place
+            (`spatial`), or by `both`. `none` leaves it as it is.
+        embedding: dimensions of the embedding. GrokNet has 400, the recipes of PaddleClas 512.
         trunk: a Lite trunk whose weights come in a package, the name of a timm model, or `open_clip/MODEL`, the image
             tower of a model of open_clip.
         pretrained: start at published weights, which timm downloads. False starts at random ones.
@@ -78,6 +81,8 @@ class Recipe(Strict, frozen=True, kw_only=True):
     distillation: Distillation = Distillation()
     augment: Augment = Augment()
     pooling: Literal["gem", "average"] = "gem"
+    attention: AttentionKind = "none"
+    embedding: Annotated[int, Meta(ge=128, le=2048)] = 400
     hash_layer: HashLayer = "rotation"
     schedule: Schedule
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -163,6 +168,10 @@ class Recipe(Strict, frozen=True, kw_only=True):
         if not self.keeps_trunk:
             return
         learns = f"schedule.learns = {self.schedule.learns!r}"
+        if self.attention != "none":
+            yield f'attention: changes the map, but {learns} keeps pooled features; write "none"'
+        if self.distillation.mutual:
+            yield f"distillation.mutual: two networks see one photo, but {learns} keeps features; set it to false"
         if any(isinstance(loss, Relational) for loss in self.all_losses):
             yield f"metric.relational: keeps a trunk near what it was, which {learns} does anyway; set it to 0"
         if self.schedule.views > 1:

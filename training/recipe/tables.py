@@ -34,6 +34,8 @@ class DataSet(Strict, frozen=True, kw_only=True):
         products_of: the data set whose products these are too: a weakly labelled photo of a mug is the same mug.
         share: its photos in every batch.
         catalogue: its catalogue photos in every batch.
+        together: photos of one product that stand together in a batch, for losses over pairs; `share` is a multiple of
+            it. 1 draws photos without regard to their products.
         product: the column that names a photo's product. If it is empty, each photo is only like itself.
         identities: studio: products to draw for training.
         views: studio: photos of each training product, besides one catalogue photo.
@@ -50,6 +52,7 @@ class DataSet(Strict, frozen=True, kw_only=True):
     products_of: str = ""
     share: Count
     catalogue: Whole = 0
+    together: Count = 1
     product: str = ""
     identities: Count = 500
     views: Count = 5
@@ -62,6 +65,9 @@ class DataSet(Strict, frozen=True, kw_only=True):
         if self.reader != STUDIO and self.reader not in READERS:
             known = ", ".join(sorted([*READERS, STUDIO]))
             raise ValueError(f"datasets[{self.name}].reader: no reader {self.reader!r}; use one of {known}")
+        if self.together > 1 and (not self.product or self.share % self.together):
+            what = f"datasets[{self.name}].together: needs a `product`, and a `share` that is a multiple of it"
+            raise ValueError(what)
 
 
 class GenericSet(Strict, frozen=True, kw_only=True):
@@ -157,7 +163,9 @@ class View(Strict, frozen=True, kw_only=True):
         degrees: the largest turn to either side.
         light: the largest relative change of saturation, contrast and brightness.
         flip: the probability of a mirrored view.
-        erase: the probability that a box is filled with the photo's mean colour (random erasing, Zhong et al. 2020).
+        erase: the probability that parts of the view are filled with its mean colour.
+        erased: which parts (`training/data/erasing.py`): a random `box` (Zhong et al. 2020), `cells` of a grid, or a
+            box at the `salient` place where the network looks most, which costs one more forward pass.
     """
 
     least_area: Annotated[float, Meta(gt=0, le=1)] = 0.75
@@ -165,6 +173,7 @@ class View(Strict, frozen=True, kw_only=True):
     light: ShareBelowOne = 0.08
     flip: Share = 0.5
     erase: Share = 0.0
+    erased: Literal["box", "cells", "salient"] = "box"
 
 
 class Augment(Strict, frozen=True, kw_only=True):
@@ -273,6 +282,8 @@ class Distillation(Strict, frozen=True, kw_only=True):
 
     Attributes:
         trunk: of the tutor.
+        mutual: the tutor is not trained first. It learns in the same run, from the student as well as from the labels
+            (deep mutual learning, Zhang et al. 2018). The bundle has the student alone.
         steps: of the tutor's run; 0 means as many as the recipe's.
         heads: weight of the KL divergence between the two networks' heads.
         temperature: of that divergence.
@@ -281,6 +292,7 @@ class Distillation(Strict, frozen=True, kw_only=True):
     """
 
     trunk: str = "efficientnet_lite2"
+    mutual: bool = False
     steps: int = 0
     heads: NotNegative = 1.0
     temperature: Positive = 1.5

@@ -6,9 +6,11 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from onnx import TensorProto
 
 from schemas.manifest import encode_preprocess
 from training.bundle.onnx_graph import deployable, epoch_of, run_torch, write_graph
@@ -75,3 +77,32 @@ def test_an_epoch_does_not_follow_the_name_of_the_hash_layer() -> None:
         if not name.startswith("heads."):
             digest.update(name.encode() + state[name].float().numpy().tobytes())
     assert epoch_of(network, squash(48)) == digest.hexdigest()[:12]
+
+
+def test_batch_norms_of_a_timm_trunk_do_not_change_the_graph(tmp_path: Path) -> None:
+    """The exporter folds them into the convolutions; the file still holds halves and answers like torch."""
+    torch.manual_seed(4)
+    network = Network("resnet18d", {"a": 3}, pretrained=False, pooling="average")
+    with torch.no_grad():
+        for module in network.trunk.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.uniform_(0.3, 1.7)
+                module.bias.normal_(std=0.2)
+                assert module.running_mean is not None
+                assert module.running_var is not None
+                module.running_mean.normal_(std=0.3)
+                module.running_var.uniform_(0.5, 2.0)
+    graph = deployable(network)
+    photos = np.random.default_rng(2).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    write_graph(graph, tmp_path / "model.onnx", 64, ["head.a", "embedding", "hash"])
+    session = ort.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    head, embedding, packed = session.run(None, {"photos": photos})
+    expected = run_torch(graph, photos, ["head.a", "embedding", "hash"])
+    assert np.abs(head - expected["head.a"]).max() < 1e-4
+    assert np.abs(embedding - expected["embedding"]).max() < 1e-4
+    assert np.bitwise_count(packed ^ expected["hash"]).sum() <= 1
+    sizes = {TensorProto.FLOAT: 0, TensorProto.FLOAT16: 0}
+    for tensor in onnx.load(tmp_path / "model.onnx").graph.initializer:
+        if tensor.data_type in sizes:
+            sizes[tensor.data_type] += int(np.prod(tensor.dims))
+    assert sizes[TensorProto.FLOAT] < 0.01 * sizes[TensorProto.FLOAT16]

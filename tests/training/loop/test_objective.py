@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from training.loop.batch import Batch, make_batch
 from training.loop.objective import total_loss
 from training.loop.state import State, new_state
 from training.network.model import BITS, EMBEDDING, Outputs
-from training.recipe import ArcFace, Contrastive, DataSet, LossSpec, Metric, Recipe, Relational
+from training.recipe import ArcFace, Contrastive, DataSet, LossSpec, Metric, Recipe, Relational, Softmax
 
 torch.set_num_threads(1)
 NONE = Metric(arcface=0.0, contrastive=0.0, relational=0.0, hash=0.0)
@@ -90,6 +91,38 @@ def test_every_loss_with_centres_has_its_own(corpus: Corpus) -> None:
     }
 
 
+def test_softmax_is_a_linear_layer_on_the_embedding_before_it_gets_length_1(corpus: Corpus) -> None:
+    recipe = two_sets(NONE, [Softmax(id="x", weight=0.5)])
+    state = new_state(recipe, corpus)
+    state.network.eval()
+    batch = outputs(state, corpus, np.arange(6), 1)
+    found = float(total_loss(recipe, state, batch)["x"].detach())
+    with torch.no_grad():
+        neck = batch.out.feature @ state.network.embed.weight.T + state.network.embed.bias
+        logits = (neck @ state.centres["loss:x"].T).double().tolist()
+    products = np.tile(corpus.products[:6], 2)
+    costs = [
+        math.log(sum(math.exp(value) for value in row)) - row[product]
+        for row, product in zip(logits, products, strict=True)
+        if product >= 0
+    ]
+    assert found == pytest.approx(0.5 * sum(costs) / len(costs), rel=1e-4)
+
+
+def test_codes_have_the_width_that_the_recipe_says(corpus: Corpus) -> None:
+    recipe = msgspec.structs.replace(two_sets(METRIC, [Softmax(id="x")]), embedding=160)
+    state = new_state(recipe, corpus)
+    assert {name: value.shape[1] for name, value in state.centres.items()} == {
+        "loss:embedding__arcface": 160,
+        "loss:hash__arcface": BITS,
+        "loss:x": 160,
+    }
+    state.network.eval()
+    batch = outputs(state, corpus, np.arange(6), 1)
+    assert batch.out.embedding.shape == (12, 160)
+    assert all(torch.isfinite(value) for value in total_loss(recipe, state, batch).values())
+
+
 @pytest.mark.parametrize("kind", ["arcface", "contrastive", "relational"])
 def test_an_entry_of_one_data_set_sees_its_photos_alone(corpus: Corpus, kind: str) -> None:
     """A batch of both data sets, of which one counts, is as good as a batch of that one."""
@@ -112,6 +145,7 @@ def test_an_entry_of_one_data_set_sees_its_photos_alone(corpus: Corpus, kind: st
             {name: logits[rows] for name, logits in out.logits.items()},
             out.embedding[rows],
             out.bits[rows],
+            out.neck[rows],
         )
         values.append(total_loss(recipe, state, make_batch(corpus, numbers, cut))["x"].item())
     assert values[0] == pytest.approx(values[1], rel=1e-6)

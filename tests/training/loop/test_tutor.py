@@ -14,7 +14,7 @@ from tests.training.tiny import tiny_recipe
 from training.bundle.export import export
 from training.data.corpus import Corpus, batches
 from training.loop.batch import make_batch
-from training.loop.state import CHECKPOINT, new_state
+from training.loop.state import CHECKPOINT, Peer, new_state
 from training.loop.train import train, train_step
 from training.loop.tutor import load_tutor, tutor_terms
 from training.recipe import Distillation, Recipe
@@ -127,3 +127,51 @@ def test_who_is_no_tutor_of_the_recipe_is_refused(tiny_corpus: Corpus, folder: P
         load_tutor(tmp_path / CHECKPOINT, recipe().as_tutor(), tiny_corpus.sizes, CPU)
     with pytest.raises(ConfigError, match="no tutor of this recipe"):
         load_tutor(folder / "tutor" / CHECKPOINT, recipe().as_tutor(), tiny_corpus.sizes | {"query": 3}, CPU)
+
+
+def mutual() -> Recipe:
+    plan = Distillation(trunk="efficientnet_lite0", mutual=True, heads=2.0, embedding=3.0, labels=1.0)
+    return msgspec.structs.replace(tiny_recipe(), distillation=plan)
+
+
+def test_two_that_learn_along_teach_each_other(tiny_corpus: Corpus, tmp_path: Path) -> None:
+    """Each imitates what the other answered before the step: KL both ways, by its definition."""
+    state = new_state(mutual(), tiny_corpus)
+    other = msgspec.structs.replace(mutual().as_tutor(), seed=9)
+    peer = Peer(other, new_state(other, tiny_corpus), tiny_corpus)
+    state.peer = peer
+    for one in (state, peer.state):
+        one.network.dropout = 0.0
+        one.network.eval()
+    asked: list[tuple[torch.nn.Module, torch.Tensor]] = []
+    for one in (state, peer.state):
+        one.model.register_forward_hook(lambda model, _, out: asked.append((model, out.logits["studio.category"])))
+    before = peer.state.network.embed.weight.clone()
+    values = train_step(mutual(), state, tiny_corpus, next(batches(mutual(), tiny_corpus, 0)), 0.0)
+    (_, ours), (_, theirs) = asked
+    plan = mutual().distillation
+    log_p, log_q = ((x.detach().double() / plan.temperature).log_softmax(1) for x in (ours, theirs))
+    expected = float((log_q.exp() * (log_q - log_p)).sum(1).mean()) * plan.temperature**2 * plan.heads
+    assert float(values["tutor.studio.category"]) == pytest.approx(expected, rel=2e-3)
+    assert not torch.equal(before, peer.state.network.embed.weight), "the peer learns as well"
+    assert peer.state.step == 1
+
+
+@pytest.mark.slow
+def test_mutual_learning_resumes_where_it_stopped_and_exports_the_student(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    whole = train(mutual(), tmp_path, tmp_path / "whole", cache=cache)
+    short = msgspec.structs.replace(mutual(), schedule=msgspec.structs.replace(mutual().schedule, steps=2))
+    train(short, tmp_path, tmp_path / "cut", cache=cache)
+    train(mutual(), tmp_path, tmp_path / "cut", cache=cache, resume=True)
+    first, second = (torch.load(path, weights_only=True) for path in (whole, tmp_path / "cut" / CHECKPOINT))
+    assert first["tutor"] == "efficientnet_lite0, which learned along"
+    for part in (first, first["peer"]):
+        assert part["step"] == 2
+    for name, value in first["peer"]["network"].items():
+        assert torch.equal(value, second["peer"]["network"][name]), name
+    assert any(not torch.equal(v, first["network"][n]) for n, v in first["peer"]["network"].items())
+    with pytest.raises(ConfigError, match="leave one of them out"):
+        train(mutual(), tmp_path, tmp_path / "refused", cache=cache, tutor=tmp_path / "whole")
+    manifest = export(mutual(), tmp_path, tmp_path / "whole", tmp_path / "bundle", taxonomy=Taxonomy(heads=[]))
+    assert manifest.training.recipe == "tiny"

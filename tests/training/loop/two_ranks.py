@@ -31,6 +31,7 @@ from training.recipe import (
     Pairwise,
     Recipe,
     Schedule,
+    Softmax,
     Spreading,
     Standard,
 )
@@ -101,6 +102,10 @@ def by_name(name: str, x: Tensor, batch: Batch, tiny: Tiny) -> Tensor:  # noqa: 
             return averaged(losses.softmax_loss(x, batch.products), known)
         case "multi_label_softmax":
             return averaged(losses.multi_label_softmax(x[:, :PRODUCTS], batch.positives), batch.positives.any(1))
+        case "batch_hard_triplet":
+            return losses.batch_hard_triplet(gather(x), gather(batch.products), 0.5)
+        case "neck_softmax":
+            return averaged(losses.softmax_loss(tiny.embed(batch.x) @ tiny.centres.T, batch.products), known)
         case "arcface":
             return averaged(losses.arcface(x, tiny.centres, batch.products, 8.0, 0.3), known)
         case "multi_label_arcface":
@@ -111,7 +116,7 @@ def by_name(name: str, x: Tensor, batch: Batch, tiny: Tiny) -> Tensor:  # noqa: 
 
 NAMES = ["pairwise", "spreading", "triplet_rank", "contrastive", "relational"]
 NAMES += ["multi_similarity", "circle", "supervised_contrastive", "triplet_margin"]
-NAMES += ["softmax", "multi_label_softmax", "arcface", "multi_label_arcface"]
+NAMES += ["batch_hard_triplet", "neck_softmax", "softmax", "multi_label_softmax", "arcface", "multi_label_arcface"]
 
 
 def gradients(rank: int, size: int) -> dict[str, Tensor]:
@@ -139,6 +144,7 @@ def small_recipe() -> Recipe:
     ]
     declared = [
         ArcFace(id="product.arcface"),
+        Softmax(id="product.softmax"),
         MultiLabelArcFace(id="query.arcface", head="query", on="hash"),
         Pairwise(id="product.pairs", negative_weight=3.0),
         Spreading(id="spread", on="hash"),
