@@ -133,6 +133,9 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """After so many days they are deleted."""
     max_kept: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
     """At most so many searches, and as many judgements; the oldest are deleted. 10,000 photos take about 200 MB."""
+    max_keep_memory: Count = 32_000_000
+    """Bytes of photos and answers that wait to be written to HOME/kept.db, but at least two uploads. A search is kept
+    after its answer was sent; one that does not fit is not kept."""
     language: str = "en"
     """The language of display names if the request names none (`lang=`) and the model has no names in a language that
     the reader's browser asks for (`Accept-Language`)."""

@@ -63,7 +63,7 @@ def build_search(
     `degraded` while it is away. `health.failed` is set if the engine fails. The caller closes the store and the engine
     after the server has stopped. `intake` fetches photos of listings, and is closed with the application; without it
     there are only thumbnails. `looking` has the detector that requests may ask for; the caller closes it, too. `kept`
-    is the file of kept searches and judgements, which `settings.keep` may allow.
+    is the file of kept searches and judgements, which `settings.keep` may allow. What is too old leaves it in any case.
 
     Raises:
         ConfigError: `hidden_heads` names a head that the bundle does not have.
@@ -93,8 +93,8 @@ def build_search(
     listings = ListingHandlers(
         settings, indexers=indexers, finder=finder, names=names, stored=stored, threads=threads, health=health
     )
-    keeping = Keeping(settings, kept, manifest=manifest, threads=threads)
-    feedback = FeedbackHandlers(settings, ledger=keeping.ledger, manifest=shown, threads=threads)
+    keeping = Keeping(settings, kept)
+    feedback = FeedbackHandlers(settings, ledger=keeping.ledger, writer=keeping.writer, manifest=shown, threads=threads)
     admission = Admission(settings)
     probe = ReadinessProbe(health, indexers, store, settings.probe_interval_s)
 
@@ -109,7 +109,7 @@ def build_search(
         _show_zeros()
         inference.start()
         probe.start()
-        async with keeping.pruned():
+        async with keeping.running():
             yield
         inference.close()
         threads.close()
