@@ -66,7 +66,8 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Bearer tokens that are accepted; if there are none, everybody who reaches the port may send requests. A token of
     16 characters cannot be guessed."""
     rate_per_s: NotNegative = 0.0
-    """Photos that one client may send a second; more get 429. A read counts as a tenth of a photo. 0: no limit."""
+    """Photos that one client may send a second; more get 429. Each photo of a clip and each product of `detect=all`
+    counts as a photo, and a read as a tenth of one. 0: no limit."""
     rate_burst: Annotated[float, Meta(ge=1)] = 20.0
     """Photos that a client may send at once before the rate limit applies."""
     decode_threads: Count = 2

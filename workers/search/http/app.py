@@ -77,6 +77,7 @@ def build_search(
     )
     inference = _inference(settings, engine, looking, health)
     threads = _threads(settings)
+    admission = Admission(settings)
     names = Names(manifest, Usefulness(manifest, settings.category_columns, settings.hidden_heads))
     finder = Finder(store, indexers, manifest, names)
     stored = StoredListings(store, manifest, threads, intake if settings.fetch_threads else None)
@@ -89,13 +90,13 @@ def build_search(
         stored=stored,
         threads=threads,
         health=health,
+        admission=admission,
     )
     listings = ListingHandlers(
         settings, indexers=indexers, finder=finder, names=names, stored=stored, threads=threads, health=health
     )
     keeping = Keeping(settings, kept)
     feedback = FeedbackHandlers(settings, ledger=keeping.ledger, writer=keeping.writer, manifest=shown, threads=threads)
-    admission = Admission(settings)
     probe = ReadinessProbe(health, indexers, store, settings.probe_interval_s)
 
     def route(path: str, endpoint: Endpoint, method: str = "GET", cost: float = READ_COST) -> Route:
