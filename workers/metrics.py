@@ -300,7 +300,7 @@ DECODE_ERRORS = counter(
 )
 PHOTOS = counter(
     "groknet_photos_total",
-    "photos that the engine recognised",
+    "photos that the engine recognised; one with several boxes counts once",
     unit="photos",
     high="nothing to do; it says how many photos the shares below rest on",
     by=("tagger",),

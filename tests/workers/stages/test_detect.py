@@ -24,6 +24,7 @@ from schemas.predictions import StoredListing, by_photo
 from schemas.topics import hash_topic
 from tests.engines.colour_detector import SIDE, ColourDetector, grid, scene
 from tests.workers.tagger.rig import Rig, event
+from workers import metrics
 from workers.backfill import BackfillSettings, build_backfill
 from workers.stages.detect import Looking
 from workers.stages.pooling import pool, subjects
@@ -192,7 +193,10 @@ def test_a_back_fill_gives_the_rows_that_a_tagger_of_the_epoch_gives(make_rig) -
     filled = rig.store.get(["a"], manifest.model_version)["a"]
     assert [len(rows) for rows in by_photo(filled.images).values()] == [3, 1]
     assert rig.store.get(["a"], plain.model_version)["a"] == plain
+    counted = metrics.PHOTOS.labels(manifest.model_version)._value
+    before = counted.get()
     tagged = processed(rig, event("b", photos))["b"]
+    assert counted.get() == before + 2  # photos, not boxes
     assert (tagged.images, tagged.summary) == (filled.images, filled.summary)
     assert decode_hashes(rig.hashes()["a"]).images == decode_hashes(rig.hashes()["b"]).images
 
