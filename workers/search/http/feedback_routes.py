@@ -60,9 +60,15 @@ class FeedbackHandlers:
         if (body.hash is None) == (body.query_listing is None):
             raise Problem(422, "bad-field", "hash: give it for a photo, or query_listing for a listing; exactly one")
         if body.hash is not None and (len(body.hash) != 64 or not set(body.hash) <= _HASH_DIGITS):
-            raise Problem(422, "bad-field", "hash: give the 64 hex digits of the answer")
+            raise Problem(422, "bad-field", "hash: give the 64 lower-case hex digits of the answer")
         if (body.listing_id is None) == (body.label is None):
             raise Problem(422, "bad-field", "listing_id: give it for a result, or head and label; exactly one")
+        if body.image_id is not None and body.listing_id is None:
+            raise Problem(422, "bad-field", "image_id: it is a photo of listing_id; a label is judged without it")
+        if body.head is not None and body.label is None:
+            raise Problem(422, "bad-field", "head: it goes with label; leave it out of a result's judgement")
+        if body.listing_id is not None and body.listing_id == body.query_listing:
+            raise Problem(422, "bad-field", "listing_id: it is the listing that was searched with; judge another one")
         if body.label is not None and body.label not in self._labels.get(body.head or "", ()):
             raise Problem(422, "bad-field", "label: no head of this service has it; give head and label of an answer")
         texts = {

@@ -173,6 +173,13 @@ WRONG: dict[str, tuple[dict[str, Any], int, str]] = {
     "no hash": ({"hash": "0" * 63 + "X", "listing_id": "a"}, 422, "hash"),
     "nothing judged": ({"hash": "0" * 64}, 422, "listing_id"),
     "two judged": ({"hash": "0" * 64, "listing_id": "a", "head": "h", "label": "l"}, 422, "listing_id"),
+    "a photo without its listing": (
+        {"hash": "0" * 64, "head": "colour", "label": "red", "image_id": "p"},
+        422,
+        "image_id",
+    ),
+    "a head without a label": ({"hash": "0" * 64, "listing_id": "a", "head": "colour"}, 422, "head"),
+    "the listing itself": ({"query_listing": "a", "listing_id": "a"}, 422, "listing_id"),
     "unknown label": ({"hash": "0" * 64, "head": "colour", "label": "<b>"}, 422, "label"),
     "an id of spaces": ({"hash": "0" * 64, "listing_id": "a b"}, 422, "listing_id"),
     "more": ({"hash": "0" * 64, "listing_id": "a", "user": "me"}, 422, "user"),
