@@ -70,7 +70,8 @@ class Job:
     fetched: Photos | None = None
     """The photos that came from other hosts; None until they are here, or if there are none."""
     begun: list[Photo | None] = field(default_factory=list)
-    """What became of its first photos, where a large one made it wait: decoded photos, and None for bad ones."""
+    """What became of its first photos, where a large one made it wait: decoded photos, and None for bad ones. Empty
+    with a detector, for which decoded photos are large themselves."""
     large: bytes | None = None
     """The bytes of the large photo that it waits with."""
     rows: dict[str, list[ImageRow | None]] = field(default_factory=dict)

@@ -24,6 +24,7 @@ from schemas.predictions import StoredListing, by_photo
 from schemas.topics import hash_topic
 from tests.engines.colour_detector import SIDE, ColourDetector, grid, scene
 from tests.workers.tagger.rig import Rig, event
+from workers import metrics
 from workers.backfill import BackfillSettings, build_backfill
 from workers.stages.detect import Looking
 from workers.stages.pooling import pool, subjects
@@ -192,6 +193,25 @@ def test_a_back_fill_gives_the_rows_that_a_tagger_of_the_epoch_gives(make_rig) -
     filled = rig.store.get(["a"], manifest.model_version)["a"]
     assert [len(rows) for rows in by_photo(filled.images).values()] == [3, 1]
     assert rig.store.get(["a"], plain.model_version)["a"] == plain
+    counted = metrics.PHOTOS.labels(manifest.model_version)._value
+    before = counted.get()
     tagged = processed(rig, event("b", photos))["b"]
+    assert counted.get() == before + 2  # photos, not boxes
     assert (tagged.images, tagged.summary) == (filled.images, filled.summary)
     assert decode_hashes(rig.hashes()["a"]).images == decode_hashes(rig.hashes()["b"]).images
+
+
+def test_a_back_fill_detects_in_parts_as_a_tagger_does(make_rig) -> None:
+    """Ten photos, of which the first makes the detector fail: only its part is halved, the others run once."""
+    photos = [scene(grid(1, SIZE), SIZE, blue_corner=place == 0) for place in range(10)]
+    rig = make_rig()
+    rig.process(event("a", photos))
+    rig.engine = Detecting(rig.engine, combined_manifest(rig.home / "bundle", plan()))
+    make_epoch_topics(rig.stream, rig.epoch)
+    parts = {"stream": rig.stream, "store": rig.store, "engine": rig.engine}
+    detector = ColourDetector(max_batch=4)
+    run = build_backfill(BackfillSettings(), **parts, intake=rig.intake, detector=detector)
+    assert run.run(threading.Event(), lambda _: None).done == 1
+    assert detector.batches == [4, 2, 1, 1, 2, 4, 2]
+    filled = rig.store.get(["a"], rig.engine.manifest.model_version)["a"]
+    assert sorted(by_photo(filled.images)) == [str(place) for place in range(1, 10)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 
 from engines.detection import Detection
 from engines.pixels import Box, canvas_input, decode, decode_canvas, is_large
+from schemas.errors import DeviceLost, Invalid
 from schemas.manifest import Preprocess
 from workers import metrics
 from workers.stages.detect import Looking
 
+_log = logging.getLogger(__name__)
 Detect = Literal["off", "subject", "all"]
 
 
@@ -59,14 +62,34 @@ class QueryPhotos:
 
     def view(self, data: bytes, box: Box | None, detect: Detect) -> View:
         """The part inside `box` if one is given; else the whole photo, its most confident box, or all of its boxes. A
-        photo without a box counts as a whole. Blocks; raises Invalid as `decode`."""
+        photo without a box counts as a whole. Blocks; raises Invalid as `decode`, and if the detector fails on it."""
         looking = self._looking
         if box is not None or detect == "off" or looking is None:
             return View([Part(decode(data, self._preprocess, box=box), box)])
         canvas, _ = decode_canvas(data, looking.side)
         with metrics.DETECT_SECONDS.time():
-            (found,) = looking.found(looking.shrunk(canvas)[None])
+            found = _found(looking, looking.shrunk(canvas))
         metrics.BOXES.observe(len(found))
         taken = found if detect == "all" else found[:1]
         parts = [Part(canvas.cut(one.box, self._preprocess), one.box, one) for one in taken]
         return View(parts or [Part(canvas.cut(None, self._preprocess))], found)
+
+
+def _found(looking: Looking, pixels: NDArray[np.uint8]) -> list[Detection]:
+    """What is found in one photo, uint8 [h, w, 3].
+
+    Raises:
+        Invalid: the detector fails on this photo, and not on its own parity photos.
+        Exception: it fails on these as well, so the detector or the device is at fault.
+    """
+    try:
+        (found,) = looking.found(pixels[None])
+    except Exception as error:
+        metrics.DETECT_ERRORS.labels(type(error).__name__).inc()
+        if isinstance(error, DeviceLost):
+            raise
+        _log.warning("the detector failed on a photo of a search (%s)", error)
+        looking.detector.warm_up()
+        text = "the detector fails on it; send another one, or this one with detect=off"
+        raise Invalid("detect", "detector_failed", text) from error
+    return found

@@ -63,7 +63,7 @@ def build_search(
     `degraded` while it is away. `health.failed` is set if the engine fails. The caller closes the store and the engine
     after the server has stopped. `intake` fetches photos of listings, and is closed with the application; without it
     there are only thumbnails. `looking` has the detector that requests may ask for; the caller closes it, too. `kept`
-    is the file of kept searches and judgements, which `settings.keep` may allow.
+    is the file of kept searches and judgements, which `settings.keep` may allow. What is too old leaves it in any case.
 
     Raises:
         ConfigError: `hidden_heads` names a head that the bundle does not have.
@@ -77,6 +77,7 @@ def build_search(
     )
     inference = _inference(settings, engine, looking, health)
     threads = _threads(settings)
+    admission = Admission(settings)
     names = Names(manifest, Usefulness(manifest, settings.category_columns, settings.hidden_heads))
     finder = Finder(store, indexers, manifest, names)
     stored = StoredListings(store, manifest, threads, intake if settings.fetch_threads else None)
@@ -89,13 +90,13 @@ def build_search(
         stored=stored,
         threads=threads,
         health=health,
+        admission=admission,
     )
     listings = ListingHandlers(
         settings, indexers=indexers, finder=finder, names=names, stored=stored, threads=threads, health=health
     )
-    keeping = Keeping(settings, kept, manifest=manifest, threads=threads)
-    feedback = FeedbackHandlers(settings, ledger=keeping.ledger, manifest=shown, threads=threads)
-    admission = Admission(settings)
+    keeping = Keeping(settings, kept)
+    feedback = FeedbackHandlers(settings, ledger=keeping.ledger, writer=keeping.writer, manifest=shown, threads=threads)
     probe = ReadinessProbe(health, indexers, store, settings.probe_interval_s)
 
     def route(path: str, endpoint: Endpoint, method: str = "GET", cost: float = READ_COST) -> Route:
@@ -109,7 +110,7 @@ def build_search(
         _show_zeros()
         inference.start()
         probe.start()
-        async with keeping.pruned():
+        async with keeping.running():
             yield
         inference.close()
         threads.close()

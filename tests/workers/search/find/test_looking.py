@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import astuple
 
 import numpy as np
+import pytest
 
 from engines.pixels import Box, decode
 from schemas.boxes import DetectPlan
+from schemas.errors import Invalid
 from schemas.manifest import Preprocess
 from tests.engines.colour_detector import ColourDetector, grid, scene
 from workers.search.find.looking import QueryPhotos
@@ -51,3 +53,17 @@ def test_without_a_product_or_with_a_box_nothing_is_detected() -> None:
     assert np.array_equal(given.parts[0].pixels, decode(PHOTO, INPUT, box=box))
     whole = QueryPhotos(INPUT, None, 16).view(PHOTO, None, "off")
     assert np.array_equal(whole.parts[0].pixels, decode(PHOTO, INPUT))
+
+
+def test_a_photo_on_which_the_detector_fails_is_refused_if_the_detector_is_sound() -> None:
+    class Broken(ColourDetector):
+        def warm_up(self) -> None:
+            raise RuntimeError("the device is gone")
+
+    photo = scene(grid(2), blue_corner=True)
+    with pytest.raises(Invalid, match="detect=off") as refused:
+        photos().view(photo, None, "all")
+    assert refused.value.error == "detector_failed"
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        QueryPhotos(INPUT, Looking(Broken(), PLAN, INPUT), 16).view(photo, None, "all")
+    assert len(photos().view(photo, None, "off").parts) == 1
