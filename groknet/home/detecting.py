@@ -76,7 +76,7 @@ def query_looking(loaded: Loaded, manifest: Manifest) -> Looking | None:
         return Looking.of(manifest, detector)
     section = loaded.config.detect
     plan = DetectPlan(
-        mode="subject",
+        mode="all",  # a request may ask for all, and a canvas for all is sharp enough for the subject as well
         detector_id=detector.detector_id,
         padding=section.padding,
         threshold=section.threshold,
