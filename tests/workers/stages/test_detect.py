@@ -20,9 +20,11 @@ from groknet.run.open_back_ends import make_epoch_topics
 from schemas.boxes import DetectPlan
 from schemas.errors import ConfigError
 from schemas.hashes import decode_hashes
+from schemas.manifest import Manifest
 from schemas.predictions import StoredListing, by_photo
 from schemas.topics import hash_topic
 from tests.engines.colour_detector import SIDE, ColourDetector, grid, scene
+from tests.engines.detection.test_combine import detector as finder_folder
 from tests.workers.tagger.rig import Rig, event
 from workers.backfill import BackfillSettings, build_backfill
 from workers.stages.detect import Looking
@@ -46,10 +48,18 @@ class Detecting:
         return getattr(self._engine, name)
 
 
+def manifest_of(rig: Rig, wanted: DetectPlan) -> Manifest:
+    """The manifest of the rig's bundle together with the plan."""
+    finder = rig.home / "finder"
+    if not finder.exists():
+        finder_folder(finder, wanted.detector_id)
+    return combined_manifest(rig.home / "bundle", finder, wanted)
+
+
 def detecting(make_rig: Callable[..., Rig], wanted: DetectPlan, **settings) -> Rig:
     """A rig whose epoch has the plan."""
     rig = make_rig(**settings)
-    rig.engine = Detecting(rig.engine, combined_manifest(rig.home / "bundle", wanted))
+    rig.engine = Detecting(rig.engine, manifest_of(rig, wanted))
     make_epoch_topics(rig.stream, rig.epoch)
     return rig
 
@@ -184,7 +194,7 @@ def test_a_back_fill_gives_the_rows_that_a_tagger_of_the_epoch_gives(make_rig) -
     rig = make_rig()
     rig.process(event("a", photos))
     plain = rig.store.get(["a"])["a"]
-    rig.engine = Detecting(rig.engine, combined_manifest(rig.home / "bundle", plan()))
+    rig.engine = Detecting(rig.engine, manifest_of(rig, plan()))
     make_epoch_topics(rig.stream, rig.epoch)
     manifest, parts = rig.engine.manifest, {"stream": rig.stream, "store": rig.store, "engine": rig.engine}
     run = build_backfill(BackfillSettings(), **parts, intake=rig.intake, detector=ColourDetector())
