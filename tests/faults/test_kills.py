@@ -11,10 +11,10 @@ import pytest
 from engines.detection import open_detector
 from engines.detection.combine import combine, read_plan
 from engines.recognition import build_engine
-from groknet.run.open_back_ends import make_epoch_topics
+from groknet.run.open_back_ends import make_topics
 from schemas.events import encode_event
 from schemas.manifest import DETECTOR_FOLDER
-from schemas.topics import UPLOADED, source_topics
+from schemas.topics import UPLOADED, source_topics, topics_for
 from tests.detectors import bright_detector
 from tests.faults.cluster import Cluster
 from tests.faults.oracle import Oracle, Verdict
@@ -46,7 +46,7 @@ def run_schedule(
     )
     events = workload(listings, photos, seed)
     stream, store = build_stream(f"sqlite:///{home}/stream.db", "faults"), build_store(f"sqlite:///{home}/store.db")
-    make_epoch_topics(stream, engine.manifest.epoch)
+    make_topics(stream, topics_for(engine.manifest.epoch))
     # on busy cores a kill may meet an event thrice, which would be a dead letter: here the test kills, not a photo
     cluster = Cluster(home, bundle=bundle, environment={"GROKNET__TAGGER__MAX_ATTEMPTS": "20"})
     for worker in ("tagger", "indexer", "search"):

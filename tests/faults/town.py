@@ -16,11 +16,11 @@ from pathlib import Path
 
 from deploy.local import Services
 from engines.recognition import RecognitionEngine
-from groknet.run.open_back_ends import make_epoch_topics
+from groknet.run.open_back_ends import make_topics
 from schemas.errors import GroknetError, Transient
 from schemas.events import ListingEvent, encode_event
 from schemas.manifest import load_manifest
-from schemas.topics import UPLOADED, source_topics
+from schemas.topics import UPLOADED, source_topics, topics_for
 from tests.contract import cassandra_keyspace
 from tests.faults import groups, servers
 from tests.faults.cluster import Cluster
@@ -81,7 +81,7 @@ class Town:
         self._events: list[ListingEvent] = []
         self._store_url, stream_url = servers.fresh_store_url(services), servers.stream_url(services)
         self._stream, self._store = build_stream(stream_url, "faults"), build_store(self._store_url)
-        make_epoch_topics(self._stream, load_manifest(bundle).epoch)
+        make_topics(self._stream, topics_for(load_manifest(bundle).epoch))
         self._producer, self.admin = self._stream.producer(), self._stream.admin()
         self._home = Path(tempfile.mkdtemp(prefix="groknet-faults-"))
         urls = {"GROKNET__STREAM__URL": stream_url, "GROKNET__STORE__URL": self._store_url}
