@@ -29,8 +29,9 @@ COUNTS = {"none": 0, "one": 1, "five": 5, "crowd": 200}
 
 
 def photo(count: int) -> bytes:
-    """A PNG with so many bright cells, row by row. The first hundred are the brighter, the earlier they come."""
-    pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
+    """A PNG of dark noise with so many bright cells, row by row. The first hundred are the brighter, the earlier they
+    come."""
+    pixels = np.random.default_rng(count).integers(0, 90, (SIDE, SIDE, 3), dtype=np.uint8)
     for number in range(count):
         light(pixels, number, 255 - min(number, 100), cells=CELLS)
     file = io.BytesIO()
