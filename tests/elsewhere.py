@@ -112,7 +112,6 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         "tests/groknet/change_over/test_change_over.py",
         "a change of the model under running workers",
         (
-            "groknet/change_over/fill_index.py",
             "groknet/commands/operation/backfill.py",
             "groknet/commands/operation/epoch.py",
             "workers/search/http/switchboard.py",
@@ -280,7 +279,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     Elsewhere(
         "tests/groknet/commands/operation/test_run.py",
         "all workers composed, as processes",
-        ("groknet/run/compose.py", "groknet/run/process.py"),
+        ("groknet/run/process.py",),
     ),
     Elsewhere(
         "tests/schemas/test_event_dialects.py",

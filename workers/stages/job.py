@@ -77,6 +77,7 @@ class Job:
     rows: dict[str, list[ImageRow | None]] = field(default_factory=dict)
     """The rows of each photo that has one already, by the place of the box; None where one is missing."""
     thumbnails: dict[str, bytes] = field(default_factory=dict)
+    """Those of good photos."""
     bad: dict[str, Invalid] = field(default_factory=dict)
     tries: int = 0
     """Failed tries of the current step. Tries that failed during a hold do not count."""
@@ -116,7 +117,7 @@ class Job:
         """Store the row of a good photo, or of one of its boxes. Returns True if this was the last missing one."""
         with self._lock:
             self.rows.setdefault(photo.image_id, [None] * photo.of)[photo.place] = row
-            if photo.thumbnail:
+            if photo.thumbnail and photo.image_id not in self.bad:
                 self.thumbnails[photo.image_id] = photo.thumbnail
             return self._arrived(photo.image_id, photo.of)
 
@@ -125,6 +126,7 @@ class Job:
         was the last missing one."""
         with self._lock:
             self.bad[image_id] = why
+            self.thumbnails.pop(image_id, None)  # of a good box of the photo
             return self._arrived(image_id, of)
 
     def _arrived(self, image_id: str, of: int) -> bool:

@@ -84,7 +84,7 @@ def build_search(
     photos = PhotoHandlers(
         settings,
         manifest=shown,
-        recogniser=Recogniser(QueryPhotos(manifest.preprocess, looking, settings.max_boxes), inference, threads),
+        recogniser=Recogniser(QueryPhotos(manifest, looking, settings.max_boxes, health), inference, threads),
         finder=finder,
         names=names,
         stored=stored,
@@ -107,7 +107,7 @@ def build_search(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         model = manifest.model_version, engine.backend, manifest.epoch
         metrics.MODEL_INFO.labels(*model).set(1)
-        _show_zeros()
+        _show_zeros(detects=looking is not None)
         inference.start()
         probe.start()
         async with keeping.running():
@@ -151,8 +151,10 @@ def _threads(settings: SearchSettings) -> Threads:
     )
 
 
-def _show_zeros() -> None:
+def _show_zeros(*, detects: bool) -> None:
     """Series that exist before the first request, so that a rate over them is 0 and not missing."""
+    if detects:
+        metrics.DETECT_ERRORS.labels("DeviceLost")
     for step in ("decode", "recognise", "find", "total"):
         metrics.SEARCH_SECONDS.labels(step)
     for status in ("200", "500", "503"):

@@ -183,8 +183,7 @@ class PhotoHandlers:
                 yield photos
 
     async def _by_listing(self, request: Request, asked: _Asked, began: float) -> Response:
-        if asked.box is not None or request.query_params.get("detect", "off") != "off":
-            raise params.bad("box: a stored listing's photos are compared whole; send the photo itself to cut it")
+        _refuse_cutting(asked, request)
         body = await json_body(request, SearchByListing, _MAX_JSON, self._settings.upload_timeout_s)
         listing_id = params.identifier(body.listing_id, "listing_id")
         image_id = None if body.image_id is None else params.identifier(body.image_id, "image_id")
@@ -260,6 +259,15 @@ class PhotoHandlers:
             return any(one.photo.distance <= self._settings.close_bits for one in found)
         least = self._settings.close_likeness
         return any(one.likeness >= least for one in self._finder.refined(seen.margins, found))
+
+
+def _refuse_cutting(asked: _Asked, request: Request) -> None:
+    """Raise Problem 422 if a search by a stored listing asks for a part of a photo."""
+    detects = request.query_params.get("detect", "off") != "off"
+    if asked.box is not None or detects:
+        text = "a stored listing is searched for by the hashes that it has, so no photo is looked at again"
+        name = "detect" if detects else "box"
+        raise params.bad(f"{name}: {text}; leave {name} out, or send the photo itself")
 
 
 def _ballots(found: Sequence[Found]) -> list[Ballot]:

@@ -120,7 +120,11 @@ def test_a_body_that_is_none_is_refused_with_field_and_remedy(shop):
         got, answer = post(shop, "/v1/search", body, content_type)
         assert got == status, answer
         assert word in answer["detail"]
-    assert post(shop, "/v1/search?box=0,0,1,1", {"listing_id": "shop/8"})[0] == 422
+    for query, field in (("box=0,0,1,1", "box"), ("detect=off&box=0,0,1,1", "box"), ("detect=off", "")):
+        status, answer = post(shop, f"/v1/search?{query}", {"listing_id": "shop/8"})
+        assert (status, answer.get("detail", "").partition(":")[0]) == (422 if field else 200, field)
+    status, answer = post(shop, "/v1/search", {"listing_id": "shop/8", "box": [0, 0, 1, 1]})
+    assert (status, "`box`" in answer["detail"], "/openapi.json" in answer["detail"]) == (422, True, True)
     for body, content_type, status in [
         ({"listing_ids": []}, "application/json", 422),
         ({"listing_ids": [f"l{i}" for i in range(201)]}, "application/json", 422),

@@ -182,6 +182,9 @@ def test_what_cannot_be_detected_is_refused_by_name(detecting):
     for query, field in refused:
         status, answer = detecting.search(photo(3), query)
         assert (status, answer["detail"].partition(":")[0]) == (422, field)
+    asked = {"body": b'{"listing_id": "shop/8"}', "headers": {"content-type": "application/json"}}
+    refused = HTTP.request("POST", f"{detecting.server.url}/v1/search?detect=all", **asked)
+    assert (refused.status, refused.json()["detail"].partition(":")[0]) == (422, "detect")
     status, answer = clip(detecting, photo(3), photo(4), query="?detect=all")
     assert (status, answer["detail"].partition(":")[0]) == (422, "detect")
     assert clip(detecting, *[photo(3)] * 4)[0] == 400  # one more than max_frames
