@@ -416,10 +416,9 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     ),
     Elsewhere(
         "tests/training/cleaning/test_steps.py",
-        "one cleaning, whose marks become a table, a report and questions",
+        "one cleaning, whose marks become a table and a report",
         (
             "training/cleaning/report.py",
-            "training/cleaning/review.py",
             "training/cleaning/table.py",
         ),
     ),
