@@ -29,7 +29,7 @@ from benchmarks.report import parser, write_result
 from engines.pixels import JpegDecoder, decode, decode_photo
 from engines.recognition import RecognitionEngine, build_engine
 from schemas.events import ImageRef, ListingEvent, encode_event
-from schemas.topics import UPLOADED, topics_for
+from schemas.topics import UPLOADED, hash_topic, topics_for
 from training.studio import TEST_IDENTITIES, make_product, render
 from workers.intake import Intake, IntakeSettings
 from workers.serving import Health
@@ -37,13 +37,12 @@ from workers.stages.pooling import image_rows
 from workers.stores import build_store
 from workers.streams import build_stream
 from workers.streams.base import TopicSpec
-from workers.tagger import GROUP, TaggerSettings, build_tagger
+from workers.tagger import TaggerSettings, build_tagger
 
 FIRST_US = 1_700_000_000_000_000  # event time of the first listing, UTC microseconds
 SIZE = (800, 600)
 WAIT_S = 0.05
 FLUSH_EVERY = 200  # events; a producer holds 64 MB at most
-COMMIT_S = 0.1  # a run ends with its commit, which must not wait for a second
 IDEAL = ("engine", "decode and resize")
 """The stages that no worker can do without."""
 
@@ -76,10 +75,10 @@ def worker(
     *,
     finished: Callable[[], object] = lambda: None,
 ) -> float:
-    """Images a second of a tagger, from the first poll to the last commit. Each listing has one photo.
+    """Images a second of a tagger, from the first poll to the last hash message. Each listing has one photo.
 
     `ready` is called when the log is filled and the tagger is built, before it starts. It may wait for other processes.
-    `finished` is called after the last commit, before the tagger ends.
+    `finished` is called after the last hash message, before the tagger ends.
     """
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -101,7 +100,7 @@ def worker(
             if i % FLUSH_EVERY == 0:
                 producer.flush(60)
         producer.flush(60)
-        ends, stop = admin.end_offsets(UPLOADED), threading.Event()
+        hashes, stop = hash_topic(engine.manifest.epoch), threading.Event()
         tagger = build_tagger(
             settings,
             stream=stream,
@@ -115,7 +114,7 @@ def worker(
         ready()
         started = time.perf_counter()
         thread.start()
-        while sum(admin.committed(GROUP, UPLOADED).values()) < sum(ends.values()):
+        while sum(admin.end_offsets(hashes).values()) < images:
             time.sleep(WAIT_S)
         seconds = time.perf_counter() - started
         finished()
@@ -208,9 +207,7 @@ def main() -> None:
     options.add_argument("--batch-size", type=int, default=TaggerSettings().batch_size)
     options.add_argument("--no-thumbnails", action="store_true", help="a tagger that makes none")
     arguments = options.parse_args()
-    settings = TaggerSettings(
-        batch_size=arguments.batch_size, commit_interval_s=COMMIT_S, thumbnails=not arguments.no_thumbnails
-    )
+    settings = TaggerSettings(batch_size=arguments.batch_size, thumbnails=not arguments.no_thumbnails)
     write_result(measure(arguments.bundle, arguments.images, arguments.repeats, settings), arguments.json)
 
 
