@@ -32,7 +32,7 @@ class Ticket(Protocol):
 
 @dataclass(slots=True)
 class Photo:
-    """One decoded photo: pixels uint8 [h, w, 3], and a thumbnail as WebP bytes (empty if there is none).
+    """One decoded photo: pixels uint8 [h, w, 3], and a thumbnail as JPEG bytes (empty if there is none).
 
     Before the detect stage, `pixels` are the detector's input, and `canvas` is what boxes are cut from. After it, there
     is one `Photo` for each box.

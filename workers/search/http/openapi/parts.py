@@ -132,9 +132,9 @@ def photo_ids() -> list[Document]:
     ]
 
 
-def webp(description: str) -> Document:
-    """The answer 200 with a WebP picture."""
-    return {"description": description, "content": {"image/webp": {"schema": {"type": "string"}}}}
+def picture(description: str, *kinds: str) -> Document:
+    """The answer 200 with a picture of one of these formats."""
+    return {"description": description, "content": {f"image/{kind}": {"schema": {"type": "string"}} for kind in kinds}}
 
 
 def photo_contents(settings: SearchSettings, most: int = 1) -> Document:
