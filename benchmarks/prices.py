@@ -208,7 +208,7 @@ def measure(case: Case, count: int, seed: int) -> list[list[str]]:
 def main() -> None:
     """Plant, suggest, judge, print."""
     made = parser(__doc__, tells="page")
-    made.add_argument("--products", type=int, default=4000, help="products of a case (default 4000)")
+    made.add_argument("--products", type=int, default=2000, help="products of a case (default 2000)")
     made.add_argument("--seed", type=int, default=24, help="of everything that is drawn (default 24)")
     options = made.parse_args()
     rows = [row for case in CASES for row in measure(case, options.products, options.seed)]

@@ -106,19 +106,23 @@ class Counts:
         return len(self._by_listing.get(listing_id, ()))
 
     def pairs(self, listing_ids: Iterable[str], without: Collection[str] = ()) -> list[Pair]:
-        """The listings that were on an occasion with any of `listing_ids`, but for these and those of `without`, in the
-        order of ids. An occasion with several of `listing_ids` counts once."""
+        """The listings that were on an occasion with another one that is in `listing_ids`, in the order of ids, but for
+        those of `without`. An occasion with several of `listing_ids` counts once."""
         asked = dict.fromkeys(listing_ids)
         with self._lock:
             ids: dict[str, None] = {}
             for listing_id in asked:
                 last_first = reversed(self._by_listing.get(listing_id, {}))
                 ids.update(dict.fromkeys(islice(last_first, MOST_COUNTED)))
-            found = Counter(other for one in ids for other in self._occasions[one].listing_ids)
+            found: Counter[str] = Counter()
+            for one in ids:
+                listings = self._occasions[one].listing_ids
+                several = sum(other in asked for other in listings) > 1
+                found.update(other for other in listings if several or other not in asked)
             return [
                 Pair(other, found[other], len(self._by_listing[other]))
                 for other in sorted(found)
-                if other not in asked and other not in without
+                if other not in without
             ]
 
     def _drop_oldest(self) -> None:

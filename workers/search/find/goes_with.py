@@ -59,8 +59,8 @@ class GoesWith:
                         chosen[one.listing_id] = self._shown(one, stored, language)
             if len(chosen) >= k:
                 break
-        for one in chosen.values():
-            metrics.GOES_WITH.labels(one.source).inc()
+        for companion in chosen.values():
+            metrics.GOES_WITH.labels(companion.source).inc()
         if not chosen:
             metrics.GOES_WITH.labels("none").inc()
         return list(chosen.values())

@@ -8,7 +8,7 @@ from schemas.predictions import StoredListing
 from workers import suggestion_metrics as metrics
 from workers.price.suggest import Offer, suggest
 from workers.search.find.finder import Finder, Found, Wanted
-from workers.search.product_answers import PriceSuggestion
+from workers.search.price_answers import PriceSuggestion
 from workers.search.settings import SearchSettings
 
 _ASKED = (100, 400)  # listings; more are asked for where so many are of few sellers
@@ -63,9 +63,10 @@ def offers_of(found: Sequence[Found], radius: int, category: str | None) -> list
     products = products_of(found, radius)
     offers = []
     for one in found:
-        if one.listing is None or one.listing.event.price is None:
+        event = None if one.listing is None else one.listing.event
+        if event is None or event.price is None:
             continue
-        event, product = one.listing.event, products[one.photo.listing_id]
+        product = products[one.photo.listing_id]
         if product is not None and category and event.category and event.category != category:
             continue
         offers.append(Offer(event.listing_id, event.price, event.seller_id, one.photo.distance, product))

@@ -24,6 +24,7 @@ from workers.search.find.indexers import Indexers
 from workers.search.find.inference import Inference
 from workers.search.find.looking import QueryPhotos
 from workers.search.find.naming import Names
+from workers.search.find.pricing import Pricing
 from workers.search.find.usefulness import Usefulness
 from workers.search.http.admission import PHOTO_COST, READ_COST, Admission
 from workers.search.http.feedback_routes import FeedbackHandlers
@@ -33,6 +34,7 @@ from workers.search.http.listing_routes import ListingHandlers
 from workers.search.http.openapi.document import describe
 from workers.search.http.page_routes import page_routes
 from workers.search.http.photo_routes import PhotoHandlers
+from workers.search.http.product_routes import ProductHandlers
 from workers.search.http.readiness import ReadinessProbe
 from workers.search.http.recogniser import Recogniser
 from workers.search.http.stored import StoredListings
@@ -41,6 +43,8 @@ from workers.search.settings import SearchSettings
 from workers.serving import Health, operations_routes
 from workers.stages.detect import Looking
 from workers.stores import Store
+from workers.streams import Stream
+from workers.together.follower import Follower
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +60,7 @@ def build_search(
     intake: Intake | None = None,
     kept: Path | None = None,
     looking: Looking | None = None,
+    stream: Stream | None = None,
 ) -> Starlette:
     """Build the search service. Its threads start and end with the lifespan of the application.
 
@@ -63,7 +68,8 @@ def build_search(
     `degraded` while it is away. `health.failed` is set if the engine fails. The caller closes the store and the engine
     after the server has stopped. `intake` fetches photos of listings, and is closed with the application; without it
     there are only thumbnails. `looking` has the detector that requests may ask for; the caller closes it, too. `kept`
-    is the file of kept searches and judgements, which `settings.keep` may allow.
+    is the file of kept searches and judgements, which `settings.keep` may allow. `stream` has the occasions that say
+    what goes with a listing.
 
     Raises:
         ConfigError: `hidden_heads` names a head that the bundle does not have.
@@ -79,6 +85,8 @@ def build_search(
     threads = _threads(settings)
     names = Names(manifest, Usefulness(manifest, settings.category_columns, settings.hidden_heads))
     finder = Finder(store, indexers, manifest, names)
+    pricing = Pricing(finder, settings)
+    together = None if stream is None else Follower(stream, settings.max_occasions, settings.probe_interval_s)
     stored = StoredListings(store, manifest, threads, intake if settings.fetch_threads else None)
     photos = PhotoHandlers(
         settings,
@@ -86,6 +94,18 @@ def build_search(
         recogniser=Recogniser(QueryPhotos(manifest.preprocess, looking, settings.max_boxes), inference, threads),
         finder=finder,
         names=names,
+        stored=stored,
+        threads=threads,
+        health=health,
+        pricing=pricing,
+    )
+    products = ProductHandlers(
+        settings,
+        store=store,
+        finder=finder,
+        names=names,
+        pricing=pricing,
+        together=together,
         stored=stored,
         threads=threads,
         health=health,
@@ -109,6 +129,8 @@ def build_search(
         _show_zeros()
         inference.start()
         probe.start()
+        if together is not None:
+            together.start()
         async with keeping.pruned():
             yield
         inference.close()
@@ -116,6 +138,8 @@ def build_search(
         if intake is not None:
             intake.close()
         probe.stop()
+        if together is not None:
+            together.close()
         indexers.close()
         metrics.MODEL_INFO.remove(*model)  # the next epoch's model, if there is one, is shown already
 
@@ -126,6 +150,9 @@ def build_search(
             route("/v1/listings:batch", listings.batch, "POST"),
             route("/v1/listings/{listing_id}/similar", listings.similar),
             route("/v1/listings/{listing_id}/duplicates", listings.duplicates),
+            route("/v1/listings/{listing_id}/price", products.price),
+            route("/v1/listings/{listing_id}/goes-with", products.goes_with),
+            route("/v1/listings/{listing_id}/scenes", products.scenes),
             route("/v1/listings/{listing_id}", listings.listing),
             route("/v1/thumbnail", listings.thumbnail),
             route("/v1/photo", listings.photo, cost=PHOTO_COST),

@@ -1,0 +1,221 @@
+"""What goes with a listing, against planted occasions: how often a held-out listing is among the ten that are answered.
+
+    python -m benchmarks.goes_with
+
+A shop has categories of products, and every product has listings of several sellers, which look alike (their hashes
+are a few bits apart). Some pairs of categories go together, and within such a pair every product has three partners of
+its own. A cart has a product, some of its partners, and popular listings by chance; popularity falls as 1 / rank. One
+listing of each held-out cart is hidden, and the cart's first listing asks for it: a hit is the hidden listing, or
+another listing of the same product, among ten.
+
+A tenth of the products is new: none of its listings is in the carts that are counted. They are the cold start, told
+apart: their answers come from neighbours or categories.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.report import page, parser, table, write_page
+from schemas.occasions import Occasion
+from workers.together.counts import Counts, Pair
+from workers.together.scoring import PRIOR, shrunk_cosine
+
+TOP = 10
+_CATEGORIES, _PRODUCTS, _SELLERS, _PARTNERS = 20, 40, 3, 3
+_COLD = 0.1
+_SUPPORT = 2
+_NEIGHBOURS, _ENOUGH, _CLOSE_BITS, _SAME_BITS = 100, 50, 82, 24
+
+Score = Callable[[Pair, int, int], float]
+"""(pair, occasions of the listing asked about, all occasions) → score."""
+
+
+def count(pair: Pair, own: int, everything: int) -> float:
+    """How often the two were together."""
+    return float(pair.together)
+
+
+def jaccard(pair: Pair, own: int, everything: int) -> float:
+    """Jaccard's index with a prior: c / (a + b - c + PRIOR)."""
+    return pair.together / (own + pair.occasions - pair.together + PRIOR)
+
+
+def shrunk_information(pair: Pair, own: int, everything: int) -> float:
+    """Pointwise mutual information, shrunk: c / (c + PRIOR) · log(c · N / (a · b))."""
+    lift = pair.together * everything / (own * pair.occasions)
+    return pair.together / (pair.together + PRIOR) * math.log(max(lift, 1e-9))
+
+
+def cosine(pair: Pair, own: int, everything: int) -> float:
+    """What the search service uses."""
+    return shrunk_cosine(pair.together, own, pair.occasions)
+
+
+SCORES: dict[str, Score] = {
+    "raw counts": count,
+    "Jaccard with a prior": jaccard,
+    "shrunk pointwise mutual information": shrunk_information,
+    "shrunk cosine (ours)": cosine,
+}
+
+
+@dataclass(frozen=True)
+class Town:
+    """The planted shop. A listing is a number; `product` and `category` are by listing, `codes` are its 256 bits as
+    bytes [n, 32]."""
+
+    product: NDArray[np.int64]
+    category: NDArray[np.int64]
+    codes: NDArray[np.uint8]
+    partners: list[list[int]]
+    """By product, the products that go with it."""
+    popularity: NDArray[np.float64]
+    cold: frozenset[int]
+    """Products that are in no counted cart."""
+
+
+def plant(rng: np.random.Generator) -> Town:
+    """Draw the shop."""
+    products = _CATEGORIES * _PRODUCTS
+    of_product = np.repeat(np.arange(products) // _PRODUCTS, 1)
+    centres = rng.integers(0, 2, (_CATEGORIES, 256), dtype=np.uint8)
+    bits = centres[of_product] ^ (rng.random((products, 256)) < 0.11).astype(np.uint8)  # 50 bits between two products
+    listings = np.repeat(np.arange(products), _SELLERS)
+    seen = bits[listings] ^ (rng.random((len(listings), 256)) < 0.02).astype(np.uint8)
+    popularity = 1 / (1 + rng.permutation(len(listings)))
+    partners: list[list[int]] = []
+    for product in range(products):
+        other = (of_product[product] + 1 + rng.integers(0, 3)) % _CATEGORIES  # the categories that go with it
+        near = product % _PRODUCTS // 4 * 4 + np.arange(4)  # products that look alike have alike partners
+        chosen = rng.choice(near, min(_PARTNERS, len(near)), replace=False)
+        partners.append([int(other * _PRODUCTS + one) for one in chosen])
+    cold = frozenset(int(one) for one in rng.choice(products, int(_COLD * products), replace=False))
+    return Town(
+        listings, of_product[listings], np.packbits(seen, axis=1), partners, popularity / popularity.sum(), cold
+    )
+
+
+def carts(town: Town, number: int, rng: np.random.Generator, *, cold: bool) -> list[list[int]]:
+    """Draw carts: a listing, one or two of its partners, and popular ones by chance. With `cold` the first listing is
+    of a new product; otherwise no listing is."""
+    listings = np.arange(len(town.product))
+    new = np.isin(town.product, list(town.cold))
+    first = town.popularity * (new if cold else ~new)
+    known = town.popularity * ~new
+    drawn = rng.choice(listings, number, p=first / first.sum())
+    chance = iter(rng.choice(listings, 4 * number, p=known / known.sum()))
+    found = []
+    for one in drawn:
+        cart = {int(one)}
+        partners = [p for p in town.partners[town.product[one]] if p not in town.cold]
+        for product in partners[: int(rng.integers(1, 3))]:
+            cart.add(int(product * _SELLERS + rng.integers(_SELLERS)))
+        cart.update(int(next(chance)) for _ in range(int(rng.integers(0, 4))))
+        found.append([int(one), *sorted(cart - {int(one)})])
+    return [cart for cart in found if len(cart) > 1]
+
+
+def counted(carts_: Sequence[Sequence[int]]) -> Counts:
+    """The counts of the search service, over these carts."""
+    counts = Counts(len(carts_))
+    for number, cart in enumerate(carts_):
+        names = [str(one) for one in cart]
+        counts.add(Occasion(occasion_id=f"o{number}", kind="cart", listing_ids=names, event_time=number + 1))
+    return counts
+
+
+class Answers:
+    """Answers as `workers/search/find/goes_with.py` does, with a brute force over the planted hashes as its index."""
+
+    def __init__(self, town: Town, counts: Counts, score: Score, *, cold_ways: Sequence[str]) -> None:
+        self._town, self._counts, self._score, self._ways = town, counts, score, cold_ways
+
+    def of(self, listing: int) -> tuple[list[int], str]:
+        """Ten listings, and the way that gave the first."""
+        chosen: list[int] = []
+        first = "none"
+        for way, like in self._like(listing):
+            for one in self._ranked(like):
+                if one not in chosen and self._town.product[one] != self._town.product[listing]:
+                    chosen.append(one)
+                    first = way if first == "none" else first
+            if len(chosen) >= TOP:
+                break
+        return chosen[:TOP], first
+
+    def _like(self, listing: int) -> list[tuple[str, list[int]]]:
+        ways = [("counts", [listing])]
+        apart = np.bitwise_count(self._town.codes ^ self._town.codes[listing]).sum(axis=1)
+        order = [int(one) for one in np.argsort(apart, kind="stable") if one != listing]
+        if "neighbours" in self._ways:
+            ways.append(("neighbours", [one for one in order if apart[one] <= _CLOSE_BITS][:_NEIGHBOURS]))
+        if "categories" in self._ways:
+            same = self._town.category == self._town.category[listing]
+            ways.append(("categories", [one for one in order if same[one]][:_NEIGHBOURS]))
+        return ways
+
+    def _ranked(self, like: Sequence[int]) -> list[int]:
+        asked, occasions = [], 0
+        for one in like:
+            found = self._counts.occasions(str(one))
+            if found:
+                asked.append(str(one))
+                occasions += found
+            if occasions >= _ENOUGH:
+                break
+        pairs = [pair for pair in self._counts.pairs(asked) if pair.together >= _SUPPORT]
+        everything = len(self._counts)
+        pairs.sort(key=lambda pair: (-self._score(pair, occasions, everything), pair.listing_id))
+        return [int(pair.listing_id) for pair in pairs]
+
+
+def hits(town: Town, asked: Sequence[Sequence[int]], answer: Callable[[int], Sequence[int]], seed: int) -> list[bool]:
+    """For each cart, whether a hidden listing's product is in the answer to the cart's first listing."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for cart in asked:
+        hidden = cart[1 + int(rng.integers(len(cart) - 1))]
+        found.append(town.product[hidden] in {town.product[one] for one in answer(cart[0])})
+    return found
+
+
+def told(found: Sequence[bool]) -> str:
+    """A share, with the half width of its 95 % interval."""
+    share = float(np.mean(found))
+    return f"{share:.3f} ± {1.96 * math.sqrt(share * (1 - share) / len(found)):.3f}"
+
+
+def main() -> None:
+    """Plant, count, ask, judge, print."""
+    made = parser(__doc__, tells="page")
+    made.add_argument("--carts", type=int, default=20_000, help="carts that are counted (default 20000)")
+    made.add_argument("--asked", type=int, default=2_000, help="held-out carts of each kind (default 2000)")
+    made.add_argument("--seed", type=int, default=24, help="of everything that is drawn (default 24)")
+    options = made.parse_args()
+    rng = np.random.default_rng(options.seed)
+    town = plant(rng)
+    known = carts(town, options.carts, rng, cold=False)
+    counts = counted(known)
+    warm, cold = (carts(town, options.asked, rng, cold=is_cold) for is_cold in (False, True))
+    popular = [one for one, _ in Counter(one for cart in known for one in cart).most_common(TOP)]
+    rows = [["the most popular", *(told(hits(town, asked, lambda _: popular, 1)) for asked in (warm, cold))]]
+    for name, score in SCORES.items():
+        both = Answers(town, counts, score, cold_ways=("neighbours", "categories"))
+        rows.append([name, *(told(hits(town, asked, lambda one, of=both.of: of(one)[0], 1)) for asked in (warm, cold))])
+    for ways in ((), ("neighbours",), ("categories",)):
+        some = Answers(town, counts, cosine, cold_ways=ways)
+        shares = (told(hits(town, asked, lambda one, of=some.of: of(one)[0], 1)) for asked in (warm, cold))
+        rows.append([f"ours, {' and '.join(('counts', *ways))} alone", *shares])
+    header = ["way", f"hit rate@{TOP}", "cold start"]
+    write_page(page("What goes with a listing", "python -m benchmarks.goes_with", "", table(header, rows)), options.out)
+
+
+if __name__ == "__main__":
+    main()
