@@ -3,10 +3,11 @@
     python -m benchmarks.goes_with
 
 A shop has categories of products, and every product has listings of several sellers, which look alike (their hashes
-are a few bits apart). Some pairs of categories go together, and within such a pair every product has three partners of
-its own. A cart has a product, some of its partners, and popular listings by chance; popularity falls as 1 / rank. One
-listing of each held-out cart is hidden, and the cart's first listing asks for it: a hit is the hidden listing, or
-another listing of the same product, among ten.
+are a few bits apart). Four products of a category are of one style and look more alike than the others do. A style
+goes with a style of another category, and each of its products with three products of that. A cart has a product, some
+of its partners, and popular listings by chance; popularity falls as 1 / rank. One listing of each held-out cart is
+hidden, and the cart's first listing asks for it: a hit is the hidden listing, or another listing of the same product,
+among ten. A popular listing that was hidden cannot be guessed, so no way reaches 1.
 
 A tenth of the products is new: none of its listings is in the carts that are counted. They are the cold start, told
 apart: their answers come from neighbours or categories.
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,10 +29,11 @@ from workers.together.counts import Counts, Pair
 from workers.together.scoring import PRIOR, shrunk_cosine
 
 TOP = 10
-_CATEGORIES, _PRODUCTS, _SELLERS, _PARTNERS = 20, 40, 3, 3
+_CATEGORIES, _PRODUCTS, _OF_STYLE, _SELLERS, _PARTNERS = 20, 40, 4, 3, 3
 _COLD = 0.1
 _SUPPORT = 2
-_NEIGHBOURS, _ENOUGH, _CLOSE_BITS, _SAME_BITS = 100, 50, 82, 24
+_NEIGHBOURS, _ENOUGH, _CLOSE_BITS = 100, 50, 82
+_REMEMBERED = 400
 
 Score = Callable[[Pair, int, int], float]
 """(pair, occasions of the listing asked about, all occasions) → score."""
@@ -58,6 +60,15 @@ def cosine(pair: Pair, own: int, everything: int) -> float:
     return shrunk_cosine(pair.together, own, pair.occasions)
 
 
+def cosine_with(prior: float) -> Score:
+    """The same with another prior."""
+
+    def score(pair: Pair, own: int, everything: int) -> float:
+        return pair.together / math.sqrt((own + prior) * (pair.occasions + prior))
+
+    return score
+
+
 SCORES: dict[str, Score] = {
     "raw counts": count,
     "Jaccard with a prior": jaccard,
@@ -81,21 +92,29 @@ class Town:
     """Products that are in no counted cart."""
 
 
+def _flips(rng: np.random.Generator, count: int, share: float) -> NDArray[np.uint8]:
+    """Bits that differ from a centre, [count, 256]."""
+    return (rng.random((count, 256)) < share).astype(np.uint8)
+
+
 def plant(rng: np.random.Generator) -> Town:
     """Draw the shop."""
     products = _CATEGORIES * _PRODUCTS
-    of_product = np.repeat(np.arange(products) // _PRODUCTS, 1)
-    centres = rng.integers(0, 2, (_CATEGORIES, 256), dtype=np.uint8)
-    bits = centres[of_product] ^ (rng.random((products, 256)) < 0.11).astype(np.uint8)  # 50 bits between two products
+    of_product, styles = np.arange(products) // _PRODUCTS, np.arange(products) // _OF_STYLE
+    bits = rng.integers(0, 2, (_CATEGORIES, 256), dtype=np.uint8)[of_product]
+    bits = bits ^ _flips(rng, products // _OF_STYLE, 0.11)[styles]  # about 50 bits between two styles
+    bits = bits ^ _flips(rng, products, 0.08)  # about 38 bits between two products of a style
     listings = np.repeat(np.arange(products), _SELLERS)
-    seen = bits[listings] ^ (rng.random((len(listings), 256)) < 0.02).astype(np.uint8)
+    seen = bits[listings] ^ _flips(rng, len(listings), 0.02)  # about 10 bits between two listings of a product
     popularity = 1 / (1 + rng.permutation(len(listings)))
     partners: list[list[int]] = []
-    for product in range(products):
-        other = (of_product[product] + 1 + rng.integers(0, 3)) % _CATEGORIES  # the categories that go with it
-        near = product % _PRODUCTS // 4 * 4 + np.arange(4)  # products that look alike have alike partners
-        chosen = rng.choice(near, min(_PARTNERS, len(near)), replace=False)
-        partners.append([int(other * _PRODUCTS + one) for one in chosen])
+    styles_of_category = _PRODUCTS // _OF_STYLE
+    for style in range(products // _OF_STYLE):
+        category = (style // styles_of_category + 1 + rng.integers(0, 3)) % _CATEGORIES
+        other = int(category * styles_of_category + rng.integers(styles_of_category))  # the style that goes with it
+        of_other = other * _OF_STYLE + np.arange(_OF_STYLE)
+        for _ in range(_OF_STYLE):
+            partners.append([int(one) for one in rng.choice(of_other, _PARTNERS, replace=False)])
     cold = frozenset(int(one) for one in rng.choice(products, int(_COLD * products), replace=False))
     return Town(
         listings, of_product[listings], np.packbits(seen, axis=1), partners, popularity / popularity.sum(), cold
@@ -131,35 +150,48 @@ def counted(carts_: Sequence[Sequence[int]]) -> Counts:
     return counts
 
 
+class Nearest:
+    """A brute force over the planted hashes: the distance of every listing, the nearest first, remembered."""
+
+    def __init__(self, town: Town) -> None:
+        self.town = town
+        self._known: dict[int, list[tuple[int, int]]] = {}
+
+    def of(self, listing: int) -> list[tuple[int, int]]:
+        """(distance in bits, listing), without the listing itself."""
+        if listing not in self._known:
+            apart = np.bitwise_count(self.town.codes ^ self.town.codes[listing]).sum(axis=1)
+            order = np.argsort(apart, kind="stable")
+            self._known[listing] = [(int(apart[one]), int(one)) for one in order if one != listing][:_REMEMBERED]
+        return self._known[listing]
+
+
 class Answers:
-    """Answers as `workers/search/find/goes_with.py` does, with a brute force over the planted hashes as its index."""
+    """Answers as `workers/search/find/goes_with.py` does."""
 
-    def __init__(self, town: Town, counts: Counts, score: Score, *, cold_ways: Sequence[str]) -> None:
-        self._town, self._counts, self._score, self._ways = town, counts, score, cold_ways
+    def __init__(self, nearest: Nearest, counts: Counts, score: Score, *, ways: Sequence[str]) -> None:
+        self._nearest, self._counts, self._score, self._ways = nearest, counts, score, ways
+        self._town = nearest.town
 
-    def of(self, listing: int) -> tuple[list[int], str]:
-        """Ten listings, and the way that gave the first."""
+    def of(self, listing: int) -> list[int]:
+        """Ten listings."""
         chosen: list[int] = []
-        first = "none"
-        for way, like in self._like(listing):
+        for like in self._like(listing):
             for one in self._ranked(like):
                 if one not in chosen and self._town.product[one] != self._town.product[listing]:
                     chosen.append(one)
-                    first = way if first == "none" else first
             if len(chosen) >= TOP:
                 break
-        return chosen[:TOP], first
+        return chosen[:TOP]
 
-    def _like(self, listing: int) -> list[tuple[str, list[int]]]:
-        ways = [("counts", [listing])]
-        apart = np.bitwise_count(self._town.codes ^ self._town.codes[listing]).sum(axis=1)
-        order = [int(one) for one in np.argsort(apart, kind="stable") if one != listing]
+    def _like(self, listing: int) -> Iterator[list[int]]:
+        yield [listing]
+        near = self._nearest.of(listing)
         if "neighbours" in self._ways:
-            ways.append(("neighbours", [one for one in order if apart[one] <= _CLOSE_BITS][:_NEIGHBOURS]))
+            yield [one for apart, one in near if apart <= _CLOSE_BITS][:_NEIGHBOURS]
         if "categories" in self._ways:
-            same = self._town.category == self._town.category[listing]
-            ways.append(("categories", [one for one in order if same[one]][:_NEIGHBOURS]))
-        return ways
+            category = self._town.category
+            yield [one for _, one in near if category[one] == category[listing]][:_NEIGHBOURS]
 
     def _ranked(self, like: Sequence[int]) -> list[int]:
         asked, occasions = [], 0
@@ -206,13 +238,15 @@ def main() -> None:
     warm, cold = (carts(town, options.asked, rng, cold=is_cold) for is_cold in (False, True))
     popular = [one for one, _ in Counter(one for cart in known for one in cart).most_common(TOP)]
     rows = [["the most popular", *(told(hits(town, asked, lambda _: popular, 1)) for asked in (warm, cold))]]
-    for name, score in SCORES.items():
-        both = Answers(town, counts, score, cold_ways=("neighbours", "categories"))
-        rows.append([name, *(told(hits(town, asked, lambda one, of=both.of: of(one)[0], 1)) for asked in (warm, cold))])
+    nearest = Nearest(town)
+    everything = ("neighbours", "categories")
+    tried = [(name, score, everything) for name, score in SCORES.items()]
+    tried += [(f"shrunk cosine, prior {prior}", cosine_with(prior), everything) for prior in (1, 20, 80)]
     for ways in ((), ("neighbours",), ("categories",)):
-        some = Answers(town, counts, cosine, cold_ways=ways)
-        shares = (told(hits(town, asked, lambda one, of=some.of: of(one)[0], 1)) for asked in (warm, cold))
-        rows.append([f"ours, {' and '.join(('counts', *ways))} alone", *shares])
+        tried.append((f"ours, {' and '.join(('counts', *ways))}", cosine, ways))
+    for name, score, ways in tried:
+        answers = Answers(nearest, counts, score, ways=ways)
+        rows.append([name, *(told(hits(town, asked, answers.of, 1)) for asked in (warm, cold))])
     header = ["way", f"hit rate@{TOP}", "cold start"]
     write_page(page("What goes with a listing", "python -m benchmarks.goes_with", "", table(header, rows)), options.out)
 

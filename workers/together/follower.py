@@ -20,6 +20,7 @@ from workers.together.counts import Counts
 _log = logging.getLogger(__name__)
 _PAUSES_S = (0.1, 5.0)
 _WINDOW_US = TOGETHER_DAYS * 24 * 3600 * 1_000_000
+_JOIN_S = 5.0  # a stream that is away may hold the thread longer; it is a daemon
 _QUIET_S = 10.0  # between two log lines about the same error; the counter counts all
 _LOOK_EVERY = 500  # records between two looks at whether to stop
 
@@ -47,7 +48,7 @@ class Follower:
         """End the thread."""
         self._stop.set()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(_JOIN_S)
 
     @property
     def waiting_for(self) -> str:
@@ -76,6 +77,10 @@ class Follower:
                 self._note(str(error))
                 self._stop.wait(pause_s)
                 pause_s = min(2 * pause_s, _PAUSES_S[1])
+            except Exception as error:  # a fault of ours must not end the counts for good, nor the searches
+                _log.exception("following %s failed; it goes on", TOGETHER)
+                self._note(f"a fault of the service ({type(error).__name__}); its log says more")
+                self._stop.wait(_PAUSES_S[1])
         if admin is not None:
             admin.close()
 

@@ -11,7 +11,7 @@ from workers.search.find.finder import Finder, Found, Wanted
 from workers.search.price_answers import PriceSuggestion
 from workers.search.settings import SearchSettings
 
-_ASKED = (100, 400)  # listings; more are asked for where so many are of few sellers
+_ASKED = (100, 200)  # listings; more are asked for where so many are of few sellers
 
 
 class Pricing:

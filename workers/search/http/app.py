@@ -24,7 +24,6 @@ from workers.search.find.indexers import Indexers
 from workers.search.find.inference import Inference
 from workers.search.find.looking import QueryPhotos
 from workers.search.find.naming import Names
-from workers.search.find.pricing import Pricing
 from workers.search.find.usefulness import Usefulness
 from workers.search.http.admission import PHOTO_COST, READ_COST, Admission
 from workers.search.http.feedback_routes import FeedbackHandlers
@@ -44,7 +43,6 @@ from workers.serving import Health, operations_routes
 from workers.stages.detect import Looking
 from workers.stores import Store
 from workers.streams import Stream
-from workers.together.follower import Follower
 
 _log = logging.getLogger(__name__)
 
@@ -68,8 +66,7 @@ def build_search(
     `degraded` while it is away. `health.failed` is set if the engine fails. The caller closes the store and the engine
     after the server has stopped. `intake` fetches photos of listings, and is closed with the application; without it
     there are only thumbnails. `looking` has the detector that requests may ask for; the caller closes it, too. `kept`
-    is the file of kept searches and judgements, which `settings.keep` may allow. `stream` has the occasions that say
-    what goes with a listing.
+    is the file of kept searches and judgements, which `settings.keep` may allow. `stream` says what goes with what.
 
     Raises:
         ConfigError: `hidden_heads` names a head that the bundle does not have.
@@ -85,9 +82,10 @@ def build_search(
     threads = _threads(settings)
     names = Names(manifest, Usefulness(manifest, settings.category_columns, settings.hidden_heads))
     finder = Finder(store, indexers, manifest, names)
-    pricing = Pricing(finder, settings)
-    together = None if stream is None else Follower(stream, settings.max_occasions, settings.probe_interval_s)
     stored = StoredListings(store, manifest, threads, intake if settings.fetch_threads else None)
+    products = ProductHandlers(
+        settings, finder=finder, names=names, stored=stored, threads=threads, health=health, store=store, stream=stream
+    )
     photos = PhotoHandlers(
         settings,
         manifest=shown,
@@ -97,18 +95,7 @@ def build_search(
         stored=stored,
         threads=threads,
         health=health,
-        pricing=pricing,
-    )
-    products = ProductHandlers(
-        settings,
-        store=store,
-        finder=finder,
-        names=names,
-        pricing=pricing,
-        together=together,
-        stored=stored,
-        threads=threads,
-        health=health,
+        pricing=products.pricing,
     )
     listings = ListingHandlers(
         settings, indexers=indexers, finder=finder, names=names, stored=stored, threads=threads, health=health
@@ -129,8 +116,7 @@ def build_search(
         _show_zeros()
         inference.start()
         probe.start()
-        if together is not None:
-            together.start()
+        products.start()
         async with keeping.pruned():
             yield
         inference.close()
@@ -138,8 +124,7 @@ def build_search(
         if intake is not None:
             intake.close()
         probe.stop()
-        if together is not None:
-            together.close()
+        products.close()
         indexers.close()
         metrics.MODEL_INFO.remove(*model)  # the next epoch's model, if there is one, is shown already
 
@@ -150,9 +135,7 @@ def build_search(
             route("/v1/listings:batch", listings.batch, "POST"),
             route("/v1/listings/{listing_id}/similar", listings.similar),
             route("/v1/listings/{listing_id}/duplicates", listings.duplicates),
-            route("/v1/listings/{listing_id}/price", products.price),
-            route("/v1/listings/{listing_id}/goes-with", products.goes_with),
-            route("/v1/listings/{listing_id}/scenes", products.scenes),
+            *(route("/v1/listings/{listing_id}/" + name, endpoint) for name, endpoint in products.endpoints.items()),
             route("/v1/listings/{listing_id}", listings.listing),
             route("/v1/thumbnail", listings.thumbnail),
             route("/v1/photo", listings.photo, cost=PHOTO_COST),

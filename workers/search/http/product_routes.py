@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,7 +21,10 @@ from workers.search.product_answers import GoesWithAnswer, PriceAnswer, ScenesAn
 from workers.search.settings import SearchSettings
 from workers.serving import Health
 from workers.stores import Store
+from workers.streams import Stream
 from workers.together.follower import Follower
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class ProductHandlers:
@@ -30,22 +34,38 @@ class ProductHandlers:
         self,
         settings: SearchSettings,
         *,
-        store: Store,
         finder: Finder,
         names: Names,
-        pricing: Pricing,
-        together: Follower | None,
         stored: StoredListings,
         threads: Threads,
         health: Health,
+        store: Store,
+        stream: Stream | None,
     ) -> None:
-        """`together` follows the occasions; without it nothing is known to go with anything."""
+        """`stream` has the occasions; without it nothing is known to go with anything."""
         self._settings, self._health, self._names = settings, health, names
-        self._finder, self._pricing, self._together = finder, pricing, together
-        self._stored, self._threads = stored, threads
-        self._goes_with = (
-            None if together is None else GoesWith(together.counts, finder, store=store, names=names, settings=settings)
-        )
+        self._finder, self._stored, self._threads = finder, stored, threads
+        self.pricing = Pricing(finder, settings)
+        self._together: Follower | None = None
+        self._goes_with: GoesWith | None = None
+        if stream is not None:
+            self._together = Follower(stream, settings.max_occasions, settings.probe_interval_s)
+            self._goes_with = GoesWith(self._together.counts, finder, store=store, names=names, settings=settings)
+
+    @property
+    def endpoints(self) -> dict[str, Endpoint]:
+        """The functions that answer, by the last part of their path."""
+        return {"price": self.price, "goes-with": self.goes_with, "scenes": self.scenes}
+
+    def start(self) -> None:
+        """Start to follow the occasions."""
+        if self._together is not None:
+            self._together.start()
+
+    def close(self) -> None:
+        """End that."""
+        if self._together is not None:
+            self._together.close()
 
     async def price(self, request: Request) -> Response:
         """`GET /v1/listings/{listing_id}/price`."""
@@ -55,7 +75,7 @@ class ProductHandlers:
         async with self._threads.in_time():
             query = await self._stored.query(listing_id, None)
             price = await self._threads.read(
-                lambda: self._pricing.price(query.hashes, listing=query.listing, currency=currency)
+                lambda: self.pricing.price(query.hashes, listing=query.listing, currency=currency)
             )
         answer = PriceAnswer(
             listing_id=listing_id,
