@@ -208,18 +208,26 @@ class Answers:
         return [int(pair.listing_id) for pair in pairs]
 
 
-def hits(town: Town, asked: Sequence[Sequence[int]], answer: Callable[[int], Sequence[int]], seed: int) -> list[bool]:
-    """For each cart, whether a hidden listing's product is in the answer to the cart's first listing."""
+def hits(
+    town: Town, asked: Sequence[Sequence[int]], answer: Callable[[int], Sequence[int]], seed: int
+) -> list[tuple[bool, bool]]:
+    """For each cart, whether the hidden listing's product is in the answer to the cart's first listing, and whether it
+    is a planted partner."""
     rng = np.random.default_rng(seed)
     found = []
     for cart in asked:
-        hidden = cart[1 + int(rng.integers(len(cart) - 1))]
-        found.append(town.product[hidden] in {town.product[one] for one in answer(cart[0])})
+        hidden = town.product[cart[1 + int(rng.integers(len(cart) - 1))]]
+        partner = int(hidden) in town.partners[town.product[cart[0]]]
+        found.append((hidden in {town.product[one] for one in answer(cart[0])}, partner))
     return found
 
 
-def told(found: Sequence[bool]) -> str:
-    """A share, with the half width of its 95 % interval."""
+def told(found: Sequence[tuple[bool, bool]]) -> list[str]:
+    """The share of hits, of all and of planted partners, each with the half width of its 95 % interval."""
+    return [_share([hit for hit, _ in found]), _share([hit for hit, partner in found if partner])]
+
+
+def _share(found: Sequence[bool]) -> str:
     share = float(np.mean(found))
     return f"{share:.3f} ± {1.96 * math.sqrt(share * (1 - share) / len(found)):.3f}"
 
@@ -237,17 +245,17 @@ def main() -> None:
     counts = counted(known)
     warm, cold = (carts(town, options.asked, rng, cold=is_cold) for is_cold in (False, True))
     popular = [one for one, _ in Counter(one for cart in known for one in cart).most_common(TOP)]
-    rows = [["the most popular", *(told(hits(town, asked, lambda _: popular, 1)) for asked in (warm, cold))]]
     nearest = Nearest(town)
-    everything = ("neighbours", "categories")
-    tried = [(name, score, everything) for name, score in SCORES.items()]
-    tried += [(f"shrunk cosine, prior {prior}", cosine_with(prior), everything) for prior in (1, 20, 80)]
-    for ways in ((), ("neighbours",), ("categories",)):
-        tried.append((f"ours, {' and '.join(('counts', *ways))}", cosine, ways))
-    for name, score, ways in tried:
-        answers = Answers(nearest, counts, score, ways=ways)
-        rows.append([name, *(told(hits(town, asked, answers.of, 1)) for asked in (warm, cold))])
-    header = ["way", f"hit rate@{TOP}", "cold start"]
+    ways: dict[str, Callable[[int], Sequence[int]]] = {"the most popular": lambda _: popular}
+    tried = SCORES | {f"shrunk cosine, prior {prior}": cosine_with(prior) for prior in (20, 80)}
+    for name, score in tried.items():
+        ways[name] = Answers(nearest, counts, score, ways=("neighbours", "categories")).of
+    ways["ours, counts alone"] = Answers(nearest, counts, cosine, ways=()).of
+    rows = [
+        [name, *(cell for asked in (warm, cold) for cell in told(hits(town, asked, answer, 1)))]
+        for name, answer in ways.items()
+    ]
+    header = ["way", f"hit rate@{TOP}", "of planted partners", "cold start", "of planted partners"]
     write_page(page("What goes with a listing", "python -m benchmarks.goes_with", "", table(header, rows)), options.out)
 
 
