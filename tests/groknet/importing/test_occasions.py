@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from groknet.importing.occasions import Defaults, read_occasions
 from groknet.importing.product import LeftOut, Refused
@@ -86,3 +89,21 @@ def test_a_damaged_gzip_file_ends_there(tmp_path: Path) -> None:
     *_, last = read(tmp_path, whole[: len(whole) // 2])
     assert isinstance(last, Refused)
     assert last.ends
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)
+_NAMES = ("occasion_id", "id", "kind", "listing_ids", "event_time", "time")
+_lines = st.dictionaries(st.sampled_from(_NAMES), _values, max_size=5).map(json.dumps)
+_rows = st.text(alphabet="order_id,product\n12xy;\"'\t\r", max_size=120)
+_tables = _rows.map(lambda text: "order_id,product_id\n" + text)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.one_of(st.binary(max_size=200), _lines.map(str.encode), _tables.map(str.encode)))
+def test_whatever_a_file_has_is_an_occasion_or_named(tmp_path: Path, data: bytes) -> None:
+    for one in read(tmp_path, data):
+        assert isinstance(one, Occasion | Refused | LeftOut)

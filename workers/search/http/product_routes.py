@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
+from workers import suggestion_metrics as metrics
 from workers.problems import Problem
 from workers.search.find.finder import Finder, Wanted
 from workers.search.find.goes_with import GoesWith
@@ -58,7 +59,11 @@ class ProductHandlers:
         return {"price": self.price, "goes-with": self.goes_with, "scenes": self.scenes}
 
     def start(self) -> None:
-        """Start to follow the occasions."""
+        """Start to follow the occasions. The counters exist from now on, so that their rate is 0 and not missing."""
+        for source in ("copies", "neighbours", "none"):
+            metrics.PRICES.labels(source)
+        for source in ("counts", "neighbours", "categories", "none"):
+            metrics.GOES_WITH.labels(source)
         if self._together is not None:
             self._together.start()
 

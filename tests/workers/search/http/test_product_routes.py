@@ -10,7 +10,7 @@ import pytest
 
 from schemas.events import Price
 from schemas.hashes import HashMessage, ImageHash
-from tests.workers.indexer.hash_topic import BASE_US
+from tests.workers.indexer.hash_topic import BASE_US, stream_at
 from tests.workers.indexer.running import counted, until
 from tests.workers.search.rig import HTTP, Rig, photo, rig, served
 from tests.workers.together.topic import cart, now_us, send
@@ -167,3 +167,32 @@ def test_a_removed_listing_is_never_answered_and_its_counts_leave(tmp_path) -> N
         made.remove("mug", later)
         assert made.get(url)[0] == 410
         assert made.get("/v1/listings/mug/price")[0] == 410
+
+
+def test_an_outage_is_said_with_a_time_to_come_back(tmp_path) -> None:
+    """The stream cannot be opened: prices are answered all the same. The index is gone: neither can be."""
+    with rig(tmp_path) as made:
+        made.add("mug", {"p": MUG})
+        made.add("saucer", {"p": SAUCER})
+        made.indexed(2)
+        broken = tmp_path / "elsewhere"
+        (broken / "stream.db").mkdir(parents=True)
+        made.stream = stream_at(broken)
+        with served(made):
+            until(lambda: made.health.ready)
+            url = f"{made.server.url}/v1/listings/mug"
+            answer = HTTP.request("GET", url + "/goes-with")
+            told = json.loads(answer.data)
+            assert (answer.status, told["type"]) == (503, "urn:groknet:problem:together-not-ready")
+            assert answer.headers["retry-after"] == "2"
+            assert HTTP.request("GET", url + "/price").status == 200
+            (broken / "stream.db").rmdir()
+            until(lambda: HTTP.request("GET", url + "/goes-with").status == 200)
+            send(made.stream, *(cart(f"o{i}", "mug", "saucer") for i in range(2)))
+            until(lambda: bool(json.loads(HTTP.request("GET", url + "/goes-with?k=1").data)["companions"]))
+            made.indexer.server.stop()
+            answer = HTTP.request("GET", url + "/price")
+            assert (answer.status, "retry-after" in answer.headers) == (503, True)
+            enough = HTTP.request("GET", url + "/goes-with?k=1")
+            assert enough.status == 200, "its own counts are enough, so the index is not asked"
+            assert HTTP.request("GET", url + "/goes-with?k=5").status == 503
