@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
+from schemas.predictions import StoredListing
 from workers import suggestion_metrics as metrics
 from workers.problems import Problem
 from workers.search.find.finder import Finder, Wanted
@@ -105,8 +106,8 @@ class ProductHandlers:
             detail = f"the occasions of listings.together are not read yet: {together.waiting_for}; ask again"
             raise Problem(503, "together-not-ready", detail, retry_after_s=2)
         async with self._threads.in_time():
-            query = await self._stored.query(listing_id, None)
-            found = await self._threads.read(lambda: finder.companions(query.listing, query.hashes, k, language))
+            listing, hashes = await self._with_hashes(listing_id)
+            found = await self._threads.read(lambda: finder.companions(listing, hashes, k, language))
         answer = GoesWithAnswer(
             listing_id=listing_id,
             occasions=together.counts.occasions(listing_id),
@@ -115,6 +116,14 @@ class ProductHandlers:
             took_s=round(time.perf_counter() - began, 4),
         )
         return answered(answer)
+
+    async def _with_hashes(self, listing_id: str) -> tuple[StoredListing, list[str]]:
+        """A stored listing and its hashes; without a photo of this epoch it has none, and its counts are enough."""
+        try:
+            query = await self._stored.query(listing_id, None)
+        except Problem:
+            return await self._stored.get(listing_id), []
+        return query.listing, query.hashes
 
     async def scenes(self, request: Request) -> Response:
         """`GET /v1/listings/{listing_id}/scenes`."""

@@ -169,6 +169,24 @@ def test_a_removed_listing_is_never_answered_and_its_counts_leave(tmp_path) -> N
         assert made.get("/v1/listings/mug/price")[0] == 410
 
 
+def test_a_listing_of_another_epoch_still_has_its_counts(tmp_path) -> None:
+    with rig(tmp_path) as made:
+        made.add("mug", {"p": MUG})
+        made.add("saucer", {"p": SAUCER})
+        made.indexed(2)
+        stored = made.store.get(["mug"])["mug"]
+        event = msgspec.structs.replace(stored.event, event_time=stored.event_time + 1)
+        other = msgspec.structs.replace(
+            stored, model_version="next", epoch="f" * 12, event=event, event_time=event.event_time
+        )
+        made.store.write(other, {})
+        send(made.stream, *(cart(f"o{i}", "mug", "saucer") for i in range(2)))
+        url = "/v1/listings/mug/goes-with"
+        until(lambda: made.get(url)[0] == 200 and made.get(url)[1]["occasions"] == 2)
+        assert [one["listing_id"] for one in made.get(url)[1]["companions"]] == ["saucer"]
+        assert made.get("/v1/listings/mug/price")[0] == 409
+
+
 def test_an_outage_is_said_with_a_time_to_come_back(tmp_path) -> None:
     """The stream cannot be opened: prices are answered all the same. The index is gone: neither can be."""
     with rig(tmp_path) as made:
