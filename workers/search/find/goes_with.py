@@ -11,8 +11,8 @@ from workers import suggestion_metrics as metrics
 from workers.search.find.filters import Filters
 from workers.search.find.finder import Finder, Wanted
 from workers.search.find.naming import Names, thumbnail_path
-from workers.search.product_answers import Companion, Companionship
 from workers.search.settings import SearchSettings
+from workers.search.suggestion_answers import Companion, Companionship
 from workers.stores import Store
 from workers.together.counts import Counts
 from workers.together.scoring import shrunk_cosine

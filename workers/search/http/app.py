@@ -33,10 +33,10 @@ from workers.search.http.listing_routes import ListingHandlers
 from workers.search.http.openapi.document import describe
 from workers.search.http.page_routes import page_routes
 from workers.search.http.photo_routes import PhotoHandlers
-from workers.search.http.product_routes import ProductHandlers
 from workers.search.http.readiness import ReadinessProbe
 from workers.search.http.recogniser import Recogniser
 from workers.search.http.stored import StoredListings
+from workers.search.http.suggestion_routes import SuggestionHandlers
 from workers.search.http.threads import Threads
 from workers.search.settings import SearchSettings
 from workers.serving import Health, operations_routes
@@ -83,7 +83,7 @@ def build_search(
     names = Names(manifest, Usefulness(manifest, settings.category_columns, settings.hidden_heads))
     finder = Finder(store, indexers, manifest, names)
     stored = StoredListings(store, manifest, threads, intake if settings.fetch_threads else None)
-    products = ProductHandlers(
+    suggestions = SuggestionHandlers(
         settings, finder=finder, names=names, stored=stored, threads=threads, health=health, store=store, stream=stream
     )
     photos = PhotoHandlers(
@@ -95,7 +95,7 @@ def build_search(
         stored=stored,
         threads=threads,
         health=health,
-        pricing=products.pricing,
+        pricing=suggestions.pricing,
     )
     listings = ListingHandlers(
         settings, indexers=indexers, finder=finder, names=names, stored=stored, threads=threads, health=health
@@ -116,7 +116,7 @@ def build_search(
         _show_zeros()
         inference.start()
         probe.start()
-        products.start()
+        suggestions.start()
         async with keeping.pruned():
             yield
         inference.close()
@@ -124,7 +124,7 @@ def build_search(
         if intake is not None:
             intake.close()
         probe.stop()
-        products.close()
+        suggestions.close()
         indexers.close()
         metrics.MODEL_INFO.remove(*model)  # the next epoch's model, if there is one, is shown already
 
@@ -135,7 +135,7 @@ def build_search(
             route("/v1/listings:batch", listings.batch, "POST"),
             route("/v1/listings/{listing_id}/similar", listings.similar),
             route("/v1/listings/{listing_id}/duplicates", listings.duplicates),
-            *(route("/v1/listings/{listing_id}/" + name, endpoint) for name, endpoint in products.endpoints.items()),
+            *(route("/v1/listings/{listing_id}/" + name, endpoint) for name, endpoint in suggestions.endpoints.items()),
             route("/v1/listings/{listing_id}", listings.listing),
             route("/v1/thumbnail", listings.thumbnail),
             route("/v1/photo", listings.photo, cost=PHOTO_COST),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from workers.search import product_answers
+from workers.search import suggestion_answers
 from workers.search.http.openapi import examples, parts
 from workers.search.http.openapi.parts import Document
 from workers.search.settings import SearchSettings
 
-TYPES = (product_answers.PriceAnswer, product_answers.GoesWithAnswer, product_answers.ScenesAnswer)
+TYPES = (suggestion_answers.PriceAnswer, suggestion_answers.GoesWithAnswer, suggestion_answers.ScenesAnswer)
 
 PRICE: dict[str, Any] = {
     "listing_id": "shop/mug-17",

@@ -19,8 +19,8 @@ from workers.search.http import params
 from workers.search.http.json_bodies import answered
 from workers.search.http.stored import StoredListings
 from workers.search.http.threads import Threads
-from workers.search.product_answers import GoesWithAnswer, PriceAnswer, ScenesAnswer
 from workers.search.settings import SearchSettings
+from workers.search.suggestion_answers import GoesWithAnswer, PriceAnswer, ScenesAnswer
 from workers.serving import Health
 from workers.stores import Store
 from workers.streams import Stream
@@ -29,7 +29,7 @@ from workers.together.follower import Follower
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class ProductHandlers:
+class SuggestionHandlers:
     """Answers these routes. Each application has one."""
 
     def __init__(
