@@ -17,6 +17,7 @@ from schemas.detector_manifest import DETECTOR_FORMAT_VERSION, DetectorManifest
 from schemas.events import MAX_INLINE_BYTES, SCHEMA_VERSION, ListingEvent
 from schemas.hashes import HashMessage
 from schemas.manifest import FORMAT_VERSION, Manifest
+from schemas.occasions import Occasion
 from schemas.predictions import StoredListing
 from schemas.taxonomy import Taxonomy
 from schemas.topics import TOPICS, Topic
@@ -35,6 +36,7 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "bundle_baseline": Baseline,
     "detector_manifest": DetectorManifest,
     "taxonomy": Taxonomy,
+    "occasion": Occasion,
 }
 TOPICS_FILE = "topics.json"
 
@@ -80,6 +82,8 @@ def schema_of(name: str) -> Schema:
         definitions["Manifest"]["properties"]["format_version"]["const"] = FORMAT_VERSION
     if name == "detector_manifest":
         definitions["DetectorManifest"]["properties"]["format_version"]["const"] = DETECTOR_FORMAT_VERSION
+    if name == "occasion":
+        definitions["Occasion"]["properties"]["listing_ids"]["uniqueItems"] = True
     if "ListingEvent" in definitions:
         definitions["ListingEvent"]["properties"]["images"]["default"] = []  # msgspec does not write it of a function
     if "ImageRef" in definitions:

@@ -10,6 +10,9 @@ import msgspec
 UPLOADED = "listings.uploaded"
 DEAD_LETTERS = "listings.uploaded.dlq"
 PREDICTIONS = "listings.predictions"
+TOGETHER = "listings.together"
+TOGETHER_DAYS = 90
+"""How long an occasion counts: until the topic deletes it."""
 VERBATIM = "as in the source topic, verbatim"
 HASHES_PREFIX = "listings.hashes."
 RETRY_DELAYS_S = {"listings.uploaded.retry.30s": 30.0, "listings.uploaded.retry.10m": 600.0}
@@ -88,6 +91,15 @@ TOPICS: tuple[Topic, ...] = (
         cleanup="compact",
         owner="ml platform",
         about="optional: what the store holds, for consumers that prefer messages to queries",
+    ),
+    Topic(
+        name=TOGETHER,
+        key="occasion_id",
+        value="occasion.schema.json",
+        retention_ms=TOGETHER_DAYS * _DAY_MS,
+        cleanup="delete",
+        owner="marketplace listings team",
+        about="listings that were together in a cart, a view or a scene; a tombstone withdraws an occasion",
     ),
 )
 

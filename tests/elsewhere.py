@@ -109,6 +109,11 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("workers/search/http/json_bodies.py", "workers/search/http/stored.py"),
     ),
     Elsewhere(
+        "tests/workers/search/http/test_suggestion_routes.py",
+        "asked over HTTP, as a caller would",
+        ("workers/search/find/goes_with.py",),
+    ),
+    Elsewhere(
         "tests/groknet/change_over/test_change_over.py",
         "a change of the model under running workers",
         (
@@ -125,7 +130,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     Elsewhere(
         "tests/workers/search/http/openapi/test_document.py",
         "the document is made of these",
-        ("workers/search/http/openapi/parts.py",),
+        ("workers/search/http/openapi/parts.py", "workers/search/http/openapi/suggestion_paths.py"),
     ),
     Elsewhere(
         "tests/workers/stores/embedded/test_store.py",

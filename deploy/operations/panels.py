@@ -257,6 +257,12 @@ INDEX_AND_SEARCH = Board(
                 number=True,
             ),
         ),
+        "Prices and what goes with a listing": (
+            Panel("Prices", "By what they are made of.", "ops", (_rate("groknet_price_suggestions_total", "source"),)),
+            Panel("Goes with", "Answered listings.", "ops", (_rate("groknet_goes_with_total", "source"),)),
+            Panel("Occasions", "Carts, views and scenes.", "short", (_by("groknet_occasions", "name"),)),
+            Panel("Refused occasions", "By reason.", "ops", (_rate("groknet_occasions_refused_total", "error"),)),
+        ),
         "Search": (
             _SEARCH,
             Panel("Steps", "Where the time goes.", "s", _quantiles("groknet_search_seconds", "", by="step")),

@@ -71,6 +71,11 @@ COMMANDS: Mapping[str, Command | Group] = {
             "forget": Command(f"{_GALLERY}.feedback:forget", "Delete all kept searches and judgements."),
         },
     ),
+    "together": Group(
+        "Tell which listings were together in carts, views and scenes.",
+        LISTINGS,
+        {"import": Command(f"{_LISTINGS}.together:import_occasions", "Send occasions from JSON lines or a CSV table.")},
+    ),
     "demo": Command(
         f"{_OPERATION}.demo:demo", "Start all workers, stream sample listings and print the results.", OPERATION
     ),

@@ -245,6 +245,7 @@ class _SearchLife:
                 intake=Intake(loaded.config.intake),
                 looking=looking,
                 kept=loaded.home.root / FILE,
+                stream=build_stream(loaded.config.stream.url, process.name),
             )
             return cls(loaded, app, engine.manifest.epoch, health, stack.pop_all())
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import msgspec
 
-from schemas.envelope import cloud_event_headers
+from schemas.envelope import Headers, cloud_event_headers
 from schemas.errors import InvalidEvent, Reject
 from schemas.events import EVENT_TYPE, ListingEvent, decode_event, encode_event
-from schemas.topics import UPLOADED
+from schemas.occasions import OCCASION_TYPE, Occasion, encode_occasion
+from schemas.topics import TOGETHER, UPLOADED
 from workers import tracing
 from workers.streams.base import Delivery, Producer
 
@@ -32,7 +33,7 @@ class Outgoing:
 
 
 class Sender:
-    """Sends to `listings.uploaded`. It waits while the stream rejects records."""
+    """Sends to `listings.uploaded` and `listings.together`. It waits while the stream rejects records."""
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
@@ -49,11 +50,21 @@ class Sender:
             event_id=event.event_id if event else None,
             time_us=event.event_time if event and event.event_time < _MAX_DATE_US else None,
         )
-        headers = tracing.sending(UPLOADED, headers)
+        self._queue(UPLOADED, key, item.value, tracing.sending(UPLOADED, headers))
+
+    def send_occasion(self, occasion: Occasion) -> None:
+        """Queue one occasion for `listings.together`. Raises Transient if the stream does not answer."""
+        key = occasion.occasion_id
+        headers = cloud_event_headers(
+            type_=OCCASION_TYPE, source=SOURCE, key=key, event_id=key, time_us=occasion.event_time
+        )
+        self._queue(TOGETHER, key.encode(), encode_occasion(occasion), headers)
+
+    def _queue(self, topic: str, key: bytes | None, value: bytes, headers: Headers) -> None:
         pause = 0.01
         while True:
             try:
-                self._pending.append(self._producer.send(UPLOADED, key, item.value, headers))
+                self._pending.append(self._producer.send(topic, key, value, headers))
                 break
             except Reject:
                 time.sleep(pause)

@@ -26,6 +26,9 @@ PATHS = {
     "/v1/listings/one": "GET",
     "/v1/listings/one/similar": "GET",
     "/v1/listings/one/duplicates": "GET",
+    "/v1/listings/one/price": "GET",
+    "/v1/listings/one/goes-with": "GET",
+    "/v1/listings/one/scenes": "GET",
     "/v1/listings:batch": "POST",
     "/v1/thumbnail": "GET",
     "/v1/photo": "GET",
@@ -35,7 +38,10 @@ PATHS = {
 }
 """Path → the method that it takes."""
 METHODS = ("GET", "POST", "HEAD", "PUT", "OPTIONS")
-NAMES = ("k", "n", "box", "lang", "category", "state", "vote", "rerank", "fine", "radius", "image_id", "listing_id")
+NAMES = (
+    *("k", "n", "box", "lang", "category", "state", "vote", "rerank", "fine", "radius", "image_id", "listing_id"),
+    *("price", "currency"),
+)
 TYPES = ("image/jpeg", "application/json", "multipart/form-data; boundary=b", "multipart/form-data", "text/html", "")
 _HTTP = urllib3.PoolManager(retries=False, timeout=60)
 

@@ -6,6 +6,7 @@ import msgspec
 
 from schemas.events import Price
 from schemas.predictions import BadImage, Status
+from workers.search.price_answers import PriceSuggestion
 
 
 class NamedPrediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +106,8 @@ class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     was looked for. `boxes` has an answer for each of them if the request says `detect=all`; the other fields are those
     of the first one. `category_vote` is the vote of the detector's class and the nearest listings; it is empty if it is
     off (`search.category_vote`). `frames` has the numbers, from 0, of the photos of a clip that were searched with.
+    `price` is a price to suggest for the first product, if the request says `price=true`; null if too few sellers have
+    one.
     """
 
     model_version: str
@@ -122,6 +125,7 @@ class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     detected: list[FoundBox]
     boxes: list[BoxAnswer]
     frames: list[int]
+    price: PriceSuggestion | None
     reranked: bool
     stale: bool
     took_s: float
@@ -166,7 +170,7 @@ class PredictAnswer(msgspec.Struct, frozen=True, kw_only=True):
     `applies`: the ids of the heads that apply to the photo; null if the bundle does not know.
     `category`: what the product is, the best first. `attributes`: the best label of each head that describes it.
     `title_words`: words for the title, the best first. These three have relevant heads only; `predictions` has all
-    heads. `box`, `detected` and `boxes` are as in `SearchAnswer`.
+    heads. `box`, `detected`, `boxes` and `price` are as in `SearchAnswer`.
     """
 
     model_version: str
@@ -180,6 +184,7 @@ class PredictAnswer(msgspec.Struct, frozen=True, kw_only=True):
     applies: list[str] | None
     detected: list[FoundBox]
     boxes: list[PredictedBox]
+    price: PriceSuggestion | None
     took_s: float
 
 

@@ -137,6 +137,14 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_keep_memory: Count = 32_000_000
     """Bytes of photos and answers that wait to be written to HOME/kept.db, but at least two uploads. A search is kept
     after its answer was sent; one that does not fit is not kept."""
+    price_support: Annotated[int, Meta(ge=3, le=1000)] = 5
+    """So many sellers need a price in one currency before a price is suggested. With fewer, an interval says little,
+    and one of them could be read out of it."""
+    together_support: Count = 2
+    """Two listings go with each other from so many occasions (carts, views, scenes) on. One occasion may be one
+    person's, and nobody should read a stranger's cart."""
+    max_occasions: Count = 200_000
+    """The newest occasions that are counted. Each takes about 1 KB of memory; older ones leave first."""
     language: str = "en"
     """The language of display names if the request names none (`lang=`) and the model has no names in a language that
     the reader's browser asks for (`Accept-Language`)."""

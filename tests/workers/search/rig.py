@@ -27,6 +27,7 @@ from workers.search import SearchSettings, build_search
 from workers.serving import Health, Server, serve
 from workers.stages.detect import Looking
 from workers.stores import Store, build_store
+from workers.streams import Stream
 
 HTTP = urllib3.PoolManager(retries=False, timeout=20, maxsize=32)
 
@@ -49,6 +50,7 @@ class Rig:
 
     def __init__(self, home: Path, engine: RecognitionEngine, store: Store, publisher: Publisher) -> None:
         self.home = home
+        self.stream: Stream | None = None
         self.engine = engine
         self.store = store
         self.publisher = publisher
@@ -136,6 +138,7 @@ def rig(home: Path, bundle: Path | None = None, **settings: Any) -> Iterator[Rig
         store = stack.enter_context(closing(build_store(f"sqlite://{home}/store.db")))
         epoch = engine.manifest.epoch
         made = Rig(home, engine, store, stack.enter_context(Publisher(stream, epoch)))
+        made.stream = stream
         made.indexer = Running(stream, home, epoch)
         stack.callback(made.indexer.stop)
         made.indexer.start()
@@ -152,6 +155,7 @@ def served(made: Rig, *, looking: Looking | None = None, **settings: Any) -> Ite
     chosen = SearchSettings(**({"port": 0, "indexer_urls": urls, "probe_interval_s": 0.05} | settings))
     made.health = Health()
     parts = {"store": made.store, "engine": made.engine, "health": made.health, "looking": looking}
+    parts["stream"] = made.stream
     app = build_search(chosen, intake=Intake(IntakeSettings()), kept=made.home / "kept.db", **parts)
     made.server = serve(app, chosen.host, chosen.port, chosen.http_limits())
     try:

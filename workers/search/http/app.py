@@ -36,11 +36,13 @@ from workers.search.http.photo_routes import PhotoHandlers
 from workers.search.http.readiness import ReadinessProbe
 from workers.search.http.recogniser import Recogniser
 from workers.search.http.stored import StoredListings
+from workers.search.http.suggestion_routes import SuggestionHandlers
 from workers.search.http.threads import Threads
 from workers.search.settings import SearchSettings
 from workers.serving import Health, operations_routes
 from workers.stages.detect import Looking
 from workers.stores import Store
+from workers.streams import Stream
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ def build_search(
     intake: Intake | None = None,
     kept: Path | None = None,
     looking: Looking | None = None,
+    stream: Stream | None = None,
 ) -> Starlette:
     """Build the search service. Its threads start and end with the lifespan of the application.
 
@@ -64,6 +67,7 @@ def build_search(
     after the server has stopped. `intake` fetches photos of listings, and is closed with the application; without it
     there are only thumbnails. `looking` has the detector that requests may ask for; the caller closes it, too. `kept`
     is the file of kept searches and judgements, which `settings.keep` may allow. What is too old leaves it in any case.
+    `stream` says what goes with what.
 
     Raises:
         ConfigError: `hidden_heads` names a head that the bundle does not have.
@@ -81,6 +85,9 @@ def build_search(
     names = Names(manifest, Usefulness(manifest, settings.category_columns, settings.hidden_heads))
     finder = Finder(store, indexers, manifest, names)
     stored = StoredListings(store, manifest, threads, intake if settings.fetch_threads else None)
+    suggestions = SuggestionHandlers(
+        settings, finder=finder, names=names, stored=stored, threads=threads, health=health, store=store, stream=stream
+    )
     photos = PhotoHandlers(
         settings,
         manifest=shown,
@@ -91,6 +98,7 @@ def build_search(
         threads=threads,
         health=health,
         admission=admission,
+        pricing=suggestions.pricing,
     )
     listings = ListingHandlers(
         settings, indexers=indexers, finder=finder, names=names, stored=stored, threads=threads, health=health
@@ -110,6 +118,7 @@ def build_search(
         _show_zeros(detects=looking is not None)
         inference.start()
         probe.start()
+        suggestions.start()
         async with keeping.running():
             yield
         inference.close()
@@ -117,6 +126,7 @@ def build_search(
         if intake is not None:
             intake.close()
         probe.stop()
+        suggestions.close()
         indexers.close()
         metrics.MODEL_INFO.remove(*model)  # the next epoch's model, if there is one, is shown already
 
@@ -127,6 +137,7 @@ def build_search(
             route("/v1/listings:batch", listings.batch, "POST"),
             route("/v1/listings/{listing_id}/similar", listings.similar),
             route("/v1/listings/{listing_id}/duplicates", listings.duplicates),
+            *(route("/v1/listings/{listing_id}/" + name, endpoint) for name, endpoint in suggestions.endpoints.items()),
             route("/v1/listings/{listing_id}", listings.listing),
             route("/v1/thumbnail", listings.thumbnail),
             route("/v1/photo", listings.photo, cost=PHOTO_COST),

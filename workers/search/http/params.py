@@ -13,6 +13,7 @@ from workers.search.find.filters import Filters
 from workers.search.find.looking import Detect
 
 _ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
+_CURRENCY = re.compile(r"[A-Z]{3}")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _DETECTS: dict[str, Detect] = {"off": "off", "subject": "subject", "all": "all"}
@@ -80,6 +81,14 @@ def flag(request: Request, name: str, default: bool) -> bool:
     if text.lower() not in _FLAGS:
         raise bad(f"{name}: {text[:20]!r} is neither true nor false")
     return _FLAGS[text.lower()]
+
+
+def currency(request: Request) -> str | None:
+    """`currency`: a code of ISO 4217; None if it is not given. Raises Problem 422."""
+    text = request.query_params.get("currency")
+    if text is not None and not _CURRENCY.fullmatch(text):
+        raise bad(f"currency: {text[:20]!r} is no code of ISO 4217; give three capital letters, such as EUR")
+    return text
 
 
 def box(request: Request) -> Box | None:

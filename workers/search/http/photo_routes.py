@@ -19,7 +19,7 @@ from engines.detection import Detection
 from engines.pixels import Box
 from schemas.manifest import Manifest
 from schemas.plain_text import plain_or_none
-from schemas.predictions import by_photo
+from schemas.predictions import StoredListing, by_photo
 from workers import metrics
 from workers.search import answers
 from workers.search.answers import (
@@ -38,6 +38,7 @@ from workers.search.find.finder import Finder, Found, Wanted
 from workers.search.find.inference import Recognised
 from workers.search.find.looking import Detect, Part
 from workers.search.find.naming import Names
+from workers.search.find.pricing import Pricing
 from workers.search.find.suggest import Suggester
 from workers.search.find.vote import Ballot, Voting
 from workers.search.http import params
@@ -48,6 +49,7 @@ from workers.search.http.slots import Slots
 from workers.search.http.stored import StoredListings
 from workers.search.http.threads import Threads
 from workers.search.http.uploads import FORM_OVERHEAD, read_photos
+from workers.search.price_answers import PriceSuggestion
 from workers.search.settings import SearchSettings
 from workers.serving import Health
 
@@ -68,6 +70,8 @@ class _Asked:
     vote: bool
     rerank: bool
     fine: bool
+    price: bool
+    currency: str | None
 
 
 class PhotoHandlers:
@@ -85,9 +89,10 @@ class PhotoHandlers:
         threads: Threads,
         health: Health,
         admission: Admission,
+        pricing: Pricing,
     ) -> None:
         self._settings, self._manifest, self._health = settings, manifest, health
-        self._admission = admission
+        self._admission, self._pricing = admission, pricing
         self._recogniser, self._finder, self._names = recogniser, finder, names
         self._detects: Detect = "subject" if manifest.detection else "off"
         self._stored, self._threads = stored, threads
@@ -113,17 +118,20 @@ class PhotoHandlers:
             looked = await self._recogniser.look(photos, asked.box, asked.detect, fine=asked.fine, charge=charge)
             request.state.photo = photos[looked.frames[0]]  # the client may let us keep it
             found = await asyncio.gather(*(self._find(one, asked) for one in looked.seen))
-        return self._answer(asked, looked, found, began)
+            price = await self._price(looked.seen[0].hashes, wanted=asked.price, currency=asked.currency)
+        return self._answer(asked, looked, found, price, began)
 
     async def predict(self, request: Request) -> Response:
         """`POST /v1/predict`."""
         began = time.perf_counter()
         language, box = params.language(request, self._settings.language, self._names.languages), params.box(request)
         detect = params.detect(request, self._detects, possible=self._recogniser.has_detector)
+        priced, currency = params.flag(request, "price", False), params.currency(request)
         async with self._upload(request, 1) as photos, self._threads.in_time():
             view = await self._recogniser.view(photos[0], box, detect)
             self._admission.charge(request, len(view.parts) - 1)
             seen = await self._recogniser.recognise(view.parts)
+            price = await self._price([seen[0].hash], wanted=priced, currency=currency)
         boxes = [self._suggested(part, one, language) for part, one in zip(view.parts, seen, strict=True)]
         first = boxes[0]
         answer = PredictAnswer(
@@ -138,6 +146,7 @@ class PhotoHandlers:
             applies=first.applies,
             detected=_detected(view.found),
             boxes=boxes if detect == "all" else [],
+            price=price,
             took_s=round(time.perf_counter() - began, 4),
         )
         return answered(answer)
@@ -167,6 +176,8 @@ class PhotoHandlers:
             vote=params.flag(request, "vote", settings.vote),
             rerank=params.flag(request, "rerank", settings.rerank),
             fine=params.flag(request, "fine", settings.fine),
+            price=params.flag(request, "price", False),
+            currency=params.currency(request),
         )
 
     @asynccontextmanager
@@ -193,7 +204,8 @@ class PhotoHandlers:
             shown = query.listing.summary if image_id is None else rows[image_id][0]
             seen = Seen(query.hashes, shown.predictions, shown.applies, listing_id, query.image_ids)
             found = await self._find(seen, asked)
-        return self._answer(asked, Looked([seen], frames=()), [found], began)
+            price = await self._price(query.hashes, wanted=asked.price, currency=asked.currency, listing=query.listing)
+        return self._answer(asked, Looked([seen], frames=()), [found], price, began)
 
     async def _find(self, seen: Seen, asked: _Asked) -> list[Found]:
         """Find enough listings to answer, to vote and to reorder."""
@@ -203,7 +215,22 @@ class PhotoHandlers:
         with metrics.SEARCH_SECONDS.labels("find").time():
             return await self._threads.read(lambda: self._finder.find(seen.hashes, wanted))
 
-    def _answer(self, asked: _Asked, looked: Looked, found: Sequence[Sequence[Found]], began: float) -> Response:
+    async def _price(
+        self, hashes: list[str], *, wanted: bool, currency: str | None, listing: StoredListing | None = None
+    ) -> PriceSuggestion | None:
+        """A price for what was searched with, if one is wanted."""
+        if not wanted:
+            return None
+        return await self._threads.read(lambda: self._pricing.price(hashes, listing=listing, currency=currency))
+
+    def _answer(
+        self,
+        asked: _Asked,
+        looked: Looked,
+        found: Sequence[Sequence[Found]],
+        price: PriceSuggestion | None,
+        began: float,
+    ) -> Response:
         boxes = [self._of_box(asked, seen, one) for seen, one in zip(looked.seen, found, strict=True)]
         seen, first = looked.seen[0], boxes[0]
         took_s = time.perf_counter() - began
@@ -225,6 +252,7 @@ class PhotoHandlers:
             detected=_detected(looked.found),
             boxes=boxes if asked.detect == "all" and seen.listing_id is None else [],
             frames=list(looked.frames),
+            price=price,
             reranked=asked.rerank,
             stale=self._health.stale,
             took_s=round(took_s, 4),

@@ -91,6 +91,8 @@ export const judge = (judgement) => ask("v1/feedback", {
 });
 
 export const listing = (id) => ask(listingUrl(id));
+export const price = (id) => ask(listingUrl(id, "/price"));
+export const goesWith = (id) => ask(listingUrl(id, "/goes-with?k=12"));
 export const duplicates = (id) => ask(listingUrl(id, "/duplicates?k=12"));
 export const recent = (n) => ask(`v1/recent?n=${n}`);
 

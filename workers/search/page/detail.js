@@ -1,6 +1,6 @@
-// One listing in a dialog: its photos, what they show, how fresh it is, its near-duplicates, and more like it.
+// One listing in a dialog: its photos, what they show, its price, what goes with it, its near-duplicates, and more.
 
-import { Problem, duplicates, listing as ask, showPhoto } from "./api.js";
+import { Problem, duplicates, goesWith, listing as ask, price, showPhoto } from "./api.js";
 import { picture } from "./cards.js";
 import { $, alike, called, duration, el, plural, words } from "./dom.js";
 import { showNotice } from "./notice.js";
@@ -43,6 +43,19 @@ function photos(listing) {
   return count ? [large, ...(others.length ? [el("div", { class: "others" }, ...others)] : [])] : [];
 }
 
+/** How it is known that a listing goes with another. */
+const WHY = { counts: "together before", neighbours: "with similar ones", categories: "with its category" };
+
+/** An answer that may be missing: null where the service has none. */
+async function extra(asked) {
+  try {
+    return await asked;
+  } catch (error) {
+    if (error instanceof Problem) return null;
+    throw error;
+  }
+}
+
 export class Detail {
   /** `similar(listing)` looks for more like it. */
   constructor(similar) {
@@ -72,31 +85,43 @@ export class Detail {
     showTags($("detail-tags"), listing);
     document.dispatchEvent(new CustomEvent("opened", { detail: listing }));
     $("detail-similar").hidden = listing.images.length === 0;
-    $("twins").hidden = true;
+    $("twins").hidden = $("companions").hidden = true;
     if (!$("detail").open) $("detail").showModal();
     $("detail").scrollTop = 0;
-    await this.#twins(listing);
+    await Promise.all([this.#price(listing), this.#companions(listing), this.#twins(listing)]);
   }
 
-  /** Near-duplicates are an extra: where they cannot be had, nothing is said of them. */
+  /** The usual price is an extra, as all that follows: where it cannot be had, nothing is said of it. */
+  async #price(listing) {
+    const found = (await extra(price(listing.listing_id)))?.price;
+    if (listing !== this.listing || !found) return;
+    const of = found.from === "copies" ? "this product" : "products like it";
+    const said = `${found.low} to ${found.high} ${found.currency}, of ${plural(found.sellers, "seller")} of ${of}`;
+    $("detail-facts").append(el("dt", {}, "Usual price"), el("dd", {}, said));
+  }
+
+  async #companions(listing) {
+    const found = (await extra(goesWith(listing.listing_id)))?.companions;
+    if (listing !== this.listing || !found?.length) return;
+    $("companions").hidden = false;
+    $("companions-list").replaceChildren(...found.map((one) => this.#small(one, WHY[one.from])));
+  }
+
+  /** A listing as a small picture with a line below it, which opens it. */
+  #small(listing, line) {
+    const label = `${called(listing)}, ${line}`;
+    const button = el("button", { class: "voter", type: "button", "aria-label": label, title: called(listing) },
+      picture(listing.thumbnail), el("span", { class: "num" }, line));
+    button.addEventListener("click", () => this.open(listing.listing_id));
+    return el("li", {}, button);
+  }
+
   async #twins(listing) {
-    let found;
-    try {
-      found = await duplicates(listing.listing_id);
-    } catch (error) {
-      if (error instanceof Problem) return;
-      throw error;
-    }
-    if (listing !== this.listing || !found.duplicates.length) return;
+    const found = await extra(duplicates(listing.listing_id));
+    if (listing !== this.listing || !found?.duplicates.length) return;
     $("twins").hidden = false;
     $("twins-title").textContent = found.complete ? plural(found.duplicates.length, "near-duplicate")
       : `More than ${plural(found.duplicates.length, "near-duplicate")}`;
-    $("twins-list").replaceChildren(...found.duplicates.map((twin) => {
-      const label = `${called(twin)}, ${alike(twin.likeness)}`;
-      const button = el("button", { class: "voter", type: "button", "aria-label": label, title: called(twin) },
-        picture(twin.thumbnail), el("span", { class: "num" }, alike(twin.likeness)));
-      button.addEventListener("click", () => this.open(twin.listing_id));
-      return el("li", {}, button);
-    }));
+    $("twins-list").replaceChildren(...found.duplicates.map((twin) => this.#small(twin, alike(twin.likeness))));
   }
 }

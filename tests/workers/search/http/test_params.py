@@ -25,6 +25,7 @@ def test_what_is_not_given_is_the_default() -> None:
     assert params.language(empty, "de") == "de"
     assert params.box(empty) is None
     assert params.optional_identifier(empty, "image_id") is None
+    assert params.currency(empty) is None
     assert params.filters(empty) == params.Filters(frozenset(), frozenset())
 
 
@@ -36,6 +37,7 @@ def test_what_is_given_is_read() -> None:
     assert params.language(request(lang="zh-Hant"), "en") == "zh-Hant"
     assert params.box(request(box="0.1,0.2,0.9,0.8")) == Box(0.1, 0.2, 0.9, 0.8)
     assert params.optional_identifier(request(image_id="a/b:c"), "image_id") == "a/b:c"
+    assert params.currency(request(currency="JPY")) == "JPY"
     both = params.filters(request(category=["mugs", "cups"], state="new"))
     assert both == params.Filters(frozenset({"mugs", "cups"}), frozenset({"new"}))
 
@@ -74,6 +76,7 @@ def test_a_number_outside_its_limits_is_refused(text: str) -> None:
     [
         (lambda r: params.flag(r, "fine", True), {"fine": "yes"}, "fine"),
         (lambda r: params.language(r, "en"), {"lang": "en_GB"}, "lang"),
+        (params.currency, {"currency": "eur"}, "currency"),
         (lambda r: params.optional_identifier(r, "image_id"), {"image_id": "a b"}, "image_id"),
         (lambda r: params.optional_identifier(r, "image_id"), {"image_id": "x" * 129}, "image_id"),
         (lambda r: params.optional_identifier(r, "image_id"), {"image_id": "a\n"}, "image_id"),

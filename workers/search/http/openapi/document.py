@@ -6,7 +6,7 @@ import msgspec
 
 from workers.problems import MEDIA_TYPE
 from workers.search import answers
-from workers.search.http.openapi import examples, parts
+from workers.search.http.openapi import examples, parts, suggestion_paths
 from workers.search.http.openapi.parts import Document
 from workers.search.http.stored import PHOTO_SIDE
 from workers.search.kept.answers import FeedbackAnswer, FeedbackRequest
@@ -19,6 +19,7 @@ _TYPES = (
     answers.ListingAnswer,
     answers.SimilarAnswer,
     answers.DuplicatesAnswer,
+    *suggestion_paths.TYPES,
     answers.BatchRequest,
     answers.BatchAnswer,
     answers.RecentListings,
@@ -47,6 +48,7 @@ def describe(settings: SearchSettings) -> Document:
             "/v1/listings/{listing_id}": {"get": _listing(settings)},
             "/v1/listings/{listing_id}/similar": {"get": _similar(settings)},
             "/v1/listings/{listing_id}/duplicates": {"get": _duplicates(settings)},
+            **suggestion_paths.paths(settings),
             "/v1/listings:batch": {"post": _batch(settings)},
             "/v1/thumbnail": {"get": _thumbnail()},
             "/v1/photo": {"get": _photo()},
@@ -76,6 +78,7 @@ def _search(settings: SearchSettings) -> Document:
             ),
             parts.flag("fine", "For a photo: order by its unrounded bits", settings.fine),
             parts.flag("rerank", "Order by k-reciprocal neighbours instead of by distance", settings.rerank),
+            *suggestion_paths.price_parameters(),
             parts.flag("keep", "The person agrees that what search.keep says is kept of this search", False),
         ],
         "requestBody": {
@@ -101,7 +104,7 @@ def _predict(settings: SearchSettings) -> Document:
     return {
         "operationId": "predict",
         "summary": "What a photo shows: category, attributes and title words to suggest to a seller",
-        "parameters": [parts.language(settings), parts.box(), parts.detect()],
+        "parameters": [parts.language(settings), parts.box(), parts.detect(), *suggestion_paths.price_parameters()],
         "requestBody": {
             "required": True,
             "description": parts.photo_limits(settings),

@@ -31,7 +31,7 @@ _ASKED_OF_THE_INDEX = (
 _HASH = "6d0f" * 16
 _PRICE = {"amount": "12.50", "currency": "EUR"}
 
-_NEIGHBOUR: dict[str, Any] = {
+NEIGHBOUR: dict[str, Any] = {
     "listing_id": "shop/mug-17",
     "image_id": "front",
     "box": [0.25, 0.1875, 0.75, 0.875],
@@ -44,6 +44,16 @@ _NEIGHBOUR: dict[str, Any] = {
     "thumbnail": _THUMBNAIL,
 }
 _BOX = [0.1, 0.15, 0.85, 0.95]
+PRICE_SUGGESTION: dict[str, Any] = {
+    "point": "12.40",
+    "low": "9.10",
+    "high": "16.90",
+    "currency": "EUR",
+    "from": "copies",
+    "sellers": 9,
+    "listings": 11,
+    "left_out": 1,
+}
 
 SEARCH: dict[str, Any] = {
     "model_version": "2026.11",
@@ -59,11 +69,12 @@ SEARCH: dict[str, Any] = {
         {"category": "decoration", "share": 0.08, "own": 0.0, "neighbours": 0.14, "voters": ["shop/vase-2"]},
     ],
     "category_vote": [{"category": "kitchen", "share": 0.93, "detector": 0.88, "neighbours": 0.86}],
-    "neighbours": [_NEIGHBOUR],
+    "neighbours": [NEIGHBOUR],
     "close": True,
     "detected": [{"box": _BOX, "kind": "mug", "score": 0.88}],
     "boxes": [],
     "frames": [0],
+    "price": PRICE_SUGGESTION,
     "reranked": False,
     "stale": False,
     "took_s": 0.0613,
@@ -84,13 +95,14 @@ PREDICT: dict[str, Any] = {
     "applies": ["product_type", "colour"],
     "detected": [],
     "boxes": [],
+    "price": PRICE_SUGGESTION,
     "took_s": 0.0402,
 }
 SIMILAR: dict[str, Any] = {
     "listing_id": "shop/mug-16",
     "image_ids": ["front", "side"],
     "epoch": "0a1b2c3d4e5f",
-    "neighbours": [_NEIGHBOUR],
+    "neighbours": [NEIGHBOUR],
     "reranked": False,
     "stale": False,
     "took_s": 0.0081,
@@ -100,7 +112,7 @@ DUPLICATES: dict[str, Any] = {
     "image_ids": ["front", "side"],
     "epoch": "0a1b2c3d4e5f",
     "radius": 24,
-    "duplicates": [_NEIGHBOUR],
+    "duplicates": [NEIGHBOUR],
     "complete": True,
     "stale": False,
     "took_s": 0.0079,

@@ -69,6 +69,13 @@ def test_the_served_document_is_this_one(shop):
         (("get", "/v1/listings/{listing_id}/similar"), "/v1/listings/shop/2/similar?k=0", None, 422),
         (("get", "/v1/listings/{listing_id}/duplicates"), "/v1/listings/shop/2/duplicates?radius=64", None, 200),
         (("get", "/v1/listings/{listing_id}/duplicates"), "/v1/listings/shop/2/duplicates?radius=999", None, 422),
+        (("get", "/v1/listings/{listing_id}/price"), "/v1/listings/shop/2/price", None, 200),
+        (("get", "/v1/listings/{listing_id}/price"), "/v1/listings/none/price", None, 404),
+        (("get", "/v1/listings/{listing_id}/price"), "/v1/listings/shop/2/price?currency=euro", None, 422),
+        (("get", "/v1/listings/{listing_id}/goes-with"), "/v1/listings/shop/2/goes-with", None, 200),
+        (("get", "/v1/listings/{listing_id}/goes-with"), "/v1/listings/shop/2/goes-with?k=0", None, 422),
+        (("get", "/v1/listings/{listing_id}/scenes"), "/v1/listings/shop/2/scenes", None, 200),
+        (("get", "/v1/listings/{listing_id}/scenes"), "/v1/listings/shop/2/scenes?radius=99", None, 422),
         (("post", "/v1/listings:batch"), "/v1/listings:batch", b'{"listing_ids": ["shop/2", "none"]}', 200),
         (("post", "/v1/listings:batch"), "/v1/listings:batch", b'{"listing_ids": []}', 422),
         (("post", "/v1/listings:batch"), "/v1/listings:batch", b"{", 400),
@@ -117,7 +124,7 @@ def test_every_example_fits_its_schema():
 
 def test_every_route_says_what_a_stranger_and_a_hasty_client_get(shop):
     paths = [(path, method) for path, item in DOCUMENT["paths"].items() for method in item if path.startswith("/v1/")]
-    assert len(paths) == 10
+    assert len(paths) == 13
     for limits, status in (({"tokens": ["only-for-those-who-know-it"]}, 401), ({"rate_per_s": 1e-6}, 429)):
         with served(shop, rate_burst=1.0, **limits):
             for _ in range(11):
