@@ -94,6 +94,9 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     fine: bool = True
     """Whether the 50 nearest listings are ordered by the photo's unrounded bits if the request does not say so
     (`fine=`). On by default: more catalogue pictures come first (.861 instead of .851)."""
+    rescore: bool = True
+    """Whether this order uses the margins that stored rows have (`tagger.keep_margins`). A row without them is placed
+    by the estimate that its hash gives."""
     rerank: bool = False
     """Whether listings are re-ranked (k-reciprocal) if the request does not say so (`rerank=`). Off by default: fewer
     products come first."""

@@ -78,7 +78,7 @@ def build_search(
     inference = _inference(settings, engine, looking, health)
     threads = _threads(settings)
     names = Names(manifest, Usefulness(manifest, settings.category_columns, settings.hidden_heads))
-    finder = Finder(store, indexers, manifest, names)
+    finder = Finder(store, indexers, manifest, names, rescore=settings.rescore)
     stored = StoredListings(store, manifest, threads, intake if settings.fetch_threads else None)
     photos = PhotoHandlers(
         settings,
