@@ -76,11 +76,10 @@ def nearest(query: NDArray[np.uint8], listings: Photos, count: int) -> tuple[NDA
     return order, distance[order]
 
 
-def rescored(margins: NDArray[np.float32], listings: Photos, order: NDArray[np.intp]) -> NDArray[np.float32]:
+def rescored(margins: NDArray[np.float32], listings: Photos, order: NDArray[np.intp]) -> NDArray[np.float64]:
     """The cosines of a photo's margins `[bits]` and those of the listings at `order`, which are kept in eight bits."""
     theirs = np.stack([one for i in order if (one := listings.margins[i]) is not None])
-    alike: NDArray[np.float32] = cosines(margins[None], in_eight_bits(theirs))[0]
-    return alike
+    return cosines(margins[None], in_eight_bits(theirs))[0].astype(np.float64)
 
 
 def recall(queries: Photos, listings: Photos, name: str) -> dict[int, float]:

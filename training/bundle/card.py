@@ -120,8 +120,8 @@ def with_new_hash(text: str, before: Manifest, manifest: Manifest, found: Mappin
     for old, new in pairs:
         text = text.replace(old, new, 1)
     sections = text.rstrip("\n").split("\n\n## ")
-    new = {one.partition("\n")[0]: one for one in (_retrieval(found)[3:], _notes(manifest)[3:])}
-    return "\n\n## ".join(new.get(one.partition("\n")[0], one) for one in sections) + "\n"
+    made = {one.partition("\n")[0]: one for one in (_retrieval(found)[3:], _notes(manifest)[3:])}
+    return "\n\n## ".join(made.get(one.partition("\n")[0], one) for one in sections) + "\n"
 
 
 def _epoch(manifest: Manifest) -> str:

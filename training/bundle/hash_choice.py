@@ -2,8 +2,9 @@
 ITQ, or a layer that is fitted to spread the embeddings.
 
 The last three follow the clusters of the products of training. They spend few bits on the space between these clusters,
-where the products lie that come later. A rotation treats all directions alike (`docs/benchmarks/unseen.md`), and a
-half-whitened one gives the narrow axes more weight (`docs/benchmarks/search.md`).
+where the products lie that come later. A rotation treats all directions alike (`docs/benchmarks/unseen.md`). A
+half-whitened one gives the narrow axes more weight, which helps some data sets and harms others
+(`docs/benchmarks/search.md`).
 """
 
 from __future__ import annotations
