@@ -79,7 +79,8 @@ def nearest(query: NDArray[np.uint8], listings: Photos, count: int) -> tuple[NDA
 def rescored(margins: NDArray[np.float32], listings: Photos, order: NDArray[np.intp]) -> NDArray[np.float64]:
     """The cosines of a photo's margins `[bits]` and those of the listings at `order`, which are kept in eight bits."""
     theirs = np.stack([one for i in order if (one := listings.margins[i]) is not None])
-    return cosines(margins[None], in_eight_bits(theirs))[0].astype(np.float64)
+    alike: NDArray[np.float64] = cosines(margins[None], in_eight_bits(theirs))[0].astype(np.float64)
+    return alike
 
 
 def recall(queries: Photos, listings: Photos, name: str) -> dict[int, float]:
