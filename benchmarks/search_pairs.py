@@ -1,8 +1,10 @@
-"""The search service of two revisions, compared in interleaved pairs: `python -m benchmarks.search_pairs OLD NEW`.
+"""The search service of two revisions, or with two settings, compared in interleaved pairs:
+`python -m benchmarks.search_pairs OLD NEW`.
 
 OLD and NEW are folders with a checkout each. `groknet run all` of each runs in a home of its own with the same studio
-listings. Then two clients search one service for some seconds, then the other. The result is the median of the ratios
-(above 1: NEW is better), with a one-sided 95 % lower bound by bootstrap over the pairs.
+listings, and with the `groknet.toml` of `--settings`. Then two clients search one service for some seconds, then the
+other. The result is the median of the ratios (above 1: NEW is better), with a one-sided 95 % lower bound by bootstrap
+over the pairs, and the 99th percentile of all searches of each.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -35,8 +38,12 @@ _CLIENTS = 2  # they keep two cores busy, and the service out of its queue
 class _Side:
     """The running workers of one revision."""
 
-    def __init__(self, tree: Path, home: Path, photos: Path) -> None:
+    def __init__(self, tree: Path, home: Path, photos: Path, settings: Path | None = None) -> None:
         self._home = home
+        self.seconds: list[float] = []
+        if settings is not None:
+            home.mkdir()
+            shutil.copyfile(settings, home / "groknet.toml")
         groknet = [sys.executable, "-m", "groknet"]
         options: dict[str, Any] = {"cwd": tree, "env": {**os.environ, "PYTHONPATH": str(tree)}}
         with home.with_suffix(".log").open("wb") as log:
@@ -69,6 +76,7 @@ class _Side:
         clock, spent = time.monotonic() - began, self.processor_s() - before
         if set(seen.endings) != {"200"}:
             raise RuntimeError(f"{self.url}: not every search was answered: {seen.told()}")
+        self.seconds += seen.good
         return [clock / len(seen.good), spent / len(seen.good), 1000 * statistics.median(seen.good)]
 
     def close(self) -> None:
@@ -77,8 +85,10 @@ class _Side:
         self._workers.wait(60)
 
 
-def compare(trees: Sequence[Path], pairs: int, seconds: float) -> dict[str, dict[str, float]]:
-    """Median and lower bound of each ratio."""
+def compare(
+    trees: Sequence[Path], pairs: int, seconds: float, settings: Sequence[Path | None] = (None, None)
+) -> dict[str, dict[str, float]]:
+    """Median and lower bound of each ratio, and the slowest hundredth of each side in milliseconds."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "photos").mkdir()
@@ -86,11 +96,12 @@ def compare(trees: Sequence[Path], pairs: int, seconds: float) -> dict[str, dict
             (folder / "photos" / f"{identity}.jpg").write_bytes(photo(identity, 0))
         queries = [photo(identity, 1) for identity in list(TEST_IDENTITIES)[:QUERIES]]
         sides = []
-        for name, tree in zip(("old", "new"), trees, strict=True):
-            sides.append(_Side(tree, folder / name, folder / "photos"))
+        for name, tree, toml in zip(("old", "new"), trees, settings, strict=True):
+            sides.append(_Side(tree, folder / name, folder / "photos", toml))
             stack.callback(sides[-1].close)
         for side in sides:
             side.round(queries, seconds)  # warm up
+            side.seconds.clear()
         found = []
         for pair in range(pairs):
             order = (0, 1) if pair % 2 == 0 else (1, 0)
@@ -102,6 +113,8 @@ def compare(trees: Sequence[Path], pairs: int, seconds: float) -> dict[str, dict
         ratios = [old[at] / new[at] for old, new in found]
         bound = round(lower_bound(ratios), 3)
         result[name] = {"median": round(statistics.median(ratios), 3), "lower_95": bound, "pairs": len(ratios)}
+    slowest = [1000 * statistics.quantiles(side.seconds, n=100)[-1] for side in sides]
+    result["p99_ms"] = {name: round(value, 1) for name, value in zip(("old", "new"), slowest, strict=True)}
     return result
 
 
@@ -111,9 +124,14 @@ def main() -> None:
     options.add_argument("trees", type=Path, nargs=2, metavar="FOLDER", help="the old checkout, then the new one")
     options.add_argument("--pairs", type=int, default=15, help="default 15")
     options.add_argument("--seconds", type=float, default=5.0, help="of each round (default 5)")
+    options.add_argument(
+        "--settings", type=Path, nargs=2, metavar="TOML", default=(None, None), help="groknet.toml of the old home, new"
+    )
     arguments = options.parse_args()
     trees = [tree.resolve() for tree in arguments.trees]
-    sys.stdout.write(json.dumps(compare(trees, arguments.pairs, arguments.seconds), indent=1) + "\n")
+    sys.stdout.write(
+        json.dumps(compare(trees, arguments.pairs, arguments.seconds, arguments.settings), indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from benchmarks.report import page, table, versions
 from engines.pixels import decode
-from engines.recognition import RecognitionEngine, asymmetric, build_engine
+from engines.recognition import RecognitionEngine, asymmetric, build_engine, cosines, in_eight_bits
 from groknet.home.config import demo_bundle
 from schemas.manifest import Manifest
 from schemas.predictions import Predictions
@@ -30,7 +30,7 @@ from training.evaluation import predict
 from training.readers import read
 from training.readers.label_table import Row, is_catalogue
 from workers.search.find import rerank
-from workers.search.find.likeness import by_bits, by_margins
+from workers.search.find.likeness import by_bits, by_cosines
 from workers.search.find.relevant_heads import RelevantHeads
 from workers.search.find.vote import RULE, Ballot, VoteRule, Voting
 from workers.search.http.photo_routes import RERANKED
@@ -42,8 +42,8 @@ KS = (1, 5, 10)
 BITS = 256
 RADII = (8, 12, 16, 24, 32)
 EVERY = 100_000
-FINE, K_RECIPROCAL = "fine (the service's)", "k-reciprocal"
-ORDERS = ("by distance", FINE, K_RECIPROCAL)
+FINE, RESCORED, K_RECIPROCAL = "fine", "re-scored (the service's)", "k-reciprocal"
+ORDERS = ("by distance", FINE, RESCORED, K_RECIPROCAL)
 KINDS = {"grocery": {"grocery"}, "fashion": {"fashion", "clothing"}, "clothing": {"fashion", "clothing"}}
 STRANGERS = ("fashion", "clothing", "object")
 NOTE = """*own* is the best label of that column's head, *neighbours* the vote of the twenty nearest listings, and
@@ -76,6 +76,13 @@ def nearest(query: NDArray[np.uint8], listings: Photos, count: int) -> tuple[NDA
     return order, distance[order]
 
 
+def rescored(margins: NDArray[np.float32], listings: Photos, order: NDArray[np.intp]) -> NDArray[np.float64]:
+    """The cosines of a photo's margins `[bits]` and those of the listings at `order`, which are kept in eight bits."""
+    theirs = np.stack([one for i in order if (one := listings.margins[i]) is not None])
+    alike: NDArray[np.float64] = cosines(margins[None], in_eight_bits(theirs))[0].astype(np.float64)
+    return alike
+
+
 def recall(queries: Photos, listings: Photos, name: str) -> dict[int, float]:
     """Share of queries with their product among the first k listings, in one of ORDERS."""
     hits = dict.fromkeys(KS, 0)
@@ -83,6 +90,8 @@ def recall(queries: Photos, listings: Photos, name: str) -> dict[int, float]:
         order, _ = nearest(code, listings, RERANKED)
         if name == FINE and margins is not None:
             order = order[np.argsort(asymmetric(margins[None], listings.codes[order])[0], kind="stable")]
+        if name == RESCORED and margins is not None:
+            order = order[np.argsort(-rescored(margins, listings, order), kind="stable")]
         if name == K_RECIPROCAL:
             distances = rerank.hamming(np.concatenate([code[None], listings.codes[order]]))
             order = order[np.argsort(rerank.k_reciprocal(distances), kind="stable")]
@@ -243,8 +252,7 @@ def nearest_of(queries: Photos, listings: Photos) -> tuple[NDArray[np.float64], 
     for code, margins in zip(queries.codes, queries.margins, strict=True):
         order, distances = nearest(code, listings, RERANKED)
         bits.append(int(distances[0]))
-        apart = None if margins is None else asymmetric(margins[None], listings.codes[order])[0]
-        alike.append(by_bits(bits[-1]) if margins is None or apart is None else max(by_margins(apart, margins)))
+        alike.append(by_bits(bits[-1]) if margins is None else max(by_cosines(rescored(margins, listings, order))))
     return np.array(alike), np.array(bits)
 
 

@@ -61,11 +61,16 @@ def load_baseline(folder: Path) -> Baseline | None:
         raise BundleRefused(f"{BASELINE_FILE}: {error}; {remedy}") from None
 
 
+def encode_baseline(baseline: Baseline) -> bytes:
+    """Return the bytes of the file."""
+    return msgspec.json.format(msgspec.json.encode(baseline), indent=1) + b"\n"
+
+
 def write_baseline(folder: Path, baseline: Baseline) -> Manifest:
     """Write the file into a bundle and its checksum into the manifest, which is returned. Nothing else changes."""
     manifest = load_manifest(folder)
     path = Path(folder) / BASELINE_FILE
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(baseline), indent=1) + b"\n")
+    path.write_bytes(encode_baseline(baseline))
     files = dict(sorted({**manifest.files, BASELINE_FILE: sha256_file(path)}.items()))
     manifest = msgspec.structs.replace(manifest, files=files)
     write_manifest(folder, manifest)

@@ -16,6 +16,8 @@ HASH_TYPE = "groknet.hashes.v1"
 EVENT_TIME_HEADER = "groknet.event_time"  # a tombstone has no value, so this header has its event time
 
 HashHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="256 bits, most significant bit first")]
+KeptMargins = Annotated[bytes, Meta(min_length=8 * HASH_BYTES, max_length=8 * HASH_BYTES)]
+"""How sure a photo is of each bit of its hash: one signed byte a bit, in the order of the bits, of any common scale."""
 Epoch = Annotated[str, Meta(pattern=r"^[0-9a-f]{12}$")]
 
 

@@ -19,7 +19,7 @@ from engines.recognition.bundles.bundle import Bundle, load_bundle
 from engines.recognition.engine import BACKENDS, build_engine
 from engines.recognition.interface import RecognitionEngine
 from engines.recognition.outputs.calibration import Calibrator
-from engines.recognition.outputs.hash_layer import asymmetric
+from engines.recognition.outputs.hash_layer import asymmetric, cosines, in_eight_bits
 from engines.recognition.outputs.predictions import HeadPredictions, Predictions
 
 __all__ = [
@@ -31,5 +31,7 @@ __all__ = [
     "RecognitionEngine",
     "asymmetric",
     "build_engine",
+    "cosines",
+    "in_eight_bits",
     "load_bundle",
 ]

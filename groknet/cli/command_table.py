@@ -139,7 +139,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "export": Command(f"{_MODELS}.export:export", "Make a bundle from a run, or convert one for phones.", MODELS),
     "evaluate": Command(f"{_MODELS}.evaluate:evaluate", "Measure the accuracy of a bundle on labelled photos.", MODELS),
     "bundle": Group(
-        "Inspect, verify, compare, join, refit and baseline bundles.",
+        "Inspect, verify, compare, join, refit, rehash and baseline bundles.",
         MODELS,
         {
             "inspect": Command(f"{_MODELS}.bundle:inspect", "Show heads, labels, thresholds and files of a bundle."),
@@ -147,6 +147,7 @@ COMMANDS: Mapping[str, Command | Group] = {
             "diff": Command(f"{_MODELS}.bundle:diff", "Show what changes for users from one bundle to another."),
             "with-detector": Command(f"{_MODELS}.bundle:with_detector", "Join a bundle and a detector of products."),
             "refit": Command(f"{_MODELS}.bundle:refit", "Teach a bundle to which photos its heads apply."),
+            "rehash": Command(f"{_MODELS}.bundle:rehash", "Give a bundle another hash layer, and so another epoch."),
             "baseline": Command(f"{_MODELS}.bundle:baseline", "Measure how a bundle answers, to notice drift later."),
         },
     ),

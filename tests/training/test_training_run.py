@@ -60,7 +60,7 @@ def test_evaluate_gives_the_promised_form(made: tuple[Path, Manifest], shop: Pat
     assert found["photos"] == {"listed": 18, "read": 18, "missing": 0, "unreadable": 0}
     for figures in found["heads"].values():
         assert {"n", "top1", "top5", "macro", "ece", "outside"} <= set(figures)
-    for by in ("float", "hash", "fine"):
+    for by in ("float", "hash", "fine", "rescored"):
         assert {"n", "recall_at_1", "recall_at_5", "recall_at_10", "map"} == set(found["retrieval"][by])
         assert found["retrieval"][by]["n"] == 12
         assert found["retrieval"][by]["recall_at_10"] == 1  # 6 pictures in all

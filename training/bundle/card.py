@@ -13,6 +13,7 @@ from training.evaluation.scoring import Figures
 from training.recipe import STUDIO, Recipe
 
 Measured = Mapping[str, Report]
+Retrieval = Mapping[str, Mapping[str, float]]  # `float`, `hash` … → figures
 LOOKS = "versions measured on the test photos"  # a note of the manifest
 # goals of what is offered on a mix
 SLACK = 0.02  # precision below the target that chance may explain
@@ -82,24 +83,53 @@ def write_card(
     sections = [
         f"# {manifest.name} ({manifest.model_version})",
         f"One trunk ({facts.recipe.trunk}, {size}), {len(manifest.heads)} heads, a {manifest.embedding.dim}-d "
-        f"embedding, a {manifest.hash.bits}-bit hash. Epoch `{manifest.epoch}`, made {manifest.created}.",
+        f"embedding, a {manifest.hash.bits}-bit hash. {_epoch(manifest)}",
         f"Made by `{training.command}` with recipe `{training.recipe}`: {training.seconds / 60:.0f} min of training "
         f"steps on {training.hardware}. Training photos: {photos}.",
         "## Data\n" + _data(manifest, facts),
         *(["## What is offered on any photo\n" + mix_section(manifest, facts)] if facts.mix else []),
         "## Accuracy on the test splits\n" + _heads(measured),
-        "## Photo → catalogue photo on the test splits\n" + _retrieval(measured),
+        _retrieval({name: report["retrieval"] for name, report in measured.items()}),
         *(
             ["## Agreement of the object head with the packaged classifier\n" + _agreement(agreement)]
             if agreement
             else []
         ),
         "## Calibration error by head\n" + _calibration(overall),
-        "## How it was made\n" + "\n".join(f"- {key}: {value}" for key, value in training.notes.items()),
+        _notes(manifest),
         "## Limits\n"
         + "\n".join([APPLIES if manifest.applicability else ALWAYS, LIMITS, *(f"- {s}." for s in facts.silences)]),
     ]
     path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+
+
+def with_new_hash(text: str, before: Manifest, manifest: Manifest, found: Mapping[str, Retrieval]) -> str:
+    """The text of a card after the hash layer alone was replaced: version, epoch, command, notes, and retrieval.
+
+    Args:
+        text: the card of `before`.
+        before: the manifest of before.
+        manifest: of the new bundle.
+        found: data set → how its test photos retrieve catalogue photos.
+    """
+    pairs = (
+        (f"({before.model_version})", f"({manifest.model_version})"),
+        (_epoch(before), _epoch(manifest)),
+        (f"`{before.training.command}`", f"`{manifest.training.command}`"),
+    )
+    for old, new in pairs:
+        text = text.replace(old, new, 1)
+    sections = text.rstrip("\n").split("\n\n## ")
+    made = {one.partition("\n")[0]: one for one in (_retrieval(found)[3:], _notes(manifest)[3:])}
+    return "\n\n## ".join(made.get(one.partition("\n")[0], one) for one in sections) + "\n"
+
+
+def _epoch(manifest: Manifest) -> str:
+    return f"Epoch `{manifest.epoch}`, made {manifest.created}."
+
+
+def _notes(manifest: Manifest) -> str:
+    return "## How it was made\n" + "\n".join(f"- {key}: {value}" for key, value in manifest.training.notes.items())
 
 
 def _data(manifest: Manifest, facts: Facts) -> str:
@@ -246,10 +276,11 @@ def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _retrieval(measured: Measured) -> str:
-    lines = ["| data | by | photos | R@1 | R@5 | R@10 | mAP |", "|---|---|--:|--:|--:|--:|--:|"]
-    for name, report in measured.items():
-        for by, f in report["retrieval"].items():
+def _retrieval(found: Mapping[str, Retrieval]) -> str:
+    title = "## Photo → catalogue photo on the test splits"
+    lines = [title, "| data | by | photos | R@1 | R@5 | R@10 | mAP |", "|---|---|--:|--:|--:|--:|--:|"]
+    for name, ways in found.items():
+        for by, f in ways.items():
             shares = " | ".join(_share(f[key]) for key in ("recall_at_1", "recall_at_5", "recall_at_10", "map"))
             lines.append(f"| {name} | {by} | {f['n']:.0f} | {shares} |")
     return "\n".join(lines)

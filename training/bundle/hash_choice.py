@@ -2,11 +2,14 @@
 ITQ, or a layer that is fitted to spread the embeddings.
 
 The last three follow the clusters of the products of training. They spend few bits on the space between these clusters,
-where the products lie that come later. A rotation treats all directions alike (`docs/benchmarks/unseen.md`).
+where the products lie that come later. A rotation treats all directions alike (`docs/benchmarks/unseen.md`). A
+half-whitened one gives the narrow axes more weight, which helps some data sets and harms others
+(`docs/benchmarks/search.md`).
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,6 +26,7 @@ from training.network.model import BITS, Network
 from training.recipe import HashLayer
 
 FIT_PHOTOS = 6000
+log = logging.getLogger(__name__)
 
 
 @torch.inference_mode()
@@ -83,9 +87,20 @@ def choose_hash(
     if wanted == "best":
         chosen = max(layers, key=lambda name: means[name])
     network.hash_layer = layers[chosen].to(network.embed.weight.device)
+    log.info(chosen_layer_is(chosen, len(fit), wanted))
     facts["hash"] = chosen
     facts |= {f"validation_recall_at_1_{name}": round(value, 4) for name, value in means.items()}
     return facts | {k: round(v, 4) for k, v in bit_statistics(_codes(layers[chosen], fit)).items()}
+
+
+def chosen_layer_is(chosen: str, photos: int, wanted: str = "") -> str:
+    """The sentence that says which hash layer a bundle gets, and why. `photos` are those that layers were fitted to."""
+    said = f"hash_layer: the bundle gets `{chosen}`"
+    if wanted == "best":
+        return f"{said}, which finds the products of most validation photos"
+    if wanted not in ("", chosen):
+        return f"{said} instead of `{wanted}`, because {photos} training photos are too few to fit a layer to"
+    return f"{said}, as the recipe says" if wanted else f"{said}, fitted to {photos} training photos"
 
 
 def _linear(weight: Floats, bias: Floats) -> nn.Linear:

@@ -70,8 +70,8 @@ def evaluate(
         "outside"}`, see `scoring.figures`. `outside` counts photos whose labels the head does not know; they are not
         scored. If no photo is left, `n` is 0 and the figures are None.
         `queries`: the same, with `map`, for heads that learnt from words of titles, which are no column.
-        `retrieval`: `float`, `hash` and `fine` (see `scoring.retrieval`) → `{"n", "recall_at_1", "recall_at_5",
-        "recall_at_10", "map"}`. It is empty without catalogue photos and other photos of their products.
+        `retrieval`: `float`, `hash`, `fine` and `rescored` (see `scoring.retrieval`) → `{"n", "recall_at_1",
+        "recall_at_5", "recall_at_10", "map"}`. It is empty without catalogue photos and other photos of their products.
         `bits`: a number of bits → recall by that many first bits of the hash. It is empty when `retrieval` is.
     """
     found = measure(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.recognition import HeadPredictions, asymmetric
+from engines.recognition import HeadPredictions, asymmetric, cosines, in_eight_bits
 from schemas.manifest import Head
 from training.evaluation import metrics
 from training.evaluation.folder import Predicted
@@ -174,8 +174,10 @@ class Neighbours:
         catalogue_ids: `int64 [g]`, numbers of the catalogue photos' products.
         by_float: `float32 [q, g]`, 1 − cosine of the embeddings.
         by_hash: `int32 [q, g]`, bits that differ.
-        by_fine: `float32 [q, g]`, catalogue hashes against the photo's hash logits; None if the bundle does not tell
-            its hash layer.
+        by_fine: `float32 [q, g]`, catalogue hashes against the photo's margins; None if the bundle does not tell its
+            hash layer.
+        by_margins: `float32 [q, g]`, 1 − cosine of the photo's margins and the catalogue's, which are kept in eight
+            bits; None likewise.
     """
 
     photos: NDArray[np.int64]
@@ -185,6 +187,7 @@ class Neighbours:
     by_float: NDArray[np.float32]
     by_hash: NDArray[np.int32]
     by_fine: NDArray[np.float32] | None
+    by_margins: NDArray[np.float32] | None = None
 
 
 def neighbours(predicted: Predicted, identity: str = IDENTITY) -> Neighbours | None:
@@ -198,24 +201,30 @@ def neighbours(predicted: Predicted, identity: str = IDENTITY) -> Neighbours | N
         return None
     said = predicted.predictions
     codes, vectors, layer = said.hash, said.embedding, said.layer
-    return Neighbours(
+    found = Neighbours(
         np.flatnonzero(photos),
         np.flatnonzero(catalogue),
         numbers[photos],
         numbers[catalogue],
         metrics.cosine_distance(vectors[photos], vectors[catalogue]),
         metrics.hamming(codes[photos], codes[catalogue]),
-        None if layer is None else asymmetric(layer.margins(vectors[photos]), codes[catalogue]),
+        None,
     )
+    if layer is None:
+        return found
+    margins, kept = layer.margins(vectors[photos]), in_eight_bits(layer.margins(vectors[catalogue]))
+    return replace(found, by_fine=asymmetric(margins, codes[catalogue]), by_margins=1.0 - cosines(margins, kept))
 
 
 def retrieval(found: Neighbours) -> dict[str, dict[str, float]]:
     """Recall@1/5/10 and mean average precision, from the distances `[q, g]` of `found`: by `float` (the embedding), by
-    `hash`, and by `fine`, which compares catalogue hashes with the photo's hash logits, if the bundle tells its hash
-    layer."""
+    `hash`, and, if the bundle tells its hash layer, by `fine`, which compares catalogue hashes with the photo's
+    margins, and `rescored`, which compares the margins of both, the catalogue's in eight bits."""
     distances = {"float": found.by_float, "hash": found.by_hash}
     if found.by_fine is not None:
         distances["fine"] = found.by_fine
+    if found.by_margins is not None:
+        distances["rescored"] = found.by_margins
     ids = (found.photo_ids, found.catalogue_ids)
     return {
         name: {

@@ -95,12 +95,15 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     fine: bool = True
     """Whether the 50 nearest listings are ordered by the photo's unrounded bits if the request does not say so
     (`fine=`). On by default: more catalogue pictures come first (.861 instead of .851)."""
+    rescore: bool = True
+    """Whether this order uses the margins that stored rows have (`tagger.keep_margins`). A row without them is placed
+    by the estimate that its hash gives. On by default: of validation photos 3 % more have their product first."""
     rerank: bool = False
     """Whether listings are re-ranked (k-reciprocal) if the request does not say so (`rerank=`). Off by default: fewer
     products come first."""
     close_likeness: Share = 0.53
     """A listing is close to a photo from this likeness (0 to 1) on. If none is, the page says so. Of test photos of
-    products in the catalogue 98 % have a close listing, of photos of other things 2 %; see
+    products in the catalogue 98 % have a close listing, of photos of other things 1 %; see
     docs/benchmarks/search.md."""
     close_bits: Annotated[int, Meta(ge=0, le=256)] = 82
     """The same limit for stored listings, whose bits are rounded: so many of 256 bits may differ."""

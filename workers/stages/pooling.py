@@ -22,15 +22,27 @@ _DIGITS = 4  # as the rows
 
 
 def image_rows(
-    manifest: Manifest, image_ids: Sequence[str], output: EngineOutput, boxes: Sequence[BoxShares | None] = ()
+    manifest: Manifest,
+    image_ids: Sequence[str],
+    output: EngineOutput,
+    boxes: Sequence[BoxShares | None] = (),
+    *,
+    keep_margins: bool = False,
 ) -> list[ImageRow]:
     """One row for each photo of a batch. `image_ids` and `boxes` are in the order of the batch; without `boxes` all are
-    whole photos."""
+    whole photos. With `keep_margins` the rows have the margins of their hashes, if the bundle knows its hash layer."""
+    margins = output.kept_margins() if keep_margins else repeat(None)
+    columns = (image_ids, output.rows(manifest), output.applies(manifest), boxes or repeat(None), margins)
     return [
-        ImageRow(image_id=image_id, predictions=predictions, hash=output.hash_hex(i), applies=applies, box=box)
-        for i, (image_id, predictions, applies, box) in enumerate(
-            zip(image_ids, output.rows(manifest), output.applies(manifest), boxes or repeat(None), strict=False)
+        ImageRow(
+            image_id=image_id,
+            predictions=predictions,
+            hash=output.hash_hex(i),
+            applies=applies,
+            box=box,
+            margins=kept,
         )
+        for i, (image_id, predictions, applies, box, kept) in enumerate(zip(*columns, strict=False))
     ]
 
 

@@ -101,6 +101,7 @@ def build_tagger(
             health=health,
             slots=prepare.slots,
             mix=PredictionMix(manifest, baseline),
+            keep_margins=settings.keep_margins,
         ),
         effects=effects,
         failures=failures,

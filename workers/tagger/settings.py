@@ -113,6 +113,10 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Whether a small picture of each photo is stored, for the search page."""
     thumbnail_side: Annotated[int, Meta(ge=16, le=512)] = 320
     """Pixels of the longer side. 320 are sharp on phones, and take about 10 KB in the store; 160 take 3 KB."""
+    keep_margins: bool = True
+    """Whether a row has the 256 numbers whose signs are the hash, in eight bits each, so that a search can order the
+    nearest listings by them. They take 256 bytes a photo in SQLite and 344 in Cassandra; a row has about 4 KB. A
+    back-fill follows this setting. What is stored already stays as it is until it is tagged again."""
     publish_predictions: bool = False
     """Also publish the stored listings on `listings.predictions`."""
     hidden_heads: tuple[str, ...] = ()

@@ -2,7 +2,8 @@
 
 A packed hash keeps only signs. A caller that still has the embedding can compare it with packed hashes without
 rounding it: a bit that was nearly the other way then counts little (Gordo, Perronnin, Gong & Lazebnik, "Asymmetric
-distances for binary embeddings", 2014).
+distances for binary embeddings", 2014). Where both photos still have their margins, even in eight bits each, the cosine
+between them loses nothing that matters. The asymmetric distance estimates this cosine.
 """
 
 from __future__ import annotations
@@ -53,6 +54,29 @@ def read_hash_layer(bundle: Bundle) -> HashLayer | None:
     if flips.max() > manifest.parity.hash_bits:
         raise BundleRefused(f"{manifest.parity.file}: {WEIGHT} is not the layer that made its hashes; export again")
     return layer
+
+
+def in_eight_bits(margins: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
+    """Return margins float32 [n, bits] as int8 [n, bits]: each row is scaled so that its largest margin is ±127.
+
+    The scale is not kept, because a cosine does not need it. A row of zeros stays one.
+    """
+    largest = np.maximum(np.abs(margins).max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    rounded: npt.NDArray[np.int8] = np.rint(margins * (127 / largest.astype(np.float64))).astype(np.int8)
+    return rounded
+
+
+def cosines(margins: npt.NDArray[np.float32], kept: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
+    """Return cosines float32 [q, g], from -1 to 1. They are 0 where a row has no direction.
+
+    Args:
+        margins: float32 [q, bits], not rounded.
+        kept: int8 [g, bits], as `in_eight_bits` makes them.
+    """
+    theirs = kept.astype(np.float32)
+    length = np.linalg.norm(margins, axis=1)[:, None] * np.linalg.norm(theirs, axis=1)[None]
+    alike: npt.NDArray[np.float32] = margins @ theirs.T / np.maximum(length, np.finfo(np.float32).tiny)
+    return np.clip(alike, -1.0, 1.0)
 
 
 def asymmetric(margins: npt.NDArray[np.float32], codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

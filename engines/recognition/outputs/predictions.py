@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engines.recognition.outputs.hash_layer import HashLayer
+from engines.recognition.outputs.hash_layer import HashLayer, in_eight_bits
 from schemas import predictions as stored
 from schemas.manifest import Head, Manifest
 
@@ -127,6 +127,13 @@ class Predictions:
     def margins(self, i: int) -> npt.NDArray[np.float32] | None:
         """Return how sure row i is of each bit, float32 [bits]; None if the hash layer is unknown."""
         return None if self.layer is None else self.layer.margins(self.embedding[i : i + 1])[0]
+
+    def kept_margins(self) -> list[bytes | None]:
+        """Return the margins of each row in eight bits, 1 byte a bit, as a stored row has them; None for each row if
+        the hash layer is unknown."""
+        if self.layer is None:
+            return [None] * len(self)
+        return [row.tobytes() for row in in_eight_bits(self.layer.margins(self.embedding))]
 
     def hash_hex(self, i: int) -> str:
         """Return the hash of row i in its form on the wire: 64 lower-case hex digits."""

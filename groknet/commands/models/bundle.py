@@ -1,5 +1,5 @@
-"""`groknet bundle`: inspect and verify a bundle, compare it with another, join it with a detector, fit its heads again,
-measure its baseline."""
+"""`groknet bundle`: inspect and verify a bundle, compare it with another, join it with a detector, fit its heads or its
+hash layer again, measure its baseline."""
 
 from __future__ import annotations
 
@@ -228,6 +228,50 @@ def refit(
         json_line({**told, **thresholds})
     else:
         note(f"bundle {out}: model {made.model_version}, epoch {made.epoch}, {len(domains)} domains")
+    return Exit.OK
+
+
+def rehash(
+    bundle: Annotated[Path, Parameter(help="Folder of the float bundle.")],
+    /,
+    *,
+    hash_layer: Annotated[
+        Literal["rotation", "half_whitened", "half_whitened_itq", "itq"], Parameter(help="The layer, as in a recipe.")
+    ],
+    recipe: Annotated[Path, Parameter(help="Recipe file of the bundle.")],
+    data: Annotated[Path, Parameter(help="Folder that holds the folders of the data sets.")],
+    out: Annotated[Path, Parameter(help="Folder for the new bundle. It may be the bundle itself.")],
+    cache: Annotated[Path, Parameter(help="Folder for features. A command that was stopped continues from it.")],
+    json: JsonOption = False,
+) -> Exit:
+    """Give a finished bundle another hash layer, which is fitted to its training photos. No training run is needed.
+
+    The trunk, the embedding, the heads and their thresholds stay the same. The hashes change, and so does the epoch:
+    running homes take the new bundle with `groknet backfill --bundle OUT` and `groknet epoch switch`. The test photos
+    are measured for the card. It needs groknet[train].
+
+    --json writes {"bundle", "model_version", "epoch", "hash", "notes": {name: value}}.
+    """
+    _there("bundle", bundle)
+    _there("--data", data)
+    if not recipe.is_file():
+        raise CommandError(f"--recipe {recipe}: no such file", Exit.NOT_FOUND)
+    if out.exists() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
+        raise CommandError(f"--out {out}: holds something that is no bundle; name another folder", Exit.USAGE)
+    from training.bundle.rehash import rehash_bundle
+    from training.data.check_recipe import load_checked
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    where = f"--recipe {recipe.name} --data DATA --out BUNDLE --cache CACHE"
+    command = f"groknet bundle rehash BUNDLE --hash-layer {hash_layer} {where}"
+    made = rehash_bundle(
+        bundle, load_checked(recipe, data), data, layer=hash_layer, out=out, cache=cache, command=command
+    )
+    if json:
+        told = {"bundle": str(out), "model_version": made.model_version, "epoch": made.epoch}
+        json_line({**told, "hash": made.hash.codec, "notes": made.training.notes})
+    else:
+        note(f"bundle {out}: model {made.model_version}, epoch {made.epoch}, hash {made.hash.codec}")
     return Exit.OK
 
 

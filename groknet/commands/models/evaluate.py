@@ -52,18 +52,18 @@ def evaluate(
 
     --json writes {"photos": {"listed", "read", "missing", "unreadable"}, "heads": {column: {"n", "top1", "top5",
     "macro", "ece", "ece_floor", "offered", "precision", "outside"}}, "queries": the same for words of titles, with
-    "map", "retrieval": {"float"|"hash"|"fine": {"n", "recall_at_1", "recall_at_5", "recall_at_10", "map"}}, "bits":
-    recall by the first bits of the hash}. With --mix it writes {"sets": {name: {"photos", "nonsense", "touched"}},
-    "heads": {id: {"photos", "top1", "offers", "precision", "offered", "best_offered", "ece", "ece_floor", "lost"}},
-    "pooled": {"offers", "precision", "worst_ece", "worst_lost"}}.
+    "map", "retrieval": {"float"|"hash"|"fine"|"rescored": {"n", "recall_at_1", "recall_at_5", "recall_at_10", "map"}},
+    "bits": recall by the first bits of the hash}. With --mix it writes {"sets": {name: {"photos", "nonsense",
+    "touched"}}, "heads": {id: {"photos", "top1", "offers", "precision", "offered", "best_offered", "ece", "ece_floor",
+    "lost"}}, "pooled": {"offers", "precision", "worst_ece", "worst_lost"}}.
 
     --mix takes equally many photos of each folder. A folder's name is that of the data set in the bundle. Labels that
     are offered by heads of other data sets are nonsense. A file related.csv in a folder names photos to leave out.
     Beside what is offered it prints what the best threshold on these photos would offer, the calibration error with
     what chance alone would give, and the share of right labels that is lost because a photo was taken for another kind.
 
-    "fine" uses the hash bits of the query before rounding. Labels that a head
-    does not have are left out and counted as "outside". A figure without photos is null.
+    "fine" uses the hash bits of the query before rounding, and "rescored" also those of the catalogue photos, in eight
+    bits each. Labels that a head does not have are left out and counted as "outside". A figure without photos is null.
 
     --html writes one self-contained file. It contains photos of the data set, so mind who may see it.
     """

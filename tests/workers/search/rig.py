@@ -18,7 +18,7 @@ from engines.pixels import decode_photo
 from engines.recognition import RecognitionEngine, build_engine
 from schemas.events import ImageRef, ListingEvent
 from schemas.hashes import HashMessage, ImageHash
-from schemas.predictions import ImageRow, StoredListing, Summary
+from schemas.predictions import StoredListing, Summary
 from tests.engines.tiny_bundle import write_tiny_bundle
 from tests.workers.indexer.hash_topic import BASE_US, Publisher, stream_at
 from tests.workers.indexer.running import Running, until
@@ -26,6 +26,7 @@ from workers.intake import Intake, IntakeSettings
 from workers.search import SearchSettings, build_search
 from workers.serving import Health, Server, serve
 from workers.stages.detect import Looking
+from workers.stages.pooling import image_rows
 from workers.stores import Store, build_store
 from workers.streams import Stream
 
@@ -58,6 +59,7 @@ class Rig:
         self.server: Server
         self.health: Health
         self.hashes: dict[tuple[str, str], str] = {}
+        self.keep_margins = True
 
     def add(self, listing_id: str, photos: dict[str, bytes], time_: int = 1, **fields: Any) -> None:
         event = ListingEvent(
@@ -72,8 +74,7 @@ class Rig:
         for image_id, data in photos.items():
             decoded = decode_photo(data, manifest.preprocess)
             found = self.engine.infer(decoded.pixels[None])
-            row, applies = found.row(0, manifest), found.applies(manifest)[0]
-            rows.append(ImageRow(image_id=image_id, predictions=row, hash=found.hash_hex(0), applies=applies))
+            rows += image_rows(manifest, [image_id], found, keep_margins=self.keep_margins)
             thumbnails[image_id] = decoded.thumbnail
             self.hashes[listing_id, image_id] = found.hash_hex(0)
         stored = StoredListing(

@@ -40,13 +40,14 @@ def listed(made: Rig, data: Path, catalogue: Sequence[Row]) -> dict[str, str]:
     return products
 
 
-def over_http(home: Path, data: Path, fine: str) -> dict[str, float]:
+def over_http(home: Path, data: Path, order: str) -> dict[str, float]:
     """Recall among the first of KS listings that the service answers with, over all test photos."""
     rows = select(read("csv", data).rows, "test")
     catalogue = [row for row in rows if is_catalogue(row)]
     sold = {row["product"] for row in catalogue}
     photos = [row for row in rows if not is_catalogue(row) and row["product"] in sold]
-    with rig(home, BUNDLE) as made:
+    fine = "false" if order == "hash" else "true"
+    with rig(home, BUNDLE, rescore=order == "rescored") as made:
         products = listed(made, data, catalogue)
 
         def hits(row: Row) -> list[bool]:
@@ -62,8 +63,8 @@ def over_http(home: Path, data: Path, fine: str) -> dict[str, float]:
 
 def check(home: Path, data: Path) -> None:
     offline = evaluate(BUNDLE, data)["retrieval"]
-    for order, fine in (("hash", "false"), ("fine", "true")):
-        served = over_http(home / order, data, fine)
+    for order in ("hash", "fine", "rescored"):
+        served = over_http(home / order, data, order)
         assert {k: round(v, 3) for k, v in served.items()} == {k: round(offline[order][k], 3) for k in served}, order
         assert 0.2 < served["recall_at_1"] < 1, "neither all nor nothing: the figures can tell a difference"
 

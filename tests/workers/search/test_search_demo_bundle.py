@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -74,23 +75,65 @@ def test_a_photo_of_something_that_is_not_listed_has_no_close_listing(tmp_path):
             assert made.search(file.getvalue(), "?fine=false", "image/png")[1]["close"]
 
 
-def _by_hand(made: Rig, data: bytes) -> list[str]:
-    """All listings, by what the photo's bits add up to where a listing's differ, bit for bit."""
-    said = made.engine.infer(decode(data, made.engine.manifest.preprocess)[None])
-    margins = said.margins(0)
+def _margins(made: Rig, data: bytes) -> list[float]:
+    margins = made.engine.infer(decode(data, made.engine.manifest.preprocess)[None]).margins(0)
     assert margins is not None
-    distances = []
+    return [float(m) for m in margins]
+
+
+def _cosine(ours: list[float], theirs: list[float]) -> float:
+    return sum(a * b for a, b in zip(ours, theirs, strict=True)) / math.hypot(*ours) / math.hypot(*theirs)
+
+
+def _by_hand(made: Rig, data: bytes, known: dict[str, list[float]]) -> dict[str, float]:
+    """Every listing's likeness: the cosine with its margins if they are known; else what the photo's bits add up to
+    where a listing's differ, bit for bit."""
+    margins = _margins(made, data)
+    whole = sum(map(abs, margins))
+    alike = {}
     for (listing_id, _), code in made.hashes.items():
         bits = f"{int(code, 16):0256b}"
-        apart = sum(abs(float(m)) for m, bit in zip(margins, bits, strict=True) if (m > 0) != (bit == "1"))
-        distances.append((apart, listing_id))
-    return [listing_id for _, listing_id in sorted(distances)]
+        apart = sum(abs(m) for m, bit in zip(margins, bits, strict=True) if (m > 0) != (bit == "1"))
+        alike[listing_id] = 1 - 2 * apart / whole
+        if listing_id in known:
+            alike[listing_id] = _cosine(margins, known[listing_id])
+    return alike
+
+
+@pytest.mark.timeout(120)
+def test_the_nearest_listings_are_ordered_by_their_margins_where_the_store_has_them(tmp_path):
+    """Half of the listings have them. A search without `rescore` takes no notice of them."""
+    with rig(tmp_path, BUNDLE) as made:
+        known = {}
+        for place, identity in enumerate(list(DEMO_IDENTITIES)[: 2 * PRODUCTS]):
+            listing_id, data = f"studio/{identity}", _shot(identity, 0)
+            made.keep_margins = place % 2 == 0
+            made.add(listing_id, {"front": data})
+            if made.keep_margins:
+                margins = _margins(made, data)
+                known[listing_id] = [round(127 * m / max(map(abs, margins))) for m in margins]
+        made.indexed(2 * PRODUCTS)
+        shots = [_shot(identity, 1) for identity in list(DEMO_IDENTITIES)[:PRODUCTS]]
+        orders = []
+        for rescore, theirs in ((True, known), (False, {})):
+            with served(made, rescore=rescore):
+                for data in shots:
+                    found = made.search(data, f"?k={2 * PRODUCTS}")[1]["neighbours"]
+                    expected = _by_hand(made, data, theirs)
+                    for one in found:
+                        assert one["likeness"] == pytest.approx(max(0.0, expected[one["listing_id"]]), abs=1e-4)
+                    in_order = [round(expected[one["listing_id"]], 5) for one in found]
+                    assert in_order == sorted(in_order, reverse=True)
+                    orders.append([one["listing_id"] for one in found])
+        assert orders[:PRODUCTS] != orders[PRODUCTS:], "the two orders are the same one: nothing was shown"
 
 
 @pytest.mark.timeout(120)
 def test_a_photo_orders_by_its_bits_before_they_were_rounded(tmp_path):
-    """The default, and off by `fine=false` and for a stored listing, whose bits are rounded."""
+    """The default for rows without margins, and off by `fine=false` and for a stored listing, whose bits are
+    rounded."""
     with rig(tmp_path, BUNDLE) as made:
+        made.keep_margins = False
         for identity in list(DEMO_IDENTITIES)[: 2 * PRODUCTS]:
             made.add(f"studio/{identity}", {"front": _shot(identity, 0)})
         made.indexed(2 * PRODUCTS)
@@ -99,7 +142,8 @@ def test_a_photo_orders_by_its_bits_before_they_were_rounded(tmp_path):
             data = _shot(identity, 1)
             fine = made.search(data, f"?k={2 * PRODUCTS}")[1]["neighbours"]
             plain = made.search(data, f"?k={2 * PRODUCTS}&fine=false")[1]["neighbours"]
-            assert [n["listing_id"] for n in fine] == _by_hand(made, data)
+            by_hand = sorted((-alike, listing_id) for listing_id, alike in _by_hand(made, data, {}).items())
+            assert [n["listing_id"] for n in fine] == [listing_id for _, listing_id in by_hand]
             assert [n["distance"] for n in plain] == sorted(n["distance"] for n in plain)
             for found in (fine, plain):
                 likeness = [n["likeness"] for n in found]

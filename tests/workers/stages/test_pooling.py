@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from engines.recognition import HeadPredictions, Predictions
+from engines.recognition.outputs.hash_layer import HashLayer
 from schemas.manifest import Head, Label, Manifest, Preprocess, Training
 from schemas.predictions import ImageRow, Prediction
-from workers.stages.pooling import pool, pool_applies
+from workers.stages.pooling import image_rows, pool, pool_applies
 
 LABELS = ["a", "b", "c", "d", "e", "f", "g"]
 
@@ -52,6 +53,26 @@ def test_rows_of_a_batch_are_those_of_each_photo(count: int) -> None:
     assert [repr(p.probability) for row in rows for p in row["h"]] == [
         repr(p.probability) for i in range(count) for p in output.row(i, manifest())["h"]
     ]
+
+
+def test_a_row_has_the_margins_of_its_hash_if_they_are_kept() -> None:
+    rng = np.random.default_rng(2)
+    layer = HashLayer(rng.normal(size=(256, 4)).astype(np.float32), np.zeros(256, np.float32))
+    embedding = rng.normal(size=(3, 4)).astype(np.float32)
+    codes = np.packbits(layer.margins(embedding) > 0, axis=1)
+    head = HeadPredictions(np.zeros((3, 1), np.int32), np.ones((3, 1), np.float32), np.ones((3, 1), bool))
+    output, ids = Predictions({"h": head}, embedding, codes, layer), ["1", "2", "3"]
+    for row, one in zip(image_rows(manifest(), ids, output, keep_margins=True), embedding, strict=True):
+        assert row.margins is not None
+        kept = np.frombuffer(row.margins, np.int8)
+        sure = np.abs(kept) > 0
+        assert sure.sum() > 240
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(row.hash), np.uint8)) > 0
+        assert np.array_equal(kept[sure] > 0, bits[sure])
+        assert np.corrcoef(kept, layer.weight @ one)[0, 1] > 0.999
+    assert [row.margins for row in image_rows(manifest(), ids, output)] == [None] * 3
+    unknown = Predictions({"h": head}, embedding, codes)
+    assert [row.margins for row in image_rows(manifest(), ids, unknown, keep_margins=True)] == [None] * 3
 
 
 def test_one_photo_is_its_own_summary() -> None:

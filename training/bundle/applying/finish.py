@@ -144,23 +144,32 @@ def _put_packaged_layer(model: onnx.ModelProto, manifest: Manifest, recipe: Reci
     state = packaged(recipe.trunk)
     for head in manifest.heads:
         if head.column == IMITATES and len(head.labels) == len(state["fc.bias"]):
-            replace_layer(model, head, state["fc.weight"].numpy(), state["fc.bias"].numpy())
+            replace_layer(model, head.output, state["fc.weight"].numpy(), state["fc.bias"].numpy())
 
 
 def _sets(recipe: Recipe, data: Path, cache: Path, trunk: Trunk) -> Sets:
     """Read all sets and compute what the cache lacks."""
     folders, seen, rows = {}, {}, {}
     for spec in recipe.datasets:
-        folder = _drawn(spec, cache) if spec.reader == STUDIO else data / spec.folder
-        reader = "csv" if spec.reader == STUDIO else spec.reader
-        found = read(reader, folder, spec.validation).rows
-        folders[spec.name], seen[spec.name] = folder, trunk.folder(spec.name, folder, some_of(found, CROSS), cache)
+        folders[spec.name], found = rows_of(spec, data, cache)
+        seen[spec.name] = trunk.folder(spec.name, folders[spec.name], some_of(found, CROSS), cache)
         rows[spec.name] = _titles(spec) if spec.reader == STUDIO else found
     for one in recipe.generic:
         folder = folders[one.name] = data / one.folder
         found = read(one.reader, folder, one.validation).rows
         seen[one.name] = trunk.folder(one.name, folder, some_of(found), cache)
     return Sets(folders, seen, rows)
+
+
+def rows_of(spec: DataSet, data: Path, cache: Path) -> tuple[Path, list[Row]]:
+    """The folder and all rows of a data set. Studio photos are drawn into `cache` if they are not there.
+
+    Raises ConfigError if it cannot be read.
+    """
+    if spec.reader == STUDIO:
+        folder = _drawn(spec, cache)
+        return folder, read("csv", folder, spec.validation).rows
+    return data / spec.folder, read(spec.reader, data / spec.folder, spec.validation).rows
 
 
 def _drawn(spec: DataSet, cache: Path) -> Path:
@@ -206,8 +215,8 @@ def _write_card(folder: Path, manifest: Manifest, sets: Sets, mix: Mix) -> None:
     tail = Tail(onnx.load(folder / MODEL_FILE), bundle)
     tests: dict[str, Predicted] = {}
     for name in (*(d.name for d in recipe.datasets), *(one.name for one in recipe.generic)):
-        if chosen := _test_rows(sets.seen[name].rows):
-            tests[name] = tail.predicted(_taken(sets.seen[name], chosen))
+        if chosen := tested_rows(sets.seen[name].rows):
+            tests[name] = tail.predicted(taken(sets.seen[name], chosen))
     reports = {d.name: _report(tests[d.name]) for d in recipe.datasets if d.name in tests}
     for name, report in reports.items():
         log.info("%s: %d photos", name, report["photos"]["read"])
@@ -231,14 +240,15 @@ def _write_card(folder: Path, manifest: Manifest, sets: Sets, mix: Mix) -> None:
     )
 
 
-def _test_rows(rows: list[Row]) -> list[Row]:
+def tested_rows(rows: list[Row]) -> list[Row]:
+    """The rows of the test split, with catalogue photos; none if no row is of that split."""
     try:
         return select(rows, "test")
     except ConfigError:
         return []
 
 
-def _taken(seen: Seen, rows: list[Row]) -> Seen:
+def taken(seen: Seen, rows: list[Row]) -> Seen:
     """The features of some rows."""
     chosen = {row["path"] for row in rows}
     at = [i for i, row in enumerate(seen.rows) if row["path"] in chosen]

@@ -20,6 +20,7 @@ from training.bundle.applying.features import feature_name
 from training.bundle.applying.sigmoids import Applying
 
 MARK = "applicability/"  # begins the name of every node and weight that this module adds
+_BEHIND_A_LAYER = ("Softmax", "Cast", "ReduceSum", "Mul", "Reshape", "Greater")  # of a head, and of packed bits
 OWN, ONE = f"{MARK}own", f"{MARK}one"
 Members = Mapping[str, NDArray[np.float32]]
 """By id of a head: which data sets its labels belong to, `float32 [d, labels]`, or `[d, 1]` for all labels alike."""
@@ -78,19 +79,20 @@ def take_applicability_away(model: onnx.ModelProto, manifest: Manifest) -> onnx.
     return made
 
 
-def replace_layer(model: onnx.ModelProto, head: Head, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
-    """Put another linear layer, `[labels, f]` and `[labels]`, behind a softmax head, in the precision that it has.
+def replace_layer(model: onnx.ModelProto, output: str, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
+    """Put another linear layer, `[n, f]` and `[n]`, behind the output of a softmax head or of the hash, in the
+    precision that the layer has.
 
     Raises:
-        BundleRefused: the head's output does not come from a linear layer.
+        BundleRefused: the output does not come from a linear layer of this size.
     """
     graph = model.graph
     made = {name: node for node in graph.node for name in node.output}
-    node = made.get(head.output)
-    while node is not None and node.op_type in ("Softmax", "Cast"):
+    node = made.get(output)
+    while node is not None and node.op_type in _BEHIND_A_LAYER:
         node = made.get(node.input[0])
     if node is None or node.op_type != "Gemm":
-        raise BundleRefused(f"model.onnx: {head.output} does not come from a linear layer; export the run again")
+        raise BundleRefused(f"model.onnx: {output} does not come from a linear layer; export the run again")
     weights = {tensor.name: tensor for tensor in graph.initializer}
     for name, value in zip(node.input[1:], (weight, bias), strict=True):
         stored = weights.get(name) or weights[made[name].input[0]]  # behind a Cast if it is stored in half

@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.recognition import asymmetric
+from engines.recognition import asymmetric, cosines
 from schemas.manifest import Manifest
 from schemas.plain_text import plain_or_none
-from schemas.predictions import RemovalMarker, StoredListing
+from schemas.predictions import ImageRow, RemovalMarker, StoredListing
 from workers.indexer.recent import Recent
 from workers.indexer.wire import HeldListing, Neighbour, NeighboursRequest
 from workers.search.answers import Freshness, RecentListing, Similar
 from workers.search.find import rerank
 from workers.search.find.filters import ANY, Filters
 from workers.search.find.indexers import Indexers
-from workers.search.find.likeness import HASH_BITS, by_bits, by_margins, falling
+from workers.search.find.likeness import HASH_BITS, by_bits, by_cosines, estimated_cosines, falling
 from workers.search.find.naming import Names, thumbnail_path
 from workers.stores import Store
 
@@ -51,11 +51,15 @@ class Wanted:
 class Finder:
     """Reads the index and the store. Thread-safe. Every call blocks and may raise Transient or EpochMismatch."""
 
-    def __init__(self, store: Store, indexers: Indexers, manifest: Manifest, names: Names) -> None:
+    def __init__(
+        self, store: Store, indexers: Indexers, manifest: Manifest, names: Names, *, rescore: bool = True
+    ) -> None:
+        """`rescore`: order by the margins that rows have, as well as by the photo's."""
         self._store = store
         self._indexers = indexers
         self._manifest = manifest
         self._names = names
+        self._rescore = rescore
         plan = manifest.detection or None
         self._most_boxes = plan.most_boxes if plan is not None else 1
 
@@ -113,7 +117,7 @@ class Finder:
         reranked: bool,
         margins: NDArray[np.float32] | None = None,
     ) -> list[Found]:
-        """The first k listings in the order of the answer: re-ranked; else by the photo's unrounded bits if `margins`
+        """The first k listings in the order of the answer: re-ranked; else by the photo's margins if `margins`
         (float32 [bits]) are given; else by distance. Their likeness falls in this order."""
         if reranked:
             chosen = self.reranked(hashes, found)
@@ -123,24 +127,29 @@ class Finder:
         return [replace(one, likeness=value) for one, value in zip(chosen[:k], values, strict=False)]
 
     def refined(self, margins: NDArray[np.float32], found: Sequence[Found]) -> list[Found]:
-        """The listings, ordered by their distance from the photo's unrounded bits (`margins`, float32 [bits]), with
-        their likeness by these bits. A listing whose hash the store does not know keeps its place."""
-        codes = {place: code for place, one in enumerate(found) if (code := self._code(one)) is not None}
+        """The listings, ordered by the cosine between their margins and the photo's (`margins`, float32 [bits]), with
+        their likeness by it. A row without margins is placed by the estimate that its hash gives of the cosine. A
+        listing whose row the store does not know keeps its place."""
+        rows = {place: row for place, one in enumerate(found) if (row := self._row(one)) is not None}
         refined = list(found)
-        if codes:
-            packed = np.frombuffer(b"".join(codes.values()), np.uint8).reshape(len(codes), -1)
-            apart = asymmetric(margins[None], packed)[0]
-            order = np.argsort(apart, kind="stable")
-            alike = by_margins(apart, margins)
-            coded = [replace(found[place], likeness=alike[i]) for i, place in enumerate(codes)]
-            for place, i in zip(codes, order, strict=True):
+        if rows:
+            packed = np.frombuffer(bytes.fromhex("".join(row.hash for row in rows.values())), np.uint8)
+            alike = estimated_cosines(asymmetric(margins[None], packed.reshape(len(rows), -1))[0], margins)
+            kept = [(i, row.margins) for i, row in enumerate(rows.values()) if row.margins is not None]
+            if self._rescore and kept:
+                theirs = np.frombuffer(b"".join(one for _, one in kept), np.int8).reshape(len(kept), -1)
+                alike[[i for i, _ in kept]] = cosines(margins[None], theirs)[0]
+            order = np.argsort(-alike, kind="stable")
+            shown = by_cosines(alike)
+            coded = [replace(found[place], likeness=shown[i]) for i, place in enumerate(rows)]
+            for place, i in zip(rows, order, strict=True):
                 refined[place] = coded[i]
         return refined
 
     def reranked(self, hashes: Sequence[str], found: Sequence[Found]) -> list[Found]:
         """The listings, ordered by k-reciprocal re-ranking. A listing whose hash the store does not know goes to the
         end. The likeness stays that of the hashes."""
-        coded = [(one, code) for one in found if (code := self._code(one)) is not None]
+        coded = [(one, bytes.fromhex(row.hash)) for one in found if (row := self._row(one)) is not None]
         if len(coded) < 2:
             return list(found)
         codes = np.frombuffer(b"".join([bytes.fromhex(hashes[0]), *(code for _, code in coded)]), np.uint8)
@@ -150,11 +159,12 @@ class Finder:
         known = {one.photo.listing_id for one, _ in coded}
         return [coded[i][0] for i in order] + [one for one in found if one.photo.listing_id not in known]
 
-    def _code(self, found: Found) -> bytes | None:
+    def _row(self, found: Found) -> ImageRow | None:
+        """The row of the photo that was found; None if the store does not have it in this epoch."""
         if found.listing is None or found.listing.epoch != self._manifest.epoch:
             return None
         place = found.photo.image_id, found.photo.box
-        return next((bytes.fromhex(r.hash) for r in found.listing.images if (r.image_id, r.box) == place), None)
+        return next((row for row in found.listing.images if (row.image_id, row.box) == place), None)
 
     def shown(self, found: Sequence[Found], language: str) -> list[Similar]:
         """The listings as the answer shows them."""

@@ -83,7 +83,7 @@ def build_search(
     threads = _threads(settings)
     admission = Admission(settings)
     names = Names(manifest, Usefulness(manifest, settings.category_columns, settings.hidden_heads))
-    finder = Finder(store, indexers, manifest, names)
+    finder = Finder(store, indexers, manifest, names, rescore=settings.rescore)
     stored = StoredListings(store, manifest, threads, intake if settings.fetch_threads else None)
     suggestions = SuggestionHandlers(
         settings, finder=finder, names=names, stored=stored, threads=threads, health=health, store=store, stream=stream

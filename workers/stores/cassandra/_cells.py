@@ -64,6 +64,7 @@ class ImageBody(msgspec.Struct, frozen=True):
     hash: str
     applies: list[str] | None = None
     box: BoxShares | None = None
+    margins: bytes | None = None
     more: list[BoxBody] = []
 
 
@@ -74,6 +75,7 @@ class BoxBody(msgspec.Struct, frozen=True):
     hash: str
     applies: list[str] | None = None
     box: BoxShares | None = None
+    margins: bytes | None = None
 
 
 class _SummaryText(msgspec.Struct, frozen=True):
@@ -96,6 +98,7 @@ class _ImageText(msgspec.Struct, frozen=True):
     hash: str
     applies: list[str] | None
     box: BoxShares | msgspec.UnsetType = msgspec.UNSET
+    margins: bytes | msgspec.UnsetType = msgspec.UNSET
     more: list[_BoxText] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -106,6 +109,7 @@ class _BoxText(msgspec.Struct, frozen=True):
     hash: str
     applies: list[str] | None
     box: BoxShares | None
+    margins: bytes | msgspec.UnsetType = msgspec.UNSET
 
 
 decode_event = msgspec.json.Decoder(EventCell).decode
@@ -182,16 +186,17 @@ def bodies_of(listing: StoredListing, rank: str) -> list[tuple[str, str]]:
     )
     photos: dict[str, list[_BoxText]] = {}
     for row, predictions in zip(listing.images, encoded, strict=True):
-        box = _BoxText(msgspec.Raw(predictions), row.hash, row.applies, row.box)
+        margins = msgspec.UNSET if row.margins is None else row.margins
+        box = _BoxText(msgspec.Raw(predictions), row.hash, row.applies, row.box, margins)
         photos.setdefault(row.image_id, []).append(box)
     return [("", text(summary)), *((image_id, text(_image(rank, boxes))) for image_id, boxes in photos.items())]
 
 
 def _image(rank: str, boxes: list[_BoxText]) -> _ImageText:
-    """The body of a photo's row. That of a whole photo is as it was before there were boxes."""
+    """The body of a photo's row. That of a whole photo without margins is as it was before there were boxes."""
     first, *more = boxes
     place = msgspec.UNSET if first.box is None else first.box
-    return _ImageText(rank, first.predictions, first.hash, first.applies, place, more or msgspec.UNSET)
+    return _ImageText(rank, first.predictions, first.hash, first.applies, place, first.margins, more or msgspec.UNSET)
 
 
 def images_of(summary: SummaryBody, bodies: Mapping[str, str]) -> Sequence[ImageRow] | None:
@@ -209,7 +214,14 @@ def _rows(image_id: str, body: ImageBody) -> Iterator[ImageRow]:
     """The rows of one photo: its first box, then the others."""
     boxes: list[ImageBody | BoxBody] = [body, *body.more]
     for one in boxes:
-        yield ImageRow(image_id=image_id, predictions=one.predictions, hash=one.hash, applies=one.applies, box=one.box)
+        yield ImageRow(
+            image_id=image_id,
+            predictions=one.predictions,
+            hash=one.hash,
+            applies=one.applies,
+            box=one.box,
+            margins=one.margins,
+        )
 
 
 def text(value: object) -> str:

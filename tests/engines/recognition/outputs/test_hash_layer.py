@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import training
-from engines.recognition import asymmetric, build_engine, load_bundle
+from engines.recognition import asymmetric, build_engine, cosines, in_eight_bits, load_bundle
 from engines.recognition.outputs.hash_layer import BIAS, WEIGHT, read_hash_layer
 from schemas.errors import BundleRefused
 
@@ -22,6 +22,11 @@ def test_margins_are_of_the_bits_that_the_engine_gives() -> None:
     margins = np.stack([said.margins(i) for i in range(len(said))])
     assert margins.shape == (len(said), 256)
     assert np.array_equal(np.packbits(margins > 0, axis=1), said.hash)
+    for kept, row in zip(said.kept_margins(), margins, strict=True):
+        assert kept is not None
+        scaled = row * 127 / np.abs(row).max()
+        assert np.abs(np.frombuffer(kept, np.int8) - scaled).max() <= 0.5 + 1e-4
+    assert replace(said, layer=None).kept_margins() == [None] * len(said)
     engine.close()
 
 
@@ -63,3 +68,20 @@ def test_asymmetric_distance_adds_up_the_margins_that_differ() -> None:
             bits = np.unpackbits(code)
             expected = sum(abs(float(v)) for v, bit in zip(query, bits, strict=True) if (v > 0) != bool(bit))
             assert distance == pytest.approx(expected, abs=1e-5)
+
+
+def test_eight_bits_keep_the_sign_and_scale_each_row_for_itself() -> None:
+    margins = np.float32([[0.5, -1.0, 0.0, 0.003], [20, -10, 5, 0.2], [0, 0, 0, 0], [1e-30, -2e-30, 0, 0]])
+    assert in_eight_bits(margins).tolist() == [[64, -127, 0, 0], [127, -64, 32, 1], [0, 0, 0, 0], [64, -127, 0, 0]]
+
+
+def test_cosines_of_margins_in_eight_bits_are_those_of_the_margins() -> None:
+    rng = np.random.default_rng(3)
+    ours, theirs = rng.normal(size=(2, 8, 256)).astype(np.float32)
+    theirs[:4] = ours[:4] + 0.4 * theirs[:4]
+    found = cosines(ours, in_eight_bits(1000 * theirs))
+    for i, one in enumerate(ours.astype(np.float64)):
+        for j, other in enumerate(theirs.astype(np.float64)):
+            exact = sum(a * b for a, b in zip(one, other, strict=True)) / np.sqrt((one @ one) * (other @ other))
+            assert found[i, j] == pytest.approx(exact, abs=0.005)
+    assert cosines(ours[:1], np.zeros((1, 256), np.int8)).tolist() == [[0.0]]

@@ -161,7 +161,7 @@ def _applicability(applying):
 def test_another_layer_keeps_the_precision_of_the_old_one() -> None:
     model, photos = graph(), features("desk", 4, 8)
     weight, bias = np.full((3, WIDTH), 0.125, np.float32), np.array([0, 1, 2], np.float32)
-    replace_layer(model, HEADS[3], weight, bias)
+    replace_layer(model, HEADS[3].output, weight, bias)
     z = np.maximum(photos, 0) @ weight.T + bias
     wanted = np.exp(z) / np.exp(z).sum(1, keepdims=True)
     np.testing.assert_allclose(run(model, photos)["head.object"], wanted, atol=1e-5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engines.recognition import asymmetric
-from workers.search.find.likeness import by_bits, by_margins, falling
+from workers.search.find.likeness import by_bits, by_cosines, estimated_cosines, falling
 
 
 @pytest.mark.parametrize(("distance", "likeness"), [(0, 1.0), (32, 0.75), (128, 0.0), (200, 0.0)])
@@ -18,7 +18,7 @@ def test_a_bit_counts_as_much_as_the_photo_is_sure_of_it():
     rng = np.random.default_rng(0)
     margins = rng.normal(size=256).astype(np.float32)
     bits = np.stack([(margins > 0) ^ (rng.random(256) < share) for share in (0.0, 0.1, 0.3, 0.9)])
-    found = by_margins(asymmetric(margins[None], np.packbits(bits, axis=1))[0], margins)
+    found = by_cosines(estimated_cosines(asymmetric(margins[None], np.packbits(bits, axis=1))[0], margins))
     for one, likeness in zip(bits, found, strict=True):
         differs = sum(abs(float(m)) for m, bit in zip(margins, one, strict=True) if (m > 0) != bit)
         whole = sum(abs(float(m)) for m in margins)
@@ -27,7 +27,23 @@ def test_a_bit_counts_as_much_as_the_photo_is_sure_of_it():
     assert found[3] == 0.0
     equal = np.full(256, 0.5, np.float32)  # a photo that is equally sure of every bit: as by_bits
     half = np.packbits(np.arange(256) % 8 > 0)[None]
-    assert by_margins(asymmetric(equal[None], half)[0], equal) == [by_bits(32)]
+    assert by_cosines(estimated_cosines(asymmetric(equal[None], half)[0], equal)) == [by_bits(32)]
+
+
+def test_a_hash_estimates_the_cosine_of_the_margins():
+    """For pairs of normal vectors whose cosine is known; the mean error over 400 pairs of 256 bits is about .002."""
+    rng = np.random.default_rng(1)
+    for cosine in (0.0, 0.3, 0.6, 0.9):
+        errors = []
+        for _ in range(400):
+            ours, other = rng.normal(size=(2, 256))
+            theirs = cosine * ours + np.sqrt(1 - cosine**2) * other
+            exact = float(ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs))
+            margins = ours.astype(np.float32)
+            apart = asymmetric(margins[None], np.packbits(theirs > 0)[None])[0]
+            errors.append(float(estimated_cosines(apart, margins)[0]) - exact)
+        assert abs(np.mean(errors)) < 0.015
+        assert np.std(errors) < 0.08
 
 
 def test_likeness_never_rises():
