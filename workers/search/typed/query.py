@@ -1,0 +1,115 @@
+"""A typed query, and how well a listing answers it.
+
+Each phrase of the query is a term. The photos answer a term with the calibrated probability of its labels: within a
+head whose labels exclude each other their sum, else the greatest, and of several heads the greatest. The title answers
+it if it has the term's words. It counts as independent evidence of weight TITLE: p = 1 - (1 - photo)(1 - TITLE · title).
+The relevance of a listing is the geometric mean of its terms' p, each at least FLOOR, so a listing that answers all
+terms comes before one that answers a single term.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from engines.words import Meaning, Phrases
+from engines.words.phrases import word_key
+from schemas.manifest import Manifest
+from schemas.predictions import Predictions
+from schemas.query_text import normal_form, signs
+
+DIGITS = 4  # of a relevance, as of a stored probability
+MOST_TITLE_WORDS = 64  # of one title; an event's title may be longer
+
+
+@dataclass(frozen=True, slots=True)
+class TypedRule:
+    """`title`: how much a title counts that has the words of a term, 0 to 1. `floor`: the least p of a term.
+
+    Chosen on validation photos by benchmarks/typed_queries.py."""
+
+    title: float = 0.5
+    floor: float = 0.01
+
+
+RULE = TypedRule()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Labels of one head, any of which answers a term. `exclusive`: the labels of the head exclude each other."""
+
+    head: str
+    labels: tuple[str, ...]
+    exclusive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One phrase of a query: the labels that it means, by head, and the keys of its words."""
+
+    choices: tuple[Choice, ...]
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TypedQuery:
+    """What was typed: what it means, phrase by phrase, and a term for each phrase."""
+
+    meaning: Meaning
+    terms: tuple[Term, ...]
+
+
+class Reader:
+    """Makes typed queries for one bundle. Immutable, and safe to call from several threads."""
+
+    def __init__(self, manifest: Manifest, phrases: Phrases) -> None:
+        self._exclusive = {head.id: head.kind == "softmax" for head in manifest.heads}
+        self._phrases = phrases
+
+    def read(self, text: str) -> TypedQuery:
+        """The query that a text is. A phrase that stands twice counts once."""
+        meaning = self._phrases.read(text)
+        terms = []
+        for phrase in meaning.phrases:
+            by_head: dict[str, list[str]] = defaultdict(list)
+            for ref in phrase.labels:
+                by_head[ref.head].append(ref.label)
+            choices = tuple(
+                Choice(head, tuple(labels), self._exclusive.get(head, False)) for head, labels in by_head.items()
+            )
+            terms.append(Term(choices, title_words(phrase.corrected or phrase.text)))
+        return TypedQuery(meaning, tuple(dict.fromkeys(terms)))
+
+
+def title_words(text: str) -> tuple[str, ...]:
+    """The keys of the words of a title, or of a term, each once: at most MOST_TITLE_WORDS."""
+    return tuple(dict.fromkeys(word_key(word) for word in signs(normal_form(text))))[:MOST_TITLE_WORDS]
+
+
+def relevance(
+    terms: Sequence[Term], predictions: Predictions, words: Collection[str] = (), rule: TypedRule = RULE
+) -> float:
+    """How well a listing, or one of its photos, answers the terms: 0 to 1, and 0 if there is no term.
+
+    Args:
+        terms: of the query.
+        predictions: of the heads that may be read.
+        words: the keys of the title's words; none if titles do not count.
+        rule: the weights.
+    """
+    if not terms:
+        return 0.0
+    total = 0.0
+    for term in terms:
+        photo = max((_chosen(choice, predictions) for choice in term.choices), default=0.0)
+        titled = bool(term.words) and all(word in words for word in term.words)
+        total += math.log(max(1 - (1 - photo) * (1 - rule.title * titled), rule.floor))
+    return round(math.exp(total / len(terms)), DIGITS)
+
+
+def _chosen(choice: Choice, predictions: Predictions) -> float:
+    known = [one.probability for one in predictions.get(choice.head, ()) if one.label in choice.labels]
+    return min(1.0, sum(known)) if choice.exclusive else max(known, default=0.0)
