@@ -441,7 +441,7 @@ INDEX_REFUSED = counter(
 
 SEARCH_SECONDS = histogram(
     "groknet_search_seconds",
-    "a search, by step: decode, recognise, find, or total",
+    "a search, by step: decode, recognise, find, or total; typed: a search by words alone",
     unit="seconds",
     high="`recognise`: the engine is the bottleneck; `find`: the index or the store is",
     by=("search",),
@@ -463,6 +463,31 @@ SEARCH_REQUESTS = counter(
     high="503: too many requests, or `/readyz` names what is away; 429: one client is too fast; 500: see the log",
     by=("search",),
     labels=("route", "status"),
+)
+
+TYPED_SEARCHES = counter(
+    "groknet_typed_searches_total",
+    "typed queries that were answered, by whether any listing was found: yes or no",
+    unit="searches",
+    high="many `no`: look at `groknet_typed_phrases_total`, and give synonyms for what is not understood",
+    by=("search",),
+    labels=("found",),
+)
+TYPED_PHRASES = counter(
+    "groknet_typed_phrases_total",
+    "phrases of typed queries, by how they were understood: label, corrected (a label after a correction), title, no",
+    unit="phrases",
+    high="many `no`: the model has no label for what people type; give `search.synonyms`, or train such labels",
+    by=("search",),
+    labels=("understood",),
+)
+TYPED_LISTINGS = gauge(
+    "groknet_typed_listings",
+    "listings that typed queries can find (held), and those for which there was no room (left_out)",
+    unit="listings",
+    high="`left_out` above 0: raise `search.max_typed_listings`",
+    by=("search",),
+    labels=("room",),
 )
 
 # supervisor --------------------------------------------------------------------------------------------------------

@@ -239,7 +239,14 @@ class _SearchLife:
         kept = loaded.home.root / FILE
         looking = query_looking(loaded, engine.manifest)
         app = build_search(
-            settings, store=store, engine=engine, health=health, intake=intake, looking=looking, kept=kept
+            settings,
+            store=store,
+            engine=engine,
+            health=health,
+            intake=intake,
+            looking=looking,
+            kept=kept,
+            stream=build_stream(loaded.config.stream.url, process.name),
         )
         return cls(loaded, app, engine, looking, health)
 

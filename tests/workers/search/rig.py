@@ -151,7 +151,13 @@ def served(made: Rig, *, looking: Looking | None = None, **settings: Any) -> Ite
     urls = [made.indexer.server.url]
     chosen = SearchSettings(**({"port": 0, "indexer_urls": urls, "probe_interval_s": 0.05} | settings))
     made.health = Health()
-    parts = {"store": made.store, "engine": made.engine, "health": made.health, "looking": looking}
+    parts = {
+        "store": made.store,
+        "engine": made.engine,
+        "health": made.health,
+        "looking": looking,
+        "stream": stream_at(made.home),
+    }
     app = build_search(chosen, intake=Intake(IntakeSettings()), kept=made.home / "kept.db", **parts)
     made.server = serve(app, chosen.host, chosen.port, chosen.http_limits())
     try:

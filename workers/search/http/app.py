@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -14,7 +15,9 @@ from starlette.routing import Route
 
 from engines.pixels import decode_memory_held, formats_taken, limit_decode_memory
 from engines.recognition import RecognitionEngine
+from engines.words import Phrases
 from schemas.errors import EpochMismatch, Reject, Transient
+from schemas.manifest import Manifest
 from workers import metrics
 from workers.hidden_heads import SEARCH, without_heads
 from workers.intake import Intake
@@ -37,10 +40,16 @@ from workers.search.http.readiness import ReadinessProbe
 from workers.search.http.recogniser import Recogniser
 from workers.search.http.stored import StoredListings
 from workers.search.http.threads import Threads
+from workers.search.http.typed_routes import TypedHandlers
 from workers.search.settings import SearchSettings
+from workers.search.typed.finder import TypedFinder
+from workers.search.typed.follower import Follower
+from workers.search.typed.label_index import LabelIndex
+from workers.search.typed.query import Reader
 from workers.serving import Health, operations_routes
 from workers.stages.detect import Looking
 from workers.stores import Store
+from workers.streams import Stream
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +65,7 @@ def build_search(
     intake: Intake | None = None,
     kept: Path | None = None,
     looking: Looking | None = None,
+    stream: Stream | None = None,
 ) -> Starlette:
     """Build the search service. Its threads start and end with the lifespan of the application.
 
@@ -63,10 +73,11 @@ def build_search(
     `degraded` while it is away. `health.failed` is set if the engine fails. The caller closes the store and the engine
     after the server has stopped. `intake` fetches photos of listings, and is closed with the application; without it
     there are only thumbnails. `looking` has the detector that requests may ask for; the caller closes it, too. `kept`
-    is the file of kept searches and judgements, which `settings.keep` may allow.
+    is the file of kept searches and judgements, which `settings.keep` may allow. `stream` has the hash topic, from
+    which typed queries know what has changed; without it there are none.
 
     Raises:
-        ConfigError: `hidden_heads` names a head that the bundle does not have.
+        ConfigError: `hidden_heads` names a head, or `synonyms` a label, that the bundle does not have.
     """
     limit_decode_memory(settings.decode_memory_mb)
     metrics.DECODE_MEMORY.set_function(decode_memory_held)
@@ -80,6 +91,10 @@ def build_search(
     names = Names(manifest, Usefulness(manifest, settings.category_columns, settings.hidden_heads))
     finder = Finder(store, indexers, manifest, names)
     stored = StoredListings(store, manifest, threads, intake if settings.fetch_threads else None)
+    labels = _labels(settings, stream, store, names, shown)
+    typed = TypedHandlers(
+        settings, manifest=manifest, finder=None if labels is None else labels.finder, threads=threads, health=health
+    )
     photos = PhotoHandlers(
         settings,
         manifest=shown,
@@ -89,6 +104,7 @@ def build_search(
         stored=stored,
         threads=threads,
         health=health,
+        typed=typed,
     )
     listings = ListingHandlers(
         settings, indexers=indexers, finder=finder, names=names, stored=stored, threads=threads, health=health
@@ -109,10 +125,14 @@ def build_search(
         _show_zeros()
         inference.start()
         probe.start()
+        if labels is not None:
+            labels.follower.start()
         async with keeping.pruned():
             yield
         inference.close()
         threads.close()
+        if labels is not None:
+            labels.follower.stop()
         if intake is not None:
             intake.close()
         probe.stop()
@@ -132,12 +152,32 @@ def build_search(
             route("/v1/recent", listings.recent),
             route("/v1/feedback", feedback.feedback, "POST"),
             Route("/openapi.json", _described(describe(settings))),
-            *page_routes(settings, formats_taken(), detects=looking is not None),
+            *page_routes(settings, formats_taken(), detects=looking is not None, types=labels is not None),
             *operations_routes(health, "search"),
         ],
         exception_handlers=dict(HANDLERS),
         lifespan=lifespan,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """What typed queries need: a finder, and what keeps its index live."""
+
+    finder: TypedFinder
+    follower: Follower
+
+
+def _labels(
+    settings: SearchSettings, stream: Stream | None, store: Store, names: Names, manifest: Manifest
+) -> _Labels | None:
+    """None if there are no typed queries. `manifest` has the heads that may be shown."""
+    phrases = Phrases(manifest, settings.synonyms, settings.hidden_heads)
+    if stream is None or not settings.max_typed_listings:
+        return None
+    index = LabelIndex(settings.max_typed_listings)
+    follower = Follower(index, stream=stream, store=store, names=names, epoch=manifest.epoch)
+    return _Labels(TypedFinder(index, follower, Reader(manifest, phrases), store, names), follower)
 
 
 def _threads(settings: SearchSettings) -> Threads:
@@ -152,7 +192,11 @@ def _threads(settings: SearchSettings) -> Threads:
 
 def _show_zeros() -> None:
     """Series that exist before the first request, so that a rate over them is 0 and not missing."""
-    for step in ("decode", "recognise", "find", "total"):
+    for found in ("yes", "no"):
+        metrics.TYPED_SEARCHES.labels(found)
+    for understood in ("label", "corrected", "title", "no"):
+        metrics.TYPED_PHRASES.labels(understood)
+    for step in ("decode", "recognise", "find", "typed", "total"):
         metrics.SEARCH_SECONDS.labels(step)
     for status in ("200", "500", "503"):
         metrics.SEARCH_REQUESTS.labels("/v1/search", status)

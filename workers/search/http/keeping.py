@@ -40,7 +40,6 @@ class _Answer(msgspec.Struct):
 
     epoch: str
     hash: str
-    listing_id: str | None
     box: tuple[float, float, float, float] | None
     categories: list[_Category]
     neighbours: list[_Neighbour]
@@ -74,10 +73,10 @@ class Keeping:
         return answer
 
     async def _keep(self, ledger: Ledger, request: Request, body: bytes) -> None:
+        data: bytes | None = getattr(request.state, "photo", None)
+        if data is None:
+            return  # neither words nor a stored listing are a photo that we lack
         found = msgspec.json.decode(body, type=_Answer)
-        if found.listing_id is not None:
-            return  # a stored listing is no photo that we lack
-        data: bytes = request.state.photo
         try:
             photo = None
             if self._photos:

@@ -7,6 +7,7 @@ number; its old number is dead, and dead numbers are cleared when there are as m
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 
@@ -14,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.predictions import Predictions
-from workers.search.typed.query import RULE, Choice, Term, TypedRule
+from workers.search.typed.query import DIGITS, LEAST, RULE, Choice, Term, TypedRule, Weighed
 
-LEAST = 0.02  # probability; below it a label says as little as the floor of a term
 MOST_WORDS = 2_000_000  # different words of titles; strangers write them
 _FIRST = 8  # places of a new posting
 _CLEAR_FROM = 1_000  # dead numbers; fewer are not worth it
@@ -106,47 +106,58 @@ class LabelIndex:
             self._forget(listing_id)
             self._clear_if_due()
 
+    def weigh(self, terms: Sequence[Term], *, titles: bool = True) -> list[tuple[Term, float]]:
+        """The terms that listings can answer, with their weights. A term without labels has the inverse document
+        frequency of its words as a share of the greatest, log(1 + n / titles) / log(1 + n); it is left out if no title
+        has it, or titles do not count."""
+        weighed: list[tuple[Term, float]] = []
+        with self._lock:
+            size, live = len(self._ids), len(self._numbers)
+            for term in terms:
+                if term.choices:
+                    weighed.append((term, 1.0))
+                elif titles and live and (having := int(self._titled(term, size).sum())):
+                    weighed.append((term, math.log1p(live / having) / math.log1p(live)))
+        return weighed
+
     def search(
-        self, terms: Sequence[Term], count: int, *, titles: bool = True, rule: TypedRule = RULE
+        self, weighed: Weighed, count: int, *, titles: bool = True, rule: TypedRule = RULE
     ) -> list[tuple[str, float]]:
         """The `count` most relevant listings with their relevance (0 to 1; `workers.search.typed.query`), the most
-        relevant first, ties by id. A term that no listing answers is left out. Listings that answer no term are left
-        out, too."""
+        relevant first, ties by id. Listings that answer no term are left out."""
         with self._lock:
             size = len(self._ids)
-            answered = [p for term in terms if (p := self._answer(term, size, titles, rule)).any()]
-            if not answered:
-                return []
-            logs = np.zeros(size, np.float64)
-            any_term = np.zeros(size, np.bool_)
-            for p in answered:
-                any_term |= p > rule.floor
-                logs += np.log(np.maximum(p, rule.floor))
-            found = np.flatnonzero(any_term & self._alive())
-            score = np.round(np.exp(logs[found] / len(answered)), 4)
+            logs, answering = np.zeros(size, np.float64), np.zeros(size, np.bool_)
+            for term, weight in weighed:
+                p = self._answer(term, size, titles, rule)
+                answering |= p > rule.floor
+                logs += weight * np.log(np.maximum(p, rule.floor))
+            found = np.flatnonzero(answering & self._alive())
+            score = np.round(np.exp(logs[found] / (sum(weight for _, weight in weighed) or 1.0)), DIGITS)
             if len(found) > count:
                 least = np.partition(score, len(score) - count)[len(score) - count]
                 found, score = found[score >= least], score[score >= least]
             named = [(str(self._ids[number]), float(one)) for number, one in zip(found, score, strict=True)]
         return sorted(named, key=lambda one: (-one[1], one[0]))[:count]
 
-    def answered(self, terms: Sequence[Term], *, titles: bool) -> list[Term]:
-        """The terms that any listing answers, now or before it was removed."""
-        with self._lock:
-            return [term for term in terms if self._answer(term, len(self._ids), titles, RULE).any()]
-
     def _answer(self, term: Term, size: int, titles: bool, rule: TypedRule) -> NDArray[np.float64]:
         """float64 [size], the p of a term for each listing."""
         photo = np.zeros(size, np.float64)
         for choice in term.choices:
             np.maximum(photo, self._chosen(choice, size), out=photo)
-        if titles and term.words:
-            having = np.zeros(size, np.uint8)
-            for word in term.words:
-                if (posting := self._words.get(word)) is not None:
-                    having[posting.numbers] += 1
-            photo = 1 - (1 - photo) * (1 - rule.title * (having == len(term.words)))
+        if titles:
+            photo = 1 - (1 - photo) * (1 - rule.title * self._titled(term, size))
         return photo
+
+    def _titled(self, term: Term, size: int) -> NDArray[np.bool_]:
+        """bool [size], whether a listing's title has all words of a term."""
+        having = np.full(size, bool(term.words))
+        for word in term.words:
+            mine = np.zeros(size, np.bool_)
+            if (posting := self._words.get(word)) is not None:
+                mine[posting.numbers] = True
+            having &= mine
+        return having
 
     def _chosen(self, choice: Choice, size: int) -> NDArray[np.float64]:
         total = np.zeros(size, np.float64)
@@ -177,10 +188,9 @@ class LabelIndex:
         if dead < _CLEAR_FROM or dead < len(self._numbers):
             return
         new = np.where(self._alive(), np.cumsum(self._alive()) - 1, -1)
-        for postings in (self._labels, self._words):
-            for key, posting in list(postings.items()):
-                posting.renumbered(new)
-                if not posting.count:
-                    del postings[key]  # type: ignore[attr-defined]
+        for posting in (*self._labels.values(), *self._words.values()):
+            posting.renumbered(new)
+        self._labels = {key: posting for key, posting in self._labels.items() if posting.count}
+        self._words = {key: posting for key, posting in self._words.items() if posting.count}
         self._ids = [one for one in self._ids if one is not None]
         self._numbers = {str(one): number for number, one in enumerate(self._ids)}

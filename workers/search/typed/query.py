@@ -2,9 +2,11 @@
 
 Each phrase of the query is a term. The photos answer a term with the calibrated probability of its labels: within a
 head whose labels exclude each other their sum, else the greatest, and of several heads the greatest. The title answers
-it if it has the term's words. It counts as independent evidence of weight TITLE: p = 1 - (1 - photo)(1 - TITLE · title).
-The relevance of a listing is the geometric mean of its terms' p, each at least FLOOR, so a listing that answers all
-terms comes before one that answers a single term.
+it if it has the term's words. It counts as independent evidence of weight `title`: p = 1 - (1 - photo)(1 - title).
+The relevance of a listing is the weighted geometric mean of its terms' p, each at least `floor`, so a listing that
+answers all terms comes before one that answers a single term. A term with labels has weight 1. Other words can stand in
+titles only; the more titles have them, the less they weigh (inverse document frequency), and function words are left
+out.
 """
 
 from __future__ import annotations
@@ -20,7 +22,17 @@ from schemas.manifest import Manifest
 from schemas.predictions import Predictions
 from schemas.query_text import normal_form, signs
 
+_FUNCTION_WORDS = """
+a an and are as at by for from in is it like my of on or some that the their these this those to with without
+der die das ein eine einen und mit von fur aus im
+le la les un une de des du et avec pour en
+el los las una y con para del il lo gli di e per da
+и в на с для из
+"""
+_SILENT = frozenset(_FUNCTION_WORDS.split())
+"""In their normal form. A label of this name still counts."""
 DIGITS = 4  # of a relevance, as of a stored probability
+LEAST = 0.02  # probability; below it a label says as little as the floor of a term
 MOST_TITLE_WORDS = 64  # of one title; an event's title may be longer
 
 
@@ -54,9 +66,13 @@ class Term:
     words: tuple[str, ...]
 
 
+Weighed = Sequence[tuple[Term, float]]
+"""Terms with their weights."""
+
+
 @dataclass(frozen=True, slots=True)
 class TypedQuery:
-    """What was typed: what it means, phrase by phrase, and a term for each phrase."""
+    """What was typed: what it means, phrase by phrase, and a term for each phrase that may be found."""
 
     meaning: Meaning
     terms: tuple[Term, ...]
@@ -74,6 +90,8 @@ class Reader:
         meaning = self._phrases.read(text)
         terms = []
         for phrase in meaning.phrases:
+            if not phrase.labels and phrase.text in _SILENT:
+                continue
             by_head: dict[str, list[str]] = defaultdict(list)
             for ref in phrase.labels:
                 by_head[ref.head].append(ref.label)
@@ -89,27 +107,28 @@ def title_words(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word_key(word) for word in signs(normal_form(text))))[:MOST_TITLE_WORDS]
 
 
-def relevance(
-    terms: Sequence[Term], predictions: Predictions, words: Collection[str] = (), rule: TypedRule = RULE
-) -> float:
+def relevance(weighed: Weighed, predictions: Predictions, words: Collection[str] = (), rule: TypedRule = RULE) -> float:
     """How well a listing, or one of its photos, answers the terms: 0 to 1, and 0 if there is no term.
 
     Args:
-        terms: of the query.
+        weighed: terms of the query, and their weights above 0.
         predictions: of the heads that may be read.
         words: the keys of the title's words; none if titles do not count.
-        rule: the weights.
+        rule: the weight of titles, and the floor.
     """
-    if not terms:
-        return 0.0
     total = 0.0
-    for term in terms:
+    for term, weight in weighed:
         photo = max((_chosen(choice, predictions) for choice in term.choices), default=0.0)
         titled = bool(term.words) and all(word in words for word in term.words)
-        total += math.log(max(1 - (1 - photo) * (1 - rule.title * titled), rule.floor))
-    return round(math.exp(total / len(terms)), DIGITS)
+        total += weight * math.log(max(1 - (1 - photo) * (1 - rule.title * titled), rule.floor))
+    weights = sum(weight for _, weight in weighed)
+    return round(math.exp(total / weights), DIGITS) if weights else 0.0
 
 
 def _chosen(choice: Choice, predictions: Predictions) -> float:
-    known = [one.probability for one in predictions.get(choice.head, ()) if one.label in choice.labels]
+    known = [
+        one.probability
+        for one in predictions.get(choice.head, ())
+        if one.label in choice.labels and one.probability >= LEAST
+    ]
     return min(1.0, sum(known)) if choice.exclusive else max(known, default=0.0)
