@@ -281,6 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__, tells="page", bundle=True)
     options.add_argument("--data", type=Path, required=True, help="folder with grocery/ and fashion/")
     options.add_argument("--photos", type=int, default=400, help="at most so many listings of each set")
+    options.add_argument("--trained", type=int, default=400, help="at most so many training photos for the centres")
     options.add_argument("--split", choices=["val", "test"], default="test", help="val chooses the weights")
     options.add_argument("--copies", type=int, default=250, help="copies of the listings for the time of a query")
     given = options.parse_args(arguments)
@@ -290,11 +291,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     made = {shop.name: listings(engine, given.data, shop, given.split, given.photos) for shop in SHOPS}
     asked = {shop.name: queries(manifest, shop, made[shop.name].rows) for shop in SHOPS}
     command = f"python -m benchmarks.typed_queries --data DATA --photos {given.photos} --split {given.split}"
+    if given.split == "test":
+        command += f" --trained {given.trained}"
     if given.split == "val":
         header = ["weight of a title", "floor", "precision@10", f"recall@{DEEP}"]
         body = table(header, chosen(reader, [(made[one], asked[one]) for one in made]))
     else:
-        trained = {shop.name: listings(engine, given.data, shop, "train", 2 * given.photos) for shop in SHOPS}
+        trained = {shop.name: listings(engine, given.data, shop, "train", given.trained) for shop in SHOPS}
         header = ["listings", "queries", "found by", "titles", "precision@10", f"recall@{DEEP}"]
         lines = [
             line

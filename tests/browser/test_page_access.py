@@ -48,7 +48,7 @@ def test_keys_alone_frame_a_product_and_open_what_is_found(visit, shop: Rig):
         for _ in range(6):
             v.page.keyboard.press("Tab")
             order.append(_focused(v))
-        assert order == ["A", "home", "theme", "choose", "take", "pause"]
+        assert order == ["A", "home", "theme", "words-text", "Search", "choose", "take", "pause"]
         v.upload(photo(5, 160))
         v.page.focus("#another")
         v.page.keyboard.press("Tab")

@@ -112,11 +112,11 @@ class LabelIndex:
         has it, or titles do not count."""
         weighed: list[tuple[Term, float]] = []
         with self._lock:
-            size, live = len(self._ids), len(self._numbers)
+            size, live, alive = len(self._ids), len(self._numbers), self._alive()
             for term in terms:
                 if term.choices:
                     weighed.append((term, 1.0))
-                elif titles and live and (having := int(self._titled(term, size).sum())):
+                elif titles and live and (having := int((self._titled(term, size) & alive).sum())):
                     weighed.append((term, math.log1p(live / having) / math.log1p(live)))
         return weighed
 

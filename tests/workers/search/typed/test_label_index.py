@@ -90,6 +90,9 @@ def test_words_without_labels_weigh_by_how_few_titles_have_them() -> None:
         (nike, pytest.approx(math.log(2) / math.log(5))),
         (rare, pytest.approx(1.0)),
     ]
+    index.remove("0")
+    assert index.weigh([rare, nike]) == [(nike, pytest.approx(math.log(2) / math.log(4)))]
+    put(index, "0", "nike", "rare", red=0.5)
     assert index.weigh([RED, nike], titles=False) == [(RED, 1.0)]
     assert index.weigh([Term((), ("nike", "rare"))]) == [(Term((), ("nike", "rare")), pytest.approx(1.0))]
 
