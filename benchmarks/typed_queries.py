@@ -26,12 +26,14 @@ from numpy.typing import NDArray
 from benchmarks.report import page, parser, table, versions, write_page
 from engines.recognition import Predictions, RecognitionEngine, build_engine
 from engines.words import Phrases
+from groknet.gallery.coverage import heads_of
 from schemas import predictions as stored
 from schemas.manifest import Manifest
 from training.evaluation import predict
 from training.readers import read
 from training.readers.label_table import Row, is_catalogue
 from training.studio import TEST_IDENTITIES, TRAIN_IDENTITIES, make_product, render
+from workers.search.find.likeness import by_bits
 from workers.search.typed.label_index import LabelIndex
 from workers.search.typed.query import RULE, Reader, Term, TypedRule, relevance, title_words
 
@@ -39,6 +41,8 @@ FIRST, DEEP = 10, 100
 LEAST = 3  # relevant listings of a query; fewer say little
 TITLES = (0.0, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9)
 FLOORS = (0.001, 0.003, 0.01, 0.03, 0.1)
+NARROWED = "Share of queries with a listing of the photo's kind and of the typed colour among the first."
+COVERED = "Share of the listings that get a label of these columns, as `groknet gallery coverage` counts."
 HALF = 2  # every second listing keeps its title
 
 
@@ -254,6 +258,40 @@ def compared(
     return lines
 
 
+def covered(phrases: Phrases, shop: Shop, made: Listings) -> list[str]:
+    """The share of the listings that get a label of the set's columns: from the photo, from the title, from either."""
+    heads = set(shop.columns.values())
+    photo = np.array([any(p.offered for head in heads for p in said[head]) for said in made.said])
+    title = np.array([bool(heads & heads_of(title, phrases)) for title in made.titles])
+    return [shop.name, f"{photo.mean():.3f}", f"{title.mean():.3f}", f"{(photo | title).mean():.3f}"]
+
+
+def narrowed(reader: Reader, shop: Shop, made: Listings, kind: str, colour: str) -> list[list[str]]:
+    """A photo, and the name of another colour: is a listing of this kind and colour among the first?
+
+    Each listing's photo asks for each colour that another listing of its kind has. Rows: the order of the photo alone,
+    of the words alone, and of both as the service combines them."""
+    codes = made.predictions.hash
+    hits: dict[str, list[list[bool]]] = {"photo": [], "words": [], "both": []}
+    for number, row in enumerate(made.rows):
+        bits = np.bitwise_count(codes ^ codes[number]).sum(1)
+        alike = np.array([by_bits(int(one)) for one in bits])
+        wanted = {r[colour] for r in made.rows if r[kind] == row[kind]} - {row[colour]}
+        for other in sorted(wanted):
+            weighed = [(term, 1.0) for term in reader.read(f"in {other}").terms if term.choices]
+            if not weighed:
+                continue
+            answers = np.array([relevance(weighed, said) for said in made.said])
+            right = np.array([r[kind] == row[kind] and r[colour] == other for r in made.rows])
+            for name, score in (("photo", alike), ("words", answers), ("both", answers * alike)):
+                order = [i for i in np.argsort(-score, kind="stable").tolist() if i != number]
+                hits[name].append([bool(right[order[:k]].any()) for k in (1, 5, FIRST)])
+    return [
+        [shop.name, str(len(found)), name, *(f"{share:.3f}" for share in np.mean(found, axis=0))]
+        for name, found in hits.items()
+    ]
+
+
 def cost(reader: Reader, made: Listings, copies: int) -> str:
     """The memory-resident index with many copies of the listings: the time of one query."""
     index = LabelIndex(most=copies * len(made.rows))
@@ -287,7 +325,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = options.parse_args(arguments)
     engine = build_engine(given.bundle)
     manifest = engine.manifest
-    reader = Reader(manifest, Phrases(manifest))
+    phrases = Phrases(manifest)
+    reader = Reader(manifest, phrases)
     made = {shop.name: listings(engine, given.data, shop, given.split, given.photos) for shop in SHOPS}
     asked = {shop.name: queries(manifest, shop, made[shop.name].rows) for shop in SHOPS}
     command = f"python -m benchmarks.typed_queries --data DATA --photos {given.photos} --split {given.split}"
@@ -311,7 +350,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
         ]
         counts = ", ".join(f"{len(one.rows)} {name}" for name, one in made.items())
-        body = f"Listings: {counts}.\n\n{table(header, lines)}\n\n{cost(reader, made['studio'], given.copies)}"
+        few = ["listings", "queries", "ordered by", "first", "of 5", "of 10"]
+        kinds = {"fashion": ("articleType", "baseColour"), "studio": ("category", "colour")}
+        narrow = [
+            one
+            for shop in SHOPS
+            if shop.name in kinds
+            for one in narrowed(reader, shop, made[shop.name], *kinds[shop.name])
+        ]
+        body = "\n\n".join(
+            [
+                f"Listings: {counts}.",
+                table(header, lines),
+                f"## A photo and a colour\n\n{NARROWED}",
+                table(few, narrow),
+                f"## Coverage\n\n{COVERED}",
+                table(
+                    ["listings", "photo", "title", "either"], [covered(phrases, one, made[one.name]) for one in SHOPS]
+                ),
+                f"## Cost\n\n{cost(reader, made['studio'], given.copies)}",
+            ]
+        )
     engine.close()
     write_page(
         page("Typed queries", command, f"bundle {manifest.model_version}; {versions('numpy', 'onnxruntime')}", body),

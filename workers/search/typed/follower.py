@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from itertools import islice
+from typing import TypeVar
 
 from schemas.errors import ConfigError, Transient
 from schemas.predictions import Predictions, StoredListing
@@ -21,6 +23,8 @@ from workers.search.typed.label_index import LabelIndex
 from workers.search.typed.query import title_words
 from workers.stores import Store
 from workers.streams import Partition, Stream, StreamAdmin
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 _TOGETHER = 50  # listings of one read of the store
@@ -50,20 +54,21 @@ class Follower:
             self._thread.join()
 
     def _run(self) -> None:
-        admin = self._stream.admin()
         try:
-            if self._until_done(lambda: self._begin(admin)):
-                _log.info("typed queries: %d listings are known by their labels", len(self._index))
-            while not self._stop.wait(_POLL_S):
-                self._until_done(lambda: self._follow(admin))
+            admin = self._until_done(self._stream.admin)
+            if admin is None:
+                return
+            with closing(admin):
+                if self._until_done(lambda: self._begin(admin)):
+                    _log.info("typed queries: %d listings are known by their labels", len(self._index))
+                while not self._stop.wait(_POLL_S):
+                    self._until_done(lambda: self._follow(admin))
         except Exception:
             _log.exception("typed queries no longer follow the listings; restart the search service")
             self.complete = False
-        finally:
-            admin.close()
 
-    def _until_done(self, work: Callable[[], bool]) -> bool:
-        """Repeat work until it succeeds; while the store or the stream is away, after growing pauses. False if the
+    def _until_done(self, work: Callable[[], T]) -> T | None:
+        """Repeat work until it succeeds; while the store or the stream is away, after growing pauses. None if the
         thread is to end before."""
         pause_s, told = _BACKOFF_S[0], False
         while not self._stop.is_set():
@@ -75,7 +80,7 @@ class Follower:
                 told = True
                 self._stop.wait(pause_s)
                 pause_s = min(2 * pause_s, _BACKOFF_S[1])
-        return False
+        return None
 
     def _begin(self, admin: StreamAdmin) -> bool:
         """Read the whole store."""

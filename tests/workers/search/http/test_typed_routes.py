@@ -163,6 +163,11 @@ def test_hostile_text_is_only_text(typed: Rig, text: str) -> None:
         assert sign not in answer["query"]["text"]
 
 
+@pytest.mark.parametrize("body", [b'{"q": "\\ud800"}', b'{"q": "red \xff"}', b'{"q": 7}', b'{"q": ["red"]}'])
+def test_text_that_is_none_is_refused(typed: Rig, body: bytes) -> None:
+    assert typed.search(body, content_type="application/json")[0] in (400, 422)
+
+
 def test_keep_and_metrics_take_typed_queries(tmp_path: Path) -> None:
     with rig(tmp_path, keep="hashes") as made:
         made.add("a", {"1": photo(1)}, title="One")
