@@ -9,6 +9,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 from workers.declared import EVERY_WORKER, counter, gauge, histogram, reference_page
+from workers.typed_metrics import TYPED_LISTINGS, TYPED_PHRASES, TYPED_SEARCHES  # noqa: F401
 
 _AGE_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60, 300)
 _SHORT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -463,31 +464,6 @@ SEARCH_REQUESTS = counter(
     high="503: too many requests, or `/readyz` names what is away; 429: one client is too fast; 500: see the log",
     by=("search",),
     labels=("route", "status"),
-)
-
-TYPED_SEARCHES = counter(
-    "groknet_typed_searches_total",
-    "typed queries that were answered, by whether any listing was found: yes or no",
-    unit="searches",
-    high="many `no`: look at `groknet_typed_phrases_total`, and give synonyms for what is not understood",
-    by=("search",),
-    labels=("found",),
-)
-TYPED_PHRASES = counter(
-    "groknet_typed_phrases_total",
-    "phrases of typed queries, by how they were understood: label, corrected (a label after a correction), title, no",
-    unit="phrases",
-    high="many `no`: the model has no label for what people type; give `search.synonyms`, or train such labels",
-    by=("search",),
-    labels=("understood",),
-)
-TYPED_LISTINGS = gauge(
-    "groknet_typed_listings",
-    "listings that typed queries can find (held), and those for which there was no room (left_out)",
-    unit="listings",
-    high="`left_out` above 0: raise `search.max_typed_listings`",
-    by=("search",),
-    labels=("room",),
 )
 
 # supervisor --------------------------------------------------------------------------------------------------------

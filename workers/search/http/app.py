@@ -18,7 +18,7 @@ from engines.recognition import RecognitionEngine
 from engines.words import Phrases
 from schemas.errors import EpochMismatch, Reject, Transient
 from schemas.manifest import Manifest
-from workers import metrics
+from workers import metrics, typed_metrics
 from workers.hidden_heads import SEARCH, without_heads
 from workers.intake import Intake
 from workers.problems import FAULT, HANDLERS, Problem
@@ -193,9 +193,9 @@ def _threads(settings: SearchSettings) -> Threads:
 def _show_zeros() -> None:
     """Series that exist before the first request, so that a rate over them is 0 and not missing."""
     for found in ("yes", "no"):
-        metrics.TYPED_SEARCHES.labels(found)
+        typed_metrics.TYPED_SEARCHES.labels(found)
     for understood in ("label", "corrected", "title", "no"):
-        metrics.TYPED_PHRASES.labels(understood)
+        typed_metrics.TYPED_PHRASES.labels(understood)
     for step in ("decode", "recognise", "find", "typed", "total"):
         metrics.SEARCH_SECONDS.labels(step)
     for status in ("200", "500", "503"):

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from schemas.manifest import Manifest
-from workers import metrics
+from workers import metrics, typed_metrics
 from workers.problems import Problem
 from workers.search.answers import TypedAnswer, TypedMeaning
 from workers.search.find.filters import Filters
@@ -92,7 +92,7 @@ class TypedHandlers:
             hits = await self._threads.read(lambda: finder.find(typed, k, only))
         meaning = finder.meaning(typed, language)
         count_words(meaning)
-        metrics.TYPED_SEARCHES.labels("yes" if hits else "no").inc()
+        typed_metrics.TYPED_SEARCHES.labels("yes" if hits else "no").inc()
         took_s = time.perf_counter() - began
         metrics.SEARCH_SECONDS.labels("typed").observe(took_s)
         answer = TypedAnswer(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from schemas.plain_text import plain, plain_or_none
 from schemas.predictions import ImageRow, RemovalMarker, StoredListing
-from workers import metrics
+from workers import typed_metrics
 from workers.search.answers import TypedLabel, TypedListing, TypedMeaning, TypedPhrase
 from workers.search.find.filters import Filters
 from workers.search.find.finder import Found
@@ -148,4 +148,4 @@ class TypedFinder:
 def count_words(meaning: TypedMeaning) -> None:
     """Count the phrases of a query by how they were understood."""
     for one in meaning.phrases:
-        metrics.TYPED_PHRASES.labels("corrected" if one.corrected else one.understood).inc()
+        typed_metrics.TYPED_PHRASES.labels("corrected" if one.corrected else one.understood).inc()

@@ -17,7 +17,7 @@ from typing import TypeVar
 from schemas.errors import ConfigError, Transient
 from schemas.predictions import Predictions, StoredListing
 from schemas.topics import hash_topic
-from workers import metrics
+from workers import typed_metrics
 from workers.search.find.naming import Names
 from workers.search.typed.label_index import LabelIndex
 from workers.search.typed.query import title_words
@@ -131,8 +131,8 @@ class Follower:
         self._index.put(listing.listing_id, shown_labels(listing, self._names), words_of(listing))
 
     def _measure(self) -> None:
-        metrics.TYPED_LISTINGS.labels("held").set(len(self._index))
-        metrics.TYPED_LISTINGS.labels("left_out").set(self._index.left_out)
+        typed_metrics.TYPED_LISTINGS.labels("held").set(len(self._index))
+        typed_metrics.TYPED_LISTINGS.labels("left_out").set(self._index.left_out)
 
 
 def shown_labels(listing: StoredListing, names: Names) -> Predictions:
