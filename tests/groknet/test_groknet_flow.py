@@ -222,7 +222,7 @@ def test_typed_words_find_what_photos_show_and_nothing_that_is_removed(
     def found() -> dict[str, float]:
         address = json.loads((cluster.home / "run" / "search.json").read_text())
         url = f"http://{address['host']}:{address['port']}/v1/search?k=100&titles=false"
-        answer = urllib3.request("POST", url, fields={"q": "Reds"}, encode_multipart=False, retries=False)
+        answer = urllib3.request("POST", url, json={"q": "Reds"}, retries=False)
         assert answer.status == 200, answer.data
         return {one["listing_id"]: one["relevance"] for one in answer.json()["listings"]}
 

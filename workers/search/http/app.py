@@ -91,10 +91,7 @@ def build_search(
     names = Names(manifest, Usefulness(manifest, settings.category_columns, settings.hidden_heads))
     finder = Finder(store, indexers, manifest, names)
     stored = StoredListings(store, manifest, threads, intake if settings.fetch_threads else None)
-    labels = _labels(settings, stream, store, names, shown)
-    typed = TypedHandlers(
-        settings, manifest=manifest, finder=None if labels is None else labels.finder, threads=threads, health=health
-    )
+    typed = _typed(settings, stream, store, names, manifest=shown, threads=threads, health=health)
     photos = PhotoHandlers(
         settings,
         manifest=shown,
@@ -104,7 +101,7 @@ def build_search(
         stored=stored,
         threads=threads,
         health=health,
-        typed=typed,
+        typed=typed.handlers,
     )
     listings = ListingHandlers(
         settings, indexers=indexers, finder=finder, names=names, stored=stored, threads=threads, health=health
@@ -125,14 +122,12 @@ def build_search(
         _show_zeros()
         inference.start()
         probe.start()
-        if labels is not None:
-            labels.follower.start()
+        typed.start()
         async with keeping.pruned():
             yield
         inference.close()
         threads.close()
-        if labels is not None:
-            labels.follower.stop()
+        typed.stop()
         if intake is not None:
             intake.close()
         probe.stop()
@@ -152,7 +147,7 @@ def build_search(
             route("/v1/recent", listings.recent),
             route("/v1/feedback", feedback.feedback, "POST"),
             Route("/openapi.json", _described(describe(settings))),
-            *page_routes(settings, formats_taken(), detects=looking is not None, types=labels is not None),
+            *page_routes(settings, formats_taken(), detects=looking is not None, types=typed.follower is not None),
             *operations_routes(health, "search"),
         ],
         exception_handlers=dict(HANDLERS),
@@ -161,23 +156,40 @@ def build_search(
 
 
 @dataclass(frozen=True, slots=True)
-class _Labels:
-    """What typed queries need: a finder, and what keeps its index live."""
+class _Typed:
+    """Typed queries, and what keeps their index live; None if there are none."""
 
-    finder: TypedFinder
-    follower: Follower
+    handlers: TypedHandlers
+    follower: Follower | None
+
+    def start(self) -> None:
+        if self.follower is not None:
+            self.follower.start()
+
+    def stop(self) -> None:
+        if self.follower is not None:
+            self.follower.stop()
 
 
-def _labels(
-    settings: SearchSettings, stream: Stream | None, store: Store, names: Names, manifest: Manifest
-) -> _Labels | None:
-    """None if there are no typed queries. `manifest` has the heads that may be shown."""
+def _typed(
+    settings: SearchSettings,
+    stream: Stream | None,
+    store: Store,
+    names: Names,
+    *,
+    manifest: Manifest,
+    threads: Threads,
+    health: Health,
+) -> _Typed:
+    """`manifest` has the heads that may be shown. Raises ConfigError for a synonym of a label that it lacks."""
     phrases = Phrases(manifest, settings.synonyms, settings.hidden_heads)
-    if stream is None or not settings.max_typed_listings:
-        return None
-    index = LabelIndex(settings.max_typed_listings)
-    follower = Follower(index, stream=stream, store=store, names=names, epoch=manifest.epoch)
-    return _Labels(TypedFinder(index, follower, Reader(manifest, phrases), store, names), follower)
+    finder = follower = None
+    if stream is not None and settings.max_typed_listings:
+        index = LabelIndex(settings.max_typed_listings)
+        follower = Follower(index, stream=stream, store=store, names=names, epoch=manifest.epoch)
+        finder = TypedFinder(index, follower, Reader(manifest, phrases), store, names)
+    handlers = TypedHandlers(settings, manifest=manifest, finder=finder, threads=threads, health=health)
+    return _Typed(handlers, follower)
 
 
 def _threads(settings: SearchSettings) -> Threads:
