@@ -104,8 +104,8 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     close_bits: Annotated[int, Meta(ge=0, le=256)] = 82
     """The same limit for stored listings, whose bits are rounded: so many of 256 bits may differ."""
     max_typed_listings: Whole = 1_000_000
-    """Listings that typed queries (`q=`) can find. A listing takes about 300 bytes of this process, so a million take
-    300 MB. Further ones are left out, and answers say so. 0: there are no typed queries."""
+    """Listings that typed queries (`q=`) can find. A listing takes about 400 bytes of this process, so a million take
+    400 MB. Further ones are left out, and answers say so. 0: there are no typed queries."""
     max_query_chars: Annotated[int, Meta(ge=1, le=1000)] = 200
     """The longest typed query, in characters. Longer ones are refused."""
     typed_titles: bool = True

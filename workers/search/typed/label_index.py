@@ -69,6 +69,7 @@ class LabelIndex:
         self._words: dict[str, _Posting] = {}
         self._ids: list[str | None] = []
         self._numbers: dict[str, int] = {}
+        self._alive = np.zeros(_FIRST, np.bool_)  # by number, with room for more
         self._left_out: set[str] = set()
         self._lock = threading.Lock()
 
@@ -90,6 +91,9 @@ class LabelIndex:
                 return
             number = len(self._ids)
             self._ids.append(listing_id)
+            if number == len(self._alive):
+                self._alive = np.concatenate([self._alive, np.zeros_like(self._alive)])
+            self._alive[number] = True
             self._numbers[listing_id] = number
             for head, best in predictions.items():
                 for one in best:
@@ -112,11 +116,11 @@ class LabelIndex:
         has it, or titles do not count."""
         weighed: list[tuple[Term, float]] = []
         with self._lock:
-            size, live, alive = len(self._ids), len(self._numbers), self._alive()
+            size, live = len(self._ids), len(self._numbers)
             for term in terms:
                 if term.choices:
                     weighed.append((term, 1.0))
-                elif titles and live and (having := int((self._titled(term, size) & alive).sum())):
+                elif titles and live and (having := int((self._titled(term, size) & self._alive[:size]).sum())):
                     weighed.append((term, math.log1p(live / having) / math.log1p(live)))
         return weighed
 
@@ -132,7 +136,7 @@ class LabelIndex:
                 p = self._answer(term, size, titles, rule)
                 answering |= p > rule.floor
                 logs += weight * np.log(np.maximum(p, rule.floor))
-            found = np.flatnonzero(answering & self._alive())
+            found = np.flatnonzero(answering & self._alive[:size])
             score = np.round(np.exp(logs[found] / (sum(weight for _, weight in weighed) or 1.0)), DIGITS)
             if len(found) > count:
                 least = np.partition(score, len(score) - count)[len(score) - count]
@@ -171,26 +175,24 @@ class LabelIndex:
                 total[posting.numbers] = np.maximum(total[posting.numbers], posting.values)
         return np.minimum(total, 1.0)
 
-    def _alive(self) -> NDArray[np.bool_]:
-        alive = np.zeros(len(self._ids), np.bool_)
-        alive[np.fromiter(self._numbers.values(), np.int64, len(self._numbers))] = True
-        return alive
-
     def _forget(self, listing_id: str) -> None:
         self._left_out.discard(listing_id)
         number = self._numbers.pop(listing_id, None)
         if number is not None:
             self._ids[number] = None
+            self._alive[number] = False
 
     def _clear_if_due(self) -> None:
         """Give the live listings new numbers without gaps, in their order, when half of the numbers are dead."""
         dead = len(self._ids) - len(self._numbers)
         if dead < _CLEAR_FROM or dead < len(self._numbers):
             return
-        new = np.where(self._alive(), np.cumsum(self._alive()) - 1, -1)
+        alive = self._alive[: len(self._ids)]
+        new = np.where(alive, np.cumsum(alive) - 1, -1)
         for posting in (*self._labels.values(), *self._words.values()):
             posting.renumbered(new)
         self._labels = {key: posting for key, posting in self._labels.items() if posting.count}
         self._words = {key: posting for key, posting in self._words.items() if posting.count}
         self._ids = [one for one in self._ids if one is not None]
         self._numbers = {str(one): number for number, one in enumerate(self._ids)}
+        self._alive = np.ones(max(_FIRST, len(self._ids)), np.bool_)
