@@ -53,7 +53,7 @@ from workers.search.http.threads import Threads
 from workers.search.http.typed_routes import TypedHandlers, is_empty, is_form
 from workers.search.http.uploads import FORM_OVERHEAD, Sent, read_photos
 from workers.search.settings import SearchSettings
-from workers.search.typed.finder import Typed
+from workers.search.typed.finder import Typed, reordered
 from workers.serving import Health
 
 _MAX_JSON = 4_096  # bytes of a JSON body, which names a listing and a photo
@@ -113,11 +113,11 @@ class PhotoHandlers:
             return await self._by_listing(request, asked, began)
         typed = await self._typed.form(request) if is_form(request) else None
         if typed is None and is_empty(request):
-            typed = self._typed.read(request)
+            typed = await self._typed.read(request)
         if typed is not None:
             return await self._by_words(typed, asked, began)
         async with self._upload(request, self._settings.max_frames) as sent:
-            asked = replace(asked, typed=self._typed.read(request, sent.q))
+            asked = replace(asked, typed=await self._typed.read(request, sent.q))
             if not sent.photos and asked.typed is not None:
                 return await self._by_words(asked.typed, asked, began)
             async with self._threads.in_time():
@@ -215,7 +215,7 @@ class PhotoHandlers:
         if asked.box is not None or request.query_params.get("detect", "off") != "off":
             raise params.bad("box: a stored listing's photos are compared whole; send the photo itself to cut it")
         body = await json_body(request, SearchByListing, _MAX_JSON, self._settings.upload_timeout_s)
-        asked = replace(asked, typed=self._typed.read(request, body.q))
+        asked = replace(asked, typed=await self._typed.read(request, body.q))
         if body.listing_id is None:
             if asked.typed is None or body.image_id is not None:
                 raise Problem(422, "bad-field", "listing_id: absent; give it, or typed words as `q`")
@@ -238,7 +238,11 @@ class PhotoHandlers:
         count = max(asked.k, vote.VOTERS if asked.vote else 0, anew)
         wanted = Wanted(count, seen.listing_id, asked.only)
         with metrics.SEARCH_SECONDS.labels("find").time():
-            return await self._threads.read(lambda: self._finder.find(seen.hashes, wanted))
+            return await self._threads.read(lambda: self._found(seen.hashes, wanted, asked.typed))
+
+    def _found(self, hashes: list[str], wanted: Wanted, typed: Typed | None) -> list[Found]:
+        found = self._finder.find(hashes, wanted)
+        return found if typed is None else self._typed.scored(found, typed)
 
     def _answer(self, asked: _Asked, looked: Looked, found: Sequence[Sequence[Found]], began: float) -> Response:
         boxes = [self._of_box(asked, seen, one) for seen, one in zip(looked.seen, found, strict=True)]
@@ -273,7 +277,7 @@ class PhotoHandlers:
         most = asked.k if asked.typed is None else len(found)
         ordered = self._finder.ordered(seen.hashes, found, most, reranked=asked.rerank, margins=seen.margins)
         if asked.typed is not None:
-            ordered = self._typed.reordered(ordered, asked.typed)[: asked.k]
+            ordered = reordered(ordered)[: asked.k]
         voting = asked.vote and not asked.only.categories
         return BoxAnswer(
             box=_edges(seen.box),

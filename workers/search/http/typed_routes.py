@@ -43,7 +43,7 @@ class TypedHandlers:
         self._settings, self._manifest, self._finder = settings, manifest, finder
         self._threads, self._health = threads, health
 
-    def read(self, request: Request, sent: str | None = None) -> Typed | None:
+    async def read(self, request: Request, sent: str | None = None) -> Typed | None:
         """The typed query of a request: `sent` in its body, or `q` in its address; None if there is none.
 
         Raises:
@@ -54,14 +54,15 @@ class TypedHandlers:
             return None
         if len(given) > 1 or len(request.query_params.getlist("q")) > 1:
             raise params.bad("q: it is there twice; give it once, in the body or in the address")
-        text, most = given[0], self._settings.max_query_chars
-        if self._finder is None:
+        text, most, finder = given[0], self._settings.max_query_chars, self._finder
+        if finder is None:
             raise Problem(403, "typed-off", "q: this service takes no typed queries; its operator can allow them")
         if not text.strip():
             raise params.bad("q: empty; type what the photo should show, like `red mug`")
         if len(text) > most:
             raise params.bad(f"q: {len(text):,} characters, at most {most} are read; shorten it")
-        return self._finder.read(text, titles=params.flag(request, "titles", self._settings.typed_titles))
+        titles = params.flag(request, "titles", self._settings.typed_titles)
+        return await self._threads.read(lambda: finder.read(text, titles=titles))
 
     async def form(self, request: Request) -> Typed | None:
         """The typed query of a form without a photo. Raises as `read`, and Problem 400, 408 or 413."""
@@ -83,7 +84,7 @@ class TypedHandlers:
             raise Problem(400, "bad-form", "body: no form that can be read; send q=WORDS, percent-encoded") from None
         if len(fields.get("q", [])) > 1:
             raise params.bad("q: it is there twice; give it once")
-        return self.read(request, fields["q"][0] if "q" in fields else None)
+        return await self.read(request, fields["q"][0] if "q" in fields else None)
 
     async def answer(self, typed: Typed, k: int, language: str, only: Filters, began: float) -> Response:
         """The listings that answer a query without a photo."""
@@ -106,9 +107,9 @@ class TypedHandlers:
         )
         return answered(answer)
 
-    def reordered(self, found: Sequence[Found], typed: Typed) -> list[Found]:
-        """Neighbours of a photo in the order of a query; see `TypedFinder.reordered`."""
-        return self._of_service().reordered(found, typed)
+    def scored(self, found: Sequence[Found], typed: Typed) -> list[Found]:
+        """Neighbours of a photo with their relevance; see `TypedFinder.scored`. Not for the event loop's thread."""
+        return self._of_service().scored(found, typed)
 
     def meaning(self, typed: Typed, language: str) -> TypedMeaning:
         """What was understood of a query beside a photo, which is counted."""

@@ -97,15 +97,13 @@ class TypedFinder:
 
         return max(listing.images, key=answers)
 
-    def reordered(self, found: Sequence[Found], typed: Typed) -> list[Found]:
-        """Neighbours of a photo, by relevance times likeness, the greatest first. Each has its relevance. If nothing of
-        the query is understood, the order stays."""
+    def scored(self, found: Sequence[Found], typed: Typed) -> list[Found]:
+        """Neighbours of a photo, each with its relevance. If nothing of the query is understood, they have none."""
         if not typed.weighed:
             return list(found)
-        scored = [
+        return [
             replace(one, relevance=0.0 if one.listing is None else self.relevance(one.listing, typed)) for one in found
         ]
-        return sorted(scored, key=lambda one: -(one.relevance or 0.0) * one.likeness)
 
     def meaning(self, typed: Typed, language: str) -> TypedMeaning:
         """What was understood, for the answer."""
@@ -143,6 +141,11 @@ class TypedFinder:
             )
             for hit in hits
         ]
+
+
+def reordered(found: Sequence[Found]) -> list[Found]:
+    """Neighbours by relevance times likeness, the greatest first. Those without relevance stay in their order."""
+    return sorted(found, key=lambda one: -(1.0 if one.relevance is None else one.relevance * one.likeness))
 
 
 def count_words(meaning: TypedMeaning) -> None:

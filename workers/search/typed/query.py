@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from engines.words import Meaning, Phrases
+from engines.words import Meaning, Phrase, Phrases
 from engines.words.phrases import word_key
 from schemas.manifest import Manifest
 from schemas.predictions import Predictions
@@ -33,6 +33,7 @@ _SILENT = frozenset(_FUNCTION_WORDS.split())
 """In their normal form. A label of this name still counts."""
 DIGITS = 4  # of a relevance, as of a stored probability
 LEAST = 0.02  # probability; below it a label says as little as the floor of a term
+MOST_TERMS = 16  # of one query; each costs a pass over the label index
 MOST_TITLE_WORDS = 64  # of one title; an event's title may be longer
 
 
@@ -87,9 +88,10 @@ class Reader:
         self._phrases = phrases
 
     def read(self, text: str) -> TypedQuery:
-        """The query that a text is. A phrase that stands twice counts once."""
+        """The query that a text is. A phrase that stands twice counts once. What follows the first MOST_TERMS terms is
+        not understood."""
         meaning = self._phrases.read(text)
-        terms = []
+        terms: dict[Term, None] = {}
         for phrase in meaning.phrases:
             if not phrase.labels and phrase.text in _SILENT:
                 continue
@@ -99,8 +101,12 @@ class Reader:
             choices = tuple(
                 Choice(head, tuple(labels), self._exclusive.get(head, False)) for head, labels in by_head.items()
             )
-            terms.append(Term(choices, title_words(phrase.corrected or phrase.text)))
-        return TypedQuery(meaning, tuple(dict.fromkeys(terms)))
+            terms[Term(choices, title_words(phrase.corrected or phrase.text))] = None
+            if len(terms) > MOST_TERMS:
+                at = meaning.phrases.index(phrase)
+                cut = tuple(Phrase(one.text) for one in meaning.phrases[at:])
+                return TypedQuery(Meaning(meaning.phrases[:at] + cut), tuple(terms)[:MOST_TERMS])
+        return TypedQuery(meaning, tuple(terms))
 
 
 def title_words(text: str) -> tuple[str, ...]:

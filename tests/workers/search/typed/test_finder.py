@@ -21,7 +21,7 @@ from workers.indexer.wire import Neighbour
 from workers.search.find.filters import ANY, Filters
 from workers.search.find.finder import Found
 from workers.search.find.naming import Names
-from workers.search.typed.finder import TypedFinder
+from workers.search.typed.finder import TypedFinder, reordered
 from workers.search.typed.follower import Follower
 from workers.search.typed.label_index import LabelIndex
 from workers.search.typed.query import Reader, title_words
@@ -98,7 +98,7 @@ def test_neighbours_are_ordered_by_relevance_times_likeness(shop: Shop) -> None:
         for name, p, d, likeness in (("a", 0.1, 1, 0.9), ("b", 0.9, 40, 0.5), ("c", 0.0, 50, 0.4), ("d", 0.5, 60, 0.3))
     ]
     typed = shop.finder.read("red", titles=False)
-    ordered = shop.finder.reordered(neighbours, typed)
+    ordered = reordered(shop.finder.scored(neighbours, typed))
     assert [(one.photo.listing_id, one.relevance) for one in ordered] == [
         ("b", 0.9),
         ("d", 0.5),
@@ -106,4 +106,4 @@ def test_neighbours_are_ordered_by_relevance_times_likeness(shop: Shop) -> None:
         ("c", 0.0),
     ]
     unknown = shop.finder.read("xyzzy", titles=False)
-    assert shop.finder.reordered(neighbours, unknown) == neighbours
+    assert reordered(shop.finder.scored(neighbours, unknown)) == neighbours

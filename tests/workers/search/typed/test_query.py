@@ -34,6 +34,13 @@ def test_each_phrase_is_one_term_and_function_words_are_none() -> None:
     assert query.terms == (red, MUG, Term((), ("xyzzy",)))
 
 
+def test_what_follows_sixteen_terms_is_not_understood() -> None:
+    query = reader().read(" ".join(f"x{i}" for i in range(15)) + " red x1 bottle mug")
+    assert len(query.terms) == 16
+    assert [bool(one.labels) for one in query.meaning.phrases] == [False] * 15 + [True] + [False] * 3
+    assert query.terms[-1].words == ("red",)
+
+
 def test_labels_of_one_head_are_one_choice() -> None:
     (term,) = reader().read("soyghurt").terms
     assert term.choices == (Choice("kind", ("blueberry-soyghurt", "vanilla-soyghurt"), True),)
