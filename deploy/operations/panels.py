@@ -266,6 +266,21 @@ INDEX_AND_SEARCH = Board(
         "Search": (
             _SEARCH,
             Panel("Steps", "Where the time goes.", "s", _quantiles("groknet_search_seconds", "", by="step")),
+            Panel(
+                "Typed queries",
+                "Queries by whether a listing was found, and their phrases by how they were understood.",
+                "reqps",
+                (
+                    Query(f"sum by (found) (rate(groknet_typed_searches_total{{{_OF}}}{_RATE}))", "found: {{found}}"),
+                    _rate("groknet_typed_phrases_total", "understood"),
+                ),
+            ),
+            Panel(
+                "Listings for typed queries",
+                "How many listings typed queries can find, and for how many there was no room.",
+                "short",
+                (_by("groknet_typed_listings", "room", "max"),),
+            ),
             _ANSWERS,
             Panel(
                 "Reachable",

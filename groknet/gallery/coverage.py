@@ -1,23 +1,23 @@
 """How much of the catalogue has labels: by its photos, and by its titles alone.
 
 GrokNet's authors report the same figure for attributes: the share of listings that get one from text, and from photos.
-A title covers a head if it contains the words of one of the head's labels; a photo does if a label is offered.
+A title covers a head if it names one of the head's labels, as typed queries are understood (`engines/words`); a photo
+does if a label is offered.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from engines.words import Phrases
 from groknet.gallery.failing import UNKNOWN
 from schemas.manifest import Manifest
 from schemas.plain_text import plain
 from schemas.predictions import RemovalMarker, StoredListing
 
-_SHORTEST = 3  # letters of a label; "m" or "xl" stands in many titles for something else
+_SHORTEST = 3  # letters
 
 
 @dataclass
@@ -54,42 +54,25 @@ class Coverage:
     heads: dict[str, Covered] = field(default_factory=lambda: defaultdict(Covered))
 
 
-def tokens(text: str) -> list[str]:
-    """The words of a text in lower case (NFKC)."""
-    return re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).casefold())
-
-
-class TitleLabels:
-    """Finds the labels of a bundle in titles, as whole words."""
-
-    def __init__(self, manifest: Manifest) -> None:
-        self._phrases: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
-        for head in manifest.heads:
-            for label in head.labels:
-                for name in {label.id, label.value, *label.display.values()}:
-                    words = tuple(tokens(name.replace("_", " ")))
-                    if sum(map(len, words)) >= _SHORTEST:
-                        self._phrases[words[0]].append((words, head.id))
-
-    def heads(self, title: str) -> set[str]:
-        """The ids of the heads that have a label in the title."""
-        words = tokens(title)
-        return {
-            head
-            for place, word in enumerate(words)
-            for phrase, head in self._phrases.get(word, ())
-            if tuple(words[place : place + len(phrase)]) == phrase
-        }
+def heads_of(title: str, phrases: Phrases) -> set[str]:
+    """The ids of the heads that have a label in the title, as whole words. Labels of one or two letters do not count,
+    because "m" or "xl" stands in many titles for something else."""
+    return {
+        ref.head
+        for one in phrases.read(title, exact=True).understood
+        if len(one.text) >= _SHORTEST or not one.text.isascii()
+        for ref in one.labels
+    }
 
 
 def coverage(listings: Iterable[StoredListing | RemovalMarker], manifest: Manifest) -> Coverage:
     """Count the listings of a store. It reads them once and holds only the counts."""
-    found, titles = Coverage(), TitleLabels(manifest)
+    found, phrases = Coverage(), Phrases(manifest)
     heads = [head.id for head in manifest.heads]
     for one in listings:
         if isinstance(one, RemovalMarker):
             continue
-        named = titles.heads(one.event.title or "")
+        named = heads_of(one.event.title or "", phrases)
         offered = _offered(one)
         photos = len(one.images)
         for covered in (found.whole, found.categories[plain(one.event.category or "") or UNKNOWN]):

@@ -45,10 +45,10 @@ def test_keys_alone_frame_a_product_and_open_what_is_found(visit, shop: Rig):
     with visit(shop.server.url) as v:
         v.page.wait_for_selector("#strip .card")
         order = []
-        for _ in range(6):
+        for _ in range(8):
             v.page.keyboard.press("Tab")
             order.append(_focused(v))
-        assert order == ["A", "home", "theme", "choose", "take", "pause"]
+        assert order == ["A", "home", "theme", "words-text", "words-go", "choose", "take", "pause"]
         v.upload(photo(5, 160))
         v.page.focus("#another")
         v.page.keyboard.press("Tab")

@@ -8,9 +8,11 @@ import os
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from groknet.cli.exits import Exit
 from tests.groknet.conftest import Call, Cluster, write_photo
+from tests.workers.indexer.running import until
 
 pytestmark = pytest.mark.slow
 
@@ -202,3 +204,29 @@ def test_events_as_sellers_send_them(groknet: Call, cluster: Cluster, tmp_path: 
     found = groknet("search", "--home", cluster.home, "--json", "-k", 50, tmp_path / "p.jpg").json
     assert "many/similar" in {one["listing_id"] for one in found}
     assert "-sold" not in {one["listing_id"] for one in found}
+
+
+def test_typed_words_find_what_photos_show_and_nothing_that_is_removed(
+    groknet: Call, cluster: Cluster, photos: Path
+) -> None:
+    groknet("submit", "--home", cluster.home, "--wait", photos)
+    ids = [f"shop/{seed}" for seed in range(12)]
+    shown = groknet("show", "--home", cluster.home, "--json", *ids).lines
+    chances = {
+        one["listing_id"]: next((p["probability"] for p in one["predictions"]["colour"] if p["label"] == "red"), 0.0)
+        for one in shown
+    }
+    expected = {name: chance for name, chance in chances.items() if chance >= 0.02}
+    assert expected
+
+    def found() -> dict[str, float]:
+        address = json.loads((cluster.home / "run" / "search.json").read_text())
+        url = f"http://{address['host']}:{address['port']}/v1/search?k=100&titles=false"
+        answer = urllib3.request("POST", url, json={"q": "Reds"}, retries=False)
+        assert answer.status == 200, answer.data
+        return {one["listing_id"]: one["relevance"] for one in answer.json()["listings"]}
+
+    until(lambda: expected.items() <= found().items())
+    removed = max(expected, key=lambda name: expected[name])
+    assert groknet("remove", "--home", cluster.home, "--wait", removed).code == Exit.OK
+    assert removed not in found()

@@ -22,13 +22,13 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from schemas.errors import ConfigError
+from schemas.query_text import query_key, terms
 from schemas.units import Count, ValidationShare
 from training.readers.label_table import Row
 from training.readers.photo_bytes import split_shard
 from training.readers.splits import split_by_name
 from training.weak.embeddings import chunks
 from training.weak.label_files import SOURCE, refuse_foreign, way, write_table
-from training.weak.queries import query_key, terms
 from training.weak.search_chains import Chains, ChainSettings, LogEvent, Pair
 
 COLUMNS = ("path", "split", "queries", "buyers", SOURCE)

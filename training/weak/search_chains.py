@@ -17,8 +17,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from schemas.query_text import clean_query
 from schemas.units import Count, Seconds
-from training.weak.queries import clean_query
 
 Text = Annotated[str, Meta(min_length=1, max_length=512)]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from schemas.events import Price
@@ -28,14 +30,16 @@ Box = tuple[float, float, float, float]
 class Similar(msgspec.Struct, frozen=True, kw_only=True):
     """A similar listing and its photo that is nearest to the query. `box` is the part of that photo which is so near;
     null means the whole photo. `distance` is the number of differing bits of 256. `likeness`, from 0 (no more alike
-    than chance) to 1, falls with the order of the answer. `price` is what the seller asks for; null if the event named
-    none."""
+    than chance) to 1, falls with the order of the answer, unless the search has typed words. `relevance`, from 0 to 1,
+    says how well the listing answers these words; null without any. `price` is what the seller asks for; null if the
+    event named none."""
 
     listing_id: str
     image_id: str
     box: Box | None
     distance: int
     likeness: float
+    relevance: float | None
     title: str | None
     category: str | None
     price: Price | None
@@ -90,6 +94,63 @@ class BoxAnswer(msgspec.Struct, frozen=True, kw_only=True):
     close: bool
 
 
+class TypedLabel(msgspec.Struct, frozen=True, kw_only=True):
+    """A label that a typed phrase means."""
+
+    head: str
+    label: str
+    name: str
+
+
+class TypedPhrase(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a typed query in its normal form, and how it was understood: by a label, else by words of titles, else
+    not. `corrected` is the known word that was taken for a mistyped one. `labels` has the first eight labels that it
+    means."""
+
+    text: str
+    understood: Literal["label", "title", "no"]
+    corrected: str | None
+    labels: list[TypedLabel]
+
+
+class TypedMeaning(msgspec.Struct, frozen=True, kw_only=True):
+    """What was typed, and what was understood of it, in the order of the text. `titles`: whether words of titles
+    count."""
+
+    text: str
+    phrases: list[TypedPhrase]
+    titles: bool
+
+
+class TypedListing(msgspec.Struct, frozen=True, kw_only=True):
+    """A listing that answers typed words, and its photo that answers them best. `relevance`, from 0 to 1, falls with
+    the order of the answer. The other fields are those of `Similar`."""
+
+    listing_id: str
+    image_id: str
+    box: Box | None
+    relevance: float
+    title: str | None
+    category: str | None
+    price: Price | None
+    tags: list[str]
+    thumbnail: str
+
+
+class TypedAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST /v1/search` with typed words (`q`) and no photo: the listings that answer them, the most relevant first.
+    `complete` is false while the listings are still being read after a start, or if there are more of them than
+    `search.max_typed_listings`: then a listing may be missing."""
+
+    model_version: str
+    epoch: str
+    query: TypedMeaning
+    listings: list[TypedListing]
+    complete: bool
+    stale: bool
+    took_s: float
+
+
 class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """`POST /v1/search`: what the photo shows, and similar listings, the nearest first.
 
@@ -108,6 +169,9 @@ class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     off (`search.category_vote`). `frames` has the numbers, from 0, of the photos of a clip that were searched with.
     `price` is a price to suggest for the first product, if the request says `price=true`; null if too few sellers have
     one.
+
+    `query` is what was typed beside the photo; null if nothing was. Then the order of the neighbours is by relevance
+    times likeness.
     """
 
     model_version: str
@@ -126,6 +190,7 @@ class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     boxes: list[BoxAnswer]
     frames: list[int]
     price: PriceSuggestion | None
+    query: TypedMeaning | None
     reranked: bool
     stale: bool
     took_s: float
@@ -133,10 +198,11 @@ class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 class SearchByListing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The JSON body of `POST /v1/search` without a photo: a stored listing, and one of its photos or, by default,
-    all."""
+    all; typed words (`q`); or both."""
 
-    listing_id: str
+    listing_id: str | None = None
     image_id: str | None = None
+    q: str | None = None
 
 
 class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,7 +236,9 @@ class PredictAnswer(msgspec.Struct, frozen=True, kw_only=True):
     `applies`: the ids of the heads that apply to the photo; null if the bundle does not know.
     `category`: what the product is, the best first. `attributes`: the best label of each head that describes it.
     `title_words`: words for the title, the best first. These three have relevant heads only; `predictions` has all
-    heads. `box`, `detected`, `boxes` and `price` are as in `SearchAnswer`.
+    heads. `duplicates` has stored listings with nearly the same photo (`search.duplicate_radius`), the nearest first:
+    the product may be listed already. It is null if the index or the store did not answer, or the request says
+    `duplicates=false`. `box`, `detected`, `boxes` and `price` are as in `SearchAnswer`.
     """
 
     model_version: str
@@ -182,6 +250,7 @@ class PredictAnswer(msgspec.Struct, frozen=True, kw_only=True):
     title_words: list[Suggestion]
     predictions: NamedPredictions
     applies: list[str] | None
+    duplicates: list[Similar] | None
     detected: list[FoundBox]
     boxes: list[PredictedBox]
     price: PriceSuggestion | None

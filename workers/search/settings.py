@@ -107,6 +107,17 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     docs/benchmarks/search.md."""
     close_bits: Annotated[int, Meta(ge=0, le=256)] = 82
     """The same limit for stored listings, whose bits are rounded: so many of 256 bits may differ."""
+    max_typed_listings: Whole = 1_000_000
+    """Listings that typed queries (`q=`) can find. A listing takes about 400 bytes of this process, so a million take
+    400 MB. Further ones are left out, and answers say so. 0: there are no typed queries."""
+    max_query_chars: Annotated[int, Meta(ge=1, le=1000)] = 200
+    """The longest typed query, in characters. Longer ones are refused."""
+    typed_titles: bool = True
+    """Whether words of titles count for a typed query if the request does not say so (`titles=`). On by default: both
+    together find more than photos or titles alone; see docs/benchmarks/typed_queries.md."""
+    synonyms: dict[str, list[str]] = {}
+    """Further names of labels for typed queries, in any language: `"HEAD/LABEL" = ["word", "two words"]`. A label that
+    the bundle does not have stops the worker, and keeps an epoch from being switched to."""
     max_boxes: Annotated[int, Meta(ge=1, le=MOST_BOXES)] = 16
     """The most products of one photo that an answer has (`detect=all`). Each costs the engine as much as a photo."""
     max_frames: Annotated[int, Meta(ge=1, le=16)] = 8

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from groknet.gallery.coverage import TitleLabels, coverage, listings_by_category
+from engines.words import Phrases
+from groknet.gallery.coverage import coverage, heads_of, listings_by_category
 from schemas.events import ListingEvent
 from schemas.hashes import HashHex
 from schemas.manifest import Label, Manifest, load_manifest
@@ -58,7 +59,7 @@ def test_labels_are_found_as_whole_words_in_any_language(tmp_path) -> None:
     head = made.heads[0]
     label = Label(id="dining_table", index=0, value="Dining table", display={"de": "Esstisch", "ja": "食卓"})
     short = Label(id="xl", index=1, value="XL")
-    titles = TitleLabels(
+    phrases = Phrases(
         type(made)(
             **{f: getattr(made, f) for f in made.__struct_fields__}
             | {
@@ -68,8 +69,10 @@ def test_labels_are_found_as_whole_words_in_any_language(tmp_path) -> None:
             }
         )
     )
-    assert titles.heads("Oak dining TABLE, 2 m") == {"colour"}
-    assert titles.heads("Esstisch aus Eiche") == {"colour"}
-    assert titles.heads("dining chair and table") == set()
-    assert titles.heads("Shirt XL") == set()
-    assert titles.heads("ﬁne DINING TABLE") == {"colour"}
+    assert heads_of("Oak dining TABLE, 2 m", phrases) == {"colour"}
+    assert heads_of("Esstisch aus Eiche", phrases) == {"colour"}
+    assert heads_of("素敵な食卓です", phrases) == {"colour"}
+    assert heads_of("two dining tables", phrases) == {"colour"}
+    assert heads_of("dining chair and table", phrases) == set()
+    assert heads_of("Shirt XL", phrases) == set()
+    assert heads_of("ﬁne DINING TABLE", phrases) == {"colour"}

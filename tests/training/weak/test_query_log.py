@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from schemas.errors import ConfigError
+from schemas.query_text import clean_query
 from training.weak import ChainSettings, PairSettings, clean_log
-from training.weak.queries import clean_query
 from training.weak.search_chains import LogEvent, Pair
 
 CHAIN = ChainSettings(click_window_s=100.0, message_window_s=1000.0)

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 import pytest
 
+from schemas.query_text import clean_query
 from training.weak import ChainSettings
-from training.weak.queries import clean_query
 from training.weak.search_chains import Chains, LogEvent, Pair
 
 CHAIN = ChainSettings(click_window_s=100.0, message_window_s=1000.0)

@@ -31,11 +31,13 @@ _US = 1_000_000
 @dataclass(frozen=True, slots=True)
 class Found:
     """A listing and its nearest photo. `listing` is None if the index has the listing, but the store does not.
-    `likeness` is from 0 to 1."""
+    `likeness` is from 0 to 1, and so is `relevance`, how well the listing answers the typed words of a search, if it
+    has any."""
 
     photo: Neighbour
     listing: StoredListing | None
     likeness: float
+    relevance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,7 @@ class Finder:
             box=photo.box,
             distance=photo.distance,
             likeness=found.likeness,
+            relevance=found.relevance,
             title=None if listing is None else plain_or_none(listing.event.title),
             category=None if listing is None else plain_or_none(listing.event.category),
             price=None if listing is None else listing.event.price,

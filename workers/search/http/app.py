@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -14,8 +15,10 @@ from starlette.routing import Route
 
 from engines.pixels import decode_memory_held, formats_taken, limit_decode_memory
 from engines.recognition import RecognitionEngine
+from engines.words import Phrases
 from schemas.errors import EpochMismatch, Reject, Transient
-from workers import metrics
+from schemas.manifest import Manifest
+from workers import metrics, typed_metrics
 from workers.hidden_heads import SEARCH, without_heads
 from workers.intake import Intake
 from workers.problems import FAULT, HANDLERS, Problem
@@ -38,7 +41,12 @@ from workers.search.http.recogniser import Recogniser
 from workers.search.http.stored import StoredListings
 from workers.search.http.suggestion_routes import SuggestionHandlers
 from workers.search.http.threads import Threads
+from workers.search.http.typed_routes import TypedHandlers
 from workers.search.settings import SearchSettings
+from workers.search.typed.finder import TypedFinder
+from workers.search.typed.follower import Follower
+from workers.search.typed.label_index import LabelIndex
+from workers.search.typed.query import Reader
 from workers.serving import Health, operations_routes
 from workers.stages.detect import Looking
 from workers.stores import Store
@@ -67,10 +75,10 @@ def build_search(
     after the server has stopped. `intake` fetches photos of listings, and is closed with the application; without it
     there are only thumbnails. `looking` has the detector that requests may ask for; the caller closes it, too. `kept`
     is the file of kept searches and judgements, which `settings.keep` may allow. What is too old leaves it in any case.
-    `stream` says what goes with what.
+    `stream` says what goes with what, and what has changed, which typed queries need; without it there are none.
 
     Raises:
-        ConfigError: `hidden_heads` names a head that the bundle does not have.
+        ConfigError: `hidden_heads` names a head, or `synonyms` a label, that the bundle does not have.
     """
     limit_decode_memory(settings.decode_memory_mb)
     metrics.DECODE_MEMORY.set_function(decode_memory_held)
@@ -88,6 +96,7 @@ def build_search(
     suggestions = SuggestionHandlers(
         settings, finder=finder, names=names, stored=stored, threads=threads, health=health, store=store, stream=stream
     )
+    typed = _typed(settings, stream, store, names, manifest=shown, threads=threads, health=health)
     photos = PhotoHandlers(
         settings,
         manifest=shown,
@@ -99,6 +108,7 @@ def build_search(
         health=health,
         admission=admission,
         pricing=suggestions.pricing,
+        typed=typed.handlers,
     )
     listings = ListingHandlers(
         settings, indexers=indexers, finder=finder, names=names, stored=stored, threads=threads, health=health
@@ -107,10 +117,6 @@ def build_search(
     feedback = FeedbackHandlers(settings, ledger=keeping.ledger, writer=keeping.writer, manifest=shown, threads=threads)
     probe = ReadinessProbe(health, indexers, store, settings.probe_interval_s)
 
-    def route(path: str, endpoint: Endpoint, method: str = "GET", cost: float = READ_COST) -> Route:
-        pattern = path.replace("{listing_id}", "{listing_id:path}")  # an id may hold slashes
-        return IdRoute(pattern, _admitted(path, endpoint, admission, cost), methods=[method])
-
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         model = manifest.model_version, engine.backend, manifest.epoch
@@ -118,11 +124,13 @@ def build_search(
         _show_zeros(detects=looking is not None)
         inference.start()
         probe.start()
+        typed.start()
         suggestions.start()
         async with keeping.running():
             yield
         inference.close()
         threads.close()
+        typed.stop()
         if intake is not None:
             intake.close()
         probe.stop()
@@ -132,24 +140,80 @@ def build_search(
 
     return Starlette(
         routes=[
-            route("/v1/search", keeping.around(photos.search), "POST", PHOTO_COST),
-            route("/v1/predict", photos.predict, "POST", PHOTO_COST),
-            route("/v1/listings:batch", listings.batch, "POST"),
-            route("/v1/listings/{listing_id}/similar", listings.similar),
-            route("/v1/listings/{listing_id}/duplicates", listings.duplicates),
-            *(route("/v1/listings/{listing_id}/" + name, endpoint) for name, endpoint in suggestions.endpoints.items()),
-            route("/v1/listings/{listing_id}", listings.listing),
-            route("/v1/thumbnail", listings.thumbnail),
-            route("/v1/photo", listings.photo, cost=PHOTO_COST),
-            route("/v1/recent", listings.recent),
-            route("/v1/feedback", feedback.feedback, "POST"),
+            *_api_routes(admission, photos, listings, suggestions, keeping, feedback),
             Route("/openapi.json", _described(describe(settings))),
-            *page_routes(settings, formats_taken(), detects=looking is not None),
+            *page_routes(settings, formats_taken(), detects=looking is not None, types=typed.follower is not None),
             *operations_routes(health, "search"),
         ],
         exception_handlers=dict(HANDLERS),
         lifespan=lifespan,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Typed:
+    """Typed queries, and what keeps their index live; None if there are none."""
+
+    handlers: TypedHandlers
+    follower: Follower | None
+
+    def start(self) -> None:
+        if self.follower is not None:
+            self.follower.start()
+
+    def stop(self) -> None:
+        if self.follower is not None:
+            self.follower.stop()
+
+
+def _typed(
+    settings: SearchSettings,
+    stream: Stream | None,
+    store: Store,
+    names: Names,
+    *,
+    manifest: Manifest,
+    threads: Threads,
+    health: Health,
+) -> _Typed:
+    """`manifest` has the heads that may be shown. Raises ConfigError for a synonym of a label that it lacks."""
+    phrases = Phrases(manifest, settings.synonyms, settings.hidden_heads)
+    finder = follower = None
+    if stream is not None and settings.max_typed_listings:
+        index = LabelIndex(settings.max_typed_listings)
+        follower = Follower(index, stream=stream, store=store, names=names, epoch=manifest.epoch)
+        finder = TypedFinder(index, follower, Reader(manifest, phrases), store, names)
+    handlers = TypedHandlers(settings, manifest=manifest, finder=finder, threads=threads, health=health)
+    return _Typed(handlers, follower)
+
+
+def _api_routes(  # noqa: PLR0917 (the handlers of the API)
+    admission: Admission,
+    photos: PhotoHandlers,
+    listings: ListingHandlers,
+    suggestions: SuggestionHandlers,
+    keeping: Keeping,
+    feedback: FeedbackHandlers,
+) -> list[Route]:
+    """The routes below `/v1`, the longer paths first."""
+
+    def route(path: str, endpoint: Endpoint, method: str = "GET", cost: float = READ_COST) -> Route:
+        pattern = path.replace("{listing_id}", "{listing_id:path}")  # an id may hold slashes
+        return IdRoute(pattern, _admitted(path, endpoint, admission, cost), methods=[method])
+
+    return [
+        route("/v1/search", keeping.around(photos.search), "POST", PHOTO_COST),
+        route("/v1/predict", photos.predict, "POST", PHOTO_COST),
+        route("/v1/listings:batch", listings.batch, "POST"),
+        route("/v1/listings/{listing_id}/similar", listings.similar),
+        route("/v1/listings/{listing_id}/duplicates", listings.duplicates),
+        *(route("/v1/listings/{listing_id}/" + name, endpoint) for name, endpoint in suggestions.endpoints.items()),
+        route("/v1/listings/{listing_id}", listings.listing),
+        route("/v1/thumbnail", listings.thumbnail),
+        route("/v1/photo", listings.photo, cost=PHOTO_COST),
+        route("/v1/recent", listings.recent),
+        route("/v1/feedback", feedback.feedback, "POST"),
+    ]
 
 
 def _threads(settings: SearchSettings) -> Threads:
@@ -166,7 +230,11 @@ def _show_zeros(*, detects: bool) -> None:
     """Series that exist before the first request, so that a rate over them is 0 and not missing."""
     if detects:
         metrics.DETECT_ERRORS.labels("DeviceLost")
-    for step in ("decode", "recognise", "find", "total"):
+    for found in ("yes", "no"):
+        typed_metrics.TYPED_SEARCHES.labels(found)
+    for understood in ("label", "corrected", "title", "no"):
+        typed_metrics.TYPED_PHRASES.labels(understood)
+    for step in ("decode", "recognise", "find", "typed", "total"):
         metrics.SEARCH_SECONDS.labels(step)
     for status in ("200", "500", "503"):
         metrics.SEARCH_REQUESTS.labels("/v1/search", status)

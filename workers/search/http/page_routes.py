@@ -45,10 +45,10 @@ class _Asset:
         return Response(self._data, media_type=self._media_type, headers=self._headers)
 
 
-def page_routes(settings: SearchSettings, formats: str, *, detects: bool) -> list[Route]:
+def page_routes(settings: SearchSettings, formats: str, *, detects: bool, types: bool) -> list[Route]:
     """The routes `/` and `/page/{name}`. The page gets the largest size of a photo, so that it does not send larger
     ones, the formats that are taken, with the extra to install for others, what is kept for how many days, and whether
-    the service has a detector."""
+    the service has a detector and takes typed queries of how many characters."""
     folder = resources.files("workers.search").joinpath("page")
     data = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}
     told = f'data-max-bytes="{settings.max_upload_bytes}"'.encode()
@@ -59,6 +59,9 @@ def page_routes(settings: SearchSettings, formats: str, *, detects: bool) -> lis
     data["index.html"] = data["index.html"].replace(b'data-keep="nothing" data-keep-days="0"', kept)
     if detects:
         data["index.html"] = data["index.html"].replace(b'data-detects="no"', b'data-detects="yes"')
+    if types:
+        told = f'data-query-chars="{settings.max_query_chars}"'.encode()
+        data["index.html"] = data["index.html"].replace(b'data-query-chars="0"', told)
     assets = {name: _Asset(name, content) for name, content in data.items()}
 
     async def page(request: Request) -> Response:

@@ -10,17 +10,19 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from engines.detection import Detection
 from engines.pixels import Box
+from schemas.errors import EpochMismatch, Transient
 from schemas.manifest import Manifest
 from schemas.plain_text import plain_or_none
 from schemas.predictions import StoredListing, by_photo
 from workers import metrics
+from workers.problems import Problem
 from workers.search import answers
 from workers.search.answers import (
     BoxAnswer,
@@ -29,6 +31,7 @@ from workers.search.answers import (
     PredictedBox,
     SearchAnswer,
     SearchByListing,
+    Similar,
     VotedCategory,
 )
 from workers.search.find import vote
@@ -48,13 +51,16 @@ from workers.search.http.recogniser import Looked, Recogniser, Seen
 from workers.search.http.slots import Slots
 from workers.search.http.stored import StoredListings
 from workers.search.http.threads import Threads
-from workers.search.http.uploads import FORM_OVERHEAD, read_photos
+from workers.search.http.typed_routes import TypedHandlers, is_empty, is_form
+from workers.search.http.uploads import FORM_OVERHEAD, Sent, read_photos
 from workers.search.price_answers import PriceSuggestion
 from workers.search.settings import SearchSettings
+from workers.search.typed.finder import Typed, reordered
 from workers.serving import Health
 
 _MAX_JSON = 4_096  # bytes of a JSON body, which names a listing and a photo
 _CLIENT_SHARE = 4  # one client may fill a quarter of the memory for uploads
+TYPED = 200  # nearest listings that are reordered by typed words: they look alike, and few of them answer the words
 RERANKED = 50  # nearest listings that are reordered; re-ranking with k1 = 20 needs more than 20
 
 
@@ -72,6 +78,7 @@ class _Asked:
     fine: bool
     price: bool
     currency: str | None
+    typed: Typed | None = None
 
 
 class PhotoHandlers:
@@ -90,8 +97,9 @@ class PhotoHandlers:
         health: Health,
         admission: Admission,
         pricing: Pricing,
+        typed: TypedHandlers,
     ) -> None:
-        self._settings, self._manifest, self._health = settings, manifest, health
+        self._settings, self._manifest, self._health, self._typed = settings, manifest, health, typed
         self._admission, self._pricing = admission, pricing
         self._recogniser, self._finder, self._names = recogniser, finder, names
         self._detects: Detect = "subject" if manifest.detection else "off"
@@ -110,16 +118,32 @@ class PhotoHandlers:
         asked = self._asked(request)
         if media_type(request) == "application/json":
             return await self._by_listing(request, asked, began)
-        async with self._upload(request, self._settings.max_frames) as photos, self._threads.in_time():
+        typed = await self._typed.form(request) if is_form(request) else None
+        if typed is None and is_empty(request):
+            typed = await self._typed.read(request)
+        if typed is not None:
+            return await self._by_words(typed, asked, began)
 
-            def charge(products: int) -> None:
-                self._admission.charge(request, products - 1)
+        def charge(products: int) -> None:
+            self._admission.charge(request, products - 1)
 
-            looked = await self._recogniser.look(photos, asked.box, asked.detect, fine=asked.fine, charge=charge)
-            request.state.photo = photos[looked.frames[0]]  # the client may let us keep it
-            found = await asyncio.gather(*(self._find(one, asked) for one in looked.seen))
-            price = await self._price(looked.seen[0].hashes, wanted=asked.price, currency=asked.currency)
+        async with self._upload(request, self._settings.max_frames) as sent:
+            asked = replace(asked, typed=await self._typed.read(request, sent.q))
+            if not sent.photos and asked.typed is not None:
+                return await self._by_words(asked.typed, asked, began)
+            async with self._threads.in_time():
+                looked = await self._recogniser.look(
+                    sent.photos, asked.box, asked.detect, fine=asked.fine, charge=charge
+                )
+                request.state.photo = sent.photos[looked.frames[0]]  # the client may let us keep it
+                found = await asyncio.gather(*(self._find(one, asked) for one in looked.seen))
+                price = await self._price(looked.seen[0].hashes, wanted=asked.price, currency=asked.currency)
         return self._answer(asked, looked, found, price, began)
+
+    async def _by_words(self, typed: Typed, asked: _Asked, began: float) -> Response:
+        if asked.box is not None:
+            raise params.bad("box: it cuts a photo, and there is none; send the photo too, or leave box out")
+        return await self._typed.answer(typed, asked.k, asked.language, asked.only, began)
 
     async def predict(self, request: Request) -> Response:
         """`POST /v1/predict`."""
@@ -127,10 +151,14 @@ class PhotoHandlers:
         language, box = params.language(request, self._settings.language, self._names.languages), params.box(request)
         detect = params.detect(request, self._detects, possible=self._recogniser.has_detector)
         priced, currency = params.flag(request, "price", False), params.currency(request)
-        async with self._upload(request, 1) as photos, self._threads.in_time():
-            view = await self._recogniser.view(photos[0], box, detect)
+        near = params.flag(request, "duplicates", True)
+        async with self._upload(request, 1) as sent, self._threads.in_time():
+            if not sent.photos:
+                raise Problem(422, "no-photo", "photo: the form has no file of that name; add it")
+            view = await self._recogniser.view(sent.photos[0], box, detect)
             self._admission.charge(request, len(view.parts) - 1)
             seen = await self._recogniser.recognise(view.parts)
+            duplicates = await self._duplicates(seen[0].hash, language) if near else None
             price = await self._price([seen[0].hash], wanted=priced, currency=currency)
         boxes = [self._suggested(part, one, language) for part, one in zip(view.parts, seen, strict=True)]
         first = boxes[0]
@@ -144,12 +172,23 @@ class PhotoHandlers:
             title_words=first.title_words,
             predictions=first.predictions,
             applies=first.applies,
+            duplicates=duplicates,
             detected=_detected(view.found),
             boxes=boxes if detect == "all" else [],
             price=price,
             took_s=round(time.perf_counter() - began, 4),
         )
         return answered(answer)
+
+    async def _duplicates(self, hash_: str, language: str) -> list[Similar] | None:
+        """Stored listings with nearly the same photo; None if the index or the store does not answer, because a seller
+        can be helped without."""
+        wanted = Wanted(self._settings.default_k, radius=self._settings.duplicate_radius)
+        try:
+            found = await self._threads.read(lambda: self._finder.find([hash_], wanted))
+        except (Transient, EpochMismatch):
+            return None
+        return self._finder.shown(found, language)
 
     def _suggested(self, part: Part, seen: Recognised, language: str) -> PredictedBox:
         suggestions = self._suggester.suggest(seen.predictions, language, seen.applies)
@@ -181,21 +220,26 @@ class PhotoHandlers:
         )
 
     @asynccontextmanager
-    async def _upload(self, request: Request, most: int) -> AsyncIterator[list[bytes]]:
+    async def _upload(self, request: Request, most: int) -> AsyncIterator[Sent]:
         """Read up to `most` photos, then hold a slot while the block runs: a slow upload holds memory for what has
         arrived, and no slot."""
         settings, client = self._settings, client_of(request)
         self._photos.check(client)  # so that nobody sends 10 MB to hear that there is no room
         with self._memory.upload(client) as upload:
             limits = settings.max_upload_bytes, settings.upload_timeout_s
-            photos = await read_photos(request, *limits, upload.take, most)
-            self._admission.charge(request, len(photos) - 1)
+            sent = await read_photos(request, *limits, upload.take, most)
+            self._admission.charge(request, max(0, len(sent.photos) - 1))
             with self._photos.held(client):
-                yield photos
+                yield sent
 
     async def _by_listing(self, request: Request, asked: _Asked, began: float) -> Response:
         _refuse_cutting(asked, request)
         body = await json_body(request, SearchByListing, _MAX_JSON, self._settings.upload_timeout_s)
+        asked = replace(asked, typed=await self._typed.read(request, body.q))
+        if body.listing_id is None:
+            if asked.typed is None or body.image_id is not None:
+                raise Problem(422, "bad-field", "listing_id: absent; give it, or typed words as `q`")
+            return await self._by_words(asked.typed, asked, began)
         listing_id = params.identifier(body.listing_id, "listing_id")
         image_id = None if body.image_id is None else params.identifier(body.image_id, "image_id")
         async with self._threads.in_time():
@@ -209,11 +253,17 @@ class PhotoHandlers:
 
     async def _find(self, seen: Seen, asked: _Asked) -> list[Found]:
         """Find enough listings to answer, to vote and to reorder."""
-        anew = asked.rerank or seen.margins is not None
-        count = max(asked.k, vote.VOTERS if asked.vote else 0, RERANKED if anew else 0)
+        anew = RERANKED if asked.rerank or seen.margins is not None else 0
+        if asked.typed is not None:
+            anew = TYPED
+        count = max(asked.k, vote.VOTERS if asked.vote else 0, anew)
         wanted = Wanted(count, seen.listing_id, asked.only)
         with metrics.SEARCH_SECONDS.labels("find").time():
-            return await self._threads.read(lambda: self._finder.find(seen.hashes, wanted))
+            return await self._threads.read(lambda: self._found(seen.hashes, wanted, asked.typed))
+
+    def _found(self, hashes: list[str], wanted: Wanted, typed: Typed | None) -> list[Found]:
+        found = self._finder.find(hashes, wanted)
+        return found if typed is None else self._typed.scored(found, typed)
 
     async def _price(
         self, hashes: list[str], *, wanted: bool, currency: str | None, listing: StoredListing | None = None
@@ -253,6 +303,7 @@ class PhotoHandlers:
             boxes=boxes if asked.detect == "all" and seen.listing_id is None else [],
             frames=list(looked.frames),
             price=price,
+            query=None if asked.typed is None else self._typed.meaning(asked.typed, asked.language),
             reranked=asked.rerank,
             stale=self._health.stale,
             took_s=round(took_s, 4),
@@ -260,7 +311,10 @@ class PhotoHandlers:
         return answered(answer)
 
     def _of_box(self, asked: _Asked, seen: Seen, found: Sequence[Found]) -> BoxAnswer:
-        ordered = self._finder.ordered(seen.hashes, found, asked.k, reranked=asked.rerank, margins=seen.margins)
+        most = asked.k if asked.typed is None else len(found)
+        ordered = self._finder.ordered(seen.hashes, found, most, reranked=asked.rerank, margins=seen.margins)
+        if asked.typed is not None:
+            ordered = reordered(ordered)[: asked.k]
         voting = asked.vote and not asked.only.categories
         return BoxAnswer(
             box=_edges(seen.box),

@@ -1,9 +1,10 @@
-"""Reads the photos of a request, a raw body or the form field `photo`, within limits of bytes and time."""
+"""Reads the photos of a request, a raw body or the form field `photo`, and the words beside them, within limits."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -14,6 +15,7 @@ from workers.problems import Problem
 from workers.search.http.json_bodies import media_type
 
 FIELD = "photo"
+TYPED = "q"
 FORM_OVERHEAD = 16_384  # boundaries and part headers around the photo
 _STATUS = {
     "not_an_image": 415,
@@ -24,11 +26,19 @@ _STATUS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The bytes of each photo of a request, and the text of its form field `q`; None if it has none."""
+
+    photos: list[bytes]
+    q: str | None = None
+
+
 async def read_photos(
     request: Request, max_bytes: int, timeout_s: float, arrived: Callable[[int], None], most: int = 1
-) -> list[bytes]:
+) -> Sent:
     """The bytes of each photo: one, or up to `most` in a form, with at most `max_bytes` together. `arrived` is called
-    with the number of bytes that have just arrived, and may refuse them.
+    with the number of bytes that have just arrived, and may refuse them. A form with `q` needs no photo.
 
     Raises:
         Problem: 400 incomplete, 408 too slow, 413 too large, 415 not the media type of a photo, 422 no photo.
@@ -45,12 +55,12 @@ async def read_photos(
         raise Problem(408, "too-slow", f"body: not complete within {timeout_s:g} s; send a smaller photo") from None
     except ClientDisconnect:
         raise Problem(400, "incomplete", "body: the connection ended before it was complete; send it again") from None
-    photos = await _from_form(request, body, most) if form else [body]
-    if sum(map(len, photos)) > max_bytes:
+    sent = await _from_form(request, body, most) if form else Sent([body])
+    if sum(map(len, sent.photos)) > max_bytes:
         raise _too_large(max_bytes)
-    if not all(photos):
+    if not all(sent.photos):
         raise Problem(422, "empty", "body: no bytes; send the photo as the body, or as the form field 'photo'")
-    return photos
+    return sent
 
 
 def photo_problem(error: Invalid) -> Problem:
@@ -76,7 +86,7 @@ def _too_large(limit: int) -> Problem:
     return Problem(413, "too-large", f"photo: larger than {limit:,} bytes; send it scaled down")
 
 
-async def _from_form(request: Request, body: bytes, most: int) -> list[bytes]:
+async def _from_form(request: Request, body: bytes, most: int) -> Sent:
     async def once() -> AsyncIterator[bytes]:
         yield body
         yield b""
@@ -88,8 +98,11 @@ async def _from_form(request: Request, body: bytes, most: int) -> list[bytes]:
         raise Problem(400, "bad-form", f"body: not a multipart form ({reason}); send one with a file 'photo'") from None
     try:
         photos = [await field.read() for field in form.getlist(FIELD) if isinstance(field, UploadFile)]
-        if not photos:
+        typed = [field for field in form.getlist(TYPED) if isinstance(field, str)]
+        if len(typed) > 1:
+            raise Problem(422, "bad-parameter", "q: it is there twice; give it once")
+        if not photos and not typed:
             raise Problem(422, "no-photo", "photo: the form has no file of that name; add it")
-        return photos
+        return Sent(photos, typed[0] if typed else None)
     finally:
         await form.close()

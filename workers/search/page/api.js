@@ -63,17 +63,19 @@ function form(photos) {
   return made;
 }
 
-/** Search by photo, a File, or by listing, an id. `frames`: the photos of a clip. `box`: null or "left,top,right,bottom".
+/** Search by photo, a File, by listing, an id, or by words alone. `q`: words beside a photo or listing. `frames`: the
+    photos of a clip. `box`: null or "left,top,right,bottom".
     `detect`: null, "off" or "subject". */
-export function search({ file, frames = [], listingId }, { k, box, detect, category, signal }) {
+export function search({ file, frames = [], listingId }, { k, box, detect, category, q, signal }) {
   const query = new URLSearchParams({ k });
+  if (q && file) query.set("q", q);
   if (box) query.set("box", box);
   if (detect) query.set("detect", detect);
   if (category) query.set("category", category);
   if (file && document.body.dataset.agreed) query.set("keep", "true");
   if (frames.length > 1 && !box) return ask(`v1/search?${query}`, { method: "POST", body: form(frames), signal });
   const [body, type] = file ? [file, file.type || "application/octet-stream"]
-    : [JSON.stringify({ listing_id: listingId }), "application/json"];
+    : [JSON.stringify({ listing_id: listingId, q: q || undefined }), "application/json"];
   return ask(`v1/search?${query}`, { method: "POST", body, headers: { "content-type": type }, signal });
 }
 

@@ -7,6 +7,7 @@ import { Finder, MAX_MB } from "./finder.js";
 import { takeIn } from "./intake.js";
 import { judging } from "./judging.js";
 import { Live, watch } from "./live.js";
+import { takeWords } from "./words.js";
 
 const detail = new Detail((listing) => finder.listing(listing));
 const open = (listingId) => detail.open(listingId);
@@ -19,6 +20,7 @@ $("home").addEventListener("click", (event) => {
   finder.leave();
   $("choose").focus();
 });
+takeWords((text) => finder.words(text));
 takeIn((file, frames) => finder.photo(file, frames));
 new Live(open);
 watch();

@@ -1,7 +1,7 @@
 // Products as pictures with words: the grid's and the live strip's cards.
 
 import { show } from "./api.js";
-import { alike, bar, called, el, icon, words } from "./dom.js";
+import { alike, bar, called, el, icon, percent, words } from "./dom.js";
 
 /** A square picture that says so where there is none. */
 export function picture(src, alt = "") {
@@ -33,6 +33,13 @@ export function resultCard(listing, open) {
   const label = [called(listing), ...listing.tags, alike(listing.likeness)].join(", ");
   const near = el("span", { class: "near" }, bar(listing.likeness), el("span", { class: "num" }, alike(listing.likeness)));
   return card(listing, label, open, tags(listing), near);
+}
+
+/** A result of typed words, with how well it answers them. */
+export function answerCard(listing, open) {
+  const fits = `${percent(listing.relevance)} fitting`;
+  const near = el("span", { class: "near" }, bar(listing.relevance), el("span", { class: "num" }, fits));
+  return card(listing, [called(listing), ...listing.tags, fits].join(", "), open, tags(listing), near);
 }
 
 /** A listing of the live strip; `after` says how long after its upload it could be found, or is null. */

@@ -1,7 +1,7 @@
 // For who sells: category, attributes and words for the title, read off the photo before anything is listed.
 
 import { Problem, predict } from "./api.js";
-import { $, el, percent, say, words } from "./dom.js";
+import { $, called, el, percent, say, words } from "./dom.js";
 
 function chips(target, suggestions, text) {
   $(target).replaceChildren(...suggestions.map((s) => el("li", { class: "chip" }, text(s),
@@ -34,6 +34,9 @@ export class Draft {
       chips("draft-category", sure.slice(0, 3), (s) => s.name);
       chips("draft-attributes", described, (s) => `${words(s.head.split(".").pop())}: ${s.name}`);
       chips("draft-words", titleWords, (s) => s.name);
+      const same = found.duplicates || [];
+      $("draft-same").hidden = !same.length;
+      $("draft-same-list").replaceChildren(...same.slice(0, 6).map((one) => el("li", { class: "chip" }, called(one))));
       this.text = [...new Set([...described, ...titleWords, ...sure.slice(0, 1)]
         .map((s) => s.name.toLowerCase()))].join(" ");
       $("draft-text").textContent = this.text ? "What a seller would be offered; nothing is stored."

@@ -1,13 +1,14 @@
-// One search: a photo or a listing, the frame, the category asked for; and what came of it.
+// One search: a photo, a listing or words, the frame, the category asked for; and what came of it.
 
 import { Problem, search, showPhoto } from "./api.js";
-import { placeholders, resultCard } from "./cards.js";
+import { answerCard, placeholders, resultCard } from "./cards.js";
 import { $, called, el, percent, plural, say, words } from "./dom.js";
 import { Frame } from "./frame.js";
 import { clearNotice, showNotice } from "./notice.js";
 import { showTags, showVote } from "./tags.js";
 import { Spots } from "./spots.js";
 import { needsToken } from "./token.js";
+import { clearWords, showMeaning } from "./words.js";
 
 const FIRST = 24, MORE = 24, MOST = 96;
 const RETRIES = 3; // by itself, where the service asks to come back
@@ -21,7 +22,8 @@ export class Finder {
   constructor(open, changed) {
     this.open = open;
     this.changed = changed;
-    this.subject = null; // {file} or {listingId}
+    this.subject = null; // {file}, {listingId}, or {} for words alone
+    this.q = ""; // what was typed
     this.k = FIRST;
     this.category = "";
     this.asking = null;
@@ -70,9 +72,24 @@ export class Finder {
     $("results-title").focus();
   }
 
+  /** Look for typed words: beside the photo or listing that is looked at, or alone. "" takes them back. */
+  words(text) {
+    this.q = text;
+    if (this.subject && !this.#alone()) this.#again();
+    else if (text) this.#begin({}, text);
+    else this.leave();
+  }
+
+  #alone() {
+    return !this.subject.file && !this.subject.listingId;
+  }
+
   /** Back to the start. */
   leave() {
     this.asking?.abort();
+    this.q = "";
+    clearWords();
+    $("words-label").textContent = "Type what it should show";
     this.subject = null;
     $("work").hidden = true;
     $("start").hidden = false;
@@ -80,13 +97,16 @@ export class Finder {
     this.changed(null);
   }
 
-  #begin(subject) {
+  #begin(subject, q = "") {
     this.subject = subject;
+    this.q = q;
+    if (!q) clearWords();
     this.k = FIRST;
     this.category = "";
     $("start").hidden = true;
     $("work").hidden = false;
-    $("work").dataset.subject = subject.file ? "photo" : "listing";
+    $("work").dataset.subject = subject.file ? "photo" : subject.listingId ? "listing" : "words";
+    $("words-label").textContent = this.#alone() ? "Type what it should show" : "Like this, and …";
     this.framed = false;
     this.spots.show([]);
     this.frame.reset();
@@ -106,10 +126,12 @@ export class Finder {
     clearNotice();
     this.#busy(true);
     try {
-      const { k, category } = this, box = this.subject.file ? this.frame.box : null;
+      const { k, category, q } = this, box = this.subject.file ? this.frame.box : null;
       const detect = box || !DETECTS || !this.subject.file ? null : this.framed ? "off" : "subject";
-      const found = await search(this.subject, { k, box, detect, category, signal: asking.signal });
-      if (asking === this.asking) this.#found(found, framed);
+      const found = await search(this.subject, { k, box, detect, category, q, signal: asking.signal });
+      if (asking !== this.asking) return;
+      if (this.#alone()) this.#answered(found);
+      else this.#found(found, framed);
     } catch (error) {
       if (asking !== this.asking || error.name === "AbortError") return;
       if (!(error instanceof Problem)) throw error;
@@ -128,7 +150,19 @@ export class Finder {
     this.changed(this.subject);
   }
 
+  /** The answer to words alone. */
+  #answered({ query, listings, took_s, stale, complete }) {
+    this.#grid(listings, answerCard);
+    $("far").hidden = true;
+    this.#categories(listings.map((one) => one.category).filter(Boolean));
+    const late = stale || !complete ? " · some listings may be missing" : "";
+    $("took").textContent = `${plural(listings.length, "listing")} in ${Math.round(1000 * took_s)} ms, best first${late}`;
+    say(`${plural(listings.length, "listing")} found.`);
+    showMeaning(query);
+  }
+
   #found(found, framed) {
+    showMeaning(found.query);
     this.#settleOn(found.frames);
     if (this.subject.file && !this.framed) {
       this.spots.show(found.detected);
@@ -146,19 +180,20 @@ export class Finder {
     this.#categories([...categories.map((c) => c.category), ...neighbours.map((n) => n.category)].filter(Boolean));
     const took = `${Math.round(1000 * found.took_s)} ms`;
     $("jump").textContent = `See ${neighbours.length} similar`;
-    $("took").textContent = `${plural(neighbours.length, "listing")} in ${took}, nearest first${found.stale ? " · the index lags behind" : ""}`;
+    const order = this.q ? "best first" : "nearest first";
+    $("took").textContent = `${plural(neighbours.length, "listing")} in ${took}, ${order}${found.stale ? " · the index lags behind" : ""}`;
     const best = voted.length ? ` Looks like ${words(voted[0].category)}, ${percent(voted[0].share)}.` : "";
     const far = $("far").hidden ? "" : " Nothing looks much like it.";
     const nearest = neighbours.length ? ` Nearest: ${called(neighbours[0])}.` : "";
     say(`${framed ? "Frame searched. " : ""}${plural(neighbours.length, "similar listing")}.${far}${best}${nearest}`);
   }
 
-  #grid(neighbours) {
+  #grid(neighbours, card = resultCard) {
     const focused = [...$("grid").children].findIndex((item) => item.contains(document.activeElement));
-    $("grid").replaceChildren(...neighbours.map((neighbour) => resultCard(neighbour, this.open)));
+    $("grid").replaceChildren(...neighbours.map((neighbour) => card(neighbour, this.open)));
     if (focused >= 0) $("grid").children[Math.min(focused, neighbours.length - 1)]?.firstChild.focus();
     $("nothing").hidden = neighbours.length > 0;
-    $("nothing").textContent = this.category
+    $("nothing").textContent = this.q && this.#alone() ? "No listing answers these words." : this.category
       ? `No listing of ${words(this.category)} is searchable.` : "No listing is searchable yet.";
     $("more").hidden = neighbours.length < this.k || this.k >= MOST;
   }
@@ -192,7 +227,7 @@ export class Finder {
     $("far").hidden = $("far").hidden || !$("grid").children.length;
     if (problem.status === 401) {
       needsToken(() => this.#again());
-    } else if (problem.ofPhoto && this.subject.file && !this.frame.box) {
+    } else if (problem.ofPhoto && this.subject.file && !this.frame.box && !this.q) {
       this.leave();
       $("grid").replaceChildren();
       showNotice(problem.message);

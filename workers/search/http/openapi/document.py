@@ -15,6 +15,7 @@ from workers.search.settings import SearchSettings
 _TYPES = (
     answers.SearchByListing,
     answers.SearchAnswer,
+    answers.TypedAnswer,
     answers.PredictAnswer,
     answers.ListingAnswer,
     answers.SimilarAnswer,
@@ -64,8 +65,10 @@ def _search(settings: SearchSettings) -> Document:
     by_listing = {"$ref": parts.REF.format(name="SearchByListing")}
     return {
         "operationId": "search",
-        "summary": "Find the listings that look like a photo, or like a listing",
+        "summary": "Find the listings that look like a photo or a listing, or that answer typed words",
         "parameters": [
+            parts.typed(settings),
+            parts.flag("titles", "For typed words: whether words of titles count as well", settings.typed_titles),
             parts.number("k", "Number of listings", settings.default_k, settings.max_k),
             parts.language(settings),
             parts.box(),
@@ -82,20 +85,28 @@ def _search(settings: SearchSettings) -> Document:
             parts.flag("keep", "The person agrees that what search.keep says is kept of this search", False),
         ],
         "requestBody": {
-            "required": True,
+            "required": False,
             "description": (
                 f"{parts.photo_limits(settings)} Or up to {settings.max_frames} photos of one product, the frames of a "
                 "clip, as several fields `photo` of a form: the sharp frames that agree give one answer. Or a stored "
-                "listing, as JSON; the answer leaves it out."
+                "listing, as JSON; the answer leaves it out. Or typed words, `q`, beside any of these or alone: as a "
+                "field of a form, in the JSON, or in the address without a body."
             ),
             "content": {
-                **parts.photo_contents(settings, settings.max_frames),
+                **parts.photo_contents(settings, settings.max_frames, typed=True),
+                "application/x-www-form-urlencoded": {
+                    "schema": {"type": "object", "required": ["q"], "properties": {"q": parts.typed_text(settings)}},
+                    "example": {"q": "red mug"},
+                },
                 "application/json": {"schema": by_listing, "example": examples.SEARCH_BY_LISTING},
             },
         },
         "responses": {
-            "200": parts.answer("Predictions, the vote and neighbours", "SearchAnswer", examples.SEARCH),
-            **parts.problems(400, 404, 408, 409, 410, 413, 415, 422),
+            "200": parts.answers(
+                "Predictions, the vote and neighbours; for words alone the listings that answer them",
+                {"photo": ("SearchAnswer", examples.SEARCH), "words": ("TypedAnswer", examples.TYPED)},
+            ),
+            **parts.problems(400, 403, 404, 408, 409, 410, 413, 415, 422),
         },
     }
 
@@ -103,8 +114,14 @@ def _search(settings: SearchSettings) -> Document:
 def _predict(settings: SearchSettings) -> Document:
     return {
         "operationId": "predict",
-        "summary": "What a photo shows: category, attributes and title words to suggest to a seller",
-        "parameters": [parts.language(settings), parts.box(), parts.detect(), *suggestion_paths.price_parameters()],
+        "summary": "What a photo shows: category, attributes, title words and near duplicates, for a seller's form",
+        "parameters": [
+            parts.language(settings),
+            parts.box(),
+            parts.detect(),
+            *suggestion_paths.price_parameters(),
+            parts.flag("duplicates", "Look for stored listings with nearly the same photo", True),
+        ],
         "requestBody": {
             "required": True,
             "description": parts.photo_limits(settings),

@@ -37,6 +37,7 @@ NEIGHBOUR: dict[str, Any] = {
     "box": [0.25, 0.1875, 0.75, 0.875],
     "distance": 11,
     "likeness": 0.9377,
+    "relevance": None,
     "title": "Stoneware mug, teal glaze",
     "category": "kitchen",
     "price": _PRICE,
@@ -75,9 +76,50 @@ SEARCH: dict[str, Any] = {
     "boxes": [],
     "frames": [0],
     "price": PRICE_SUGGESTION,
+    "query": None,
     "reranked": False,
     "stale": False,
     "took_s": 0.0613,
+}
+TYPED: dict[str, Any] = {
+    "model_version": "2026.11",
+    "epoch": "0a1b2c3d4e5f",
+    "query": {
+        "text": "teal mugg from grandma",
+        "titles": True,
+        "phrases": [
+            {
+                "text": "teal",
+                "understood": "label",
+                "corrected": None,
+                "labels": [{"head": "colour", "label": "teal", "name": "Teal"}],
+            },
+            {
+                "text": "mugg",
+                "understood": "label",
+                "corrected": "mug",
+                "labels": [{"head": "product_type", "label": "mug", "name": "Mug"}],
+            },
+            {"text": "from", "understood": "no", "corrected": None, "labels": []},
+            {"text": "grandma", "understood": "no", "corrected": None, "labels": []},
+        ],
+    },
+    "listings": [
+        {
+            "listing_id": "shop/mug-17",
+            "image_id": "front",
+            "box": None,
+            "relevance": 0.9741,
+            "title": "Stoneware mug, teal glaze",
+            "category": "kitchen",
+            "price": _PRICE,
+            "tags": ["Mug", "Teal"],
+            "thumbnail": _THUMBNAIL,
+        }
+    ],
+    "complete": True,
+    "stale": False,
+    "took_s": 0.0043,
 }
 SEARCH_BY_LISTING: dict[str, Any] = {"listing_id": "shop/mug-16", "image_id": "front"}
 PREDICT: dict[str, Any] = {
@@ -93,6 +135,7 @@ PREDICT: dict[str, Any] = {
     "title_words": [{"head": "query", "label": "mug", "name": "mug", "probability": 0.93, "offered": True}],
     "predictions": _PREDICTIONS,
     "applies": ["product_type", "colour"],
+    "duplicates": [NEIGHBOUR],
     "detected": [],
     "boxes": [],
     "price": PRICE_SUGGESTION,

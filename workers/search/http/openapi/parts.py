@@ -14,7 +14,7 @@ REF = "#/components/schemas/{name}"
 _PROBLEMS = {
     400: "The request cannot be read",
     401: "No token, or an unknown one; send `Authorization: Bearer TOKEN`",
-    403: "This service keeps no feedback, or the person did not agree",
+    403: "This service keeps no feedback or takes no typed queries, or the person did not agree",
     404: "Not found",
     408: "The body did not arrive in time",
     409: "The listing has no hashes of this epoch; back-fill it",
@@ -33,6 +33,13 @@ _ANYWHERE = (401, 429, 500, 503)
 def answer(description: str, name: str, example: Document) -> Document:
     """The answer 200 with a body of the type `name`."""
     content = {"schema": {"$ref": REF.format(name=name)}, "example": example}
+    return {"description": description, "content": {"application/json": content}}
+
+
+def answers(description: str, forms: dict[str, tuple[str, Document]]) -> Document:
+    """The answer 200 with a body of one of several types, by a name for the example: its type and the example."""
+    schema = {"anyOf": [{"$ref": REF.format(name=name)} for name, _ in forms.values()]}
+    content = {"schema": schema, "examples": {form: {"value": example} for form, (_, example) in forms.items()}}
     return {"description": description, "content": {"application/json": content}}
 
 
@@ -91,6 +98,17 @@ def detect() -> Document:
     return _query("detect", about, {"type": "string", "enum": ["off", "subject", "all"]})
 
 
+def typed(settings: SearchSettings) -> Document:
+    """The parameter `q`."""
+    about = "Words that say what the photo should show, in any language that the labels have names in."
+    return {**_query("q", about, typed_text(settings)), "example": "red mug"}
+
+
+def typed_text(settings: SearchSettings) -> Document:
+    """The schema of a typed query."""
+    return {"type": "string", "minLength": 1, "maxLength": settings.max_query_chars}
+
+
 def filters() -> list[Document]:
     """The parameters `category` and `state`. Each may be given several times."""
     schema = {"type": "array", "items": {"type": "string", "maxLength": 256}, "maxItems": 16}
@@ -137,11 +155,16 @@ def picture(description: str, *kinds: str) -> Document:
     return {"description": description, "content": {f"image/{kind}": {"schema": {"type": "string"}} for kind in kinds}}
 
 
-def photo_contents(settings: SearchSettings, most: int = 1) -> Document:
-    """The media types of a body with a photo, or with up to `most` photos in a form."""
+def photo_contents(settings: SearchSettings, most: int = 1, *, typed: bool = False) -> Document:
+    """The media types of a body with a photo, or with up to `most` photos in a form, and `typed` words beside them."""
     photo = {"type": "string", "format": "binary", "maxLength": settings.max_upload_bytes}
     several: Document = {"type": "array", "items": photo, "minItems": 1, "maxItems": most}
-    form = {"type": "object", "required": ["photo"], "properties": {"photo": several if most > 1 else photo}}
+    form: Document = {"type": "object", "properties": {"photo": several if most > 1 else photo}}
+    if typed:
+        form["properties"]["q"] = typed_text(settings)
+        form["anyOf"] = [{"required": ["photo"]}, {"required": ["q"]}]
+    else:
+        form["required"] = ["photo"]
     raw = {f"image/{kind}": {"schema": photo} for kind in ("jpeg", "png", "webp", "avif", "heic")}
     return {**raw, "multipart/form-data": {"schema": form}}
 

@@ -61,7 +61,11 @@ def test_the_served_document_is_this_one(shop):
         (("post", "/v1/search"), "/v1/search?category=things&state=active", b'{"listing_id": "shop/2"}', 200),
         (("post", "/v1/search"), "/v1/search", b'{"listing_id": "none"}', 404),
         (("post", "/v1/search"), "/v1/search", b"{", 400),
+        (("post", "/v1/search"), "/v1/search", b'{"q": "red thing"}', 200),
+        (("post", "/v1/search"), "/v1/search?q=red&titles=false", photo(1), 200),
+        (("post", "/v1/search"), "/v1/search?q=red&q=blue", photo(1), 422),
         (("post", "/v1/predict"), "/v1/predict", photo(1), 200),
+        (("post", "/v1/predict"), "/v1/predict?duplicates=false", photo(1), 200),
         (("post", "/v1/predict"), "/v1/predict?box=0,0,0.5,0.5", photo(1), 200),
         (("post", "/v1/predict"), "/v1/predict", b"no photo", 415),
         (("get", "/v1/listings/{listing_id}/similar"), "/v1/listings/shop/2/similar?k=3", None, 200),
@@ -116,8 +120,9 @@ def test_every_example_fits_its_schema():
             assert operation["summary"]
             for part in (*operation["responses"].values(), operation.get("requestBody", {})):
                 for content in part.get("content", {}).values():
-                    if "example" in content:
-                        jsonschema.validate(content["example"], _schema(content["schema"]))
+                    given = [one["value"] for one in content.get("examples", {}).values()]
+                    for example in given + ([content["example"]] if "example" in content else []):
+                        jsonschema.validate(example, _schema(content["schema"]))
                         examples += 1
     assert examples >= 20
 

@@ -42,10 +42,7 @@ def clean_query(query: str, longest: int = 80) -> tuple[str, str]:
         return "", "query_personal"
     if _LINK.search(query):
         return "", "query_link"
-    text = unicodedata.normalize("NFKC", query).casefold()
-    text = " ".join(_ASCII_WORD.findall(text) if text.isascii() else _words(text))
-    if not text.isascii():
-        text = _BLANK_BETWEEN.sub("", text)
+    text = normal_form(query)
     if not text:
         return "", "query_empty"
     if len(text) > longest:
@@ -53,6 +50,28 @@ def clean_query(query: str, longest: int = 80) -> tuple[str, str]:
     if not re.search(r"[^\W\d_]", text):
         return "", "query_without_letter"
     return ("", "query_spam") if _REPEATS.search(text) else (text, "")
+
+
+def normal_form(text: str) -> str:
+    """The normal form of any text, as `clean_query` has it; empty if the text has no letter, mark or digit."""
+    text = unicodedata.normalize("NFKC", text).casefold()
+    text = " ".join(_ASCII_WORD.findall(text) if text.isascii() else _words(text))
+    return text if text.isascii() else _BLANK_BETWEEN.sub("", text)
+
+
+def signs(text: str) -> Iterator[str]:
+    """The smallest parts of a text in normal form that a phrase may begin or end with: words, and in scripts without
+    blanks each character with the marks that follow it."""
+    for word in text.split(" "):
+        for run in _RUNS.findall(word):
+            if not _UNSPACED_START.match(run):
+                yield run
+                continue
+            start = 0
+            for place in range(1, len(run) + 1):
+                if place == len(run) or unicodedata.category(run[place])[0] != "M":
+                    yield run[start:place]
+                    start = place
 
 
 @lru_cache(maxsize=100_000)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.weak.queries import clean_query, query_key, terms
+from schemas.query_text import clean_query, query_key, terms
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,93 @@
+"""The follower without a service: the first reading of the store, outages, and a topic that was replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import Transient
+from schemas.events import ImageRef, ListingEvent
+from schemas.manifest import load_manifest
+from schemas.predictions import ImageRow, Prediction, RemovalMarker, StoredListing, Summary
+from tests.engines.tiny_bundle import write_tiny_bundle
+from tests.workers.indexer.hash_topic import BASE_US, Publisher, message, stream_at
+from tests.workers.indexer.running import until
+from workers.search.find.naming import Names
+from workers.search.typed.follower import Follower
+from workers.search.typed.label_index import LabelIndex
+from workers.search.typed.query import Choice, Term
+from workers.stores import Store, build_store
+
+RED = [(Term((Choice("colour", ("red",), True),), ()), 1.0)]
+
+
+def stored(name: str, p: float, time: int = 1, photos: int = 1) -> StoredListing:
+    predictions = {"colour": [Prediction(label="red", probability=p)]}
+    images = [ImageRef(image_id=str(i), data=b"x") for i in range(photos)]
+    event = ListingEvent(
+        event_id="e", listing_id=name, event_time=BASE_US + time, type="updated", images=images, title="Thing"
+    )
+    return StoredListing(
+        listing_id=name,
+        event_time=event.event_time,
+        model_version="m",
+        epoch="0123456789ab",
+        event=event,
+        summary=Summary(status="complete" if photos else "empty", predictions=predictions, bad_images=[]),
+        images=[ImageRow(image_id=str(i), predictions=predictions, hash="0" * 64) for i in range(photos)],
+        stored_at=1,
+    )
+
+
+class Away:
+    """The store itself, that does not answer the first calls."""
+
+    def __init__(self, store: Store, fails: int) -> None:
+        self._store, self.fails = store, fails
+
+    def scan(self) -> Iterator[StoredListing | RemovalMarker]:
+        for listing in self._store.scan():
+            self._refuse()
+            yield listing
+
+    def get(self, listing_ids: list[str]) -> dict[str, StoredListing | RemovalMarker]:
+        self._refuse()
+        return self._store.get(listing_ids)
+
+    def _refuse(self) -> None:
+        if self.fails:
+            self.fails -= 1
+            raise Transient("store", "away", "planted")
+
+
+def test_the_store_is_read_once_and_the_topic_followed_through_outages(tmp_path: Path) -> None:
+    write_tiny_bundle(tmp_path / "bundle")
+    names = Names(load_manifest(tmp_path / "bundle"))
+    stream = stream_at(tmp_path)
+    with closing(build_store(f"sqlite://{tmp_path}/store.db")) as store, Publisher(stream) as publisher:
+        for i in range(5):
+            store.write(stored(f"old/{i}", 0.5 + i / 10), {})
+        away: Any = Away(store, fails=2)
+        index = LabelIndex(most=100)
+        follower = Follower(index, stream=stream, store=away, names=names, epoch="0123456789ab")
+
+        def found() -> list[tuple[str, float]]:
+            return index.search(RED, 100, titles=False)
+
+        follower.start()
+        try:
+            until(lambda: follower.complete)
+            assert found() == [(f"old/{i}", 0.5 + i / 10) for i in (4, 3, 2, 1, 0)]
+            away.fails = 2
+            store.write(stored("old/0", 0.95, time=2), {})
+            store.write(stored("old/4", 0.9, time=2, photos=0), {})  # its photos are gone
+            store.remove(ListingEvent(event_id="g", listing_id="old/1", event_time=BASE_US + 2, type="removed"))
+            for name in ("old/0", "old/4", "old/1", "unknown"):
+                publisher.put(message(name, 2, {}))
+            publisher.flush()
+            until(lambda: [name for name, _ in found()] == ["old/0", "old/3", "old/2"])
+        finally:
+            follower.stop()
+        assert found()[0] == ("old/0", 0.95)
