@@ -107,6 +107,9 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     docs/benchmarks/search.md."""
     close_bits: Annotated[int, Meta(ge=0, le=256)] = 82
     """The same limit for stored listings, whose bits are rounded: so many of 256 bits may differ."""
+    whole_bits: Annotated[int, Meta(ge=0, le=256)] = 75
+    """With `detect=nearest`, a photo counts as a whole if a listing is within so many bits of it. Only else its boxes
+    decide. Chosen on validation photos; see docs/benchmarks/detection.md."""
     max_typed_listings: Whole = 1_000_000
     """Listings that typed queries (`q=`) can find. A listing takes about 400 bytes of this process, so a million take
     400 MB. Further ones are left out, and answers say so. 0: there are no typed queries."""

@@ -40,6 +40,19 @@ class Found:
     relevance: float | None = None
 
 
+def nearest_part(found: Sequence[Sequence[Found]], whole_bits: int) -> int:
+    """Which part of a photo to answer for: the number of its listings in `found`, in which the whole photo comes last.
+
+    It is the whole photo if a listing is within `whole_bits` of it, else the part with the nearest listing. Of equals
+    it is the whole photo, then the first part. Order of listings within a part does not matter.
+    """
+    apart = [min((one.photo.distance for one in listings), default=HASH_BITS + 1) for listings in found]
+    whole = len(apart) - 1
+    if apart[whole] <= whole_bits:
+        return whole
+    return min(range(len(apart)), key=lambda part: (apart[part], part != whole))
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What to find: `count` listings that pass `only`, without the listing `without`, within `radius` bits."""

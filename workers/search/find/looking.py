@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +18,10 @@ from workers.serving import Health
 from workers.stages.detect import Detect as Detecting
 from workers.stages.detect import Looking
 
-Detect = Literal["off", "subject", "all"]
+Detect = Literal["off", "subject", "nearest", "all"]
+NEAREST_THRESHOLD = 0.2
+"""From this score on, a box is worth a look for `nearest`: what it shows decides, not the score. Chosen on validation
+photos, where .1 to .3 do equally well (docs/benchmarks/detection.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class QueryPhotos:
         self._preprocess = manifest.preprocess
         self._looking = looking
         self._detecting = None if looking is None else Detecting(looking, health)
+        self._detecting_more = None if looking is None else Detecting(_with_more_boxes(looking), health)
         self._as_stored = bool(manifest.detection)
         self._max_boxes = max_boxes
         self._health = health
@@ -67,7 +72,7 @@ class QueryPhotos:
 
     def view(self, data: bytes, box: Box | None, detect: Detect) -> View:
         """The part inside `box` if one is given; else the whole photo, its most confident box, or all of its boxes. A
-        photo without a box counts as a whole. Blocks.
+        photo without a box counts as a whole. `nearest` is all boxes and then the whole photo. Blocks.
 
         Raises:
             Invalid: as `decode`, or the detector cannot process the photo.
@@ -80,22 +85,30 @@ class QueryPhotos:
         canvas, _ = decode_canvas(data, looking.side)
         if box is not None or detect == "off":
             return View([Part(canvas.cut(box, self._preprocess), box)])
-        found = self._found(looking.shrunk(canvas))
-        taken = found if detect == "all" else found[:1]
+        found = self._found(looking.shrunk(canvas), detect)
+        taken = found[:1] if detect == "subject" else found
         parts = [Part(canvas.cut(one.box, self._preprocess), one.box, one) for one in taken]
-        return View(parts or [Part(canvas.cut(None, self._preprocess))], found)
+        if detect == "nearest" or not parts:
+            parts.append(Part(canvas.cut(None, self._preprocess)))
+        return View(parts, found)
 
     def _canvas_of(self, detect: Detect) -> Looking | None:
         """What parts are cut from a canvas for; None if the photo is decoded to the network's input at once."""
         return self._looking if self._as_stored or detect != "off" else None
 
-    def _found(self, pixels: NDArray[np.uint8]) -> list[Detection]:
-        assert self._detecting is not None
+    def _found(self, pixels: NDArray[np.uint8], detect: Detect) -> list[Detection]:
+        detecting = self._detecting_more if detect == "nearest" else self._detecting
+        assert detecting is not None
         try:
-            (found,) = self._detecting.boxes([pixels], self._max_boxes)
+            (found,) = detecting.boxes([pixels], self._max_boxes)
         except Exception as error:  # a restart has to repair it, as where the engine fails
             self._health.fail(error)
             raise
         if isinstance(found, Invalid):
             raise found
         return found
+
+
+def _with_more_boxes(looking: Looking) -> Looking:
+    threshold = min(looking.plan.threshold, NEAREST_THRESHOLD)
+    return replace(looking, plan=msgspec.structs.replace(looking.plan, threshold=threshold))

@@ -16,7 +16,7 @@ _ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
-_DETECTS: dict[str, Detect] = {"off": "off", "subject": "subject", "all": "all"}
+_DETECTS: dict[str, Detect] = {"off": "off", "subject": "subject", "nearest": "nearest", "all": "all"}
 _MAX_VALUES = 16  # of one filter
 _MAX_VALUE = 256  # characters: what an event's category may have
 
@@ -110,13 +110,13 @@ def box(request: Request) -> Box | None:
 
 
 def detect(request: Request, default: Detect, *, possible: bool) -> Detect:
-    """`detect`: `off`, `subject` or `all`. A box in the request needs no detector. Raises Problem 422, also if
-    something is to be detected and there is no detector (`possible`)."""
+    """`detect`: `off`, `subject`, `nearest` or `all`. A box in the request needs no detector. Raises Problem 422, also
+    if something is to be detected and there is no detector (`possible`)."""
     chosen = request.query_params.get("detect")
     if chosen is None:
         return "off" if "box" in request.query_params else default
     if chosen not in _DETECTS:
-        raise bad(f"detect: {chosen[:20]!r} is none of off, subject, all")
+        raise bad(f"detect: {chosen[:20]!r} is none of off, subject, nearest, all")
     if chosen != "off" and "box" in request.query_params:
         raise bad("detect: box says already where the product is; give one of the two")
     if chosen != "off" and not possible:

@@ -37,7 +37,7 @@ from workers.search.answers import (
 from workers.search.find import vote
 from workers.search.find.category_vote import vote_with_class
 from workers.search.find.filters import Filters
-from workers.search.find.finder import Finder, Found, Wanted
+from workers.search.find.finder import Finder, Found, Wanted, nearest_part
 from workers.search.find.inference import Recognised
 from workers.search.find.looking import Detect, Part
 from workers.search.find.naming import Names
@@ -137,6 +137,9 @@ class PhotoHandlers:
                 )
                 request.state.photo = sent.photos[looked.frames[0]]  # the client may let us keep it
                 found = await asyncio.gather(*(self._find(one, asked) for one in looked.seen))
+                if asked.detect == "nearest":
+                    best = nearest_part(found, self._settings.whole_bits)
+                    looked, found = replace(looked, seen=[looked.seen[best]]), [found[best]]
                 price = await self._price(looked.seen[0].hashes, wanted=asked.price, currency=asked.currency)
         return self._answer(asked, looked, found, price, began)
 
@@ -151,6 +154,8 @@ class PhotoHandlers:
         language, box = params.language(request, self._settings.language, self._names.languages), params.box(request)
         detect = params.detect(request, self._detects, possible=self._recogniser.has_detector)
         priced, currency = params.flag(request, "price", False), params.currency(request)
+        if detect == "nearest":
+            raise params.bad("detect: `nearest` needs a search; ask for `subject` or `all`, or POST /v1/search")
         near = params.flag(request, "duplicates", True)
         async with self._upload(request, 1) as sent, self._threads.in_time():
             if not sent.photos:

@@ -99,8 +99,8 @@ class Recogniser:
     async def _clip(self, photos: Sequence[bytes], box: Box | None, detect: Detect, *, fine: bool) -> Looked:
         """Recognise all frames, and choose those that are searched with. Their unrounded bits are averaged; everything
         else is that of the frame that agrees best with the others."""
-        if detect == "all":
-            raise params.bad("detect: several photos are frames of one product; ask for `all` with one photo")
+        if detect in {"all", "nearest"}:
+            raise params.bad(f"detect: several photos are frames of one product; ask for `{detect}` with one photo")
         views = await asyncio.gather(*(self.view(one, box, detect) for one in photos))
         parts = [view.parts[0] for view in views]
         recognised = await self.recognise(parts)

@@ -124,6 +124,25 @@ def test_every_product_of_a_photo_gets_the_answer_of_its_box(detecting):
     assert (told["hash"], told["detected"]) == (every["hash"], every["detected"])
 
 
+def test_nearest_answers_for_the_box_that_is_nearest_to_a_listing_or_for_the_whole_photo(detecting):
+    data = scene(grid(3))
+    every = detecting.search(data, "?detect=all&k=5", "image/png")[1]
+    whole = detecting.search(data, "?detect=off&k=5", "image/png")[1]
+    apart = [min(n["distance"] for n in one["neighbours"]) for one in [*every["boxes"], whole]]
+    near = detecting.search(data, "?detect=nearest&k=5", "image/png")[1]
+    best = apart.index(min(apart)) if min(apart) < apart[-1] else 3
+    if apart[-1] <= 75:
+        best = 3
+    expected = [*every["boxes"], whole | {"box": None}][best]
+    assert (near["box"], near["hash"], near["boxes"]) == (expected["box"], expected["hash"], [])
+    assert near["neighbours"] == expected["neighbours"]
+    assert near["detected"] == every["detected"]
+    status, told = predict(detecting, data, "?detect=nearest")
+    assert (status, "needs a search" in told["detail"]) == (422, True)
+    status, told = clip(detecting, photo(3), photo(4), query="?detect=nearest")
+    assert (status, "with one photo" in told["detail"]) == (422, True)
+
+
 def test_a_photo_without_a_product_counts_as_a_whole_and_boxes_are_limited(detecting):
     empty = detecting.search(scene([]), "?detect=all", "image/png")[1]
     whole = detecting.search(scene([]), "", "image/png")[1]

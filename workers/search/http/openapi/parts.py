@@ -90,12 +90,13 @@ def box() -> Document:
 def detect() -> Document:
     """The parameter `detect`."""
     about = (
-        "What is looked for in the photo: its most confident product (`subject`), all of its products, each with an "
-        "answer of its own in `boxes` (`all`), or nothing (`off`). A photo without a product counts as a whole. Not "
-        "together with `box`. Default: `subject` if the listings were indexed with a detector, else `off`. It needs a "
-        "detector."
+        "What is looked for in the photo: its most confident product (`subject`), the product that is nearest to a "
+        "listing, or the whole photo if a listing is near to that (`nearest`, for searches), all of its products, "
+        "each with an answer of its own in `boxes` (`all`), or nothing (`off`). A photo without a product counts as "
+        "a whole. Not together with `box`. Default: `subject` if the listings were indexed with a detector, else "
+        "`off`. It needs a detector."
     )
-    return _query("detect", about, {"type": "string", "enum": ["off", "subject", "all"]})
+    return _query("detect", about, {"type": "string", "enum": ["off", "subject", "nearest", "all"]})
 
 
 def typed(settings: SearchSettings) -> Document:
