@@ -44,7 +44,7 @@ from workers.search.http import params
 from workers.search.http.admission import Admission, client_of
 from workers.search.http.json_bodies import answered, json_body, media_type
 from workers.search.http.recogniser import Looked, Recogniser, Seen
-from workers.search.http.slots import Slots
+from workers.search.http.slots import Held, Slots
 from workers.search.http.stored import StoredListings
 from workers.search.http.threads import Threads
 from workers.search.http.uploads import FORM_OVERHEAD, read_photos
@@ -105,10 +105,10 @@ class PhotoHandlers:
         asked = self._asked(request)
         if media_type(request) == "application/json":
             return await self._by_listing(request, asked, began)
-        async with self._upload(request, self._settings.max_frames) as photos, self._threads.in_time():
+        async with self._upload(request, self._settings.max_frames) as (photos, held), self._threads.in_time():
 
             def charge(products: int) -> None:
-                self._admission.charge(request, products - 1)
+                self._charge(request, held, products - 1)
 
             looked = await self._recogniser.look(photos, asked.box, asked.detect, fine=asked.fine, charge=charge)
             request.state.photo = photos[looked.frames[0]]  # the client may let us keep it
@@ -120,9 +120,9 @@ class PhotoHandlers:
         began = time.perf_counter()
         language, box = params.language(request, self._settings.language, self._names.languages), params.box(request)
         detect = params.detect(request, self._detects, possible=self._recogniser.has_detector)
-        async with self._upload(request, 1) as photos, self._threads.in_time():
+        async with self._upload(request, 1) as (photos, held), self._threads.in_time():
             view = await self._recogniser.view(photos[0], box, detect)
-            self._admission.charge(request, len(view.parts) - 1)
+            self._charge(request, held, len(view.parts) - 1)
             seen = await self._recogniser.recognise(view.parts)
         boxes = [self._suggested(part, one, language) for part, one in zip(view.parts, seen, strict=True)]
         first = boxes[0]
@@ -170,17 +170,23 @@ class PhotoHandlers:
         )
 
     @asynccontextmanager
-    async def _upload(self, request: Request, most: int) -> AsyncIterator[list[bytes]]:
-        """Read up to `most` photos, then hold a slot while the block runs: a slow upload holds memory for what has
-        arrived, and no slot."""
+    async def _upload(self, request: Request, most: int) -> AsyncIterator[tuple[list[bytes], Held]]:
+        """Read up to `most` photos, then hold a slot for each while the block runs: a slow upload holds memory for what
+        has arrived, and no slot."""
         settings, client = self._settings, client_of(request)
         self._photos.check(client)  # so that nobody sends 10 MB to hear that there is no room
         with self._memory.upload(client) as upload:
             limits = settings.max_upload_bytes, settings.upload_timeout_s
             photos = await read_photos(request, *limits, upload.take, most)
             self._admission.charge(request, len(photos) - 1)
-            with self._photos.held(client):
-                yield photos
+            with self._photos.held(client, len(photos)) as held:
+                yield photos, held
+
+    def _charge(self, request: Request, held: Held, products: int) -> None:
+        """Count so many further products of a photo: each costs the engine as much as a photo. Raises Problem 429 or
+        503."""
+        self._admission.charge(request, products)
+        held.more(products)
 
     async def _by_listing(self, request: Request, asked: _Asked, began: float) -> Response:
         _refuse_cutting(asked, request)
