@@ -324,10 +324,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     Elsewhere(
         "tests/workers/search/http/test_hostile_clients.py",
         "raw sockets against the running service",
-        (
-            "workers/connections.py",
-            "workers/search/http/slots.py",
-        ),
+        ("workers/connections.py",),
     ),
     Elsewhere(
         "tests/workers/search/http/test_app.py",

@@ -3,9 +3,10 @@ runs."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -17,7 +18,7 @@ from schemas.manifest import DETECTOR_FOLDER, load_manifest
 
 if TYPE_CHECKING:
     from engines.detection import Detector
-    from groknet.home.config import DetectSection, Loaded
+    from groknet.home.config import Config, DetectSection, Loaded
     from schemas.manifest import Manifest
     from workers.stages.detect import Looking
 
@@ -63,7 +64,16 @@ def bundle_with_detector(home: Home, bundle: Path, section: DetectSection) -> Pa
                 raise ConfigError(f"{text}; make the named file readable, or {folder.parent} writable") from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
+    with suppress(OSError):
+        os.utime(folder)  # chosen just now, so that no worker removes it as an old one
     return folder
+
+
+def check_decode_processes(config: Config, bundle: Path) -> None:
+    """Raise ConfigError if the bundle finds products, and the home's taggers decode in processes."""
+    if config.tagger.decode_processes and load_manifest(bundle).detection:
+        text = "tagger.decode_processes: a tagger that finds products cannot decode in processes, and this bundle does"
+        raise ConfigError(f"{text}; set decode_processes = 0")
 
 
 @contextmanager

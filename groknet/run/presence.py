@@ -20,8 +20,10 @@ import msgspec
 
 from groknet.cli.exits import CommandError, Exit
 from groknet.home.config import Loaded
+from groknet.home.detecting import check_decode_processes
 from groknet.home.epochs import Epochs, configured_epochs, find_bundle, read_record, refuse_old_file
 from groknet.home.hidden_heads import check_hidden_heads
+from groknet.home.old_bundles import remove_old_bundles
 from groknet.home.running import Worker, read_running
 from schemas.errors import BundleRefused, ConfigError, GroknetError
 from schemas.hashes import Epoch
@@ -40,7 +42,7 @@ _CLOSE_S = 3.0  # for the last call to a store, which may not answer
 class Presence(msgspec.Struct, frozen=True, kw_only=True):
     """One live worker. `bundles`: for every known epoch the reason why the worker cannot run it; empty if it can.
     `follows`: whether it changes over when the record changes. `since`: when it started on its present epoch, in UTC
-    seconds."""
+    seconds. `bundle`: the folder that it runs; empty for a worker of an earlier version."""
 
     kind: Worker
     name: str
@@ -52,6 +54,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     epoch: Epoch
     follows: bool
     bundles: dict[Epoch, str] = {}
+    bundle: str = ""
 
     @property
     def label(self) -> str:
@@ -170,6 +173,7 @@ class Follower(Watch):
         self._key = _key(loaded, name)
         self._said: tuple[Presence | None, float] = (None, 0.0)
         self._told = ""
+        self._tidied = False
         self.wanted = Path(loaded.config.engine.bundle)
         """The bundle that the worker should run. It stays the present one while the other is not available."""
         self.runs(self.wanted)
@@ -186,6 +190,16 @@ class Follower(Watch):
         super()._round(store)
         reasons = self._reasons(self.epochs) if self.epochs is not None and self._changes else {}
         self._say(store, reasons)
+        if not self._tidied:  # once, because a start is when a new bundle may have been joined
+            self._tidied = True
+            self._remove_old_bundles(store)
+
+    def _remove_old_bundles(self, store: Store) -> None:
+        workers = live_workers(store)
+        named = {Path(one.bundle) for one in workers if one.bundle}
+        named |= {Path(self._loaded.configured), self._present[0]}
+        named |= {Path(one.location) for one in self.epochs.bundles.values()} if self.epochs is not None else set()
+        remove_old_bundles(self._loaded.home, named, {one.epoch for one in workers if not one.bundle})
 
     def _reasons(self, epochs: Epochs) -> dict[Epoch, str]:
         """For every epoch the reason why this worker cannot run it; empty if it can. It also sets `wanted`."""
@@ -195,6 +209,8 @@ class Follower(Watch):
             try:
                 found = find_bundle(self._loaded, epochs, epoch)
                 check_hidden_heads(self._loaded.config, found, [self._kind])
+                if self._kind == "tagger":
+                    check_decode_processes(self._loaded.config, found)
                 reasons[epoch] = "" if epoch == present else self._obstacle(epoch)
             except (BundleRefused, ConfigError) as why:
                 found, reasons[epoch] = folder, str(why)
@@ -222,6 +238,7 @@ class Follower(Watch):
             epoch=epoch,
             follows=self._changes,
             bundles=reasons,
+            bundle=str(self._present[0]),
         )
         now = time.monotonic()
         if self._said[0] != presence or now >= self._said[1] + _SAY_S:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -20,7 +24,7 @@ from training.detection.loop.train import progress_of, train_on
 from training.detection.recipe import BoxSet, DetectorRecipe
 from training.detection.records import PRODUCT
 
-_RECIPE, _RUNS = "recipe.json", "runs"
+_RECIPE, _RUNS, _LOCK = "recipe.json", "runs", "training.lock"
 
 
 def learn(
@@ -47,9 +51,23 @@ def learn(
         set_aside: photos to leave out; None takes those of the project, and chooses them if that was not done yet.
 
     Raises:
-        ConfigError: nobody has drawn a box, the photos to set aside are too few, or the recipe does not fit.
+        ConfigError: nobody has drawn a box, the photos to set aside are too few, the recipe does not fit, or another
+            process trains on this project.
         BundleRefused: the bundle does not compute what torch does.
     """
+    with _alone(project):
+        return _learn(project, now, recipe, fresh=fresh, start=start, set_aside=set_aside)
+
+
+def _learn(
+    project: Project,
+    now: Standing,
+    recipe: DetectorRecipe,
+    *,
+    fresh: bool,
+    start: Path | None,
+    set_aside: frozenset[str] | None,
+) -> Path:
     if set_aside is None:
         set_aside = enough_set_aside(project, now.photos)
     learned = lessons(project, now, set_aside)
@@ -69,6 +87,24 @@ def learn(
     train_on(recipe, _sets(recipe, learned, run), run, resume=True, start=start)
     export_detector(recipe, run, bundle, command="groknet boxes train PROJECT")
     return bundle
+
+
+@contextmanager
+def _alone(project: Project) -> Iterator[None]:
+    """Hold the lock of the project's trainings, which ends with the process. Two of them would write one run."""
+    with (project.folder / _LOCK).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            pid = file.read().strip()
+            who, what = (f"process {pid}", f"`kill {pid}`") if pid else ("another process", "Ctrl-C")
+            text = f"project: {who} trains on {project.folder} already"
+            raise ConfigError(f"{text}; wait until it ends, or stop it with {what}: its run goes on later") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
 
 
 def _sets(recipe: DetectorRecipe, learned: Lessons, run: Path) -> list[BoxedSet]:

@@ -118,9 +118,13 @@ class Project:
         return [path for path in found if (root / path).resolve().is_relative_to(root)]
 
     def classes(self) -> list[str]:
-        """The kinds of boxes: those of the settings, then those that were imported, by name; `product` without any."""
-        imported = {kind for known in self.given().values() for kind in known.kinds} - {IGNORED}
-        return [*self.settings.classes, *sorted(imported - set(self.settings.classes))] or [PRODUCT]
+        """The kinds of boxes: those of the settings, then those that were imported or typed on the review page, by
+        name; `product` without any."""
+        kinds = {kind for known in self.given().values() for kind in known.kinds}
+        for decision in self.queue(read_only=True).decisions():
+            kinds |= {box["kind"] for box in decision.value.get("boxes", ())}
+        more = kinds - {IGNORED, *self.settings.classes}
+        return [*self.settings.classes, *sorted(more)] or [PRODUCT]
 
     def given(self) -> dict[str, Known]:
         """Path → the boxes that were imported."""

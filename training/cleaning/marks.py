@@ -152,6 +152,12 @@ class Marks:
         lines = ((place, line) for place, line in self._lines() if isinstance(line, Begun))
         return {line.step: line.settings for place, line in lines if last.get(line.step) == place}
 
+    def written_before(self, step: str) -> set[str]:
+        """The ids of all marks that were ever written before the last complete run of a step began."""
+        last, _ = self._runs()
+        begins = last.get(step, 0)
+        return {line.id for place, line in self._lines() if place < begins and isinstance(line, Mark)}
+
     def left_out(self, *, before: str = "") -> set[str]:
         """The paths of photos that a mark leaves out. With `before`, only marks of earlier steps count."""
         counted = STEPS[: STEPS.index(before)] if before else STEPS

@@ -3,10 +3,14 @@
 Each group of duplicates, each product with marked photos and each merge is one item of the review queue. A decision
 takes marks back or puts them in force again; photos that the person marked in addition become marks of the step
 `review`. The most doubtful items come first.
+
+A decision is applied once: the settings of the step `review` have the number of the newest line of the queue that was
+applied. What a person changes afterwards with `groknet data undo` stays so until they decide about the item again.
 """
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,44 +61,70 @@ def review_items(source: Source, marks: Marks, product: str) -> list[Item]:
         elif step == "noise":
             items.append(_noise(name, group, photos[name], undone))
         else:
-            items.append(_merge(group[0], photos))
+            items.append(_merge(group[0], photos, undone))
     return items
 
 
 def take_decisions(queue: Queue, marks: Marks) -> Reviewed:
-    """Bring the marks in line with the decisions of the queue. Taking them twice changes nothing more.
+    """Bring the marks in line with what was decided or undone since the last call. Taking it twice changes nothing.
 
-    A mark whose photo the item did not show is left alone: nobody decided about it.
+    A decision that was undone gives its marks the state back that the item showed, unless an earlier decision about the
+    item is in force again. A mark whose photo the item did not show is left alone: nobody decided about it. Of an
+    earlier decision, only marks that a step has made since then are taken back. Photos that a person added as noise
+    stay marked, even if the step marks nothing in their product any more.
 
     Raises:
         ConfigError: another process writes marks.
     """
     items = {item.id: item for item in queue.items}
     groups = {_id(step, name): group for (step, name), group in _groups(marks).items()}
-    decisions = [decision for decision in queue.decisions() if decision.item in items and decision.item in groups]
+    decisions = {name: one for name, one in queue.finished().items() if name in items}
+    line = _applied(queue, marks)
+    reopened = {one.item for one in queue.taken_back(line) if one.number <= line}
+    earlier = marks.written_before(STEP)
     wrong: list[str] = []
     right: list[str] = []
     added: list[Mark] = []
-    for decision in decisions:
-        item = items[decision.item]
-        out = _left_out(item, decision)
-        for mark in groups[decision.item]:
+    again: list[str] = []
+    for name, item in items.items():
+        decision, group = decisions.get(name), groups.get(name, [])
+        if decision is None and name not in reopened:
+            continue
+        new = decision is None or decision.number > line or name in reopened
+        out = _proposed(item) if decision is None else _left_out(item, decision)
+        for mark in group:
             if mark.what != "same_product" and mark.photo not in item.photos:
                 continue
-            holds = decision.choice == SAME if mark.what == "same_product" else mark.photo in out
-            (right if holds else wrong).append(mark.id)
-        added += _added(item, groups[decision.item], out)
+            if mark.what != "same_product":
+                holds = mark.photo in out
+            else:
+                holds = item.proposal.get("in_force", True) if decision is None else decision.choice == SAME
+            if new:
+                (right if holds else wrong).append(mark.id)
+            elif not holds and mark.id not in earlier:
+                wrong.append(mark.id)
+        if decision is not None and (group or item.kind == "noise"):
+            more = list(_added(item, group, out))
+            added += more
+            again += [mark.id for mark in more if new]
     undone, redone = marks.undo(wrong), marks.redo(right)
-    marks.write(STEP, {"decisions": len(decisions)}, added)
-    seconds = sum(decision.seconds for decision in decisions) / max(1, len(decisions))
+    marks.write(STEP, {"decisions": len(decisions), "line": queue.last_line}, added)  # a crash before repeats all
+    redone += marks.redo(again)  # what a person added, took back with `undo`, and added again
+    seconds = sum(one.seconds for one in decisions.values()) / max(1, len(decisions))
     return Reviewed(len(decisions), undone, redone, len(added), seconds)
+
+
+def _applied(queue: Queue, marks: Marks) -> int:
+    """The number of the newest line of the queue that was applied; 0 if none was, or if the queue has begun anew."""
+    line = int(marks.settings().get(STEP, {}).get("line", 0))
+    return line if line <= queue.last_line else 0
 
 
 def _groups(marks: Marks) -> dict[tuple[str, str], list[Mark]]:
     """The marks of the steps by what they are about: a kept photo, a product, or the two labels of a merge."""
     groups: dict[tuple[str, str], list[Mark]] = defaultdict(list)
     for mark, _ in marks.all():
-        name = {"duplicates": mark.kept, "noise": mark.product, "merge": f"{mark.product} = {mark.into}"}
+        name = {"duplicates": mark.kept, "noise": mark.product, "merge": _pair(mark)}
         if mark.step in name:
             groups[mark.step, name[mark.step]].append(mark)
     return dict(groups)
@@ -102,6 +132,12 @@ def _groups(marks: Marks) -> dict[tuple[str, str], list[Mark]]:
 
 def _id(step: str, name: str) -> str:
     return f"{step}: {name}"
+
+
+def _pair(mark: Mark) -> str:
+    """The two labels of a merge as one text, which no other two labels have."""
+    labels = (mark.product, mark.into)
+    return " = ".join(json.dumps(one) for one in labels) if "=" in "".join(labels) else " = ".join(labels)
 
 
 def _duplicates(kept: str, group: Sequence[Mark], undone: Container[str]) -> Item:
@@ -135,14 +171,14 @@ def _noise(product: str, group: Sequence[Mark], photos: Sequence[str], undone: C
     )
 
 
-def _merge(mark: Mark, photos: Mapping[str, Sequence[str]]) -> Item:
+def _merge(mark: Mark, photos: Mapping[str, Sequence[str]], undone: Container[str]) -> Item:
     sides = [
         list(dict.fromkeys([first, *photos.get(label, ())]))[:_SIDE]
         for label, first in ((mark.product, mark.photo), (mark.into, mark.kept))
     ]
     count = len(sides[0])
     return Item(
-        id=_id("merge", f"{mark.product} = {mark.into}"),
+        id=_id("merge", _pair(mark)),
         kind="merge",
         photos=(*sides[0], *sides[1]),
         question="Are these two labels one product?",
@@ -150,6 +186,7 @@ def _merge(mark: Mark, photos: Mapping[str, Sequence[str]]) -> Item:
         proposal={
             "groups": [list(range(count)), list(range(count, count + len(sides[1])))],
             "names": [mark.product, mark.into],
+            "in_force": mark.id not in undone,
         },
         urgency=1 - float(mark.why["share"]),
     )
@@ -158,7 +195,14 @@ def _merge(mark: Mark, photos: Mapping[str, Sequence[str]]) -> Item:
 def _left_out(item: Item, decision: Decision) -> set[str]:
     if decision.choice != ACCEPT:
         return set()
-    numbers = decision.value.get("marked", item.proposal.get("marked", []))
+    return _numbered(item, decision.value.get("marked", item.proposal.get("marked", [])))
+
+
+def _proposed(item: Item) -> set[str]:
+    return _numbered(item, item.proposal.get("marked", []))
+
+
+def _numbered(item: Item, numbers: Sequence[int]) -> set[str]:
     return {item.photos[number] for number in numbers}
 
 
@@ -166,5 +210,6 @@ def _added(item: Item, group: Sequence[Mark], out: set[str]) -> Iterator[Mark]:
     """Marks for the photos that the person marked beyond those of the step."""
     known = {mark.photo for mark in group}
     what: What = "near_duplicate" if item.kind == "duplicates" else "noise"
+    product = group[0].product if group else item.id.removeprefix(_id("noise", ""))
     for photo in sorted(out - known):
-        yield Mark(step=STEP, what=what, photo=photo, product=group[0].product, why={"item": item.id})
+        yield Mark(step=STEP, what=what, photo=photo, product=product, why={"item": item.id})

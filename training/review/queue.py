@@ -53,6 +53,7 @@ class Queue:
         self._items: dict[str, Item] = {}
         self._made: list[Decision] = []
         self._in_force: dict[str, list[Decision]] = {}
+        self._taken_back: list[tuple[int, Decision]] = []
         self._lines = 0
         try:
             self._items = {item.id: item for item in _read(folder / ITEMS, Item)}
@@ -181,6 +182,22 @@ class Queue:
             last = [stack[-1] for stack in self._in_force.values()]
         yield from sorted((d for d in last if drafts or d.choice != DRAFT), key=lambda d: d.number)
 
+    def finished(self) -> dict[str, Decision]:
+        """Item → its newest decision in force that is no draft. A draft that was begun afterwards changes nothing."""
+        with self._lock:
+            whole = {item: [d for d in stack if d.choice != DRAFT] for item, stack in self._in_force.items()}
+        return {item: decisions[-1] for item, decisions in whole.items() if decisions}
+
+    @property
+    def last_line(self) -> int:
+        """The number of the newest line of the file of decisions; 0 if there is none."""
+        return self._lines
+
+    def taken_back(self, after: int) -> list[Decision]:
+        """The decisions, no drafts, that lines with a number above `after` took back."""
+        with self._lock:
+            return [d for number, d in self._taken_back if number > after and d.choice != DRAFT]
+
     @property
     def made(self) -> Sequence[Decision]:
         """Every decision that was ever stored, also those that were replaced or undone: what the work cost."""
@@ -219,7 +236,7 @@ class Queue:
             return
         for item, stack in self._in_force.items():
             if stack[-1].number == line.undoes:
-                stack.pop()
+                self._taken_back.append((line.number, stack.pop()))
                 if not stack:
                     del self._in_force[item]
                 return

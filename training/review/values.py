@@ -55,11 +55,12 @@ class Marks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Groups(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The proposal of `merge`: the numbers of the photos of each product, and the products' names. The decision needs
-    no value: its choice says it all."""
+    """The proposal of `merge`: the numbers of the photos of each product, the products' names, and whether the merge
+    was in force when the item was made. The decision needs no value: its choice says it all."""
 
     groups: tuple[tuple[int, ...], ...] = ()
     names: tuple[str, ...] = ()
+    in_force: bool = True
 
 
 def checked(item: Item, value: dict[str, Any]) -> dict[str, Any]:

@@ -40,9 +40,10 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Time limit for the whole body: 10 MB take 27 s over a slow uplink of 3 Mbit/s."""
     max_waiting: Count = 32
     """At most so many photos at work at once; further ones get 503. At 40 ms a photo, the last one waits 1.3 s. A photo
-    counts when all of its bytes have arrived."""
+    counts when all of its bytes have arrived. Each photo of a clip and each product of `detect=all` counts as one."""
     max_client_waiting: Count = 24
-    """At most so many of them of one client; further ones get 429. So one client cannot take all."""
+    """At most so many of them of one client; further ones get 429. So one client cannot take all. A request with more
+    photos or products counts as so many."""
     max_upload_memory: Count = 256_000_000
     """Bytes of photos that have arrived and are not answered yet; one client may fill a quarter."""
     max_requests: Count = 256

@@ -205,10 +205,11 @@ def review(
     from training.review.photos import ReviewPhotos
     from workers.serving import serve
 
-    items = review_items(cleaning.source, cleaning.marks, cleaning.product)
-    if not items:
-        raise CommandError(f"{out}: there is nothing to review; no step marked anything", Exit.NOT_FOUND)
     with Queue(out / "review") as queue:
+        take_decisions(queue, cleaning.marks)  # those of a review that was killed, before their items are made anew
+        items = review_items(cleaning.source, cleaning.marks, cleaning.product)
+        if not items:
+            raise CommandError(f"{out}: there is nothing to review; no step marked anything", Exit.NOT_FOUND)
         queue.put_open(items)
         app = build_review(
             queue, ReviewPhotos(cleaning.source.folder), title=f"Cleaning of {cleaning.source.folder.name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,14 +11,18 @@ import pytest
 
 from groknet.change_over.participants import not_there, refuse_obstacles, stay_apart
 from groknet.cli.exits import CommandError
-from groknet.home.config import load_config
+from groknet.home.config import DetectSection, load_config
+from groknet.home.detecting import bundle_with_detector
 from groknet.home.epochs import (
     Epochs,
     bundle_at,
     switched,
 )
+from groknet.home.paths import Home
 from groknet.run.presence import Follower, Watch, first_epochs, live_workers
 from schemas.errors import Transient
+from schemas.manifest import load_manifest
+from tests.engines.detection.test_combine import detector
 from tests.engines.tiny_bundle import HEADS, tiny_graph, write_tiny_bundle
 from tests.groknet.places import NEW, OLD, Place, presence, until
 from workers.stores import Store, build_store
@@ -121,6 +126,52 @@ def test_a_bundle_without_a_hidden_head_is_an_obstacle_and_the_worker_stays(plac
     place.record(switched(place.both(), NEW))
     until(lambda: followers[1].wanted == place.new)
     until(lambda: followers[0].epochs is not None and followers[0].epochs.active == NEW)
+    assert followers[0].wanted == place.old
+    for follower in followers:
+        follower.close()
+
+
+def test_a_worker_that_starts_removes_joined_bundles_that_nothing_names(place: Place) -> None:
+    """The record names one folder, a worker of another home runs another one, and one of an earlier version says no
+    folder."""
+    one = place.home("one")
+    names = [f"{epoch}-{'0' * 12}" for epoch in ("1" * 12, "2" * 12, "3" * 12, "4" * 12)]
+    folders = [one.home.root / "bundles" / name for name in names]
+    for folder in folders:
+        shutil.copytree(place.old, folder)
+        os.utime(folder, (1e9, 1e9))
+    place.record(Epochs(active=OLD, bundles={OLD: bundle_at(place.old), NEW: bundle_at(folders[0])}))
+    announced = [presence(home="/srv/two", bundle=str(folders[1])), presence("3" * 12, home="/srv/three")]
+    for number, worker in enumerate(announced):
+        place.store.announce(str(number), msgspec.json.encode(worker), 60)
+    follower = Follower(one, "indexer", "indexer", lambda: place.store)
+    follower.start()
+    until(lambda: not folders[3].exists())
+    follower.close()
+    assert [folder.is_dir() for folder in folders] == [True, True, True, False]
+
+
+def test_a_bundle_that_finds_products_is_an_obstacle_for_a_tagger_that_decodes_in_processes(
+    place: Place, tmp_path: Path
+) -> None:
+    detector(tmp_path / "finder")
+    detect = DetectSection(mode="subject", bundle=str(tmp_path / "finder"))
+    both = bundle_with_detector(Home(tmp_path), place.new, detect)
+    epoch = load_manifest(both).epoch
+    record = Epochs(active=OLD, bundles={OLD: bundle_at(place.old), epoch: bundle_at(both)})
+    place.record(record)
+    loaded = load_config(place.home("one").home, {"GROKNET__TAGGER__DECODE_PROCESSES": "1"})
+    followers = [Follower(loaded, kind, kind, lambda: place.store) for kind in ("tagger", "search")]
+    for follower in followers:
+        follower.start()
+    until(lambda: [bool(w.bundles) for w in live_workers(place.store)] == [True, True])
+    search, tagger = sorted(live_workers(place.store), key=lambda worker: worker.kind)
+    assert search.bundles == {OLD: "", epoch: ""}
+    assert tagger.bundles[OLD] == ""
+    assert "set decode_processes = 0" in tagger.bundles[epoch]
+    place.record(switched(record, epoch))
+    until(lambda: followers[1].wanted == both)
+    until(lambda: followers[0].epochs is not None and followers[0].epochs.active == epoch)
     assert followers[0].wanted == place.old
     for follower in followers:
         follower.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,11 @@ from engines.pixels import Box
 from schemas.errors import ConfigError
 from tests.training.boxes.red_boxes import draw
 from tests.training.detection.tiny import tiny_recipe
-from training.boxes.learning import learn, with_steps
+from training.boxes.learning import _alone, learn, with_steps
 from training.boxes.project import Project
 from training.boxes.rounds import standing
 from training.detection.records import BoxedPhoto
+from training.review import Item
 
 pytestmark = pytest.mark.slow  # each training exports and checks a bundle
 
@@ -114,3 +117,22 @@ def test_a_number_is_never_used_twice(project: Project) -> None:
     (detectors / "99").mkdir()
     (detectors / "100").mkdir()
     assert [path.name for path in project.detectors()][-2:] == ["99", "100"]
+
+
+def test_two_trainings_at_once_are_refused_with_who_trains(project: Project) -> None:
+    now = standing(project, project.queue(read_only=True))
+    with _alone(project), pytest.raises(ConfigError, match=rf"process {os.getpid()} trains .*kill {os.getpid()}"):
+        learn(project, now, RECIPE)
+    assert not (project.folder / "runs").exists()
+    with _alone(project):  # the lock was released
+        pass
+
+
+def test_a_class_that_was_typed_on_the_review_page_is_learned(project: Project) -> None:
+    with project.queue() as queue:
+        asked = project.paths[0]
+        queue.put([Item(id=asked, kind="boxes", photos=(asked,), question="Right?", choices=("right", "skip"))])
+        queue.decide(asked, "right", {"boxes": [{"box": EDGES[0], "kind": "jug", "was": None}]})
+    assert trained(project) == "01"
+    manifest = json.loads((project.folder / "detectors" / "01" / "manifest.json").read_text())
+    assert "jug" in json.dumps(manifest)

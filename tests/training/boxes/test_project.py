@@ -11,6 +11,7 @@ from schemas.errors import ConfigError
 from tests.training.boxes.red_boxes import draw
 from training.boxes.project import Project
 from training.detection.records import IGNORED, BoxedPhoto
+from training.review import Item
 
 
 @pytest.fixture
@@ -60,6 +61,19 @@ def test_boxes_that_are_given_again_replace_the_earlier_ones(root: Path, tmp_pat
     assert given["00.png"].boxes == ((0, 0, 0.5, 0.5),)
     assert (given["00.png"].origin, given["01.png"].origin) == ("b.json", "a.json")
     assert project.classes() == ["vase", "cup"]
+
+
+def test_classes_that_a_person_typed_are_classes_until_they_are_undone(root: Path, tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "p", root, classes=["vase"])
+    boxes = [{"box": [0, 0, 1, 1], "kind": kind, "was": None} for kind in ("mug", "vase", IGNORED)]
+    with project.queue() as queue:
+        queue.put([Item(id="00.png", kind="boxes", photos=("00.png",), question="Right?", choices=("right", "skip"))])
+        queue.decide("00.png", "draft", {"boxes": boxes})
+        assert project.classes() == ["vase"]
+        queue.decide("00.png", "right", {"boxes": boxes})
+        assert project.classes() == ["vase", "mug"]
+        queue.undo()
+    assert project.classes() == ["vase"]
 
 
 def test_a_link_out_of_the_folder_is_no_photo_of_the_project(root: Path, tmp_path: Path) -> None:

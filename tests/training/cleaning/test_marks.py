@@ -98,3 +98,14 @@ def test_two_writers_at_once_are_refused(tmp_path: Path) -> None:
 
     marks.write("duplicates", {}, while_writing())
     assert marks.left_out() == {"a.jpg"}
+
+
+def test_the_marks_before_a_step_are_all_that_were_ever_written_then(tmp_path: Path) -> None:
+    marks = Marks(tmp_path)
+    assert marks.written_before("review") == set()
+    marks.write("noise", {}, [noise("a.jpg")])
+    marks.write("review", {}, [])
+    marks.write("noise", {}, [noise("b.jpg")])
+    marks.write("review", {}, [])
+    marks.write("noise", {}, [noise("c.jpg")])
+    assert marks.written_before("review") == {noise("a.jpg").id, noise("b.jpg").id}

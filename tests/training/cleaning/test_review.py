@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.training.cleaning.pictures import jpeg, picture
@@ -85,3 +86,112 @@ def test_marks_of_photos_that_were_not_shown_are_left_alone(source: Source, tmp_
         queue.decide(item.id, "keep all")
         assert take_decisions(queue, marks).undone == len(seen)
     assert marks.left_out() == set(photos) - seen
+
+
+def test_undo_after_a_restart_puts_the_marks_back_that_the_decision_took_back(source: Source, tmp_path: Path) -> None:
+    marks = Marks(tmp_path)
+    marks.write("noise", {}, [noise("cup/2.jpg", "cup/0.jpg"), noise("cup/3.jpg", "cup/0.jpg")])
+    merges = [Mark(step="merge", what="same_product", product="jug", into="cup", photo="jug/0.jpg", kept="cup/0.jpg")]
+    merges += [Mark(step="merge", what="same_product", product="mug", into="pot", photo="jug/1.jpg", kept="cup/1.jpg")]
+    marks.write("merge", {}, [msgspec.structs.replace(one, why={"share": 0.5}) for one in merges])
+    marks.undo([noise("cup/3.jpg", "").id, merges[1].id])
+    with Queue(tmp_path / "review") as queue:
+        queue.put_open(review_items(source, marks, "product"))
+        queue.decide("noise: cup", "keep all")
+        queue.decide("merge: jug = cup", "different products")
+        queue.decide("merge: mug = pot", "same product")
+        take_decisions(queue, marks)
+    assert (marks.left_out(), marks.products()) == (set(), {"mug": "pot"})
+    with Queue(tmp_path / "review") as queue:
+        queue.put_open(review_items(source, marks, "product"))
+        for _ in range(3):
+            assert queue.undo() is not None
+        take_decisions(queue, marks)
+    assert (marks.left_out(), marks.products()) == ({"cup/2.jpg"}, {"jug": "cup"})
+
+
+def test_undo_brings_an_earlier_decision_back_in_force(source: Source, tmp_path: Path) -> None:
+    marks = Marks(tmp_path)
+    marks.write("noise", {}, [noise("cup/2.jpg", "cup/0.jpg"), noise("cup/3.jpg", "cup/0.jpg")])
+    with Queue(tmp_path / "review") as queue:
+        queue.put_open(review_items(source, marks, "product"))
+        shown = queue.item("noise: cup").photos
+        for choice, photos in (("leave out", ["cup/2.jpg"]), ("leave out", ["cup/3.jpg", "cup/4.jpg"])):
+            queue.decide("noise: cup", choice, {"marked": [shown.index(photo) for photo in photos]})
+            take_decisions(queue, marks)
+            assert marks.left_out() == set(photos)
+        queue.decide("noise: cup", "draft", {"marked": []})  # a draft decides nothing
+        take_decisions(queue, marks)
+        assert marks.left_out() == {"cup/3.jpg", "cup/4.jpg"}
+        for _ in range(2):
+            queue.undo()
+        take_decisions(queue, marks)
+    assert marks.left_out() == {"cup/2.jpg"}
+
+
+def test_a_review_leaves_what_was_undone_by_its_id_after_the_decision(source: Source, tmp_path: Path) -> None:
+    marks = Marks(tmp_path)
+    wrong = noise("cup/2.jpg", "cup/0.jpg")
+    marks.write("noise", {}, [wrong, noise("jug/2.jpg", "jug/0.jpg")])
+    with Queue(tmp_path / "review") as queue:
+        queue.put_open(review_items(source, marks, "product"))
+        shown = queue.item("noise: cup").photos
+        decided = {"marked": [shown.index("cup/1.jpg"), shown.index("cup/2.jpg")]}
+        queue.decide("noise: cup", "leave out", decided)
+        take_decisions(queue, marks)
+        (added,) = marks.in_force("review")
+        marks.undo([wrong.id, added.id])
+        queue.decide("noise: jug", "leave out")
+        take_decisions(queue, marks)
+        assert marks.left_out() == {"jug/2.jpg"}
+        queue.decide("noise: cup", "leave out", decided)  # the same once more is a new decision
+        assert take_decisions(queue, marks).redone == 2
+    assert marks.left_out() == {"cup/1.jpg", "cup/2.jpg", "jug/2.jpg"}
+
+
+def test_a_step_that_runs_again_does_not_overrule_a_person(source: Source, tmp_path: Path) -> None:
+    marks = Marks(tmp_path)
+    marks.write("noise", {}, [noise("cup/2.jpg", "cup/0.jpg")])
+    with Queue(tmp_path / "review") as queue:
+        queue.put_open(review_items(source, marks, "product"))
+        shown = queue.item("noise: cup").photos
+        queue.decide("noise: cup", "leave out", {"marked": [shown.index("cup/1.jpg")]})
+        take_decisions(queue, marks)
+        marks.write("noise", {}, [noise("cup/3.jpg", "cup/0.jpg")])  # which the person saw and did not mark
+        take_decisions(queue, marks)
+        assert marks.left_out() == {"cup/1.jpg"}
+        marks.write("noise", {}, [noise("jug/2.jpg", "jug/0.jpg")])  # nothing in this product any more
+        take_decisions(queue, marks)
+    assert marks.left_out() == {"cup/1.jpg", "jug/2.jpg"}
+    assert [mark.product for mark in marks.in_force("review")] == ["cup"]
+
+
+def test_a_queue_that_was_deleted_is_applied_from_its_beginning(source: Source, tmp_path: Path) -> None:
+    marks = Marks(tmp_path)
+    marks.write("noise", {}, [noise("cup/2.jpg", "cup/0.jpg"), noise("jug/2.jpg", "jug/0.jpg")])
+    for folder, decided in (("first", ("cup", "cup")), ("second", ("jug",))):
+        with Queue(tmp_path / folder) as queue:
+            queue.put_open(review_items(source, marks, "product"))
+            for product in decided:
+                queue.decide(f"noise: {product}", "keep all")
+            take_decisions(queue, marks)
+    assert marks.left_out() == set()
+
+
+def test_merges_of_labels_with_equals_signs_are_asked_one_by_one(source: Source, tmp_path: Path) -> None:
+    pairs = [("a = b", "c"), ("a", "b = c"), ("d =", "e"), ("d", "= e"), ("cup", "jug")]
+    marks = Marks(tmp_path)
+    why = {"share": 0.5}
+    made = [
+        Mark(step="merge", what="same_product", product=a, into=b, photo="cup/0.jpg", kept="jug/0.jpg", why=why)
+        for a, b in pairs
+    ]
+    marks.write("merge", {}, made)
+    with Queue(tmp_path / "review") as queue:
+        queue.put_open(review_items(source, marks, "product"))
+        asked = {tuple(item.proposal["names"]): item.id for item in queue.items}
+        assert (sorted(asked), len(set(asked.values()))) == (sorted(pairs), len(pairs))
+        assert asked["cup", "jug"] == "merge: cup = jug"  # earlier decisions still find their item
+        queue.decide(asked["a = b", "c"], "different products")
+        take_decisions(queue, marks)
+    assert [mark.id for mark in marks.in_force("merge")] == [mark.id for mark in made[1:]]

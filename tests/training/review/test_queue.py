@@ -176,3 +176,19 @@ def test_wrong_answers_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="two items"):
             queue.put([item("a"), item("a")])
         assert queue.undo() is None
+
+
+def test_what_lines_took_back_and_what_is_finished_also_after_a_restart(tmp_path: Path) -> None:
+    with Queue(tmp_path) as queue:
+        queue.put([item("a"), item("b")])
+        assert (queue.last_line, queue.taken_back(0), queue.finished()) == (0, [], {})
+        queue.decide("a", "yes")
+        queue.decide("a", "no")
+        queue.undo()  # line 3
+        queue.decide("a", "draft")
+        queue.decide("b", "draft")
+    for opened in (queue, Queue(tmp_path, read_only=True)):
+        assert opened.last_line == 5
+        assert {name: one.choice for name, one in opened.finished().items()} == {"a": "yes"}
+        assert [one.number for one in opened.taken_back(2)] == [2]
+        assert opened.taken_back(3) == []

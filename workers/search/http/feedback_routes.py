@@ -10,7 +10,7 @@ import time
 from starlette.requests import Request
 from starlette.responses import Response
 
-from schemas.errors import Transient
+from schemas.errors import ConfigError, Transient
 from schemas.manifest import Manifest
 from workers.problems import Problem
 from workers.search.http import params
@@ -46,7 +46,7 @@ class FeedbackHandlers:
         async with self._threads.in_time():
             try:
                 await asyncio.wrap_future(self._writer.offer(lambda: ledger.judge(judgement), _MAX_JSON))
-            except (Transient, sqlite3.Error) as error:
+            except (Transient, ConfigError, sqlite3.Error) as error:
                 _log.warning("a judgement was not kept: %s", error)
                 raise Problem(503, "not-kept", "the judgement was not kept; send it again", retry_after_s=2) from None
         return answered(FeedbackAnswer(kept=True, days=self._settings.keep_days))

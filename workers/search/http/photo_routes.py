@@ -48,7 +48,7 @@ from workers.search.http import params
 from workers.search.http.admission import Admission, client_of
 from workers.search.http.json_bodies import answered, json_body, media_type
 from workers.search.http.recogniser import Looked, Recogniser, Seen
-from workers.search.http.slots import Slots
+from workers.search.http.slots import Held, Slots
 from workers.search.http.stored import StoredListings
 from workers.search.http.threads import Threads
 from workers.search.http.typed_routes import TypedHandlers, is_empty, is_form
@@ -124,10 +124,11 @@ class PhotoHandlers:
         if typed is not None:
             return await self._by_words(typed, asked, began)
 
-        def charge(products: int) -> None:
-            self._admission.charge(request, products - 1)
+        async with self._upload(request, self._settings.max_frames) as (sent, held):
 
-        async with self._upload(request, self._settings.max_frames) as sent:
+            def charge(products: int) -> None:
+                self._charge(request, held, products - 1)
+
             asked = replace(asked, typed=await self._typed.read(request, sent.q))
             if not sent.photos and asked.typed is not None:
                 return await self._by_words(asked.typed, asked, began)
@@ -157,11 +158,11 @@ class PhotoHandlers:
         if detect == "nearest":
             raise params.bad("detect: `nearest` needs a search; ask for `subject` or `all`, or POST /v1/search")
         near = params.flag(request, "duplicates", True)
-        async with self._upload(request, 1) as sent, self._threads.in_time():
+        async with self._upload(request, 1) as (sent, held), self._threads.in_time():
             if not sent.photos:
                 raise Problem(422, "no-photo", "photo: the form has no file of that name; add it")
             view = await self._recogniser.view(sent.photos[0], box, detect)
-            self._admission.charge(request, len(view.parts) - 1)
+            self._charge(request, held, len(view.parts) - 1)
             seen = await self._recogniser.recognise(view.parts)
             duplicates = await self._duplicates(seen[0].hash, language) if near else None
             price = await self._price([seen[0].hash], wanted=priced, currency=currency)
@@ -225,17 +226,24 @@ class PhotoHandlers:
         )
 
     @asynccontextmanager
-    async def _upload(self, request: Request, most: int) -> AsyncIterator[Sent]:
-        """Read up to `most` photos, then hold a slot while the block runs: a slow upload holds memory for what has
-        arrived, and no slot."""
+    async def _upload(self, request: Request, most: int) -> AsyncIterator[tuple[Sent, Held]]:
+        """Read up to `most` photos, then hold a slot for each while the block runs: a slow upload holds memory for what
+        has arrived, and no slot."""
         settings, client = self._settings, client_of(request)
         self._photos.check(client)  # so that nobody sends 10 MB to hear that there is no room
         with self._memory.upload(client) as upload:
             limits = settings.max_upload_bytes, settings.upload_timeout_s
             sent = await read_photos(request, *limits, upload.take, most)
-            self._admission.charge(request, max(0, len(sent.photos) - 1))
-            with self._photos.held(client):
-                yield sent
+            further = max(0, len(sent.photos) - 1)
+            self._admission.charge(request, further)
+            with self._photos.held(client, 1 + further) as held:
+                yield sent, held
+
+    def _charge(self, request: Request, held: Held, products: int) -> None:
+        """Count so many further products of a photo: each costs the engine as much as a photo. Raises Problem 429 or
+        503."""
+        self._admission.charge(request, products)
+        held.more(products)
 
     async def _by_listing(self, request: Request, asked: _Asked, began: float) -> Response:
         _refuse_cutting(asked, request)

@@ -44,13 +44,14 @@ class Slots:
             del self._by_client[client]
 
     @contextmanager
-    def held(self, client: str) -> Iterator[None]:
-        """Hold one unit while the block runs. Raises Problem as `take`."""
-        self.take(client)
+    def held(self, client: str, count: int = 1) -> Iterator[Held]:
+        """Hold `count` units while the block runs, and those that it takes besides. Raises Problem as `take`."""
+        held = Held(self, client, min(self._most, self._most_of_client))
         try:
-            yield
+            held.more(count)
+            yield held
         finally:
-            self.give_back(client)
+            self.give_back(client, held.count)
 
     @contextmanager
     def upload(self, client: str) -> Iterator[Upload]:
@@ -60,6 +61,22 @@ class Slots:
             yield upload
         finally:
             self.give_back(client, upload.count)
+
+
+class Held:
+    """The units of one request. They are never more than one client may hold, so that a request which needs more than
+    that runs when the client has nothing else at work."""
+
+    def __init__(self, slots: Slots, client: str, most: int) -> None:
+        self._slots, self._client, self._most = slots, client, most
+        self.count = 0
+
+    def more(self, count: int) -> None:
+        """Take further units. Raises Problem as `Slots.take`."""
+        taken = min(count, self._most - self.count)
+        if taken > 0:
+            self._slots.take(self._client, taken)
+            self.count += taken
 
 
 class Upload:

@@ -41,7 +41,8 @@ async def read_photos(
     with the number of bytes that have just arrived, and may refuse them. A form with `q` needs no photo.
 
     Raises:
-        Problem: 400 incomplete, 408 too slow, 413 too large, 415 not the media type of a photo, 422 no photo.
+        Problem: 400 incomplete or too many photos, 408 too slow, 413 too large, 415 not the media type of a photo,
+            422 no photo.
     """
     kind = media_type(request)
     form = kind == "multipart/form-data"
@@ -94,6 +95,10 @@ async def _from_form(request: Request, body: bytes, most: int) -> Sent:
     try:
         form = await MultiPartParser(request.headers, once(), max_files=most, max_fields=8).parse()  # type: ignore[arg-type]
     except (MultiPartException, KeyError) as error:
+        if str(getattr(error, "message", "")).startswith("Too many files"):
+            one = "one photo" if most == 1 else f"at most {most} photos"
+            detail = f"photo: the form has more files than this request may have, which is {one}; send fewer"
+            raise Problem(400, "too-many-photos", detail) from None
         reason = getattr(error, "message", "it names no boundary")
         raise Problem(400, "bad-form", f"body: not a multipart form ({reason}); send one with a file 'photo'") from None
     try:

@@ -9,6 +9,8 @@ also as a copy of 320 pixels. A judgement is kept as what was judged and how. No
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -111,14 +113,33 @@ class Ledger:
             Transient, ConfigError: as `workers.sqlite.connect`.
         """
         self._path, self._days, self._most, self._clock = path, days, most, clock
+        self._busy_timeout_s = busy_timeout_s
         self._lock = threading.Lock()
         self._writes = 0
-        self._db = connect(path, "NORMAL")
-        with transient(path):
-            self._db.execute("PRAGMA secure_delete = ON")
-            self._db.executescript(_SCHEMA)
+        self._db, self._file = self._opened()
         self.prune()
-        self._db.execute(f"PRAGMA busy_timeout = {round(1000 * busy_timeout_s)}")
+        self._set_patience()
+
+    def _opened(self) -> tuple[sqlite3.Connection, tuple[int, int] | None]:
+        """The opened file with its tables, and which file it is."""
+        db = connect(self._path, "NORMAL")
+        with transient(self._path):
+            db.execute("PRAGMA secure_delete = ON")
+            db.executescript(_SCHEMA)
+        return db, _file_at(self._path)
+
+    def _set_patience(self) -> None:
+        self._db.execute(f"PRAGMA busy_timeout = {round(1000 * self._busy_timeout_s)}")
+
+    def _reopen_if_moved(self) -> None:
+        """Open the file anew if somebody has deleted or replaced it since it was opened: what is written into a deleted
+        file is lost. The caller has the lock. A failure is raised by each call until the file can be opened."""
+        if self._file is not None and _file_at(self._path) == self._file:
+            return
+        self._file = None
+        self._db.close()
+        self._db, self._file = self._opened()
+        self._set_patience()
 
     def keep(self, search: KeptSearch) -> None:
         """Keep a search. The same photo again replaces the earlier one."""
@@ -166,6 +187,7 @@ class Ledger:
         number of rows. If another process reads just now, the log is truncated at a later call."""
         before = int(self._clock()) - self._days * _DAY_S
         with self._lock, transient(self._path):
+            self._reopen_if_moved()
             count = 0
             with transaction(self._db):
                 for table in ("search", "judgement"):
@@ -184,6 +206,7 @@ class Ledger:
             Transient: the file is locked, or another process reads it, so that its write-ahead log still has the rows.
         """
         with self._lock, transient(self._path):
+            self._reopen_if_moved()
             with transaction(self._db):
                 count = sum(self._db.execute(f"DELETE FROM {table}").rowcount for table in ("search", "judgement"))
             self._db.execute("VACUUM")
@@ -203,6 +226,7 @@ class Ledger:
 
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
         with self._lock, transient(self._path):
+            self._reopen_if_moved()
             self._db.execute(statement, values)
             self._writes += 1
             due = self._writes % _PRUNE_EVERY == 0
@@ -222,3 +246,12 @@ class Ledger:
                 yield row[1:]
             if not rows:
                 return
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Device and inode of the file that has this name now; None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -11,10 +11,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from urllib3 import encode_multipart_formdata
 
 from engines.recognition import Predictions, RecognitionEngine
+from schemas.boxes import DetectPlan
 from schemas.errors import Invalid, Reject
 from schemas.manifest import Manifest
+from tests.engines.colour_detector import ColourDetector, grid, scene
 from tests.workers.indexer.hash_topic import stream_at
 from tests.workers.indexer.running import Running, counted, until
 from tests.workers.search.rig import HTTP, photo, rig, served
@@ -22,6 +25,7 @@ from tests.workers.tagger.outages import Outage, guarded_store
 from workers import metrics
 from workers.search.find.inference import Inference
 from workers.serving import Health
+from workers.stages.detect import Looking
 
 
 class Gate:
@@ -89,6 +93,32 @@ def test_a_full_queue_answers_503_and_the_others_are_answered(gated):
         assert made.get("/v1/listings/one")[0] == 200, "reading goes on"
         gate.open.set()
         assert [future.result()[0] for future in asked] == [200, 200, 200]
+        assert made.search(photo(1))[0] == 200
+
+
+@pytest.mark.parametrize("what", ["clip", "all"])
+def test_each_frame_and_each_product_takes_a_slot(gated, what: str) -> None:
+    """One request of three fills the service; a body without bytes is refused for that, and not for being empty."""
+    made, gate = gated
+    detector = ColourDetector()
+    plan = DetectPlan(mode="subject", detector_id=detector.detector_id, padding=0.1, threshold=0.5, most_boxes=4)
+    looking = Looking(detector, plan, made.engine.manifest.preprocess)
+    body, query, kind = scene(grid(3)), "?detect=all", "image/png"
+    if what == "clip":
+        body, kind = encode_multipart_formdata([("photo", (f"{i}.jpg", photo(i), "image/jpeg")) for i in range(3)])
+        query = "?detect=off"
+    with served(made, looking=looking, max_waiting=3), ThreadPoolExecutor(1) as client:
+        until(lambda: made.health.ready)
+        gate.open.clear()
+        asked = client.submit(made.search, body, query, kind)
+
+        def full() -> bool:
+            url = f"{made.server.url}/v1/search"
+            return HTTP.request("POST", url, body=b"", headers={"content-type": ""}).status == 503
+
+        until(full)
+        gate.open.set()
+        assert asked.result()[0] == 200
         assert made.search(photo(1))[0] == 200
 
 

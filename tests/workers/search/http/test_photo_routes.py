@@ -206,7 +206,9 @@ def test_what_cannot_be_detected_is_refused_by_name(detecting):
     assert (refused.status, refused.json()["detail"].partition(":")[0]) == (422, "detect")
     status, answer = clip(detecting, photo(3), photo(4), query="?detect=all")
     assert (status, answer["detail"].partition(":")[0]) == (422, "detect")
-    assert clip(detecting, *[photo(3)] * 4)[0] == 400  # one more than max_frames
+    status, problem = clip(detecting, *[photo(3)] * 4)  # one more than max_frames
+    assert (status, problem["type"]) == (400, "urn:groknet:problem:too-many-photos")
+    assert "at most 3 photos" in problem["detail"]
     assert predict(detecting, photo(3), "?detect=off")[0] == 200
 
 

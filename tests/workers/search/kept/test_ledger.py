@@ -149,3 +149,32 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "kept.db").write_bytes(b"no database" * 1000)
     with pytest.raises(ConfigError, match=r"kept\.db"):
         Ledger(tmp_path / "kept.db", days=1, most=1)
+
+
+def test_a_file_that_was_deleted_or_replaced_is_opened_anew(ledger: Ledger, tmp_path: Path, clock: Clock) -> None:
+    ledger.keep(search(1))
+    for path in tmp_path.glob("kept.db*"):
+        path.unlink()
+    ledger.judge(judgement())
+    other = Ledger(tmp_path / "kept.db", days=30, most=5, clock=clock)
+    assert (list(other.searches()), list(other.judgements())) == ([], [judgement()])
+    other.close()
+    ledger.keep(search(2))
+    (tmp_path / "kept.db").unlink()  # its write-ahead log stays behind
+    Ledger(tmp_path / "kept.db", days=30, most=5, clock=clock).close()
+    ledger.keep(search(3))
+    other = Ledger(tmp_path / "kept.db", days=30, most=5, clock=clock)
+    assert list(other.searches()) == [search(3)]
+    other.close()
+
+
+def test_a_file_that_cannot_be_opened_anew_is_said_until_it_can(ledger: Ledger, tmp_path: Path) -> None:
+    for path in tmp_path.glob("kept.db*"):
+        path.unlink()
+    (tmp_path / "kept.db").mkdir()
+    for _ in range(2):
+        with pytest.raises(Transient, match=r"kept\.db"):
+            ledger.keep(search(1))
+    (tmp_path / "kept.db").rmdir()
+    ledger.keep(search(2))
+    assert list(ledger.searches()) == [search(2)]
