@@ -18,6 +18,7 @@ from schemas.events import MAX_INLINE_BYTES, SCHEMA_VERSION, ListingEvent
 from schemas.hashes import HashMessage
 from schemas.manifest import FORMAT_VERSION, Manifest
 from schemas.predictions import StoredListing
+from schemas.products import ProductMessage
 from schemas.taxonomy import Taxonomy
 from schemas.topics import TOPICS, Topic
 
@@ -30,6 +31,7 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "listing_event": ListingEvent,
     "hash_message": HashMessage,
     "stored_listing": StoredListing,
+    "product_message": ProductMessage,
     "dead_letter": DeadLetter,
     "bundle_manifest": Manifest,
     "bundle_baseline": Baseline,

@@ -10,6 +10,7 @@ import msgspec
 UPLOADED = "listings.uploaded"
 DEAD_LETTERS = "listings.uploaded.dlq"
 PREDICTIONS = "listings.predictions"
+PRODUCTS = "listings.products"
 VERBATIM = "as in the source topic, verbatim"
 HASHES_PREFIX = "listings.hashes."
 RETRY_DELAYS_S = {"listings.uploaded.retry.30s": 30.0, "listings.uploaded.retry.10m": 600.0}
@@ -88,6 +89,15 @@ TOPICS: tuple[Topic, ...] = (
         cleanup="compact",
         owner="ml platform",
         about="optional: what the store holds, for consumers that prefer messages to queries",
+    ),
+    Topic(
+        name=PRODUCTS,
+        key="listing_id",
+        value="product_message.schema.json",
+        retention_ms=None,
+        cleanup="compact",
+        owner="ml platform",
+        about="optional: the product of each listing, from a worker `products`; a tombstone says that it has none",
     ),
 )
 
