@@ -15,10 +15,11 @@ from collections.abc import Iterator
 import msgspec
 import numpy as np
 
-from engines.similarity import HashIndex, IndexLimits
+from engines.similarity import HashIndex, IndexedListing, IndexLimits
 from schemas.hashes import HASH_BYTES, HashMessage
 
 _FIRST_K = 64  # near copies to ask for at first; twice as many while there are more
+_NEVER = 2**62  # an inverted file would miss some near copies, and then the groups would depend on the order
 _NONE: frozenset[str] = frozenset()
 
 
@@ -37,8 +38,8 @@ class _Photo:
 class Links:
     """The photos of all live listings of an epoch, and their near copies. Only one thread may call it."""
 
-    def __init__(self, epoch: str, *, radius: int, most_copies: int, limits: IndexLimits | None = None) -> None:
-        self._index = HashIndex(epoch, limits)
+    def __init__(self, epoch: str, *, radius: int, most_copies: int) -> None:
+        self._index = HashIndex(epoch, IndexLimits(exact_below=_NEVER))
         self._radius = radius
         self._most_copies = most_copies
         self._photos: dict[str, dict[str, _Photo]] = {}
@@ -84,6 +85,20 @@ class Links:
     def knows(self, listing_id: str) -> bool:
         """Whether the topic said anything of a listing: its photos, that it has none, or its removal."""
         return self._index.get(listing_id) is not None or self._index.removed_at(listing_id) is not None
+
+    def event_time(self, listing_id: str) -> int:
+        """The event time (UTC microseconds) of what is held of a listing. Raises KeyError for an unknown one."""
+        return self._held(listing_id).event_time
+
+    def category(self, listing_id: str) -> str | None:
+        """The category that the seller gave. Raises KeyError for an unknown listing."""
+        return self._held(listing_id).category
+
+    def _held(self, listing_id: str) -> IndexedListing:
+        held = self._index.get(listing_id)
+        if held is None:
+            raise KeyError(listing_id)
+        return held
 
     def linked(self, listing_id: str) -> set[str]:
         """The listings that share enough photos with a listing."""

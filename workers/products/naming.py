@@ -13,7 +13,7 @@ founders are in a group, the oldest is its id: the earliest founding time, then 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from schemas.products import Membership, Product, first_id
@@ -82,17 +82,24 @@ class Book:
         if old is not None:
             _discard(self._members, old.product_id, listing_id)
 
-    def named(self, groups: Sequence[Collection[str]], times: Mapping[str, int], gone: Collection[str] = ()) -> Changes:
+    def named(
+        self,
+        groups: Sequence[Collection[str]],
+        times: Mapping[str, int],
+        gone: Collection[str] = (),
+        alive: Container[str] = (),
+    ) -> Changes:
         """Plan the ids of groups.
 
         Args:
-            groups: disjoint; all listings whose group may have changed.
+            groups: disjoint; the listings whose group may have changed, or a part of them.
             times: by listing of the groups, the event time (UTC microseconds) of what is known of it now.
             gone: listings that have no photo any more, or were removed.
+            alive: all other listings that are known now; those that are in neither have not been read yet.
         """
         present = {listing_id for group in groups for listing_id in group}
         changes = Changes(left={one for one in gone if one in self.memberships})
-        founders = self._founders(present, set(gone), changes)
+        founders = self._founders(present, set(gone), alive, changes)
         since = {listing_id: self._since(listing_id, times[listing_id], founders) for listing_id in sorted(present)}
         founded_by: dict[str, list[str]] = {}
         for product_id, founder in founders.items():
@@ -101,7 +108,7 @@ class Book:
             self._name(group, since, founded_by, changes)
         return changes
 
-    def _founders(self, present: set[str], gone: set[str], changes: Changes) -> dict[str, str]:
+    def _founders(self, present: set[str], gone: set[str], alive: Container[str], changes: Changes) -> dict[str, str]:
         """The founder of each product and alias that the groups may claim. Notes those that end."""
         concerned = {self.memberships[one].product_id for one in present | gone if one in self.memberships}
         concerned |= {name for one in present | gone for name in self._founded_by.get(one, ())}
@@ -110,6 +117,8 @@ class Book:
         for product in known:
             if product.survivor is not None:
                 continue
+            if product.founder not in present and product.founder in alive:
+                continue  # its part has the id, and these listings leave it
             heir = self._heir(product, present)
             if heir is not None:
                 founders[product.product_id] = heir
