@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from schemas.hashes import HashMessage
+from workers import metrics
 from workers.products.attributes import NO_LABELS, Attributes, contradict
 from workers.products.links import Links
 from workers.products.naming import Book, Changes
@@ -84,6 +85,7 @@ class Grouping:
             self._planned |= part.keys()
             times |= {listing_id: self.links.event_time(listing_id) for listing_id in part}
             groups += stars(part, self._agree)
+            metrics.PRODUCT_REGION.observe(len(part))
         return self.book.named(groups, times, self.gone, self.links)
 
     def done(self, changes: Changes) -> None:
