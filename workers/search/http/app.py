@@ -33,6 +33,7 @@ from workers.search.http.listing_routes import ListingHandlers
 from workers.search.http.openapi.document import describe
 from workers.search.http.page_routes import page_routes
 from workers.search.http.photo_routes import PhotoHandlers
+from workers.search.http.product_routes import ProductHandlers
 from workers.search.http.readiness import ReadinessProbe
 from workers.search.http.recogniser import Recogniser
 from workers.search.http.stored import StoredListings
@@ -93,6 +94,7 @@ def build_search(
     listings = ListingHandlers(
         settings, indexers=indexers, finder=finder, names=names, stored=stored, threads=threads, health=health
     )
+    products = ProductHandlers(store, threads)
     keeping = Keeping(settings, kept, manifest=manifest, threads=threads)
     feedback = FeedbackHandlers(settings, ledger=keeping.ledger, manifest=shown, threads=threads)
     admission = Admission(settings)
@@ -127,6 +129,7 @@ def build_search(
             route("/v1/listings/{listing_id}/similar", listings.similar),
             route("/v1/listings/{listing_id}/duplicates", listings.duplicates),
             route("/v1/listings/{listing_id}", listings.listing),
+            route("/v1/products/{product_id}", products.product),
             route("/v1/thumbnail", listings.thumbnail),
             route("/v1/photo", listings.photo, cost=PHOTO_COST),
             route("/v1/recent", listings.recent),

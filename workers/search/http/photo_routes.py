@@ -34,7 +34,7 @@ from workers.search.answers import (
 from workers.search.find import vote
 from workers.search.find.category_vote import vote_with_class
 from workers.search.find.filters import Filters
-from workers.search.find.finder import Finder, Found, Wanted
+from workers.search.find.finder import Finder, Found, Wanted, one_each
 from workers.search.find.inference import Recognised
 from workers.search.find.looking import Detect, Part
 from workers.search.find.naming import Names
@@ -68,6 +68,7 @@ class _Asked:
     vote: bool
     rerank: bool
     fine: bool
+    grouped: bool
 
 
 class PhotoHandlers:
@@ -160,6 +161,7 @@ class PhotoHandlers:
             vote=params.flag(request, "vote", settings.vote),
             rerank=params.flag(request, "rerank", settings.rerank),
             fine=params.flag(request, "fine", settings.fine),
+            grouped=params.grouped(request),
         )
 
     @asynccontextmanager
@@ -192,9 +194,19 @@ class PhotoHandlers:
         """Find enough listings to answer, to vote and to reorder."""
         anew = asked.rerank or seen.margins is not None
         count = max(asked.k, vote.VOTERS if asked.vote else 0, RERANKED if anew else 0)
-        wanted = Wanted(count, seen.listing_id, asked.only)
+        wanted = Wanted(count, seen.listing_id, asked.only, grouped=asked.grouped)
         with metrics.SEARCH_SECONDS.labels("find").time():
-            return await self._threads.read(lambda: self._finder.find(seen.hashes, wanted))
+            found = await self._threads.read(lambda: self._finder.find(seen.hashes, wanted))
+            if not asked.grouped:
+                return found
+            shown = self._ordered(asked, seen, found)
+            return await self._threads.read(lambda: self._finder.with_offers(found, shown))
+
+    def _ordered(self, asked: _Asked, seen: Seen, found: Sequence[Found]) -> list[Found]:
+        """The listings of the answer, in its order; one of each product if it is grouped."""
+        count = len(found) if asked.grouped else asked.k
+        ordered = self._finder.ordered(seen.hashes, found, count, reranked=asked.rerank, margins=seen.margins)
+        return one_each(ordered)[: asked.k] if asked.grouped else ordered
 
     def _answer(self, asked: _Asked, looked: Looked, found: Sequence[Sequence[Found]], began: float) -> Response:
         boxes = [self._of_box(asked, seen, one) for seen, one in zip(looked.seen, found, strict=True)]
@@ -225,7 +237,7 @@ class PhotoHandlers:
         return answered(answer)
 
     def _of_box(self, asked: _Asked, seen: Seen, found: Sequence[Found]) -> BoxAnswer:
-        ordered = self._finder.ordered(seen.hashes, found, asked.k, reranked=asked.rerank, margins=seen.margins)
+        ordered = self._ordered(asked, seen, found)
         voting = asked.vote and not asked.only.categories
         return BoxAnswer(
             box=_edges(seen.box),

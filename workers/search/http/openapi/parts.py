@@ -90,6 +90,15 @@ def detect() -> Document:
     return _query("detect", about, {"type": "string", "enum": ["off", "subject", "all"]})
 
 
+def group() -> Document:
+    """The parameter `group`."""
+    about = (
+        "`product`: the nearest listing of each product, with the number of its offers. It needs the products worker; "
+        "a listing without a product stands for itself. Default: every listing."
+    )
+    return _query("group", about, {"type": "string", "enum": ["product"]})
+
+
 def filters() -> list[Document]:
     """The parameters `category` and `state`. Each may be given several times."""
     schema = {"type": "array", "items": {"type": "string", "maxLength": 256}, "maxItems": 16}
