@@ -121,11 +121,12 @@ class Book:
                 continue  # its part has the id, and these listings leave it
             heir = self._heir(product, present)
             if heir is not None:
-                founders[product.product_id] = heir
+                followers = self._with_aliases(product.product_id) if heir != product.founder else {product.product_id}
+                founders |= {name: heir for name in followers if self.products[name].founder == product.founder}
             elif gone.issuperset(self.members(product.product_id)):
                 changes.ended |= self._with_aliases(product.product_id)
         for product in known:
-            if product.survivor is None:
+            if product.survivor is None or product.product_id in founders:
                 continue
             if product.founder in present:
                 founders[product.product_id] = product.founder
