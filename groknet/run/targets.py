@@ -2,8 +2,8 @@
 
 `GET /targets` answers in the format of Prometheus' HTTP service discovery. Every worker that has announced itself is in
 it, also a tagger that was started by hand with `groknet run tagger`. The labels are `worker` (tagger, indexer, search,
-products or supervisor) and `name` (its name in the home). A tagger that was added, or a port that has changed, needs no change
-of Prometheus' configuration.
+products or supervisor) and `name` (its name in the home). A tagger that was added, or a port that has changed, needs no
+change of Prometheus' configuration.
 """
 
 from __future__ import annotations

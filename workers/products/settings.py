@@ -24,13 +24,15 @@ class ProductsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     allowed_hosts: tuple[str, ...] = ()
     """Names under which programs call this worker; loopback names, `host` and plain addresses always work, and `*`
     allows every name."""
-    radius_bits: Annotated[int, Meta(ge=0, le=64)] = 24
-    """Two photos are near copies if at most so many of 256 bits differ (docs/benchmarks/products.md)."""
+    radius_bits: Annotated[int, Meta(ge=0, le=64)] = 28
+    """Two photos are near copies if at most so many of 256 bits differ. Of validation photos, 28 bits join .95 of the
+    copies and no two different things; 32 bits join some of those (docs/benchmarks/products.md)."""
     most_copies: Count = 300
     """A photo of which more listings have a near copy is a placeholder or a logo, and joins nothing. It also bounds the
     work for one listing."""
-    most_differences: Whole = 0
-    """Two listings are no product together if more heads than this offer labels of both and have none in common."""
+    most_differences: Whole = 1
+    """Two listings are no product together if more heads than this offer labels of both and have none in common. With
+    0, a head that is unsure about a copy costs .05 of the copies."""
     categories: bool = True
     """Whether two listings to which their sellers gave different categories are different products. Turn it off if
     sellers write categories as they like."""
