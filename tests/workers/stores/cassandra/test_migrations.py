@@ -24,7 +24,6 @@ from workers.stores.cassandra import (
     session_of,
 )
 
-
 LAST = SCHEMA_VERSION
 ALL = list(range(1, LAST + 1))
 
