@@ -109,8 +109,9 @@ class Links:
                 shared[other] = shared.get(other, 0) + 1
         found = set()
         for other, mine in shared.items():
-            theirs = self._counting(other)
-            back = sum(listing_id in (photo.near or ()) for photo in theirs)
+            theirs, back = self._counting(other), 0
+            for photo in theirs:
+                back += listing_id in (photo.near or ())
             if 2 * min(mine, back) >= min(len(photos), len(theirs)) and back:
                 found.add(other)
         return found
