@@ -14,7 +14,7 @@ from workers.products.grouping import Grouping, Labels
 from workers.products.naming import Book
 from workers.products.settings import ProductsSettings
 
-SETTINGS = ProductsSettings(radius_bits=10, most_copies=5, batch=3)
+SETTINGS = ProductsSettings(radius_bits=10, most_copies=5, most_differences=0, batch=3)
 
 
 def nothing(_: Sequence[str]) -> dict[str, Labels]:
