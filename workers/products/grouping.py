@@ -34,6 +34,7 @@ class Grouping:
         self._labels_of = labels_of
         self._changed: set[str] = set()
         self._attributes: dict[str, Attributes] = {}
+        self._edited: set[str] = set()
         self._planned: set[str] = set()
 
     @property
@@ -43,7 +44,11 @@ class Grouping:
 
     def put(self, message: HashMessage) -> bool:
         """Take the newest photos of a listing. False if something newer is known. Raises EpochMismatch."""
-        return self._note(message.listing_id, message.event_time, self.links.put(message))
+        before = self.links.codes(message.listing_id)
+        touched = self.links.put(message)
+        if touched is not None and before not in ({}, self.links.codes(message.listing_id)):
+            self._edited.add(message.listing_id)
+        return self._note(message.listing_id, message.event_time, touched)
 
     def remove(self, listing_id: str, event_time: int) -> bool:
         """Take the removal of a listing at `event_time` (UTC microseconds). False if something newer is known."""
@@ -67,7 +72,7 @@ class Grouping:
 
     def plan(self) -> Changes:
         """What follows from the next changes, at most `batch` of them. Raises Transient as `labels_of`."""
-        chosen = sorted(self._changed)[: self._settings.batch]
+        chosen = sorted({*sorted(self._changed)[: self._settings.batch], *self._left_behind()})
         links = {listing_id: self.links.linked(listing_id) for listing_id in chosen}
         self._learn({one for name, linked in links.items() if linked for one in (name, *linked)})
 
@@ -86,11 +91,18 @@ class Grouping:
             times |= {listing_id: self.links.event_time(listing_id) for listing_id in part}
             groups += stars(part, self._agree)
             metrics.PRODUCT_REGION.observe(len(part))
-        return self.book.named(groups, times, self.gone, self.links)
+        return self.book.named(groups, times, self.gone, self.links, self._edited)
+
+    def _left_behind(self) -> set[str]:
+        """The edited listings and all members of the products that they had, because these are named together."""
+        had = {self.book.memberships[one].product_id for one in self._edited if one in self.book.memberships}
+        members = {one for product_id in had for one in self.book.members(product_id)}
+        return {one for one in members | self._edited if one in self.links}
 
     def done(self, changes: Changes) -> None:
         """The last plan was carried out: its changes are in the store."""
         self.book.take(changes)
+        self._edited.clear()
         self._changed -= self._planned
         self.gone.clear()
 

@@ -86,6 +86,10 @@ class Links:
         """Whether the topic said anything of a listing: its photos, that it has none, or its removal."""
         return self._index.get(listing_id) is not None or self._index.removed_at(listing_id) is not None
 
+    def codes(self, listing_id: str) -> dict[str, bytes]:
+        """The hash of each photo that is held of a listing, 32 bytes each; empty for an unknown one."""
+        return {image_id: photo.code for image_id, photo in self._photos.get(listing_id, {}).items()}
+
     def event_time(self, listing_id: str) -> int:
         """The event time (UTC microseconds) of what is held of a listing. Raises KeyError for an unknown one."""
         return self._held(listing_id).event_time

@@ -7,13 +7,14 @@ founders are in a group, the oldest is its id: the earliest founding time, then 
 - when products are merged, the older id stays, and the other becomes an alias of it;
 - when a product is divided, its id stays with the part that has its founder; the other part gets its own oldest id,
   which is an alias no longer;
-- when a founder leaves, the id stays with the members: the one that is known for longest becomes the founder;
+- when a founder leaves, or its photos are changed to those of something else, the id stays with the members: the one
+  that is known for longest becomes the founder;
 - naming the same groups again changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from schemas.products import Membership, Product, first_id
@@ -32,6 +33,17 @@ class Changes:
 
     def __bool__(self) -> bool:
         return bool(self.products or self.memberships or self.ended or self.left)
+
+
+@dataclass(frozen=True, slots=True)
+class _Situation:
+    """The arguments of `Book.named`: `present` are the listings of the groups, `group_of` has their groups' numbers."""
+
+    present: Set[str]
+    gone: set[str]
+    alive: Container[str]
+    edited: Collection[str]
+    group_of: Mapping[str, int]
 
 
 class Book:
@@ -88,6 +100,7 @@ class Book:
         times: Mapping[str, int],
         gone: Collection[str] = (),
         alive: Container[str] = (),
+        edited: Collection[str] = (),
     ) -> Changes:
         """Plan the ids of groups.
 
@@ -96,11 +109,13 @@ class Book:
             times: by listing of the groups, the event time (UTC microseconds) of what is known of it now.
             gone: listings that have no photo any more, or were removed.
             alive: all other listings that are known now; those that are in neither have not been read yet.
+            edited: listings of the groups whose photos have changed. The other members of their products are here too.
         """
-        present = {listing_id for group in groups for listing_id in group}
+        group_of = {listing_id: number for number, group in enumerate(groups) for listing_id in group}
+        now = _Situation(group_of.keys(), set(gone), alive, edited, group_of)
         changes = Changes(left={one for one in gone if one in self.memberships})
-        founders = self._founders(present, set(gone), alive, changes)
-        since = {listing_id: self._since(listing_id, times[listing_id], founders) for listing_id in sorted(present)}
+        founders = self._founders(now, changes)
+        since = {listing_id: self._since(listing_id, times[listing_id], founders) for listing_id in sorted(group_of)}
         founded_by: dict[str, list[str]] = {}
         for product_id, founder in founders.items():
             founded_by.setdefault(founder, []).append(product_id)
@@ -108,8 +123,9 @@ class Book:
             self._name(group, since, founded_by, changes)
         return changes
 
-    def _founders(self, present: set[str], gone: set[str], alive: Container[str], changes: Changes) -> dict[str, str]:
+    def _founders(self, now: _Situation, changes: Changes) -> dict[str, str]:
         """The founder of each product and alias that the groups may claim. Notes those that end."""
+        present, gone = now.present, now.gone
         concerned = {self.memberships[one].product_id for one in present | gone if one in self.memberships}
         concerned |= {name for one in present | gone for name in self._founded_by.get(one, ())}
         known = [self.products[name] for name in sorted(concerned) if name in self.products]
@@ -117,9 +133,9 @@ class Book:
         for product in known:
             if product.survivor is not None:
                 continue
-            if product.founder not in present and product.founder in alive:
+            if product.founder not in present and product.founder in now.alive:
                 continue  # its part has the id, and these listings leave it
-            heir = self._heir(product, present)
+            heir = self._heir(product, now)
             if heir is not None:
                 followers = self._with_aliases(product.product_id) if heir != product.founder else {product.product_id}
                 founders |= {name: heir for name in followers if self.products[name].founder == product.founder}
@@ -134,12 +150,18 @@ class Book:
                 self._orphaned(product, founders, changes)
         return founders
 
-    def _heir(self, product: Product, present: set[str]) -> str | None:
-        """The founder of a product. If it is not here any more, it is the member that is known for longest."""
-        if product.founder in present:
-            return product.founder
-        heirs = [self.memberships[one] for one in self.members(product.product_id) if one in present]
-        return min(heirs, key=lambda one: (one.since, one.listing_id)).listing_id if heirs else None
+    def _heir(self, product: Product, now: _Situation) -> str | None:
+        """The founder of a product. If it is not here any more, or an edit has taken it away from all members that were
+        not edited, it is the member that is known for longest."""
+        members = [self.memberships[one] for one in self.members(product.product_id) if one in now.present]
+        if product.founder in now.present:
+            steady = [one for one in members if one.listing_id not in now.edited]
+            group = now.group_of[product.founder]
+            stays = any(now.group_of[one.listing_id] == group for one in steady)
+            if product.founder not in now.edited or not steady or stays:
+                return product.founder
+            members = steady
+        return min(members, key=lambda one: (one.since, one.listing_id)).listing_id if members else None
 
     def _orphaned(self, alias: Product, founders: dict[str, str], changes: Changes) -> None:
         """The founder of an alias has left: from now on the alias goes with the product that it stands for."""

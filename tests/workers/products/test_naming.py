@@ -78,6 +78,23 @@ def test_the_id_outlives_its_founder_and_passes_to_who_is_known_for_longest() ->
     assert (clerk.id_of("c"), clerk.id_of("b")) == (clerk.born("a"), clerk.born("b"))
 
 
+def test_a_founder_whose_photos_become_something_else_leaves_the_id_behind() -> None:
+    clerk = Clerk(a=1, b=2, c=3)
+    clerk.name("abc")
+    for edited, groups, names in (("a", "bc a", "aa"), ("b", "c b a", "a")):
+        clerk.times[edited] = 9
+        changes = clerk.book.named(groups.split(), clerk.times, edited=edited)
+        clerk.book.take(changes)
+        kept = groups.split()[0]
+        assert [clerk.id_of(one) for one in kept] == [first_id("a", 1)] * len(names)
+        assert clerk.id_of(edited) == (first_id("a", 9) if edited == "a" else first_id("b", 2))
+        assert not clerk.book.named(groups.split(), clerk.times)
+    clerk = Clerk(a=1, b=2)
+    clerk.name("ab")
+    clerk.book.take(clerk.book.named(["ab"], clerk.times, edited="a"))
+    assert clerk.book.products[first_id("a", 1)].founder == "a", "an edit that changes no group changes nothing"
+
+
 def test_a_listing_that_comes_back_founds_something_new() -> None:
     clerk = Clerk(a=1, b=2)
     clerk.name("ab")
