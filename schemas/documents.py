@@ -19,6 +19,7 @@ from schemas.hashes import HashMessage
 from schemas.manifest import FORMAT_VERSION, Manifest
 from schemas.occasions import Occasion
 from schemas.predictions import StoredListing
+from schemas.products import ProductMessage
 from schemas.taxonomy import Taxonomy
 from schemas.topics import TOPICS, Topic
 
@@ -31,6 +32,7 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "listing_event": ListingEvent,
     "hash_message": HashMessage,
     "stored_listing": StoredListing,
+    "product_message": ProductMessage,
     "dead_letter": DeadLetter,
     "bundle_manifest": Manifest,
     "bundle_baseline": Baseline,

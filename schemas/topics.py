@@ -10,6 +10,7 @@ import msgspec
 UPLOADED = "listings.uploaded"
 DEAD_LETTERS = "listings.uploaded.dlq"
 PREDICTIONS = "listings.predictions"
+PRODUCTS = "listings.products"
 TOGETHER = "listings.together"
 TOGETHER_DAYS = 90
 """How long an occasion counts: until the topic deletes it."""
@@ -100,6 +101,15 @@ TOPICS: tuple[Topic, ...] = (
         cleanup="delete",
         owner="marketplace listings team",
         about="listings that were together in a cart, a view or a scene; a tombstone withdraws an occasion",
+    ),
+    Topic(
+        name=PRODUCTS,
+        key="listing_id",
+        value="product_message.schema.json",
+        retention_ms=None,
+        cleanup="compact",
+        owner="ml platform",
+        about="optional: the product of each listing, from a worker `products`; a tombstone says that it has none",
     ),
 )
 

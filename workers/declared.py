@@ -23,9 +23,9 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-WorkerKind = Literal["tagger", "indexer", "search", "supervisor"]
+WorkerKind = Literal["tagger", "indexer", "search", "products", "supervisor"]
 Kind = Literal["counter", "gauge", "histogram"]
-EVERY_WORKER: tuple[WorkerKind, ...] = ("tagger", "indexer", "search")
+EVERY_WORKER: tuple[WorkerKind, ...] = ("tagger", "indexer", "search", "products")
 _SUFFIXES = {"counter": ("",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 
 M = TypeVar("M", Counter, Gauge, Histogram)
@@ -126,6 +126,7 @@ def reference_page() -> str:
         ("tagger", "Tagger"),
         ("indexer", "Indexer"),
         ("search", "Search"),
+        ("products", "Products"),
         ("supervisor", "Supervisor (`groknet run all`)"),
     ):
         lines += ["", f"## {title}", "", "| metric | type | unit | meaning | high |", "|---|---|---|---|---|"]

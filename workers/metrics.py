@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from workers.declared import EVERY_WORKER, counter, gauge, histogram, reference_page
+from workers.product_metrics import *  # noqa: F403
 from workers.suggestion_metrics import GOES_WITH, OCCASIONS, OCCASIONS_REFUSED, PRICES  # noqa: F401
 from workers.typed_metrics import TYPED_LISTINGS, TYPED_PHRASES, TYPED_SEARCHES  # noqa: F401
 
@@ -40,7 +41,7 @@ STALE = gauge(
     "1 while the worker answers from an index that has not caught up",
     unit="0 or 1",
     high="look at the indexer's log, and whether the stream answers",
-    by=("indexer", "search"),
+    by=("indexer", "search", "products"),
 )
 BUILD_INFO = gauge(
     "groknet_build_info",
@@ -113,7 +114,7 @@ EVENTS = counter(
     "events that ended, by outcome",
     unit="events",
     high="`dead`: look at `groknet dlq list`; `refused`: look at the indexer's log",
-    by=("tagger", "indexer"),
+    by=("tagger", "indexer", "products"),
     labels=("stage", "outcome"),
 )
 STAGE_SECONDS = histogram(
@@ -121,16 +122,16 @@ STAGE_SECONDS = histogram(
     "time in a stage",
     unit="seconds",
     high="`fetch`: slow photo hosts; `decode`: more cores, or `tagger.decode_processes`; `settle`: a slow store",
-    by=("tagger", "indexer"),
+    by=("tagger", "indexer", "products"),
     labels=("stage",),
     buckets=_SHORT_BUCKETS,
 )
 EVENT_AGE = histogram(
     "groknet_event_age_seconds",
-    "time from upload (timestamp of the message) to the end of a stage: `stored` or `indexed`",
+    "time from upload (timestamp of the message) to the end of a stage: `stored`, `indexed` or `grouped`",
     unit="seconds",
     high="the lag says whether taggers are too few; the stage times say what is slow",
-    by=("tagger", "indexer"),
+    by=("tagger", "indexer", "products"),
     labels=("stage",),
     buckets=_AGE_BUCKETS,
 )
@@ -139,15 +140,15 @@ LAST_EVENT = gauge(
     "when a stage last finished an event (UTC)",
     unit="seconds",
     high="long ago while the lag grows: nothing is finished; see `groknet_hold` and `/v1/in-hand`",
-    by=("tagger", "indexer"),
+    by=("tagger", "indexer", "products"),
     labels=("stage",),
 )
 REMOVAL_SECONDS = histogram(
     "groknet_removal_seconds",
-    "time from a removal event until the listing is gone from the store or from the index",
+    "time from a removal event until the listing is gone from the store, from the index or from its product",
     unit="seconds",
     high="removed listings are still shown; look at the lag",
-    by=("tagger", "indexer"),
+    by=("tagger", "indexer", "products"),
     labels=("stage",),
     buckets=_AGE_BUCKETS,
 )

@@ -290,6 +290,21 @@ INDEX_AND_SEARCH = Board(
                 alert="GroknetSearchDegraded",
             ),
         ),
+        "Products": (
+            Panel(
+                "Products",
+                "Products, their listings, and listings that wait; empty where the products worker is off.",
+                "short",
+                tuple(_by(f"groknet_product{name}", "__name__") for name in ("s", "_listings", "_unsettled")),
+            ),
+            Panel(
+                "Changes of products",
+                "Listings that join, move and leave, ids that merge and end, and refused messages.",
+                "ops",
+                (_rate("groknet_product_changes_total", "change"), _rate("groknet_product_refused_total", "error")),
+            ),
+            Panel("Regrouped", "Listings grouped anew.", "short", _quantiles("groknet_product_region_listings", "")),
+        ),
     },
 )
 

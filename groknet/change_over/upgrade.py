@@ -29,7 +29,7 @@ from workers.streams import build_stream
 
 State = Literal["done", "to do", "refused"]
 _EMBEDDED = "sqlite://"
-_NEW_TABLES = {"settings", "workers", "blobs", "probes", "expiring"}
+_NEW_TABLES = {"settings", "workers", "blobs", "probes", "expiring", "products", "memberships"}
 """The tables that the embedded store of the release before this one lacks."""
 
 

@@ -87,6 +87,7 @@ COMMANDS: Mapping[str, Command | Group] = {
             "tagger": Command(f"{_OPERATION}.run:tagger", "Read listing events, write predictions and hashes."),
             "indexer": Command(f"{_OPERATION}.run:indexer", "Read hashes, answer nearest-neighbour queries."),
             "search": Command(f"{_OPERATION}.run:search", "Serve search by photo over HTTP, and the search page."),
+            "products": Command(f"{_OPERATION}.run:products", "Find listings of one product, and give them one id."),
         },
     ),
     "doctor": Command(

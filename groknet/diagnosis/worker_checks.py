@@ -33,7 +33,7 @@ def worker_checks(loaded: Loaded) -> Iterator[Check]:
     yield from _stream(loaded, taggers)
     yield _store(loaded)
     yield from _taggers(loaded.home, taggers)
-    for name in ("indexer", "search"):
+    for name in ("indexer", "search", *(("products",) if loaded.config.products.enabled else ())):
         yield _worker(loaded.home, name)
     yield _page_port(loaded)
 

@@ -29,6 +29,7 @@ from schemas.units import Share
 from workers.backfill.settings import BackfillSettings
 from workers.indexer.settings import IndexerSettings
 from workers.intake import IntakeSettings
+from workers.products.settings import ProductsSettings
 from workers.search.settings import SearchSettings
 from workers.tagger import TaggerSettings
 from workers.tracing import TracingSettings
@@ -137,6 +138,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tagger: TaggerSettings = TaggerSettings()
     indexer: IndexerSettings = IndexerSettings()
     search: SearchSettings = SearchSettings()
+    products: ProductsSettings = ProductsSettings()
     backfill: BackfillSettings = BackfillSettings()
     targets: TargetsSection = TargetsSection()
     log: LogSection = LogSection()

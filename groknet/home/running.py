@@ -16,7 +16,7 @@ from engines.files import write_file
 from groknet.cli.exits import CommandError, Exit
 from groknet.home.paths import Home
 
-Worker = Literal["tagger", "indexer", "search"]
+Worker = Literal["tagger", "indexer", "search", "products"]
 SUPERVISOR = "supervisor"
 SERVICES = ("stream", "store")
 """The services that workers need. While a starting worker waits for one, /readyz names it: `the stream: …`."""

@@ -38,6 +38,7 @@ from workers.collector import spare_collector
 from workers.connections import HttpLimits
 from workers.indexer import build_indexer
 from workers.intake import Intake
+from workers.products import build_products
 from workers.search import build_search
 from workers.search.http.switchboard import Switchboard
 from workers.search.kept.ledger import FILE
@@ -49,6 +50,7 @@ from workers.tagger import InHand, build_tagger
 _log = logging.getLogger(__name__)
 _LAST_PORT = 65_535
 _DRAIN_MARGIN_S = 5.0  # after a worker's own budget; then the process is killed
+PRODUCTS_DRAIN_S = 10.0  # the plan that is under way
 _AGAIN_S = 10.0  # the pause after a failed change of the epoch
 _SWITCH_S = 0.001  # how long a search waits for a merge or a writer to yield the interpreter; the default is 5 ms
 INDEXER_DRAIN_S = 25.0  # a last snapshot of a million hashes takes seconds
@@ -98,6 +100,29 @@ def run_tagger(loaded: Loaded, port: int | None, slot: int | None = None) -> Non
         os.execv(sys.executable, [*sys.orig_argv, *same_name])
 
 
+def run_products(loaded: Loaded, port: int | None) -> None:
+    """Run the products worker of a home until the process is told to stop."""
+    settings = loaded.config.products
+    ending: _Ending | None = None  # None if the process is told to stop while it waits for a service
+    with worker_process(loaded, "products", PRODUCTS_DRAIN_S + _DRAIN_MARGIN_S) as process, ExitStack() as stack:
+        health = Health()
+        app = Starlette(routes=operations_routes(health, "products"))
+        limits = HttpLimits(allowed_hosts=settings.allowed_hosts)
+        _serve(process, stack, app, settings.host, _Ports.of(loaded, "products", port), limits=limits)
+        opening = Opening(process, loaded, health)
+        store = opening.store(stack)
+        loaded = opening.in_force(store)
+        epoch = _epoch_of_bundle(loaded)
+        stream = opening.stream(epoch)
+        worker = build_products(settings, stream=stream, store=store, epoch=epoch, health=health)
+        follower = _follow(stack, Follower(loaded, process.worker, process.name, lambda: store))
+        ending = _Ending(process.stop, follower, Path(loaded.config.engine.bundle))
+        worker.run(ending.stop)
+    if ending is not None and ending.anew and not process.stop.is_set():
+        _log.info("starting again with the epoch in force")
+        os.execv(sys.executable, sys.orig_argv)  # for its supervisor it stays the same process
+
+
 class _Ending:
     """Sets `stop` when the process is told to stop, or when the worker should run another bundle (`anew`)."""
 
@@ -107,7 +132,7 @@ class _Ending:
         self._told = told
         self._follower = follower
         self._present = present
-        threading.Thread(target=self._run, name="tagger-ending", daemon=True).start()
+        threading.Thread(target=self._run, name="worker-ending", daemon=True).start()
 
     def _run(self) -> None:
         while not self._told.wait(LOOK_S) and self._follower.wanted == self._present:
@@ -325,7 +350,7 @@ class _Ports:
     preferred: int = 0
 
     @classmethod
-    def of(cls, loaded: Loaded, section: Literal["tagger", "indexer"], option: int | None) -> _Ports:
+    def of(cls, loaded: Loaded, section: Literal["tagger", "indexer", "products"], option: int | None) -> _Ports:
         """The option of the command line, otherwise the configured port, otherwise the default, which is preferred."""
         fixed = loaded.configured_port(section) if option is None else option
         return cls(0, getattr(loaded.config, section).port) if fixed is None else cls(fixed)

@@ -1,12 +1,12 @@
 """A supervisor: one process for each worker. It starts them, restarts those that crash or hang, and stops all together.
 
 A worker that ends is started again after a growing pause. If a restart cannot help, the other workers continue without
-a tagger, but not without the indexer or the search service:
+a tagger or the products worker, but not without the indexer or the search service:
 
-- Exit code 2 means that the configuration is wrong. A tagger is given up, and the other workers continue. For the
-  indexer and the search service, the supervisor stops all workers.
+- Exit code 2 means that the configuration is wrong. A tagger or the products worker is given up, and the other workers
+  continue. For the indexer and the search service, the supervisor stops all workers.
 - Exit code 3 means that a service does not answer. This is not a failure of the worker, and it is started again.
-- After five failures before it was ready in this run, a tagger is still tried again. For the indexer and the search
+- After five failures before it was ready in this run, these two are still tried again. For the indexer and the search
   service, the supervisor stops all workers.
 """
 
@@ -35,6 +35,7 @@ from workers import metrics
 
 _SAFE_PATH = () if {"", os.getcwd()} & {*sys.path} else ("-P",)  # as in this process, this folder hides no package
 _COMMAND = (sys.executable, *_SAFE_PATH, "-m", "groknet")
+_DISPENSABLE = ("tagger", "products")  # searches are answered without them
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0  # a worker that cannot run is started at most every 10 s
 _HEALTHY_S = 30.0  # after running this long, a worker's next pause is the shortest again
@@ -245,7 +246,7 @@ class Supervisor:
             child.failures += 1
         hopeless = child.failures >= _TRIES_BEFORE_READY and not child.ever_ready
         text = f"{name} failed {child.failures} times before it was ready: {last} (see {self._log_of(name)})"
-        if hopeless and alone and child.spec.worker != "tagger":
+        if hopeless and alone and child.spec.worker not in _DISPENSABLE:
             raise CommandError(text)
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         pause = child.plan_restart()
@@ -255,14 +256,14 @@ class Supervisor:
             self._say(f"{text}; it is tried again every {_LONGEST_PAUSE_S:g} s")
 
     def _end_of_use(self, child: Child, last: str) -> None:
-        """Handle a worker that no restart helps. The others continue only if it is a tagger or a further instance."""
+        """Handle a worker that no restart helps. The others continue only if searches do not need it."""
         name = child.spec.name
         reason = last.removeprefix("groknet: ") or f"see {self._log_of(name)}"
-        if child.spec.worker != "tagger":
+        if child.spec.worker not in _DISPENSABLE:
             raise CommandError(f"{name}: {reason}", Exit.USAGE)
         child.give_up(reason)
         self._note_who_gave_up()
-        remedy = f"`groknet run tagger --home {self._home.root}` once that is solved"
+        remedy = f"`groknet run {child.spec.worker} --home {self._home.root}` once that is solved"
         self._say(f"{name} ended and is not started again: {reason}; {remedy}")
 
     def _note_who_gave_up(self) -> None:

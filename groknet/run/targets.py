@@ -1,9 +1,9 @@
 """The list of a home's workers for Prometheus, which `groknet run all` serves, and the supervisor's own metrics.
 
 `GET /targets` answers in the format of Prometheus' HTTP service discovery. Every worker that has announced itself is in
-it, also a tagger that was started by hand with `groknet run tagger`. The labels are `worker` (tagger, indexer, search
-or supervisor) and `name` (its name in the home). A tagger that was added, or a port that has changed, needs no change
-of Prometheus' configuration.
+it, also a tagger that was started by hand with `groknet run tagger`. The labels are `worker` (tagger, indexer, search,
+products or supervisor) and `name` (its name in the home). A tagger that was added, or a port that has changed, needs no
+change of Prometheus' configuration.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def run_cql(url: str, *statements: str) -> list[list[tuple]]:
 
 
 def empty(url: str) -> None:
-    tables = ("listings", "thumbnails", "settings", "workers", "blobs")
+    tables = ("listings", "thumbnails", "products", "memberships", "members", "settings", "workers", "blobs")
     run_cql(url, *(f"TRUNCATE {{ks}}.{table}" for table in tables))
 
 

@@ -57,7 +57,7 @@ def test_no_other_module_makes_a_metric() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("worker", ["tagger", "indexer", "search", "supervisor"])
+@pytest.mark.parametrize("worker", ["tagger", "indexer", "search", "products", "supervisor"])
 def test_a_worker_shows_its_own_metrics_with_their_types(worker) -> None:
     expected = {one.name: one.kind for one in DECLARED.values() if worker in one.workers}
     ours = {name: kind for name, kind in shown(worker).items() if name.startswith("groknet_")}

@@ -32,7 +32,8 @@ class Similar(msgspec.Struct, frozen=True, kw_only=True):
     null means the whole photo. `distance` is the number of differing bits of 256. `likeness`, from 0 (no more alike
     than chance) to 1, falls with the order of the answer, unless the search has typed words. `relevance`, from 0 to 1,
     says how well the listing answers these words; null without any. `price` is what the seller asks for; null if the
-    event named none."""
+    event named none. With `group=product`, `product` is the id of its product, and `offers` the number of listings of
+    that product; null otherwise, and if it has no product."""
 
     listing_id: str
     image_id: str
@@ -45,6 +46,8 @@ class Similar(msgspec.Struct, frozen=True, kw_only=True):
     price: Price | None
     tags: list[str]
     thumbnail: str
+    product: str | None = None
+    offers: int | None = None
 
 
 class CategoryShare(msgspec.Struct, frozen=True, kw_only=True):
@@ -311,7 +314,8 @@ class ImageAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class ListingAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """`GET /v1/listings/{listing_id}`: the stored summary of a listing, its photos, and its freshness. `applies`: the
     ids of the heads that apply to at least half of the photos; null if the bundle does not know. `price` and
-    `seller_id` are as the event named them; null if it did not."""
+    `seller_id` are as the event named them; null if it did not. `product` is the id of its product; null if it has
+    none, and in a batch read."""
 
     listing_id: str
     event_id: str
@@ -328,6 +332,30 @@ class ListingAnswer(msgspec.Struct, frozen=True, kw_only=True):
     images: list[ImageAnswer]
     bad_images: list[BadImage]
     freshness: Freshness
+    product: str | None = None
+
+
+class ProductPhoto(msgspec.Struct, frozen=True, kw_only=True):
+    """A photo that stands for a product: the first good one of the listing that its id stays with."""
+
+    listing_id: str
+    image_id: str
+    title: str | None
+    thumbnail: str
+
+
+class ProductAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/products/{product_id}`: a product and its listings. If the id in the request is an alias, `product_id`
+    is the surviving id, and `alias` the one in the request; otherwise `alias` is null. `founded` is the time of its
+    first listing (UTC microseconds). `size` counts its listings; `listing_ids` has the first 200 of them by id. `photo`
+    is null if no listing has a photo any more."""
+
+    product_id: str
+    alias: str | None
+    founded: int
+    size: int
+    listing_ids: list[str]
+    photo: ProductPhoto | None
 
 
 class BatchRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

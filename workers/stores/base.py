@@ -1,8 +1,9 @@
 """The interface of stores: the predictions, the latest event and the thumbnails of each listing. Event time decides,
 not arrival.
 
-A store also holds what the workers share: settings, announcements of live workers, and blobs by their digest.
-Every back end passes `tests/contract/test_store_contract.py` and `tests/contract/test_shared_state_contract.py`.
+A store also holds the products that listings belong to, and what the workers share: settings, announcements of live
+workers, and blobs by their digest. Every back end passes `tests/contract/test_store_contract.py`,
+`tests/contract/test_products_contract.py` and `tests/contract/test_shared_state_contract.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple, Protocol
 from schemas.errors import Invalid, Transient
 from schemas.events import ListingEvent
 from schemas.predictions import RemovalMarker, Status, StoredListing
+from schemas.products import Membership, Product
 
 Order = tuple[int, bool, str]
 PROBE_S = 2.0
@@ -149,6 +151,31 @@ class Store(Protocol):
 
     def scan(self, model_version: str | None = None) -> Iterator[StoredListing | RemovalMarker]:
         """All listings and removal markers, in the order of listing ids."""
+
+    def put_products(self, products: Sequence[Product], memberships: Sequence[Membership]) -> None:
+        """Write products and memberships, the products first. Each replaces what the store has under the same id.
+
+        Only one worker at a time may write products. After Transient, any part may have been written; write it again.
+        """
+
+    def drop_products(self, product_ids: Sequence[str], listing_ids: Sequence[str]) -> None:
+        """Delete the memberships of listings, then products. What is unknown is left out. After Transient as
+        `put_products`."""
+
+    def product(self, product_id: str) -> Product | None:
+        """A product or an alias; None if it is unknown."""
+
+    def products_of(self, listing_ids: Sequence[str]) -> dict[str, str]:
+        """The id of each listing's product. Listings without one are absent."""
+
+    def members(self, product_id: str) -> list[str]:
+        """The ids of the listings of a product, sorted; empty for an alias and for an unknown id."""
+
+    def all_products(self) -> Iterator[Product]:
+        """All products and aliases, each once, in any order."""
+
+    def all_memberships(self) -> Iterator[Membership]:
+        """The membership of every listing that has a product, each once, in any order."""
 
     def probe(self) -> None:
         """Write a cell and read it back. Raises Transient if the store cannot do that within `PROBE_S` seconds,

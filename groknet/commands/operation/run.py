@@ -112,6 +112,18 @@ def search(*, home: HomeOption = None, bundle: BundleOption = None, port: PortOp
     return Exit.OK
 
 
+def products(*, home: HomeOption = None, bundle: BundleOption = None, port: PortOption = None) -> Exit:
+    """Run the products worker, which finds listings of one product by near copies of their photos.
+
+    It writes the id of each listing's product to the store and to the topic listings.products. Run it in one home of a
+    store only. `groknet run all` runs it if products.enabled is true.
+    """
+    from groknet.run.compose import run_products
+
+    run_products(load_config(find_home(home).make(), bundle=bundle), port)
+    return Exit.OK
+
+
 def run_all(
     *,
     home: HomeOption = None,
@@ -126,6 +138,7 @@ def run_all(
     ] = 1,
 ) -> Exit:
     """Run taggers, indexer and search, one process each, until SIGTERM or Ctrl-C. --port is that of the search page.
+    If products.enabled is true, the products worker runs as well.
 
     A worker that crashes is started again. While the stream or the store does not answer, the workers wait. A tagger is
     not started again when its configuration is wrong, or when most of its events become dead letters. One line on
@@ -207,7 +220,13 @@ def _who_is_ready(supervisor: Supervisor) -> str:
     if not missing:
         return "all workers are ready"
     taggers = [child for child in supervisor.children if child.spec.worker == "tagger"]
-    loss = "nothing new is tagged until one runs" if len(missing) == len(taggers) else "the other taggers do its work"
+    lost = [name for name in missing if name != "products"]
+    losses = ["products stay as they are until it runs"] if "products" in missing else []
+    if lost:
+        losses.append(
+            "nothing new is tagged until one runs" if len(lost) == len(taggers) else "the other taggers do its work"
+        )
+    loss = "; ".join(losses)
     return f"ready, but without {', '.join(missing)} (not started again, see above): {loss}"
 
 
@@ -234,6 +253,7 @@ def specs(loaded: Loaded, port: int | None, taggers: int = 1) -> list[Spec]:
         *(Spec("tagger", ["run", "tagger", *common, *fixed, "--slot", str(k)], slot=k) for k in range(taggers)),
         Spec("indexer", ["run", "indexer", *common, *bundle]),
         Spec("search", ["run", "search", *common, *fixed, "--port", str(page)]),
+        *([Spec("products", ["run", "products", *common, *fixed])] if config.products.enabled else []),
     ]
 
 

@@ -24,7 +24,7 @@ from tests.groknet.conftest import Call
 from workers.streams import build_stream
 
 LEFT = Path(__file__).parent / "old_home"
-SHARED = {"settings", "workers", "blobs", "probes", "expiring"}
+SHARED = {"settings", "workers", "blobs", "probes", "expiring", "products", "memberships"}
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_dry_run_says_what_there_is_to_do_and_changes_nothing(old: Loaded) -> 
     before = contents(old)
     found = {step.step: step for step in plan(old)}
     to_do = [name for name, step in found.items() if step.state == "to do"]
-    assert to_do == ["permissions", "tables", "epochs"]
+    assert to_do == ["permissions", "tables", "epochs", "topics"]
     assert all(table in found["tables"].what for table in SHARED)
     after = contents(old)
     assert {name: body for name, body in after.items() if not name.endswith(("-shm", "-wal"))} == before
@@ -137,7 +137,7 @@ def _another(epochs: Epochs) -> Epochs:
 def test_the_command_prints_a_line_for_each_step(groknet: Call, old: Loaded) -> None:
     home = str(old.home.root)
     dry = groknet("upgrade", "--home", home, "--dry-run")
-    assert (dry.code, dry.out.count("to do ")) == (Exit.OK, 3)
+    assert (dry.code, dry.out.count("to do ")) == (Exit.OK, 4)
     done = groknet("upgrade", "--home", home, "--json")
     assert [json.loads(line)["state"] for line in done.out.splitlines()] == ["done"] * 5
     again = groknet("upgrade", "--home", home, "--back")

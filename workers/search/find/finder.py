@@ -38,6 +38,10 @@ class Found:
     listing: StoredListing | None
     likeness: float
     relevance: float | None = None
+    product: str | None = None
+    """The id of its product, if the answer is grouped by product and it has one."""
+    offers: int | None = None
+    """The number of listings of that product, if it is known."""
 
 
 def nearest_part(found: Sequence[Sequence[Found]], whole_bits: int) -> int:
@@ -55,12 +59,14 @@ def nearest_part(found: Sequence[Sequence[Found]], whole_bits: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to find: `count` listings that pass `only`, without the listing `without`, within `radius` bits."""
+    """What to find: `count` listings that pass `only`, without the listing `without`, within `radius` bits. `grouped`:
+    listings of `count` products instead, each with the id of its product."""
 
     count: int
     without: str | None = None
     only: Filters = ANY
     radius: int = HASH_BITS
+    grouped: bool = False
 
 
 class Finder:
@@ -85,7 +91,11 @@ class Finder:
         Asks for more photos while there are more and too few listings pass. The index filters first. The store is
         newer, so it decides: listings that were removed or changed in the meantime are left out.
         """
-        most = MAX_ASKED if wanted.only else min(MAX_ASKED, (wanted.count + 1) * MAX_PHOTOS * self._most_boxes)
+        most = (
+            MAX_ASKED
+            if wanted.only or wanted.grouped
+            else min(MAX_ASKED, (wanted.count + 1) * MAX_PHOTOS * self._most_boxes)
+        )
         ask = min((wanted.count + SPARE) * 2, most)
         stored: dict[str, StoredListing | RemovalMarker] = {}
         while True:
@@ -100,8 +110,11 @@ class Finder:
             photos = self._indexers.neighbours(query)
             found = self._chosen(photos, wanted, stored)
             exhausted = len(photos) < ask or photos[-1].distance > wanted.radius
-            if len(found) >= wanted.count or exhausted or ask >= most:
-                return found[: wanted.count]
+            if wanted.grouped:
+                found = self._with_products(found, wanted.count)
+            enough = len(one_each(found)) if wanted.grouped else len(found)
+            if enough >= wanted.count or exhausted or ask >= most:
+                return found if wanted.grouped else found[: wanted.count]
             ask = min(ask * 2, most)
 
     def _chosen(
@@ -112,7 +125,7 @@ class Finder:
         for photo in photos:
             if photo.distance <= wanted.radius and photo.listing_id != wanted.without:
                 nearest.setdefault(photo.listing_id, photo)
-        chosen = list(nearest.values())[: None if wanted.only else wanted.count + SPARE]
+        chosen = list(nearest.values())[: None if wanted.only or wanted.grouped else wanted.count + SPARE]
         unread = [photo.listing_id for photo in chosen if photo.listing_id not in stored]
         if unread:
             stored.update(self._store.get(unread))
@@ -122,6 +135,14 @@ class Finder:
             if not isinstance(listing, RemovalMarker) and _passes(listing, wanted.only):
                 found.append(Found(photo, listing, by_bits(photo.distance)))
         return found
+
+    def _with_products(self, found: Sequence[Found], count: int) -> list[Found]:
+        """The listings with the ids of their products, up to and including those of the first `count` products."""
+        products = self._store.products_of([one.photo.listing_id for one in found])
+        named = [replace(one, product=products.get(one.photo.listing_id)) for one in found]
+        kept = {id(one) for one in one_each(named)[:count]}
+        last = max((place for place, one in enumerate(named) if id(one) in kept), default=-1)
+        return named[: last + 1]
 
     def ordered(
         self,
@@ -185,6 +206,12 @@ class Finder:
         """The listings as the answer shows them."""
         return [self._similar(one, language) for one in found]
 
+    def with_offers(self, found: Sequence[Found], shown: Sequence[Found]) -> list[Found]:
+        """The listings with the number of offers of their products, as far as these are among those of `shown`."""
+        products = {one.product for one in shown if one.product is not None}
+        counts = {product: len(self._store.members(product)) for product in sorted(products)}
+        return [replace(one, offers=counts.get(one.product or "")) for one in found]
+
     def _similar(self, found: Found, language: str) -> Similar:
         photo, listing = found.photo, found.listing
         return Similar(
@@ -199,6 +226,8 @@ class Finder:
             price=None if listing is None else listing.event.price,
             tags=[] if listing is None else self._tags(listing, language),
             thumbnail=thumbnail_path(photo.listing_id, photo.image_id),
+            product=found.product,
+            offers=found.offers,
         )
 
     def _tags(self, listing: StoredListing, language: str) -> list[str]:
@@ -223,6 +252,14 @@ class Finder:
             thumbnail=thumbnail_path(listing.listing_id, listing.images[0].image_id),
             freshness=freshness(listing, entry, searchable=True),
         )
+
+
+def one_each(found: Sequence[Found]) -> list[Found]:
+    """The first listing of each product, in their order. A listing without a product stands for itself."""
+    first: dict[str, Found] = {}
+    for one in found:
+        first.setdefault(one.product or f"listing {one.photo.listing_id}", one)
+    return list(first.values())
 
 
 def _passes(listing: StoredListing | None, only: Filters) -> bool:

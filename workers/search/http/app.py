@@ -36,6 +36,7 @@ from workers.search.http.listing_routes import ListingHandlers
 from workers.search.http.openapi.document import describe
 from workers.search.http.page_routes import page_routes
 from workers.search.http.photo_routes import PhotoHandlers
+from workers.search.http.product_routes import ProductHandlers
 from workers.search.http.readiness import ReadinessProbe
 from workers.search.http.recogniser import Recogniser
 from workers.search.http.stored import StoredListings
@@ -113,6 +114,7 @@ def build_search(
     listings = ListingHandlers(
         settings, indexers=indexers, finder=finder, names=names, stored=stored, threads=threads, health=health
     )
+    products = ProductHandlers(store, threads)
     keeping = Keeping(settings, kept)
     feedback = FeedbackHandlers(settings, ledger=keeping.ledger, writer=keeping.writer, manifest=shown, threads=threads)
     probe = ReadinessProbe(health, indexers, store, settings.probe_interval_s)
@@ -140,7 +142,7 @@ def build_search(
 
     return Starlette(
         routes=[
-            *_api_routes(admission, photos, listings, suggestions, keeping, feedback),
+            *_api_routes(admission, photos, listings, suggestions, keeping, feedback, products),
             Route("/openapi.json", _described(describe(settings))),
             *page_routes(settings, formats_taken(), detects=looking is not None, types=typed.follower is not None),
             *operations_routes(health, "search"),
@@ -194,6 +196,7 @@ def _api_routes(  # noqa: PLR0917 (the handlers of the API)
     suggestions: SuggestionHandlers,
     keeping: Keeping,
     feedback: FeedbackHandlers,
+    products: ProductHandlers,
 ) -> list[Route]:
     """The routes below `/v1`, the longer paths first."""
 
@@ -209,6 +212,7 @@ def _api_routes(  # noqa: PLR0917 (the handlers of the API)
         route("/v1/listings/{listing_id}/duplicates", listings.duplicates),
         *(route("/v1/listings/{listing_id}/" + name, endpoint) for name, endpoint in suggestions.endpoints.items()),
         route("/v1/listings/{listing_id}", listings.listing),
+        route("/v1/products/{product_id}", products.product),
         route("/v1/thumbnail", listings.thumbnail),
         route("/v1/photo", listings.photo, cost=PHOTO_COST),
         route("/v1/recent", listings.recent),

@@ -61,7 +61,8 @@ class ListingHandlers:
         async with self._threads.in_time():
             stored = await self._stored.get(listing_id)
             fresh = await self._freshness(stored)
-        return answered(self._shown(stored, fresh, language))
+            product = await self._stored.product_of(listing_id)
+        return answered(self._shown(stored, fresh, language, product))
 
     async def _freshness(self, stored: StoredListing) -> Freshness:
         try:
@@ -70,7 +71,9 @@ class ListingHandlers:
             return freshness(stored, None, searchable=None)
         return freshness(stored, held, searchable=held is not None and held.event_time == stored.event_time)
 
-    def _shown(self, stored: StoredListing, fresh: Freshness, language: str) -> ListingAnswer:
+    def _shown(
+        self, stored: StoredListing, fresh: Freshness, language: str, product: str | None = None
+    ) -> ListingAnswer:
         named = self._names.named
         return ListingAnswer(
             listing_id=stored.listing_id,
@@ -98,6 +101,7 @@ class ListingHandlers:
             ],
             bad_images=stored.summary.bad_images,
             freshness=fresh,
+            product=product,
         )
 
     async def batch(self, request: Request) -> Response:

@@ -124,6 +124,14 @@ def detect(request: Request, default: Detect, *, possible: bool) -> Detect:
     return _DETECTS[chosen]
 
 
+def grouped(request: Request) -> bool:
+    """`group`: `product`, or nothing. Raises Problem 422."""
+    text = request.query_params.get("group")
+    if text not in (None, "product"):
+        raise bad(f"group: {text[:20]!r} is not product, which is all that listings are grouped by")
+    return text is not None
+
+
 def filters(request: Request) -> Filters:
     """The filters `category` and `state`, each of which may be given several times. Raises Problem 422."""
     found = {}

@@ -37,7 +37,7 @@ from workers.search.answers import (
 from workers.search.find import vote
 from workers.search.find.category_vote import vote_with_class
 from workers.search.find.filters import Filters
-from workers.search.find.finder import Finder, Found, Wanted, nearest_part
+from workers.search.find.finder import Finder, Found, Wanted, nearest_part, one_each
 from workers.search.find.inference import Recognised
 from workers.search.find.looking import Detect, Part
 from workers.search.find.naming import Names
@@ -76,6 +76,7 @@ class _Asked:
     vote: bool
     rerank: bool
     fine: bool
+    grouped: bool
     price: bool
     currency: str | None
     typed: Typed | None = None
@@ -223,6 +224,7 @@ class PhotoHandlers:
             fine=params.flag(request, "fine", settings.fine),
             price=params.flag(request, "price", False),
             currency=params.currency(request),
+            grouped=params.grouped(request),
         )
 
     @asynccontextmanager
@@ -270,9 +272,21 @@ class PhotoHandlers:
         if asked.typed is not None:
             anew = TYPED
         count = max(asked.k, vote.VOTERS if asked.vote else 0, anew)
-        wanted = Wanted(count, seen.listing_id, asked.only)
+        wanted = Wanted(count, seen.listing_id, asked.only, grouped=asked.grouped)
         with metrics.SEARCH_SECONDS.labels("find").time():
-            return await self._threads.read(lambda: self._found(seen.hashes, wanted, asked.typed))
+            found = await self._threads.read(lambda: self._found(seen.hashes, wanted, asked.typed))
+            if not asked.grouped:
+                return found
+            shown = self._ordered(asked, seen, found)
+            return await self._threads.read(lambda: self._finder.with_offers(found, shown))
+
+    def _ordered(self, asked: _Asked, seen: Seen, found: Sequence[Found]) -> list[Found]:
+        """The listings of the answer, in its order; one of each product if it is grouped."""
+        most = len(found) if asked.grouped or asked.typed is not None else asked.k
+        ordered = self._finder.ordered(seen.hashes, found, most, reranked=asked.rerank, margins=seen.margins)
+        if asked.typed is not None:
+            ordered = reordered(ordered)
+        return (one_each(ordered) if asked.grouped else ordered)[: asked.k]
 
     def _found(self, hashes: list[str], wanted: Wanted, typed: Typed | None) -> list[Found]:
         found = self._finder.find(hashes, wanted)
@@ -324,10 +338,7 @@ class PhotoHandlers:
         return answered(answer)
 
     def _of_box(self, asked: _Asked, seen: Seen, found: Sequence[Found]) -> BoxAnswer:
-        most = asked.k if asked.typed is None else len(found)
-        ordered = self._finder.ordered(seen.hashes, found, most, reranked=asked.rerank, margins=seen.margins)
-        if asked.typed is not None:
-            ordered = reordered(ordered)[: asked.k]
+        ordered = self._ordered(asked, seen, found)
         voting = asked.vote and not asked.only.categories
         return BoxAnswer(
             box=_edges(seen.box),

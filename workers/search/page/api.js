@@ -72,6 +72,7 @@ export function search({ file, frames = [], listingId }, { k, box, detect, categ
   if (box) query.set("box", box);
   if (detect) query.set("detect", detect);
   if (category) query.set("category", category);
+  if (new URLSearchParams(location.search).get("group") === "product") query.set("group", "product");
   if (file && document.body.dataset.agreed) query.set("keep", "true");
   if (frames.length > 1 && !box) return ask(`v1/search?${query}`, { method: "POST", body: form(frames), signal });
   const [body, type] = file ? [file, file.type || "application/octet-stream"]

@@ -32,7 +32,9 @@ function tags(listing) {
 export function resultCard(listing, open) {
   const label = [called(listing), ...listing.tags, alike(listing.likeness)].join(", ");
   const near = el("span", { class: "near" }, bar(listing.likeness), el("span", { class: "num" }, alike(listing.likeness)));
-  return card(listing, label, open, tags(listing), near);
+  if (!(listing.offers > 1)) return card(listing, label, open, tags(listing), near);
+  const offers = `${listing.offers} offers`; // of one product, where the search is grouped
+  return card(listing, `${label}, ${offers}`, open, tags(listing), el("span", { class: "soft num offers" }, offers), near);
 }
 
 /** A result of typed words, with how well it answers them. */

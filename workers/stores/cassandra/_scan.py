@@ -1,4 +1,4 @@
-"""Returns every id of the store in order. Cassandra keeps ids by token, so they are read by token ranges and sorted."""
+"""Reads whole tables by token ranges, which is how Cassandra keeps their rows, and returns every id in order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from itertools import islice
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 _FIRST, _LAST = -(2**63), 2**63 - 1  # tokens of the Murmur3 partitioner; no key has the first one
 _RANGES = 64  # the ring is read in this many ranges
@@ -15,6 +15,20 @@ _READ_IDS = 2000
 _RUN_IDS = 200_000  # ids that are sorted in memory at once; about 20 MB
 
 ReadIds = Callable[[int, int, int], list[tuple[str, int]]]
+
+
+def ranges(read: Callable[[int, int], list[Any]], count: int) -> Iterator[list[Any]]:
+    """All rows of a table. `read(token, last)` returns at most `count` rows with tokens in (token, last], in order of
+    token, which is the last value of a row. Each row is a partition of its own."""
+    width = 2**64 // _RANGES
+    for start in range(_FIRST, _LAST, width):
+        token, last = start, min(start + width, _LAST)
+        while True:
+            found = read(token, last)
+            yield found
+            if len(found) < count:
+                break
+            token = found[-1][-1]
 
 
 class SortedIds:
@@ -57,15 +71,8 @@ class SortedIds:
             yield page
 
     def _all(self) -> Iterator[list[str]]:
-        width = 2**64 // _RANGES
-        for start in range(_FIRST, _LAST, width):
-            token, last = start, min(start + width, _LAST)
-            while True:
-                found = self._read(token, last, _READ_IDS)
-                yield [listing_id for listing_id, _ in found]
-                if len(found) < _READ_IDS:
-                    break
-                token = found[-1][1]
+        for found in ranges(lambda token, last: self._read(token, last, _READ_IDS), _READ_IDS):
+            yield [listing_id for listing_id, _ in found]
 
     def _spill(self) -> None:
         self._run.sort()

@@ -14,7 +14,7 @@ from schemas.errors import ConfigError
 from workers.stores.cassandra._errors import DRIVER_ERRORS, MIGRATE, meaning
 from workers.stores.cassandra._settings import CassandraSettings
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Number of the last migration that this build knows."""
 SCOPE = "store"
 """The partition of `schema_version` that lists the migrations."""

@@ -46,6 +46,21 @@ _TEXTS = {
     "withdraw": f"DELETE FROM {{ks}}.workers WHERE scope = '{_SCOPE}' AND worker = ?",
     "keep_blob": "INSERT INTO {ks}.blobs (digest, body) VALUES (?, ?)",
     "blob": "SELECT body FROM {ks}.blobs WHERE digest = ?",
+    "put_product": "INSERT INTO {ks}.products (product_id, founded, founder, survivor) VALUES (?, ?, ?, null)",
+    "put_alias": "INSERT INTO {ks}.products (product_id, founded, founder, survivor) VALUES (?, ?, ?, ?)",
+    "drop_product": "DELETE FROM {ks}.products WHERE product_id = ?",
+    "product": "SELECT product_id, founded, founder, survivor FROM {ks}.products WHERE product_id = ?",
+    "all_products": "SELECT product_id, founded, founder, survivor, token(product_id) FROM {ks}.products"
+    " WHERE token(product_id) > ? AND token(product_id) <= ? LIMIT ?",
+    "put_membership": "INSERT INTO {ks}.memberships (listing_id, product_id, since) VALUES (?, ?, ?)",
+    "drop_membership": "DELETE FROM {ks}.memberships WHERE listing_id = ?",
+    "memberships": "SELECT listing_id, product_id FROM {ks}.memberships WHERE listing_id IN ?",
+    "all_memberships": "SELECT listing_id, product_id, since, token(listing_id) FROM {ks}.memberships"
+    " WHERE token(listing_id) > ? AND token(listing_id) <= ? LIMIT ?",
+    "put_member": "INSERT INTO {ks}.members (product_id, listing_id) VALUES (?, ?)",
+    "drop_member": "DELETE FROM {ks}.members WHERE product_id = ? AND listing_id = ?",
+    "drop_members": "DELETE FROM {ks}.members WHERE product_id = ?",
+    "members": "SELECT listing_id FROM {ks}.members WHERE product_id = ?",
     "put_probe": "INSERT INTO {ks}.probes (probe, cell) VALUES (?, ?)",
     "probe": "SELECT cell FROM {ks}.probes WHERE probe = ?",
 }

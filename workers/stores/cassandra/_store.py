@@ -14,6 +14,7 @@ from workers.stores.base import Change, Latest, OneByOne
 from workers.stores.cassandra import _cells as cells
 from workers.stores.cassandra._calls import Calls, Row
 from workers.stores.cassandra._changes import Plan, Planner
+from workers.stores.cassandra._products import ProductTables
 from workers.stores.cassandra._scan import SortedIds
 from workers.stores.cassandra._schema import check_schema
 from workers.stores.cassandra._settings import CassandraSettings
@@ -26,7 +27,7 @@ _LOOKING = "reading what is newest"
 _READS = 3  # tries for a listing whose rows do not match its head; a healthy quorum needs only one
 
 
-class CassandraStore(SharedState, OneByOne):
+class CassandraStore(SharedState, ProductTables, OneByOne):
     """Implements `Store` with Apache Cassandra. Any number of processes may open it."""
 
     def __init__(self, session: Session, settings: CassandraSettings, inline_photos_s: float | None = None) -> None:

@@ -14,6 +14,7 @@ from schemas.predictions import RemovalMarker, StoredListing
 from workers.sqlite import connect, transaction, transient
 from workers.stores.base import Change, Latest, OneByOne
 from workers.stores.embedded._expiry import EXPIRY_SCHEMA, end_inline_photos
+from workers.stores.embedded._products import PRODUCTS_SCHEMA, ProductTables
 from workers.stores.embedded._shared import SHARED_SCHEMA, SharedState
 from workers.stores.embedded._tables import SCHEMA, put_change, read_latest, read_listing
 from workers.stores.embedded._writer import GroupWriter
@@ -22,7 +23,7 @@ _PAGE_LISTINGS = 256
 _IDLE_READERS = 8  # connections that stay open between reads; more threads open more, and close them afterwards
 
 
-class EmbeddedStore(SharedState, OneByOne):
+class EmbeddedStore(SharedState, ProductTables, OneByOne):
     """Implements `Store` in one SQLite file. Several processes may open it."""
 
     def __init__(self, path: Path, inline_photos_s: float | None = None) -> None:
@@ -122,5 +123,5 @@ class EmbeddedStore(SharedState, OneByOne):
 
 
 def _create(db: sqlite3.Connection) -> None:
-    for statement in (SCHEMA + SHARED_SCHEMA + EXPIRY_SCHEMA).split(";"):
+    for statement in (SCHEMA + SHARED_SCHEMA + EXPIRY_SCHEMA + PRODUCTS_SCHEMA).split(";"):
         db.execute(statement)

@@ -24,6 +24,14 @@ from workers.stores.cassandra import (
     session_of,
 )
 
+LAST = SCHEMA_VERSION
+ALL = list(range(1, LAST + 1))
+
+
+def after(last: int) -> str:
+    """The number, as in a file's name, of a migration that comes so many after the last one."""
+    return f"{LAST + last:04}"
+
 
 def apply(url: str, folder: Path, **options: Any) -> list[Migration]:
     settings = parse_cassandra_url(url)
@@ -60,11 +68,11 @@ def test_the_code_knows_the_last_migration() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "word"),
     [
-        ("0003_listings", "", "NNNN_add_NAME"),
-        ("0003_alter_listings", "", "NNNN_add_NAME"),
-        ("0004_add_more", "", "numbered"),
+        (f"{after(1)}_listings", "", "NNNN_add_NAME"),
+        (f"{after(1)}_alter_listings", "", "NNNN_add_NAME"),
+        (f"{after(2)}_add_more", "", "numbered"),
         ("0001_add_again", "", "numbered"),
-        ("0003_add_more", "CREATE TABLE {keyspace}.t (a int PRIMARY KEY)", "IF NOT EXISTS"),
+        (f"{after(1)}_add_more", "CREATE TABLE {keyspace}.t (a int PRIMARY KEY)", "IF NOT EXISTS"),
     ],
 )
 def test_files_that_cannot_be_migrations_are_refused(tmp_path: Path, name: str, text: str, word: str) -> None:
@@ -75,7 +83,7 @@ def test_files_that_cannot_be_migrations_are_refused(tmp_path: Path, name: str, 
 @pytest.mark.services
 def test_migrating_again_changes_nothing_and_brings_back_what_was_dropped(fresh: str) -> None:
     first = apply(fresh, MIGRATIONS)
-    assert [migration.version for migration in first] == [1, 2]
+    assert [migration.version for migration in first] == ALL
     store = build_store(fresh)
     store.write(*effects(event("l", 1)))
     assert apply(fresh, MIGRATIONS) == []
@@ -105,29 +113,36 @@ def test_two_that_migrate_at_once_end_as_one_does(fresh: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert outcomes.count(2) == 1
-    assert set(outcomes) <= {2, 0, "migration_under_way"}
-    assert applied(fresh) == {1: "add", 2: "add"}
+    assert outcomes.count(LAST) == 1
+    assert set(outcomes) <= {LAST, 0, "migration_under_way"}
+    assert applied(fresh) == dict.fromkeys(ALL, "add")
 
 
 @pytest.mark.services
 def test_additions_come_before_the_code_and_removals_after_it(fresh: str, tmp_path: Path) -> None:
     folder = copy_of(
         tmp_path,
-        _0003_add_colour="ALTER TABLE {keyspace}.listings ADD IF NOT EXISTS colour text;",
-        _0004_remove_body="ALTER TABLE {keyspace}.listings DROP IF EXISTS body; -- what this build reads",
-        _0005_add_size="ALTER TABLE {keyspace}.listings ADD IF NOT EXISTS size int;",
+        **{
+            f"_{after(1)}_add_colour": "ALTER TABLE {keyspace}.listings ADD IF NOT EXISTS colour text;",
+            f"_{after(2)}_remove_body": "ALTER TABLE {keyspace}.listings DROP IF EXISTS body; -- what this build reads",
+            f"_{after(3)}_add_size": "ALTER TABLE {keyspace}.listings ADD IF NOT EXISTS size int;",
+        },
     )
     said: list[str] = []
-    assert [m.version for m in apply(fresh, folder, say=said.append)] == [1, 2, 3]  # all before the first that removes
-    assert any("0004" in line and "--removals" in line for line in said)
+    assert [m.version for m in apply(fresh, folder, say=said.append)] == [
+        *ALL,
+        LAST + 1,
+    ]  # all before the first that removes
+    assert any(after(2) in line and "--removals" in line for line in said)
     store = build_store(fresh)  # this build works on a schema that was added to
     store.write(*effects(event("l", 1)))
     store.close()
-    assert [m.version for m in apply(fresh, folder, removals=True)] == [4, 5]
+    assert [m.version for m in apply(fresh, folder, removals=True)] == [LAST + 2, LAST + 3]
     assert {"colour", "size"} <= columns(fresh)
     assert "body" not in columns(fresh)
-    with pytest.raises(ConfigError, match=r"schema 5, which is too new: migration 4 .*upgrade groknet"):
+    with pytest.raises(
+        ConfigError, match=rf"schema {LAST + 3}, which is too new: migration {LAST + 2} .*upgrade groknet"
+    ):
         build_store(fresh)
     with pytest.raises(ConfigError, match="too new"):
         applied(fresh)
@@ -135,11 +150,11 @@ def test_additions_come_before_the_code_and_removals_after_it(fresh: str, tmp_pa
 
 @pytest.mark.services
 def test_a_file_that_changed_after_it_was_applied_is_refused(fresh: str, tmp_path: Path) -> None:
-    name = "_0003_add_colour"
+    name = f"_{after(1)}_add_colour"
     folder = copy_of(tmp_path, **{name: "ALTER TABLE {keyspace}.listings ADD IF NOT EXISTS colour text;"})
     apply(fresh, folder)
     copy_of(tmp_path, **{name: "ALTER TABLE {keyspace}.listings ADD IF NOT EXISTS colour int;"})
-    with pytest.raises(ConfigError, match="0003 colour is not what was applied"):
+    with pytest.raises(ConfigError, match=f"{after(1)} colour is not what was applied"):
         apply(fresh, folder)
 
 
@@ -149,14 +164,14 @@ def test_a_keyspace_of_an_older_build_is_brought_up_to_date_with_all_that_it_hol
     for path in first.glob("000[2-9]_*.cql"):
         path.unlink()
     assert [m.version for m in apply(fresh, first)] == [1]
-    with pytest.raises(ConfigError, match=r"has schema 1, this build needs 2; run `groknet store migrate`"):
+    with pytest.raises(ConfigError, match=rf"has schema 1, this build needs {LAST}; run `groknet store migrate`"):
         build_store(fresh)
     run_cql(
         fresh,
         "INSERT INTO {ks}.listings (listing_id, model_version, image_id, event_time, newest)"
         " VALUES ('l', '', '', 5, 'removed:d')",
     )
-    assert [m.version for m in apply(fresh, MIGRATIONS)] == [2]
+    assert [m.version for m in apply(fresh, MIGRATIONS)] == ALL[1:]
     store = build_store(fresh)
     assert [listing.event_time for listing in store.scan()] == [5]
     assert store.put_setting("s", b"v", 0)
@@ -189,10 +204,11 @@ def test_the_command_line_migrates_and_checks(
     assert said.count("\n") == 1
     assert "groknet store migrate" in said
     assert run(["store", "migrate", "--json", *home]) == Exit.OK
-    assert '"version":2,"applied":[1,2],"new":[1,2]' in capsys.readouterr().out
+    numbers = ",".join(map(str, ALL))
+    assert f'"version":{LAST},"applied":[{numbers}],"new":[{numbers}]' in capsys.readouterr().out
     assert run(["store", "migrate", *home]) == Exit.OK
     assert run(["store", "check", *home]) == Exit.OK
-    assert "schema 2" in capsys.readouterr().out
+    assert f"schema {LAST}" in capsys.readouterr().out
     monkeypatch.setenv("GROKNET__STORE__URL", "cassandra://127.0.0.1:1/shop")
     assert run(["store", "check", *home]) == Exit.NOT_RUNNING
     assert "correct the address" in capsys.readouterr().err

@@ -21,6 +21,7 @@ _TYPES = (
     answers.SimilarAnswer,
     answers.DuplicatesAnswer,
     *suggestion_paths.TYPES,
+    answers.ProductAnswer,
     answers.BatchRequest,
     answers.BatchAnswer,
     answers.RecentListings,
@@ -50,6 +51,7 @@ def describe(settings: SearchSettings) -> Document:
             "/v1/listings/{listing_id}/similar": {"get": _similar(settings)},
             "/v1/listings/{listing_id}/duplicates": {"get": _duplicates(settings)},
             **suggestion_paths.paths(settings),
+            "/v1/products/{product_id}": {"get": _product()},
             "/v1/listings:batch": {"post": _batch(settings)},
             "/v1/thumbnail": {"get": _thumbnail()},
             "/v1/photo": {"get": _photo()},
@@ -82,6 +84,7 @@ def _search(settings: SearchSettings) -> Document:
             parts.flag("fine", "For a photo: order by its unrounded bits", settings.fine),
             parts.flag("rerank", "Order by k-reciprocal neighbours instead of by distance", settings.rerank),
             *suggestion_paths.price_parameters(),
+            parts.group(),
             parts.flag("keep", "The person agrees that what search.keep says is kept of this search", False),
         ],
         "requestBody": {
@@ -180,6 +183,20 @@ def _duplicates(settings: SearchSettings) -> Document:
         "responses": {
             "200": parts.answer("Listings", "DuplicatesAnswer", examples.DUPLICATES),
             **parts.problems(404, 409, 410, 422),
+        },
+    }
+
+
+def _product() -> Document:
+    schema = {"type": "string", "pattern": "^p-[0-9a-f]{20}$"}
+    path = {"name": "product_id", "in": "path", "required": True, "schema": schema}
+    return {
+        "operationId": "product",
+        "summary": "A product and its listings; an alias gives the product that it stands for",
+        "parameters": [{**path, "example": examples.PRODUCT["product_id"]}],
+        "responses": {
+            "200": parts.answer("The product", "ProductAnswer", examples.PRODUCT),
+            **parts.problems(404, 422),
         },
     }
 

@@ -160,6 +160,19 @@ DUPLICATES: dict[str, Any] = {
     "stale": False,
     "took_s": 0.0079,
 }
+PRODUCT: dict[str, Any] = {
+    "product_id": "p-2206044a9109ae611fd0",
+    "alias": None,
+    "founded": 1_767_225_600_000_000,
+    "size": 2,
+    "listing_ids": ["shop/mug-17", "shop-7/mug-000123"],
+    "photo": {
+        "listing_id": "shop-7/mug-000123",
+        "image_id": "front",
+        "title": "Stoneware mug, teal glaze",
+        "thumbnail": "/v1/thumbnail?listing_id=shop-7%2Fmug-000123&image_id=front",
+    },
+}
 LISTING: dict[str, Any] = {
     "listing_id": "shop/mug-17",
     "event_id": "7f9c",
@@ -185,11 +198,12 @@ LISTING: dict[str, Any] = {
     ],
     "bad_images": [{"image_id": "back", "stage": "decode", "error": "truncated"}],
     "freshness": _FRESHNESS,
+    "product": PRODUCT["product_id"],
 }
 BATCH_REQUEST: dict[str, Any] = {"listing_ids": ["shop/mug-17", "shop/mug-3", "shop/mug-99"]}
 BATCH: dict[str, Any] = {
     "listings": [
-        LISTING | {"freshness": _FRESHNESS | dict.fromkeys(_ASKED_OF_THE_INDEX)},
+        LISTING | {"freshness": _FRESHNESS | dict.fromkeys(_ASKED_OF_THE_INDEX), "product": None},
     ],
     "removed": ["shop/mug-3"],
     "missing": ["shop/mug-99"],

@@ -110,6 +110,15 @@ def typed_text(settings: SearchSettings) -> Document:
     return {"type": "string", "minLength": 1, "maxLength": settings.max_query_chars}
 
 
+def group() -> Document:
+    """The parameter `group`."""
+    about = (
+        "`product`: the nearest listing of each product, with the number of its offers. It needs the products worker; "
+        "a listing without a product stands for itself. Default: every listing."
+    )
+    return _query("group", about, {"type": "string", "enum": ["product"]})
+
+
 def filters() -> list[Document]:
     """The parameters `category` and `state`. Each may be given several times."""
     schema = {"type": "array", "items": {"type": "string", "maxLength": 256}, "maxItems": 16}

@@ -129,7 +129,7 @@ def test_every_example_fits_its_schema():
 
 def test_every_route_says_what_a_stranger_and_a_hasty_client_get(shop):
     paths = [(path, method) for path, item in DOCUMENT["paths"].items() for method in item if path.startswith("/v1/")]
-    assert len(paths) == 13
+    assert len(paths) == 14
     for limits, status in (({"tokens": ["only-for-those-who-know-it"]}, 401), ({"rate_per_s": 1e-6}, 429)):
         with served(shop, rate_burst=1.0, **limits):
             for _ in range(11):

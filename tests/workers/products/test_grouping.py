@@ -1,0 +1,136 @@
+"""Groups and ids after random additions, edits and removals, against the naive twin, in batches of every size."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+
+import pytest
+
+from schemas.errors import Transient
+from schemas.hashes import HashMessage
+from tests.workers.products.shop import BIRTH, EPOCH, Shop, naive_groups
+from workers.products.grouping import Grouping, Labels
+from workers.products.naming import Book
+from workers.products.settings import ProductsSettings
+
+SETTINGS = ProductsSettings(radius_bits=10, most_copies=5, most_differences=0, batch=3)
+
+
+def nothing(_: Sequence[str]) -> dict[str, Labels]:
+    return {}
+
+
+def settle(grouping: Grouping) -> None:
+    while grouping.unsettled:
+        grouping.done(grouping.plan())
+
+
+def groups_of(book: Book) -> set[frozenset[str]]:
+    return {frozenset(book.members(one.product_id)) for one in book.memberships.values()}
+
+
+def ids_of(book: Book) -> dict[str, str]:
+    return {one.listing_id: one.product_id for one in book.memberships.values()}
+
+
+def grouped(messages: Iterable[HashMessage], book: Book | None = None) -> Grouping:
+    made = Grouping(SETTINGS, EPOCH, book or Book(), nothing)
+    for message in messages:
+        made.put(message)
+    settle(made)
+    return made
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_are_those_of_the_live_listings_however_they_came(seed: int) -> None:
+    draw = random.Random(seed)
+    shop = Shop(draw)
+    grouping = Grouping(SETTINGS, EPOCH, Book(), nothing)
+    for step in range(120):
+        made = shop.message(draw.randrange(25))
+        if draw.random() < 0.25:
+            grouping.remove(made.listing_id, made.event_time)
+            shop.live.pop(made.listing_id, None)
+        else:
+            grouping.put(made)
+            shop.live[made.listing_id] = made
+        if step % 40 == 39:
+            settle(grouping)
+            expected = naive_groups(shop.live, SETTINGS.radius_bits, SETTINGS.most_copies)
+            assert groups_of(grouping.book) == expected
+            assert any(len(group) > 1 for group in expected)
+            again = draw.sample(sorted(shop.live), len(shop.live))
+            rebuilt = grouped((shop.live[name] for name in again), copy_of(grouping.book))
+            assert ids_of(rebuilt.book) == ids_of(grouping.book), "a rebuild in another order gives the same ids"
+            assert rebuilt.book.products == grouping.book.products
+
+
+def copy_of(book: Book) -> Book:
+    """As a process that starts reads it from the store."""
+    return Book(list(book.products.values()), list(book.memberships.values()))
+
+
+def test_labels_keep_listings_apart_and_are_read_again_after_an_edit() -> None:
+    shop = Shop(random.Random(1), places=1, spread=1)
+    labels: dict[str, Labels] = {"l-000": {"kind": frozenset({"mug"})}, "l-001": {"kind": frozenset({"bowl"})}}
+    asked: list[list[str]] = []
+
+    def labels_of(names: Sequence[str]) -> dict[str, Labels]:
+        asked.append(list(names))
+        return {name: labels[name] for name in names if name in labels}
+
+    grouping = Grouping(SETTINGS, EPOCH, Book(), labels_of)
+    one, other, third = (with_one_photo(shop, number) for number in range(3))
+    grouping.put(one)
+    settle(grouping)
+    assert asked == [], "a listing without near copies costs no read of the store"
+    grouping.put(other)
+    settle(grouping)
+    assert groups_of(grouping.book) == {frozenset({"l-000"}), frozenset({"l-001"})}
+    labels["l-001"] = {"kind": frozenset({"mug"})}
+    grouping.put(third)
+    settle(grouping)
+    assert frozenset({"l-000", "l-001"}) not in groups_of(grouping.book)
+    grouping.put(with_one_photo(shop, 1))
+    settle(grouping)
+    assert groups_of(grouping.book) == {frozenset({"l-000", "l-001", "l-002"})}
+
+
+def with_one_photo(shop: Shop, number: int) -> HashMessage:
+    while len((made := shop.message(number)).images) != 1 or made.category is not None:
+        pass
+    return made
+
+
+def test_a_plan_that_could_not_be_carried_out_is_made_again() -> None:
+    shop = Shop(random.Random(2), places=1, spread=1)
+    away = [True]
+
+    def labels_of(_: Sequence[str]) -> dict[str, Labels]:
+        if away[0]:
+            raise Transient("store", "away", "the store does not answer")
+        return {}
+
+    grouping = Grouping(SETTINGS, EPOCH, Book(), labels_of)
+    for number in range(2):
+        grouping.put(with_one_photo(shop, number))
+    with pytest.raises(Transient):
+        grouping.plan()
+    assert not grouping.book.memberships
+    away[0] = False
+    lost = grouping.plan()
+    assert grouping.plan().memberships == lost.memberships, "as if the first one had never been made"
+    settle(grouping)
+    assert groups_of(grouping.book) == {frozenset({"l-000", "l-001"})}
+
+
+def test_who_left_while_nobody_looked_leaves_the_book() -> None:
+    shop = Shop(random.Random(3), places=1, spread=1)
+    first = grouped(with_one_photo(shop, number) for number in range(3))
+    again = Grouping(SETTINGS, EPOCH, copy_of(first.book), nothing)
+    again.put(with_one_photo(shop, 1))
+    again.put(with_one_photo(shop, 2))
+    again.leave("l-000", BIRTH)
+    settle(again)
+    assert ids_of(again.book) == {name: ids_of(first.book)[name] for name in ("l-001", "l-002")}

@@ -1,0 +1,207 @@
+"""The worker over a real stream and a real store: what it writes and publishes, after restarts, outages and losses."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from schemas.envelope import header
+from schemas.events import ListingEvent
+from schemas.hashes import HashMessage
+from schemas.products import PRODUCT_TYPE
+from schemas.topics import PRODUCTS
+from tests.contract.backends import locked_file
+from tests.workers.indexer.hash_topic import EPOCH, Publisher, stream_at
+from tests.workers.indexer.running import until
+from tests.workers.products.running import published, running, sent
+from tests.workers.products.shop import Shop, naive_groups, renamed
+from workers.stores import Store, build_store
+from workers.streams import Stream
+
+RULES = {"radius_bits": 10, "most_copies": 5}
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Stream:
+    return stream_at(tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with closing(build_store(f"sqlite://{tmp_path}/store.db")) as made:
+        yield made
+
+
+@pytest.fixture
+def publisher(stream: Stream) -> Iterator[Publisher]:
+    with Publisher(stream, EPOCH) as made:
+        yield made
+
+
+class Town:
+    """A shop whose events are published; `live` is what should be grouped."""
+
+    def __init__(self, publisher: Publisher, store: Store, seed: int) -> None:
+        self.shop = Shop(random.Random(seed), places=5)
+        self.publisher, self.store = publisher, store
+
+    def send(self, count: int) -> None:
+        draw = self.shop.draw
+        for _ in range(count):
+            made = renamed(self.shop.message(draw.randrange(40)), epoch=EPOCH)
+            if draw.random() < 0.2:
+                self.remove(made)
+            else:
+                self.publisher.put(made)
+                self.shop.live[made.listing_id] = made
+        self.publisher.flush()
+
+    def remove(self, made: HashMessage) -> None:
+        gone = ListingEvent(event_id="gone", listing_id=made.listing_id, event_time=made.event_time, type="removed")
+        self.store.remove(gone)
+        self.publisher.raw(made.listing_id, None, made.event_time)
+        self.shop.live.pop(made.listing_id, None)
+
+    def expected(self) -> set[frozenset[str]]:
+        return naive_groups(self.shop.live, RULES["radius_bits"], RULES["most_copies"])
+
+
+def groups(store: Store) -> set[frozenset[str]]:
+    names = {one.product_id for one in store.all_memberships()}
+    return {frozenset(store.members(name)) for name in names}
+
+
+def ids(store: Store) -> dict[str, str]:
+    return {one.listing_id: one.product_id for one in store.all_memberships()}
+
+
+def check(stream: Stream, store: Store) -> None:
+    """Topic and store say the same, every product has its founder, and no alias has members."""
+    founded = {one.product_id: one.founded for one in store.all_products()}
+    said = {name: (one.product_id, one.founded) for name, one in published(stream).items()}
+    assert said == {name: (product_id, founded[product_id]) for name, product_id in ids(store).items()}
+    for one in store.all_products():
+        assert (one.founder in store.members(one.product_id)) == (one.survivor is None)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_products_follow_the_topic_through_restarts_and_a_rebuild(
+    stream: Stream, store: Store, publisher: Publisher, seed: int
+) -> None:
+    town = Town(publisher, store, seed)
+    for _ in range(3):
+        town.send(40)  # some of it while no worker runs
+        with running(stream, store, **RULES):
+            until(lambda: groups(store) == town.expected())
+            town.send(40)
+            until(lambda: groups(store) == town.expected())
+        check(stream, store)
+    before, messages = ids(store), sent(stream)
+    products = {one.product_id: one for one in store.all_products()}
+    with running(stream, store, **RULES):
+        pass
+    assert ids(store) == before
+    assert {one.product_id: one for one in store.all_products()} == products
+    assert sent(stream) == messages, "what is the same is not published again"
+
+
+def test_a_removal_while_nobody_looked_and_compaction_of_its_tombstone_leave_nothing(
+    stream: Stream, store: Store, publisher: Publisher, tmp_path: Path
+) -> None:
+    town = Town(publisher, store, 3)
+    town.send(30)
+    with running(stream, store, **RULES):
+        until(lambda: groups(store) == town.expected())
+    gone = sorted(town.shop.live)[:3]
+    for name in gone:
+        town.shop.time += 1
+        town.remove(renamed(town.shop.live[name], event_time=town.shop.time))
+    anew = stream_at(tmp_path / "anew")  # a topic without the tombstones
+    with Publisher(anew, EPOCH) as other:
+        for made in town.shop.live.values():
+            other.put(made)
+        other.flush()
+        with running(anew, store, **RULES):
+            until(lambda: groups(store) == town.expected())
+    assert not ids(store).keys() & set(gone)
+
+
+def test_listings_that_a_new_epoch_lacks_keep_their_product(stream: Stream, store: Store, tmp_path: Path) -> None:
+    """While a back-fill runs, the topic of the new epoch has a part of the listings; the store has them all."""
+    from tests.contract.test_store_contract import effects, event
+
+    shop = Shop(random.Random(5), places=1, spread=1)
+    names = ("a", "b", "c")
+    for number, name in enumerate(names):
+        store.write(*effects(event(name, number + 1)))
+    made = {}
+    for name in names:
+        while len((one := shop.message(0)).images) != 1 or one.category is not None:
+            pass
+        made[name] = renamed(one, listing_id=name, epoch=EPOCH)
+    with Publisher(stream, EPOCH) as publisher:
+        for one in made.values():
+            publisher.put(one)
+        publisher.flush()
+        with running(stream, store, **RULES):
+            until(lambda: groups(store) == {frozenset(names)})
+    before = ids(store)
+    other = "ffffffffffff"
+    with Publisher(stream, other) as publisher:
+        publisher.put(renamed(made["b"], epoch=other))
+        publisher.flush()
+        with running(stream, store, other, **RULES):
+            assert ids(store) == before
+            for name in ("c", "a"):
+                publisher.put(renamed(made[name], epoch=other))
+            publisher.flush()
+            until(lambda: len(store.members(before["a"])) == 3)
+    assert ids(store) == before
+
+
+def test_the_worker_waits_for_the_store_and_goes_on_without_a_restart(
+    stream: Stream, store: Store, publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.sqlite.BUSY_TIMEOUT_S", 0.2)
+    with closing(build_store(f"sqlite://{tmp_path}/own.db")) as own:
+        town = Town(publisher, own, 7)
+        town.send(20)
+        impatient = own._writer._db  # type: ignore[attr-defined]
+        impatient.execute("PRAGMA busy_timeout = 200")
+        with running(stream, own, **RULES) as health:
+            until(lambda: groups(own) == town.expected())
+            with locked_file(tmp_path / "own.db"):
+                for made in [renamed(town.shop.message(n + 50), epoch=EPOCH) for n in range(5)]:
+                    publisher.put(made)
+                    town.shop.live[made.listing_id] = made
+                publisher.flush()
+                until(lambda: "store" in health.degraded)
+                assert health.live
+                assert health.ready
+            until(lambda: groups(own) == town.expected() and not health.degraded)
+        check(stream, own)
+
+
+def test_messages_have_headers_of_their_type_and_unusable_records_are_skipped(
+    stream: Stream, store: Store, publisher: Publisher
+) -> None:
+    shop = Shop(random.Random(1), places=1, spread=1)
+    while not (made := renamed(shop.message(1), epoch=EPOCH)).images:
+        pass
+    publisher.raw("l-999", b"{}", 1)
+    publisher.raw("l-999", None, None)
+    publisher.put(renamed(made, listing_id="stranger", epoch="ffffffffffff"))
+    publisher.put(made)
+    publisher.flush()
+    with running(stream, store, **RULES):
+        until(lambda: set(ids(store)) == {made.listing_id})
+    admin = stream.admin()
+    (record,) = admin.read(PRODUCTS)
+    admin.close()
+    assert header(record.headers, "ce_type") == PRODUCT_TYPE
+    assert header(record.headers, "ce_partitionkey") == made.listing_id
+    assert record.key == made.listing_id.encode()
