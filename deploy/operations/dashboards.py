@@ -9,7 +9,8 @@ from grafana_foundation_sdk.builders import dashboard, prometheus, stat, timeser
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
 
-from deploy.operations.panels import EPOCH_CHANGES, Board, Panel
+from deploy.operations.panel_parts import Board, Panel
+from deploy.operations.panels import EPOCH_CHANGES
 
 RUNBOOK = "http://127.0.0.1:8000/docs/operations/runbook.md"
 """The default address of the runbook; who serves it elsewhere changes the variable at the top of a dashboard."""

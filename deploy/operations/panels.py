@@ -2,81 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from deploy.operations.drift import NO_CLOSE_SHARE, NOTHING, PSI, SHARE
-
-Unit = Literal["s", "short", "ops", "reqps", "percentunit", "bytes", "Bps"]
-_OF = 'job="$job",name=~"$instance"'
-_RATE = "[$__rate_interval]"
-_MODEL = 'on (job, name) groknet_model_info{job="$job",epoch=~"$epoch"}'
-_INDEX = 'on (job, name) groknet_index_info{job="$job",epoch=~"$epoch"}'
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One line of a panel. `legend` may name labels as `{{label}}`."""
-
-    expr: str
-    legend: str
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One panel. `warn` and `bad` are thresholds in `unit`. `alert` is the section of the runbook that it links to."""
-
-    title: str
-    what: str
-    unit: Unit
-    queries: tuple[Query, ...]
-    warn: float | None = None
-    bad: float | None = None
-    alert: str = ""
-    number: bool = False
-    """One large number instead of lines over time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Board:
-    """One dashboard: rows of panels by title."""
-
-    uid: str
-    title: str
-    what: str
-    rows: dict[str, tuple[Panel, ...]]
-    by_head: bool = False
-    """Whether heads can be chosen with the variable `head`."""
-
-
-def _quantiles(metric: str, matchers: str, by: str = "", keep: str = "") -> tuple[Query, ...]:
-    """The median and the 99th percentile of a histogram. `keep` filters by the epoch."""
-    kept = f" and {keep}" if keep else ""
-    labels = f"le, {by}" if by else "le"
-    legend = f" {{{{{by}}}}}" if by else ""
-    return tuple(
-        Query(
-            f"histogram_quantile({q}, sum by ({labels}) (rate({metric}_bucket{{{_OF}{matchers}}}{_RATE}){kept}))",
-            f"p{q * 100:g}{legend}",
-        )
-        for q in (0.5, 0.99)
-    )
-
-
-def _rate(metric: str, by: str, matchers: str = "", keep: str = "") -> Query:
-    kept = f" and {keep}" if keep else ""
-    return Query(f"sum by ({by}) (rate({metric}{{{_OF}{matchers}}}{_RATE}){kept})", f"{{{{{by}}}}}")
-
-
-def _by(metric: str, by: str, how: str = "sum") -> Query:
-    return Query(f"{how} by ({by}) ({metric}{{{_OF}}})", f"{{{{{by}}}}}")
-
+from deploy.operations.panel_parts import INDEX_OF, MODEL_OF, OF, RATE, Board, Panel, Query, by_label, quantiles, rate
 
 _FRESHNESS = Panel(
     "Upload to searchable",
     "Time from upload until a search finds the listing. The objective: 99 % within 5 s.",
     "s",
-    _quantiles("groknet_event_age_seconds", ',stage="indexed"'),
+    quantiles("groknet_event_age_seconds", ',stage="indexed"'),
     warn=3,
     bad=5,
     alert="GroknetFreshnessBurnFast",
@@ -85,7 +18,7 @@ _SEARCH = Panel(
     "Search",
     "Time of a search by photo, without sending it. The objective: 99 % within 1 s.",
     "s",
-    _quantiles("groknet_search_seconds", ',step="total"'),
+    quantiles("groknet_search_seconds", ',step="total"'),
     warn=0.5,
     bad=1,
     alert="GroknetSearchBurnFast",
@@ -94,22 +27,22 @@ _LAG_S = Panel(
     "Lag in seconds",
     "How long the oldest event has waited.",
     "s",
-    (_by("groknet_lag_seconds", "topic", "max"),),
+    (by_label("groknet_lag_seconds", "topic", "max"),),
     warn=5,
     bad=30,
     alert="GroknetLagKeepsIncreasing",
 )
-_LAG = Panel("Lag in records", "Events that are not committed.", "short", (_by("groknet_lag_records", "topic"),))
+_LAG = Panel("Lag in records", "Events that are not committed.", "short", (by_label("groknet_lag_records", "topic"),))
 _HOLD = Panel(
     "Hold",
     "1 while taggers wait for a service that does not answer.",
     "short",
-    (_by("groknet_hold", "service", "max"),),
+    (by_label("groknet_hold", "service", "max"),),
     bad=1,
     alert="GroknetHold",
     number=True,
 )
-_OUTCOMES = Panel("Events by outcome", "What became of the events.", "ops", (_rate("groknet_events_total", "outcome"),))
+_OUTCOMES = Panel("Events by outcome", "What became of the events.", "ops", (rate("groknet_events_total", "outcome"),))
 _READY = Panel(
     "Not ready",
     "Workers that do not accept work now.",
@@ -124,14 +57,14 @@ _DEAD = Panel(
     "Dead letters",
     "Events and photos that were given up, by stage.",
     "ops",
-    (_rate("groknet_dead_letters_total", "stage"),),
+    (rate("groknet_dead_letters_total", "stage"),),
     alert="GroknetDeadLettersMany",
 )
 _ANSWERS = Panel(
     "Answers by status",
     "Requests to the search service.",
     "reqps",
-    (_rate("groknet_search_requests_total", "status"),),
+    (rate("groknet_search_requests_total", "status"),),
     alert="GroknetSearchRefuses",
 )
 
@@ -157,63 +90,63 @@ TAGGER = Board(
                 "Stages",
                 "Time in each stage, 99th percentile first.",
                 "s",
-                _quantiles("groknet_stage_seconds", "", by="stage"),
+                quantiles("groknet_stage_seconds", "", by="stage"),
             ),
             Panel(
                 "Queues",
                 "Items before each stage. The first full queue stands before the bottleneck.",
                 "short",
-                (_by("groknet_queue_depth", "queue"),),
+                (by_label("groknet_queue_depth", "queue"),),
             ),
             Panel(
                 "Events in hand",
                 "Events between poll and commit.",
                 "short",
-                (_by("groknet_in_hand_events", "lane"),),
+                (by_label("groknet_in_hand_events", "lane"),),
             ),
             Panel(
                 "Oldest event in hand",
                 "High while no hold is on: ask /v1/in-hand.",
                 "s",
-                (_by("groknet_oldest_in_hand_seconds", "name", "max"),),
+                (by_label("groknet_oldest_in_hand_seconds", "name", "max"),),
                 warn=30,
                 bad=120,
                 alert="GroknetStalled",
             ),
         ),
         "Batches": (
-            Panel("Photos in a batch", "Full batches are good.", "short", _quantiles("groknet_batch_size", "")),
+            Panel("Photos in a batch", "Full batches are good.", "short", quantiles("groknet_batch_size", "")),
             Panel(
                 "Why batches close",
                 "Mostly `wait` under load: preparing is the bottleneck.",
                 "ops",
-                (_rate("groknet_batch_closed_total", "reason"),),
+                (rate("groknet_batch_closed_total", "reason"),),
             ),
         ),
         "Photos": (
-            Panel("Fetched bytes", "Traffic of photos.", "Bps", (_rate("groknet_fetch_bytes_total", "name"),)),
+            Panel("Fetched bytes", "Traffic of photos.", "Bps", (rate("groknet_fetch_bytes_total", "name"),)),
             Panel(
                 "Fetches that failed",
                 "By kind.",
                 "ops",
-                (_rate("groknet_fetch_errors_total", "error"),),
+                (rate("groknet_fetch_errors_total", "error"),),
                 alert="GroknetFetchesFail",
             ),
-            Panel("Photos that are damaged", "By kind.", "ops", (_rate("groknet_decode_errors_total", "error"),)),
-            Panel("Retries", "Events sent to a retry topic.", "ops", (_rate("groknet_retries_total", "error"),)),
+            Panel("Photos that are damaged", "By kind.", "ops", (rate("groknet_decode_errors_total", "error"),)),
+            Panel("Retries", "Events sent to a retry topic.", "ops", (rate("groknet_retries_total", "error"),)),
         ),
         "Process": (
             Panel(
                 "Memory",
                 "Resident memory of the processes.",
                 "bytes",
-                (_by("process_resident_memory_bytes", "name"),),
+                (by_label("process_resident_memory_bytes", "name"),),
             ),
             Panel(
                 "Open files",
                 "Files and connections.",
                 "short",
-                (_by("process_open_fds", "name"),),
+                (by_label("process_open_fds", "name"),),
                 alert="GroknetFilesNearLimit",
             ),
         ),
@@ -230,13 +163,13 @@ INDEX_AND_SEARCH = Board(
                 "Hashes",
                 "What a search can find, of the chosen epochs.",
                 "short",
-                (Query(f"groknet_index_vectors{{{_OF}}} and {_INDEX}", "{{name}}"),),
+                (Query(f"groknet_index_vectors{{{OF}}} and {INDEX_OF}", "{{name}}"),),
             ),
             Panel(
                 "Deleted codes",
                 "Codes that wait for a merge.",
                 "short",
-                (Query(f"groknet_index_tombstones{{{_OF}}} and {_INDEX}", "{{name}}"),),
+                (Query(f"groknet_index_tombstones{{{OF}}} and {INDEX_OF}", "{{name}}"),),
                 warn=50_000,
                 bad=100_000,
             ),
@@ -244,42 +177,42 @@ INDEX_AND_SEARCH = Board(
                 "Refused messages",
                 "Hash messages that the index cannot use.",
                 "ops",
-                (_rate("groknet_index_refused_total", "error"),),
+                (rate("groknet_index_refused_total", "error"),),
                 alert="GroknetIndexRefuses",
             ),
             Panel(
                 "Behind",
                 "1 while an indexer has not caught up with the hash topic.",
                 "short",
-                (_by("groknet_stale", "name", "max"),),
+                (by_label("groknet_stale", "name", "max"),),
                 bad=1,
                 alert="GroknetIndexStale",
                 number=True,
             ),
         ),
         "Prices and what goes with a listing": (
-            Panel("Prices", "By what they are made of.", "ops", (_rate("groknet_price_suggestions_total", "source"),)),
-            Panel("Goes with", "Answered listings.", "ops", (_rate("groknet_goes_with_total", "source"),)),
-            Panel("Occasions", "Carts, views and scenes.", "short", (_by("groknet_occasions", "name"),)),
-            Panel("Refused occasions", "By reason.", "ops", (_rate("groknet_occasions_refused_total", "error"),)),
+            Panel("Prices", "By what they are made of.", "ops", (rate("groknet_price_suggestions_total", "source"),)),
+            Panel("Goes with", "Answered listings.", "ops", (rate("groknet_goes_with_total", "source"),)),
+            Panel("Occasions", "Carts, views and scenes.", "short", (by_label("groknet_occasions", "name"),)),
+            Panel("Refused occasions", "By reason.", "ops", (rate("groknet_occasions_refused_total", "error"),)),
         ),
         "Search": (
             _SEARCH,
-            Panel("Steps", "Where the time goes.", "s", _quantiles("groknet_search_seconds", "", by="step")),
+            Panel("Steps", "Where the time goes.", "s", quantiles("groknet_search_seconds", "", by="step")),
             Panel(
                 "Typed queries",
                 "Queries by whether a listing was found, and their phrases by how they were understood.",
                 "reqps",
                 (
-                    Query(f"sum by (found) (rate(groknet_typed_searches_total{{{_OF}}}{_RATE}))", "found: {{found}}"),
-                    _rate("groknet_typed_phrases_total", "understood"),
+                    Query(f"sum by (found) (rate(groknet_typed_searches_total{{{OF}}}{RATE}))", "found: {{found}}"),
+                    rate("groknet_typed_phrases_total", "understood"),
                 ),
             ),
             Panel(
                 "Listings for typed queries",
                 "How many listings typed queries can find, and for how many there was no room.",
                 "short",
-                (_by("groknet_typed_listings", "room", "max"),),
+                (by_label("groknet_typed_listings", "room", "max"),),
             ),
             _ANSWERS,
             Panel(
@@ -295,15 +228,15 @@ INDEX_AND_SEARCH = Board(
                 "Products",
                 "Products, their listings, and listings that wait; empty where the products worker is off.",
                 "short",
-                tuple(_by(f"groknet_product{name}", "__name__") for name in ("s", "_listings", "_unsettled")),
+                tuple(by_label(f"groknet_product{name}", "__name__") for name in ("s", "_listings", "_unsettled")),
             ),
             Panel(
                 "Changes of products",
                 "Listings that join, move and leave, ids that merge and end, and refused messages.",
                 "ops",
-                (_rate("groknet_product_changes_total", "change"), _rate("groknet_product_refused_total", "error")),
+                (rate("groknet_product_changes_total", "change"), rate("groknet_product_refused_total", "error")),
             ),
-            Panel("Regrouped", "Listings grouped anew.", "short", _quantiles("groknet_product_region_listings", "")),
+            Panel("Regrouped", "Listings grouped anew.", "short", quantiles("groknet_product_region_listings", "")),
         ),
     },
 )
@@ -340,7 +273,7 @@ _DRIFT_ROWS: dict[str, tuple[Panel, ...]] = {
             (
                 Query(f'max by (version) ({NOTHING}{{job="$job"}})', "now"),
                 Query(
-                    f'max by (version) (groknet_baseline_applying_share{{{_OF},domain="(none)"}})',
+                    f'max by (version) (groknet_baseline_applying_share{{{OF},domain="(none)"}})',
                     "baseline",
                 ),
             ),
@@ -364,11 +297,11 @@ _DRIFT_ROWS: dict[str, tuple[Panel, ...]] = {
             "percentunit",
             (
                 Query(
-                    f"sum by (domain) (rate(groknet_photos_applying_total{{{_OF}}}{_RATE}))"
-                    f" / on () group_left () (sum(rate(groknet_photos_total{{{_OF}}}{_RATE})) > 0)",
+                    f"sum by (domain) (rate(groknet_photos_applying_total{{{OF}}}{RATE}))"
+                    f" / on () group_left () (sum(rate(groknet_photos_total{{{OF}}}{RATE})) > 0)",
                     "{{domain}}",
                 ),
-                Query(f"max by (domain) (groknet_baseline_applying_share{{{_OF}}})", "{{domain}}, baseline"),
+                Query(f"max by (domain) (groknet_baseline_applying_share{{{OF}}})", "{{domain}}, baseline"),
             ),
         ),
     ),
@@ -421,19 +354,19 @@ MODEL = Board(
                 "Time of a batch",
                 "By back end.",
                 "s",
-                _quantiles("groknet_engine_seconds", "", by="engine", keep=_MODEL),
+                quantiles("groknet_engine_seconds", "", by="engine", keep=MODEL_OF),
             ),
             Panel(
                 "Batches",
                 "By back end.",
                 "ops",
-                (_rate("groknet_engine_seconds_count", "engine", keep=_MODEL),),
+                (rate("groknet_engine_seconds_count", "engine", keep=MODEL_OF),),
             ),
             Panel(
                 "Failures",
                 "Inferences that failed, by error.",
                 "ops",
-                (_rate("groknet_engine_errors_total", "error", keep=_MODEL),),
+                (rate("groknet_engine_errors_total", "error", keep=MODEL_OF),),
                 alert="GroknetEngineFails",
             ),
         ),
@@ -448,18 +381,18 @@ CLIENTS = Board(
     "What the workers see of the stream and the store.",
     {
         "Stream": (
-            Panel("Assigned partitions", "By topic.", "short", (_by("groknet_assigned_partitions", "topic"),)),
+            Panel("Assigned partitions", "By topic.", "short", (by_label("groknet_assigned_partitions", "topic"),)),
             Panel(
                 "Paused partitions",
                 "On lane `live` without a hold: the tagger is full.",
                 "short",
-                (_by("groknet_paused_partitions", "lane"),),
+                (by_label("groknet_paused_partitions", "lane"),),
             ),
             Panel(
                 "Gap between commit and newest record",
                 "A crash repeats so many records.",
                 "short",
-                (_by("groknet_commit_gap_offsets", "name", "max"),),
+                (by_label("groknet_commit_gap_offsets", "name", "max"),),
                 warn=1_000,
                 bad=5_000,
                 alert="GroknetCommitsBlocked",
@@ -468,23 +401,23 @@ CLIENTS = Board(
                 "Rebalances",
                 "Times that partitions were given up or lost.",
                 "ops",
-                (_rate("groknet_rebalances_total", "lane"),),
+                (rate("groknet_rebalances_total", "lane"),),
                 alert="GroknetRebalancesOften",
             ),
             Panel(
-                "Commits that failed", "They are tried again.", "ops", (_rate("groknet_commit_errors_total", "lane"),)
+                "Commits that failed", "They are tried again.", "ops", (rate("groknet_commit_errors_total", "lane"),)
             ),
             Panel(
                 "Time of the polling thread",
                 "Seconds a second, by activity.",
                 "short",
-                (_rate("groknet_loop_seconds_total", "activity"),),
+                (rate("groknet_loop_seconds_total", "activity"),),
             ),
             Panel(
                 "Undelivered",
                 "Retries and dead letters that the stream does not take now.",
                 "short",
-                (_by("groknet_undelivered_events", "name"),),
+                (by_label("groknet_undelivered_events", "name"),),
                 warn=1,
                 bad=10,
                 alert="GroknetUndelivered",
@@ -495,13 +428,16 @@ CLIENTS = Board(
                 "Writes",
                 "One write of all listings that are ready together.",
                 "s",
-                _quantiles("groknet_store_write_seconds", ""),
+                quantiles("groknet_store_write_seconds", ""),
                 warn=0.5,
                 bad=1,
                 alert="GroknetStoreWritesSlow",
             ),
             Panel(
-                "Listings being written", "High: the store is slow.", "short", (_by("groknet_store_in_flight", "name"),)
+                "Listings being written",
+                "High: the store is slow.",
+                "short",
+                (by_label("groknet_store_in_flight", "name"),),
             ),
         ),
     },

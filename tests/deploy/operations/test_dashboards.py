@@ -11,7 +11,8 @@ import yaml
 
 from deploy.operations.__main__ import DASHBOARDS
 from deploy.operations.dashboards import dashboard_text
-from deploy.operations.panels import BOARDS, EPOCH_CHANGES, Board
+from deploy.operations.panel_parts import Board
+from deploy.operations.panels import BOARDS, EPOCH_CHANGES
 from deploy.operations.rules import rule_file
 from tests.deploy.operations.promtool import alerts
 from tests.deploy.operations.selectors import declared_series, selectors_of, series_of

@@ -152,6 +152,9 @@ def test_too_many_at_once_are_told_to_come_back(made):
             until(lambda: self.open)
             return self.inner.get(*arguments)
 
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.inner, name)
+
     store, made.store = made.store, Slow(made.store)
     try:
         with served(made, max_requests=2), ThreadPoolExecutor(2) as clients:
