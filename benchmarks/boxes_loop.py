@@ -111,7 +111,7 @@ def fresh_project(folder: Path, root: Path, photos: Sequence[BoxedPhoto], valida
     shutil.rmtree(folder, ignore_errors=True)
     project = Project.create(folder, root, validation=validation)
     project.give(photos, "freiburg")
-    project.validation(project.given())
+    project.validation({path: len(known.boxes) for path, known in project.given().items()})
     return project
 
 
@@ -273,7 +273,8 @@ def main() -> int:
     plan = Plan(recipe, Targets(precision=arguments.precision), arguments.rounds, arguments.start)
     everything = fresh_project(work / "all", root, photos, validation=1e-6)  # all are trained on
     with everything.queue() as queue:
-        whole = learn(everything, standing(everything, queue), recipe, fresh=True, start=plan.start)
+        now = standing(everything, queue)
+    whole = learn(everything, now, recipe, fresh=True, start=plan.start, set_aside=frozenset())
     figures = measured(whole, test, work)
     project = fresh_project(work / "loop", root, first_tenth(photos))
     total = sum(len(one.boxes) for one in photos)

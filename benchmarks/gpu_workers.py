@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from benchmarks.worker_ratio import COMMIT_S, bare, worker
+from benchmarks.worker_ratio import bare, worker
 from engines.pixels import JpegDecoderName, decode_photo
 from engines.pixels.nvimgcodec import JPEG_DECODERS
 from engines.recognition import BACKENDS, build_engine
@@ -56,7 +56,6 @@ def settings(decoder: JpegDecoderName, batch: int, processes: int) -> TaggerSett
         decode_processes=cores if decoder == "pillow" else 0,
         prepare_threads=cores + 1 if decoder == "pillow" else max(16, cores),  # those that wait for the GPU cost none
         max_in_flight_events=8 * batch,  # so that batches fill; an event here is a photo
-        commit_interval_s=COMMIT_S,
     )
 
 

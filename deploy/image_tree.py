@@ -56,7 +56,7 @@ def environment(tree: Path, home: Path) -> dict[str, str]:
 
 
 def main() -> int:
-    """Read the command line, and return the exit code of what it ran."""
+    """Read the command line, and return the exit code of `build`. `run` turns this process into its command."""
     parser = argparse.ArgumentParser(prog="python -m deploy.image_tree")
     parts = parser.add_subparsers(dest="what", required=True)
     making = parts.add_parser("build")
@@ -74,8 +74,9 @@ def main() -> int:
     home = given.home.absolute()
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.chown(home, USER, USER)
-    command = [word for word in given.command if word != "--"]
-    return subprocess.run(confined(tree, command), env=environment(tree, home), cwd=home, check=False).returncode
+    command = confined(tree, [word for word in given.command if word != "--"])
+    os.chdir(home)
+    os.execvpe(command[0], command, environment(tree, home))  # so that Ctrl-C and SIGTERM reach the command alone
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engines.detection.combine import combine, read_plan
 from schemas.detector_manifest import DetectorManifest
 from schemas.manifest import Training
 from training.detection.bundle.export import write_detector_bundle
@@ -21,15 +22,20 @@ KINDS = ["product", "red"]
 
 
 class BrightCells(DetectorNetwork):
-    """The photo is a grid of 4 x 4 cells. A cell whose mean brightness, from 0 to 1, is at least .5 is a product with
-    this score and exactly the cell as its box. One that is red, not grey, is of the kind `red`."""
+    """The photo is a grid of `cells` x `cells` cells. A cell whose mean brightness, from 0 to 1, is at least .5 is a
+    product with this score and exactly the cell as its box. One that is red, not grey, is of the kind `red`."""
+
+    def __init__(self, cells: int = CELLS) -> None:
+        super().__init__()
+        self._cells = cells
 
     def dense(self, photos: Tensor) -> Dense:
-        means = F.avg_pool2d(photos / 255.0, SIDE // CELLS)
+        count = self._cells
+        means = F.avg_pool2d(photos / 255.0, SIDE // count)
         scores = means.amax(1).flatten(1)
         red = (means[:, :1] - means[:, 1:2]).flatten(2).transpose(1, 2).clamp(0, 1)
-        x, y = torch.arange(CELLS).repeat(CELLS), torch.arange(CELLS).repeat_interleave(CELLS)
-        cells = torch.stack((x, y, x + 1, y + 1), 1).float() / CELLS
+        x, y = torch.arange(count).repeat(count), torch.arange(count).repeat_interleave(count)
+        cells = torch.stack((x, y, x + 1, y + 1), 1).float() / count
         return Dense(cells[None] + 0.0 * scores[..., None], scores, red)
 
 
@@ -43,10 +49,19 @@ def recipe(most: int = 16) -> DetectorRecipe:
     )
 
 
-def bright_detector(folder: Path) -> DetectorManifest:
-    """Write the detector's bundle into `folder`."""
+def bright_detector(folder: Path, cells: int = CELLS) -> DetectorManifest:
+    """Write the detector's bundle into `folder`, for a grid of so many cells each way."""
     facts = Training(recipe="bright-cells", command="tests")
-    return write_detector_bundle(BrightCells(), recipe(), KINDS, folder, facts, photos=scenes())
+    return write_detector_bundle(BrightCells(cells), recipe(), KINDS, folder, facts, photos=scenes())
+
+
+def with_bright_detector(bundle: Path, folder: Path) -> Path:
+    """The bundle together with this detector, at most four boxes a photo, as a new bundle within `folder`."""
+    finder, joined = folder / "finder", folder / "detecting"
+    bright_detector(finder)
+    joined.mkdir()
+    combine(bundle, finder, read_plan(finder, mode="all", padding=0.05, threshold=0.6, most_boxes=4), joined)
+    return joined
 
 
 def scenes() -> np.ndarray:
@@ -58,8 +73,8 @@ def scenes() -> np.ndarray:
     return photos
 
 
-def light(photo: np.ndarray, cell: int, value: int, red: bool = False) -> None:
+def light(photo: np.ndarray, cell: int, value: int, red: bool = False, cells: int = CELLS) -> None:
     """Make one cell bright. `photo` may have any size that the grid divides."""
-    high, wide = photo.shape[0] // CELLS, photo.shape[1] // CELLS
-    row, column = divmod(cell, CELLS)
+    high, wide = photo.shape[0] // cells, photo.shape[1] // cells
+    row, column = divmod(cell, cells)
     photo[row * high : (row + 1) * high, column * wide : (column + 1) * wide] = (value, 0, 0) if red else value

@@ -112,7 +112,6 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         "tests/groknet/change_over/test_change_over.py",
         "a change of the model under running workers",
         (
-            "groknet/change_over/fill_index.py",
             "groknet/commands/operation/backfill.py",
             "groknet/commands/operation/epoch.py",
             "workers/search/http/switchboard.py",
@@ -280,7 +279,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     Elsewhere(
         "tests/groknet/commands/operation/test_run.py",
         "all workers composed, as processes",
-        ("groknet/run/compose.py", "groknet/run/process.py"),
+        ("groknet/run/process.py",),
     ),
     Elsewhere(
         "tests/schemas/test_event_dialects.py",
@@ -416,10 +415,9 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     ),
     Elsewhere(
         "tests/training/cleaning/test_steps.py",
-        "one cleaning, whose marks become a table, a report and questions",
+        "one cleaning, whose marks become a table and a report",
         (
             "training/cleaning/report.py",
-            "training/cleaning/review.py",
             "training/cleaning/table.py",
         ),
     ),
@@ -440,8 +438,8 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     ),
     Elsewhere(
         "tests/groknet/commands/models/test_boxes.py",
-        "the commands read a table of boxes and train a detector",
-        ("training/boxes/formats/any_format.py", "training/boxes/learning.py"),
+        "the commands read a table of boxes",
+        ("training/boxes/formats/any_format.py",),
     ),
     Elsewhere(
         "tests/training/boxes/formats/test_coco.py",

@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import PackageNotFoundError, version
-
 from workers.declared import EVERY_WORKER, counter, gauge, histogram, reference_page
 
 _AGE_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60, 300)
@@ -303,7 +300,7 @@ DECODE_ERRORS = counter(
 )
 PHOTOS = counter(
     "groknet_photos_total",
-    "photos that the engine recognised",
+    "photos that the engine recognised; one with several boxes counts once",
     unit="photos",
     high="nothing to do; it says how many photos the shares below rest on",
     by=("tagger",),
@@ -456,6 +453,14 @@ SEARCHES = counter(
     by=("search",),
     labels=("close",),
 )
+SEARCHES_NOT_KEPT = counter(
+    "groknet_searches_not_kept_total",
+    "searches that were to be kept and were not, by why: the queue was full, or writing failed",
+    unit="searches",
+    high="the disk of HOME/kept.db is slow or full, or another process holds the file; the answers are not affected",
+    by=("search",),
+    labels=("why",),
+)
 SEARCH_REQUESTS = counter(
     "groknet_search_requests_total",
     "requests that were answered",
@@ -483,15 +488,6 @@ GAVE_UP = gauge(
     by=("supervisor",),
     labels=("process",),
 )
-
-
-def show_build() -> None:
-    """Set `groknet_build_info` for this process."""
-    try:
-        ours = version("groknet")
-    except PackageNotFoundError:  # run from a folder without an installation
-        ours = "unknown"
-    BUILD_INFO.labels(ours, platform.python_version()).set(1)
 
 
 if __name__ == "__main__":

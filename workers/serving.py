@@ -25,6 +25,7 @@ from starlette.types import ASGIApp
 
 from schemas.errors import ConfigError
 from workers import metrics
+from workers.build_info import show_build
 from workers.connections import HttpLimits, bounded
 from workers.declared import WorkerKind, registry_of
 from workers.problems import HANDLERS, Problem
@@ -157,7 +158,7 @@ class Health:
 def operations_routes(health: Health, worker: WorkerKind) -> list[Route]:
     """The routes `/healthz` (503: restart this worker), `/readyz` (503: send no work yet) and `/metrics`, which shows
     the metrics that are declared for this kind of worker."""
-    metrics.show_build()
+    show_build()
 
     async def healthz(_: Request) -> Response:
         body = {

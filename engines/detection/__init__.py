@@ -6,8 +6,8 @@ are decoded in `engines/pixels`. `precision` makes an INT8 bundle, and `speed` m
 taken, and `combine` joins a detector and a recogniser's bundle.
 """
 
-from engines.detection.engine import DETECTOR_BACKENDS, open_detector
+from engines.detection.engine import DETECTOR_BACKENDS, DetectorBackend, open_detector
 from engines.detection.interface import Detection, Detector
 from engines.detection.plan import chosen, padded
 
-__all__ = ["DETECTOR_BACKENDS", "Detection", "Detector", "chosen", "open_detector", "padded"]
+__all__ = ["DETECTOR_BACKENDS", "Detection", "Detector", "DetectorBackend", "chosen", "open_detector", "padded"]

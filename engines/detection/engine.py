@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,8 @@ from schemas.detector_manifest import BOXES, KINDS, SCORES
 from schemas.errors import ConfigError, Invalid
 from schemas.manifest import Preprocess
 
-DETECTOR_BACKENDS = ("onnxruntime", "openvino", "tensorrt", "tensorrt_rtx")
+DetectorBackend = Literal["onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"]
+DETECTOR_BACKENDS: tuple[str, ...] = get_args(DetectorBackend)
 WITHOUT_SUPPRESSION = ("tensorrt", "tensorrt_rtx")
 """Back ends whose boxes are suppressed on the processor (`suppression.py`)."""
 DEFAULT_MAX_BATCH = 32

@@ -12,13 +12,15 @@ from schemas.boxes import DIGITS, DetectPlan
 _SCALE = float(10**DIGITS)
 
 
-def chosen(detections: Sequence[Detection], plan: DetectPlan) -> list[Detection]:
+def chosen(detections: Sequence[Detection], plan: DetectPlan, most: int | None = None) -> list[Detection]:
     """The detections that the plan takes, the most confident first, with padded boxes; empty if none is sure enough.
 
     Args:
         detections: of one photo, the most confident first.
+        most: take up to so many, whatever the plan's mode and limit are.
     """
-    most = 1 if plan.mode == "subject" else plan.most_boxes
+    if most is None:
+        most = 1 if plan.mode == "subject" else plan.most_boxes
     sure = [one for one in detections if one.score >= plan.threshold][:most]
     return [Detection(padded(one.box, plan.padding), one.kind, one.score) for one in sure]
 

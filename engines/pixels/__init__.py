@@ -1,12 +1,13 @@
 """Bytes to pixels: one bounded decoder for intake, search, evaluation and calibration, so that all see the same pixels.
 
 A photo comes in as JPEG, PNG, WebP, AVIF or HEIC bytes. It becomes upright `uint8 [height, width, 3]` in sRGB, of the
-size that the bundle's manifest asks for, and a small WebP thumbnail. All metadata is dropped. Start at `decode`.
+size that the bundle's manifest asks for, and a small JPEG thumbnail. All metadata is dropped. Start at `decode`.
 `formats` reads headers, and `budget` bounds the memory of all decodes together. `processes` decodes in other processes,
 `nvimgcodec` on a GPU. `workers/intake` fetches photos, and bounds their bytes and their time. The network's graph
 scales the values.
 """
 
+from engines.pixels._fit import picture_kind
 from engines.pixels._open import formats_taken
 from engines.pixels.box import Box
 from engines.pixels.budget import decode_memory_held, limit_decode_memory
@@ -45,5 +46,6 @@ __all__ = [
     "is_large",
     "limit_decode_memory",
     "open_jpeg_decoder",
+    "picture_kind",
     "thumbnail",
 ]

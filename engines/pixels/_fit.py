@@ -1,8 +1,9 @@
-"""From an upright photo to the network's input and to a thumbnail."""
+"""From an upright photo to the network's input, to a thumbnail, and to a larger picture."""
 
 from __future__ import annotations
 
 import io
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -42,8 +43,30 @@ def _resized(image: Image.Image, preprocess: Preprocess) -> Image.Image:
     return image.resize(size, resampling, box, reducing_gap=REDUCING_GAP)
 
 
-def webp_thumbnail(image: Image.Image, side: int, max_bytes: int) -> bytes:
-    """Encode a WebP of at most `max_bytes`. Pure noise loses quality, then size, until it fits."""
+PictureKind = Literal["jpeg", "webp"]
+
+
+def picture_kind(data: bytes) -> PictureKind:
+    """Return the format of a picture that this room made. Stores of older versions hold thumbnails as WebP."""
+    return "webp" if data.startswith(b"RIFF") else "jpeg"
+
+
+def jpeg_thumbnail(image: Image.Image, side: int, max_bytes: int) -> bytes:
+    """Encode the thumbnail that is stored with each photo; see `_encoded`.
+
+    A JPEG of 320 pixels takes 0.3 ms. A WebP has a fifth fewer bytes, but takes 1.7 to 2 ms on the engine's cores.
+    """
+    return _encoded(image, side, max_bytes, "jpeg")
+
+
+def webp_picture(image: Image.Image, side: int, max_bytes: int) -> bytes:
+    """Encode a picture that is made when somebody looks at it; see `_encoded`."""
+    return _encoded(image, side, max_bytes, "webp")
+
+
+def _encoded(image: Image.Image, side: int, max_bytes: int, kind: PictureKind) -> bytes:
+    """Encode a picture of at most `max_bytes`, its longer side at most `side` pixels, without metadata. Pure noise
+    loses quality, then size, until it fits."""
     quality = 70
     while True:
         scale = min(1.0, side / max(image.size))
@@ -51,7 +74,10 @@ def webp_thumbnail(image: Image.Image, side: int, max_bytes: int) -> bytes:
         small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=_THUMBNAIL_GAP)
         small.info.clear()  # drop the original's metadata
         buffer = io.BytesIO()
-        small.save(buffer, "WEBP", quality=quality, method=0)  # 1 ms; method 2 saves 10 % of bytes but takes 2 ms
+        if kind == "jpeg":
+            small.save(buffer, "JPEG", quality=quality)
+        else:
+            small.save(buffer, "WEBP", quality=quality, method=0)  # method 2: 10 % fewer bytes, twice the time
         if buffer.tell() <= max_bytes:
             return buffer.getvalue()
         quality, side = (quality - 30, side) if quality > 30 else (quality, side * 3 // 4)

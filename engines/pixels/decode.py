@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from engines.pixels._colour import flattened, to_srgb
-from engines.pixels._fit import fit, webp_thumbnail
+from engines.pixels._fit import fit, jpeg_thumbnail, webp_picture
 from engines.pixels._open import Opened
 from engines.pixels.box import Box, region
 from engines.pixels.budget import PROCESS
@@ -51,7 +51,7 @@ class DecodedPhoto:
 
     Attributes:
         pixels: the network's input, uint8 [preprocess.height, preprocess.width, 3], upright sRGB.
-        thumbnail: WebP bytes of the whole upright photo, at most MAX_THUMBNAIL_BYTES, without metadata.
+        thumbnail: JPEG bytes of the whole upright photo, at most MAX_THUMBNAIL_BYTES, without metadata.
         width: of the upright original, in pixels.
         height: of the upright original, in pixels.
     """
@@ -112,7 +112,7 @@ def decode_photo(
         out: uint8 [preprocess.height, preprocess.width, 3] to write the pixels to; None makes a new array.
     """
     with _upright(data, preprocess, limits, jpeg=jpeg) as (upright, width, height):
-        small = webp_thumbnail(upright, thumbnail_side, MAX_THUMBNAIL_BYTES)
+        small = jpeg_thumbnail(upright, thumbnail_side, MAX_THUMBNAIL_BYTES)
         return DecodedPhoto(fit(upright, preprocess, out), small, width, height)
 
 
@@ -134,10 +134,10 @@ def decode_canvas(
         jpeg: see `decode`.
 
     Returns:
-        The canvas, and the WebP bytes of the thumbnail of the whole photo, which are empty without.
+        The canvas, and the JPEG bytes of the thumbnail of the whole photo, which are empty without.
     """
     with _upright(data, canvas_input(side), limits, jpeg=jpeg) as (upright, _, _):
-        small = webp_thumbnail(upright, thumbnail_side, MAX_THUMBNAIL_BYTES) if thumbnail_side else b""
+        small = jpeg_thumbnail(upright, thumbnail_side, MAX_THUMBNAIL_BYTES) if thumbnail_side else b""
         return Canvas.of(upright, side), small
 
 
@@ -155,11 +155,11 @@ def thumbnail(
 ) -> bytes:
     """Return WebP bytes of the upright photo: at most `max_bytes`, longer side at most `side` pixels, no metadata.
 
-    It decodes at a scale of its own, so its bytes may differ slightly from those of `decode_photo`. Raises as `decode`
-    does.
+    It is for pictures that are made when somebody looks at them. It decodes at a scale of its own. The thumbnails that
+    are stored are JPEGs of `decode_photo`, which cost less processor time. Raises as `decode` does.
     """
     with _upright(data, Preprocess(width=max(16, side), height=max(16, side)), limits) as (upright, _, _):
-        return webp_thumbnail(upright, side, max_bytes)
+        return webp_picture(upright, side, max_bytes)
 
 
 def cost_of(data: bytes, preprocess: Preprocess) -> int:

@@ -35,7 +35,7 @@ class SlotPhoto:
     Attributes:
         slot: give it back when the pixels are used.
         pixels: uint8 [height, width, 3] in the slot; valid until the slot is given back.
-        thumbnail: WebP bytes, or empty.
+        thumbnail: JPEG bytes, or empty.
         seconds: wall time of the decode.
     """
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 from msgspec import structs
 
+from groknet.cli.exits import CommandError, Exit
 from groknet.cli.terminal import progress as progress_bar
 from groknet.home.config import Loaded
 from groknet.home.detecting import open_detector
+from groknet.home.epochs import Epochs, find_bundle
 from groknet.home.hidden_heads import check_hidden_heads
 from groknet.run.fastest import open_engine
 from groknet.run.open_back_ends import make_topics, wanted_topics
+from schemas.errors import BundleRefused
 from schemas.manifest import load_manifest
 from workers.backfill import Coverage, Progress, build_backfill, measure
 from workers.intake import Intake
@@ -45,10 +49,12 @@ def fill(
         settings = structs.replace(settings, listings_per_s=rate)
     check_hidden_heads(loaded.config, folder, ["tagger"])
     epoch = load_manifest(folder).epoch
-    engine = open_engine(loaded, folder)
-    detector = None
-    try:
+    with ExitStack() as stack:
+        engine = open_engine(loaded, folder)
+        stack.callback(engine.close)
         detector = open_detector(loaded, folder)
+        if detector is not None:
+            stack.callback(detector.close)
         make_topics(stream, wanted_topics(loaded, epoch))
         run = build_backfill(
             settings,
@@ -65,10 +71,35 @@ def fill(
                 threading.Event() if stop is None else stop,
                 lambda now: bar.update(task, total=now.total, completed=now.seen),
             )
-    finally:
-        engine.close()
-        if detector is not None:
-            detector.close()
+
+
+def refuse_whole_photos(loaded: Loaded, known: Epochs, folder: Path) -> None:
+    """Refuse a bundle without a detector on a home that finds products in photos: after the switch its listings would
+    be described whole, and most people who forget the detector do not notice. A bundle of a known epoch is let through.
+
+    Raises:
+        CommandError: the bundle is refused; the message has the remedy.
+        BundleRefused: there is no bundle in the folder.
+    """
+    manifest = load_manifest(folder)
+    if manifest.detection or manifest.epoch in known.bundles:
+        return
+    why = _detects(loaded, known)
+    if why:
+        text = f"--bundle {folder}: it has no detector, but this home finds products in photos ({why})"
+        join = "join both with `groknet bundle with-detector BUNDLE DETECTOR --out NEW` and back-fill NEW"
+        raise CommandError(f"{text}; {join}, or add --whole-photos to describe whole photos from now on", Exit.USAGE)
+
+
+def _detects(loaded: Loaded, known: Epochs) -> str:
+    """Why the photos of a home are searched for products; empty if they are not, or if nobody here can tell."""
+    if loaded.config.detect.mode != "off":
+        return f"detect.mode = {loaded.config.detect.mode!r}"
+    try:
+        active = load_manifest(find_bundle(loaded, known, known.active))
+    except BundleRefused:
+        return ""
+    return f"the bundle of epoch {known.active}, which is in force, has a detector" if active.detection else ""
 
 
 def coverage_of(epoch: str, *, stream: Stream, store: Store, before: int | None = None) -> Coverage:

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from groknet.diagnosis.check import Check
+from groknet.diagnosis.detector_check import detector_check
 from groknet.diagnosis.engine_check import engine_check
 from groknet.diagnosis.platform_check import platform_check
 from groknet.diagnosis.worker_checks import not_made, worker_checks
@@ -60,6 +61,7 @@ def all_checks(home: Home, bundle: Path | None) -> Iterator[Check]:
     present = _in_force(loaded)
     yield _bundle(present)
     yield engine_check(present)
+    yield detector_check(present)
     yield _jpegs(loaded)
     yield from worker_checks(loaded)
 

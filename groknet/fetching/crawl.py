@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 PROGRESS, PHOTOS, TABLE, EVENTS = "fetch.db", "photos", "labels.csv", "events.ndjson"
 _MOST_DEPTH = 5  # sitemap of sitemaps, sitemap, page, photo, and one spare
+_MOST_SILENT = 5  # requests in a row that a host did not answer; pauses of 2 s become 8, 32, 128 and 512 s between them
+_SILENCE = frozenset({"connection_failed", "dns_failure", "timeout"})
 _MOST_HOSTS = 10_000  # whose rules are remembered
 
 
@@ -60,12 +62,14 @@ class CrawlSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What one request gave: `data`, or `why` it failed, and whether that may pass."""
+    """What one request gave: `data`, or `why` it failed, and whether that may pass. `silent`: the host gave no answer,
+    so other addresses of it would fare the same."""
 
     data: bytes | None
     why: str = ""
     passing: bool = False
     gone: bool = False
+    silent: bool = False
 
 
 class Crawl:
@@ -90,6 +94,7 @@ class Crawl:
         self._schedule = Schedule(settings.pause_s)
         self._rules: dict[str, Rules] = {}
         self._no_rules: dict[str, int] = {}  # host → how often in a row its robots.txt could not be had
+        self._silent: dict[str, int] = {}  # host → how many requests in a row it did not answer
         self._events = (folder / EVENTS).open("ab")
         self.beyond = 0
         """Addresses that were not added, because there are `settings.most`."""
@@ -175,7 +180,7 @@ class Crawl:
         try:
             return _Answer(self._intake.fetch(ImageRef(image_id="1", url=url)))
         except Transient as error:
-            return _Answer(None, _short(error.message), passing=True)
+            return _Answer(None, _short(error.message), passing=True, silent=error.error in _SILENCE)
         except Invalid as error:
             gone = error.error.startswith("http_4") or error.error == "empty"
             return _Answer(None, _short(error.message), gone=gone)
@@ -199,9 +204,21 @@ class Crawl:
             self._failed(task, answer.why, answer.passing)
         else:
             self._take(task, answer.data)
+        if self._is_dead(host, answer):
+            self._progress.end_host(host, "failed", f"the host does not answer: {answer.why}")
+            self._schedule.drop(host)
+            return
         rules = self._rules.get(host)
         pause_s = rules.delay_s if rules else 0.0
         self._schedule.release(host, self._clock(), failed=answer.passing, pause_s=pause_s)
+
+    def _is_dead(self, host: str, answer: _Answer) -> bool:
+        """Count the requests in a row that a host did not answer. True if there are too many."""
+        if not answer.silent:
+            self._silent.pop(host, None)
+            return False
+        self._silent[host] = self._silent.get(host, 0) + 1
+        return self._silent[host] >= _MOST_SILENT
 
     def _failed(self, task: Task, why: str, passing: bool) -> None:
         if passing and task.tries + 1 < self._settings.tries:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engines.files import making_folder
+from engines.pixels import picture_kind
 from schemas.manifest import Manifest
 from schemas.predictions import StoredListing
 from workers.search.kept.ledger import Judgement, KeptSearch, Ledger
@@ -110,8 +111,9 @@ class _Photos:
         name = image_id or stored.images[0].image_id
         if (listing_id, name) not in self._written:
             data = self._store.thumbnail(listing_id, name)
-            place = f"{_PHOTOS}/listing-{len(self._written)}.webp"
-            self._written[listing_id, name] = None if data is None else self._put(None, place, data)
+            place = f"{_PHOTOS}/listing-{len(self._written)}"
+            kept = None if data is None else self._put(None, f"{place}.{picture_kind(data)}", data)
+            self._written[listing_id, name] = kept
         path = self._written[listing_id, name]
         if path is not None:
             yield name, path

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from engines.detection import DetectorBackend
 from groknet.home.detecting import bundle_with_detector
 from groknet.home.paths import Home
 from schemas.boxes import MOST_BOXES, PADDING, THRESHOLD
@@ -118,8 +119,9 @@ class DetectSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The least confidence of a box, 0 to 1. Below it, a photo counts as one without a box."""
     most_boxes: Annotated[int, Meta(ge=1, le=MOST_BOXES)] = 16
     """The most boxes of one photo with `all`. Each costs the engine as much as a photo. `subject` takes one."""
-    backend: str = "onnxruntime"
-    """What runs the detector: `onnxruntime` or `openvino`. It does not change the epoch."""
+    backend: DetectorBackend = "onnxruntime"
+    """What runs the detector: `onnxruntime` or `openvino`; `tensorrt` and `tensorrt_rtx` have not run on a GPU. It does
+    not change the epoch."""
     batch: Annotated[int, Meta(ge=1, le=256)] = 8
     """The most photos that the detector gets in one call."""
 
@@ -166,7 +168,7 @@ class Loaded:
 
 def load_config(home: Home, environ: Mapping[str, str] = os.environ, *, bundle: Path | None = None) -> Loaded:
     """Read the configuration of `home`, apply the environment variables, check it, and fill in what depends on HOME.
-    `bundle` is the option `--bundle` of the command line.
+    `bundle` is the option `--bundle` of the command line. It is taken as it is, whatever `[detect]` says.
 
     Raises:
         ConfigError: the file cannot be read, a key is unknown (the message names the nearest known one), or a value has
@@ -270,7 +272,7 @@ def _complete(config: Config, home: Home, bundle: Path | None) -> Config:
     folder = bundle.absolute() if bundle else demo_bundle()
     if not bundle and config.engine.bundle:
         folder = home.root / Path(config.engine.bundle).expanduser()
-    if config.detect.mode != "off":
+    if not bundle and config.detect.mode != "off":  # a bundle of the command line is run as it is
         folder = bundle_with_detector(home, folder, config.detect)
     return change(
         config,

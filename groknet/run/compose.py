@@ -42,7 +42,6 @@ from workers.search import build_search
 from workers.search.http.switchboard import Switchboard
 from workers.search.kept.ledger import FILE
 from workers.serving import GRACE_S, Health, PortTaken, Server, operations_routes, serve, waiting_room
-from workers.stages.detect import Looking
 from workers.stores import Store, build_store
 from workers.streams import build_stream
 from workers.tagger import InHand, build_tagger
@@ -217,31 +216,37 @@ class _SearchLife:
 
     loaded: Loaded
     app: Starlette
-    engine: RecognitionEngine
-    looking: Looking | None
+    epoch: str
     health: Health
+    opened: ExitStack
+    """Has the engine and the detector."""
 
     def close(self) -> None:
         """Release the engine and the detector."""
-        self.engine.close()
-        if self.looking is not None:
-            self.looking.detector.close()
+        self.opened.close()
 
     @classmethod
     def begin(cls, loaded: Loaded, process: Process, store: Store, wanted: Callable[[], bool]) -> _SearchLife:
-        """Load the bundle and find the indexers, as long as it is `wanted`. It does not serve yet."""
+        """Load the bundle and find the indexers, as long as it is `wanted`. It does not serve yet. If a step fails,
+        what the steps before it opened is closed."""
         check_hidden_heads(loaded.config, Path(loaded.config.engine.bundle), ["search"])
         health = Health()
-        engine = open_engine(loaded)
-        urls = _find_indexers(process, loaded.config.search.indexer_urls, engine.manifest.epoch, wanted)
-        settings = msgspec.structs.replace(loaded.config.search, indexer_urls=urls)
-        intake = Intake(loaded.config.intake)
-        kept = loaded.home.root / FILE
-        looking = query_looking(loaded, engine.manifest)
-        app = build_search(
-            settings, store=store, engine=engine, health=health, intake=intake, looking=looking, kept=kept
-        )
-        return cls(loaded, app, engine, looking, health)
+        with ExitStack() as stack:
+            engine = _engine(loaded, stack)
+            urls = _find_indexers(process, loaded.config.search.indexer_urls, engine.manifest.epoch, wanted)
+            looking = query_looking(loaded, engine.manifest)
+            if looking is not None:
+                stack.callback(looking.detector.close)
+            app = build_search(
+                msgspec.structs.replace(loaded.config.search, indexer_urls=urls),
+                store=store,
+                engine=engine,
+                health=health,
+                intake=Intake(loaded.config.intake),
+                looking=looking,
+                kept=loaded.home.root / FILE,
+            )
+            return cls(loaded, app, engine.manifest.epoch, health, stack.pop_all())
 
 
 def _change_over(
@@ -261,12 +266,14 @@ def _change_over(
     except GroknetError as error:
         _log.error("no change of the epoch: %s", error)
         return None
-    if not board.change(life.app, life.health, wanted=wanted):
-        life.close()
-        return None
+    with ExitStack() as stack:
+        stack.callback(life.close)
+        if not board.change(life.app, life.health, wanted=wanted):
+            return None
+        stack.pop_all()
     follower.runs(bundle)
     present.close()
-    _log.info("search runs on epoch %s now", life.engine.manifest.epoch)
+    _log.info("search runs on epoch %s now", life.epoch)
     return life
 
 

@@ -40,11 +40,6 @@ def wanted_topics(loaded: Loaded, epoch: str | None = None) -> tuple[Topic, ...]
     )
 
 
-def make_epoch_topics(stream: Stream, epoch: str) -> None:
-    """Create every missing topic that a worker of this epoch reads or writes. Raises ConfigError as `make_topics`."""
-    make_topics(stream, topics_for(epoch))
-
-
 def make_topics(stream: Stream, topics: list[Topic] | tuple[Topic, ...]) -> None:
     """Create the missing topics. Raises ConfigError if an existing topic differs from `schemas.topics`."""
     admin = stream.admin()

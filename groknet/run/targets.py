@@ -23,6 +23,7 @@ from groknet.home.taggers import running_taggers
 from groknet.run.supervisor import Supervisor
 from schemas.errors import ConfigError
 from workers import metrics
+from workers.build_info import show_build
 from workers.declared import registry_of
 from workers.serving import PortTaken, Server, serve
 
@@ -51,7 +52,7 @@ def build_targets_app(workers: Callable[[], Sequence[Found]], measure: Callable[
         measure()
         return Response(generate_latest(registry_of("supervisor")), media_type=CONTENT_TYPE_LATEST)
 
-    metrics.show_build()
+    show_build()
     return Starlette(routes=[Route("/targets", targets), Route("/metrics", show_metrics)])
 
 

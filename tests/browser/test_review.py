@@ -189,3 +189,57 @@ def test_ten_thousand_photos_are_a_short_list(visit, root: Path, tmp_path: Path)
             v.page.keyboard.press("Enter")
         v.page.wait_for_selector("body[data-item='shelf/7004']")
         assert v.page.inner_text("#counts") == "1 of 10000 decided"
+
+
+def test_a_change_that_comes_while_the_next_item_is_read_is_saved(visit, root: Path, tmp_path: Path) -> None:
+    queue = tmp_path / "queue"
+    with opened(visit, queue, root, [boxes_item("a.jpg", FIRST), boxes_item("b.jpg")]) as v:
+        held: list[Any] = []
+
+        def hold(route: Any) -> None:
+            held.append(route)
+
+        v.page.route("**/items/1", hold)
+        v.page.evaluate("window.setTimeout = () => 1")  # the pause after the last key lasts for ever
+        with v.page.expect_request("**/items/1"):
+            v.page.keyboard.press("j")
+        v.page.focus(".box[data-place='0']")
+        v.page.keyboard.press("ArrowRight")
+        with v.page.expect_response("**/v1/decide"):
+            held[0].continue_()
+        v.page.wait_for_selector("body[data-item='b.jpg']")
+        choice, boxes = stored(v, queue)
+        assert (choice, boxes[0]["box"]) == ("draft", pytest.approx([0.11, 0.2, 0.41, 0.7]))
+        assert stored(v, queue, "b.jpg") is None
+
+
+def test_a_change_that_was_not_stored_is_stored_before_the_next_item_or_taken_back(
+    visit, root: Path, tmp_path: Path
+) -> None:
+    queue = tmp_path / "queue"
+    with opened(visit, queue, root, [boxes_item("a.jpg"), boxes_item("b.jpg"), boxes_item("c.jpg")]) as v:
+        press = v.page.keyboard.press
+
+        def full(route: Any) -> None:
+            route.fulfill(status=507, json={"detail": "the disk is full"})
+
+        v.page.route("**/v1/decide", full)
+        press("n")
+        v.page.wait_for_selector("#status[data-state=gone]")
+        with v.page.expect_response("**/v1/decide"):
+            press("j")  # it is tried again, in vain: the page stays
+        v.page.wait_for_selector("#status[data-state=gone]")
+        assert v.page.get_attribute("body", "data-item") == "a.jpg"
+        v.page.unroute("**/v1/decide", full)
+        press("j")
+        v.page.wait_for_selector("body[data-item='b.jpg']")
+        assert len(stored(v, queue)[1]) == 1
+        v.page.route("**/v1/decide", full)
+        press("n")
+        v.page.wait_for_selector("#status[data-state=gone]")
+        press("z")
+        v.until("document.querySelectorAll('.box').length === 0")
+        v.page.unroute("**/v1/decide", full)
+        press("j")
+        v.page.wait_for_selector("body[data-item='c.jpg']")
+        assert stored(v, queue, "b.jpg") is None

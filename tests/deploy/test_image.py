@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,22 @@ def test_a_command_gives_up_all_rights_before_it_begins(tmp_path: Path) -> None:
     assert "remount,bind,ro" in words[4]
     assert "--bounding-set=-all" in words[4]
     assert environment(tmp_path, tmp_path / "home")["GROKNET_HOME"] == str(tmp_path / "home")
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare")
+def test_the_command_takes_the_place_of_the_process_that_was_started() -> None:
+    """So Ctrl-C and SIGTERM end the workers as a container's end does. A parent in between would kill them."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # user 10001 must reach the tree
+        tree, home = Path(folder) / "tree", Path(folder) / "home"
+        program = tree / "bin" / "told"
+        program.parent.mkdir(parents=True)
+        program.write_text("#!/bin/sh\necho $$ $(id -u) $(pwd)\ntouch $TREE/new || exit 7\n")
+        program.chmod(0o755)
+        words = [sys.executable, "-m", "deploy.image_tree", "run", str(tree), str(home), "--", "told"]
+        started = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        out, _ = started.communicate()
+    assert (out.split(), started.returncode) == ([str(started.pid), str(USER), str(home)], 7)
 
 
 def test_the_probe_asks_every_announced_worker(

@@ -23,12 +23,12 @@ from typing import Any
 
 from benchmarks.report import machine, parser, write_result
 from deploy.local import Services
-from groknet.run.open_back_ends import make_epoch_topics
+from groknet.run.open_back_ends import make_topics
 from schemas.errors import GroknetError
 from schemas.events import ImageRef, ListingEvent, encode_event
 from schemas.manifest import load_manifest
 from schemas.predictions import StoredListing
-from schemas.topics import UPLOADED
+from schemas.topics import UPLOADED, topics_for
 from tests.contract import cassandra_keyspace
 from tests.faults import groups, servers
 from tests.faults.cluster import Cluster
@@ -70,7 +70,7 @@ class Ground:
         self.services = services
         self._store_url, stream_url = servers.fresh_store_url(services), servers.stream_url(services)
         stream = build_stream(stream_url, "growth")
-        make_epoch_topics(stream, load_manifest(bundle).epoch)
+        make_topics(stream, topics_for(load_manifest(bundle).epoch))
         self._producer, self._admin = stream.producer(), stream.admin()
         self._photos = studio_jpegs(24)
         folder.mkdir()

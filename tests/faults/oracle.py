@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import astuple, dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import urllib3
@@ -201,16 +202,17 @@ class Oracle:
         http = urllib3.PoolManager()
         for name, event in self._events.items():
             answer = http.request("GET", f"{url}/v1/listings/{name}", retries=3)
-            found = sorted(_image_ids(json.loads(answer.data))) if answer.status == 200 else []
-            expected = sorted(ref.image_id for ref in event.images for _ in self._rows(ref) or ())
+            found = sorted(_held(json.loads(answer.data))) if answer.status == 200 else []
+            expected = sorted((ref.image_id, row.box or ()) for ref in event.images for row in self._rows(ref) or ())
             if expected and not found:
                 verdict.lost.append(f"index: {name} ({answer.status})")
             elif found != expected:
                 (verdict.wrong if expected else verdict.extra).append(f"index: {name}: {found}")
 
 
-def _image_ids(body: Mapping[str, list[Mapping[str, str] | str]]) -> list[str]:
-    return [image if isinstance(image, str) else image["image_id"] for image in body["images"]]
+def _held(body: Mapping[str, list[Mapping[str, Any]]]) -> list[tuple[str, tuple[float, ...]]]:
+    """Image id and box of each entry of the index; an empty box for a whole photo."""
+    return [(image["image_id"], tuple(image.get("box") or ())) for image in body["images"]]
 
 
 def hamming(a: str, b: str) -> int:

@@ -2,7 +2,8 @@
 
 Two taggers and an indexer run while workers are killed and ended, taggers join and leave, broker and node are killed,
 paused and away for longer than any retry waits, dead letters cannot be written, events come twice, out of order, in
-bursts and too large, some photos are poison, and some photo hosts fail. `docs/fault-schedules.md` has the kinds.
+bursts and too large, some photos are poison, and some photo hosts fail. `docs/explanation/fault-schedules.md` has the
+kinds. With `--detect`, products are found in the photos: each has up to four rows, hashes and entries of the index.
 
 After the last fault nothing is started again. Within 60 s + backlog ÷ rate everything must be stored and searchable,
 each retry within 30 s of its due time. Then an oracle compares the table, the compacted topic, the index, the retry
@@ -30,6 +31,7 @@ from deploy.local import Services
 from engines.detection import open_detector
 from engines.recognition import build_engine
 from schemas.manifest import DETECTOR_FOLDER
+from tests.detectors import with_bright_detector
 from tests.faults import servers
 from tests.faults.cluster import Watch
 from tests.faults.deadline import BASE_S
@@ -142,10 +144,9 @@ def run(seeds: Sequence[int], options: argparse.Namespace, hear: Callable[[Outco
         return
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        services = stack.enter_context(Services(folder, servers.settings()))
-        harness = stack.enter_context(
-            Harness(services, options.bundle, listings=options.listings, faults=options.faults)
-        )
+        bundle = with_bright_detector(options.bundle, folder) if options.detect else options.bundle
+        services = stack.enter_context(Services(folder / "services", servers.settings()))
+        harness = stack.enter_context(Harness(services, bundle, listings=options.listings, faults=options.faults))
         for seed in seeds:
             hear(harness.run(seed, options.kind))
 
@@ -158,6 +159,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=FAULTS, help="faults a schedule")
     parser.add_argument("--kind", choices=sorted(NAMES), help="every schedule is of this kind, not of a drawn one")
     parser.add_argument("--bundle", type=Path, default=BUNDLE)
+    parser.add_argument("--detect", action="store_true", help="join the bundle with a detector first")
     parser.add_argument("--results", type=Path, help="append a JSON line a schedule; seeds that have one are not run")
     return parser.parse_args()
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from groknet.run.open_back_ends import make_epoch_topics
+from groknet.run.open_back_ends import make_topics
 from schemas.dead_letters import DeadLetter
 from schemas.envelope import Headers
 from schemas.events import ImageRef, ListingEvent, encode_event
-from schemas.topics import DEAD_LETTERS, UPLOADED
+from schemas.topics import DEAD_LETTERS, UPLOADED, topics_for
 from tests.faults import groups
 from tests.faults.deadline import Deadline
 from tests.faults.ladder import DELAYS_S
@@ -39,7 +39,7 @@ BY_URL = event("run/1", ImageRef(image_id="a", url="http://127.0.0.1:1/a.jpg"))
 @pytest.fixture
 def stream(tmp_path: Path) -> Stream:
     stream = build_stream(f"sqlite:///{tmp_path}/stream.db", "judging")
-    make_epoch_topics(stream, "0" * 12)
+    make_topics(stream, topics_for("0" * 12))
     return stream
 
 

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from engines.detection import open_detector
-from engines.detection.combine import combine, read_plan
 from engines.recognition import build_engine
-from groknet.run.open_back_ends import make_epoch_topics
+from groknet.run.open_back_ends import make_topics
 from schemas.events import encode_event
 from schemas.manifest import DETECTOR_FOLDER
-from schemas.topics import UPLOADED, source_topics
-from tests.detectors import bright_detector
+from schemas.topics import UPLOADED, source_topics, topics_for
+from tests.detectors import with_bright_detector
 from tests.faults.cluster import Cluster
 from tests.faults.oracle import Oracle, Verdict
 from tests.faults.workload import studio_jpegs, workload
@@ -46,7 +45,7 @@ def run_schedule(
     )
     events = workload(listings, photos, seed)
     stream, store = build_stream(f"sqlite:///{home}/stream.db", "faults"), build_store(f"sqlite:///{home}/store.db")
-    make_epoch_topics(stream, engine.manifest.epoch)
+    make_topics(stream, topics_for(engine.manifest.epoch))
     # on busy cores a kill may meet an event thrice, which would be a dead letter: here the test kills, not a photo
     cluster = Cluster(home, bundle=bundle, environment={"GROKNET__TAGGER__MAX_ATTEMPTS": "20"})
     for worker in ("tagger", "indexer", "search"):
@@ -109,10 +108,6 @@ def test_twenty_kills_lose_nothing(tmp_path: Path, photos: list[bytes]) -> None:
 def test_kills_lose_no_box(tmp_path: Path, photos: list[bytes]) -> None:
     """With a detector, a photo has several rows, hashes and entries of the index. Each is there in the end, and none
     twice."""
-    finder, bundle = tmp_path / "finder", tmp_path / "bundle"
-    bright_detector(finder)
-    bundle.mkdir()
-    plan = read_plan(finder, mode="all", padding=0.05, threshold=0.6, most_boxes=4)
-    combine(BUNDLE, finder, plan, bundle)
+    bundle = with_bright_detector(BUNDLE, tmp_path)
     verdict = run_schedule(tmp_path, photos[:20], listings=60, kills=4, seed=3, bundle=bundle)
     assert verdict.clean, str(verdict)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from engines.recognition import RecognitionEngine, build_engine
-from groknet.run.open_back_ends import make_epoch_topics
+from groknet.run.open_back_ends import make_topics
 from schemas.events import ImageRef, ListingEvent, encode_event
-from schemas.topics import UPLOADED
+from schemas.topics import UPLOADED, topics_for
 from tests.faults.cluster import Cluster
 from tests.faults.oracle import Oracle, Verdict
 from tests.faults.poison import POISON, judge_dead_letters
@@ -39,7 +39,7 @@ class House:
         self.engine: RecognitionEngine = build_engine(BUNDLE)
         self.stream = build_stream(f"sqlite:///{home}/stream.db", "planted")
         self.store = build_store(f"sqlite:///{home}/store.db")
-        make_epoch_topics(self.stream, self.engine.manifest.epoch)
+        make_topics(self.stream, topics_for(self.engine.manifest.epoch))
         self.producer, self.admin = self.stream.producer(), self.stream.admin()
         self.cluster = Cluster(home, bundle=BUNDLE, tagger_script=PLANTED / f"{bug}.py" if bug else None)
         for worker in ("tagger", "indexer"):

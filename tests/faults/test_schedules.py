@@ -1,8 +1,10 @@
-"""Four seeded fault schedules against real Kafka and Cassandra; `make faults` runs more, of every kind and seed."""
+"""Four seeded fault schedules against real Kafka and Cassandra, and one with a detector; `make faults` runs more, of
+every kind and seed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -30,4 +32,18 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
 )
 def test_a_schedule_of_faults_leaves_nothing_undone(harness, seed: int, kind: str) -> None:
     outcome = harness.run(seed, kind)
+    assert outcome.clean, str(outcome)
+
+
+@pytest.mark.timeout(400)
+def test_a_schedule_with_a_detector_leaves_no_box_undone(tmp_path: Path) -> None:
+    from tests.detectors import with_bright_detector
+    from tests.faults import schedules, servers
+
+    bundle = with_bright_detector(schedules.BUNDLE, tmp_path)
+    with (
+        Services(tmp_path / "services", servers.settings()) as services,
+        schedules.Harness(services, bundle) as harness,
+    ):
+        outcome = harness.run(2, "mixed")
     assert outcome.clean, str(outcome)

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from deploy.local import Services
 from engines.recognition import RecognitionEngine
-from groknet.run.open_back_ends import make_epoch_topics
+from groknet.run.open_back_ends import make_topics
 from schemas.errors import GroknetError, Transient
 from schemas.events import ListingEvent, encode_event
 from schemas.manifest import load_manifest
-from schemas.topics import UPLOADED, source_topics
+from schemas.topics import UPLOADED, source_topics, topics_for
 from tests.contract import cassandra_keyspace
 from tests.faults import groups, servers
 from tests.faults.cluster import Cluster
@@ -57,6 +57,7 @@ ENVIRONMENT = {
     "GROKNET__INTAKE__ATTEMPTS": "2",
 }
 ENVIRONMENT_OF = {"tagger-b": {"GROKNET__TAGGER__DECODE_PROCESSES": "1"}}  # the others decode in threads
+"""Without a detector. With one, no tagger may decode in processes."""
 
 
 Still = dict[Partition, tuple[int, float]]
@@ -81,7 +82,8 @@ class Town:
         self._events: list[ListingEvent] = []
         self._store_url, stream_url = servers.fresh_store_url(services), servers.stream_url(services)
         self._stream, self._store = build_stream(stream_url, "faults"), build_store(self._store_url)
-        make_epoch_topics(self._stream, load_manifest(bundle).epoch)
+        manifest = load_manifest(bundle)
+        make_topics(self._stream, topics_for(manifest.epoch))
         self._producer, self.admin = self._stream.producer(), self._stream.admin()
         self._home = Path(tempfile.mkdtemp(prefix="groknet-faults-"))
         urls = {"GROKNET__STREAM__URL": stream_url, "GROKNET__STORE__URL": self._store_url}
@@ -92,7 +94,11 @@ class Town:
             self.cluster = Supervised(self._home, bundle=bundle, environment=environment)
         else:
             self.cluster = Cluster(
-                self._home, bundle=bundle, tagger_script=script, environment=environment, environment_of=ENVIRONMENT_OF
+                self._home,
+                bundle=bundle,
+                tagger_script=script,
+                environment=environment,
+                environment_of={} if manifest.detection else ENVIRONMENT_OF,
             )
             for worker in WORKERS:
                 self.cluster.start(worker)

@@ -18,7 +18,7 @@ NOTHING_FOUND = 0.25  # urgency of a photo in which nothing was found: below one
 def ask_first(project: Project, queue: Queue, most: int) -> int:
     """Queue `most` photos that a person draws boxes on, chosen by their names. Returns how many are asked now."""
     paths = sorted((path for path in project.paths if path not in project.given()), key=chance)[:most]
-    return _put(queue, (_item(path, "Draw a box around each product.", {}, 0.0) for path in paths))
+    return queue.put_open(_item(path, "Draw a box around each product.", {}, 0.0) for path in paths)
 
 
 def ask_doubtful(
@@ -46,7 +46,7 @@ def ask_doubtful(
         question = "Is every product in a box, and every box right?" if shown else "Nothing was found. What is here?"
         items.append(_item(path, question, proposal(shown, detector_id), round(doubt, 4)))
     items.sort(key=lambda item: -item.urgency)
-    return _put(queue, items[:most])
+    return queue.put_open(items[:most])
 
 
 def ask_again(queue: Queue, known: Iterable[Known]) -> int:
@@ -57,7 +57,7 @@ def ask_again(queue: Queue, known: Iterable[Known]) -> int:
             {"box": list(box), "kind": kind, "source": "import"} for box, kind in zip(one.boxes, one.kinds, strict=True)
         ]
         items.append(_item(one.path, "Is every product in a box, and every box right?", {"boxes": boxes}, 0.0))
-    return _put(queue, items)
+    return queue.put_open(items)
 
 
 def proposal(guesses: Iterable[Guess], detector_id: str) -> dict[str, object]:
@@ -82,12 +82,3 @@ def _item(path: str, question: str, proposed: dict[str, object], urgency: float)
         proposal=proposed,
         urgency=urgency,
     )
-
-
-def _put(queue: Queue, items: Iterable[Item]) -> int:
-    """Replace the items that nobody has begun."""
-    begun = [item for item in queue.items if queue.decision(item.id) is not None]
-    ids = {item.id for item in begun}
-    new = [item for item in items if item.id not in ids]
-    queue.put([*begun, *new])
-    return len(new)

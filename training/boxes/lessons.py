@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 from training.boxes.project import Project, boxed
@@ -21,13 +21,12 @@ class Lessons(NamedTuple):
     kept: list[BoxedPhoto]
 
 
-def lessons(project: Project, now: Standing) -> Lessons:
-    """The training photos of a project; the validation photos are left out.
+def lessons(project: Project, now: Standing, set_aside: Container[str]) -> Lessons:
+    """The training photos of a project; the photos that are set aside are left out.
 
     A photo with sure and doubtful boxes is learned from, too: its doubtful boxes are ignored, so that they count
     neither as products nor as background. A photo with doubtful boxes alone is left out.
     """
-    set_aside = project.validation()
     hand: list[BoxedPhoto] = []
     kept: list[BoxedPhoto] = []
     for path, photo in now.photos.items():

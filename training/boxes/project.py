@@ -5,7 +5,8 @@
     PROJECT/validation.txt        photos that are never trained on; they choose the thresholds
     PROJECT/review/               the queue, with every decision of a person
     PROJECT/labels/DETECTOR.ndjson  what a detector found, photo by photo
-    PROJECT/detectors/01, 02 …    detectors that were trained here
+    PROJECT/runs/01, 02 …         the trainings of its detectors
+    PROJECT/detectors/01, 02 …    these detectors; a number is never used twice
     PROJECT/boxes.csv             all boxes, with provenance; made of the others
 
 What people said and what detectors said are never mixed: the table is made anew from both each time.
@@ -13,6 +14,7 @@ What people said and what detectors said are never mixed: the table is made anew
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +31,9 @@ from training.readers.splits import chance
 from training.review import Queue
 
 FEWEST_VALIDATION = 5  # photos: fewer say nothing about a threshold
-_SETTINGS, _GIVEN, _VALIDATION = "project.json", "given.ndjson", "validation.txt"
+FEWEST = 10  # boxes: of fewer, a share says nothing
+DETECTORS = "detectors"
+_SETTINGS, _GIVEN, VALIDATION = "project.json", "given.ndjson", "validation.txt"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -148,21 +152,22 @@ class Project:
             file.writelines(msgspec.json.encode(known) + b"\n" for known in given.values())
         return added
 
-    def validation(self, labelled: Iterable[str] = ()) -> frozenset[str]:
+    def validation(self, labelled: Mapping[str, int] | None = None) -> frozenset[str]:
         """The photos that are set aside. They are chosen once, by their names, from the first photos with boxes, so
-        that no later correction changes what the thresholds are judged by.
+        that no later correction changes what the thresholds are judged by. Until they are chosen there are none.
 
         Args:
-            labelled: the photos that people have labelled, if they may be chosen from now.
+            labelled: photo that people have labelled → its boxes, if they may be chosen from now. They are not chosen
+                while they would be fewer than FEWEST_VALIDATION photos or have fewer than FEWEST boxes.
         """
-        file = self.folder / _VALIDATION
+        file = self.folder / VALIDATION
         if file.exists():
             return frozenset(file.read_text("utf-8").splitlines())
-        drawn = sorted(labelled, key=chance)
-        count = round(self.settings.validation * len(drawn))
-        if count < FEWEST_VALIDATION:
+        labelled = labelled or {}
+        count = round(self.settings.validation * len(labelled))
+        chosen = sorted(sorted(labelled, key=chance)[:count])
+        if count < FEWEST_VALIDATION or sum(labelled[path] for path in chosen) < FEWEST:
             return frozenset()
-        chosen = sorted(drawn[:count])
         write_file(file, "".join(f"{path}\n" for path in chosen))
         return frozenset(chosen)
 
@@ -172,7 +177,7 @@ class Project:
 
     def detectors(self) -> Sequence[Path]:
         """Folders of the detectors that were trained here, the newest last."""
-        return sorted(path for path in (self.folder / "detectors").glob("[0-9][0-9]*") if path.is_dir())
+        return [path for _, path in sorted(numbered(self.folder / DETECTORS).items())]
 
     def labels_file(self, detector_id: str) -> Path:
         """Where the answers of one detector are."""
@@ -180,6 +185,14 @@ class Project:
 
     def _save(self) -> None:
         write_file(self.folder / _SETTINGS, msgspec.json.format(msgspec.json.encode(self.settings)) + b"\n")
+
+
+def numbered(folder: Path) -> dict[int, Path]:
+    """Number → folder, for each folder in `folder` whose whole name is a number. Others are not finished."""
+    if not folder.is_dir():
+        return {}
+    found = (path for path in folder.iterdir() if re.fullmatch("[0-9]{2,9}", path.name) and path.is_dir())
+    return {int(path.name): path for path in found}
 
 
 def boxed(root: Path, path: str, boxes: Iterable[Sequence[float]], kinds: Iterable[str]) -> BoxedPhoto:

@@ -15,7 +15,8 @@ from training.boxes.asking import ask_doubtful
 from training.boxes.labels import Guess, Label, Progress, label, read_labels
 from training.boxes.project import Known, Project
 from training.boxes.table import PhotoBoxes, all_photos, by_people, write_table
-from training.boxes.thresholds import FEWEST, Targets, Thresholds, choose
+from training.boxes.thresholds import Targets, Thresholds, choose
+from training.boxes.validation import enough_set_aside
 from training.detection.records import PRODUCT
 from training.review import Queue
 
@@ -85,13 +86,8 @@ def run_round(
         ConfigError: too few photos with boxes to choose thresholds by.
     """
     known = by_people(project, queue)
-    set_aside = project.validation(path for path, photo in known.items() if photo.complete)
-    judges = {path: known[path] for path in set_aside if path in known}
-    if sum(len(photo.entries) for photo in judges.values()) < FEWEST:
-        raise ConfigError(
-            f"validation: the {len(judges)} photos that are set aside have fewer than {FEWEST} boxes, which are too "
-            "few to choose thresholds by. Draw more with `groknet boxes review`, or import some"
-        )
+    set_aside = enough_set_aside(project, known)
+    judges = {path: known[path] for path in set_aside if path in known and known[path].complete}
     paths = [path for path in project.paths if path not in known or path in judges]
     found = label(detector, project.photos, paths, project.labels_file(detector.detector_id), progress)
     labels = _of_project(found, project.classes())

@@ -21,11 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.boxes.labels import Guess, Label
-from training.boxes.project import Known
+from training.boxes.project import FEWEST, Known
 from training.detection.records import IGNORED, PRODUCT
 
 OVERLAP = 0.5
-FEWEST = 10  # boxes above a threshold: of fewer, a share says nothing
 NOTHING = 1.01  # a threshold that no score reaches
 
 Floats = NDArray[np.float64]

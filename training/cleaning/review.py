@@ -8,7 +8,7 @@ takes marks back or puts them in force again; photos that the person marked in a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from training.cleaning.marks import Mark, Marks, What
@@ -43,18 +43,19 @@ class Reviewed:
 
 
 def review_items(source: Source, marks: Marks, product: str) -> list[Item]:
-    """An item for each group of marks, undone marks included. An item has the same id whenever it is made."""
+    """An item for each group of marks. An item has the same id whenever it is made. Undone marks are shown, too, but
+    not proposed again."""
     photos: dict[str, list[str]] = defaultdict(list)
-    gone = marks.left_out()
+    gone, undone = marks.left_out(), {mark.id for mark, back in marks.all() if back}
     for row in source.rows:
         if row.get(product) and row["path"] not in gone:
             photos[row[product]].append(row["path"])
     items = []
     for (step, name), group in _groups(marks).items():
         if step == "duplicates":
-            items.append(_duplicates(name, group))
+            items.append(_duplicates(name, group, undone))
         elif step == "noise":
-            items.append(_noise(name, group, photos[name]))
+            items.append(_noise(name, group, photos[name], undone))
         else:
             items.append(_merge(group[0], photos))
     return items
@@ -62,6 +63,8 @@ def review_items(source: Source, marks: Marks, product: str) -> list[Item]:
 
 def take_decisions(queue: Queue, marks: Marks) -> Reviewed:
     """Bring the marks in line with the decisions of the queue. Taking them twice changes nothing more.
+
+    A mark whose photo the item did not show is left alone: nobody decided about it.
 
     Raises:
         ConfigError: another process writes marks.
@@ -73,11 +76,14 @@ def take_decisions(queue: Queue, marks: Marks) -> Reviewed:
     right: list[str] = []
     added: list[Mark] = []
     for decision in decisions:
-        out = _left_out(items[decision.item], decision)
+        item = items[decision.item]
+        out = _left_out(item, decision)
         for mark in groups[decision.item]:
+            if mark.what != "same_product" and mark.photo not in item.photos:
+                continue
             holds = decision.choice == SAME if mark.what == "same_product" else mark.photo in out
             (right if holds else wrong).append(mark.id)
-        added += _added(items[decision.item], groups[decision.item], out)
+        added += _added(item, groups[decision.item], out)
     undone, redone = marks.undo(wrong), marks.redo(right)
     marks.write(STEP, {"decisions": len(decisions)}, added)
     seconds = sum(decision.seconds for decision in decisions) / max(1, len(decisions))
@@ -98,7 +104,7 @@ def _id(step: str, name: str) -> str:
     return f"{step}: {name}"
 
 
-def _duplicates(kept: str, group: Sequence[Mark]) -> Item:
+def _duplicates(kept: str, group: Sequence[Mark], undone: Container[str]) -> Item:
     shown = [mark for mark in group if mark.photo != kept][: MOST_PHOTOS - 1]
     return Item(
         id=_id("duplicates", kept),
@@ -106,13 +112,16 @@ def _duplicates(kept: str, group: Sequence[Mark]) -> Item:
         photos=(kept, *(mark.photo for mark in shown)),
         question="Are the marked photos the same picture as the first one?",
         choices=(ACCEPT, NONE),
-        proposal={"marked": list(range(1, len(shown) + 1))},
+        proposal={"marked": [n for n, mark in enumerate(shown, start=1) if mark.id not in undone]},
         urgency=1 - min(float(mark.why.get("likeness", 1)) for mark in shown),
     )
 
 
-def _noise(product: str, group: Sequence[Mark], photos: Sequence[str]) -> Item:
-    own = list(dict.fromkeys([*(mark.kept for mark in group), *photos]))[:_CLUSTER]
+def _noise(product: str, group: Sequence[Mark], photos: Sequence[str], undone: Container[str]) -> Item:
+    """`photos` are those of the product that no mark leaves out. A photo with a mark is shown once."""
+    left, marked = set(photos), {mark.photo for mark in group}
+    nearest = (mark.kept for mark in group if mark.kept in left)
+    own = [path for path in dict.fromkeys([*nearest, *photos]) if path not in marked][:_CLUSTER]
     shown = group[: MOST_PHOTOS - len(own)]
     distances = [float(mark.why["distance"]) - float(mark.why["loose"]) for mark in shown]
     return Item(
@@ -121,7 +130,7 @@ def _noise(product: str, group: Sequence[Mark], photos: Sequence[str]) -> Item:
         photos=(*own, *(mark.photo for mark in shown)),
         question=f"Do the marked photos show something else than {product}?",
         choices=(ACCEPT, NONE),
-        proposal={"marked": list(range(len(own), len(own) + len(shown)))},
+        proposal={"marked": [n for n, mark in enumerate(shown, start=len(own)) if mark.id not in undone]},
         urgency=1 / (1 + min(distances)),
     )
 

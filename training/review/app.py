@@ -1,14 +1,19 @@
 """The review page's service: the queue, its photos, decisions and undo, for one person on this machine.
 
-`/v1/queue` lists all items in short, `/v1/items/{n}` is one of them, `/v1/photos/{n}/{k}/{size}` is its photo number k.
-POST `/v1/decide` stores a decision and POST `/v1/undo` takes the newest one back. A client names items and photos by
-their number in the queue, so no request can name a file. Changes are taken from the page alone: a request of another
-site has another `Origin`, or is no JSON. The server around this application checks the `Host` (groknet composes both).
+`/v1/queue` lists all items in short and names the run, `/v1/{run}/items/{n}` is one of them, and
+`/v1/{run}/photos/{n}/{k}/{size}` is its photo number k. POST `/v1/decide` stores a decision and POST `/v1/undo` takes
+the newest one back. A client names items and photos by their number in the queue, so no request can name a file.
+
+`run` is a secret that is drawn when the application is built. With it in the address, a browser cannot take a photo or
+an item of an earlier run from its cache or with an old page, and another site, which cannot read `/v1/queue`, cannot
+show a photo. Changes are taken from the page alone: a request of another site has another `Origin`, or is no JSON. The
+server around this application checks the `Host` (groknet composes both).
 """
 
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from importlib import resources
 from typing import Any
@@ -36,7 +41,12 @@ _PAGE_HEADERS = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-cache",
 }
-_PHOTO_HEADERS = {"cache-control": "private, max-age=3600", "x-content-type-options": "nosniff"}
+_PHOTO_HEADERS = {
+    "cache-control": "private, max-age=3600",
+    "x-content-type-options": "nosniff",
+    "cross-origin-resource-policy": "same-origin",
+}
+_RUN_BYTES = 16  # of the secret in the addresses: more than anyone can guess
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,8 +71,8 @@ def build_review(queue: Queue, photos: ReviewPhotos, *, title: str, classes: Seq
     return Starlette(
         routes=[
             Route("/v1/queue", service.whole),
-            Route("/v1/items/{n:int}", service.item),
-            Route("/v1/photos/{n:int}/{k:int}/{size}", service.photo),
+            Route("/v1/{run}/items/{n:int}", service.item),
+            Route("/v1/{run}/photos/{n:int}/{k:int}/{size}", service.photo),
             Route("/v1/decide", service.decide, methods=["POST"]),
             Route("/v1/undo", service.undo, methods=["POST"]),
             *_page_routes(),
@@ -78,12 +88,13 @@ class _Service:
         self._title = title
         self._classes = list(classes)
         self._items: Sequence[Item] = tuple(queue.items)
+        self._run = secrets.token_urlsafe(_RUN_BYTES)
         self._places = {item.id: n for n, item in enumerate(self._items)}
 
     def whole(self, _: Request) -> Response:
         items = [[item.id, item.kind, self._state(item)] for item in self._items]
-        body = {"title": self._title, "classes": self._classes, "counts": self._queue.counts(), "items": items}
-        return JSONResponse(body)
+        about = {"run": self._run, "title": self._title, "classes": self._classes}
+        return JSONResponse({**about, "counts": self._queue.counts(), "items": items})
 
     def item(self, request: Request) -> Response:
         item = self._at(request)
@@ -136,6 +147,8 @@ class _Service:
         return "open" if made is None else made.choice
 
     def _at(self, request: Request) -> Item:
+        if not secrets.compare_digest(request.path_params["run"].encode(), self._run.encode()):
+            raise HTTPException(404, "run: the review was started again since then; load the page again")
         n = int(request.path_params["n"])
         if n >= len(self._items):
             raise HTTPException(404, "item: the queue has fewer items; load the page again")

@@ -28,6 +28,7 @@ from training.review.items import DRAFT, Decision, Item, Undone
 ITEMS, DECISIONS = "items.ndjson", "decisions.ndjson"
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Decision | Undone).decode
 
 
 class Queue:
@@ -105,6 +106,19 @@ class Queue:
         with self._lock:
             self._items = new
 
+    def put_open(self, items: Iterable[Item]) -> int:
+        """Replace the items that nobody has begun. An item with a decision or a draft stays as it was shown, because a
+        decision names photos by their numbers in that item. Returns how many of the new items are in the queue.
+
+        Raises:
+            ValueError, RuntimeError: as `put`.
+        """
+        begun = [item for item in self.items if self.decision(item.id) is not None]
+        ids = {item.id for item in begun}
+        new = [item for item in items if item.id not in ids]
+        self.put([*begun, *new])
+        return len(new)
+
     def decide(
         self, item_id: str, choice: str, value: Mapping[str, Any] | None = None, *, seconds: float = 0.0
     ) -> Decision:
@@ -135,16 +149,19 @@ class Queue:
                 seconds=max(0.0, seconds),
             )
             self._append(made)
-        return made
+            return self._made[-1]
 
     def undo(self) -> Decision | None:
-        """Take back the newest decision that is in force, of whatever item, and return it; None if there is none.
+        """Take back the newest decision in force about an item of the queue, and return it; None if there is none.
+
+        Decisions about items that have left the queue stay: nobody could see what was taken back.
 
         Raises:
             RuntimeError, OSError: as `decide`.
         """
         with self._lock:
-            newest = max((stack[-1] for stack in self._in_force.values()), key=lambda d: d.number, default=None)
+            last = (stack[-1] for item, stack in self._in_force.items() if item in self._items)
+            newest = max(last, key=lambda d: d.number, default=None)
             if newest is not None:
                 self._append(Undone(number=self._lines + 1, undoes=newest.number, at=time.time()))
             return newest
@@ -180,16 +197,18 @@ class Queue:
         return self._file
 
     def _append(self, line: Decision | Undone) -> None:
+        """Write a line, and take it as it will be read again."""
         file = self._writable()
         end = file.seek(0, os.SEEK_END)
+        data = _encode(line)
         try:
-            file.write(_encode(line) + b"\n")
+            file.write(data + b"\n")
             file.flush()
             os.fsync(file.fileno())
         except OSError:
             file.truncate(end)
             raise
-        self._take(line)
+        self._take(_decode(data))
 
     def _take(self, line: Decision | Undone) -> None:
         """Bring the state in memory up to a line of the file."""

@@ -63,7 +63,8 @@ class Groups(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def checked(item: Item, value: dict[str, Any]) -> dict[str, Any]:
-    """The value of a decision about `item`, if it has the form for this kind.
+    """The value of a decision about `item` as it is stored, if it has the form for this kind: numbers that came as text
+    are numbers, and fields that were left out have their defaults. An empty value stays empty.
 
     Raises:
         ValueError: it has not; the message names the field.
@@ -76,8 +77,9 @@ def checked(item: Item, value: dict[str, Any]) -> dict[str, Any]:
     if isinstance(found, Boxes):
         for one in found.boxes:
             Box(*one.box)  # raises ValueError with the edge's name
-            if not one.kind:
+            if not one.kind.strip():
                 raise ValueError("kind: a box has a class")
     if isinstance(found, Marks) and not set(found.marked) <= set(range(len(item.photos))):
         raise ValueError(f"marked: numbers of photos, from 0 to {len(item.photos) - 1}")
-    return value
+    stored: dict[str, Any] = msgspec.to_builtins(found)
+    return stored if value else {}

@@ -155,11 +155,14 @@ class Backfill:
         if self._detect is None:
             return photos
         boxes: list[Photo] = []
-        for photo, found in self._detect.detect(photos):
-            if isinstance(found, Invalid):
-                photo.job.spoil(photo.image_id, found)
-            else:
-                boxes += found
+        most = self._detect.looking.detector.max_batch
+        while photos:  # a part's canvases and inputs of the detector are freed before the next part
+            part, photos[:most] = photos[:most], []
+            for photo, found in self._detect.detect(part):
+                if isinstance(found, Invalid):
+                    photo.job.spoil(photo.image_id, found)
+                else:
+                    boxes += found
         return boxes
 
     def _rows(self, photos: list[Photo]) -> Iterator[tuple[Photo, ImageRow | Invalid]]:

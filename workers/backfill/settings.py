@@ -16,7 +16,8 @@ class BackfillSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     listings_per_s: NotNegative = 50.0
     """At most so many, so that the store, photo hosts and cores stay free for live listings; 0: no limit."""
     listings_at_once: Count = 8
-    """Listings that are fetched, tagged and written together. 8 listings of 20 photos have 12 MB of pixels."""
+    """Listings that are fetched, tagged and written together. 8 listings of 20 photos have 12 MB of pixels. In
+    an epoch with a detector they have up to 480 MB until their products are cut out; lower this if memory is scarce."""
     fetch_threads: Count = 4
     """Threads that fetch photos. While one waits for a host, the others continue."""
     min_coverage: Share = 0.99

@@ -57,6 +57,20 @@ class Photos:
             self._taken(len(found))
         return found
 
+    def look(self, image_id: str) -> bytes | None:
+        """Return and raise what `take` does, and keep the photo until it is taken or dropped."""
+        found = self._found.get(image_id)
+        if isinstance(found, Invalid):
+            raise found
+        return found
+
+    def drop(self) -> None:
+        """Drop all photos that were not taken."""
+        found, self._found = self._found, {}
+        count = sum(len(photo) for photo in found.values() if isinstance(photo, bytes))
+        if count:
+            self._taken(count)
+
 
 @dataclass(slots=True, eq=False)
 class _Order:

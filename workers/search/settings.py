@@ -66,7 +66,8 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Bearer tokens that are accepted; if there are none, everybody who reaches the port may send requests. A token of
     16 characters cannot be guessed."""
     rate_per_s: NotNegative = 0.0
-    """Photos that one client may send a second; more get 429. A read counts as a tenth of a photo. 0: no limit."""
+    """Photos that one client may send a second; more get 429. Each photo of a clip and each product of `detect=all`
+    counts as a photo, and a read as a tenth of one. 0: no limit."""
     rate_burst: Annotated[float, Meta(ge=1)] = 20.0
     """Photos that a client may send at once before the rate limit applies."""
     decode_threads: Count = 2
@@ -133,6 +134,9 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """After so many days they are deleted."""
     max_kept: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
     """At most so many searches, and as many judgements; the oldest are deleted. 10,000 photos take about 200 MB."""
+    max_keep_memory: Count = 32_000_000
+    """Bytes of photos and answers that wait to be written to HOME/kept.db, but at least two uploads. A search is kept
+    after its answer was sent; one that does not fit is not kept."""
     language: str = "en"
     """The language of display names if the request names none (`lang=`) and the model has no names in a language that
     the reader's browser asks for (`Accept-Language`)."""

@@ -1,7 +1,8 @@
 """The detect stage: finds the products in decoded photos, and cuts them out for the engine.
 
 It runs between decode and engine, and only in an epoch whose bundle has a detector. A photo is decoded once, and every
-box is cut out of that decode. A photo that makes the detector fail harms no other photo.
+box is cut out of that decode. A photo that makes the detector fail harms no other photo. Searches look at the photos of
+requests by the same classes, so that the same photo gives the same pixels there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -63,7 +65,8 @@ class Looking:
 
     @property
     def side(self) -> int:
-        """The least side of a canvas, in pixels."""
+        """The least side of a canvas, in pixels. It follows from the plan, so taggers and search services of one epoch
+        cut from canvases of one size."""
         theirs, ours = self.detector.preprocess, self.preprocess
         needed = _SHARPNESS[self.plan.mode] * max(ours.width, ours.height)
         return round(max(needed, _ENLARGED * max(theirs.width, theirs.height)))
@@ -72,30 +75,37 @@ class Looking:
         """The whole photo as the detector takes it, uint8 [h, w, 3]."""
         return canvas.cut(None, self.detector.preprocess)
 
-    def found(self, pixels: NDArray[np.uint8]) -> list[list[Detection]]:
-        """What the plan takes of each photo, uint8 [n, h, w, 3] of any n. Raises what the detector raises."""
-        most = self.detector.max_batch
-        parts = [self.detector.detect(pixels[i : i + most]) for i in range(0, len(pixels), most)]
-        return [chosen(one, self.plan) for part in parts for one in part]
+    def found(self, pixels: NDArray[np.uint8], most: int | None = None) -> list[list[Detection]]:
+        """What the plan takes of each photo, uint8 [n, h, w, 3] of any n; with `most` up to so many boxes of each,
+        whatever the plan's limit is. Raises what the detector raises."""
+        step = self.detector.max_batch
+        parts = [self.detector.detect(pixels[i : i + step]) for i in range(0, len(pixels), step)]
+        return [chosen(one, self.plan, most) for part in parts for one in part]
 
 
 @dataclass(frozen=True, slots=True)
 class Detect:
-    """Runs the detector on batches. Only one thread may call it."""
+    """Runs the detector on batches, measures it, and finds the photo that makes it fail. Safe for several threads."""
 
     looking: Looking
     health: Health
 
-    def detect(self, photos: Sequence[Photo]) -> list[tuple[Photo, Outcome]]:
-        """Give each photo its cut-outs, or itself as a whole where no product is found, or the reason why the detector
-        cannot process it.
+    def boxes(self, photos: Sequence[NDArray[np.uint8]], most: int | None = None) -> list[list[Detection] | Invalid]:
+        """What the plan takes of each photo, as `Looking.found` does it, or the reason why the detector cannot process
+        the photo. Each photo is what `Looking.shrunk` gives. Blocks.
 
         Raises:
             DeviceLost: the device is gone; no photo can cause that.
             Exception: the detector failed on its own parity photos as well, so the detector or the device is at fault.
         """
+        return run_halving(photos, partial(self._run, most), alone=self._blame, halve_on=Exception)
+
+    def detect(self, photos: Sequence[Photo]) -> list[tuple[Photo, Outcome]]:
+        """Give each photo its cut-outs, or itself as a whole where no product is found, or the reason why the detector
+        cannot process it. Raises as `boxes`.
+        """
         started = time.monotonic()
-        outcomes = run_halving(photos, self._run, alone=self._blame, halve_on=Exception)
+        outcomes = self.boxes([photo.pixels for photo in photos])
         found = [
             (photo, one if isinstance(one, Invalid) else self._cut(photo, one))
             for photo, one in zip(photos, outcomes, strict=True)
@@ -103,20 +113,22 @@ class Detect:
         _SECONDS.observe(time.monotonic() - started)
         return found
 
-    def _run(self, photos: Sequence[Photo]) -> list[list[Detection]]:
+    def _run(self, most: int | None, photos: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         started = time.monotonic()
         try:
             with self.health.batch():
-                found = self.looking.found(np.stack([photo.pixels for photo in photos]))
+                found = self.looking.found(np.stack(photos), most)
         except Exception as error:
             metrics.DETECT_ERRORS.labels(type(error).__name__).inc()
             if not isinstance(error, DeviceLost):
                 _log.warning("the detector failed on a batch of %d photos (%s)", len(photos), error)
             raise
         metrics.DETECT_SECONDS.observe(time.monotonic() - started)
+        for boxes in found:
+            metrics.BOXES.observe(len(boxes))
         return found
 
-    def _blame(self, photo: Photo, error: Exception) -> Invalid:
+    def _blame(self, photo: NDArray[np.uint8], error: Exception) -> Invalid:
         """The photo failed alone. A detector at fault fails its parity photos in `warm_up`, and the process ends."""
         with self.health.batch():
             self.looking.detector.warm_up()
@@ -126,7 +138,6 @@ class Detect:
         """The photo's boxes as the engine takes them, with its thumbnail at the first one."""
         canvas = photo.canvas
         assert canvas is not None
-        metrics.BOXES.observe(len(found))
         parts = []
         for place, box in enumerate([one.box for one in found] or [None]):
             pixels = canvas.cut(box, self.looking.preprocess)

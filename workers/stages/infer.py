@@ -74,7 +74,7 @@ class Infer:
             output = self.engine.infer(self._batch(photos))
         metrics.ENGINE_SECONDS.labels(self.engine.backend).observe(time.monotonic() - started)
         if self.mix is not None:
-            self.mix.note(output)
+            self.mix.note(output, [photo.place for photo in photos])
         boxes = [photo.box for photo in photos]
         return image_rows(self.manifest, [photo.image_id for photo in photos], output, boxes)
 

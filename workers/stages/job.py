@@ -32,7 +32,7 @@ class Ticket(Protocol):
 
 @dataclass(slots=True)
 class Photo:
-    """One decoded photo: pixels uint8 [h, w, 3], and a thumbnail as WebP bytes (empty if there is none).
+    """One decoded photo: pixels uint8 [h, w, 3], and a thumbnail as JPEG bytes (empty if there is none).
 
     Before the detect stage, `pixels` are the detector's input, and `canvas` is what boxes are cut from. After it, there
     is one `Photo` for each box.
@@ -70,12 +70,14 @@ class Job:
     fetched: Photos | None = None
     """The photos that came from other hosts; None until they are here, or if there are none."""
     begun: list[Photo | None] = field(default_factory=list)
-    """What became of its first photos, where a large one made it wait: decoded photos, and None for bad ones."""
+    """What became of its first photos, where a large one made it wait: decoded photos, and None for bad ones. Empty
+    with a detector, for which decoded photos are large themselves."""
     large: bytes | None = None
     """The bytes of the large photo that it waits with."""
     rows: dict[str, list[ImageRow | None]] = field(default_factory=dict)
     """The rows of each photo that has one already, by the place of the box; None where one is missing."""
     thumbnails: dict[str, bytes] = field(default_factory=dict)
+    """Those of good photos."""
     bad: dict[str, Invalid] = field(default_factory=dict)
     tries: int = 0
     """Failed tries of the current step. Tries that failed during a hold do not count."""
@@ -115,7 +117,7 @@ class Job:
         """Store the row of a good photo, or of one of its boxes. Returns True if this was the last missing one."""
         with self._lock:
             self.rows.setdefault(photo.image_id, [None] * photo.of)[photo.place] = row
-            if photo.thumbnail:
+            if photo.thumbnail and photo.image_id not in self.bad:
                 self.thumbnails[photo.image_id] = photo.thumbnail
             return self._arrived(photo.image_id, photo.of)
 
@@ -124,6 +126,7 @@ class Job:
         was the last missing one."""
         with self._lock:
             self.bad[image_id] = why
+            self.thumbnails.pop(image_id, None)  # of a good box of the photo
             return self._arrived(image_id, of)
 
     def _arrived(self, image_id: str, of: int) -> bool:

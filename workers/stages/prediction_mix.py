@@ -1,4 +1,7 @@
-"""Counts what the model answers, in the bins of the bundle's baseline, so that Prometheus sees when answers drift."""
+"""Counts what the model answers, in the bins of the bundle's baseline, so that Prometheus sees when answers drift.
+
+Each photo counts once.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +39,12 @@ class PredictionMix:
             if head.id in baseline.heads:
                 self._heads.append(_HeadCounters(version, head, baseline.heads[head.id]))
 
-    def note(self, output: EngineOutput) -> None:
-        """Count the photos of a batch."""
+    def note(self, output: EngineOutput, places: Sequence[int] | None = None) -> None:
+        """Count the photos of a batch. `places`: of each row, the number of its box among those of its photo; None if
+        each row is a photo. A photo with several boxes counts once, by its most confident one, as in the summary: a
+        shelf of 16 boxes would weigh as much as 16 photos, and the boxes of one photo are no independent sample."""
+        if places is not None and any(places):
+            output = output.taken(np.flatnonzero(np.asarray(places) == 0))
         self._photos.inc(len(output))
         for name, count in domain_counts(self._manifest, output).items():
             if count:

@@ -94,7 +94,8 @@ class EventPreparer:
 
     def prepare_event(self, job: Job, *, large: bool = True) -> list[Photo]:
         """Return the decoded photos of an event, and note the bad ones in the job. Without `large`, it stops at a
-        large photo, and the next call goes on there.
+        large photo, and the next call goes on there. With a detector, the next call begins anew: decoded photos have
+        canvases of up to 3 MB, and events that wait may hold no more than the bytes of their photos.
 
         A removal has none: the photos that it still names are not needed, and must not delay it.
 
@@ -107,19 +108,27 @@ class EventPreparer:
         photos, job.begun = job.begun, []
         for ref in job.listing.used_images[len(photos) :]:
             try:
-                photos.append(self._photo(job, ref, large))
+                photos.append(self._photo(job, ref, large) if ref.image_id not in job.bad else None)
             except _Large:
-                job.begun = photos
+                if self.looking is None:
+                    job.begun = photos
                 raise
+            except Transient:
+                if job.fetched is not None:
+                    job.fetched.drop()
+                raise
+        if job.fetched is not None:
+            job.fetched.drop()
         return [photo for photo in photos if photo is not None]
 
     def _photo(self, job: Job, ref: ImageRef, large: bool) -> Photo | None:
         try:
-            data = job.large or _bytes_of(job, ref, self.intake)
+            begins_anew = self.looking is not None and not large
+            data = job.large or _bytes_of(job, ref, self.intake, stays=begins_anew)
             job.large = None
             needed = self.preprocess if self.looking is None else canvas_input(self.looking.side)
             if not large and is_large(data, needed):
-                job.large = data
+                job.large = None if begins_anew else data
                 raise _Large
             fetched = time.monotonic()
             pixels, thumbnail, canvas = self._decode(data)
@@ -197,6 +206,8 @@ class PrepareInProcesses:
             try:
                 photos, ended = (self._left.pop(job), False) if job in self._left else self._fetched(job)
             except Transient as why:
+                if job.fetched is not None:
+                    job.fetched.drop()
                 yield Prepared(failed=[(job, why)])
                 continue
             if not large and any(self._processes.is_large(one.data) for one in photos):
@@ -246,10 +257,12 @@ class PrepareInProcesses:
             started = time.monotonic()
 
 
-def _bytes_of(job: Job, ref: ImageRef, intake: Intake) -> bytes:
+def _bytes_of(job: Job, ref: ImageRef, intake: Intake, *, stays: bool = False) -> bytes:
     """The bytes of a photo that the fetch stage has got, or else fetch them here: photos inline and in files, and all
-    photos of a back-fill. Raises Invalid or Transient."""
-    here = None if job.fetched is None else job.fetched.take(ref.image_id)
+    photos of a back-fill. A photo that `stays` can be had again. Raises Invalid or Transient."""
+    if job.fetched is None:
+        return intake.fetch(ref)
+    here = job.fetched.look(ref.image_id) if stays else job.fetched.take(ref.image_id)
     return intake.fetch(ref) if here is None else here
 
 

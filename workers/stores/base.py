@@ -145,7 +145,7 @@ class Store(Protocol):
         """The listings with the rows of a model version (default: the one stored last). Unknown listings are absent."""
 
     def thumbnail(self, listing_id: str, image_id: str) -> bytes | None:
-        """The WebP bytes of a thumbnail; None if there is none."""
+        """The bytes of a thumbnail: JPEG, or WebP where an older version stored it. None if there is none."""
 
     def scan(self, model_version: str | None = None) -> Iterator[StoredListing | RemovalMarker]:
         """All listings and removal markers, in the order of listing ids."""

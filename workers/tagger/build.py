@@ -69,8 +69,9 @@ def build_tagger(
     engine.warm_up()
     if looking is not None:
         looking.detector.warm_up()
+        metrics.DETECT_ERRORS.labels("DeviceLost")  # shown as 0 before the first one
     metrics.MODEL_INFO.labels(manifest.model_version, engine.backend, manifest.epoch).set(1)
-    metrics.ENGINE_ERRORS.labels("DeviceLost")  # shown as 0 before the first one
+    metrics.ENGINE_ERRORS.labels("DeviceLost")
     producer = stream.producer()
     failures = Failures(producer, group=GROUP, model_version=manifest.model_version, keep_blob=store.keep_blob)
     effects = Effects(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
+from sqlite3 import DatabaseError
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -18,7 +19,9 @@ from groknet.home.config import load_config
 from groknet.home.epochs import in_force
 from groknet.home.paths import find_home
 from groknet.run.open_back_ends import open_store
+from schemas.errors import ConfigError, Transient
 from schemas.manifest import load_manifest
+from workers.search.kept.ledger import FILE
 
 
 def export(
@@ -58,7 +61,23 @@ def export(
 
 
 def forget(*, home: HomeOption = None) -> Exit:
-    """Delete all kept searches and judgements of this home, with their photos, now."""
-    with closing(kept_searches(load_config(find_home(home).must_exist()))) as ledger:
-        print(f"{ledger.forget()} kept searches and judgements are deleted")
+    """Delete all kept searches and judgements of this home, with their photos, now.
+
+    It works while a search service runs. That nothing is kept is no error. Exports are not deleted.
+    """
+    loaded = load_config(find_home(home).must_exist())
+    path = loaded.home.root / FILE
+    if not path.exists():
+        print(f"nothing is kept: there is no {path}")
+        return Exit.OK
+    try:
+        with closing(kept_searches(loaded)) as ledger:
+            count = ledger.forget()
+    except Transient as error:
+        raise CommandError(f"not everything is deleted yet: {error}", Exit.NOT_RUNNING) from None
+    except (ConfigError, DatabaseError) as error:
+        told = str(error).partition(";")[0]
+        text = f"{told}; so nothing was deleted. Stop the search services of this home, and delete {path}*"
+        raise CommandError(text, Exit.FAILED) from None
+    print(f"{count} kept searches and judgements are deleted")
     return Exit.OK

@@ -156,8 +156,11 @@ def kept_searches(loaded: Loaded) -> Ledger:
     """The file of kept searches and judgements. Raises CommandError if there is none."""
     path, settings = loaded.home.root / FILE, loaded.config.search
     if not path.exists():
-        text = f'{path}: no search is kept; set keep = "hashes" under [search], and let clients send keep=true'
-        raise CommandError(text, Exit.NOT_FOUND)
+        text = f"{path}: no such file, so no search and no judgement is kept in this home"
+        remedy = "search.keep allows it; wait until clients send keep=true"
+        if settings.keep == "nothing":
+            remedy = 'set keep = "hashes" or "photos" under [search], restart search, and let clients send keep=true'
+        raise CommandError(f"{text}; {remedy}", Exit.NOT_FOUND)
     return Ledger(path, days=settings.keep_days, most=settings.max_kept)
 
 

@@ -62,12 +62,14 @@ def init(
     from training.boxes import Project
     from training.boxes.asking import ask_first
     from training.boxes.rounds import refresh_table
+    from training.boxes.table import by_people
+    from training.boxes.validation import set_aside
 
     made = Project.create(project, photos, classes=classes or (), validation=validation)
     skipped = _add(made, boxes, format) if boxes is not None else {}
     given = made.given()
-    set_aside = made.validation(given)
     with made.queue() as queue:
+        validation_photos = set_aside(made, by_people(made, queue))
         queued = 0 if given else ask_first(made, queue, first)
         refresh_table(made, queue)
     counts = {
@@ -75,7 +77,7 @@ def init(
         "with_boxes": len(given),
         "boxes": sum(len(one.boxes) for one in given.values()),
         "queued": queued,
-        "set_aside": len(set_aside),
+        "set_aside": len(validation_photos),
     }
     if json:
         json_line({**counts, "skipped": skipped})
@@ -105,12 +107,14 @@ def import_boxes(
     """
     from training.boxes.asking import ask_again
     from training.boxes.rounds import refresh_table
+    from training.boxes.table import by_people
+    from training.boxes.validation import set_aside
 
     opened = _open(project)
     skipped = _add(opened, boxes, format)
     given = opened.given()
-    opened.validation(given)
     with opened.queue() as queue:
+        set_aside(opened, by_people(opened, queue))
         queued = ask_again(queue, given.values()) if check else 0
         refresh_table(opened, queue)
     counts = {"with_boxes": len(given), "boxes": sum(len(one.boxes) for one in given.values()), "queued": queued}
@@ -271,24 +275,31 @@ def train(
     *,
     recipe: Annotated[Path | None, Parameter(help="Recipe of a detector. Default: the packaged small one.")] = None,
     steps: Annotated[int, Parameter(help="Steps of the run.", validator=validators.Number(gte=1))] = 600,
-    fresh: Annotated[bool, Parameter(negative=(), help="Do not begin with the weights of the last run.")] = False,
+    fresh: Annotated[
+        bool, Parameter(negative=(), help="Begin a new run, without the weights of the last one.")
+    ] = False,
 ) -> Exit:
     """Train the project's next detector on the boxes that people gave and those that the last detector was sure of.
 
-    At least half of every batch are photos whose boxes people gave. A run that was stopped goes on when the command is
-    called again. The detector is a bundle in PROJECT/detectors, which every worker can run. Label again with it
-    afterwards: it is sure of more photos than the last one.
+    At least half of every batch are photos whose boxes people gave. The photos that are set aside are chosen before the
+    first training, if `init` and `import` had too few. A run that was stopped goes on when the command is called again.
+    It does not with --fresh, another recipe, other --steps or other classes: these begin a new run.
+
+    The detector is a bundle in PROJECT/detectors, which every worker can run. Label again with it afterwards: it is
+    sure of more photos than the last one.
     """
     import training
     from training.boxes.learning import learn, with_steps
     from training.boxes.rounds import refresh_table, standing
+    from training.boxes.validation import enough_set_aside
     from training.detection.recipe import load_detector_recipe
 
     opened = _open(project)
     plan = load_detector_recipe(recipe or Path(training.__file__).parent / "recipes" / "detect_small.toml")
     with opened.queue() as queue:
-        refresh_table(opened, queue)
         now = standing(opened, queue)
+        enough_set_aside(opened, now.photos)
+        refresh_table(opened, queue)
     bundle = learn(opened, now, with_steps(plan, steps), fresh=fresh)
     note(f"detector {bundle}")
     note(f"next: {own_command('boxes', 'label', project)}")

@@ -209,13 +209,13 @@ def review(
     if not items:
         raise CommandError(f"{out}: there is nothing to review; no step marked anything", Exit.NOT_FOUND)
     with Queue(out / "review") as queue:
-        queue.put(items)
+        queue.put_open(items)
         app = build_review(
             queue, ReviewPhotos(cleaning.source.folder), title=f"Cleaning of {cleaning.source.folder.name}"
         )
         server = serve(app, host, port)
         try:
-            note(f"review of {len(items):,} groups on {server.url}; Ctrl-C stops it")
+            note(f"review of {len(queue.items):,} groups on {server.url}; Ctrl-C stops it")
             wait_for_stop()
         finally:
             server.stop()

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from groknet.change_over.fill_index import coverage_of, fill
+from groknet.change_over.fill_index import coverage_of, fill, refuse_whole_photos
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.options import HomeOption, JsonOption
 from groknet.cli.terminal import json_line, note
@@ -36,6 +36,10 @@ def backfill(
             validator=validators.Number(gte=0),
         ),
     ] = None,
+    whole_photos: Annotated[
+        bool,
+        Parameter(negative=(), help="Take a bundle without a detector on a home that finds products in photos."),
+    ] = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> Exit:
@@ -54,6 +58,8 @@ def backfill(
     if bundle is None and epoch is None:
         raise CommandError("give --bundle DIR, or --epoch with a known epoch", Exit.USAGE)
     with open_stream(loaded, "backfill") as stream, open_store(loaded) as store:
+        if bundle is not None and not whole_photos:
+            refuse_whole_photos(loaded, known_epochs(loaded, store), bundle.absolute())
         folder, target = _target(loaded, store, bundle, epoch)
         done = fill(loaded, folder, stream=stream, store=store, rate=rate, stop=_stop_by_signal(), quiet=json)
         share = coverage_of(target, stream=stream, store=store).share

@@ -15,7 +15,9 @@ _STYLE = {"ok": "green", "note": "yellow", "failed": "red"}
 
 
 def doctor(*, home: HomeOption = None, bundle: BundleOption = None, json: JsonOption = False) -> Exit:
-    """Check Python, packages, configuration, bundle, stream, store, lag, disk, ports and workers. It changes nothing.
+    """Check Python, packages, configuration, bundle, detector, stream, store, lag, disk, ports and workers.
+
+    It changes nothing.
 
     For each topic that taggers read, a check says how many events wait, and for how long. It fails when an event, or a
     retry that is due, has waited for more than a minute. It does not fail while the taggers hold, because then the

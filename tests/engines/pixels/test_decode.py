@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms
 
 import engines.pixels
-from engines.pixels import PixelLimits, decode, decode_photo, thumbnail
+from engines.pixels import PixelLimits, decode, decode_photo, picture_kind, thumbnail
 from schemas.errors import ConfigError, Invalid
 from schemas.manifest import Preprocess
 
@@ -195,6 +195,8 @@ def test_metadata_stays_behind() -> None:
     for small in (decode_photo(data, SQUARE).thumbnail, thumbnail(data)):
         assert b"SECRET" not in small
         assert not {b"EXIF", b"ICCP", b"XMP "} & {small[i : i + 4] for i in range(12, len(small) - 4)}
+        with Image.open(io.BytesIO(small)) as image:
+            assert image.info.keys() <= {"jfif", "jfif_version", "jfif_unit", "jfif_density", "loop", "background"}
 
 
 @pytest.mark.parametrize("size", [(800, 600), (60, 900), (2000, 3), (10, 10)])
@@ -203,6 +205,21 @@ def test_thumbnail_is_small_and_never_enlarged(size: tuple[int, int]) -> None:
     assert image.format == "WEBP"
     scale = min(1.0, 160 / max(size))
     assert image.size == tuple(max(1, round(side * scale)) for side in size)
+
+
+def test_a_thumbnail_beside_the_pixels_is_a_jpeg_and_a_picture_on_demand_a_webp() -> None:
+    data = encoded(quarters((800, 600)))
+    stored = decode_photo(data, Preprocess(width=224, height=224)).thumbnail
+    for small, kind in ((stored, "jpeg"), (thumbnail(data), "webp")):
+        with Image.open(io.BytesIO(small)) as image:
+            assert (picture_kind(small), image.format, image.size) == (kind, kind.upper(), (320, 240))
+            found = corners(np.asarray(image.convert("RGB")))
+        assert all(near(got, colour) for got, colour in zip(found, (RED, GREEN, BLUE, WHITE), strict=True))
+
+
+def test_a_thumbnail_of_noise_keeps_to_the_limit_of_the_store() -> None:
+    for size in ((320, 320), (1200, 900), (300, 4000)):
+        assert 0 < len(decode_photo(encoded(noise(size), "PNG"), SQUARE, thumbnail_side=512).thumbnail) <= 20_000
 
 
 def test_a_thumbnail_has_twice_the_pixels_of_a_card_of_160_points() -> None:
@@ -357,5 +374,6 @@ def test_public_names() -> None:
         "is_large",
         "limit_decode_memory",
         "open_jpeg_decoder",
+        "picture_kind",
         "thumbnail",
     ]

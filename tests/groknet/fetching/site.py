@@ -16,7 +16,8 @@ def jpeg(colour: str) -> bytes:
 
 
 class Site:
-    """A site: its answers by path, and what was asked of it. A status of a path is used up first."""
+    """A site: its answers by path, and what was asked of it. A status of a path is used up first; 0 ends the connection
+    without an answer."""
 
     def __init__(self) -> None:
         self.answers: dict[str, bytes] = {}
@@ -29,6 +30,9 @@ class Site:
                 site.asked.append(self.path)
                 left = site.statuses.get(self.path, [])
                 status = left.pop(0) if left else 200 if self.path in site.answers else 404
+                if not status:
+                    self.close_connection = True
+                    return
                 body = site.answers.get(self.path, b"") if status == 200 else b"no"
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))

@@ -130,6 +130,33 @@ def test_all_addresses_of_a_host_without_robots_end_together(tmp_path: Path, sit
     assert run(again) == {"done": 50}
 
 
+def test_all_addresses_of_a_host_that_is_silent_end_together(tmp_path: Path, site: Site) -> None:
+    """Its robots.txt answers, and nothing else: five requests with growing pauses, and not three for each address."""
+    site.answers = {"/robots.txt": b"User-agent: *\nAllow: /\n"}
+    site.statuses = {f"/{n}.jpg": [0] * 9 for n in range(50)}
+    clock = Clock()
+    crawling = crawl(tmp_path, site, clock, pause_s=2.0)
+    with closing(crawling):
+        crawling.add(Address(site.url(f"/{n}.jpg")) for n in range(50))
+        for _ in crawling.run():
+            pass
+        ((state, why, count),) = crawling.reasons()
+    assert (state, why.startswith("the host does not answer: "), count) == ("failed", True, 50)
+    assert site.asked == ["/robots.txt", *(f"/{n}.jpg" for n in range(5))]
+    assert clock.now == pytest.approx(2 + 8 + 32 + 128 + 512)
+    site.statuses, site.answers = {}, {f"/{n}.jpg": jpeg("red") for n in range(50)}
+    again = crawl(tmp_path, site)
+    assert again.retry() == 50
+    assert run(again) == {"done": 50}
+
+
+def test_a_host_that_answers_now_and_then_is_not_given_up(tmp_path: Path, site: Site) -> None:
+    """Four requests without an answer, then one with, twice; an error of the server is an answer as well."""
+    site.answers = {f"/{n}.jpg": jpeg("red") for n in range(10)}
+    site.statuses = {f"/{n}.jpg": [0] for n in (0, 1, 2, 3, 5, 6, 7, 8)} | {"/4.jpg": [503]}
+    assert run(crawl(tmp_path, site), *(site.url(f"/{n}.jpg") for n in range(10))) == {"done": 10}
+
+
 def test_an_interrupted_crawl_goes_on_where_it_was(tmp_path: Path, site: Site) -> None:
     site.answers = {f"/{n}.jpg": jpeg("red") + bytes([n]) for n in range(6)}
     first = crawl(tmp_path, site)

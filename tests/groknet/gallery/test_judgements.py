@@ -21,15 +21,15 @@ from workers.stores import Store, build_store
 QUERY, OTHER, UNKEPT = "a" * 64, "b" * 64, "c" * 64
 
 
-def webp(colour: str) -> bytes:
+def picture(colour: str, kind: str) -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", (32, 32), colour).save(file, "WEBP")
+    Image.new("RGB", (32, 32), colour).save(file, kind)
     return file.getvalue()
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """Listings l/1 and l/2 of two photos each, with thumbnails."""
+    """Listings l/1 and l/2 of two photos each, with thumbnails: as they are stored now, and by older versions."""
     with closing(build_store(f"sqlite://{tmp_path}/store.db")) as made:
         for number in (1, 2):
             names = ("front", "back")
@@ -50,7 +50,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
                 images=[ImageRow(image_id=name, predictions={}, hash="0" * 64) for name in names],
                 stored_at=1,
             )
-            made.write(stored, {name: webp("red" if name == "front" else "blue") for name in names})
+            made.write(stored, {"front": picture("red", "JPEG"), "back": picture("blue", "WEBP")})
         yield made
 
 
@@ -64,7 +64,7 @@ def test_judgements_become_pairs_and_a_data_set_that_training_reads(tmp_path: Pa
                 "epoch": manifest.epoch,
                 "close": True,
                 "likeness": 0.9,
-                "photo": webp("green"),
+                "photo": picture("green", "WEBP"),
             }
             ledger.keep(KeptSearch(hash=code, box=box, **kept))  # type: ignore[arg-type]
 
@@ -94,4 +94,5 @@ def test_judgements_become_pairs_and_a_data_set_that_training_reads(tmp_path: Pa
     assert sorted(row.get("product", "") for row in found.rows) == ["", "l/1", "l/1", "l/2", "l/2"]
     for row in found.rows:
         with Image.open(tmp_path / "out" / row["path"]) as image:
-            assert image.format == "WEBP"
+            assert image.format == row["path"].rpartition(".")[2].upper()
+    assert {row["path"].rpartition(".")[2] for row in found.rows} == {"jpeg", "webp"}

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
+import engines.detection
+from engines.detection import DETECTOR_BACKENDS
 from groknet.home.config import load_config
+from groknet.home.detecting import open_detector, query_looking
 from groknet.home.epochs import configured_epochs, find_bundle
 from groknet.home.paths import Home
 from schemas.boxes import DetectPlan
 from schemas.errors import BundleRefused, ConfigError
-from schemas.manifest import load_manifest
+from schemas.manifest import load_manifest, write_manifest
+from tests.engines.colour_detector import ColourDetector
 from tests.engines.detection.test_combine import detector
 from tests.engines.tiny_bundle import write_tiny_bundle
 
@@ -56,7 +61,9 @@ def test_every_setting_on_the_way_to_the_hash_makes_another_epoch_and_others_do_
 
 def test_the_joined_bundle_is_made_once_and_found_by_its_epoch(home: Home) -> None:
     first = epoch(home, mode="all", bundle="finder", most_boxes=5, threshold=0.3)
-    folder = home.root / "bundles" / first
+    folder = Path(load_config(home, {}).config.engine.bundle)
+    assert folder.parent == home.root / "bundles"
+    assert folder.name.startswith(f"{first}-")
     made = (folder / "manifest.json").stat()
     loaded = load_config(home, {})
     assert (folder / "manifest.json").stat().st_mtime_ns == made.st_mtime_ns
@@ -72,5 +79,56 @@ def test_what_is_missing_is_named(home: Home) -> None:
         epoch(home, mode="subject")
     with pytest.raises(BundleRefused, match="a detector bundle is a folder"):
         epoch(home, mode="subject", bundle="nowhere")
+    with pytest.raises(ConfigError, match=r"detect\.bundle: .* cannot be read: File name too long"):
+        epoch(home, mode="subject", bundle="n" * 300)  # any error of the system while a file is read
+    epoch(home, bundle="n" * 300)
+    loaded = load_config(home, {})
+    with pytest.raises(ConfigError, match=r"detect\.bundle: .* cannot be read: File name too long"):
+        open_detector(loaded, searching=True)
+    (home.root / "bundles").write_text("no folder")
+    with pytest.raises(ConfigError, match=r"cannot be joined into .*/bundles/"):
+        epoch(home, mode="subject", bundle="finder")
+    with pytest.raises(ConfigError, match=r"detect\.backend: Invalid enum value 'abacus'"):
+        epoch(home, backend="abacus")
+    for name in DETECTOR_BACKENDS:
+        epoch(home, backend=name)
     with pytest.raises(ConfigError, match=r"detect\.mode"):
         epoch(home, mode="some", bundle="finder")
+
+
+def test_a_bundle_of_the_command_line_is_taken_as_it_is(home: Home) -> None:
+    joined = epoch(home, mode="all", bundle="finder")
+    given = load_config(home, {}, bundle=home.root / "plain")
+    assert given.config.engine.bundle == str(home.root / "plain")
+    assert load_manifest(Path(given.config.engine.bundle)).epoch != joined
+    assert not given.follows
+
+
+def test_two_bundles_of_one_epoch_have_a_folder_each(home: Home) -> None:
+    """The second one has its heads trained again: same epoch, another model version."""
+    first = epoch(home, mode="all", bundle="finder")
+    folder = Path(load_config(home, {}).config.engine.bundle)
+    plain = load_manifest(home.root / "plain")
+    write_manifest(home.root / "plain", msgspec.structs.replace(plain, model_version="refitted"))
+    assert epoch(home, mode="all", bundle="finder") == first
+    other = Path(load_config(home, {}).config.engine.bundle)
+    versions = [load_manifest(one).model_version for one in (folder, other)]
+    assert versions[0].startswith(plain.model_version)
+    assert versions[1].startswith("refitted")
+
+
+def test_a_bundle_whose_detector_is_another_one_leaves_none_open(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The detector tells when it is closed; the manifest names another one."""
+    epoch(home, mode="all", bundle="finder")
+    loaded = load_config(home, {})
+    manifest = load_manifest(Path(loaded.config.engine.bundle))
+    closed: list[str] = []
+
+    class Told(ColourDetector):
+        def close(self) -> None:
+            closed.append(self.detector_id)
+
+    monkeypatch.setattr(engines.detection, "open_detector", lambda *_, **__: Told())
+    with pytest.raises(ConfigError, match="needs detector 0123456789ab, there is c0104de7ec70"):
+        query_looking(loaded, manifest)
+    assert closed == ["c0104de7ec70"]

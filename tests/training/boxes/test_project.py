@@ -41,11 +41,13 @@ def test_what_is_no_project_is_refused_with_the_remedy(root: Path, tmp_path: Pat
 
 def test_the_photos_that_are_set_aside_are_chosen_once(root: Path, tmp_path: Path) -> None:
     project = Project.create(tmp_path / "p", root, validation=0.25)
-    assert project.validation(project.paths[:12]) == frozenset()  # three photos would judge nothing
-    chosen = project.validation(project.paths[:20])
+    boxes = dict.fromkeys(project.paths, 2)
+    few = {path: boxes[path] for path in project.paths[:12]}
+    assert project.validation(few) == frozenset()  # three photos would judge nothing
+    chosen = project.validation({path: boxes[path] for path in project.paths[:20]})
     assert len(chosen) == 5
     assert chosen <= set(project.paths[:20])
-    assert project.validation(project.paths) == Project.open(tmp_path / "p").validation() == chosen
+    assert project.validation(boxes) == Project.open(tmp_path / "p").validation() == chosen
 
 
 def test_boxes_that_are_given_again_replace_the_earlier_ones(root: Path, tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_a_person_corrects_and_each_box_says_how(project: Project) -> None:
     assert (counted.seconds_a_box, counted.spent_s, counted.measured) == (PUBLISHED_S, 16.0, False)
     assert counted.saved_s == pytest.approx(7.0 * (sure + 3) - 16.0)
 
-    learned = lessons(project, now)
+    learned = lessons(project, now, project.validation())
     by_path = {photo.path.relative_to(project.photos).as_posix(): photo for photo in learned.hand + learned.kept}
     assert not project.validation() & set(by_path)
     assert by_path["b/1.png"].kinds == ("product", "product", "lid")
@@ -141,6 +141,21 @@ def test_a_person_corrects_and_each_box_says_how(project: Project) -> None:
         for path in by_path
         if path not in {one.path.relative_to(project.photos).as_posix() for one in learned.kept}
     )
+
+
+def test_a_photo_that_was_skipped_judges_nothing(project: Project) -> None:
+    """The person did not say that it shows no product, so what a detector finds there is not wrong."""
+    project.give([given(project.photos, path) for path in project.paths if path[0] != "c" and path[-5] in "02468"], "x")
+    with project.queue() as queue:
+        ask_again(queue, project.given().values())
+        before, _ = run_round(project, queue, RedDetector(), Targets(), most=9)
+        ask_again(queue, project.given().values())
+        skipped = next(path for path in sorted(project.validation()) if path[0] == "a")
+        queue.decide(skipped, "skip")
+        after, _ = run_round(project, queue, RedDetector(), Targets(), most=9)
+    one = before.thresholds
+    assert (after.thresholds.photos, after.thresholds.boxes) == (one.photos - 1, one.boxes - 1)
+    assert after.thresholds.keep == one.keep
 
 
 def test_a_project_without_boxes_asks_for_the_first_and_measures_its_own_pace(tmp_path: Path) -> None:

@@ -44,6 +44,11 @@ def get(url: str, **headers: str):
     return urllib3.request("GET", url, headers=headers, retries=False)
 
 
+def own(url: str, path: str):
+    """A GET as the page does it, with the name of the run in the address."""
+    return get(f"{url}/v1/{get(f'{url}/v1/queue').json()['run']}/{path}")
+
+
 def post(url: str, body: object, headers: dict[str, str] | None = None):
     return urllib3.request("POST", url, body=json.dumps(body), headers=JSON | (headers or {}), retries=False)
 
@@ -57,13 +62,13 @@ def test_a_decision_is_stored_shown_and_undone(url: str, tmp_path: Path) -> None
     assert get(f"{url}/v1/queue").json()["items"][0] == ["a.jpg", "boxes", "open"]
     assert post(f"{url}/v1/decide", decision(choice="draft")).status == 200
     assert post(f"{url}/v1/decide", decision()).json()["counts"] == {"right": 1, "open": 2}
-    assert get(f"{url}/v1/items/0").json()["decision"]["value"] == decision()["value"]
+    assert own(url, "items/0").json()["decision"]["value"] == decision()["value"]
     (stored,) = Queue(tmp_path / "queue", read_only=True).decisions()
     assert (stored.item, stored.choice, stored.seconds) == ("a.jpg", "right", 3.0)
     assert post(f"{url}/v1/undo", {}).json() == {"item": 0, "state": "draft", "counts": {"draft": 1, "open": 2}}
     assert post(f"{url}/v1/undo", {}).json()["state"] == "open"
     assert post(f"{url}/v1/undo", {}).json()["item"] is None
-    assert get(f"{url}/v1/items/0").json()["decision"] is None
+    assert own(url, "items/0").json()["decision"] is None
 
 
 def test_a_photo_comes_upright_small_and_without_metadata(tmp_path: Path) -> None:
@@ -72,7 +77,7 @@ def test_a_photo_comes_upright_small_and_without_metadata(tmp_path: Path) -> Non
     Image.new("RGB", (3000, 1000), (90, 20, 20)).save(tmp_path / "lying.jpg", exif=exif)
     with review(tmp_path / "queue", tmp_path, [boxes_item("lying.jpg")]) as server:
         for size, long_side in (("large", 1280), ("small", 160)):
-            shown = Image.open(io.BytesIO(get(f"{server.url}/v1/photos/0/0/{size}").data))
+            shown = Image.open(io.BytesIO(own(server.url, f"photos/0/0/{size}").data))
             assert max(shown.size) == shown.height == long_side
             assert not shown.getexif()
 
@@ -80,17 +85,46 @@ def test_a_photo_comes_upright_small_and_without_metadata(tmp_path: Path) -> Non
 @pytest.mark.parametrize("k", [0, 1, 2, 3])
 def test_what_is_no_photo_of_the_folder_is_not_shown(url: str, k: int) -> None:
     """A broken file, a link that leads out, a path that leads out, and a missing file."""
-    answer = get(f"{url}/v1/photos/2/{k}/large")
+    answer = own(url, f"photos/2/{k}/large")
     assert answer.status == 422
     assert "cannot be shown" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
     "path",
-    ["v1/photos/0/1/large", "v1/photos/9/0/large", "v1/photos/0/0/4000", "v1/items/9", "page/..%2f..%2fapp.py", "x"],
+    ["photos/0/1/large", "photos/9/0/large", "photos/0/0/4000", "items/9", "../page/..%2f..%2fapp.py", "../../x"],
 )
 def test_other_paths_lead_nowhere(url: str, path: str) -> None:
-    assert get(f"{url}/{path}").status == 404
+    assert own(url, path).status == 404
+
+
+def test_addresses_of_one_run_are_unknown_to_another_and_cannot_be_guessed(tmp_path: Path, root: Path) -> None:
+    items, runs = [boxes_item("a.jpg", BOX)], []
+    for _ in range(2):
+        with review(tmp_path / "queue", root, items) as server:
+            runs.append(get(f"{server.url}/v1/queue").json()["run"])
+            for path in ("items/0", "photos/0/0/large"):
+                for run in ("", "0", "é", *runs):
+                    answer = get(f"{server.url}/v1/{run}/{path}")
+                    assert answer.status == (200 if run == runs[-1] else 404), (run, path)
+                    if run in runs[:-1]:
+                        assert "load the page again" in answer.json()["detail"]
+            shown = own(server.url, "photos/0/0/small")
+            assert shown.headers["cross-origin-resource-policy"] == "same-origin"
+    assert runs[0] != runs[1]
+    assert all(len(run) >= 22 for run in runs)  # 128 bits
+
+
+def test_what_is_stored_is_what_a_later_run_reads(url: str, tmp_path: Path) -> None:
+    """Numbers as text are numbers everywhere, also where nothing converts them again."""
+    was = {"box": ["0", 0, 1, "1"], "kind": "mug", "score": "0.5"}
+    boxes = [{"box": ["0.25", "0", 1, 1], "kind": "mug", "was": was}]
+    assert post(f"{url}/v1/decide", decision(value={"boxes": boxes})).status == 200
+    assert post(f"{url}/v1/decide", decision(item="pair", choice="yes", value={"marked": ["1"]})).status == 200
+    fresh = [own(url, f"items/{n}").json()["decision"]["value"] for n in (0, 1)]
+    was = {"box": [0.0, 0.0, 1.0, 1.0], "kind": "mug", "score": 0.5, "source": ""}
+    assert fresh == [{"boxes": [{"box": [0.25, 0.0, 1.0, 1.0], "kind": "mug", "was": was}]}, {"marked": [1]}]
+    assert [made.value for made in Queue(tmp_path / "queue", read_only=True).decisions()] == fresh
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,40 @@ def test_new_items_keep_the_decisions_about_old_ones(tmp_path: Path) -> None:
         assert queue.counts() == {"yes": 1, "open": 1}
 
 
+def test_an_item_that_somebody_has_begun_stays_as_it_was_shown(tmp_path: Path) -> None:
+    with Queue(tmp_path) as queue:
+        queue.put([item("a"), item("b"), item("c"), item("d")])
+        queue.decide("a", "yes")
+        queue.decide("b", "draft", {"marked": [0]})
+        queue.decide("c", "yes")
+        queue.undo()
+        assert queue.put_open(item(name, question="Now?") for name in "abce") == 2
+    again = Queue(tmp_path, read_only=True)
+    assert {one.id: one.question for one in again.items} == {"a": "Same?", "b": "Same?", "c": "Now?", "e": "Now?"}
+    assert state(again) == {"a": ("yes", {}), "b": ("draft", {"marked": [0]})}
+
+
+def test_undo_leaves_decisions_about_items_of_another_queue_alone(tmp_path: Path) -> None:
+    with Queue(tmp_path) as queue:
+        queue.put([item("a"), item("old")])
+        queue.decide("a", "yes")
+        queue.decide("old", "no")
+        queue.put([item("a"), item("b")])
+        undone = queue.undo()
+        assert undone is not None
+        assert undone.item == "a"
+        assert queue.undo() is None
+        assert state(queue) == {"old": ("no", {})}
+
+
+def test_a_decision_is_the_same_before_and_after_a_restart(tmp_path: Path) -> None:
+    with Queue(tmp_path) as queue:
+        queue.put([item("a")])
+        made = queue.decide("a", "yes", {"marked": (0,), "boxes": ({"box": (0.1, 0.2)},)}, seconds=3)
+        fresh = queue.decision("a")
+    assert made == fresh == Queue(tmp_path, read_only=True).decision("a")
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [

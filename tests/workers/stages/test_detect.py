@@ -16,14 +16,17 @@ from engines.detection import chosen
 from engines.detection.combine import combined_manifest
 from engines.pixels import decode, decode_canvas
 from engines.recognition import RecognitionEngine
-from groknet.run.open_back_ends import make_epoch_topics
+from groknet.run.open_back_ends import make_topics
 from schemas.boxes import DetectPlan
 from schemas.errors import ConfigError
 from schemas.hashes import decode_hashes
+from schemas.manifest import Manifest
 from schemas.predictions import StoredListing, by_photo
-from schemas.topics import hash_topic
+from schemas.topics import hash_topic, topics_for
 from tests.engines.colour_detector import SIDE, ColourDetector, grid, scene
+from tests.engines.detection.test_combine import detector as finder_folder
 from tests.workers.tagger.rig import Rig, event
+from workers import metrics
 from workers.backfill import BackfillSettings, build_backfill
 from workers.stages.detect import Looking
 from workers.stages.pooling import pool, subjects
@@ -46,11 +49,19 @@ class Detecting:
         return getattr(self._engine, name)
 
 
+def manifest_of(rig: Rig, wanted: DetectPlan) -> Manifest:
+    """The manifest of the rig's bundle together with the plan."""
+    finder = rig.home / "finder"
+    if not finder.exists():
+        finder_folder(finder, wanted.detector_id)
+    return combined_manifest(rig.home / "bundle", finder, wanted)
+
+
 def detecting(make_rig: Callable[..., Rig], wanted: DetectPlan, **settings) -> Rig:
     """A rig whose epoch has the plan."""
     rig = make_rig(**settings)
-    rig.engine = Detecting(rig.engine, combined_manifest(rig.home / "bundle", wanted))
-    make_epoch_topics(rig.stream, rig.epoch)
+    rig.engine = Detecting(rig.engine, manifest_of(rig, wanted))
+    make_topics(rig.stream, topics_for(rig.epoch))
     return rig
 
 
@@ -147,6 +158,26 @@ def test_a_photo_that_the_detector_cannot_take_harms_no_other(make_rig) -> None:
     assert len(rig.dead_letters()) == 1
 
 
+class Refusing(Detecting):
+    """An engine that cannot process what is mostly green."""
+
+    def infer(self, pixels: np.ndarray):
+        if (pixels.mean((1, 2)) @ (-1, 2, -1) > 100).any():
+            raise RuntimeError("green")
+        return self._engine.infer(pixels)
+
+
+def test_a_photo_with_a_bad_box_is_bad_and_has_no_thumbnail_as_any_bad_photo(make_rig) -> None:
+    """The first box, which has the photo's thumbnail, is good."""
+    rig = detecting(make_rig, plan())
+    rig.engine = Refusing(rig.engine, rig.engine.manifest)
+    photos = [scene(grid(1, SIZE), SIZE), scene(grid(2, SIZE), SIZE)]
+    stored = processed(rig, event("a", photos))["a"]
+    assert [(one.image_id, one.stage) for one in stored.summary.bad_images] == [("1", "engine")]
+    assert [row.image_id for row in stored.images] == ["0"]
+    assert [bool(rig.store.thumbnail("a", image_id)) for image_id in ("0", "1")] == [True, False]
+
+
 def test_photos_of_many_listings_share_a_batch(make_rig) -> None:
     rig = detecting(make_rig, plan("subject"), batch_size=4, batch_wait_ms=2000)
     detector = ColourDetector(max_batch=4)
@@ -184,14 +215,33 @@ def test_a_back_fill_gives_the_rows_that_a_tagger_of_the_epoch_gives(make_rig) -
     rig = make_rig()
     rig.process(event("a", photos))
     plain = rig.store.get(["a"])["a"]
-    rig.engine = Detecting(rig.engine, combined_manifest(rig.home / "bundle", plan()))
-    make_epoch_topics(rig.stream, rig.epoch)
+    rig.engine = Detecting(rig.engine, manifest_of(rig, plan()))
+    make_topics(rig.stream, topics_for(rig.epoch))
     manifest, parts = rig.engine.manifest, {"stream": rig.stream, "store": rig.store, "engine": rig.engine}
     run = build_backfill(BackfillSettings(), **parts, intake=rig.intake, detector=ColourDetector())
     assert run.run(threading.Event(), lambda _: None).done == 1
     filled = rig.store.get(["a"], manifest.model_version)["a"]
     assert [len(rows) for rows in by_photo(filled.images).values()] == [3, 1]
     assert rig.store.get(["a"], plain.model_version)["a"] == plain
+    counted = metrics.PHOTOS.labels(manifest.model_version)._value
+    before = counted.get()
     tagged = processed(rig, event("b", photos))["b"]
+    assert counted.get() == before + 2  # photos, not boxes
     assert (tagged.images, tagged.summary) == (filled.images, filled.summary)
     assert decode_hashes(rig.hashes()["a"]).images == decode_hashes(rig.hashes()["b"]).images
+
+
+def test_a_back_fill_detects_in_parts_as_a_tagger_does(make_rig) -> None:
+    """Ten photos, of which the first makes the detector fail: only its part is halved, the others run once."""
+    photos = [scene(grid(1, SIZE), SIZE, blue_corner=place == 0) for place in range(10)]
+    rig = make_rig()
+    rig.process(event("a", photos))
+    rig.engine = Detecting(rig.engine, manifest_of(rig, plan()))
+    make_topics(rig.stream, topics_for(rig.epoch))
+    parts = {"stream": rig.stream, "store": rig.store, "engine": rig.engine}
+    detector = ColourDetector(max_batch=4)
+    run = build_backfill(BackfillSettings(), **parts, intake=rig.intake, detector=detector)
+    assert run.run(threading.Event(), lambda _: None).done == 1
+    assert detector.batches == [4, 2, 1, 1, 2, 4, 2]
+    filled = rig.store.get(["a"], rig.engine.manifest.model_version)["a"]
+    assert sorted(by_photo(filled.images)) == [str(place) for place in range(1, 10)]

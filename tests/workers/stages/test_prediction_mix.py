@@ -52,6 +52,28 @@ def test_answers_are_counted_in_the_bins_of_the_baseline(tmp_path: Path) -> None
     engine.close()
 
 
+def test_a_photo_of_several_boxes_counts_once_by_its_first_box(tmp_path: Path) -> None:
+    """Two photos of three boxes and one of a single box, spread over two batches; one batch has no first box."""
+    write_applying_bundle(tmp_path, model_version="mix-boxes")
+    engine = build_engine(tmp_path)
+    output = engine.infer(photos(7, 5))
+    baseline = baseline_of(engine.manifest, {"x": output})
+    mix = PredictionMix(engine.manifest, baseline)
+    mix.note(output, [0, 1, 2, 0, 0, 1, 2])
+    mix.note(engine.infer(photos(2, 6)), [3, 4])
+    engine.close()
+    assert shown("groknet_photos_total", version="mix-boxes") == 3
+    rows = output.rows(engine.manifest)
+    for head in engine.manifest.heads:
+        kept = baseline.heads[head.id].labels.keys()
+        expected = dict.fromkeys(kept, 0)
+        for row in (rows[0], rows[3], rows[4]):
+            label = next((one.label for one in row[head.id] if one.offered), NONE)
+            expected[label if label in kept else OTHER] += 1
+        for name, count in expected.items():
+            assert shown("groknet_predictions_total", version="mix-boxes", head=head.id, of="label", bin=name) == count
+
+
 def test_without_a_baseline_photos_and_domains_are_counted_alone(tmp_path: Path) -> None:
     write_applying_bundle(tmp_path, model_version="mix-2")
     engine = build_engine(tmp_path)

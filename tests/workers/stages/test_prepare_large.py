@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import io
+import os
 import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from engines.pixels import budget, is_large
 from engines.pixels.budget import MEGABYTE, PROCESS
+from schemas.boxes import DetectPlan
 from schemas.manifest import Preprocess
+from tests.engines.colour_detector import ColourDetector
 from tests.workers.tagger.rig import PATIENCE_S, Rig, event, jpeg
-from workers.intake import Intake, IntakeSettings
+from workers import metrics
+from workers.intake import Intake, IntakeSettings, Photos
+from workers.stages.detect import Looking
 from workers.stages.job import Job
 from workers.stages.prepare import EventPreparer, PrepareInThread
 from workers.streams.base import Partition, Record
@@ -47,6 +53,44 @@ def test_an_event_with_a_large_photo_is_left_and_goes_on_where_it_stopped(large:
     assert second.photos[1].pixels.mean((0, 1)).tolist() == [255, 0, 0]
     assert set(job.bad) == {"1"}
     assert (job.begun, job.large, second.large) == ([], None, [])
+
+
+def test_with_a_detector_an_event_that_waits_holds_no_decoded_photo(large: bytes) -> None:
+    """Its photos that came from other hosts stay in the budget of fetched bytes until they are decoded."""
+    detector = ColourDetector()
+    plan = DetectPlan(mode="all", detector_id=detector.detector_id, padding=0.1, threshold=0.5, most_boxes=8)
+    preparer = EventPreparer(Intake(IntakeSettings()), SIZE, 32, thumbnails=True, looking=Looking(detector, plan, SIZE))
+    stage = PrepareInThread(preparer)
+    photos: list[bytes | str] = ["https://a.example/0", jpeg(1), b"no photo", large, "https://a.example/4"]
+    job = Job(Record(Partition("t", 0), 0, 0, b"k", b"v"), 1, None, event("a", photos))
+    freed: list[int] = []
+    fetched = {"0": jpeg(7), "4": jpeg(8)}
+    job.fetched = Photos({**fetched}, freed.append)
+    errors = metrics.DECODE_ERRORS.labels("not_an_image")._value
+    before = errors.get()
+    (first,) = stage.prepare([job], large=False)
+    assert first.large == [job]
+    assert (job.begun, job.large, freed) == ([], None, [])
+    (second,) = stage.prepare([job])
+    assert [photo.image_id for photo in second.photos] == ["0", "1", "3", "4"]
+    assert all(photo.canvas is not None for photo in second.photos)
+    assert set(job.bad) == {"2"}
+    assert errors.get() == before + 1
+    assert sum(freed) == sum(map(len, fetched.values()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file whose reading fails")
+def test_fetched_photos_are_freed_when_another_photo_cannot_be_read_now() -> None:
+    """Bytes of an event that goes to a retry topic would fill the budget of fetched bytes for ever."""
+    intake = Intake(IntakeSettings(allowed_roots=("/proc",), attempts=1))
+    stage = PrepareInThread(EventPreparer(intake, SIZE, 32, thumbnails=True))
+    unreadable = f"file:///proc/{os.getpid()}/mem"  # its first page is not mapped: an input/output error
+    job = Job(Record(Partition("t", 0), 0, 0, b"k", b"v"), 1, None, event("a", [unreadable, "https://a.example/1"]))
+    freed: list[int] = []
+    job.fetched = Photos({"1": jpeg(2)}, freed.append)
+    (only,) = stage.prepare([job])
+    assert [why.error for _, why in only.failed] == ["file_error"]
+    assert freed == [len(jpeg(2))]
 
 
 @pytest.mark.parametrize("processes", [0, 2])

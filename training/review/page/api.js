@@ -5,16 +5,22 @@ async function call(path, body) {
     method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
   };
   const answer = await fetch(path, options).catch(() => {
-    throw new Error("The review has stopped. Start `groknet boxes review` again, and what you see here is saved.");
+    throw new Error("The review has stopped. Start it again, and your next step saves what you see here.");
   });
   const read = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Error(read.detail || `The service answered ${answer.status}.`);
   return read;
 }
 
-export const readQueue = () => call("v1/queue");
-export const readItem = (n) => call(`v1/items/${n}`);
-export const photoAddress = (n, k, size) => `v1/photos/${n}/${k}/${size}`;
+let run = ""; // in the addresses of items and photos, so that no cache has them from an earlier run
+
+export async function readQueue() {
+  const queue = await call("v1/queue");
+  run = queue.run;
+  return queue;
+}
+export const readItem = (n) => call(`v1/${run}/items/${n}`);
+export const photoAddress = (n, k, size) => `v1/${run}/photos/${n}/${k}/${size}`;
 
 let last = Promise.resolve();
 

@@ -9,6 +9,7 @@ import { KEYS as SIDE_KEYS, SideBySide } from "./sidebyside.js";
 
 const KEPT = 4; // photos on both sides of the open one that are loaded ahead
 const prefetched = new Map();
+const unsaved = new Map(); // id of an item → [its number, its newest decision], where the service did not store it
 let queue, list, view, item, current = -1, turn = 0, waiting = 0, deciding = false;
 
 function status(state, text) {
@@ -26,30 +27,41 @@ function count(counts) {
   $("counts").textContent = `${total - open} of ${total} decided`;
 }
 
-async function save(choice) {
-  const n = current, decision = { item: item.id, choice, value: view.value, seconds: taken() };
+const save = (choice) => store(current, { item: item.id, choice, value: view.value, seconds: taken() });
+
+async function store(n, decision) {
   waiting += 1;
   status("saving", "Saving");
   try {
     const answer = await sendDecision(decision);
-    list.setState(n, choice);
+    unsaved.delete(decision.item);
+    list.setState(n, decision.choice);
     count(answer.counts);
-    complain();
+    if (!unsaved.size) complain();
     return true;
   } catch (error) {
-    status("gone", "Not saved");
+    unsaved.set(decision.item, [n, decision]);
     complain(`Not saved: ${error.message}`);
     return false;
   } finally {
     waiting -= 1;
-    if (!waiting && $("status").dataset.state !== "gone") status("ready", "All is saved");
+    if (unsaved.size) status("gone", "Not saved");
+    else if (!waiting) status("ready", "All is saved");
   }
 }
 
+/** Try again to store what was not stored; true if everything is stored now. */
+async function saveAgain() {
+  for (const [n, decision] of unsaved.values()) if (!(await store(n, decision))) return false;
+  return true;
+}
+
+/** Show item number `n`; `back` after an undo. */
 async function show(n, back = false) {
   if (n < 0 || n >= queue.items.length) return;
   view?.settle();
   const mine = ++turn;
+  if (!back && !(await saveAgain())) return;
   let read;
   try {
     read = await readItem(n);
@@ -57,6 +69,8 @@ async function show(n, back = false) {
     return complain(error.message);
   }
   if (mine !== turn) return; // another item was asked for meanwhile
+  view?.settle(); // a key that was pressed meanwhile has changed the item that is still open
+  if (back) unsaved.clear(); // the newest change was never stored, and is taken back
   view?.close();
   current = n;
   item = read;
@@ -94,8 +108,14 @@ async function choose(choice) {
   const n = current;
   view.forget(); // a change that waits for the last key is part of this decision
   deciding = true;
-  const stored = await save(choice).finally(() => { deciding = false; });
-  if (!stored || current !== n) return;
+  try {
+    if (await save(choice) && current === n) await showNext(n);
+  } finally {
+    deciding = false;
+  }
+}
+
+async function showNext(n) {
   const next = list.beside(n, 1, true);
   if (next >= 0) await show(next);
   else {
@@ -112,6 +132,10 @@ async function undo() {
   view.settle();
   status("saving", "Undoing");
   try {
+    if (unsaved.size) {
+      await show(current, true);
+      return unsaved.size ? status("gone", "Not saved") : status("ready", "All is saved");
+    }
     const answer = await sendUndo();
     status("ready", "All is saved");
     count(answer.counts);
@@ -143,7 +167,7 @@ function onKey(event) {
   if ((event.ctrlKey || event.metaKey) && key !== "z" && !key.startsWith("Arrow")) return; // the browser's own
   const onButton = event.target.matches("button:not(.box):not(.tile), summary");
   if (onButton && (key === "Enter" || key === " ")) return;
-  let done = view.key(event);
+  let done = !deciding && view.key(event); // the open item is decided: a key that changes it is meant for the next one
   if (!done) {
     done = true;
     if (key === "z") undo();

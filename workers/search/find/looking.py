@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.detection import Detection
 from engines.pixels import Box, canvas_input, decode, decode_canvas, is_large
-from schemas.manifest import Preprocess
-from workers import metrics
+from schemas.errors import Invalid
+from schemas.manifest import Manifest
+from workers.serving import Health
+from workers.stages.detect import Detect as Detecting
 from workers.stages.detect import Looking
 
 Detect = Literal["off", "subject", "all"]
@@ -38,14 +39,21 @@ class View:
 
 
 class QueryPhotos:
-    """Decodes photos of queries, and finds their products where there is a detector. Thread-safe."""
+    """Decodes photos of queries, and finds their products where there is a detector. Thread-safe.
 
-    def __init__(self, preprocess: Preprocess, looking: Looking | None, max_boxes: int) -> None:
-        self._preprocess = preprocess
-        self._looking = None
-        if looking is not None:
-            plan = msgspec.structs.replace(looking.plan, mode="all", most_boxes=max_boxes)
-            self._looking = Looking(looking.detector, plan, preprocess)
+    Where the epoch's bundle has the detector, every part is cut from a canvas of the size that a tagger cuts from. So
+    the same box of the same photo is the same pixels on both sides. Elsewhere the listings were decoded whole, and a
+    box of a request is cut from a decode of its own scale, which keeps small boxes sharp.
+    """
+
+    def __init__(self, manifest: Manifest, looking: Looking | None, max_boxes: int, health: Health) -> None:
+        """`health` fails if the detector or its device is at fault."""
+        self._preprocess = manifest.preprocess
+        self._looking = looking
+        self._detecting = None if looking is None else Detecting(looking, health)
+        self._as_stored = bool(manifest.detection)
+        self._max_boxes = max_boxes
+        self._health = health
 
     @property
     def has_detector(self) -> bool:
@@ -54,19 +62,40 @@ class QueryPhotos:
 
     def is_large(self, data: bytes, detect: Detect) -> bool:
         """Whether the decode needs much memory; see `engines.pixels.is_large`."""
-        looks = detect != "off" and self._looking is not None
-        return is_large(data, canvas_input(self._looking.side) if looks and self._looking else self._preprocess)
+        looking = self._canvas_of(detect)
+        return is_large(data, self._preprocess if looking is None else canvas_input(looking.side))
 
     def view(self, data: bytes, box: Box | None, detect: Detect) -> View:
         """The part inside `box` if one is given; else the whole photo, its most confident box, or all of its boxes. A
-        photo without a box counts as a whole. Blocks; raises Invalid as `decode`."""
-        looking = self._looking
-        if box is not None or detect == "off" or looking is None:
+        photo without a box counts as a whole. Blocks.
+
+        Raises:
+            Invalid: as `decode`, or the detector cannot process the photo.
+            Exception: the detector or its device is at fault, as in `workers.stages.detect.Detect.boxes`. `health` has
+                failed then.
+        """
+        looking = self._canvas_of("off" if box is not None else detect)
+        if looking is None:
             return View([Part(decode(data, self._preprocess, box=box), box)])
         canvas, _ = decode_canvas(data, looking.side)
-        with metrics.DETECT_SECONDS.time():
-            (found,) = looking.found(looking.shrunk(canvas)[None])
-        metrics.BOXES.observe(len(found))
+        if box is not None or detect == "off":
+            return View([Part(canvas.cut(box, self._preprocess), box)])
+        found = self._found(looking.shrunk(canvas))
         taken = found if detect == "all" else found[:1]
         parts = [Part(canvas.cut(one.box, self._preprocess), one.box, one) for one in taken]
         return View(parts or [Part(canvas.cut(None, self._preprocess))], found)
+
+    def _canvas_of(self, detect: Detect) -> Looking | None:
+        """What parts are cut from a canvas for; None if the photo is decoded to the network's input at once."""
+        return self._looking if self._as_stored or detect != "off" else None
+
+    def _found(self, pixels: NDArray[np.uint8]) -> list[Detection]:
+        assert self._detecting is not None
+        try:
+            (found,) = self._detecting.boxes([pixels], self._max_boxes)
+        except Exception as error:  # a restart has to repair it, as where the engine fails
+            self._health.fail(error)
+            raise
+        if isinstance(found, Invalid):
+            raise found
+        return found

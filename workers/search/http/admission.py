@@ -22,12 +22,16 @@ from workers.search.settings import SearchSettings
 PHOTO_COST = 1.0
 READ_COST = 0.1  # a read takes a tenth of the time of a photo
 _GUESSES_PER_S, _GUESSES_BURST = 0.2, 10.0  # wrong tokens of one address; a person who mistypes needs fewer
+_TOO_MUCH = "too many photos of one client, where each photo of a form and each product of detect=all counts as one"
 _MAX_CLIENTS = 10_000  # buckets that are kept, 200 bytes each; the least recently used one is dropped
 
 
 class Buckets:
-    """A token bucket for each client: it fills at `rate_per_s` up to `burst`, and a request takes its cost. Not
-    thread-safe."""
+    """A token bucket for each client: it fills at `rate_per_s` up to `burst`, and a request takes its cost.
+
+    A request's first photo is taken before its body is read. What it turns out to hold beyond that (`overdraw`) may
+    bring the level below 0, and then the client's next requests wait longer. Not thread-safe.
+    """
 
     def __init__(self, rate_per_s: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = rate_per_s
@@ -37,10 +41,19 @@ class Buckets:
 
     def take(self, client: str, cost: float) -> float:
         """Take the cost and return 0, or take nothing and return the seconds to wait."""
+        return self._take(client, cost, needed=cost)
+
+    def overdraw(self, client: str, cost: float) -> float:
+        """Take the cost of a request that was admitted already, and return 0. A client whose level is below 0, because
+        another of its requests has overdrawn it, gets nothing: return the seconds until the level is 0. So a level is
+        never lower than the cost of one request."""
+        return self._take(client, cost, needed=0.0)
+
+    def _take(self, client: str, cost: float, *, needed: float) -> float:
         now = self._clock()
         level, since = self._buckets.pop(client, (self._burst, now))
         level = min(self._burst, level + (now - since) * self._rate)
-        wait_s = max(0.0, cost - level) / self._rate
+        wait_s = max(0.0, needed - level) / self._rate
         self._buckets[client] = (level if wait_s else level - cost, now)
         if len(self._buckets) > _MAX_CLIENTS:
             self._buckets.popitem(last=False)
@@ -70,8 +83,20 @@ class Admission:
         """
         client = request.state.client = self._client(request)
         if self._buckets is not None and (wait_s := self._buckets.take(client, cost)):
-            raise _too_often("too many requests of one client", wait_s)
+            raise _too_often(_TOO_MUCH, wait_s)
         return client
+
+    def charge(self, request: Request, photos: int) -> None:
+        """Charge an admitted request for so many further photos: the frames after the first one, or the products after
+        the first one that the engine is to look at.
+
+        Raises:
+            Problem: 429 another request of this client has used more than its rate allows.
+        """
+        if photos > 0 and self._buckets is not None:
+            wait_s = self._buckets.overdraw(client_of(request), photos * PHOTO_COST)
+            if wait_s:
+                raise _too_often(_TOO_MUCH, wait_s)
 
     def _client(self, request: Request) -> str:
         network = network_of(request.client.host if request.client else "")

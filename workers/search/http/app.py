@@ -63,7 +63,7 @@ def build_search(
     `degraded` while it is away. `health.failed` is set if the engine fails. The caller closes the store and the engine
     after the server has stopped. `intake` fetches photos of listings, and is closed with the application; without it
     there are only thumbnails. `looking` has the detector that requests may ask for; the caller closes it, too. `kept`
-    is the file of kept searches and judgements, which `settings.keep` may allow.
+    is the file of kept searches and judgements, which `settings.keep` may allow. What is too old leaves it in any case.
 
     Raises:
         ConfigError: `hidden_heads` names a head that the bundle does not have.
@@ -77,25 +77,26 @@ def build_search(
     )
     inference = _inference(settings, engine, looking, health)
     threads = _threads(settings)
+    admission = Admission(settings)
     names = Names(manifest, Usefulness(manifest, settings.category_columns, settings.hidden_heads))
     finder = Finder(store, indexers, manifest, names)
     stored = StoredListings(store, manifest, threads, intake if settings.fetch_threads else None)
     photos = PhotoHandlers(
         settings,
         manifest=shown,
-        recogniser=Recogniser(QueryPhotos(manifest.preprocess, looking, settings.max_boxes), inference, threads),
+        recogniser=Recogniser(QueryPhotos(manifest, looking, settings.max_boxes, health), inference, threads),
         finder=finder,
         names=names,
         stored=stored,
         threads=threads,
         health=health,
+        admission=admission,
     )
     listings = ListingHandlers(
         settings, indexers=indexers, finder=finder, names=names, stored=stored, threads=threads, health=health
     )
-    keeping = Keeping(settings, kept, manifest=manifest, threads=threads)
-    feedback = FeedbackHandlers(settings, ledger=keeping.ledger, manifest=shown, threads=threads)
-    admission = Admission(settings)
+    keeping = Keeping(settings, kept)
+    feedback = FeedbackHandlers(settings, ledger=keeping.ledger, writer=keeping.writer, manifest=shown, threads=threads)
     probe = ReadinessProbe(health, indexers, store, settings.probe_interval_s)
 
     def route(path: str, endpoint: Endpoint, method: str = "GET", cost: float = READ_COST) -> Route:
@@ -106,10 +107,10 @@ def build_search(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         model = manifest.model_version, engine.backend, manifest.epoch
         metrics.MODEL_INFO.labels(*model).set(1)
-        _show_zeros()
+        _show_zeros(detects=looking is not None)
         inference.start()
         probe.start()
-        async with keeping.pruned():
+        async with keeping.running():
             yield
         inference.close()
         threads.close()
@@ -150,8 +151,10 @@ def _threads(settings: SearchSettings) -> Threads:
     )
 
 
-def _show_zeros() -> None:
+def _show_zeros(*, detects: bool) -> None:
     """Series that exist before the first request, so that a rate over them is 0 and not missing."""
+    if detects:
+        metrics.DETECT_ERRORS.labels("DeviceLost")
     for step in ("decode", "recognise", "find", "total"):
         metrics.SEARCH_SECONDS.labels(step)
     for status in ("200", "500", "503"):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import sqlite3
 import time
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from schemas.errors import Transient
 from schemas.manifest import Manifest
 from workers.problems import Problem
 from workers.search.http import params
@@ -14,8 +18,10 @@ from workers.search.http.json_bodies import answered, json_body
 from workers.search.http.threads import Threads
 from workers.search.kept.answers import FeedbackAnswer, FeedbackRequest
 from workers.search.kept.ledger import Judgement, Ledger
+from workers.search.kept.writer import Writer
 from workers.search.settings import SearchSettings
 
+_log = logging.getLogger(__name__)
 _MAX_JSON = 4_096
 _HASH_DIGITS = frozenset("0123456789abcdef")
 
@@ -24,9 +30,9 @@ class FeedbackHandlers:
     """Answers the route of judgements. Without a ledger it refuses them."""
 
     def __init__(
-        self, settings: SearchSettings, *, ledger: Ledger | None, manifest: Manifest, threads: Threads
+        self, settings: SearchSettings, *, ledger: Ledger | None, writer: Writer, manifest: Manifest, threads: Threads
     ) -> None:
-        self._settings, self._ledger, self._threads = settings, ledger, threads
+        self._settings, self._ledger, self._writer, self._threads = settings, ledger, writer, threads
         self._epoch = manifest.epoch
         self._labels = {head.id: {label.id for label in head.labels} for head in manifest.heads}
 
@@ -38,7 +44,11 @@ class FeedbackHandlers:
         body = await json_body(request, FeedbackRequest, _MAX_JSON, self._settings.upload_timeout_s)
         judgement = self._checked(body)
         async with self._threads.in_time():
-            await self._threads.read(lambda: ledger.judge(judgement))
+            try:
+                await asyncio.wrap_future(self._writer.offer(lambda: ledger.judge(judgement), _MAX_JSON))
+            except (Transient, sqlite3.Error) as error:
+                _log.warning("a judgement was not kept: %s", error)
+                raise Problem(503, "not-kept", "the judgement was not kept; send it again", retry_after_s=2) from None
         return answered(FeedbackAnswer(kept=True, days=self._settings.keep_days))
 
     def _checked(self, body: FeedbackRequest) -> Judgement:
@@ -50,9 +60,15 @@ class FeedbackHandlers:
         if (body.hash is None) == (body.query_listing is None):
             raise Problem(422, "bad-field", "hash: give it for a photo, or query_listing for a listing; exactly one")
         if body.hash is not None and (len(body.hash) != 64 or not set(body.hash) <= _HASH_DIGITS):
-            raise Problem(422, "bad-field", "hash: give the 64 hex digits of the answer")
+            raise Problem(422, "bad-field", "hash: give the 64 lower-case hex digits of the answer")
         if (body.listing_id is None) == (body.label is None):
             raise Problem(422, "bad-field", "listing_id: give it for a result, or head and label; exactly one")
+        if body.image_id is not None and body.listing_id is None:
+            raise Problem(422, "bad-field", "image_id: it is a photo of listing_id; a label is judged without it")
+        if body.head is not None and body.label is None:
+            raise Problem(422, "bad-field", "head: it goes with label; leave it out of a result's judgement")
+        if body.listing_id is not None and body.listing_id == body.query_listing:
+            raise Problem(422, "bad-field", "listing_id: it is the listing that was searched with; judge another one")
         if body.label is not None and body.label not in self._labels.get(body.head or "", ()):
             raise Problem(422, "bad-field", "label: no head of this service has it; give head and label of an answer")
         texts = {

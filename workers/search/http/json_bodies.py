@@ -32,7 +32,7 @@ async def json_body(request: Request, kind: type[T], max_bytes: int, timeout_s: 
     try:
         return msgspec.json.decode(bytes(body), type=kind)
     except msgspec.ValidationError as error:
-        raise Problem(422, "bad-field", str(error)) from None
+        raise Problem(422, "bad-field", f"{error}; see /openapi.json for the form of the body") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Problem(400, "bad-json", "body: not JSON; see /openapi.json for its form") from None
 

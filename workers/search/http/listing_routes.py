@@ -7,6 +7,7 @@ import time
 from starlette.requests import Request
 from starlette.responses import Response
 
+from engines.pixels import picture_kind
 from schemas.errors import Transient
 from schemas.plain_text import plain, plain_or_none
 from schemas.predictions import RemovalMarker, StoredListing
@@ -171,11 +172,12 @@ class ListingHandlers:
         listing_id = params.identifier(request.query_params.get("listing_id", ""), "listing_id")
         image_id = params.identifier(request.query_params.get("image_id", ""), "image_id")
         async with self._threads.in_time():
-            webp = await self._stored.thumbnail(listing_id, image_id)
-        if webp is None:
+            small = await self._stored.thumbnail(listing_id, image_id)
+        if small is None:
             raise Problem(404, "no-thumbnail", f"image_id: no thumbnail of {image_id} of {listing_id} is stored")
         # One minute avoids reloads by the page; a longer time would keep a removed photo visible.
-        return Response(webp, media_type="image/webp", headers={"cache-control": "private, max-age=60"})
+        kind = f"image/{picture_kind(small)}"
+        return Response(small, media_type=kind, headers={"cache-control": "private, max-age=60"})
 
     async def photo(self, request: Request) -> Response:
         """`GET /v1/photo?listing_id=&image_id=`."""

@@ -41,7 +41,7 @@ from workers.search.find.naming import Names
 from workers.search.find.suggest import Suggester
 from workers.search.find.vote import Ballot, Voting
 from workers.search.http import params
-from workers.search.http.admission import client_of
+from workers.search.http.admission import Admission, client_of
 from workers.search.http.json_bodies import answered, json_body, media_type
 from workers.search.http.recogniser import Looked, Recogniser, Seen
 from workers.search.http.slots import Slots
@@ -84,8 +84,10 @@ class PhotoHandlers:
         stored: StoredListings,
         threads: Threads,
         health: Health,
+        admission: Admission,
     ) -> None:
         self._settings, self._manifest, self._health = settings, manifest, health
+        self._admission = admission
         self._recogniser, self._finder, self._names = recogniser, finder, names
         self._detects: Detect = "subject" if manifest.detection else "off"
         self._stored, self._threads = stored, threads
@@ -104,7 +106,11 @@ class PhotoHandlers:
         if media_type(request) == "application/json":
             return await self._by_listing(request, asked, began)
         async with self._upload(request, self._settings.max_frames) as photos, self._threads.in_time():
-            looked = await self._recogniser.look(photos, asked.box, asked.detect, fine=asked.fine)
+
+            def charge(products: int) -> None:
+                self._admission.charge(request, products - 1)
+
+            looked = await self._recogniser.look(photos, asked.box, asked.detect, fine=asked.fine, charge=charge)
             request.state.photo = photos[looked.frames[0]]  # the client may let us keep it
             found = await asyncio.gather(*(self._find(one, asked) for one in looked.seen))
         return self._answer(asked, looked, found, began)
@@ -116,6 +122,7 @@ class PhotoHandlers:
         detect = params.detect(request, self._detects, possible=self._recogniser.has_detector)
         async with self._upload(request, 1) as photos, self._threads.in_time():
             view = await self._recogniser.view(photos[0], box, detect)
+            self._admission.charge(request, len(view.parts) - 1)
             seen = await self._recogniser.recognise(view.parts)
         boxes = [self._suggested(part, one, language) for part, one in zip(view.parts, seen, strict=True)]
         first = boxes[0]
@@ -171,12 +178,12 @@ class PhotoHandlers:
         with self._memory.upload(client) as upload:
             limits = settings.max_upload_bytes, settings.upload_timeout_s
             photos = await read_photos(request, *limits, upload.take, most)
+            self._admission.charge(request, len(photos) - 1)
             with self._photos.held(client):
                 yield photos
 
     async def _by_listing(self, request: Request, asked: _Asked, began: float) -> Response:
-        if asked.box is not None or request.query_params.get("detect", "off") != "off":
-            raise params.bad("box: a stored listing's photos are compared whole; send the photo itself to cut it")
+        _refuse_cutting(asked, request)
         body = await json_body(request, SearchByListing, _MAX_JSON, self._settings.upload_timeout_s)
         listing_id = params.identifier(body.listing_id, "listing_id")
         image_id = None if body.image_id is None else params.identifier(body.image_id, "image_id")
@@ -252,6 +259,15 @@ class PhotoHandlers:
             return any(one.photo.distance <= self._settings.close_bits for one in found)
         least = self._settings.close_likeness
         return any(one.likeness >= least for one in self._finder.refined(seen.margins, found))
+
+
+def _refuse_cutting(asked: _Asked, request: Request) -> None:
+    """Raise Problem 422 if a search by a stored listing asks for a part of a photo."""
+    detects = request.query_params.get("detect", "off") != "off"
+    if asked.box is not None or detects:
+        text = "a stored listing is searched for by the hashes that it has, so no photo is looked at again"
+        name = "detect" if detects else "box"
+        raise params.bad(f"{name}: {text}; leave {name} out, or send the photo itself")
 
 
 def _ballots(found: Sequence[Found]) -> list[Ballot]:

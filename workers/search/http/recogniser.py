@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -75,14 +75,24 @@ class Recogniser:
         except Invalid as error:
             raise photo_problem(error) from None
 
-    async def look(self, photos: Sequence[bytes], box: Box | None, detect: Detect, *, fine: bool) -> Looked:
+    async def look(
+        self,
+        photos: Sequence[bytes],
+        box: Box | None,
+        detect: Detect,
+        *,
+        fine: bool,
+        charge: Callable[[int], None],
+    ) -> Looked:
         """Recognise a photo or some of its parts, or the frames of a clip. With `fine`, their unrounded bits are kept.
 
-        Raises what `view` and `recognise` raise, and Problem if all products of several photos are asked for.
+        `charge` is called with the number of parts of one photo before the engine looks at them, and may refuse them.
+        Raises what `view`, `charge` and `recognise` raise, and Problem if all products of several photos are asked for.
         """
         if len(photos) > 1:
             return await self._clip(photos, box, detect, fine=fine)
         view = await self.view(photos[0], box, detect)
+        charge(len(view.parts))
         recognised = await self.recognise(view.parts)
         return Looked([_seen(one, part, fine) for one, part in zip(recognised, view.parts, strict=True)], view.found)
 

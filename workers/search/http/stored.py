@@ -63,7 +63,7 @@ class StoredListings:
         return await self._threads.read(lambda: self._store.get(listing_ids, model_version))
 
     async def thumbnail(self, listing_id: str, image_id: str) -> bytes | None:
-        """The WebP bytes of a photo's thumbnail; None if there is none."""
+        """The bytes of a photo's thumbnail, as the store has them; None if there is none."""
         return await self._threads.read(lambda: self._store.thumbnail(listing_id, image_id))
 
     async def photo(self, listing_id: str, image_id: str) -> bytes:

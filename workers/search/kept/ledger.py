@@ -1,5 +1,8 @@
 """The file of kept searches and judgements. It is bounded in rows and in days, and what leaves it is overwritten.
 
+SQLite overwrites deleted rows in the file itself (`secure_delete`), but its write-ahead log still has them until the
+log is truncated. Every `prune` and `forget` does that.
+
 A search is kept as its time, epoch, hash, best category, best likeness and whether a listing was close; with photos,
 also as a copy of 320 pixels. A judgement is kept as what was judged and how. Nothing says who searched or judged.
 """
@@ -9,12 +12,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from workers.sqlite import connect, transaction, transient
+from schemas.errors import Transient
+from workers.sqlite import BUSY_TIMEOUT_S, connect, transaction, transient
 
 FILE = "kept.db"
 """The name of the file in a home."""
@@ -84,7 +89,15 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 class Ledger:
     """The file. Thread-safe; several processes may use it at once."""
 
-    def __init__(self, path: Path, *, days: int, most: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        days: int,
+        most: int,
+        clock: Callable[[], float] = time.time,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+    ) -> None:
         """Open or create the file, and forget what is too old.
 
         Args:
@@ -92,6 +105,7 @@ class Ledger:
             days: after which a row is deleted.
             most: rows of each kind; beyond that the oldest are deleted.
             clock: gives seconds since 1970.
+            busy_timeout_s: how long a call waits while another process writes. Opening the file may wait longer.
 
         Raises:
             Transient, ConfigError: as `workers.sqlite.connect`.
@@ -104,6 +118,7 @@ class Ledger:
             self._db.execute("PRAGMA secure_delete = ON")
             self._db.executescript(_SCHEMA)
         self.prune()
+        self._db.execute(f"PRAGMA busy_timeout = {round(1000 * busy_timeout_s)}")
 
     def keep(self, search: KeptSearch) -> None:
         """Keep a search. The same photo again replaces the earlier one."""
@@ -147,26 +162,40 @@ class Ledger:
             yield Judgement(**dict(zip(names, fields, strict=True)), right=bool(right))
 
     def prune(self) -> int:
-        """Delete what is too old or too much. Returns the number of rows."""
+        """Delete what is too old or too much, and what the write-ahead log still has of deleted rows. Returns the
+        number of rows. If another process reads just now, the log is truncated at a later call."""
         before = int(self._clock()) - self._days * _DAY_S
-        with self._lock, transient(self._path), transaction(self._db):
+        with self._lock, transient(self._path):
             count = 0
-            for table in ("search", "judgement"):
-                count += self._db.execute(f"DELETE FROM {table} WHERE at < ?", (before,)).rowcount
-                count += self._db.execute(
-                    f"DELETE FROM {table} WHERE id <= (SELECT id FROM {table} ORDER BY id DESC LIMIT 1 OFFSET ?)",
-                    (self._most,),
-                ).rowcount
+            with transaction(self._db):
+                for table in ("search", "judgement"):
+                    count += self._db.execute(f"DELETE FROM {table} WHERE at < ?", (before,)).rowcount
+                    count += self._db.execute(
+                        f"DELETE FROM {table} WHERE id <= (SELECT id FROM {table} ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                        (self._most,),
+                    ).rowcount
+            self._truncate_log()
             return count
 
     def forget(self) -> int:
-        """Delete everything. Returns the number of rows."""
+        """Delete everything. Returns the number of rows.
+
+        Raises:
+            Transient: the file is locked, or another process reads it, so that its write-ahead log still has the rows.
+        """
         with self._lock, transient(self._path):
             with transaction(self._db):
                 count = sum(self._db.execute(f"DELETE FROM {table}").rowcount for table in ("search", "judgement"))
             self._db.execute("VACUUM")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            if not self._truncate_log():
+                text = f"{self._path}-wal: another process reads the file, so deleted rows are still there"
+                raise Transient("sqlite", "database_unavailable", f"{text}; run this again in a minute")
             return count
+
+    def _truncate_log(self) -> bool:
+        """Empty the write-ahead log. False if another process reads it and does not end in time."""
+        busy: int = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        return not busy
 
     def close(self) -> None:
         """Close the file. Idempotent."""
@@ -178,7 +207,8 @@ class Ledger:
             self._writes += 1
             due = self._writes % _PRUNE_EVERY == 0
         if due:
-            self.prune()
+            with suppress(Transient):  # the row is kept; a later call prunes
+                self.prune()
 
     def _rows(self, table: str, columns: str, epoch: str | None) -> Iterator[tuple[Any, ...]]:
         """The rows by id, in pieces, so that a reader of millions holds no lock."""

@@ -102,7 +102,7 @@ class Planner:
     def _photos(self, key: str, order: Order, thumbnails: Mapping[str, bytes]) -> list[Any]:
         mark = cells.key_of(order)
         bind = self._statements.bind
-        return [bind("put_photo", key, image_id, (mark, webp), order[0]) for image_id, webp in thumbnails.items()]
+        return [bind("put_photo", key, image_id, (mark, body), order[0]) for image_id, body in thumbnails.items()]
 
     def _older(self, key: str, order: Order) -> list[Any]:
         """The statements that delete everything older than an event that a quorum has."""

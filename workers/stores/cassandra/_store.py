@@ -79,8 +79,8 @@ class CassandraStore(SharedState, OneByOne):
         head = _head(rows)
         if head is None or head.order[1] or not photos:
             return None
-        key, webp = photos[0][0]
-        return bytes(webp) if key == cells.key_of(head.order) else None
+        key, body = photos[0][0]
+        return bytes(body) if key == cells.key_of(head.order) else None
 
     def scan(self, model_version: str | None = None) -> Iterator[StoredListing | RemovalMarker]:
         """See the interface. It reads the ids by token ranges and sorts them, with temporary files if there are many.

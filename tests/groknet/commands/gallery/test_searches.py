@@ -89,6 +89,26 @@ def test_a_home_that_keeps_nothing_names_the_setting(groknet: Call, tmp_path: Pa
     answer = groknet("gallery", "unanswered", "--home", tmp_path)
     assert answer.code == Exit.NOT_FOUND
     assert 'keep = "hashes"' in answer.err
+    (tmp_path / "groknet.toml").write_text('[search]\nkeep = "hashes"\n')
+    answer = groknet("feedback", "export", "--home", tmp_path, tmp_path / "out")
+    assert answer.code == Exit.NOT_FOUND
+    assert "keep = " not in answer.err
+    assert "keep=true" in answer.err
+
+
+def test_forgetting_nothing_is_no_error(groknet: Call, tmp_path: Path) -> None:
+    answer = groknet("feedback", "forget", "--home", tmp_path)
+    assert answer.code == Exit.OK
+    assert answer.out.startswith("nothing is kept")
+    assert not (tmp_path / "kept.db").exists()
+
+
+def test_a_damaged_file_is_not_said_to_be_forgotten(groknet: Call, tmp_path: Path) -> None:
+    (tmp_path / "kept.db").write_bytes(b"no database" * 1000)
+    answer = groknet("feedback", "forget", "--home", tmp_path)
+    assert answer.code == Exit.FAILED
+    assert "nothing was deleted" in answer.err
+    assert f"delete {tmp_path}/kept.db" in answer.err.replace("\n", "")
 
 
 def test_judgements_are_exported_and_forgotten(groknet: Call, home: Path) -> None:

@@ -57,6 +57,30 @@ def test_over_any_time_no_more_than_burst_and_rate_come_through():
     assert taken == pytest.approx(4 + 5 * now[0], abs=1)
 
 
+def test_what_a_request_holds_beyond_its_first_photo_is_paid_by_the_next_ones():
+    now = [0.0]
+    buckets = Buckets(rate_per_s=2.0, burst=3.0, clock=lambda: now[0])
+    assert buckets.take("a", 1) == buckets.take("a", 1) == 0
+    assert buckets.overdraw("a", 7) == 0, "level 1 - 7 = -6"
+    assert buckets.take("a", 1) == 3.5
+    assert buckets.overdraw("a", 7) == 3.0, "one request overdraws, not all that are under way"
+    now[0] = 3.0
+    assert buckets.overdraw("a", 7) == 0
+    assert buckets.overdraw("a", 1) == 3.5
+    assert buckets.take("b", 3) == buckets.overdraw("b", 2) == 0, "another client has a bucket of its own"
+
+
+def test_over_any_time_clips_come_through_no_faster_than_photos():
+    now = [0.0]
+    buckets = Buckets(rate_per_s=5.0, burst=4.0, clock=lambda: now[0])
+    photos = 0
+    for step in range(4000):
+        now[0] = step * 0.01
+        if not buckets.take("a", 1):
+            photos += 8 if not buckets.overdraw("a", 7) else 1
+    assert photos == pytest.approx(4 + 5 * now[0], abs=8)
+
+
 def test_as_many_clients_as_come_are_remembered_within_bounds():
     buckets = Buckets(rate_per_s=1.0, burst=1.0, clock=lambda: 0.0)
     for i in range(30_000):

@@ -40,9 +40,9 @@ def test_a_stored_photo_finds_itself_with_what_is_shown_of_it(shop):
     assert (first["distance"], first["title"], first["category"]) == (0, "Thing 7", "things")
     assert len(answer["neighbours"]) == 12
     thumbnail = HTTP.request("GET", shop.server.url + first["thumbnail"])
-    assert thumbnail.headers["content-type"] == "image/webp"
+    assert thumbnail.headers["content-type"] == "image/jpeg"
     with Image.open(io.BytesIO(thumbnail.data)) as image:
-        assert image.format == "WEBP"
+        assert image.format == "JPEG"
     assert answer["stale"] is False
     colours = answer["predictions"]["colour"]
     assert [p["probability"] for p in colours] == sorted((p["probability"] for p in colours), reverse=True)

@@ -10,8 +10,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from msgspec import structs
 from PIL import Image
 
+from engines.pixels import thumbnail
 from tests.workers.indexer.running import until
 from tests.workers.search.rig import HTTP, Rig, photo, rig, served
 
@@ -120,7 +122,11 @@ def test_a_body_that_is_none_is_refused_with_field_and_remedy(shop):
         got, answer = post(shop, "/v1/search", body, content_type)
         assert got == status, answer
         assert word in answer["detail"]
-    assert post(shop, "/v1/search?box=0,0,1,1", {"listing_id": "shop/8"})[0] == 422
+    for query, field in (("box=0,0,1,1", "box"), ("detect=off&box=0,0,1,1", "box"), ("detect=off", "")):
+        status, answer = post(shop, f"/v1/search?{query}", {"listing_id": "shop/8"})
+        assert (status, answer.get("detail", "").partition(":")[0]) == (422 if field else 200, field)
+    status, answer = post(shop, "/v1/search", {"listing_id": "shop/8", "box": [0, 0, 1, 1]})
+    assert (status, "`box`" in answer["detail"], "/openapi.json" in answer["detail"]) == (422, True, True)
     for body, content_type, status in [
         ({"listing_ids": []}, "application/json", 422),
         ({"listing_ids": [f"l{i}" for i in range(201)]}, "application/json", 422),
@@ -207,6 +213,19 @@ def test_an_id_that_ends_like_a_route_is_reached_with_its_slash_encoded(tmp_path
         assert made.get("/v1/listings/a/similar")[1]["listing_id"] == "a"
         assert "neighbours" in made.get("/v1/listings/a/similar")[1]
         assert made.get("/v1/listings/similar/similar")[1]["listing_id"] == "similar"
+
+
+def test_a_thumbnail_that_an_older_version_stored_as_webp_is_served_as_webp(tmp_path):
+    with rig(tmp_path) as made:
+        made.add("one", {"p": photo(1)})
+        made.indexed(1)
+        stored = made.store.get(["one"])["one"]
+        old = thumbnail(photo(1), 64)
+        at = stored.event_time + 1
+        newer = structs.replace(stored, event_time=at, event=structs.replace(stored.event, event_time=at))
+        made.store.write(newer, {"p": old})
+        shown = HTTP.request("GET", made.server.url + "/v1/thumbnail?listing_id=one&image_id=p")
+        assert (shown.headers["content-type"], shown.data) == ("image/webp", old)
 
 
 def test_a_listing_s_photo_is_shown_large_and_a_seller_s_address_to_nobody(tmp_path):

@@ -90,8 +90,10 @@ def detecting(shop: Rig):
     """The shop's service with a detector that requests may ask for."""
     detector, preprocess = ColourDetector(), shop.engine.manifest.preprocess
     plan = DetectPlan(mode="subject", detector_id=detector.detector_id, padding=0.1, threshold=0.5, most_boxes=1)
-    with served(shop, looking=Looking(detector, plan, preprocess), max_boxes=4, max_frames=3, category_vote=0.3):
+    looking = Looking(detector, plan, preprocess)
+    with served(shop, looking=looking, max_boxes=4, max_frames=3, category_vote=0.3):
         until(lambda: shop.health.ready)
+        shop.looking = looking
         yield shop
 
 
@@ -148,6 +150,30 @@ def test_the_sharp_frames_that_agree_answer_together(detecting):
     assert alone["frames"] == [0]
 
 
+@pytest.mark.parametrize(("route", "query"), [("search", "?detect=all"), ("predict", "?detect=all")])
+def test_each_product_counts_for_the_rate_limit(detecting, route, query):
+    """Three products of a rate of one photo in 100 s: the next request waits for two more than its own."""
+    looking = detecting.looking
+    with served(detecting, looking=looking, rate_per_s=0.01, rate_burst=1.0):
+        until(lambda: detecting.health.ready)
+        url = f"{detecting.server.url}/v1/{route}{query}"
+        first = HTTP.request("POST", url, body=scene(grid(3)), headers={"content-type": "image/png"})
+        assert (first.status, len(json.loads(first.data)["boxes"])) == (200, 3)
+        after = HTTP.request("POST", url, body=scene(grid(3)), headers={"content-type": "image/png"})
+        assert (after.status, "each product of detect=all" in json.loads(after.data)["detail"]) == (429, True)
+        assert 200 < int(after.headers["retry-after"]) <= 300
+
+
+def test_each_frame_counts_for_the_rate_limit(shop):
+    with served(shop, rate_per_s=0.01, rate_burst=1.0):
+        until(lambda: shop.health.ready)
+        assert clip(shop, photo(3), photo(3), photo(3), photo(3))[0] == 200
+        status, problem = clip(shop, photo(3))
+        assert (status, problem["type"]) == (429, "urn:groknet:problem:too-often")
+        wait_s = int(problem["detail"].rpartition(" in ")[2].removesuffix(" s"))
+        assert 300 < wait_s <= 400
+
+
 def test_what_cannot_be_detected_is_refused_by_name(detecting):
     refused = [
         ("?detect=some", "detect"),
@@ -156,6 +182,9 @@ def test_what_cannot_be_detected_is_refused_by_name(detecting):
     for query, field in refused:
         status, answer = detecting.search(photo(3), query)
         assert (status, answer["detail"].partition(":")[0]) == (422, field)
+    asked = {"body": b'{"listing_id": "shop/8"}', "headers": {"content-type": "application/json"}}
+    refused = HTTP.request("POST", f"{detecting.server.url}/v1/search?detect=all", **asked)
+    assert (refused.status, refused.json()["detail"].partition(":")[0]) == (422, "detect")
     status, answer = clip(detecting, photo(3), photo(4), query="?detect=all")
     assert (status, answer["detail"].partition(":")[0]) == (422, "detect")
     assert clip(detecting, *[photo(3)] * 4)[0] == 400  # one more than max_frames

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, Transient
 from workers.search.kept.ledger import Judgement, KeptSearch, Ledger
 
 DAY = 86_400
@@ -90,6 +90,46 @@ def test_what_is_forgotten_is_not_in_the_file(ledger: Ledger, tmp_path: Path) ->
     data = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"private" not in data
     assert b"secret/listing" not in data
+
+
+def test_what_is_pruned_is_not_in_the_file_nor_in_its_log(ledger: Ledger, tmp_path: Path, clock: Clock) -> None:
+    def held(text: bytes) -> bool:
+        return any(text in path.read_bytes() for path in tmp_path.iterdir())
+
+    ledger.keep(search(1, photo=b"a very private photo" * 100))
+    ledger.keep(search(2, at=1_790_000_000 + DAY, photo=b"a younger photo"))
+    assert held(b"private")
+    clock.now += 30 * DAY + 1
+    assert ledger.prune() == 1
+    assert not held(b"private")
+    assert held(b"younger")
+
+
+def test_a_reader_delays_the_end_of_a_forgotten_row_and_is_named(tmp_path: Path, clock: Clock) -> None:
+    ledger = Ledger(tmp_path / "kept.db", days=30, most=5, clock=clock, busy_timeout_s=0.01)
+    ledger.keep(search(1, photo=b"a very private photo" * 100))
+    reader = sqlite3.connect(tmp_path / "kept.db", isolation_level=None)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM search").fetchone() == (1,)
+    assert ledger.prune() == 0  # it does not wait for readers, and does not fail
+    with pytest.raises(Transient, match=r"kept\.db"):
+        ledger.forget()
+    reader.close()
+    assert ledger.forget() == 0
+    assert not any(b"private" in path.read_bytes() for path in tmp_path.iterdir())
+    ledger.close()
+
+
+def test_a_write_does_not_wait_for_another_process_without_end(tmp_path: Path, clock: Clock) -> None:
+    ledger = Ledger(tmp_path / "kept.db", days=30, most=5, clock=clock, busy_timeout_s=0.01)
+    other = sqlite3.connect(tmp_path / "kept.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Transient, match="locked"):
+        ledger.keep(search(1))
+    other.close()
+    ledger.keep(search(1))
+    assert len(list(ledger.searches())) == 1
+    ledger.close()
 
 
 def test_nothing_in_the_file_can_say_who_it_was(ledger: Ledger, tmp_path: Path) -> None:

@@ -184,9 +184,12 @@ def _batch(settings: SearchSettings) -> Document:
 def _thumbnail() -> Document:
     return {
         "operationId": "thumbnail",
-        "summary": "A small WebP of one photo of a listing",
+        "summary": "A small picture of one photo of a listing",
         "parameters": parts.photo_ids(),
-        "responses": {"200": parts.webp("The thumbnail, at most 20 KB"), **parts.problems(404, 422)},
+        "responses": {
+            "200": parts.picture("The thumbnail, at most 20 KB; WebP where an older version stored it", "jpeg", "webp"),
+            **parts.problems(404, 422),
+        },
     }
 
 
@@ -196,7 +199,7 @@ def _photo() -> Document:
         "summary": f"A photo of a listing, fetched where its seller keeps it; at most {PHOTO_SIDE} pixels long",
         "parameters": parts.photo_ids(),
         "responses": {
-            "200": parts.webp("The photo, at most 400 KB, without metadata"),
+            "200": parts.picture("The photo, at most 400 KB, without metadata", "webp"),
             **parts.problems(404, 410, 422),
         },
     }

@@ -22,7 +22,8 @@ _PROBLEMS = {
     413: "Too many bytes or pixels",
     415: "Not a photo of a format that is taken: JPEG, PNG, WebP, AVIF, or HEIC with the extra `heif`",
     422: "A parameter, a field or the photo is wrong; `detail` names it",
-    429: "Too many requests from this client; come back after `Retry-After` seconds",
+    429: "Too many requests or photos of this client; each photo of a form and each product of `detect=all` counts as "
+    "a photo. Come back after `Retry-After` seconds",
     500: "An internal error",
     503: "Busy, starting, or the index or the store does not answer; come back after `Retry-After` seconds",
 }
@@ -131,9 +132,9 @@ def photo_ids() -> list[Document]:
     ]
 
 
-def webp(description: str) -> Document:
-    """The answer 200 with a WebP picture."""
-    return {"description": description, "content": {"image/webp": {"schema": {"type": "string"}}}}
+def picture(description: str, *kinds: str) -> Document:
+    """The answer 200 with a picture of one of these formats."""
+    return {"description": description, "content": {f"image/{kind}": {"schema": {"type": "string"}} for kind in kinds}}
 
 
 def photo_contents(settings: SearchSettings, most: int = 1) -> Document:
