@@ -27,8 +27,11 @@ class HashLayer:
     bias: npt.NDArray[np.float32]
 
     def margins(self, embedding: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return float32 [n, bits] for embeddings float32 [n, dim]: weight · embedding + bias. Its sign is the bit."""
-        return (embedding @ self.weight.T + self.bias).astype(np.float32)
+        """Return float32 [n, bits] for embeddings float32 [n, dim]: weight · embedding + bias. Its sign is the bit.
+
+        Not by BLAS, whose threads wait busily for more: in a tagger that cost 9 ms of processor time a photo, this .1.
+        """
+        return (np.einsum("nd,bd->nb", embedding, self.weight) + self.bias).astype(np.float32)
 
 
 def read_hash_layer(bundle: Bundle) -> HashLayer | None:
@@ -75,7 +78,8 @@ def cosines(margins: npt.NDArray[np.float32], kept: npt.NDArray[np.int8]) -> npt
     """
     theirs = kept.astype(np.float32)
     length = np.linalg.norm(margins, axis=1)[:, None] * np.linalg.norm(theirs, axis=1)[None]
-    alike: npt.NDArray[np.float32] = margins @ theirs.T / np.maximum(length, np.finfo(np.float32).tiny)
+    products = np.einsum("qd,gd->qg", margins, theirs)  # not by BLAS, see `HashLayer.margins`
+    alike: npt.NDArray[np.float32] = products / np.maximum(length, np.finfo(np.float32).tiny)
     return np.clip(alike, -1.0, 1.0)
 
 
