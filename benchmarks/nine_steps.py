@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import page, parser, table, training_options, versions, write_page
-from benchmarks.trials import column, device_name, device_of, look, numbered, numbers_of, trained
+from benchmarks.trials import column, device_name, device_of, look, minutes_of, numbered, numbers_of, trained
 from training.data.corpus import Corpus
 from training.evaluation.metrics import cosine_distance, recall
 from training.network.model import Network
@@ -172,7 +172,7 @@ def main() -> int:
             name = _slug(f"{'half-' if given.half else ''}{step.name}-{given.steps}-{seed + 1}")
             network, corpus = trained(_with(step.recipe, seed=seed + 1), given.data, given.work, name, device)
             found.append(measured(network, corpus, plain.size, split, half=given.half))
-            minutes.append(_minutes(given.work / name))
+            minutes.append(minutes_of(given.work / name))
         lines.append([step.name, step.of, *cells(found), f"{np.mean(minutes):.1f}"])
     body = "\n".join(
         [
@@ -201,16 +201,6 @@ def cells(found: Sequence[Mapping[str, Mapping[str, float]]]) -> list[str]:
             values = 100 * np.array([one[part][key] for one in found])
             out.append(f"{values.mean():.1f}" + (f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""))
     return out
-
-
-def _minutes(run: Path) -> float:
-    """Minutes that a finished run's steps took."""
-    import torch
-
-    from training.loop.state import CHECKPOINT
-
-    saved = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
-    return float(saved["seconds"]) / 60
 
 
 def _slug(name: str) -> str:

@@ -70,6 +70,12 @@ def loaded(recipe: Recipe, data: Path, work: Path, checkpoint: Path, device: str
     return network.to(device), corpus
 
 
+def minutes_of(run: Path) -> float:
+    """Minutes that a finished run's steps took."""
+    saved = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
+    return float(saved["seconds"]) / 60
+
+
 def _cache(recipe: Recipe, work: Path) -> Path:
     return work / f"cache-{recipe.name}"
 

@@ -140,7 +140,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "export": Command(f"{_MODELS}.export:export", "Make a bundle from a run, or convert one for phones.", MODELS),
     "evaluate": Command(f"{_MODELS}.evaluate:evaluate", "Measure the accuracy of a bundle on labelled photos.", MODELS),
     "bundle": Group(
-        "Inspect, verify, compare, join, refit, rehash and baseline bundles.",
+        "Inspect, verify, compare, join, refit and rehash bundles.",
         MODELS,
         {
             "inspect": Command(f"{_MODELS}.bundle:inspect", "Show heads, labels, thresholds and files of a bundle."),

@@ -81,8 +81,8 @@ def test_the_command_takes_the_place_of_the_process_that_was_started() -> None:
         program.chmod(0o755)
         words = [sys.executable, "-m", "deploy.image_tree", "run", str(tree), str(home), "--", "told"]
         started = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        out, _ = started.communicate()
-    assert (out.split(), started.returncode) == ([str(started.pid), str(USER), str(home)], 7)
+        out, said = started.communicate()
+    assert (out.split(), started.returncode) == ([str(started.pid), str(USER), str(home)], 7), said
 
 
 def test_the_probe_asks_every_announced_worker(

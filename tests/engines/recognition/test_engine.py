@@ -185,5 +185,7 @@ def test_public_names() -> None:
         "RecognitionEngine",
         "asymmetric",
         "build_engine",
+        "cosines",
+        "in_eight_bits",
         "load_bundle",
     ]
