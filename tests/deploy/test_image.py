@@ -69,6 +69,8 @@ def test_a_command_gives_up_all_rights_before_it_begins(tmp_path: Path) -> None:
     assert environment(tmp_path, tmp_path / "home")["GROKNET_HOME"] == str(tmp_path / "home")
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare")
 def test_the_command_takes_the_place_of_the_process_that_was_started() -> None:
     """So Ctrl-C and SIGTERM end the workers as a container's end does. A parent in between would kill them."""
