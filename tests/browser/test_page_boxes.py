@@ -44,11 +44,14 @@ def click_at(v: Visit, across: float, down: float) -> None:
 def test_a_product_is_chosen_by_its_button_by_a_click_and_by_key(visit, finder: Rig):
     with visit(finder.server.url) as v:
         first = v.upload(PHOTO, "table.png", "image/png")
-        assert first.query["detect"] == "subject"
-        assert first.answer["box"] == pytest.approx(shares(MUG), abs=0.02)
+        assert first.query["detect"] == "nearest"
+        assert first.answer["box"] is None, "of these listings, one is nearest to the whole photo"
         labels = [one.get_attribute("aria-label") for one in v.page.locator("#found button").all()]
         assert [text.partition(",")[0] for text in labels] == ["Product 1 of 2: Mug", "Product 2 of 2: Chair"]
         assert v.page.locator("#spots .spot").count() == 2
+        assert pressed(v) == ["false", "false"]
+        chosen = v.searched(lambda: v.page.locator("#found button").nth(0).click())
+        assert chosen.box == pytest.approx(shares(MUG), abs=0.02)
         assert pressed(v) == ["true", "false"]
         chair = v.searched(lambda: v.page.locator("#found button").nth(1).click())
         assert chair.box == pytest.approx(shares(CHAIR), abs=0.02)
@@ -64,6 +67,7 @@ def test_a_product_is_chosen_by_its_button_by_a_click_and_by_key(visit, finder: 
 def test_a_chosen_box_is_dragged_further_and_the_whole_photo_needs_no_detector(visit, finder: Rig):
     with visit(finder.server.url) as v:
         v.upload(PHOTO, "table.png", "image/png")
+        v.searched(lambda: v.page.locator("#found button").nth(0).click())
         area = v.page.locator("#stage").bounding_box()
         corner = v.page.locator("#frame .se").bounding_box()
         v.page.mouse.move(corner["x"] + corner["width"] / 2, corner["y"] + corner["height"] / 2)
@@ -84,7 +88,7 @@ def test_a_chosen_box_is_dragged_further_and_the_whole_photo_needs_no_detector(v
 def test_a_photo_without_products_and_a_service_without_a_detector_show_none(visit, finder: Rig):
     with visit(finder.server.url) as v:
         empty = v.upload(scene([], SIZE), "empty.png", "image/png")
-        assert (empty.query["detect"], empty.answer["detected"], empty.answer["box"]) == ("subject", [], None)
+        assert (empty.query["detect"], empty.answer["detected"], empty.answer["box"]) == ("nearest", [], None)
         assert v.page.is_hidden("#found-products")
         assert v.page.is_disabled("#whole")
     with served(finder):

@@ -65,7 +65,7 @@ function form(photos) {
 
 /** Search by photo, a File, by listing, an id, or by words alone. `q`: words beside a photo or listing. `frames`: the
     photos of a clip. `box`: null or "left,top,right,bottom".
-    `detect`: null, "off" or "subject". */
+    `detect`: null, "off", "subject" or "nearest". */
 export function search({ file, frames = [], listingId }, { k, box, detect, category, q, signal }) {
   const query = new URLSearchParams({ k });
   if (q && file) query.set("q", q);

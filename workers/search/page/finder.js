@@ -127,7 +127,8 @@ export class Finder {
     this.#busy(true);
     try {
       const { k, category, q } = this, box = this.subject.file ? this.frame.box : null;
-      const detect = box || !DETECTS || !this.subject.file ? null : this.framed ? "off" : "subject";
+      const looks = this.subject.frames?.length > 1 ? "subject" : "nearest";
+      const detect = box || !DETECTS || !this.subject.file ? null : this.framed ? "off" : looks;
       const found = await search(this.subject, { k, box, detect, category, q, signal: asking.signal });
       if (asking !== this.asking) return;
       if (this.#alone()) this.#answered(found);
