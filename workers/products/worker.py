@@ -55,6 +55,7 @@ class ProductsWorker:
         """
         for outcome in ("applied", "superseded", "refused"):
             metrics.EVENTS.labels("products", outcome)  # shown as 0 before the first event
+        metrics.PRODUCT_REFUSED.labels("no_event_time")
         admin, producer = self._stream.admin(), self._stream.producer()
         keeper = Keeper(self._store, producer)
         try:

@@ -29,6 +29,7 @@ PATIENCE_S = 120.0
 CONFIG = (
     '[targets]\nport = 0\n[intake]\nallowed_private = ["127.0.0.1:9"]\n'
     "[tagger]\nwatch_interval_s = 0.5\n[indexer]\nport = 0\nstale_after_s = 10.0\n[search]\nindexer_timeout_s = 1.0\n"
+    "[products]\nenabled = true\nport = 0\n"
 )
 
 
@@ -113,7 +114,7 @@ def watching(folder: Path, *, more_targets: Sequence[str] = (), uploads_a_s: flo
         port = json.loads((home / "run" / "search.json").read_text())["port"]
         epoch = load_manifest(bundle).epoch
         with Load(home, port, uploads_a_s) as load, Prometheus(folder, [url, *more_targets], SCALE) as prometheus:
-            every = {"supervisor", "tagger", "indexer", "search"}
+            every = {"supervisor", "tagger", "indexer", "search", "products"}
             until(lambda: prometheus.healthy_targets() >= every, "every target to be up", PATIENCE_S)
             yield Watched(cluster, load, prometheus, epoch)
     finally:

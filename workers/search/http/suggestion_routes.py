@@ -65,6 +65,7 @@ class SuggestionHandlers:
             metrics.PRICES.labels(source)
         for source in ("counts", "neighbours", "categories", "none"):
             metrics.GOES_WITH.labels(source)
+        metrics.OCCASIONS_REFUSED.labels("key_mismatch")
         if self._together is not None:
             self._together.start()
 
