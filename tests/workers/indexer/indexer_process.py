@@ -14,7 +14,7 @@ from workers.serving import Health, serve
 
 def main(home: Path, snapshot_interval_s: float) -> None:
     health = Health()
-    settings = IndexerSettings(snapshot_interval_s=snapshot_interval_s, poll_interval_s=0.01)
+    settings = IndexerSettings(port=0, snapshot_interval_s=snapshot_interval_s, poll_interval_s=0.01)
     indexer = build_indexer(settings, stream=stream_at(home), epoch=EPOCH, home=home, health=health)
     server = serve(indexer.app, settings.host, settings.port)
     stop = threading.Event()
