@@ -29,7 +29,7 @@ from tests.conftest import QUICK_JAVA
 from tests.contract import cassandra_keyspace
 from tests.contract.backends import join, poll_until
 from workers.stores import build_store
-from workers.stores.cassandra import migrate, parse_cassandra_url, read_migrations, session_of
+from workers.stores.cassandra import SCHEMA_VERSION, migrate, parse_cassandra_url, read_migrations, session_of
 from workers.streams import Stream, TopicSpec, build_stream
 from workers.tagger import GROUP, RETRY_GROUP
 
@@ -132,7 +132,7 @@ def test_a_dry_run_names_what_the_servers_lack_and_changes_nothing(old: Loaded) 
     before = _rows(url)
     steps = {step.step: step for step in plan(old)}
     assert {name for name, step in steps.items() if step.state == "to do"} == {"permissions", "tables", "epochs"}
-    assert "has schema 1, this build needs 2" in steps["tables"].what
+    assert f"has schema 1, this build needs {SCHEMA_VERSION}" in steps["tables"].what
     assert _rows(url) == before
     with pytest.raises(ConfigError, match="schema 1"):
         build_store(url)
