@@ -197,7 +197,8 @@ def waiting_room(health: Health, worker: WorkerKind) -> Starlette:
         detail = f"this worker is not ready, it waits for {health.waiting_for}; ask again"
         raise Problem(503, "not-ready", detail, retry_after_s=1)
 
-    routes = [*operations_routes(health, worker), Route("/{path:path}", later)]
+    methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]  # a 405 would tell a client not to ask again
+    routes = [*operations_routes(health, worker), Route("/{path:path}", later, methods=methods)]
     return Starlette(routes=routes, exception_handlers=dict(HANDLERS))
 
 

@@ -129,6 +129,9 @@ def test_a_waiting_room_says_what_it_waits_for_on_every_path():
             answer = _get(server.url + path)
             assert (answer.status, answer.headers["retry-after"]) == (503, "1")
             assert "it waits for the store: no node answers" in json.loads(answer.data)["detail"]
+        with urllib3.PoolManager(retries=False) as pool:
+            sent = pool.request("POST", server.url + "/v1/search", body=b"x", timeout=5)
+        assert (sent.status, sent.headers["retry-after"]) == (503, "1"), "a 405 would end a client's tries"
         assert json.loads(_get(server.url + "/readyz").data)["ready"] is False
         assert _get(server.url + "/healthz").status == 200
     finally:

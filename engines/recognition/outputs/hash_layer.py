@@ -31,7 +31,8 @@ class HashLayer:
 
         Not by BLAS, whose threads wait busily for more: in a tagger that cost 9 ms of processor time a photo, this .1.
         """
-        return (np.einsum("nd,bd->nb", embedding, self.weight) + self.bias).astype(np.float32)
+        logits: npt.NDArray[np.float32] = np.einsum("nd,bd->nb", embedding, self.weight) + self.bias
+        return logits.astype(np.float32)
 
 
 def read_hash_layer(bundle: Bundle) -> HashLayer | None:

@@ -61,7 +61,7 @@ class ListingHandlers:
         async with self._threads.in_time():
             stored = await self._stored.get(listing_id)
             fresh = await self._freshness(stored)
-            product = await self._stored.product_of(listing_id)
+            product = (await self._stored.products_of([listing_id])).get(listing_id)
         return answered(self._shown(stored, fresh, language, product))
 
     async def _freshness(self, stored: StoredListing) -> Freshness:
@@ -116,9 +116,13 @@ class ListingHandlers:
             raise Problem(422, "bad-field", f"listing_ids: {len(wanted)} of them; give 1 to {most}")
         async with self._threads.in_time():
             found = await self._stored.get_many(wanted)
+            products = await self._stored.products_of(wanted)
         stored = [one for one in (found.get(listing_id) for listing_id in wanted) if isinstance(one, StoredListing)]
         answer = BatchAnswer(
-            listings=[self._shown(one, freshness(one, None, searchable=None), language) for one in stored],
+            listings=[
+                self._shown(one, freshness(one, None, searchable=None), language, products.get(one.event.listing_id))
+                for one in stored
+            ],
             removed=[listing_id for listing_id in wanted if isinstance(found.get(listing_id), RemovalMarker)],
             missing=[listing_id for listing_id in wanted if listing_id not in found],
         )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from schemas.plain_text import plain_or_none
-from schemas.predictions import StoredListing
+from schemas.predictions import RemovalMarker, StoredListing
 from schemas.products import Product
 from workers.problems import Problem
 from workers.search.answers import ProductAnswer, ProductPhoto
@@ -21,7 +22,6 @@ from workers.stores import Store
 MOST_LISTINGS = 200
 """Listings that an answer names; as many as a batch read takes by default."""
 _ID = re.compile(r"p-[0-9a-f]{20}")
-_LOOKED_AT = 20  # listings whose photos are read to find one that stands for the product
 
 
 class ProductHandlers:
@@ -42,6 +42,9 @@ class ProductHandlers:
     def _read(self, asked: str) -> ProductAnswer:
         product = self._surviving(asked)
         listings = [] if product is None else self._store.members(product.product_id)
+        stored = self._store.get(listings[:MOST_LISTINGS])
+        # the store has the last word, because a worker `products` may be behind
+        listings = [one for one in listings if not isinstance(stored.get(one), RemovalMarker)]
         if product is None or not listings:
             detail = f"product_id: no listing belongs to {asked}; the field `product` of a listing names its product"
             raise Problem(404, "no-such-product", detail)
@@ -51,7 +54,7 @@ class ProductHandlers:
             founded=product.founded,
             size=len(listings),
             listing_ids=listings[:MOST_LISTINGS],
-            photo=self._photo(product, listings),
+            photo=self._photo(product, listings, stored),
         )
 
     def _surviving(self, product_id: str) -> Product | None:
@@ -64,13 +67,12 @@ class ProductHandlers:
             product = older
         return product
 
-    def _photo(self, product: Product, listings: list[str]) -> ProductPhoto | None:
-        """The first good photo of the founder, else of the next listing by id. A listing that was removed a moment ago
-        has none."""
-        order = [one for one in (product.founder, *listings) if one in set(listings)]
-        wanted = list(dict.fromkeys(order))[:_LOOKED_AT]
-        stored = self._store.get(wanted)
-        for listing_id in wanted:
+    @staticmethod
+    def _photo(
+        product: Product, listings: list[str], stored: Mapping[str, StoredListing | RemovalMarker]
+    ) -> ProductPhoto | None:
+        """The first good photo of the founder, else of the next listing by id."""
+        for listing_id in sorted(listings, key=lambda one: one != product.founder):
             listing = stored.get(listing_id)
             if isinstance(listing, StoredListing) and listing.images:
                 image_id = listing.images[0].image_id

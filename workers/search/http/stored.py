@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from engines.pixels import thumbnail
@@ -62,9 +62,9 @@ class StoredListings:
         """The listings that the store knows, by id; `model_version` asks for the rows of one model."""
         return await self._threads.read(lambda: self._store.get(listing_ids, model_version))
 
-    async def product_of(self, listing_id: str) -> str | None:
-        """The id of a listing's product; None if it has none."""
-        return (await self._threads.read(lambda: self._store.products_of([listing_id]))).get(listing_id)
+    async def products_of(self, listing_ids: Sequence[str]) -> Mapping[str, str]:
+        """Listing → id of its product, for those that have one."""
+        return await self._threads.read(lambda: self._store.products_of(list(listing_ids)))
 
     async def thumbnail(self, listing_id: str, image_id: str) -> bytes | None:
         """The bytes of a photo's thumbnail, as the store has them; None if there is none."""

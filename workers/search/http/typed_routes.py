@@ -79,7 +79,7 @@ class TypedHandlers:
         except ClientDisconnect:
             raise Problem(400, "incomplete", "body: the connection ended before it was complete") from None
         try:
-            fields = parse_qs(bytes(body).decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=4)
+            fields = parse_qs(bytes(body).decode(), keep_blank_values=True, errors="strict", max_num_fields=4)
         except ValueError:
             raise Problem(400, "bad-form", "body: no form that can be read; send q=WORDS, percent-encoded") from None
         if len(fields.get("q", [])) > 1:

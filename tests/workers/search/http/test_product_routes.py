@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from schemas.products import Membership, Product, first_id
-from tests.workers.search.rig import Rig, photo, rig
+from tests.workers.search.rig import HTTP, Rig, photo, rig
 
 BIRTH = 1_700_000_000_000_000
 NAMES = [f"l-{number}" for number in range(9)]
@@ -97,3 +99,23 @@ def test_listings_without_a_product_stand_for_themselves(shop: Rig) -> None:
 def test_other_groups_are_refused(shop: Rig) -> None:
     status, problem = shop.search(photo(1), "?group=seller")
     assert (status, problem["detail"].partition(":")[0]) == (422, "group")
+
+
+def test_a_batch_names_products_and_a_removed_listing_leaves_before_the_worker_knows(tmp_path: Path) -> None:
+    with rig(tmp_path) as made:
+        for number, name in enumerate(NAMES[:3]):
+            made.add(name, {"front": photo(number)})
+        made.indexed(3)
+        one = product(0)
+        made.store.put_products([one], [member(number, one) for number in range(3)])
+        body = json.dumps({"listing_ids": NAMES[:4]}).encode()
+        answer = HTTP.request(
+            "POST", made.server.url + "/v1/listings:batch", body=body, headers={"content-type": "application/json"}
+        )
+        assert [found["product"] for found in json.loads(answer.data)["listings"]] == [one.product_id] * 3
+        made.remove("l-0", 90)
+        found = made.get(f"/v1/products/{one.product_id}")[1]
+        assert (found["size"], found["listing_ids"], found["photo"]["listing_id"]) == (2, ["l-1", "l-2"], "l-1")
+        made.remove("l-1", 91)
+        made.remove("l-2", 92)
+        assert made.get(f"/v1/products/{one.product_id}")[0] == 404

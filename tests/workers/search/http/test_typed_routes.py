@@ -134,7 +134,8 @@ def test_a_query_is_given_once(typed: Rig) -> None:
     assert typed.search(b"", "?q=red&box=0,0,1,1", "")[0] == 422
     assert typed.search(b"q=" + b"x" * 10_000, content_type=FORM)[0] == 413
     assert typed.search(b"q=%ff", content_type=FORM)[0] == 400
-    assert typed.search("q=ü".encode(), content_type=FORM)[0] == 400
+    assert typed.search(b"q=\xff", content_type=FORM)[0] == 400
+    assert typed.search("q=ü".encode(), content_type=FORM)[0] == 200, "a shell sends it so"
     status, answer = typed.search(b"{}", content_type="application/json")
     assert (status, answer["detail"].partition(":")[0]) == (422, "listing_id")
 
