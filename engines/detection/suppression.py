@@ -76,7 +76,7 @@ def cut(model: onnx.ModelProto) -> onnx.ModelProto:
     made = onnx.ModelProto()
     made.CopyFrom(model)
     graph, wanted, nodes = made.graph, set(PROPOSED.values()), []
-    check_graph_outputs(wanted, {name for node in graph.node for name in node.output})
+    check_graph_outputs(PROPOSED.values(), {name for node in graph.node for name in node.output})
     for node in reversed(graph.node):
         if wanted.intersection(node.output):
             wanted.update(node.input)

@@ -71,7 +71,7 @@ def test_what_is_in_hand_can_be_asked_and_gauges_are_true_when_idle(rig: Rig) ->
         assert sample(metrics.OLDEST_IN_HAND) > 0
         until(lambda: sample(metrics.LAG_RECORDS, topic=UPLOADED) == 1, "lag of one record")
         assert sample(metrics.ASSIGNED, topic=UPLOADED) == 8
-        assert client.get("/readyz").json()["ready"] is True
+        until(lambda: client.get("/readyz").json()["ready"], "readiness: both lanes have joined")
         host.go.set()
         rig.wait(failure)
         until(lambda: sample(metrics.LAG_RECORDS, topic=UPLOADED) == 0, "no lag")
