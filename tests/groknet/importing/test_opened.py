@@ -119,7 +119,8 @@ def test_memory_does_not_grow_with_the_feed(tmp_path: Path) -> None:
         return top
 
     peak(300)  # what is loaded once
-    assert peak(30_000) < 1.2 * peak(3_000) + 100_000
+    # kept products would be 10 MB or more; what other threads of the process take meanwhile is less than one
+    assert peak(30_000) < 1.2 * peak(3_000) + 2_000_000
 
 
 PRODUCT = '{"@type": "Product", "sku": "%s", "name": "%s", "image": "https://a.example/%s.jpg"}'
