@@ -1,8 +1,8 @@
-"""Detectors side by side: `python -m benchmarks.detection --data FOLDER --work FOLDER --run RUN`.
+"""Detectors side by side: `python -m benchmarks.detection --data FOLDER --work FOLDER`.
 
 One table over the test photos of the small detector's recipe: COCO's average precision (by faster-coco-eval, all kinds
-as one), the share of photos whose most confident box is right, photos a second and megabytes. `--run` is a finished run
-of the small detector. It is measured as a bundle in FP32 by ONNX Runtime and in INT8 by OpenVINO. The large networks
+as one), the share of photos whose most confident box is right, photos a second and megabytes. `--detector` is a bundle
+of the small detector. It is measured in FP32 by ONNX Runtime and in INT8 by OpenVINO. The large networks
 begin at random weights here, train `--steps` steps, and are measured by torch on `--photos` photos of each set: that
 shows that they work and what they cost, and says nothing about how well they can do.
 """
@@ -28,7 +28,6 @@ from engines.detection.engine import open_detector_backend
 from engines.detection.precision import write_int8_detector
 from engines.detection.speed import measure_detector
 from engines.recognition.parts import usable_cores
-from training.detection.bundle.export import export_detector
 from training.detection.data.boxed_set import BoxedSet, Boxes, boxes_of, load_boxed_sets
 from training.detection.evaluation.evaluate import parts_of, run_over
 from training.detection.evaluation.of_run import network_finder
@@ -37,6 +36,7 @@ from training.detection.loop.train import train_on
 from training.detection.recipe import DetectorRecipe, load_detector_recipe
 
 RECIPES = Path(__file__).parents[1] / "training" / "recipes"
+SHIPPED = RECIPES.parent / "bundles" / "detector"
 LARGE = ("detect_retinanet_r50", "detect_faster_rcnn_r50", "detect_fcos_r50", "detect_single_stage")
 SIZE = 1000  # pixels a side of the squares in which faster-coco-eval is told of boxes
 BATCH = 8
@@ -127,17 +127,16 @@ def main() -> int:
     options = parser(__doc__, tells="page")
     options.add_argument("--data", type=Path, required=True, help="folder with the data sets' folders")
     options.add_argument("--work", type=Path, required=True, help="folder for bundles and runs; kept")
-    options.add_argument("--run", type=Path, required=True, help="finished run of detect_small.toml")
-    options.add_argument("--cache", type=Path, help="decoded photos (default: RUN/cache)")
+    options.add_argument("--detector", type=Path, default=SHIPPED, help="bundle of detect_small.toml (default: ours)")
+    options.add_argument("--cache", type=Path, help="decoded photos (default: WORK/cache)")
     options.add_argument("--steps", type=int, default=4, help="of every large network (default 4); 0 leaves them out")
     options.add_argument("--photos", type=int, default=12, help="of each set for the large networks (default 12)")
     options.add_argument("--seconds", type=float, default=10.0, help="of each measurement of speed (default 10)")
     given = options.parse_args()
     small = load_detector_recipe(RECIPES / "detect_small.toml")
-    sets = load_boxed_sets(small, given.data, given.cache or given.run / "cache")
+    sets = load_boxed_sets(small, given.data, given.cache or given.work / "cache")
     given.work.mkdir(parents=True, exist_ok=True)
-    bundle, eight = given.work / "small", given.work / "small-int8"
-    export_detector(small, given.run, bundle)
+    bundle, eight = given.detector, given.work / "small-int8"
     shutil.rmtree(eight, ignore_errors=True)
     write_int8_detector(bundle, eight, calibration(sets))
     rows = [
@@ -189,7 +188,7 @@ def report(rows: Sequence[Row], steps: int, photos: int) -> str:
     packages = versions("torch", "torchvision", "onnxruntime", "openvino", "faster-coco-eval")
     return page(
         "Detectors",
-        f"python -m benchmarks.detection --data DATA --work WORK --run RUN --steps {steps} --photos {photos}",
+        f"python -m benchmarks.detection --data DATA --work WORK --steps {steps} --photos {photos}",
         packages,
         "\n".join(text),
     )
