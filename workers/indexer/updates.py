@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from datetime import datetime
 
 from engines.similarity import HashIndex
 from schemas.envelope import header
 from schemas.errors import EpochMismatch, InvalidEvent
-from schemas.hashes import EVENT_TIME_HEADER, HashMessage, decode_hashes
+from schemas.hashes import HashMessage, decode_hashes
 from workers import metrics, tracing
 from workers.indexer.recent import Recent, RecentListings
 from workers.streams import Record
+from workers.topic_records import RefusedRecords, removal_of
 
 _log = logging.getLogger(__name__)
-_LISTING_ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _US = 1_000_000
-_QUIET_S = 10.0  # between two log lines about the same error; the counter counts all
 
 
 class Updates:
@@ -28,7 +26,7 @@ class Updates:
         self._recent = recent
         self._epoch = epoch
         self._max_hashes = max_hashes
-        self._logged_at: dict[str, float] = {}
+        self._refused = RefusedRecords(_log, "a hash message")
 
     def apply(self, index: HashIndex, record: Record, *, live: bool) -> None:
         """Apply one record to the index. A record that cannot be used is counted, logged and skipped.
@@ -71,19 +69,13 @@ class Updates:
         self._done("applied", record, live=live)
 
     def _remove(self, index: HashIndex, record: Record, *, live: bool) -> None:
-        event_time = header(record.headers, EVENT_TIME_HEADER)
-        if event_time is None or not (event_time.isascii() and event_time.isdigit() and len(event_time) <= 19):
-            text = f"{EVENT_TIME_HEADER}: a tombstone needs this header, UTC microseconds"
-            raise InvalidEvent("index", "no_event_time", text)
-        listing_id = (record.key or b"").decode("ascii", "replace")
-        if not _LISTING_ID.fullmatch(listing_id):
-            raise InvalidEvent("index", "invalid_key", "key: not a listing_id; a tombstone is keyed by its listing")
-        if not index.remove(listing_id, int(event_time)):
+        listing_id, event_time = removal_of(record, "index")
+        if not index.remove(listing_id, event_time):
             metrics.EVENTS.labels("index", "superseded").inc()
             return
         self._recent.forget(listing_id)
         if live:
-            metrics.REMOVAL_SECONDS.labels("index").observe(max(0.0, time.time() - int(event_time) / _US))
+            metrics.REMOVAL_SECONDS.labels("index").observe(max(0.0, time.time() - event_time / _US))
         self._done("removed", record, live=live)
 
     def _done(self, outcome: str, record: Record, *, live: bool) -> None:
@@ -99,12 +91,7 @@ class Updates:
     def _refuse(self, error: str, record: Record, why: str) -> None:
         metrics.EVENTS.labels("index", "refused").inc()
         metrics.INDEX_REFUSED.labels(error).inc()
-        now = time.monotonic()
-        if now - self._logged_at.get(error, -_QUIET_S) < _QUIET_S:
-            return
-        self._logged_at[error] = now
-        place = f"{record.partition.topic}[{record.partition.number}] offset {record.offset}"
-        _log.warning("refused a hash message at %s: %s", place, why)
+        self._refused.note(error, record, why)
 
 
 def _uploaded_at(record: Record) -> int | None:

@@ -16,12 +16,12 @@ from schemas.topics import TOGETHER, TOGETHER_DAYS, TOPICS
 from workers import suggestion_metrics as metrics
 from workers.streams.base import Partition, Record, Stream, StreamAdmin, TopicSpec
 from workers.together.counts import Counts
+from workers.topic_records import RefusedRecords
 
 _log = logging.getLogger(__name__)
 _PAUSES_S = (0.1, 5.0)
 _WINDOW_US = TOGETHER_DAYS * 24 * 3600 * 1_000_000
 _JOIN_S = 5.0  # a stream that is away may hold the thread longer; it is a daemon
-_QUIET_S = 10.0  # between two log lines about the same error; the counter counts all
 _LOOK_EVERY = 500  # records between two looks at whether to stop
 
 
@@ -36,7 +36,7 @@ class Follower:
         self._stop = threading.Event()
         self._read = threading.Event()
         self._away = "the topic has not been read yet"
-        self._logged_at: dict[str, float] = {}
+        self._refused = RefusedRecords(_log, "an occasion")
         self._thread = threading.Thread(target=self._run, name="search-together", daemon=True)
 
     def start(self) -> None:
@@ -122,12 +122,7 @@ class Follower:
 
     def _refuse(self, error: InvalidEvent, record: Record) -> None:
         metrics.OCCASIONS_REFUSED.labels(error.error).inc()
-        now = time.monotonic()
-        if now - self._logged_at.get(error.error, -_QUIET_S) < _QUIET_S:
-            return
-        self._logged_at[error.error] = now
-        place = f"{record.partition.topic}[{record.partition.number}] offset {record.offset}"
-        _log.warning("refused an occasion at %s: %s", place, error.message)
+        self._refused.note(error.error, record, error.message)
 
     def _note(self, away: str) -> None:
         if away and not self.stale:

@@ -137,6 +137,16 @@ def _short(value: object) -> str:
     return f"{len(value)}: {', '.join(map(str, value[:5]))}" if isinstance(value, list) else str(value)
 
 
+def _check_folders(bundle: Path, recipe: Path, data: Path, out: Path) -> None:
+    """Raise CommandError if something is not there, or if `out` holds something that is no bundle."""
+    _there("bundle", bundle)
+    _there("--data", data)
+    if not recipe.is_file():
+        raise CommandError(f"--recipe {recipe}: no such file", Exit.NOT_FOUND)
+    if out.exists() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
+        raise CommandError(f"--out {out}: holds something that is no bundle; name another folder", Exit.USAGE)
+
+
 def _there(what: str, folder: Path) -> None:
     if not folder.is_dir():
         raise CommandError(f"{what} {folder}: no such folder", Exit.NOT_FOUND)
@@ -209,12 +219,7 @@ def refit(
 
     --json writes {"bundle", "model_version", "epoch", "domains": {id: threshold}, "heads": {id: threshold}}.
     """
-    _there("bundle", bundle)
-    _there("--data", data)
-    if not recipe.is_file():
-        raise CommandError(f"--recipe {recipe}: no such file", Exit.NOT_FOUND)
-    if out.exists() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
-        raise CommandError(f"--out {out}: holds something that is no bundle; name another folder", Exit.USAGE)
+    _check_folders(bundle, recipe, data, out)
     from training.bundle.applying.finish import refit_bundle
     from training.data.check_recipe import load_checked
 
@@ -252,12 +257,7 @@ def rehash(
 
     --json writes {"bundle", "model_version", "epoch", "hash", "notes": {name: value}}.
     """
-    _there("bundle", bundle)
-    _there("--data", data)
-    if not recipe.is_file():
-        raise CommandError(f"--recipe {recipe}: no such file", Exit.NOT_FOUND)
-    if out.exists() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
-        raise CommandError(f"--out {out}: holds something that is no bundle; name another folder", Exit.USAGE)
+    _check_folders(bundle, recipe, data, out)
     from training.bundle.rehash import rehash_bundle
     from training.data.check_recipe import load_checked
 
