@@ -15,6 +15,8 @@ from schemas.events import Price
 _WITHOUT_DIGITS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 _WITH_THREE = "BHD IQD JOD KWD LYD OMR TND"
 _DIGITS = dict.fromkeys(_WITHOUT_DIGITS.split(), 0) | dict.fromkeys(_WITH_THREE.split(), 3) | {"CLF": 4, "UYW": 4}
+LARGEST_LOG = 41.4
+"""The natural logarithm of the largest amount that is written: 18 digits, as events have."""
 _ROUNDING = {"down": ROUND_FLOOR, "up": ROUND_CEILING, "nearest": ROUND_HALF_EVEN}
 
 
@@ -32,7 +34,7 @@ def log_of(price: Price) -> float | None:
 def amount_of(log_amount: float, currency: str, rounding: Literal["down", "up", "nearest"]) -> str:
     """The amount as exact text with the decimals of its currency, at least one smallest unit.
 
-    `log_amount` is the natural logarithm of the amount in the main unit, below 43 (18 digits).
+    `log_amount` is the natural logarithm of the amount in the main unit, at most `LARGEST_LOG`.
     """
     unit = Decimal(1).scaleb(-digits_of(currency))
     # A whole amount comes back from its logarithm with an error in the 14th digit, which must not become a cent.

@@ -6,6 +6,7 @@ whatever the number of his listings, so that nobody decides alone. What leaves n
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ import numpy as np
 
 from schemas.events import Price
 from workers.price.interval import Interval, between, interval_of, near, weighted_median, within_of
-from workers.price.money import amount_of, log_of
+from workers.price.money import LARGEST_LOG, amount_of, log_of
 
 Source = Literal["copies", "neighbours"]
+_WIDEST = math.log(1_000)  # of high ÷ low; strangers may write any price
 _HALF_WEIGHT_BITS = 32  # a neighbour that is so much farther away counts half
 
 
@@ -70,7 +72,7 @@ def suggest(
     `currency`: the asker's; by default the one that most sellers use. `without_seller`: the asker, who is not asked.
 
     Returns:
-        None if fewer than `support` sellers are left that use the currency.
+        None if fewer than `support` sellers are left that use the currency, or if their prices disagree too much.
     """
     asked = [
         (offer, log)
@@ -167,7 +169,12 @@ def _by_product(usable: Sequence[tuple[Offer, float]]) -> list[list[float]]:
     return [list(one.values()) for one in products.values() if len(one) > 1]
 
 
-def _suggestion(found: Interval, counted: Sequence[_Vote], asked: int, currency: str, source: Source) -> Suggestion:
+def _suggestion(
+    found: Interval, counted: Sequence[_Vote], asked: int, currency: str, source: Source
+) -> Suggestion | None:
+    """None if the prices disagree so much that an interval says nothing, or if its end is no amount that we write."""
+    if found.high - found.low > _WIDEST or found.high > LARGEST_LOG:
+        return None
     return Suggestion(
         point=amount_of(found.point, currency, "nearest"),
         low=amount_of(found.low, currency, "down"),

@@ -128,3 +128,19 @@ def test_the_order_of_the_offers_does_not_matter() -> None:
 
 def test_a_gift_is_no_price() -> None:
     assert suggest(own(*["10.00"] * 4, "0.00"), support=SUPPORT) is None
+
+
+@pytest.mark.parametrize(
+    "amounts",
+    [
+        ["0.00000001"] * 3 + ["999999999999999999"] * 3,
+        ["0.00000001"] * 5 + ["999999999999999999"] * 5,
+        ["0.01", "999999999999999"] * 5,
+        ["999999999999999999"] * 6 + ["900000000000000000", "950000000000000000"],
+    ],
+)
+def test_prices_of_strangers_that_no_interval_can_hold_suggest_nothing(amounts: list[str]) -> None:
+    found = suggest(own(*amounts), support=5)
+    assert found is None or Decimal(found.high) < 10**18
+    if len(set(amounts)) == 2:
+        assert found is None
