@@ -25,7 +25,7 @@ class ProductsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Names under which programs call this worker; loopback names, `host` and plain addresses always work, and `*`
     allows every name."""
     radius_bits: Annotated[int, Meta(ge=0, le=64)] = 28
-    """Two photos are near copies if at most so many of 256 bits differ. Of validation photos, 28 bits join .95 of the
+    """Two photos are near copies if at most so many of 256 bits differ. Of validation photos, 28 bits join .94 of the
     copies and no two different things; 32 bits join some of those (docs/benchmarks/products.md)."""
     most_copies: Count = 300
     """A photo of which more listings have a near copy is a placeholder or a logo, and joins nothing. It also bounds the

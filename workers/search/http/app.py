@@ -250,7 +250,9 @@ def _inference(
     settings: SearchSettings, engine: RecognitionEngine, looking: Looking | None, health: Health
 ) -> Inference:
     """The engine's queue, which has room for all frames, or all boxes, of every request that is let in."""
-    parts = max(settings.max_frames, settings.max_boxes if looking is not None else 1)
+    parts = max(
+        settings.max_frames, settings.max_boxes + 1 if looking is not None else 1
+    )  # nearest: and the whole photo
     return Inference(
         engine,
         health,

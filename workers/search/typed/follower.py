@@ -54,18 +54,14 @@ class Follower:
             self._thread.join()
 
     def _run(self) -> None:
-        try:
-            admin = self._until_done(self._stream.admin)
-            if admin is None:
-                return
-            with closing(admin):
-                if self._until_done(lambda: self._begin(admin)):
-                    _log.info("typed queries: %d listings are known by their labels", len(self._index))
-                while not self._stop.wait(_POLL_S):
-                    self._until_done(lambda: self._follow(admin))
-        except Exception:
-            _log.exception("typed queries no longer follow the listings; restart the search service")
-            self.complete = False
+        admin = self._until_done(self._stream.admin)
+        if admin is None:
+            return
+        with closing(admin):
+            if self._until_done(lambda: self._begin(admin)):
+                _log.info("typed queries: %d listings are known by their labels", len(self._index))
+            while not self._stop.wait(_POLL_S):
+                self._until_done(lambda: self._follow(admin))
 
     def _until_done(self, work: Callable[[], T]) -> T | None:
         """Repeat work until it succeeds; while the store or the stream is away, after growing pauses. None if the
@@ -80,10 +76,14 @@ class Follower:
                 told = True
                 self._stop.wait(pause_s)
                 pause_s = min(2 * pause_s, _BACKOFF_S[1])
+            except Exception:  # a fault of ours must not end what follows the listings for good
+                _log.exception("typed queries: following the listings failed; it goes on")
+                self._stop.wait(_BACKOFF_S[1])
         return None
 
     def _begin(self, admin: StreamAdmin) -> bool:
         """Read the whole store."""
+        self.complete = False
         self._offsets = admin.end_offsets(self._topic)
         for listing in self._store.scan():
             if self._stop.is_set():

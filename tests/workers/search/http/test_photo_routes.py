@@ -179,7 +179,7 @@ def test_each_product_counts_for_the_rate_limit(detecting, route, query):
         first = HTTP.request("POST", url, body=scene(grid(3)), headers={"content-type": "image/png"})
         assert (first.status, len(json.loads(first.data)["boxes"])) == (200, 3)
         after = HTTP.request("POST", url, body=scene(grid(3)), headers={"content-type": "image/png"})
-        assert (after.status, "each product of detect=all" in json.loads(after.data)["detail"]) == (429, True)
+        assert (after.status, "each part that detect=all" in json.loads(after.data)["detail"]) == (429, True)
         assert 200 < int(after.headers["retry-after"]) <= 300
 
 
