@@ -22,7 +22,10 @@ from workers.search.settings import SearchSettings
 PHOTO_COST = 1.0
 READ_COST = 0.1  # a read takes a tenth of the time of a photo
 _GUESSES_PER_S, _GUESSES_BURST = 0.2, 10.0  # wrong tokens of one address; a person who mistypes needs fewer
-_TOO_MUCH = "too many photos of one client, where each photo of a form, and each part that detect=all or detect=nearest looks at, counts as one"
+_TOO_MUCH = (
+    "too many photos of one client, where each photo of a form, and each part that detect=all or detect=nearest looks "
+    "at, counts as one"
+)
 _MAX_CLIENTS = 10_000  # buckets that are kept, 200 bytes each; the least recently used one is dropped
 
 
