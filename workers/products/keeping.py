@@ -1,25 +1,28 @@
 """Carries out a plan: publishes the products of listings, then writes them to the store.
 
-The message comes first. After a crash between the two, the store still has the old state. So the plan is made again,
-and its messages are sent again.
+The message comes first. If a plan was cut short, its worker carries out the same plan again. After a crash between the
+two, the store still has the old state, and a restart makes the topic say what the store says (`Keeper.repair`).
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from schemas.envelope import cloud_event_headers
-from schemas.errors import Reject, Transient
+from schemas.errors import InvalidEvent, Reject, Transient
 from schemas.hashes import EVENT_TIME_HEADER
-from schemas.products import PRODUCT_TYPE, Product, ProductMessage, encode_product
+from schemas.products import PRODUCT_TYPE, Product, ProductMessage, decode_product, encode_product
 from schemas.topics import PRODUCTS
 from workers import metrics
 from workers.products.naming import Book, Changes
 from workers.stores import Store
-from workers.streams import Delivery, Producer
+from workers.streams import Delivery, Producer, Record, StreamAdmin
 
+_log = logging.getLogger(__name__)
 SOURCE = "groknet/products"
+_BEAT_EVERY = 1_000  # records
 _DELIVERY_S = 30.0  # for all messages of a plan
 
 
@@ -34,7 +37,7 @@ class Keeper:
         """Publish and write changes of a book, which still has the state before them. `gone`: the event times (UTC
         microseconds) of listings that have left.
 
-        Raises Transient if a part may be missing; then keep the same changes, or newer ones, again.
+        Raises Transient if a part may be missing; then keep the same changes again.
         """
         if not changes:
             return
@@ -52,9 +55,28 @@ class Keeper:
             sent.append(self._send(membership.listing_id, _message(membership.listing_id, product)))
         for listing_id in sorted(changes.left):
             sent.append(self._send(listing_id, None, gone[listing_id]))
-        deadline = time.monotonic() + _DELIVERY_S
-        for delivery in sent:
-            delivery.wait(max(0.0, deadline - time.monotonic()))
+        _wait(sent)
+
+    def repair(self, admin: StreamAdmin, book: Book, beat: Callable[[], object]) -> None:
+        """Make the topic say what the store says: a crash may have left messages of a plan that was never stored.
+
+        `beat` is called while the topic is read. Raises Transient.
+        """
+        wrong: set[str] = set()
+        for number, record in enumerate(admin.read(PRODUCTS), 1):
+            listing_id = (record.key or b"").decode("ascii", "replace")
+            held = book.memberships.get(listing_id)
+            (wrong.discard if _said(record) == (None if held is None else held.product_id) else wrong.add)(listing_id)
+            if number % _BEAT_EVERY == 0:
+                beat()
+        sent = []
+        for listing_id in sorted(wrong):
+            held = book.memberships.get(listing_id)
+            value = None if held is None else _message(listing_id, book.products[held.product_id])
+            sent.append(self._send(listing_id, value, time.time_ns() // 1000 if value is None else None))
+        _wait(sent)
+        if sent:
+            _log.warning("%d messages of a plan that was cut short were corrected", len(sent))
 
     def _send(self, listing_id: str, value: bytes | None, event_time: int | None = None) -> Delivery:
         headers = cloud_event_headers(type_=PRODUCT_TYPE, source=SOURCE, key=listing_id)
@@ -80,6 +102,20 @@ class Keeper:
         }
         for change, count in counts.items():
             metrics.PRODUCT_CHANGES.labels(change).inc(count)
+
+
+def _said(record: Record) -> str | None:
+    """The product that a message names; None for a tombstone, and "" for what is no message of ours."""
+    try:
+        return None if record.value is None else decode_product(record.value).product_id
+    except InvalidEvent:
+        return ""
+
+
+def _wait(sent: Sequence[Delivery]) -> None:
+    deadline = time.monotonic() + _DELIVERY_S
+    for delivery in sent:
+        delivery.wait(max(0.0, deadline - time.monotonic()))
 
 
 def _message(listing_id: str, product: Product) -> bytes:

@@ -17,6 +17,7 @@ from schemas.topics import hash_topic, topics_for
 from workers import metrics
 from workers.products.grouping import Grouping
 from workers.products.keeping import Keeper
+from workers.products.naming import Changes
 from workers.products.settings import ProductsSettings
 from workers.products.shelf import read_book, read_labels, who_left
 from workers.products.updates import Updates
@@ -45,6 +46,7 @@ class ProductsWorker:
         self._grouping: Grouping | None = None
         self._offsets: dict[Partition, int] = {}
         self._compared = False
+        self._unfinished: Changes | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Follow the topic until `stop` is set.
@@ -109,6 +111,8 @@ class ProductsWorker:
     def _round(self, admin: StreamAdmin, keeper: Keeper, stop: threading.Event) -> bool:
         """Read to the end of the topic, and settle what that changes. False if `stop` was set before. Raises
         Transient."""
+        if self._grouping is not None and self._unfinished is not None:  # before anything else is read
+            self._finish(self._grouping, keeper, self._unfinished)
         ends = admin.end_offsets(self._topic)
         if self._grouping is None or any(end < self._offsets.get(partition, 0) for partition, end in ends.items()):
             self._begin()
@@ -117,6 +121,7 @@ class ProductsWorker:
         if not self._read(admin, ends, grouping, stop):
             return False
         if not self._compared:
+            keeper.repair(admin, grouping.book, self._health.beat)
             who_left(self._store, grouping)
             self._compared = True
         return self._settle(grouping, keeper, stop)
@@ -127,7 +132,7 @@ class ProductsWorker:
             _log.warning("%s was replaced by a shorter topic: it is read from its beginning", self._topic)
             self._health.mark_unready("the products to be read again")
         book = read_book(self._store)
-        self._offsets, self._compared = {}, False
+        self._offsets, self._compared, self._unfinished = {}, False, None
         self._grouping = Grouping(self._settings, self._epoch, book, lambda ids: read_labels(self._store, ids))
 
     def _read(self, admin: StreamAdmin, ends: dict[Partition, int], grouping: Grouping, stop: threading.Event) -> bool:
@@ -154,14 +159,21 @@ class ProductsWorker:
             self._health.beat()
             with metrics.STAGE_SECONDS.labels("group").time():
                 changes = grouping.plan()
-            with metrics.STAGE_SECONDS.labels("keep").time():
-                keeper.keep(grouping.book, changes, grouping.gone)
-            grouping.done(changes)
-            metrics.LAST_EVENT.labels("grouped").set(time.time())
+            self._finish(grouping, keeper, changes)
         metrics.PRODUCT_UNSETTLED.set(0)
         metrics.PRODUCTS.set(len(grouping.book))
         metrics.PRODUCT_LISTINGS.set(len(grouping.book.memberships))
         return True
+
+    def _finish(self, grouping: Grouping, keeper: Keeper, changes: Changes) -> None:
+        """Carry out a plan. If that fails, it is carried out again before a record is read, because a part of it may be
+        on the topic already, and a newer plan need not contain it."""
+        self._unfinished = changes
+        with metrics.STAGE_SECONDS.labels("keep").time():
+            keeper.keep(grouping.book, changes, grouping.gone)
+        grouping.done(changes)
+        self._unfinished = None
+        metrics.LAST_EVENT.labels("grouped").set(time.time())
 
 
 def build_products(
