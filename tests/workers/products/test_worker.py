@@ -12,7 +12,7 @@ import pytest
 from schemas.envelope import header
 from schemas.events import ListingEvent
 from schemas.hashes import HashMessage
-from schemas.products import PRODUCT_TYPE
+from schemas.products import PRODUCT_TYPE, ProductMessage, decode_product, encode_product
 from schemas.topics import PRODUCTS
 from tests.contract.backends import locked_file
 from tests.workers.indexer.hash_topic import EPOCH, Publisher, stream_at
@@ -205,3 +205,58 @@ def test_messages_have_headers_of_their_type_and_unusable_records_are_skipped(
     assert header(record.headers, "ce_type") == PRODUCT_TYPE
     assert header(record.headers, "ce_partitionkey") == made.listing_id
     assert record.key == made.listing_id.encode()
+
+
+def test_what_was_published_and_never_stored_leaves_the_topic(
+    stream: Stream, store: Store, publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store takes no writes while a plan is published; before it does again, one of the listings is removed."""
+    monkeypatch.setattr("workers.sqlite.BUSY_TIMEOUT_S", 0.2)
+    shop = Shop(random.Random(3), places=1, spread=1)
+    while not (some := renamed(shop.message(1), epoch=EPOCH)).images:
+        pass
+    with closing(build_store(f"sqlite://{tmp_path}/own.db")) as own:
+        own._writer._db.execute("PRAGMA busy_timeout = 200")  # type: ignore[attr-defined]
+        with running(stream, own, **RULES) as health:
+            with locked_file(tmp_path / "own.db"):
+                for name in ("a", "c"):
+                    publisher.put(renamed(some, listing_id=name, epoch=EPOCH))
+                publisher.flush()
+                until(lambda: published(stream).keys() == {"a", "c"} and "store" in health.degraded)
+                publisher.raw("c", None, some.event_time + 1)
+                publisher.flush()
+            until(lambda: published(stream).keys() == {"a"} and set(dict(own_ids(own))) == {"a"})
+
+
+def own_ids(store: Store) -> list[tuple[str, str]]:
+    return [(one.listing_id, one.product_id) for one in store.all_memberships()]
+
+
+def test_a_start_corrects_what_a_crash_left_on_the_topic(stream: Stream, store: Store, publisher: Publisher) -> None:
+    """The process before it died between publishing and writing, and the listing was removed meanwhile."""
+    shop = Shop(random.Random(4), places=1, spread=1)
+    while not (some := renamed(shop.message(1), epoch=EPOCH)).images:
+        pass
+    publisher.put(renamed(some, listing_id="a", epoch=EPOCH))
+    publisher.flush()
+    with running(stream, store, **RULES):
+        until(lambda: published(stream).keys() == {"a"})
+    right = published(stream)["a"]
+    with closing(stream.producer()) as producer:
+        for name in ("a", "c"):
+            wrong = ProductMessage(listing_id=name, product_id="p-" + "0" * 20, founded=right.founded)
+            producer.send(PRODUCTS, name.encode(), encode_product(wrong), ())
+        producer.send(PRODUCTS, b"foreign", b"no message", ())
+        producer.flush(10)
+    with running(stream, store, **RULES):
+        pass
+    admin = stream.admin()
+    newest = {record.key: record.value for record in admin.read(PRODUCTS)}
+    admin.close()
+    assert {key for key, value in newest.items() if value is not None} == {b"a"}
+    assert published_last(newest[b"a"]) == right
+
+
+def published_last(value: bytes | None) -> ProductMessage:
+    assert value is not None
+    return decode_product(value)
