@@ -73,7 +73,8 @@ class TypedHandlers:
                 async for chunk in request.stream():
                     body += chunk
                     if len(body) > most:
-                        raise Problem(413, "too-large", f"q: more than {most:,} bytes; shorten it")
+                        text = f"q: more than {most:,} bytes; shorten it, or send a photo as image/jpeg, image/png or image/webp"
+                        raise Problem(413, "too-large", text)
         except TimeoutError:
             raise Problem(408, "too-slow", "body: not complete in time; send it again") from None
         except ClientDisconnect:
