@@ -73,7 +73,7 @@ class TypedHandlers:
                 async for chunk in request.stream():
                     body += chunk
                     if len(body) > most:
-                        text = f"q: more than {most:,} bytes; shorten it, or send a photo as image/jpeg, image/png or image/webp"
+                        text = f"q: more than {most:,} bytes; shorten it, or send a photo as image/jpeg or image/png"
                         raise Problem(413, "too-large", text)
         except TimeoutError:
             raise Problem(408, "too-slow", "body: not complete in time; send it again") from None
@@ -91,7 +91,7 @@ class TypedHandlers:
         """The listings that answer a query without a photo."""
         finder = self._of_service()
         async with self._threads.in_time():
-            hits = await self._threads.read(lambda: finder.find(typed, k, only))
+            hits, whole = await self._threads.read(lambda: finder.find(typed, k, only))
         meaning = finder.meaning(typed, language)
         count_words(meaning)
         typed_metrics.TYPED_SEARCHES.labels("yes" if hits else "no").inc()
@@ -102,7 +102,7 @@ class TypedHandlers:
             epoch=self._manifest.epoch,
             query=meaning,
             listings=finder.shown(hits, language),
-            complete=finder.complete,
+            complete=finder.complete and whole,
             stale=self._health.stale,
             took_s=round(took_s, 4),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from schemas.plain_text import plain, plain_or_none
 from schemas.predictions import ImageRow, RemovalMarker, StoredListing
@@ -41,6 +42,13 @@ class Hit:
     relevance: float
 
 
+class Answered(NamedTuple):
+    """The listings of an answer, and whether no further one can belong to it."""
+
+    hits: list[Hit]
+    whole: bool
+
+
 class TypedFinder:
     """Reads typed queries and finds listings. Thread-safe. `find` blocks, and may raise Transient."""
 
@@ -58,10 +66,11 @@ class TypedFinder:
         query = self._reader.read(text)
         return Typed(text, query, self._index.weigh(query.terms, titles=titles), titles)
 
-    def find(self, typed: Typed, count: int, only: Filters) -> list[Hit]:
+    def find(self, typed: Typed, count: int, only: Filters) -> Answered:
         """The `count` most relevant listings that pass, the most relevant first, ties by id.
 
         Their relevance is that of what the store has now. A listing that was removed or no longer passes is left out.
+        At most `MAX_ASKED` listings are looked at, so a filter that few of them pass may end the search too early.
         """
         seen: dict[str, Hit | None] = {}
         ask = (count + SPARE) * (2 if only else 1)
@@ -71,9 +80,10 @@ class TypedFinder:
             stored = self._store.get(unread) if unread else {}
             seen.update({listing_id: self._hit(stored.get(listing_id), typed, only) for listing_id in unread})
             hits = [hit for listing_id, _ in candidates if (hit := seen[listing_id]) is not None]
-            if len(hits) >= count or len(candidates) < ask or ask >= MAX_ASKED:
+            enough = len(hits) >= count or len(candidates) < ask
+            if enough or ask >= MAX_ASKED:
                 ranked = sorted(hits, key=lambda hit: (-hit.relevance, hit.listing.listing_id))
-                return ranked[:count]
+                return Answered(ranked[:count], enough)
             ask = min(2 * ask, MAX_ASKED)
 
     def _hit(self, listing: StoredListing | RemovalMarker | None, typed: Typed, only: Filters) -> Hit | None:

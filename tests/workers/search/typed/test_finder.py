@@ -42,7 +42,7 @@ class Shop:
         self.index.put(name, listing.summary.predictions, title_words(listing.event.title or ""))
 
     def found(self, text: str, count: int = 100, only: Filters = ANY, titles: bool = False) -> list[tuple[str, float]]:
-        hits = self.finder.find(self.finder.read(text, titles=titles), count, only)
+        hits = self.finder.find(self.finder.read(text, titles=titles), count, only).hits
         return [(hit.listing.listing_id, hit.relevance) for hit in hits]
 
 
@@ -87,7 +87,7 @@ def test_the_photo_that_answers_best_is_shown(shop: Shop) -> None:
     shop.add("a", 0.5)
     shop.store.write(structs.replace(stored("a", 0.5, time=2), images=rows), {})
     typed = shop.finder.read("red", titles=True)
-    (hit,) = shop.finder.find(typed, 5, ANY)
+    (hit,) = shop.finder.find(typed, 5, ANY).hits
     assert (hit.row.image_id, hit.relevance) == ("0.9", 0.5)
     assert shop.finder.shown([hit], "en")[0].image_id == "0.9"
 
@@ -107,3 +107,14 @@ def test_neighbours_are_ordered_by_relevance_times_likeness(shop: Shop) -> None:
     ]
     unknown = shop.finder.read("xyzzy", titles=False)
     assert reordered(shop.finder.scored(neighbours, unknown)) == neighbours
+
+
+def test_a_filter_that_ends_the_search_too_early_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.search.typed.finder.MAX_ASKED", 20)
+    for i in range(60):
+        shop.add(f"l/{i:02}", 0.99 - i / 100, category="old" if i < 55 else "new")
+    typed = shop.finder.read("red", titles=False)
+    new = Filters(categories=frozenset(["new"]))
+    assert shop.finder.find(typed, 3, new) == ([], False)
+    assert shop.finder.find(typed, 3, ANY).whole
+    assert shop.finder.find(typed, 3, Filters(categories=frozenset(["old"]))).whole
