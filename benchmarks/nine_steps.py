@@ -150,7 +150,7 @@ def reranked(photos: Floats, gallery: Floats, plain: Floats) -> Floats:
 def main() -> int:
     """Train the rows, measure them, and write the page. Returns the exit code."""
     options = parser(__doc__, tells="page")
-    training_options(options, steps=120, seeds=1)
+    training_options(options, steps=80, seeds=1)
     options.add_argument("--rows", help="train and measure only rows whose name matches this regular expression")
     options.add_argument(
         "--half", action="store_true", help="train on half of the grocery products, measure the others"

@@ -34,20 +34,23 @@ def learn(
     *,
     fresh: bool = False,
     start: Path | None = None,
+    first: Path | None = None,
     set_aside: frozenset[str] | None = None,
 ) -> Path:
     """Train on the boxes that are known, and return the folder of the new detector, PROJECT/detectors/NUMBER.
 
     The run is in PROJECT/runs/NUMBER. A run that was stopped goes on if its recipe is the same, with the boxes that are
     known now. Otherwise a new one begins, with the weights of the last finished one that has a network of the same
-    shape and knows the same kinds, or else with those of the recipe.
+    shape and knows the same kinds, or else with those of `first`, or else with those of the recipe.
 
     Args:
         project: whose boxes are learned.
         now: where the project stands.
         recipe: network and schedule; its data sets are replaced by those of the project.
         fresh: begin a new run, and not with the weights of an earlier one.
-        start: a checkpoint to begin with instead; it must be of this network, and know the same kinds.
+        start: a checkpoint to begin with instead, which must be of this network and know the same kinds, or the
+            folder of a detector bundle.
+        first: the same, for a project that has no earlier run to follow.
         set_aside: photos to leave out; None takes those of the project, and chooses them if that was not done yet.
 
     Raises:
@@ -56,7 +59,7 @@ def learn(
         BundleRefused: the bundle does not compute what torch does.
     """
     with _alone(project):
-        return _learn(project, now, recipe, fresh=fresh, start=start, set_aside=set_aside)
+        return _learn(project, now, recipe, fresh=fresh, start=start, first=first, set_aside=set_aside)
 
 
 def _learn(
@@ -66,6 +69,7 @@ def _learn(
     *,
     fresh: bool,
     start: Path | None,
+    first: Path | None,
     set_aside: frozenset[str] | None,
 ) -> Path:
     if set_aside is None:
@@ -81,7 +85,7 @@ def _learn(
     number = _number(project, recipe, fresh=fresh)
     run, bundle = (project.folder / kind / f"{number:02}" for kind in (_RUNS, DETECTORS))
     if start is None and not fresh:
-        start = _to_follow(project, number, recipe)
+        start = _to_follow(project, number, recipe) or first
     run.mkdir(parents=True, exist_ok=True)
     write_file(run / _RECIPE, msgspec.json.encode(recipe))
     train_on(recipe, _sets(recipe, learned, run), run, resume=True, start=start)

@@ -32,6 +32,9 @@ def train(
     out: Annotated[Path, Parameter(help="Folder for the checkpoint.")],
     resume: Annotated[bool, Parameter(negative=(), help="Continue from the checkpoint in --out.")] = False,
     cache: Annotated[Path | None, Parameter(help="Folder for decoded photos. Default: OUT/cache.")] = None,
+    start: Annotated[
+        Path | None, Parameter(help="Begin with this network: a small detector's bundle, or a run's checkpoint.pt.")
+    ] = None,
 ) -> Exit:
     """Train a detector from a recipe. Then `groknet detector export` makes a bundle of it. Needs groknet[train].
 
@@ -43,13 +46,15 @@ def train(
     if not recipe.is_file():
         raise CommandError(f"{recipe}: no such recipe", Exit.NOT_FOUND)
     _there("--data", data)
+    if start is not None:
+        _there("--start", start)
     from training.detection.loop.train import train_detector
     from training.detection.recipe import load_detector_recipe
 
     loaded = load_detector_recipe(recipe)
     remember(out, Run(data=str(data.absolute()), cache=str((cache or out / "cache").absolute())), recipe)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    checkpoint = train_detector(loaded, data, out, resume=resume, cache=cache, weights_in=recipe.parent)
+    checkpoint = train_detector(loaded, data, out, resume=resume, cache=cache, weights_in=recipe.parent, start=start)
     note(f"checkpoint {checkpoint}; make a bundle of it with `groknet detector export {out} --out BUNDLE`")
     return Exit.OK
 

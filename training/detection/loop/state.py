@@ -14,6 +14,7 @@ from torch import nn
 
 from engines.files import replacing
 from schemas.errors import ConfigError
+from training.detection.loop.bundle_weights import take_bundle_weights
 from training.detection.networks.build import build_detector
 from training.detection.networks.interface import DetectorNetwork
 from training.detection.recipe import DetectorRecipe
@@ -81,17 +82,26 @@ class DetectorState:
         Raises:
             ConfigError: the run knew other kinds, so its network has another shape.
         """
-        saved = self.begin_with(path)
+        saved = self._take(path)
         self.optimiser.load_state_dict(saved["optimiser"])
         self.step, self.seconds, self.history = saved["step"], saved["seconds"], saved["history"]
 
-    def begin_with(self, path: Path) -> dict[str, Any]:
-        """Take the network of another run, and nothing else: a new run has rates and steps of its own. Returns the
-        checkpoint.
+    def begin_with(self, start: Path) -> None:
+        """Take the network of another run's checkpoint or of a bundle's folder, and nothing else: a new run has rates
+        and steps of its own.
 
         Raises:
-            ConfigError: the run knew other kinds, so its network has another shape.
+            BundleRefused: the folder holds no detector bundle.
+            ConfigError: the run knew other kinds, or the network has another shape.
         """
+        if not start.is_dir():
+            self._take(start)
+            return
+        take_bundle_weights(start, self.network, self.kinds)
+        if self.average is not None:
+            self.average.load_state_dict(self.network.state_dict())
+
+    def _take(self, path: Path) -> dict[str, Any]:
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if saved["kinds"] != self.kinds:
             raise ConfigError(f"--resume: {path} knows other kinds of boxes; train anew, or use the data of that run")

@@ -40,6 +40,7 @@ def train_detector(
     resume: bool = False,
     cache: Path | None = None,
     weights_in: Path = Path(),
+    start: Path | None = None,
 ) -> Path:
     """Do a training run and return the path of its checkpoint, `out/checkpoint.pt`.
 
@@ -52,14 +53,17 @@ def train_detector(
         resume: continue from the checkpoint in `out`, if there is one.
         cache: keeps decoded photos; `out/cache` by default.
         weights_in: the folder that `network.weights` is relative to.
+        start: the checkpoint of an earlier run with the same kinds, or the folder of a small detector's bundle, whose
+            network this run begins with.
 
     Raises:
+        BundleRefused: `start` is a folder without a detector bundle.
         ConfigError: the data do not fit the recipe, or a package is not installed.
     """
     out.mkdir(parents=True, exist_ok=True)
     with ranks(recipe.device) as group:
         sets = first_first(lambda: load_boxed_sets(recipe, data, cache or out / "cache"))
-        return _train(recipe, sets, out, group, resume=resume, weights_in=weights_in)
+        return _train(recipe, sets, out, group, resume=resume, weights_in=weights_in, start=start)
 
 
 def train_on(
@@ -73,8 +77,7 @@ def train_on(
 ) -> Path:
     """Train on sets that are loaded already, for instance those of a labelling loop.
 
-    `start` is the checkpoint of an earlier run with the same kinds, whose network this run begins with. Other arguments
-    and errors are those of `train_detector`.
+    Arguments and errors are those of `train_detector`.
     """
     with ranks(recipe.device) as group:
         return _train(recipe, sets, out, group, resume=resume, weights_in=weights_in, start=start)
