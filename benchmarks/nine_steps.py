@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 from benchmarks.report import page, parser, table, training_options, versions, write_page
 from benchmarks.trials import column, device_name, device_of, look, minutes_of, numbered, numbers_of, trained
 from training.data.corpus import Corpus
-from training.evaluation.metrics import cosine_distance, recall
+from training.evaluation.metrics import cosine_distance, mean_average_precision, recall
 from training.network.model import Network
 from training.recipe import (
     ArcFace,
     BatchHardTriplet,
     CosFace,
     Distillation,
+    HardCascade,
     HeadSpec,
     LossSpec,
     NormalisedSoftmax,
@@ -82,6 +83,8 @@ def steps_of(plain: Recipe) -> list[Step]:
     steps.append(Step("+ tasks, weights by trend", "+ tasks", _with(base, heads=tasks, weighting=trend)))
     for kind in ("spatial", "channel", "both"):
         steps.append(Step(f"+ attention, {kind}", "ArcFace", _with(base, attention=kind)))
+    cascade = HardCascade(id="product.cascade", weight=0.5)
+    steps.append(Step("+ hard-aware cascade", "ArcFace", _with(plain, losses=[arc, cascade])))
     for way, name in {"box": "random", "cells": "Bernoulli", "salient": "adversarial"}.items():
         view = msgspec.structs.replace(base.augment.weak, erase=0.3, erased=way)
         steps.append(Step(f"+ erasing, {name}", "ArcFace", _weak(base, view)))
@@ -122,7 +125,7 @@ def measured(network: Network, corpus: Corpus, size: int, split: str, *, half: b
         photos = look(network, corpus, numbers, size)
         mine, theirs = numbered(_ids(corpus, numbers), gallery_ids)
         plain = cosine_distance(photos.embedding, gallery.embedding)
-        found[name] = recall(plain, mine, theirs)
+        found[name] = recall(plain, mine, theirs) | {"map": mean_average_precision(plain, mine, theirs)}
         found[f"{name} re-ranked"] = recall(reranked(photos.embedding, gallery.embedding, plain), mine, theirs)
     return found
 
