@@ -119,8 +119,8 @@ def by_name(name: str, x: Tensor, batch: Batch, tiny: Tiny) -> Tensor:  # noqa: 
 
 
 NAMES = ["pairwise", "spreading", "triplet_rank", "contrastive", "relational"]
-NAMES += ["multi_similarity", "circle", "supervised_contrastive", "triplet_margin"]
-NAMES += ["batch_hard_triplet", "hard_cascade", "neck_softmax", "softmax", "multi_label_softmax", "arcface", "multi_label_arcface"]
+NAMES += ["multi_similarity", "circle", "supervised_contrastive", "triplet_margin", "hard_cascade"]
+NAMES += ["batch_hard_triplet", "neck_softmax", "softmax", "multi_label_softmax", "arcface", "multi_label_arcface"]
 
 
 def gradients(rank: int, size: int) -> dict[str, Tensor]:

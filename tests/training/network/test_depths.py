@@ -51,11 +51,11 @@ def test_the_depths_are_the_maps_that_hooks_see() -> None:
 def test_a_step_trains_every_depth(tiny_corpus: Corpus) -> None:
     state = new_state(cascaded(), tiny_corpus)
     assert state.network.shallow is not None
-    before = [layer.weight.detach().clone() for layer in state.network.shallow.layers]  # type: ignore[union-attr]
+    before = [one.detach().clone() for one in state.network.shallow.parameters()]
     values = train_step(cascaded(), state, tiny_corpus, next(batches(cascaded(), tiny_corpus, 0)), 0.0)
     assert float(values["product.cascade"]) > 0
-    for layer, old in zip(state.network.shallow.layers, before, strict=True):
-        assert not torch.equal(layer.weight.detach(), old)  # type: ignore[arg-type]
+    for one, old in zip(state.network.shallow.parameters(), before, strict=True):
+        assert not torch.equal(one.detach(), old)
 
 
 def test_a_bundle_is_that_of_the_same_network_without_them(tmp_path: Path) -> None:
