@@ -20,7 +20,7 @@ from training.readers.splits import chance
 from training.studio import TEST_IDENTITIES, TRAIN_IDENTITIES, write_dataset
 
 Floats = NDArray[np.float32]
-GROCERIES, CLOTHES, FITTED = 1200, 300, 40  # training photos of groceries; of each set of clothes; of the maps' axes
+GROCERIES, CLOTHES, FITTED = 800, 200, 20  # training photos of groceries; of each set of clothes; of the maps' axes
 STUDIO = {"train": 80, "val": 80, "test": 128}  # products, none of which the demo bundle was trained on
 VIEWS = {"train": 1, "val": 2, "test": 3}
 SETS = ("grocery", "studio")
