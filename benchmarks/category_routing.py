@@ -216,8 +216,8 @@ def main() -> int:
         f"Photos: {counts}; gallery {len(gallery.product)} in {len(np.unique(own))} categories. In per cent, but for "
         "the last column: the time of a search by hash among as large a share of a million listings, over that among "
         f"all ({whole:.1f} ms of processor time).\n\nValidation photos, which choose:\n\n{table(_HEAD, lines)}\n\n"
-        f"Best on validation photos: {best}.\n\n{tested}An embedding of its own, R@1 among the category's catalogue photos:\n\n"
-        + table(_MODELS, models)
+        f"Best on validation photos: {best}.\n\n{tested}An embedding of its own, R@1 among the "
+        "category's catalogue photos:\n\n" + table(_MODELS, models)
     )
     command = "python -m benchmarks.category_routing --data DATA --work WORK" + (" --test" if given.test else "")
     packages = versions("onnxruntime", "faiss-cpu", "torch", "numpy")
