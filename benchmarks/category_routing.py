@@ -195,9 +195,14 @@ def main() -> int:
     manifest, gallery = load_bundle(given.bundle).manifest, photos["catalogue"]
     names, own = filed(gallery, manifest)
     found: dict[str, dict[str, list[str]]] = {}
+    gaps: dict[str, str] = {}
     for part in [f"{name} {split}" for split in ("val", *(["test"] if given.test else [])) for name in SETS]:
         ways = routes(said(photos[part], tail, manifest), own, names)
         found[part] = {way.name: line(way, photos[part], gallery) for way in ways}
+        first = {way.name: hits_of(photos[part], gallery, way.inside)[:, 0] for way in ways}
+        for way, hits in first.items():
+            gap, low, high = paired_interval(hits, first[ways[0].name])
+            gaps[f"{part} {way}"] = f"{gap:+.1f} ({low:+.1f} … {high:+.1f})"
     whole = milliseconds(1.0)
     lines = []
     for name in found["grocery val"]:
@@ -209,11 +214,12 @@ def main() -> int:
     if given.test:
         rows = [[name, *(cell for part in SETS for cell in found[f"{part} test"][name])]
                 for name in dict.fromkeys(("one index", "the likeliest category", best))]  # fmt: skip
-        tested = f"Test photos:\n\n{table(_HEAD[:-1], rows)}\n\n"
+        compared = ", ".join(f"{part} {gaps[f'{part} test {best}']}" for part in SETS)
+        tested = f"Test photos:\n\n{table(_HEAD[:-1], rows)}\n\nR@1 of the best − one index, points: {compared}.\n\n"
     models = own_models(photos, embedding_layer(given.bundle), ("val", *(["test"] if given.test else [])))
     counts = ", ".join(f"{part} {len(one.product)}" for part, one in photos.items() if part != "catalogue")
     body = (
-        f"Photos: {counts}; gallery {len(gallery.product)} in {len(np.unique(own))} categories. In per cent, but for "
+        f"Photos: {counts}; gallery {len(gallery.product)} in {len(np.unique(own[own >= 0]))} categories. In per cent, but for "
         "the last column: the time of a search by hash among as large a share of a million listings, over that among "
         f"all ({whole:.1f} ms of processor time).\n\nValidation photos, which choose:\n\n{table(_HEAD, lines)}\n\n"
         f"Best on validation photos: {best}.\n\n{tested}An embedding of its own, R@1 among the "

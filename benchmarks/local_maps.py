@@ -90,7 +90,7 @@ class LocalMaps:
             if not file.is_file():
                 found = self._chunk(folder, rows[start : start + CHUNK])
                 with replacing(file) as part, part.open("wb") as opened:
-                    np.savez(opened, **found)
+                    np.savez(opened, **found)  # type: ignore[arg-type]
                 log.info("%s: %d of %d photos", name, min(start + CHUNK, len(rows)), len(rows))
             with np.load(file) as kept:
                 parts.append({key: kept[key] for key in kept.files})
@@ -129,6 +129,6 @@ def _places(maps: Floats) -> Floats:
     return maps.reshape(*maps.shape[:2], -1).transpose(0, 2, 1)
 
 
-def _unit(x: Floats) -> Floats:
-    scaled: Floats = x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
+def _unit(x: NDArray[np.floating]) -> Floats:
+    scaled: Floats = x.astype(np.float32) / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
     return scaled

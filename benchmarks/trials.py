@@ -100,14 +100,18 @@ def coded(layer: nn.Module, embedding: Floats) -> NDArray[np.uint8]:
 
 
 @torch.inference_mode()
-def look(network: Network, corpus: Corpus, numbers: NDArray[np.int64], size: int) -> Seen:
-    """The network's answers for the photos `numbers [n]`, whole and without augmentation, computed on its device."""
+def look(
+    network: Network, corpus: Corpus, numbers: NDArray[np.int64], size: int, *, side_by_side: bool = False
+) -> Seen:
+    """The network's answers for the photos `numbers [n]`, whole and without augmentation, computed on its device. With
+    `side_by_side` the embedding has those of the shallower depths before it (`[n, 1200]`, unit rows)."""
     device = network.embed.weight.device
     parts: list[tuple[Floats, ...]] = []
     best: dict[str, list[NDArray[np.int64]]] = {head: [] for head in network.head_ids}
     for some in np.array_split(numbers, max(1, -(-len(numbers) // BATCH))):
         out = network(resized(corpus.pixels(some).numpy(), size, device))
-        parts.append(tuple(x.float().cpu().numpy() for x in (out.feature, out.embedding, out.bits)))
+        code = functional.normalize(torch.cat([*out.shallow, out.embedding], 1)) if side_by_side else out.embedding
+        parts.append(tuple(x.float().cpu().numpy() for x in (out.feature, code, out.bits)))
         for head, logits in out.logits.items():
             best[head].append(logits.argmax(1).cpu().numpy())
     feature, embedding, bits = (np.concatenate(one) for one in zip(*parts, strict=True))

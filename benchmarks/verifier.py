@@ -26,6 +26,7 @@ from benchmarks.local_maps import ENDS, LocalMaps
 from benchmarks.local_matches import FIGURES, matches
 from benchmarks.report import page, parser, table, versions, write_page
 from benchmarks.shop_photos import SETS, Photos, looked
+from benchmarks.trials import paired_interval
 from training.bundle.applying.features import Tail
 from training.evaluation.folder import decode_row
 from workers.search.find.rerank import k_reciprocal
@@ -106,14 +107,19 @@ class Verifier:
         return said
 
 
-def recalls(lists: Lists, score: Floats | None, ranks: NDArray[np.int64]) -> tuple[float, float, float]:
-    """R@1, R@5 and mAP with the first listings in the order of `score [q, FIRST]`, or as they are. `ranks [q]` is where
-    the right listing is without a new order, from 0: each product has one."""
+def places_of(lists: Lists, score: Floats | None, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where the right listing of each query stands, from 0, with the first listings in the order of `score [q, FIRST]`,
+    or as they are. `ranks [q]` is where it stands without a new order: each product has one listing."""
     place = ranks.copy()
     if score is not None:
         order = np.argsort(-score, axis=1, kind="stable")
         moved = np.take_along_axis(lists.right, order, 1)
         place[ranks < FIRST] = moved.argmax(1)[ranks < FIRST]
+    return place
+
+
+def recalls(place: NDArray[np.int64]) -> tuple[float, float, float]:
+    """R@1, R@5 and mAP of queries whose one right listing stands at `place [q]`, from 0."""
     return float((place < 1).mean()), float((place < 5).mean()), float((1 / (1 + place)).mean())
 
 
@@ -200,7 +206,7 @@ def main() -> int:
     lines, made = [], {}
 
     def line(name: str, learnt: str, scores: Mapping[str, Floats | None]) -> float:
-        shares = [recalls(lists[part], score, ranks[part]) for part, score in scores.items()]
+        shares = [recalls(places_of(lists[part], score, ranks[part])) for part, score in scores.items()]
         lines.append([name, learnt, *(f"{100 * share:.1f}" for three in shares for share in three)])
         return float(np.mean([three[0] for three in shares]))
 
@@ -221,8 +227,12 @@ def main() -> int:
         line(name, learnt, {part: chosen(lists[part].figures) for part in test})
         tested = f"Test photos, for what was chosen:\n\n{table(_HEAD, lines[before:])}\n\n"
         del lines[before:]
+        for part in test:
+            place = places_of(lists[part], chosen(lists[part].figures), ranks[part])
+            gap, low, high = paired_interval(place == 0, ranks[part] == 0)
+            tested += f"Chosen − none, R@1 of {part}: {gap:+.1f} points ({low:+.1f} … {high:+.1f}).\n\n"
     spent = costs(photos, trunk, tail, chosen, given.data)
-    counts = ", ".join(f"{part} {len(ranks[part])}" for part in lists)
+    counts = ", ".join(f"{part} {len(one)} ({100 * (one == 0).mean():.1f} % first)" for part, one in ranks.items())
     body = (
         f"Photos: {counts}; gallery {len(gallery.product)}. The first {FIRST} get a new order. In per cent. Validation "
         f"photos, which choose:\n\n{table(_HEAD, lines)}\n\nChosen: {name}, learnt from {learnt}.\n\n{tested}"

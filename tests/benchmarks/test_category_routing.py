@@ -47,7 +47,7 @@ def test_hits_and_shares_are_those_of_a_search_one_by_one(number: int) -> None:
     first, five, lost = [], [], []
     for row, product in enumerate(QUERIES.product):
         searched = [i for i in range(len(OWN)) if route.inside[row, i]]
-        ranked = sorted(searched, key=lambda i: -float(QUERIES.embedding[row] @ GALLERY.embedding[i]))  # noqa: B023
+        ranked = sorted(searched, key=lambda i: -float(QUERIES.embedding[row] @ GALLERY.embedding[i]))
         shown = [GALLERY.product[i] for i in ranked[:5]]
         first.append(product in shown[:1])
         five.append(product in shown)
