@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 from benchmarks.report import page, parser, table, training_options, versions, write_page
 from benchmarks.trials import column, device_name, device_of, look, minutes_of, numbered, numbers_of, trained
 from training.data.corpus import Corpus
-from training.evaluation.metrics import cosine_distance, recall
+from training.evaluation.metrics import cosine_distance, mean_average_precision, recall
 from training.network.model import Network
 from training.recipe import (
     ArcFace,
     BatchHardTriplet,
     CosFace,
     Distillation,
+    HardCascade,
     HeadSpec,
     LossSpec,
     NormalisedSoftmax,
@@ -82,6 +83,8 @@ def steps_of(plain: Recipe) -> list[Step]:
     steps.append(Step("+ tasks, weights by trend", "+ tasks", _with(base, heads=tasks, weighting=trend)))
     for kind in ("spatial", "channel", "both"):
         steps.append(Step(f"+ attention, {kind}", "ArcFace", _with(base, attention=kind)))
+    cascade = HardCascade(id="product.cascade", weight=0.5)
+    steps.append(Step("+ hard-aware cascade", "ArcFace", _with(plain, losses=[arc, cascade])))
     for way, name in {"box": "random", "cells": "Bernoulli", "salient": "adversarial"}.items():
         view = msgspec.structs.replace(base.augment.weak, erase=0.3, erased=way)
         steps.append(Step(f"+ erasing, {name}", "ArcFace", _weak(base, view)))
@@ -107,11 +110,13 @@ def halved(recipe: Recipe) -> Recipe:
     return _with(recipe, datasets=sets)
 
 
-def measured(network: Network, corpus: Corpus, size: int, split: str, *, half: bool) -> dict[str, dict[str, float]]:
+def measured(
+    network: Network, corpus: Corpus, size: int, split: str, *, half: bool, side_by_side: bool = False
+) -> dict[str, dict[str, float]]:
     """Set → R@1, R@5 and mAP of its photos among the catalogue photos of both sets; `SET re-ranked` by k-reciprocal
-    neighbours."""
+    neighbours. With `side_by_side` the embeddings of all depths of a cascade count, not the deepest alone."""
     shown = [numbers_of(corpus, name, part, True) for name in SETS for part in ("train", "val", "test")]
-    gallery = look(network, corpus, np.concatenate(shown), size)
+    gallery = look(network, corpus, np.concatenate(shown), size, side_by_side=side_by_side)
     gallery_ids = _ids(corpus, gallery.numbers)
     found = {}
     for name in SETS:
@@ -119,10 +124,10 @@ def measured(network: Network, corpus: Corpus, size: int, split: str, *, half: b
         if half and name == "grocery":
             left = column(corpus, numbers, "product_id").astype(int) % 2 == 0
             numbers = numbers[left]
-        photos = look(network, corpus, numbers, size)
+        photos = look(network, corpus, numbers, size, side_by_side=side_by_side)
         mine, theirs = numbered(_ids(corpus, numbers), gallery_ids)
         plain = cosine_distance(photos.embedding, gallery.embedding)
-        found[name] = recall(plain, mine, theirs)
+        found[name] = recall(plain, mine, theirs) | {"map": mean_average_precision(plain, mine, theirs)}
         found[f"{name} re-ranked"] = recall(reranked(photos.embedding, gallery.embedding, plain), mine, theirs)
     return found
 
@@ -167,13 +172,18 @@ def main() -> int:
     for step in steps_of(halved(plain) if given.half else plain):
         if given.rows and not re.search(given.rows, step.name):
             continue
-        found, minutes = [], []
+        ways = (False, True) if step.recipe.is_cascaded else (False,)
+        found: dict[bool, list[dict[str, dict[str, float]]]] = {way: [] for way in ways}
+        minutes = []
         for seed in range(given.seeds):
             name = _slug(f"{'half-' if given.half else ''}{step.name}-{given.steps}-{seed + 1}")
             network, corpus = trained(_with(step.recipe, seed=seed + 1), given.data, given.work, name, device)
-            found.append(measured(network, corpus, plain.size, split, half=given.half))
+            for way, some in found.items():
+                some.append(measured(network, corpus, plain.size, split, half=given.half, side_by_side=way))
             minutes.append(minutes_of(given.work / name))
-        lines.append([step.name, step.of, *cells(found), f"{np.mean(minutes):.1f}"])
+        for way, some in found.items():
+            name = f"{step.name}, three depths side by side" if way else step.name
+            lines.append([name, step.of, *cells(some), f"{np.mean(minutes):.1f}"])
     body = "\n".join(
         [
             f"{given.steps} steps at {plain.size} pixels, {given.seeds} seed(s), {split} photos; in per cent, mean ± "

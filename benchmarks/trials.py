@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn import functional
 
+from training import losses
 from training.bundle.hash_layers import pack
 from training.data.corpus import Corpus, load_corpus
 from training.data.frozen_trunk import resized
@@ -98,14 +100,18 @@ def coded(layer: nn.Module, embedding: Floats) -> NDArray[np.uint8]:
 
 
 @torch.inference_mode()
-def look(network: Network, corpus: Corpus, numbers: NDArray[np.int64], size: int) -> Seen:
-    """The network's answers for the photos `numbers [n]`, whole and without augmentation, computed on its device."""
+def look(
+    network: Network, corpus: Corpus, numbers: NDArray[np.int64], size: int, *, side_by_side: bool = False
+) -> Seen:
+    """The network's answers for the photos `numbers [n]`, whole and without augmentation, computed on its device. With
+    `side_by_side` the embedding has those of the shallower depths before it (`[n, 1200]`, unit rows)."""
     device = network.embed.weight.device
     parts: list[tuple[Floats, ...]] = []
     best: dict[str, list[NDArray[np.int64]]] = {head: [] for head in network.head_ids}
     for some in np.array_split(numbers, max(1, -(-len(numbers) // BATCH))):
         out = network(resized(corpus.pixels(some).numpy(), size, device))
-        parts.append(tuple(x.float().cpu().numpy() for x in (out.feature, out.embedding, out.bits)))
+        code = functional.normalize(torch.cat([*out.shallow, out.embedding], 1)) if side_by_side else out.embedding
+        parts.append(tuple(x.float().cpu().numpy() for x in (out.feature, code, out.bits)))
         for head, logits in out.logits.items():
             best[head].append(logits.argmax(1).cpu().numpy())
     feature, embedding, bits = (np.concatenate(one) for one in zip(*parts, strict=True))
@@ -170,3 +176,31 @@ def paired_interval(ours: Hits, theirs: Hits, seed: int = 0) -> tuple[float, flo
     means = gap[rng.integers(0, len(gap), (DRAWS, len(gap)))].mean(1)
     low, high = np.quantile(means, (0.025, 0.975))
     return 100 * float(gap.mean()), 100 * float(low), 100 * float(high)
+
+
+def refitted_embedding(
+    feature: Floats, products: NDArray[np.int64], start: tuple[Floats, Floats], steps: int = 300
+) -> tuple[Floats, Floats]:
+    """Weight `[d, f]` and bias `[d]` of an embedding that learns on from `start`, on features `[n, f]` that stay.
+
+    ArcFace as in the demo's recipe (scale 32, margin .25), batches of 256, AdamW with a cosine to zero. Centres start
+    at the mean of each product's photos. It is the same for the same input.
+    """
+    draw = torch.Generator().manual_seed(0)
+    x, ids = torch.from_numpy(feature), torch.from_numpy(products)
+    weight, bias = (torch.from_numpy(one.copy()).requires_grad_() for one in start)
+    with torch.no_grad():
+        first = functional.normalize(functional.linear(x, weight, bias))
+        centres = torch.zeros(int(ids.max()) + 1, first.shape[1]).index_add_(0, ids, first)
+    centres.requires_grad_()
+    optimiser = torch.optim.AdamW([weight, bias, centres], lr=1e-3, weight_decay=0.02)
+    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    for _ in range(steps):
+        some = torch.randint(len(x), (min(256, len(x)),), generator=draw)
+        code = functional.normalize(functional.linear(x[some], weight, bias))
+        loss = losses.arcface(code, centres, ids[some], 32.0, 0.25)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        rate.step()
+    return weight.detach().numpy(), bias.detach().numpy()

@@ -68,6 +68,7 @@ def deployable(network: Network, groups: Groups | None = None) -> ExportedGraph:
     still float32 tensors. It takes photos `uint8 [n, height, width, 3]`; `groups` has, by coarse head, the finer head
     and the shares `float32 [finer labels, coarse labels]`."""
     served = copy.deepcopy(network).eval().to(memory_format=torch.contiguous_format)
+    served.shallow = None  # embeddings of inner stages are only trained with
     for module in served.modules():
         if isinstance(module, ConvNorm):
             module.fold()

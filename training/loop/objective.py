@@ -17,6 +17,7 @@ from training.recipe import (
     BatchHardTriplet,
     Contrastive,
     CosFace,
+    HardCascade,
     LossSpec,
     MultiLabelArcFace,
     NormalisedSoftmax,
@@ -92,6 +93,9 @@ def _loss_term(spec: LossSpec, state: State, batch: Batch) -> Term:
         case BatchHardTriplet():
             code, products = gather(batch.codes[spec.on]), gather(_products(spec, batch))
             loss = losses.batch_hard_triplet(code, products, spec.margin)
+        case HardCascade():
+            depths = [gather(rows) for rows in (*batch.out.shallow, batch.out.embedding)]
+            loss = losses.hard_cascade(depths, gather(_products(spec, batch)), spec.shares, spec.margin)
         case Spreading():
             # weak views alone: the two views of a photo shall stay near each other
             loss = losses.spreading(_of_all_ranks(spec, batch, batch.codes[spec.on][: len(batch.numbers)]))

@@ -188,6 +188,7 @@ def network_of(recipe: Recipe, sizes: Mapping[str, int], pretrained: bool) -> Ne
         size=recipe.size,
         embedding=recipe.embedding,
         attention=recipe.attention,
+        cascaded=recipe.is_cascaded,
     )
 
 

@@ -1,6 +1,7 @@
 """Losses as pure functions of tensors: no state, no modules, each with its source.
 
-`softmax.py` has the heads' losses, `angular.py` those with class centres, `pairs.py` those over pairs of photos.
+`softmax.py` has the heads' losses, `angular.py` those with class centres, `pairs.py` those over pairs of photos, and
+`cascade.py` the one over pairs at several depths of the trunk.
 """
 
 from training.losses.angular import (
@@ -11,6 +12,7 @@ from training.losses.angular import (
     sphereface,
     with_margin,
 )
+from training.losses.cascade import hard_cascade, hardest
 from training.losses.pairs import (
     batch_hard_triplet,
     contrastive,
@@ -29,6 +31,8 @@ __all__ = [
     "contrastive",
     "cosface",
     "distillation",
+    "hard_cascade",
+    "hardest",
     "multi_label_arcface",
     "multi_label_softmax",
     "normalised_softmax",

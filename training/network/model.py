@@ -2,7 +2,7 @@
 
 As in GrokNet (KDD 2020), every head sits on the trunk's feature, the losses of similarity share one L2-normalised
 embedding, and the hash layer behind the embedding gives logits whose signs are the bits.
-A recipe may put attention before GeM.
+A recipe may put attention before GeM, and embeddings on inner stages, which are only trained with.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from schemas.errors import ConfigError
 from training.network.attention import Attention
-from training.network.lite_shapes import AttentionKind
-from training.network.trunk import build_trunk
+from training.network.depths import ShallowEmbeddings
+from training.network.lite_shapes import LITE, AttentionKind
+from training.network.trunk import EfficientNetLite, build_trunk
 from training.network.weights import load_body, read_weights
 
 EMBEDDING = 400
@@ -75,6 +76,7 @@ class Outputs(NamedTuple):
         embedding: `[n, 400]`, unit rows.
         bits: `[n, 256]`, hash logits.
         neck: `[n, 400]`, the embedding before its rows get length 1.
+        shallow: `[n, 400]` with unit rows for each shallower depth, in a network with a cascade.
     """
 
     feature: Tensor
@@ -82,12 +84,14 @@ class Outputs(NamedTuple):
     embedding: Tensor
     bits: Tensor
     neck: Tensor
+    shallow: tuple[Tensor, ...] = ()
 
 
 def detached(out: Outputs) -> Outputs:
     """The same values, through which no gradient flows."""
     logits = {head: values.detach() for head, values in out.logits.items()}
-    return Outputs(out.feature.detach(), logits, out.embedding.detach(), out.bits.detach(), out.neck.detach())
+    shallow = tuple(one.detach() for one in out.shallow)
+    return Outputs(out.feature.detach(), logits, out.embedding.detach(), out.bits.detach(), out.neck.detach(), shallow)
 
 
 class Network(nn.Module):
@@ -96,7 +100,8 @@ class Network(nn.Module):
     `sizes` gives the heads: id → number of labels. `dropout` is the share of the feature that the heads do not see in
     training. With `bfloat16_trunk` the trunk, which is nine tenths of the work, computes in bfloat16; the rest stays
     float32. With `adapter` a small layer between the pooled trunk and everything else is learnt. `size` is
-    that of the photos, which counts for transformers. The recipe's `embedding` and `attention` explain the last two.
+    that of the photos, which counts for transformers. The recipe's `embedding` and `attention` explain these two. With
+    `cascaded` two inner stages of a Lite trunk have embeddings, too.
     """
 
     def __init__(  # noqa: PLR0917 (the parts of a network)
@@ -111,6 +116,7 @@ class Network(nn.Module):
         *,
         embedding: int = EMBEDDING,
         attention: AttentionKind = "none",
+        cascaded: bool = False,
     ) -> None:
         super().__init__()
         self.dropout = dropout
@@ -127,20 +133,31 @@ class Network(nn.Module):
         self.heads = nn.ModuleDict({_key(k): nn.Linear(self.trunk.features, n) for k, n in sizes.items()})
         self.head_ids = list(sizes)
         self.embed = nn.Linear(self.trunk.features, embedding)
+        self.shallow: ShallowEmbeddings | None = None
+        if cascaded:
+            if not isinstance(self.trunk, EfficientNetLite):
+                raise ConfigError(f"losses: a hard_cascade has no stages of {trunk!r}; use {', '.join(LITE)}")
+            self.shallow = ShallowEmbeddings([channels for _, channels in self.trunk.taps], embedding)
         self.hash_layer = nn.Linear(embedding, BITS)
         nn.init.orthogonal_(self.hash_layer.weight)
         nn.init.zeros_(self.hash_layer.bias)
 
     def forward(self, photos: Tensor) -> Outputs:
         """`float [n, 3, h, w]`, RGB, values from 0 to 255; or what `pooled` gave for photos, `float32 [n, f]`."""
-        feature = photos if photos.ndim == 2 else self.pooled(photos)
+        shallow: tuple[Tensor, ...] = ()
+        if photos.ndim == 2:
+            feature = photos
+        else:
+            *inner, last = self._stages(photos)
+            feature = self.pool(last)
+            shallow = self.shallow(inner) if self.shallow is not None else ()
         if self.adapter is not None:
             feature = self.adapter(feature)
         seen = F.dropout(feature, self.dropout, self.training)
         logits = {head: self.head(head)(seen) for head in self.head_ids}
         neck = self.embed(feature)
         embedding = F.normalize(neck)
-        return Outputs(feature, logits, embedding, self.hash_layer(embedding), neck)
+        return Outputs(feature, logits, embedding, self.hash_layer(embedding), neck, shallow)
 
     def pooled(self, photos: Tensor) -> Tensor:
         """The pooled trunk `float32 [n, f]` of photos `float [n, 3, h, w]`, before an adapter."""
@@ -150,11 +167,15 @@ class Network(nn.Module):
     def maps(self, photos: Tensor) -> Tensor:
         """What is pooled: the trunk's map `[n, f, h', w']` of photos `float [n, 3, h, w]`, behind the attention where
         there is one."""
+        return self._stages(photos)[-1]
+
+    def _stages(self, photos: Tensor) -> list[Tensor]:
+        """`maps`, behind the inner stages of a cascade."""
         with torch.autocast(photos.device.type, torch.bfloat16) if self.bfloat16_trunk else nullcontext():
-            maps: Tensor = self.trunk(photos)
+            found = [self.trunk(photos)] if self.shallow is None else cast(EfficientNetLite, self.trunk).stages(photos)
         if self.attention is not None:
-            maps = self.attention(maps.float())
-        return maps
+            found[-1] = self.attention(found[-1].float())
+        return found
 
     def load_trunk(self, path: Path) -> None:
         """Put the weights of a file into the trunk. Raises ConfigError if it is not one of this trunk."""

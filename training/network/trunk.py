@@ -84,24 +84,42 @@ class Block(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """An EfficientNet-Lite trunk, `name` a key of `LITE`; `features` is the number of its channels."""
+    """An EfficientNet-Lite trunk, `name` a key of `LITE`.
+
+    Attributes:
+        features: number of the map's channels.
+        taps: two inner stages, as the number of blocks up to their end and their channels: the last one at 1/16 of the
+            photo's side (two thirds of the blocks), and the long one at 1/32.
+    """
 
     features = LITE_FEATURES
 
     def __init__(self, name: str = "efficientnet_lite0") -> None:
         super().__init__()
         self.stem = ConvNorm(3, 32, 3, 2)
-        blocks, width = [], 32
+        blocks, width, ends = [], 32, []
         for kernel, stride, expansion, outputs, repeats in lite_stages(*LITE[name]):
             for i in range(repeats):
                 blocks.append(Block(width, outputs, kernel, stride if i == 0 else 1, expansion))
                 width = outputs
+            ends.append((len(blocks), width))
+        self.taps = ends[4:6]
         self.blocks = nn.Sequential(*blocks)
         self.head = ConvNorm(width, LITE_FEATURES)
 
     def forward(self, photos: Tensor) -> Tensor:
         """`float [n, 3, h, w]`, values from 0 to 255 → `[n, 1280, h / 32, w / 32]`, values from 0 to 6."""
         return cast(Tensor, self.head(self.blocks(self.stem((photos - 127.0) / 128.0))))
+
+    def stages(self, photos: Tensor) -> list[Tensor]:
+        """The maps at the ends of `taps`, and the last one: photos as in `forward` → `[n, c, h', w']` each."""
+        x = self.stem((photos - 127.0) / 128.0)
+        ends, found = [end for end, _ in self.taps], []
+        for done, block in enumerate(self.blocks, 1):
+            x = block(x)
+            if done in ends:
+                found.append(x)
+        return [*found, self.head(x)]
 
 
 class TimmTrunk(nn.Module):

@@ -26,6 +26,7 @@ STANDARD_PARAMETERS: dict[StandardPairs, tuple[str, ...]] = {
 }
 Margin = Annotated[float, Meta(ge=0, lt=1.6)]
 """An angle in radians, below about half of π."""
+PartOfPairs = Annotated[float, Meta(gt=0, le=1)]
 
 
 class _Loss(Strict, frozen=True, kw_only=True, tag_field="kind"):
@@ -204,7 +205,35 @@ class Relational(_Loss, frozen=True, kw_only=True, tag="relational"):
     (after Park et al. 2019). The two trunks must have features of the same width."""
 
 
+class HardCascade(_Loss, frozen=True, kw_only=True, tag="hard_cascade"):
+    """Contrastive losses at three depths of the trunk, where each deeper one learns only from the pairs that the one
+    before it found hard (Yuan et al. 2017). Two stages before the last map get embeddings of their own, which are
+    thrown away after the run; the deepest embedding is the network's. It needs a packaged Lite trunk.
+
+    Attributes:
+        shares: of all pairs, that the three depths learn from; none is larger than the one before.
+        margin: an L2 distance of unit rows, from which on two products cost nothing.
+    """
+
+    shares: tuple[PartOfPairs, PartOfPairs, PartOfPairs] = (1.0, 0.5, 0.2)
+    margin: Positive = 1.0
+
+    def __post_init__(self) -> None:
+        if list(self.shares) != sorted(self.shares, reverse=True):
+            raise ValueError(f"losses[{self.id}].shares: none may be larger than the one before")
+
+
 ToCentres = ArcFace | CosFace | SphereFace | NormalisedSoftmax | Softmax
 """Losses with a learnt centre for each product. They differ in the margin; `Softmax` has no angles at all."""
 
-LossSpec = ToCentres | MultiLabelArcFace | Pairwise | Spreading | Standard | BatchHardTriplet | Contrastive | Relational
+LossSpec = (
+    ToCentres
+    | MultiLabelArcFace
+    | Pairwise
+    | Spreading
+    | Standard
+    | BatchHardTriplet
+    | HardCascade
+    | Contrastive
+    | Relational
+)

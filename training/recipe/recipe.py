@@ -15,7 +15,7 @@ from schemas.manifest import StableId, Strict
 from schemas.units import Count, Share
 from training.network.lite_shapes import LITE, OPEN_CLIP, AttentionKind
 from training.recipe.line_numbers import told
-from training.recipe.loss_entries import Contrastive, LossSpec, MultiLabelArcFace, Relational, Spreading
+from training.recipe.loss_entries import Contrastive, HardCascade, LossSpec, MultiLabelArcFace, Relational, Spreading
 from training.recipe.mistakes import all_mistakes
 from training.recipe.tables import (
     Augment,
@@ -132,6 +132,11 @@ class Recipe(Strict, frozen=True, kw_only=True):
         return self.schedule.learns != "network"
 
     @property
+    def is_cascaded(self) -> bool:
+        """Whether stages of the trunk get embeddings of their own, for a hard-aware cascade."""
+        return any(isinstance(loss, HardCascade) for loss in self.all_losses)
+
+    @property
     def judges_all_photos(self) -> bool:
         """Whether training photos calibrate the heads like validation photos. If the trunk did not learn from them, a
         head that was fitted without a photo judges it as it would judge a new one."""
@@ -170,6 +175,8 @@ class Recipe(Strict, frozen=True, kw_only=True):
         learns = f"schedule.learns = {self.schedule.learns!r}"
         if self.attention != "none":
             yield f'attention: changes the map, but {learns} keeps pooled features; write "none"'
+        if self.is_cascaded:
+            yield f"losses: a hard_cascade learns from stages of the trunk, but {learns} keeps the last one; remove it"
         if self.distillation.mutual:
             yield f"distillation.mutual: two networks see one photo, but {learns} keeps features; set it to false"
         if any(isinstance(loss, Relational) for loss in self.all_losses):
@@ -228,6 +235,8 @@ class Recipe(Strict, frozen=True, kw_only=True):
                 head = next((h for h in self.heads if h.id == loss.head), None)
                 if head is None or head.kind != "multi_label":
                     yield f"losses[{loss.id}].head: {loss.head!r} is no multi-label head of this recipe"
+            elif isinstance(loss, HardCascade) and self.trunk not in LITE:
+                yield f"losses[{loss.id}].kind: needs the stages of a packaged trunk; use {', '.join(LITE)}"
             elif isinstance(loss, Contrastive):
                 if self.schedule.views < 2:
                     yield f"losses[{loss.id}].kind: needs schedule.views = 2; otherwise remove the loss"

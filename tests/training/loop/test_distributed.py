@@ -79,6 +79,7 @@ def test_the_trainers_objective_has_the_gradient_of_one_process(folder: Path) ->
         "heads",
         "embed",
         "hash_layer",
+        "shallow",
         "loss:hash__arcface",
     }
     for name, gradient in alone.items():

@@ -25,6 +25,7 @@ from training.loop.state import new_state
 from training.recipe import (
     ArcFace,
     DataSet,
+    HardCascade,
     HeadSpec,
     Metric,
     MultiLabelArcFace,
@@ -104,6 +105,9 @@ def by_name(name: str, x: Tensor, batch: Batch, tiny: Tiny) -> Tensor:  # noqa: 
             return averaged(losses.multi_label_softmax(x[:, :PRODUCTS], batch.positives), batch.positives.any(1))
         case "batch_hard_triplet":
             return losses.batch_hard_triplet(gather(x), gather(batch.products), 0.5)
+        case "hard_cascade":
+            depths = [x, nn.functional.normalize(tiny.embed(batch.other)), x.roll(1, 1)]
+            return losses.hard_cascade([gather(one) for one in depths], gather(batch.products), (1.0, 0.5, 0.2), 1.5)
         case "neck_softmax":
             return averaged(losses.softmax_loss(tiny.embed(batch.x) @ tiny.centres.T, batch.products), known)
         case "arcface":
@@ -115,7 +119,7 @@ def by_name(name: str, x: Tensor, batch: Batch, tiny: Tiny) -> Tensor:  # noqa: 
 
 
 NAMES = ["pairwise", "spreading", "triplet_rank", "contrastive", "relational"]
-NAMES += ["multi_similarity", "circle", "supervised_contrastive", "triplet_margin"]
+NAMES += ["multi_similarity", "circle", "supervised_contrastive", "triplet_margin", "hard_cascade"]
 NAMES += ["batch_hard_triplet", "neck_softmax", "softmax", "multi_label_softmax", "arcface", "multi_label_arcface"]
 
 
@@ -149,6 +153,7 @@ def small_recipe() -> Recipe:
         Pairwise(id="product.pairs", negative_weight=3.0),
         Spreading(id="spread", on="hash"),
         Standard(id="product.standard", name="multi_similarity"),
+        HardCascade(id="product.cascade"),
     ]
     return Recipe(
         name="ranks",
