@@ -382,6 +382,18 @@ def test_latest_names_the_run_that_is_stored(store_backend: StoreBackend) -> Non
     store.close()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_what_a_change_says_is_newest_is_what_a_reader_finds(store_backend: StoreBackend, seed: int) -> None:
+    rng = random.Random(seed)
+    store = store_backend.build()
+    for item in random_events(rng, 60):
+        bad = [image.image_id for image in item.images if rng.random() < 0.3]
+        removal = Removal(item) if item.removed else None
+        (outcome,) = store.apply([removal or Put(*effects(item, rng.choice(["m1", "m2"]), bad))])
+        assert store.latest([item.listing_id]) == {item.listing_id: outcome}
+    store.close()
+
+
 def test_threads_that_write_at_once_end_where_one_does(store_backend: StoreBackend) -> None:
     store = store_backend.build()
     events = random_events(random.Random(5), 200)

@@ -35,6 +35,7 @@ from training.loop.warm_start import fit_kept_heads
 from training.network.model import Network, detached
 from training.network.trunk import TimmTrunk
 from training.recipe import Recipe, Relational
+from training.run_folder import only_run
 
 log = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 240.0
@@ -63,11 +64,11 @@ def train(
         tutor: folder of a finished run of `recipe.as_tutor()`, to learn from.
 
     Raises:
-        ConfigError: the data do not fit the recipe, or the recipe asks for something that its trunk does not have.
+        ConfigError: the data do not fit the recipe, the recipe asks for something that its trunk does not have, or
+            another training has the folder `out`.
     """
     torch.set_num_threads(recipe.threads)
-    out.mkdir(parents=True, exist_ok=True)
-    with ranks(recipe.device) as group:
+    with only_run(out), ranks(recipe.device) as group:
         corpus = first_first(lambda: load_corpus(recipe, data, cache or out / "cache", group.device))
         state = new_state(recipe, corpus, group.device)
         if tutor is not None:

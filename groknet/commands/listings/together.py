@@ -22,7 +22,9 @@ from groknet.importing.product import LeftOut, Refused
 from groknet.run.open_back_ends import open_stream
 from groknet.submitting.send import Sender
 from schemas.occasions import Occasion, OccasionKind
+from schemas.topics import TOGETHER_DAYS
 
+_TOO_OLD = f"older than {TOGETHER_DAYS} days, so it does not count"
 _NAMED = 20  # lines about refused occasions on stderr; --json has all of them
 
 
@@ -41,7 +43,8 @@ def import_occasions(
     A file has JSON lines, {"occasion_id", "kind", "listing_ids", "event_time"}, or is a CSV table. A table has one line
     for each occasion, with the listings in the column listing_ids, separated by spaces or semicolons. Or it has one
     line for each item, such as order_id, product_id, ordered_at: then the lines of one occasion follow each other.
-    Times are UTC microseconds or RFC 3339 text; without a time it is that of the file.
+    Times are UTC microseconds or RFC 3339 text; without a time it is that of the file. Occasions older than 90 days do
+    not count, so they are left out.
 
     An occasion replaces the one of the same id, so importing a file again changes nothing, and an import that was
     interrupted is simply started again. Give no names of people: the id says only which occasion it is.
@@ -52,7 +55,7 @@ def import_occasions(
     place = find_home(home)
     loaded = load_config(place if dry_run else place.make())
     counts: Counter[str] = Counter(dict.fromkeys(("read", "sent", "refused", "left_out"), 0))
-    ended = False
+    ended, old = False, 0
     with ExitStack() as stack:
         sender = None
         if not dry_run:
@@ -71,8 +74,11 @@ def import_occasions(
                         sender.send_occasion(one)
                 else:
                     ended |= isinstance(one, Refused) and one.ends
+                    old += one.why == _TOO_OLD
                     _problem(one, file, counts, json=json)
                 bar.advance(task)
+    if old and not json:
+        note(f"{old} of the occasions that are left out: older than {TOGETHER_DAYS} days; correct event_time if wrong")
     if json:
         json_line(counts)
     else:
@@ -87,7 +93,11 @@ def _read(file: Path, kind: OccasionKind, prefix: str) -> Iterator[Read]:
         changed = file.stat().st_mtime_ns // 1000
     except OSError as error:
         raise CommandError(f"{file}: cannot be read ({error.strerror})", Exit.NOT_FOUND) from None
-    return read_occasions(file, Defaults(kind, min(changed, time.time_ns() // 1000), prefix))
+    now = time.time_ns() // 1000
+    oldest = now - TOGETHER_DAYS * 24 * 3600 * 1_000_000
+    for place, one in enumerate(read_occasions(file, Defaults(kind, min(changed, now), prefix)), 1):
+        old = isinstance(one, Occasion) and one.event_time <= oldest
+        yield LeftOut(f"occasion {place}", _TOO_OLD) if old else one
 
 
 def _problem(one: Refused | LeftOut, file: Path, counts: Counter[str], *, json: bool) -> None:

@@ -26,6 +26,7 @@ from training.detection.loop.state import CHECKPOINT, DetectorState, modules_in_
 from training.detection.networks.interface import Target
 from training.detection.recipe import DetectorRecipe
 from training.loop.distributed import Ranks, agree, first_first, ranks
+from training.run_folder import only_run
 
 log = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 120.0
@@ -58,10 +59,10 @@ def train_detector(
 
     Raises:
         BundleRefused: `start` is a folder without a detector bundle.
-        ConfigError: the data do not fit the recipe, or a package is not installed.
+        ConfigError: the data do not fit the recipe, a package is not installed, or another training has the folder
+            `out`.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    with ranks(recipe.device) as group:
+    with only_run(out), ranks(recipe.device) as group:
         sets = first_first(lambda: load_boxed_sets(recipe, data, cache or out / "cache"))
         return _train(recipe, sets, out, group, resume=resume, weights_in=weights_in, start=start)
 
@@ -79,7 +80,7 @@ def train_on(
 
     Arguments and errors are those of `train_detector`.
     """
-    with ranks(recipe.device) as group:
+    with only_run(out), ranks(recipe.device) as group:
         return _train(recipe, sets, out, group, resume=resume, weights_in=weights_in, start=start)
 
 
@@ -94,7 +95,6 @@ def _train(
     start: Path | None = None,
 ) -> Path:
     torch.set_num_threads(recipe.threads)
-    out.mkdir(parents=True, exist_ok=True)
     pools = [one.index("train") for one in sets]
     for one, pool in zip(sets, pools, strict=True):
         if not len(pool):

@@ -104,6 +104,8 @@ async def _from_form(request: Request, body: bytes, most: int) -> Sent:
     try:
         photos = [await field.read() for field in form.getlist(FIELD) if isinstance(field, UploadFile)]
         typed = [field for field in form.getlist(TYPED) if isinstance(field, str)]
+        if len(typed) < len(form.getlist(TYPED)):
+            raise Problem(422, "bad-parameter", "q: it came as a file; send the words as a field without a file name")
         if len(typed) > 1:
             raise Problem(422, "bad-parameter", "q: it is there twice; give it once")
         if not photos and not typed:

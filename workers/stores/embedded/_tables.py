@@ -87,11 +87,15 @@ def put_change(db: sqlite3.Connection, change: Change, inline_photos_s: float | 
 def put_listing(
     db: sqlite3.Connection, listing: StoredListing, thumbnails: Mapping[str, bytes], inline_photos_s: float | None
 ) -> Latest:
-    """Store the effects of one event, unless the store has something newer or equally good."""
+    """Store the effects of one event, unless the store has something newer or equally good.
+
+    What is newest afterwards follows from what was there and what is written, so it is not read again."""
     order = listing.event.order
     newest = read_latest(db, listing.listing_id)
+    runs: dict[str, Run] = {}
     if newest is None or newest.order < order:
-        _clear(db, listing.listing_id)
+        if newest is not None:  # a listing that nothing is known of has no rows to delete
+            _clear(db, listing.listing_id)
         _set_latest(db, listing.event, order)
         if inline_photos_s is not None:
             end_later(db, listing.event, inline_photos_s)
@@ -101,16 +105,17 @@ def put_listing(
         if present is not None and _goodness(present[0].summary) >= _goodness(listing.summary):
             return newest
         stored_at = listing.stored_at if present is None else present[0].stored_at
+        if present is not None:
+            _delete_rows(db, listing)
         _insert_rows(db, msgspec.structs.replace(listing, stored_at=stored_at))
+        runs = dict(newest.runs)
     else:
         return newest
     db.executemany(
         "INSERT INTO thumbnails VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
         [(listing.listing_id, image_id, body) for image_id, body in thumbnails.items()],
     )
-    after = read_latest(db, listing.listing_id)
-    assert after is not None
-    return after
+    return Latest(order, order[1], {**runs, listing.model_version: Run(listing.summary.status, listing.run)})
 
 
 def put_removal(db: sqlite3.Connection, event: ListingEvent) -> Latest:
@@ -187,11 +192,15 @@ def _insert_rows(db: sqlite3.Connection, listing: StoredListing) -> None:
     photos = by_photo(listing.images)
     images = ((image_id, _encode(rows if len(rows) > 1 else rows[0])) for image_id, rows in photos.items())
     bodies = [(SUMMARY_IMAGE_ID, _encode(shared)), *images]
-    db.execute("DELETE FROM rows WHERE listing_id = ? AND model_version = ?", key)
     db.executemany(
         "INSERT INTO rows (listing_id, model_version, image_id, body) VALUES (?, ?, ?, ?)",
         [(*key, image_id, body) for image_id, body in bodies],
     )
+
+
+def _delete_rows(db: sqlite3.Connection, listing: StoredListing) -> None:
+    key = (listing.listing_id, listing.model_version)
+    db.execute("DELETE FROM rows WHERE listing_id = ? AND model_version = ?", key)
 
 
 def _read_rows(

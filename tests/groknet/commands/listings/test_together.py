@@ -55,6 +55,24 @@ def test_a_dry_run_sends_nothing_and_json_has_every_problem(groknet: Call, tmp_p
     assert not home.exists()
 
 
+def test_occasions_that_are_too_old_are_left_out_and_counted(groknet: Call, tmp_path: Path) -> None:
+    home, file, day_us = tmp_path / "home", tmp_path / "orders.jsonl", 24 * 3600 * 1_000_000
+    now_us = int(time.time() * 1e6)
+    ages = {"new": 0, "old": 91, "very-old": 400, "still": 89}
+    lines = [
+        {"id": name, "listing_ids": ["x", "y"], "event_time": now_us - days * day_us} for name, days in ages.items()
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    answer = groknet("together", "import", "--home", home, file)
+    assert (answer.code, answer.out) == (Exit.OK, "4 read: 2 sent, 0 refused, 2 left out\n")
+    assert "2 of the occasions that are left out: older than 90 days" in answer.err
+    assert sorted(record.key or b"" for record in sent(home)) == [b"new", b"still"]
+    answer = groknet("together", "import", "--home", home, "--json", file)
+    *problems, _total = [json.loads(line) for line in answer.out.splitlines()]
+    assert [one["place"] for one in problems] == ["occasion 2", "occasion 3"]
+    assert {one["why"] for one in problems} == {"older than 90 days, so it does not count"}
+
+
 def test_a_file_without_an_occasion_fails(groknet: Call, tmp_path: Path) -> None:
     file = tmp_path / "empty.csv"
     file.write_text("")

@@ -131,6 +131,12 @@ def test_a_query_is_given_once(typed: Rig) -> None:
     assert typed.search(b"", "?q=red&q=blue", "")[0] == 422
     multipart, kind = urllib3.encode_multipart_formdata([("q", "red"), ("q", "blue")])
     assert typed.search(multipart, content_type=kind)[0] == 422
+    multipart, kind = urllib3.encode_multipart_formdata({"photo": ("p.jpg", photo(5)), "q": ("q.txt", "blue")})
+    status, answer = typed.search(multipart, content_type=kind)
+    assert (status, answer["detail"].partition(":")[0]) in {(422, "q"), (400, "photo")}
+    multipart, kind = urllib3.encode_multipart_formdata({"q": ("q.txt", "blue")})
+    status, answer = typed.search(multipart, content_type=kind)
+    assert (status, answer["detail"]) == (422, "q: it came as a file; send the words as a field without a file name")
     assert typed.search(b"", "?q=red&box=0,0,1,1", "")[0] == 422
     assert typed.search(b"q=" + b"x" * 10_000, content_type=FORM)[0] == 413
     assert typed.search(b"q=%ff", content_type=FORM)[0] == 400

@@ -19,6 +19,20 @@ from workers.stores.embedded._writer import GroupWriter
 from workers.streams import build_stream
 
 
+def test_a_file_that_exists_keeps_its_pages_and_its_rows(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "old.db")
+    old.executescript(
+        "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; CREATE TABLE t (n INTEGER); INSERT INTO t VALUES (7)"
+    )
+    old.close()
+    for name, pages in (("old.db", 4096), ("new.db", 8192)):
+        writer = GroupWriter(tmp_path / name)
+        writer.run(lambda db: db.execute("CREATE TABLE IF NOT EXISTS t (n INTEGER)"))
+        assert writer.run(lambda db: db.execute("PRAGMA page_size").fetchone()) == (pages,)
+        assert writer.run(lambda db: db.execute("SELECT n FROM t").fetchall()) == ([(7,)] if name == "old.db" else [])
+        writer.close()
+
+
 def test_a_job_that_fails_takes_back_its_own_part_alone(tmp_path: Path) -> None:
     writer = GroupWriter(tmp_path / "store.db")
     writer.run(lambda db: db.execute("CREATE TABLE t (n INTEGER)"))
