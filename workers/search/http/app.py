@@ -117,7 +117,9 @@ def build_search(
     products = ProductHandlers(store, threads)
     keeping = Keeping(settings, kept)
     feedback = FeedbackHandlers(settings, ledger=keeping.ledger, writer=keeping.writer, manifest=shown, threads=threads)
-    probe = ReadinessProbe(health, indexers, store, settings.probe_interval_s)
+    progress = {"labels": typed.follower and typed.follower.progress, "occasions": suggestions.progress}
+    followers = {name: one for name, one in progress.items() if one is not None}
+    probe = ReadinessProbe(health, indexers, store, settings.probe_interval_s, followers)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
