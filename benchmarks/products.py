@@ -279,7 +279,9 @@ def whole_path(settings: ProductsSettings, photos: Sequence[Original], count: in
             took = []
             for _ in range(2):
                 health, stop = Health(), threading.Event()
-                worker = build_products(settings, stream=stream, store=store, epoch=EPOCH, health=health)
+                worker = build_products(
+                    settings, stream=stream, store=store, epoch=EPOCH, health=health, owner="benchmark"
+                )
                 thread = threading.Thread(target=worker.run, args=(stop,))
                 began = time.process_time()
                 thread.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import socket
 import sys
 import threading
 import time
@@ -114,7 +115,8 @@ def run_products(loaded: Loaded, port: int | None) -> None:
         loaded = opening.in_force(store)
         epoch = _epoch_of_bundle(loaded)
         stream = opening.stream(epoch)
-        worker = build_products(settings, stream=stream, store=store, epoch=epoch, health=health)
+        owner = f"{process.name} of {loaded.home.root} on {socket.gethostname()}"
+        worker = build_products(settings, stream=stream, store=store, epoch=epoch, health=health, owner=owner)
         follower = _follow(stack, Follower(loaded, process.worker, process.name, lambda: store))
         ending = _Ending(process.stop, follower, Path(loaded.config.engine.bundle))
         worker.run(ending.stop)

@@ -11,7 +11,8 @@ from schemas.units import Count, Seconds, Whole
 
 
 class ProductsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The worker that finds listings of one product, by near copies of their photos. One home of a store may run it."""
+    """The worker that finds listings of one product, by near copies of their photos. If several homes of a
+    store run it, one works and the others wait."""
 
     enabled: bool = False
     """Whether `groknet run all` runs it. Off by default: it costs a search of the index and a write for each

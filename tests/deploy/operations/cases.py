@@ -202,7 +202,7 @@ CASES = [
     Case(
         "GroknetSearchFollowsLate",
         {'groknet_follower_behind_seconds{job="groknet",worker="search",name="search",of="labels"}': "1x3 1+60x5 1x20"},
-        6,
+        8,
         {**JOB, "name": "search", "of": "labels"},
         quiet=(3, 12),
     ),

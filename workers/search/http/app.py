@@ -19,6 +19,7 @@ from engines.words import Phrases
 from schemas.errors import EpochMismatch, Reject, Transient
 from schemas.manifest import Manifest
 from workers import metrics, typed_metrics
+from workers.catching_up import CatchingUp
 from workers.hidden_heads import SEARCH, without_heads
 from workers.intake import Intake
 from workers.problems import FAULT, HANDLERS, Problem
@@ -117,7 +118,7 @@ def build_search(
     products = ProductHandlers(store, threads)
     keeping = Keeping(settings, kept)
     feedback = FeedbackHandlers(settings, ledger=keeping.ledger, writer=keeping.writer, manifest=shown, threads=threads)
-    progress = {"labels": typed.follower and typed.follower.progress, "occasions": suggestions.progress}
+    progress = {"labels": typed.progress, "occasions": suggestions.progress}
     followers = {name: one for name, one in progress.items() if one is not None}
     probe = ReadinessProbe(health, indexers, store, settings.probe_interval_s, followers)
 
@@ -160,6 +161,10 @@ class _Typed:
 
     handlers: TypedHandlers
     follower: Follower | None
+
+    @property
+    def progress(self) -> CatchingUp | None:
+        return None if self.follower is None else self.follower.progress
 
     def start(self) -> None:
         if self.follower is not None:
