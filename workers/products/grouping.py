@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Set
 
 from schemas.hashes import HashMessage
 from workers import metrics
-from workers.products.attributes import NO_LABELS, Attributes, contradict
+from workers.products.attributes import NO_LABELS, Agreements, Attributes
 from workers.products.links import Links
 from workers.products.naming import Book, Changes
 from workers.products.settings import ProductsSettings
@@ -27,7 +27,9 @@ class Grouping:
 
     def __init__(self, settings: ProductsSettings, epoch: str, book: Book, labels_of: LabelsOf) -> None:
         self.book = book
-        self.links = Links(epoch, radius=settings.radius_bits, most_copies=settings.most_copies)
+        self.links = Links(
+            epoch, radius=settings.radius_bits, most_copies=settings.most_copies, most_visits=settings.most_visits
+        )
         self.gone: dict[str, int] = {}
         """The listings that have left and are not settled yet, with their event times (UTC microseconds)."""
         self._settings = settings
@@ -82,27 +84,28 @@ class Grouping:
         groups: list[list[str]] = []
         planned: dict[str, int] = {}
         waiting = set(sorted(self._changed)[: self._settings.batch])
+        agreements = Agreements(self._attributes, self._settings.most_differences)
         while waiting:
-            for part in components(waiting, self._agreeing(waiting)):
+            for part in components(waiting, self._linked(waiting, agreements)):
                 planned |= {listing_id: self.links.event_time(listing_id) for listing_id in part}
-                groups += stars(part, self._agree)
+                groups += stars(part, agreements.agree, agreements.kind) if len(part) > 1 else [[*part]]
                 metrics.PRODUCT_REGION.observe(len(part))
             waiting = self._left_behind(planned.keys()) - planned.keys()
         self._planned = set(planned)
         return self.book.named(groups, planned, self._leaving, self.links, self._edited & planned.keys())
 
-    def _agreeing(self, chosen: Collection[str]) -> Linked:
+    def _linked(self, chosen: Collection[str], agreements: Agreements) -> Linked:
         """Says with which listings a listing is linked that it does not contradict. Reads the labels of the `chosen`
         ones and of their neighbours at once."""
         links = {listing_id: self.links.linked(listing_id) for listing_id in sorted(chosen)}
         self._learn({one for name, linked in links.items() if linked for one in (name, *linked)})
 
-        def linked(listing_id: str) -> set[str]:
+        def linked(listing_id: str) -> Set[str]:
             near = links.get(listing_id)
             if near is None:
                 near = self.links.linked(listing_id)
                 self._learn({listing_id, *near} if near else set())
-            return {other for other in near if self._agree(listing_id, other)}
+            return agreements.agreeing(listing_id, near) if near else near
 
         return linked
 
@@ -129,6 +132,3 @@ class Grouping:
             for listing_id in page:
                 category = self.links.category(listing_id) if self._settings.categories else None
                 self._attributes[listing_id] = Attributes(category, labels.get(listing_id, NO_LABELS))
-
-    def _agree(self, one: str, other: str) -> bool:
-        return not contradict(self._attributes[one], self._attributes[other], self._settings.most_differences)
