@@ -42,8 +42,8 @@ def test_agreements_are_those_of_each_pair() -> None:
         for category in (None, "Mug", " mug", "shoe")
     }
     found = Agreements(held, 0)
-    for one in held:
-        agreeing = {other for other in held if not contradict(held[one], held[other], 0)}
+    for one, said in held.items():
+        agreeing = {other for other, theirs in held.items() if not contradict(said, theirs, 0)}
         assert {other for other in held if found.agree(one, other)} == agreeing
         assert found.agreeing(one, set(held)) == agreeing
         same = {other for other in held if found.kind(other) == found.kind(one)}
