@@ -189,7 +189,7 @@ def _typed(
     phrases = Phrases(manifest, settings.synonyms, settings.hidden_heads)
     finder = follower = None
     if stream is not None and settings.max_typed_listings:
-        index = LabelIndex(settings.max_typed_listings)
+        index = LabelIndex(settings.max_typed_listings, settings.max_typed_words)
         follower = Follower(index, stream=stream, store=store, names=names, epoch=manifest.epoch)
         finder = TypedFinder(index, follower, Reader(manifest, phrases), store, names)
     handlers = TypedHandlers(settings, manifest=manifest, finder=finder, threads=threads, health=health)

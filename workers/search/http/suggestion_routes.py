@@ -48,7 +48,7 @@ class SuggestionHandlers:
         """`stream` has the occasions; without it nothing is known to go with anything."""
         self._settings, self._health, self._names = settings, health, names
         self._finder, self._stored, self._threads = finder, stored, threads
-        self.pricing = Pricing(finder, settings)
+        self.pricing = Pricing(finder, store, settings)
         self._together: Follower | None = None
         self._goes_with: GoesWith | None = None
         if stream is not None:

@@ -117,6 +117,8 @@ class Follower:
                 self._offsets[record.partition] = record.next_offset
         for partition, end in ends.items():  # compaction may have removed the last records of a partition
             self._offsets[partition] = max(self._offsets.get(partition, 0), end)
+        while (waiting := self._index.with_room(_TOGETHER)) and not self._stop.is_set():
+            self._read(waiting)
         self._measure()
         self.progress.reached()
         return True

@@ -130,3 +130,26 @@ def test_after_the_topic_was_replaced_by_a_shorter_one_the_store_is_read_again(t
             assert sorted(found()) == [f"old/{i}" for i in range(5)]
         finally:
             follower.stop()
+
+
+def test_room_that_frees_is_filled_with_a_listing_that_was_left_out(tmp_path: Path) -> None:
+    write_tiny_bundle(tmp_path / "bundle")
+    names = Names(load_manifest(tmp_path / "bundle"))
+    stream = stream_at(tmp_path)
+    with closing(build_store(f"sqlite://{tmp_path}/store.db")) as store, Publisher(stream) as publisher:
+        for i in range(5):
+            store.write(stored(f"old/{i}", 0.5 + i / 10), {})
+        index = LabelIndex(most=3)
+        follower = Follower(index, stream=stream, store=store, names=names, epoch="0123456789ab")
+        follower.start()
+        try:
+            until(lambda: follower.complete)
+            assert (len(index), index.left_out) == (3, 2)
+            store.remove(ListingEvent(event_id="g", listing_id="old/0", event_time=BASE_US + 2, type="removed"))
+            publisher.remove("old/0", 2)
+            publisher.flush()
+            until(lambda: index.left_out == 1)
+            assert {name for name, _ in index.search(RED, 100, titles=False)} > {"old/1", "old/2"}
+        finally:
+            follower.stop()
+        assert len(index) == 3
