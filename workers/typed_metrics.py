@@ -15,7 +15,8 @@ TYPED_SEARCHES = counter(
 )
 TYPED_PHRASES = counter(
     "groknet_typed_phrases_total",
-    "phrases of typed queries, by how they were understood: label, corrected (a label after a correction), title, no",
+    "phrases of typed queries, by how they were understood: label, corrected (a label after a correction), title, "
+    "text (by `search.text_model`), no",
     unit="phrases",
     high="many `no`: the model has no label for what people type; give `search.synonyms`, or train such labels",
     by=("search",),

@@ -121,6 +121,9 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     400 MB. Further ones are left out, and answers say so. 0: there are no typed queries."""
     max_query_chars: Annotated[int, Meta(ge=1, le=1000)] = 200
     """The longest typed query, in characters. Longer ones are refused."""
+    text_model: str = ""
+    """A text model of your own for words that no label means, as `package.module:factory`. The function makes an object
+    whose `embed(text)` is a vector in the bundle's embedding space. Empty: none."""
     typed_titles: bool = True
     """Whether words of titles count for a typed query if the request does not say so (`titles=`). On by default: both
     together find more than photos or titles alone; see docs/benchmarks/typed_queries.md."""
