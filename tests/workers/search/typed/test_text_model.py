@@ -1,4 +1,4 @@
-"""A text model of the operator's finds photos by words that no label means. Here it is a table from texts to vectors."""
+"""A text model of the operator finds photos by words that no label means. Here it is a table of vectors."""
 
 from __future__ import annotations
 
