@@ -38,7 +38,9 @@ BIRTH = 1_790_000_000_000_000
 RADII = (16, 20, 24, 28, 32, 36, 40)
 DIFFERENCES = (0, 1, 99)
 EDITED, REMOVED = 0.2, 0.1
-PARTS = ("rules", "stream", "worker")
+PARTS = ("rules", "stream", "worker", "copies")
+COPIES = (28, 100, 250, 1_000, 4_000)
+CHANGES = 20
 RULED = 1_500  # listings on which a rule is chosen
 
 
@@ -279,7 +281,9 @@ def whole_path(settings: ProductsSettings, photos: Sequence[Original], count: in
             took = []
             for _ in range(2):
                 health, stop = Health(), threading.Event()
-                worker = build_products(settings, stream=stream, store=store, epoch=EPOCH, health=health)
+                worker = build_products(
+                    settings, stream=stream, store=store, epoch=EPOCH, health=health, owner="benchmark"
+                )
                 thread = threading.Thread(target=worker.run, args=(stop,))
                 began = time.process_time()
                 thread.start()
@@ -293,6 +297,58 @@ def whole_path(settings: ProductsSettings, photos: Sequence[Original], count: in
         ["next start: read and group, nothing to write", f"{1e3 * took[1]:.2f} ms"],
     ]
     return table([f"processor time for each of {count:,} listings, embedded stream and store", ""], rows)
+
+
+def many_copies() -> tuple[list[str], list[list[object]]]:
+    """The cost of one change when one photo has many near copies: another listing of it comes, changes, or goes."""
+    rows: list[list[object]] = []
+    for copies in COPIES:
+        draw, time_us = random.Random(copies), BIRTH
+        base = draw.getrandbits(256)
+        grouping = Grouping(ProductsSettings(), EPOCH, Book(), lambda _: {})
+
+        def message(number: int, draw: random.Random = draw, base: int = base) -> HashMessage:
+            nonlocal time_us
+            time_us += 1
+            code = base
+            for bit in draw.sample(range(256), 10):
+                code ^= 1 << bit
+            hashes = [ImageHash(image_id="1", hash=f"{code:064x}")]
+            fields = {"epoch": EPOCH, "model_version": "m", "state": "active", "category": None, "images": hashes}
+            return HashMessage(listing_id=f"l-{number:05}", event_time=time_us, **fields)  # type: ignore[arg-type]
+
+        began = time.process_time()
+        for number in range(copies):
+            grouping.put(message(number))
+        settle(grouping)
+        built = time.process_time() - began
+        times = []
+        for step in range(CHANGES):
+            for change in ("come", "change", "go"):
+                made = message(copies if change != "change" else step)
+                began = time.process_time()
+                if change == "go":
+                    grouping.remove(made.listing_id, made.event_time)
+                else:
+                    grouping.put(made)
+                settle(grouping)
+                times.append((change, time.process_time() - began))
+        found = [
+            sorted(took for change, took in times if change == one)[CHANGES // 2] for one in ("come", "change", "go")
+        ]
+        products = len({one.product_id for one in grouping.book.memberships.values()})
+        rows.append(
+            [f"{copies:,}", products, f"{1e3 * built / copies:.2f} ms", *(f"{1e3 * one:.2f} ms" for one in found)]
+        )
+    head = [
+        "listings of the photo",
+        "products",
+        "reading them all, for each",
+        "one comes",
+        "one changes its photo",
+        "one goes",
+    ]
+    return head, rows
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -313,12 +369,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "rules": lambda: rules(photos["val"], min(RULED, chosen.listings)),
         "stream": lambda: history(settings, photos["test"], chosen.listings),
         "worker": lambda: whole_path(settings, photos["test"], chosen.listings),
+        "copies": lambda: table(*many_copies()),
     }
     titles = {
         "rules": f"## Choosing the rule\nValidation photos, {len(photos['val'])} of them.",
         "stream": f"## A stream of listings\nTest photos. {settings.radius_bits} bits; at most "
         f"{settings.most_differences} heads may differ.",
         "worker": "## The whole worker",
+        "copies": "## One change among many near copies\nDrawn hashes, at most 20 bits apart. Each change is "
+        "settled alone.",
     }
     body = "\n\n".join(f"{titles[part]}\n\n{made_of[part]()}" for part in chosen.part or PARTS)
     command = f"python -m benchmarks.products --data DATA --kept FOLDER --photos {chosen.photos}"

@@ -327,11 +327,6 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("workers/connections.py",),
     ),
     Elsewhere(
-        "tests/workers/search/http/test_app.py",
-        "the service's own state, seen over HTTP",
-        ("workers/search/http/readiness.py",),
-    ),
-    Elsewhere(
         "tests/workers/search/http/test_params.py",
         "limits that requests meet",
         ("workers/search/settings.py",),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from workers.declared import EVERY_WORKER, counter, gauge, histogram, reference_page
 from workers.product_metrics import *  # noqa: F403
 from workers.suggestion_metrics import GOES_WITH, OCCASIONS, OCCASIONS_REFUSED, PRICES  # noqa: F401
-from workers.typed_metrics import TYPED_LISTINGS, TYPED_PHRASES, TYPED_SEARCHES  # noqa: F401
+from workers.typed_metrics import FOLLOWER_BEHIND, TYPED_LISTINGS, TYPED_PHRASES, TYPED_SEARCHES  # noqa: F401
 
 _AGE_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60, 300)
 _SHORT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

@@ -1,4 +1,5 @@
-"""The metrics of typed queries. `workers.metrics` has them as well, because that module has all."""
+"""The metrics of typed queries, and of the threads of search that follow topics. `workers.metrics` has them as well,
+because that module has all."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ TYPED_SEARCHES = counter(
 )
 TYPED_PHRASES = counter(
     "groknet_typed_phrases_total",
-    "phrases of typed queries, by how they were understood: label, corrected (a label after a correction), title, no",
+    "phrases of typed queries, by how they were understood: label, corrected (a label after a correction), title, "
+    "text (by `search.text_model`), no",
     unit="phrases",
     high="many `no`: the model has no label for what people type; give `search.synonyms`, or train such labels",
     by=("search",),
@@ -27,4 +29,13 @@ TYPED_LISTINGS = gauge(
     high="`left_out` above 0: raise `search.max_typed_listings`",
     by=("search",),
     labels=("room",),
+)
+FOLLOWER_BEHIND = gauge(
+    "groknet_follower_behind_seconds",
+    "time since a thread of search last had everything of its topic: `labels` for typed queries, `occasions` for what "
+    "goes with a listing",
+    unit="seconds",
+    high="above 30 s `/readyz` of search names it under `degraded`, with the reason",
+    by=("search",),
+    labels=("of",),
 )

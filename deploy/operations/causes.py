@@ -10,7 +10,7 @@ _LIVE = 'topic="listings.uploaded"'
 
 def causes(times: Times) -> list[Alert]:
     """The alerts by cause, in the order of the way of an event."""
-    return [*_workers(times), *_services(times), *_tagger(times), *_index_and_search(times)]
+    return [*_workers(times), *_services(times), *_tagger(times), *_index_and_search(times), *_products(times)]
 
 
 def _workers(times: Times) -> list[Alert]:
@@ -241,6 +241,16 @@ def _index_and_search(times: Times) -> list[Alert]:
             "The indexer's log names the topic, the partition and the offset.",
         ),
         Alert(
+            "GroknetSearchFollowsLate",
+            "max by (job, name, of) (groknet_follower_behind_seconds) > 60",
+            2 * MINUTE_S,
+            "ticket",
+            "{{ $labels.name }} is behind with its {{ $labels.of }}",
+            "`labels`: typed queries miss new listings. `occasions`: new carts and views do not count. The stream or "
+            "the store does not answer, a large store is being read after a start, or the service lacks CPU time.",
+            "`degraded` in `/readyz` of the search service says why, and so does its log.",
+        ),
+        Alert(
             "GroknetIndexOfOtherEpoch",
             'count by (job, epoch) (groknet_model_info{worker="search"})'
             " unless count by (job, epoch) (groknet_index_info)",
@@ -258,5 +268,30 @@ def _index_and_search(times: Times) -> list[Alert]:
             "More than 5 % of the requests are answered with 503",
             "More requests at once than `search.max_waiting` or `search.max_requests`, or a service is away.",
             "If GroknetSearchDegraded fires too, see there. Otherwise start another search service.",
+        ),
+    ]
+
+
+def _products(times: Times) -> list[Alert]:
+    return [
+        Alert(
+            "GroknetProductsStale",
+            'max by (job, name) (groknet_stale{worker="products"}) == 1',
+            1 * MINUTE_S,
+            "ticket",
+            "{{ $labels.name }} has not caught up with the hash topic, so new listings have no product",
+            "The stream or the store does not answer, or more listings change than it can group.",
+            "Look at `degraded` in `/readyz` of the products worker, then at its log. If `groknet_product_unsettled` "
+            "grows, and `groknet_product_region_listings` is large, lower `products.radius_bits` or "
+            "`products.most_copies`.",
+        ),
+        Alert(
+            "GroknetProductsRefuse",
+            _any("groknet_product_refused_total", times(10 * MINUTE_S)),
+            0,
+            "ticket",
+            "The products worker refuses hash messages ({{ $labels.error }})",
+            "`epoch`: another model writes to this topic. Otherwise a sender breaks the schema.",
+            "The worker's log names the topic, the partition and the offset.",
         ),
     ]

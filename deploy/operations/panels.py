@@ -216,6 +216,15 @@ INDEX_AND_SEARCH = Board(
             ),
             _ANSWERS,
             Panel(
+                "Follows",
+                "Seconds since search last had all labels for typed queries, and all occasions.",
+                "s",
+                (by_label("groknet_follower_behind_seconds", "of", "max"),),
+                warn=30,
+                bad=60,
+                alert="GroknetSearchFollowsLate",
+            ),
+            Panel(
                 "Reachable",
                 "0 while search cannot reach a service.",
                 "short",
@@ -235,6 +244,7 @@ INDEX_AND_SEARCH = Board(
                 "Listings that join, move and leave, ids that merge and end, and refused messages.",
                 "ops",
                 (rate("groknet_product_changes_total", "change"), rate("groknet_product_refused_total", "error")),
+                alert="GroknetProductsRefuse",
             ),
             Panel("Regrouped", "Listings grouped anew.", "short", quantiles("groknet_product_region_listings", "")),
         ),

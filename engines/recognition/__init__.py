@@ -19,13 +19,14 @@ from engines.recognition.bundles.bundle import Bundle, load_bundle
 from engines.recognition.engine import BACKENDS, build_engine
 from engines.recognition.interface import RecognitionEngine
 from engines.recognition.outputs.calibration import Calibrator
-from engines.recognition.outputs.hash_layer import asymmetric, cosines, in_eight_bits
+from engines.recognition.outputs.hash_layer import HashLayer, asymmetric, cosines, in_eight_bits, read_hash_layer
 from engines.recognition.outputs.predictions import HeadPredictions, Predictions
 
 __all__ = [
     "BACKENDS",
     "Bundle",
     "Calibrator",
+    "HashLayer",
     "HeadPredictions",
     "Predictions",
     "RecognitionEngine",
@@ -34,4 +35,5 @@ __all__ = [
     "cosines",
     "in_eight_bits",
     "load_bundle",
+    "read_hash_layer",
 ]

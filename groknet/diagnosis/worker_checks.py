@@ -14,7 +14,7 @@ from groknet.diagnosis.check import Check
 from groknet.diagnosis.lag import Lag, measure
 from groknet.home.config import Loaded, hide_secrets
 from groknet.home.paths import Home
-from groknet.home.running import Http, Readiness, Running, is_locked, read_gave_up, read_running, readiness
+from groknet.home.running import SERVICES, Http, Readiness, Running, is_locked, read_gave_up, read_running, readiness
 from groknet.home.taggers import running_taggers
 from schemas.errors import GroknetError
 from schemas.topics import RETRY_DELAYS_S, UPLOADED
@@ -141,8 +141,16 @@ def _running(home: Home, name: str, running: Running, says: Readiness | None) ->
         detail = f"not ready {place}: it waits for {says.waiting_for}"
         return Check(check=name, state="failed", detail=detail, remedy=remedy)
     if says.degraded:
-        away = "; ".join(f"the {service} does not answer: {why}" for service, why in says.degraded.items())
-        remedy = f"repair the {' and the '.join(says.degraded)}; the worker then continues by itself"
+        services = [name for name in says.degraded if name in SERVICES]
+        away = "; ".join(
+            f"the {name} does not answer: {why}" if name in SERVICES else f"{name}: {why}"
+            for name, why in says.degraded.items()
+        )
+        remedy = (
+            f"repair the {' and the '.join(services)}; the worker then continues by itself"
+            if services
+            else "look at its log; the worker then continues by itself"
+        )
         return Check(check=name, state="failed", detail=f"ready, but degraded {place}: {away}", remedy=remedy)
     assigned = "".join(f", {count} of {topic}" for topic, count in _assigned(running).items())
     partitions = f"; partitions{assigned}".replace(",", "", 1) if assigned else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import socket
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from engines.detection import Detector
-from engines.recognition import RecognitionEngine
+from engines.recognition import RecognitionEngine, load_bundle, read_hash_layer
 from groknet.home.config import Loaded
 from groknet.home.detecting import open_detector, query_looking
 from groknet.home.epochs import beside_name, epoch_of, every_indexer
@@ -39,7 +40,7 @@ from workers.connections import HttpLimits
 from workers.indexer import build_indexer
 from workers.intake import Intake
 from workers.products import build_products
-from workers.search import build_search
+from workers.search import build_search, load_text_tower
 from workers.search.http.switchboard import Switchboard
 from workers.search.kept.ledger import FILE
 from workers.serving import GRACE_S, Health, PortTaken, Server, operations_routes, serve, waiting_room
@@ -114,7 +115,8 @@ def run_products(loaded: Loaded, port: int | None) -> None:
         loaded = opening.in_force(store)
         epoch = _epoch_of_bundle(loaded)
         stream = opening.stream(epoch)
-        worker = build_products(settings, stream=stream, store=store, epoch=epoch, health=health)
+        owner = f"{process.name} of {loaded.home.root} on {socket.gethostname()}"
+        worker = build_products(settings, stream=stream, store=store, epoch=epoch, health=health, owner=owner)
         follower = _follow(stack, Follower(loaded, process.worker, process.name, lambda: store))
         ending = _Ending(process.stop, follower, Path(loaded.config.engine.bundle))
         worker.run(ending.stop)
@@ -262,6 +264,8 @@ class _SearchLife:
             looking = query_looking(loaded, engine.manifest)
             if looking is not None:
                 stack.callback(looking.detector.close)
+            name = loaded.config.search.text_model
+            tower = load_text_tower(name, read_hash_layer(load_bundle(loaded.config.engine.bundle))) if name else None
             app = build_search(
                 msgspec.structs.replace(loaded.config.search, indexer_urls=urls),
                 store=store,
@@ -271,6 +275,7 @@ class _SearchLife:
                 looking=looking,
                 kept=loaded.home.root / FILE,
                 stream=build_stream(loaded.config.stream.url, process.name),
+                tower=tower,
             )
             return cls(loaded, app, engine.manifest.epoch, health, stack.pop_all())
 

@@ -104,3 +104,14 @@ def test_products_and_listings_do_not_touch_each_other(store_backend: StoreBacke
     store.drop_products([mug.product_id], ["l"])
     assert [timeless(one) for one in store.scan()] == [effects(event("l", 1))[0]]
     store.close()
+
+
+def test_tidying_deletes_nothing_that_is_read(store_backend: StoreBackend) -> None:
+    store = store_backend.build()
+    mug, jar = product(1), product(2)
+    store.put_products([mug, jar], [member(number, mug) for number in range(5)] + [member(7, jar)])
+    store.put_products([], [member(3, jar)])
+    assert sum(store.tidy_products()) == 0
+    assert store.members(mug.product_id) == [listing(number) for number in (0, 1, 2, 4)]
+    assert store.members(jar.product_id) == [listing(3), listing(7)]
+    store.close()

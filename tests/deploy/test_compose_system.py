@@ -17,7 +17,7 @@ from groknet.home.paths import Home
 from groknet.run.compose import _DRAIN_MARGIN_S
 
 FOLDER = Path(deploy.__file__).parent
-WORKERS = ("tagger", "indexer", "search")
+WORKERS = ("tagger", "indexer", "search", "products")
 ROOTS_OF_IMAGES = {"kafka", "cassandra"}  # their entrypoints write their own configuration
 
 
@@ -92,6 +92,7 @@ def test_every_environment_key_is_a_setting(system: dict[str, Any], worker: str,
     assert service["command"] == ["run", worker]
     listeners = system["services"]["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
     assert f"INTERNAL://{config.stream.url.removeprefix('kafka://')}" in listeners
+    assert service.get("profiles") == (["products"] if worker == "products" else None), "the others run always"
     assert float(service["stop_grace_period"].removesuffix("s")) > config.tagger.drain_budget_s + _DRAIN_MARGIN_S
     if worker == "search":
         assert list(section.indexer_urls) == [f"http://indexer:{config.indexer.port}"]

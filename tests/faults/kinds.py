@@ -44,6 +44,9 @@ class Mixed(Schedule):
             "a third tagger": (GUEST, partial(actions.visit, town, GUEST, stay_s)),
             "dead letters refused": (KAFKA, partial(actions.refuse_dead_letters, town, paused_s)),
         }
+        for worker in self._others:
+            faults[f"kill -9 {worker}"] = (worker, partial(actions.kill_worker, town, worker))
+            faults[f"end {worker}"] = (worker, partial(actions.end_worker, town, worker))
         for server in SERVERS:
             # killed or paused for longer than a session
             faults[f"kill -9 {server}"] = (server, partial(actions.kill_server, services, server, away_s))
@@ -53,12 +56,12 @@ class Mixed(Schedule):
 
 
 class Outage(Schedule):
-    """A server is away for 10–40 s, killed or frozen, while listings arrive; perhaps a tagger is killed meanwhile."""
+    """A server is away for 10–40 s, killed or frozen, while listings arrive; perhaps a worker is killed meanwhile."""
 
     kind = "outage"
     seconds: ClassVar[tuple[float, float]] = (10.0, 40.0)
     kills: ClassVar[float] = 0.3
-    """How likely a tagger is killed during the outage."""
+    """How likely a tagger, or the products worker, is killed during the outage."""
 
     def _act(self, town: Town) -> None:
         server, how = self._rng.choice(SERVERS), self._rng.choice(("kill -9", "pause"))
@@ -73,9 +76,9 @@ class Outage(Schedule):
                 pause(min(2.0, seconds / len(rest)))
                 town.send(portion)  # blocks while the broker is away
                 if killed and i == len(rest) // 2:
-                    tagger = self._rng.choice(TAGGERS)
-                    self.steps.append(f"kill -9 {tagger}")
-                    behind.begin(tagger, partial(actions.kill_worker, town, tagger))
+                    worker = self._rng.choice((*TAGGERS, *self._others))
+                    self.steps.append(f"kill -9 {worker}")
+                    behind.begin(worker, partial(actions.kill_worker, town, worker))
         town.send(last)
 
 
@@ -173,9 +176,16 @@ NAMES = {kind.kind: kind for kind in KINDS}
 
 
 def draw(
-    seed: int, photos: list[bytes], host: PhotoHost, *, listings: int, faults: int, kind: str | None = None
+    seed: int,
+    photos: list[bytes],
+    host: PhotoHost,
+    *,
+    listings: int,
+    faults: int,
+    kind: str | None = None,
+    products: bool = False,
 ) -> Schedule:
     """The schedule of a seed; `kind` forces its kind."""
     drawn = random.Random(f"drawn {seed}").choices(list(KINDS), weights=list(KINDS.values()))[0]
     chosen = NAMES[kind] if kind else drawn
-    return chosen(seed, photos, host, listings=listings, faults=faults)
+    return chosen(seed, photos, host, listings=listings, faults=faults, products=products)

@@ -72,7 +72,7 @@ class Verdict:
         return "\n  ".join([counts, *(text for texts in self.kinds().values() for text in texts[:5])])
 
 
-_LISTING = re.compile(r"(?:store|topic|index|dead letter): ([^\s:/]+/\d+)")
+_LISTING = re.compile(r"(?:store|topic|index|dead letter|product): ([^\s:/]+/\d+)")
 
 
 def listing_of(text: str) -> str | None:

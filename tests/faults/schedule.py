@@ -10,10 +10,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ClassVar
 
 from schemas.events import ListingEvent
+from tests.faults.leaving import with_leaving_seller
 from tests.faults.oracle import Verdict
 from tests.faults.photo_host import PhotoHost, addressed
 from tests.faults.poison import poisoned
-from tests.faults.town import Town
+from tests.faults.town import PRODUCTS_WORKER, Town
 from tests.faults.workload import workload
 
 KAFKA, CASSANDRA = "kafka-1", "cassandra-1"
@@ -35,12 +36,17 @@ class Schedule:
     hanging: ClassVar[float] = 0.5
     """Share of these whose host hangs; the others' answers 503."""
 
-    def __init__(self, seed: int, photos: list[bytes], host: PhotoHost, *, listings: int, faults: int) -> None:
+    def __init__(
+        self, seed: int, photos: list[bytes], host: PhotoHost, *, listings: int, faults: int, products: bool = False
+    ) -> None:
+        """`products`: a seller leaves, and what may be done to a worker may be done to the one of products."""
         self._rng = random.Random(f"{self.kind} {seed}")
         self._photos, self._host, self._faults = photos, host, faults
         self._name = f"run-{next(_runs)}"  # a town may see several, the same seed twice among them
         events = poisoned(workload(self.times * listings, photos, seed, self._name), share=0.05, seed=seed)
-        self._events = addressed(events, host, seed, share=self.by_url, hanging=self.hanging)
+        events = addressed(events, host, seed, share=self.by_url, hanging=self.hanging)
+        self._events = with_leaving_seller(events, seed) if products else events
+        self._others = (PRODUCTS_WORKER,) if products else ()
         self._warm = workload(WARM_LISTINGS, photos, seed, f"{self._name}-warm")
         self.steps: list[str] = []
         self.verdict = Verdict()

@@ -4,6 +4,8 @@ Two taggers and an indexer run while workers are killed and ended, taggers join 
 paused and away for longer than any retry waits, dead letters cannot be written, events come twice, out of order, in
 bursts and too large, some photos are poison, and some photo hosts fail. `docs/explanation/fault-schedules.md` has the
 kinds. With `--detect`, products are found in the photos: each has up to four rows, hashes and entries of the index.
+With `--products`, a products worker runs too, and is killed and ended like the others; a seller leaves in each
+schedule; and at the end products are compared with the listings, before and after one more restart of their worker.
 
 After the last fault nothing is started again. Within 60 s + backlog ÷ rate everything must be stored and searchable,
 each retry within 30 s of its due time. Then an oracle compares the table, the compacted topic, the index, the retry
@@ -62,8 +64,11 @@ class Harness:
         faults: int = FAULTS,
         script: Path = RETRIES,
         base_s: float = BASE_S,
+        products: bool = False,
     ) -> None:
-        """`script`: what each tagger runs, for a planted bug; `base_s`: the fixed part of each deadline, seconds."""
+        """`script`: what each tagger runs, for a planted bug; `base_s`: the fixed part of each deadline, seconds;
+        `products`: whether a products worker runs as well."""
+        self._products = products
         self._services, self._bundle, self._script = services, bundle, script
         self._listings, self._faults, self._base_s = listings, faults, base_s
         self._engine = build_engine(bundle)
@@ -89,7 +94,15 @@ class Harness:
         """One schedule, in the town of the one before unless that found something; `kind` forces its kind. An error of
         the schedule itself is an outcome, too."""
         began = time.monotonic()
-        schedule = draw(seed, self._photos, self._host, listings=self._listings, faults=self._faults, kind=kind)
+        schedule = draw(
+            seed,
+            self._photos,
+            self._host,
+            listings=self._listings,
+            faults=self._faults,
+            kind=kind,
+            products=self._products,
+        )
         error, deadline = "", None
         try:
             town = self._in_town(schedule)
@@ -126,8 +139,14 @@ class Harness:
         if self._town is not None and self._town.supervised != schedule.supervised:
             self._leave_town()
         if self._town is None:
-            supervised, script = schedule.supervised, self._script
-            self._town = Town(self._services, self._bundle, self._host, supervised=supervised, script=script)
+            self._town = Town(
+                self._services,
+                self._bundle,
+                self._host,
+                supervised=schedule.supervised,
+                script=self._script,
+                products=self._products,
+            )
         self._town.settle_in()
         return self._town
 
@@ -146,7 +165,8 @@ def run(seeds: Sequence[int], options: argparse.Namespace, hear: Callable[[Outco
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         bundle = with_bright_detector(options.bundle, folder) if options.detect else options.bundle
         services = stack.enter_context(Services(folder / "services", servers.settings()))
-        harness = stack.enter_context(Harness(services, bundle, listings=options.listings, faults=options.faults))
+        many = {"listings": options.listings, "faults": options.faults, "products": options.products}
+        harness = stack.enter_context(Harness(services, bundle, **many))
         for seed in seeds:
             hear(harness.run(seed, options.kind))
 
@@ -160,6 +180,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--kind", choices=sorted(NAMES), help="every schedule is of this kind, not of a drawn one")
     parser.add_argument("--bundle", type=Path, default=BUNDLE)
     parser.add_argument("--detect", action="store_true", help="join the bundle with a detector first")
+    parser.add_argument("--products", action="store_true", help="run a products worker too, and judge its products")
     parser.add_argument("--results", type=Path, help="append a JSON line a schedule; seeds that have one are not run")
     return parser.parse_args()
 

@@ -18,14 +18,15 @@ from tests.faults.ladder import SLOWNESS
 ROOT = Path(__file__).parents[2]
 START_S = 90.0 * SLOWNESS
 _NEVER_END = ("search", "indexer")
-_WORKERS = ("tagger", *_NEVER_END)
 
 
 class Supervised:
-    """`groknet run all`. Search and indexer must run on whatever becomes of the tagger."""
+    """`groknet run all`. Search and indexer must run on whatever becomes of the tagger, and so must the products worker
+    if `environment` enables it."""
 
-    def __init__(self, home: Path, *, bundle: Path, environment: dict[str, str]) -> None:
+    def __init__(self, home: Path, *, bundle: Path, environment: dict[str, str], products: bool = False) -> None:
         self.home = home
+        self._never_end = (*_NEVER_END, "products") if products else _NEVER_END
         self.ended: list[str] = []
         """The supervisor, and workers that must not end, in words."""
         self._pids: dict[str, int] = {}
@@ -39,12 +40,13 @@ class Supervised:
 
     def wait_ready(self) -> None:
         """Until every worker is; raises AssertionError when they are not in time."""
-        for worker in _WORKERS:
+        for worker in ("tagger", *self._never_end):
             self.url(worker, timeout_s=START_S)
-        self._pids = {worker: self._said(worker)["pid"] for worker in _NEVER_END}
+        self._pids = {worker: self._said(worker)["pid"] for worker in self._never_end}
 
     def kill(self, worker: str) -> None:
         """Kill -9; the supervisor starts it again."""
+        self._pids.pop(worker, None)
         os.kill(self._said(worker)["pid"], signal.SIGKILL)
 
     def look(self, *, revive: bool) -> list[str]:

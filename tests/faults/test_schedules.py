@@ -1,5 +1,5 @@
-"""Four seeded fault schedules against real Kafka and Cassandra, and one with a detector; `make faults` runs more, of
-every kind and seed."""
+"""Four seeded fault schedules against real Kafka and Cassandra, one with a detector and one with a products worker;
+`make faults` runs more, of every kind and seed."""
 
 from __future__ import annotations
 
@@ -46,4 +46,17 @@ def test_a_schedule_with_a_detector_leaves_no_box_undone(tmp_path: Path) -> None
         schedules.Harness(services, bundle) as harness,
     ):
         outcome = harness.run(2, "mixed")
+    assert outcome.clean, str(outcome)
+
+
+@pytest.mark.timeout(400)
+def test_a_schedule_with_products_leaves_each_listing_its_product(tmp_path: Path) -> None:
+    """Seed 1: the products worker is ended, a tagger is killed, and the broker is frozen."""
+    from tests.faults import schedules, servers
+
+    with (
+        Services(tmp_path / "services", servers.settings()) as services,
+        schedules.Harness(services, products=True) as harness,
+    ):
+        outcome = harness.run(1, "mixed")
     assert outcome.clean, str(outcome)

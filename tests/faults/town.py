@@ -20,7 +20,7 @@ from groknet.run.open_back_ends import make_topics
 from schemas.errors import GroknetError, Transient
 from schemas.events import ListingEvent, encode_event
 from schemas.manifest import load_manifest
-from schemas.topics import UPLOADED, source_topics, topics_for
+from schemas.topics import PRODUCTS, UPLOADED, source_topics, topics_for
 from tests.contract import cassandra_keyspace
 from tests.faults import groups, servers
 from tests.faults.cluster import Cluster
@@ -30,6 +30,7 @@ from tests.faults.letters import judge_large, judge_retries
 from tests.faults.oracle import Oracle, Truth, Verdict
 from tests.faults.photo_host import PhotoHost
 from tests.faults.poison import judge_dead_letters
+from tests.faults.products_oracle import ProductsOracle
 from tests.faults.supervised import Supervised
 from workers.stages.detect import Looking
 from workers.stores import build_store
@@ -40,6 +41,7 @@ INDEXER_S = 5.0 * SLOWNESS
 READY_S = 180.0 * SLOWNESS  # three workers that start at once on two busy cores
 TAGGERS = ("tagger-a", "tagger-b")
 WORKERS = (*TAGGERS, "indexer")
+PRODUCTS_WORKER = "products"
 SEND_S = 150.0 * SLOWNESS  # longer than the longest outage of a broker
 FLUSH_S = 20.0 * SLOWNESS  # a client that has given up is replaced at the next send, not by waiting
 RETRIES = Path(__file__).with_name("quick_retries.py")
@@ -72,10 +74,18 @@ class Town:
     """Workers that run, and all events that they were sent."""
 
     def __init__(
-        self, services: Services, bundle: Path, host: PhotoHost, *, supervised: bool = False, script: Path = RETRIES
+        self,
+        services: Services,
+        bundle: Path,
+        host: PhotoHost,
+        *,
+        supervised: bool = False,
+        script: Path = RETRIES,
+        products: bool = False,
     ) -> None:
         """Everything new: topics, keyspace, homes; the workers are started. `supervised`: one home whose workers
-        `groknet run all` starts. `script`: what each tagger runs where they are not supervised."""
+        `groknet run all` starts. `script`: what each tagger runs where they are not supervised. `products`: a products
+        worker runs as well."""
         servers.remove_topics(services)
         self.services, self.host, self.supervised = services, host, supervised
         self.schedules = 0
@@ -84,14 +94,16 @@ class Town:
         self._stream, self._store = build_stream(stream_url, "faults"), build_store(self._store_url)
         manifest = load_manifest(bundle)
         make_topics(self._stream, topics_for(manifest.epoch))
+        self._products = ProductsOracle(manifest.epoch) if products else None
+        self._workers = (*WORKERS, PRODUCTS_WORKER) if products else WORKERS
         self._producer, self.admin = self._stream.producer(), self._stream.admin()
         self._home = Path(tempfile.mkdtemp(prefix="groknet-faults-"))
         urls = {"GROKNET__STREAM__URL": stream_url, "GROKNET__STORE__URL": self._store_url}
         private = {"GROKNET__INTAKE__ALLOWED_PRIVATE": json.dumps([host.address])}
-        environment = ENVIRONMENT | urls | private
+        environment = ENVIRONMENT | urls | private | {"GROKNET__PRODUCTS__ENABLED": json.dumps(products)}
         self.cluster: Cluster | Supervised
         if supervised:
-            self.cluster = Supervised(self._home, bundle=bundle, environment=environment)
+            self.cluster = Supervised(self._home, bundle=bundle, environment=environment, products=products)
         else:
             self.cluster = Cluster(
                 self._home,
@@ -100,7 +112,7 @@ class Town:
                 environment=environment,
                 environment_of={} if manifest.detection else ENVIRONMENT_OF,
             )
-            for worker in WORKERS:
+            for worker in self._workers:
                 self.cluster.start(worker)
 
     def settle_in(self) -> None:
@@ -109,7 +121,7 @@ class Town:
         if isinstance(self.cluster, Supervised):
             self.cluster.wait_ready()
             return
-        for worker in WORKERS:
+        for worker in self._workers:
             self.cluster.url(worker, revive=True, timeout_s=READY_S)
 
     def send(self, events: list[ListingEvent]) -> None:
@@ -183,6 +195,8 @@ class Town:
             try:
                 verdict = oracle.judge(stream=self._stream, store=self._store, indexer_url=self._indexer_url())
                 judge_dead_letters(self._events, self._stream, verdict)
+                if self._products is not None:
+                    self._products.judge(self._stream, self._store, verdict)
                 if verdict.clean or over:
                     break
             except Transient:  # the harness's own client has not found a node again that has just come back
@@ -195,9 +209,25 @@ class Town:
         verdict.late[:0] = _by_place(left, still)
         judge_retries(self._events, self.admin, verdict)
         judge_large(self._events, self.admin, verdict)
+        if self._products is not None and verdict.clean:
+            self._judge_restart(self._products, verdict)
         verdict.ended += self.cluster.ended
         self.cluster.ended.clear()
         return verdict
+
+    def _judge_restart(self, products: ProductsOracle, verdict: Verdict) -> None:
+        """The products worker is killed and starts once more: ids stay, and nothing is said again."""
+        said = sum(self.admin.end_offsets(PRODUCTS).values())
+        belongs = {one.listing_id: one for one in self._store.all_memberships()}
+        self.cluster.kill(PRODUCTS_WORKER)
+        self.cluster.url(PRODUCTS_WORKER, timeout_s=READY_S)
+        products.judge(self._stream, self._store, verdict)
+        for one in self._store.all_memberships():
+            if one != belongs.get(one.listing_id):
+                verdict.wrong.append(f"product: {one.listing_id}: {one.product_id} after a restart")
+        again = sum(self.admin.end_offsets(PRODUCTS).values()) - said
+        if again:
+            verdict.extra.append(f"{again} messages of products after a restart that changed nothing")
 
     def _until_committed(self, deadline: Deadline, still: Still) -> list[tuple[str, Partition]]:
         """Returns when the taggers have committed all, retries included; else, when the time is up, what is left:

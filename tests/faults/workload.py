@@ -39,7 +39,7 @@ def workload(listings: int, photos: list[bytes], seed: int, name: str = "faults"
         if rng.random() < 0.1:
             stream.append((at + rng.uniform(0, 40), created))
         if rng.random() < 0.05:
-            stream.append((at + rng.uniform(-5, 40), _removal(listing_id, i)))
+            stream.append((at + rng.uniform(-5, 40), removal(listing_id, i)))
     return [event for _, event in sorted(stream, key=lambda pair: pair[0])]
 
 
@@ -57,5 +57,6 @@ def _event(rng: random.Random, photos: list[bytes], listing_id: str, i: int, ver
     )
 
 
-def _removal(listing_id: str, i: int) -> ListingEvent:
+def removal(listing_id: str, i: int) -> ListingEvent:
+    """The removal of listing number `i`, newer than all its other events."""
     return ListingEvent(event_id=f"{i}-9", listing_id=listing_id, event_time=FIRST_US + i * 1000 + 9, type="removed")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 COVERAGE = 0.90
 """The share of new prices that the interval has."""
-_FAR = 5.0  # robust standard deviations from the median; 1 of 2 million normal values is farther
+_FAR = 4.0  # robust standard deviations from the median; 1 of 16,000 normal values is farther
 _NEVER_FAR = math.log(3)  # a price within a factor of 3 of the median stays, because few prices have a vague spread
 _PER_DEVIATION = 1.4826  # a normal distribution's standard deviation, in median absolute deviations
 _LEAST_SPREAD = 0.01  # 1 %: equal prices by chance do not make the next price certain
@@ -106,7 +106,7 @@ def between(own: Sequence[float], others: Interval, within: Within, coverage: fl
 
 
 def near(values: Floats, weights: Floats) -> NDArray[np.bool_]:
-    """Which of the log prices [n] are not far from the weighted median, bool [n]: within a factor of 3, or within 5
+    """Which of the log prices [n] are not far from the weighted median, bool [n]: within a factor of 3, or within 4
     robust standard deviations (Hampel's rule, by the weighted median of absolute deviations)."""
     apart = np.abs(values - weighted_median(values, weights))
     spread = _PER_DEVIATION * weighted_median(apart, weights)

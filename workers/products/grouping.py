@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 
 from schemas.hashes import HashMessage
 from workers import metrics
-from workers.products.attributes import NO_LABELS, Attributes, contradict
+from workers.products.attributes import NO_LABELS, Agreements, Attributes
 from workers.products.links import Links
 from workers.products.naming import Book, Changes
 from workers.products.settings import ProductsSettings
-from workers.products.stars import components, stars
+from workers.products.stars import Linked, components, stars
 
 Labels = Mapping[str, frozenset[str]]
 LabelsOf = Callable[[Sequence[str]], Mapping[str, Labels]]
@@ -27,7 +27,9 @@ class Grouping:
 
     def __init__(self, settings: ProductsSettings, epoch: str, book: Book, labels_of: LabelsOf) -> None:
         self.book = book
-        self.links = Links(epoch, radius=settings.radius_bits, most_copies=settings.most_copies)
+        self.links = Links(
+            epoch, radius=settings.radius_bits, most_copies=settings.most_copies, most_visits=settings.most_visits
+        )
         self.gone: dict[str, int] = {}
         """The listings that have left and are not settled yet, with their event times (UTC microseconds)."""
         self._settings = settings
@@ -36,6 +38,7 @@ class Grouping:
         self._attributes: dict[str, Attributes] = {}
         self._edited: set[str] = set()
         self._planned: set[str] = set()
+        self._leaving: dict[str, int] = {}
 
     @property
     def unsettled(self) -> int:
@@ -70,41 +73,56 @@ class Grouping:
             self.gone[listing_id] = event_time
         return True
 
+    def forget_edits(self) -> None:
+        """What was edited before now counts like any other change: the topic may have had older photos by chance."""
+        self._edited.clear()
+
     def plan(self) -> Changes:
-        """What follows from the next changes, at most `batch` of them. Raises Transient as `labels_of`."""
-        chosen = sorted({*sorted(self._changed)[: self._settings.batch], *self._left_behind()})
-        links = {listing_id: self.links.linked(listing_id) for listing_id in chosen}
+        """What follows from the next changes, at most `batch` of them, and from as many listings that have left. Raises
+        Transient as `labels_of`."""
+        self._leaving = dict(sorted(self.gone.items())[: self._settings.batch])
+        groups: list[list[str]] = []
+        planned: dict[str, int] = {}
+        waiting = set(sorted(self._changed)[: self._settings.batch])
+        agreements = Agreements(self._attributes, self._settings.most_differences)
+        while waiting:
+            for part in components(waiting, self._linked(waiting, agreements)):
+                planned |= {listing_id: self.links.event_time(listing_id) for listing_id in part}
+                groups += stars(part, agreements.agree, agreements.kind) if len(part) > 1 else [[*part]]
+                metrics.PRODUCT_REGION.observe(len(part))
+            waiting = self._left_behind(planned.keys()) - planned.keys()
+        self._planned = set(planned)
+        return self.book.named(groups, planned, self._leaving, self.links, self._edited & planned.keys())
+
+    def _linked(self, chosen: Collection[str], agreements: Agreements) -> Linked:
+        """Says with which listings a listing is linked that it does not contradict. Reads the labels of the `chosen`
+        ones and of their neighbours at once."""
+        links = {listing_id: self.links.linked(listing_id) for listing_id in sorted(chosen)}
         self._learn({one for name, linked in links.items() if linked for one in (name, *linked)})
 
-        def linked(listing_id: str) -> set[str]:
+        def linked(listing_id: str) -> Set[str]:
             near = links.get(listing_id)
             if near is None:
                 near = self.links.linked(listing_id)
                 self._learn({listing_id, *near} if near else set())
-            return {other for other in near if self._agree(listing_id, other)}
+            return agreements.agreeing(listing_id, near) if near else near
 
-        groups = []
-        self._planned = set(chosen)
-        times: dict[str, int] = {}
-        for part in components(chosen, linked):
-            self._planned |= part.keys()
-            times |= {listing_id: self.links.event_time(listing_id) for listing_id in part}
-            groups += stars(part, self._agree)
-            metrics.PRODUCT_REGION.observe(len(part))
-        return self.book.named(groups, times, self.gone, self.links, self._edited)
+        return linked
 
-    def _left_behind(self) -> set[str]:
-        """The edited listings and all members of the products that they had, because these are named together."""
-        had = {self.book.memberships[one].product_id for one in self._edited if one in self.book.memberships}
-        members = {one for product_id in had for one in self.book.members(product_id)}
-        return {one for one in members | self._edited if one in self.links}
+    def _left_behind(self, planned: Set[str]) -> set[str]:
+        """All members of the products that edited ones of these listings had, because they are named together."""
+        edited = self._edited & planned
+        had = {self.book.memberships[one].product_id for one in edited if one in self.book.memberships}
+        return {one for product_id in had for one in self.book.members(product_id) if one in self.links}
 
     def done(self, changes: Changes) -> None:
         """The last plan was carried out: its changes are in the store."""
         self.book.take(changes)
-        self._edited.clear()
+        self._edited -= self._planned | self._leaving.keys()
         self._changed -= self._planned
-        self.gone.clear()
+        for listing_id in self._leaving:
+            del self.gone[listing_id]
+        self._leaving = {}
 
     def _learn(self, wanted: set[str]) -> None:
         missing = sorted(wanted - self._attributes.keys())
@@ -114,6 +132,3 @@ class Grouping:
             for listing_id in page:
                 category = self.links.category(listing_id) if self._settings.categories else None
                 self._attributes[listing_id] = Attributes(category, labels.get(listing_id, NO_LABELS))
-
-    def _agree(self, one: str, other: str) -> bool:
-        return not contradict(self._attributes[one], self._attributes[other], self._settings.most_differences)

@@ -5,12 +5,18 @@ listings have a near copy is *common*: a placeholder, a size chart, a logo. It s
 nothing. Two listings are linked if at least half of the photos of the one with fewer photos have a near copy in the
 other; common photos do not count.
 
-The links are a function of the listings that are held now. The order in which they came does not matter.
+The links are a function of the listings that are held now. The order in which they came does not matter, with one
+exception: a common photo of which more than `most_visits` near copies are held is *crowded*. Others do not count it, so
+that its listing costs no visit to all of these.
+
+Links are kept, and each change makes those anew that it may change: the links of the listing itself, and of listings
+with a photo that becomes common or is common no longer. Two other listings are linked as before, because their photos
+and what counts of these are the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 
 import msgspec
 import numpy as np
@@ -18,31 +24,34 @@ import numpy as np
 from engines.similarity import HashIndex, IndexedListing, IndexLimits
 from schemas.hashes import HASH_BYTES, HashMessage
 
-_FIRST_K = 64  # near copies to ask for at first; twice as many while there are more
+_FIRST_K = 64  # near copies to ask for at first; four times as many while there are more
 _NEVER = 2**62  # an inverted file would miss some near copies, and then the groups would depend on the order
 _NONE: frozenset[str] = frozenset()
 
 
 class _Photo:
-    """One photo of a listing. `copies`: the number of other listings with a near copy of it. `near`: these listings;
-    None if the photo is common."""
+    """One photo of a listing. `copies`: the number of other listings with a near copy of it that is counted. `near`:
+    these listings; None if the photo is common. `counted`: whether its near copies count it, too."""
 
-    __slots__ = ("code", "copies", "near")
+    __slots__ = ("code", "copies", "counted", "near")
 
     def __init__(self, code: bytes) -> None:
         self.code = code
         self.copies = 0
-        self.near: frozenset[str] | None = _NONE
+        self.counted = True
+        self.near: set[str] | None = set()
 
 
 class Links:
     """The photos of all live listings of an epoch, and their near copies. Only one thread may call it."""
 
-    def __init__(self, epoch: str, *, radius: int, most_copies: int) -> None:
+    def __init__(self, epoch: str, *, radius: int, most_copies: int, most_visits: int) -> None:
         self._index = HashIndex(epoch, IndexLimits(exact_below=_NEVER))
         self._radius = radius
         self._most_copies = most_copies
+        self._most_visits = most_visits
         self._photos: dict[str, dict[str, _Photo]] = {}
+        self._linked: dict[str, set[str]] = {}
 
     def __len__(self) -> int:
         return len(self._photos)
@@ -70,17 +79,17 @@ class Links:
         listing_id, held = message.listing_id, self._photos.get(message.listing_id, {})
         codes = {image.image_id: bytes.fromhex(image.hash) for image in bare.images}
         if codes == {image_id: photo.code for image_id, photo in held.items()}:
-            return self.linked(listing_id) | {listing_id}  # its attributes may have changed
-        touched = self._forget(listing_id)
+            return {listing_id, *self.linked(listing_id)}  # its attributes may have changed
+        turned = self._forget(listing_id)
         if codes:
-            touched |= self._hold(listing_id, codes)
-        return touched | {listing_id}
+            turned |= self._hold(listing_id, codes)
+        return self._link_anew(listing_id, turned)
 
     def remove(self, listing_id: str, event_time: int) -> set[str] | None:
         """Remove a listing at `event_time` (UTC microseconds). Returns as `put`."""
         if not self._index.remove(listing_id, event_time):
             return None
-        return self._forget(listing_id) | {listing_id}
+        return self._link_anew(listing_id, self._forget(listing_id))
 
     def knows(self, listing_id: str) -> bool:
         """Whether the topic said anything of a listing: its photos, that it has none, or its removal."""
@@ -104,8 +113,29 @@ class Links:
             raise KeyError(listing_id)
         return held
 
-    def linked(self, listing_id: str) -> set[str]:
-        """The listings that share enough photos with a listing."""
+    def linked(self, listing_id: str) -> Set[str]:
+        """The listings that share enough photos with a listing. The set changes with the next change."""
+        return self._linked.get(listing_id, _NONE)
+
+    def _link_anew(self, listing_id: str, turned: set[str]) -> set[str]:
+        """Make the links of a listing anew, and of those with a photo that became common or is common no longer.
+        Returns the listings whose links may have changed."""
+        touched = {listing_id}
+        for name in (listing_id, *(turned - {listing_id})):
+            before, now = self._linked.pop(name, set()), self._shared(name)
+            for other in before - now:
+                if other in self._linked:
+                    self._linked[other].discard(name)
+            for other in now - before:
+                if other in self._linked:
+                    self._linked[other].add(name)
+            if name in self._photos:
+                self._linked[name] = now
+            touched |= before | now if name == listing_id else (before ^ now) | {name}
+        return touched
+
+    def _shared(self, listing_id: str) -> set[str]:
+        """The listings that share enough photos with a listing, by their photos."""
         photos = self._counting(listing_id)
         shared: dict[str, int] = {}
         for photo in photos:
@@ -116,7 +146,7 @@ class Links:
             theirs, back = self._counting(other), 0
             for photo in theirs:
                 back += listing_id in (photo.near or ())
-            if 2 * min(mine, back) >= min(len(photos), len(theirs)) and back:
+            if back and 2 * min(mine, back) >= min(len(photos), len(theirs)):
                 found.add(other)
         return found
 
@@ -125,59 +155,73 @@ class Links:
         return [photo for photo in self._photos.get(listing_id, {}).values() if photo.near is not None]
 
     def _hold(self, listing_id: str, codes: dict[str, bytes]) -> set[str]:
-        touched: set[str] = set()
+        """Hold the photos of a listing. Returns the listings with a photo that became common."""
+        turned: set[str] = set()
         photos = {image_id: _Photo(code) for image_id, code in codes.items()}
         seen: set[tuple[str, str]] = set()
         for photo in photos.values():
-            hits = self._hits(photo.code, listing_id)
-            near = frozenset(other for other, _ in hits)
+            hits = self._hits(photo.code, listing_id, bounded=True)
+            if hits is None:
+                photo.counted, photo.near = False, None
+                continue
+            near = self._counted(hits)
             photo.copies = len(near)
             photo.near = None if photo.copies > self._most_copies else near
             seen |= hits
         for other, image_id in seen:
-            touched |= self._copied(other, image_id, listing_id)
+            if self._copied(self._photos[other][image_id], by=listing_id):
+                turned.add(other)
         self._photos[listing_id] = photos
-        return touched
+        return turned
 
-    def _copied(self, listing_id: str, image_id: str, by: str) -> set[str]:
-        """A photo has a near copy more. Returns the listings whose links may have changed."""
-        photo = self._photos[listing_id][image_id]
+    def _copied(self, photo: _Photo, by: str) -> bool:
+        """A photo has a near copy more. Returns whether it became common."""
         photo.copies += 1
         if photo.near is None:
-            return set()
+            return False
         if photo.copies > self._most_copies:
-            touched = self._near(listing_id)
             photo.near = None
-            return touched
-        photo.near |= {by}
-        return {listing_id}
-
-    def _near(self, listing_id: str) -> set[str]:
-        """A listing, and all that have a near copy of one of its photos that is not common."""
-        return {listing_id}.union(*(photo.near or () for photo in self._photos[listing_id].values()))
+            return True
+        photo.near.add(by)
+        return False
 
     def _forget(self, listing_id: str) -> set[str]:
-        touched: set[str] = set()
+        """Forget the photos of a listing. Returns the listings with a photo that is common no longer."""
+        turned: set[str] = set()
         seen: set[tuple[str, str]] = set()
         for photo in self._photos.pop(listing_id, {}).values():
-            seen |= self._hits(photo.code, listing_id)
+            if photo.counted:
+                seen |= self._hits(photo.code, listing_id) or set()
         for other, image_id in seen:
             photo = self._photos[other][image_id]
             photo.copies -= 1
             if photo.near is not None:
-                photo.near -= {listing_id}
-                touched.add(other)
-            elif photo.copies <= self._most_copies:  # it is common no longer
-                photo.near = frozenset(near for near, _ in self._hits(photo.code, other) if near != listing_id)
-                touched |= self._near(other)
-        return touched
+                photo.near.discard(listing_id)
+            elif photo.copies <= self._most_copies and photo.counted:
+                hits = self._hits(photo.code, other, bounded=True)
+                near = self._counted(hits or ()) - {listing_id}
+                if hits is not None and len(near) <= self._most_copies:  # it is common no longer
+                    photo.near = near
+                    turned.add(other)
+        return turned
 
-    def _hits(self, code: bytes, without: str) -> set[tuple[str, str]]:
-        """The photos of other listings within the radius: listing and photo."""
+    def _counted(self, hits: Iterable[tuple[str, str]]) -> set[str]:
+        """The listings of near copies that are not crowded. What is not held yet, or no longer, is left out."""
+        return {
+            name
+            for name, image_id in hits
+            if (photo := self._photos.get(name, {}).get(image_id)) is not None and photo.counted
+        }
+
+    def _hits(self, code: bytes, without: str, *, bounded: bool = False) -> set[tuple[str, str]] | None:
+        """The photos of other listings within the radius: listing and photo. If `bounded`, None for a common photo with
+        more than `most_visits` near copies."""
         query = np.frombuffer(code, np.uint8).reshape(1, HASH_BYTES)
         k = _FIRST_K
         while True:
             (found,) = self._index.search(query, k, epoch=self._index.epoch, radius=self._radius)
             if len(found) < k:
                 return {(one.listing_id, one.image_id) for one in found if one.listing_id != without}
-            k *= 2
+            if bounded and k > self._most_visits and len({one.listing_id for one in found}) > self._most_copies + 1:
+                return None
+            k *= 4

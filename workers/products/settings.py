@@ -11,7 +11,8 @@ from schemas.units import Count, Seconds, Whole
 
 
 class ProductsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The worker that finds listings of one product, by near copies of their photos. One home of a store may run it."""
+    """The worker that finds listings of one product, by near copies of their photos. If several homes of a
+    store run it, one works and the others wait."""
 
     enabled: bool = False
     """Whether `groknet run all` runs it. Off by default: it costs a search of the index and a write for each
@@ -28,8 +29,10 @@ class ProductsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Two photos are near copies if at most so many of 256 bits differ. Of validation photos, 28 bits join .94 of the
     copies and no two different things; 32 bits join some of those (docs/benchmarks/products.md)."""
     most_copies: Count = 300
-    """A photo of which more listings have a near copy is a placeholder or a logo, and joins nothing. Such a photo
-    still costs a visit to each listing that has it."""
+    """A photo of which more listings have a near copy is a placeholder or a logo, and joins nothing."""
+    most_visits: Count = 1_000
+    """A photo of such a kind that has more near copies than this, rounded up to 64, 256, 1024, 4096 and so on, is not
+    counted for them. Otherwise each listing that shows it would cost a visit to all the others."""
     most_differences: Whole = 1
     """Two listings are no product together if more heads than this offer labels of both and have none in common. With
     0, a head that is unsure about a copy costs .05 of the copies."""

@@ -12,32 +12,34 @@ The result is a function of the listings, their links and their attributes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 
 Linked = Callable[[str], Collection[str]]
 Agree = Callable[[str, str], bool]
 
 
-def components(start: Iterable[str], linked: Linked) -> Iterable[dict[str, set[str]]]:
+def components(start: Iterable[str], linked: Linked) -> Iterable[dict[str, Collection[str]]]:
     """The connected components that hold the listings of `start`, each once: the listings of a component, with their
     links."""
     seen: set[str] = set()
     for first in sorted(start):
         if first in seen:
             continue
-        found: dict[str, set[str]] = {}
+        found: dict[str, Collection[str]] = {}
+        seen.add(first)
         waiting = [first]
         while waiting:
             listing_id = waiting.pop()
-            if listing_id not in found:
-                found[listing_id] = set(linked(listing_id))
-                waiting += found[listing_id] - found.keys()
-        seen |= found.keys()
+            found[listing_id] = near = linked(listing_id)
+            new = [one for one in near if one not in seen]
+            seen.update(new)
+            waiting += new
         yield found
 
 
-def stars(links: Mapping[str, Collection[str]], agree: Agree) -> list[list[str]]:
-    """Divide the listings of whole components. `links`: by listing, those linked with it, in both directions.
+def stars(links: Mapping[str, Collection[str]], agree: Agree, kind: Callable[[str], Hashable] = str) -> list[list[str]]:
+    """Divide the listings of whole components. `links`: by listing, those linked with it, in both directions. Listings
+    of one `kind` agree with the same others, and with each other, so that one of them is asked for all.
 
     Returns:
         Every listing once. Each group is sorted; the groups are in the order of their centres.
@@ -47,10 +49,11 @@ def stars(links: Mapping[str, Collection[str]], agree: Agree) -> list[list[str]]
     for centre in sorted(links, key=lambda one: (-len(links[one]), one)):
         if centre in taken:
             continue
-        group = [centre]
+        group, kinds = [centre], {kind(centre): centre}
         for other in sorted(set(links[centre]) - taken):
-            if all(agree(other, member) for member in group):
+            if all(agree(other, member) for member in kinds.values()):
                 group.append(other)
+                kinds.setdefault(kind(other), other)
         taken.update(group)
         groups.append(sorted(group))
     return groups

@@ -4,6 +4,7 @@ The hash topic and the store have all data. So the loop reads the topic by offse
 starts, and compares the result with the products in the store. What is the same is not written again.
 
 When the stream or the store does not answer, nothing of a plan counts as done. The loop tries again until they do.
+While another worker writes the products of the store, the loop waits (`lease`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from schemas.topics import hash_topic, topics_for
 from workers import metrics
 from workers.products.grouping import Grouping
 from workers.products.keeping import Keeper
+from workers.products.lease import Lease
 from workers.products.naming import Changes
 from workers.products.settings import ProductsSettings
 from workers.products.shelf import read_book, read_labels, who_left
@@ -28,12 +30,19 @@ from workers.streams import Partition, Stream, StreamAdmin, TopicSpec
 _log = logging.getLogger(__name__)
 _HOUSEKEEPING_RECORDS = 1000  # between two checks of stop and heartbeat while a long topic is read
 _BACKOFF_S = (0.1, 5.0)
+_SERVICES = ("stream", "store")
+
+
+class _Lost(Exception):
+    """Another worker writes products now."""
 
 
 class ProductsWorker:
     """A products worker, built by `build_products`. `run` blocks until the stop event."""
 
-    def __init__(self, settings: ProductsSettings, *, stream: Stream, store: Store, epoch: str, health: Health) -> None:
+    def __init__(
+        self, settings: ProductsSettings, *, stream: Stream, store: Store, epoch: str, health: Health, owner: str
+    ) -> None:
         self._settings = settings
         self._stream = stream
         self._store = store
@@ -46,7 +55,10 @@ class ProductsWorker:
         self._grouping: Grouping | None = None
         self._offsets: dict[Partition, int] = {}
         self._compared = False
+        self._tidy = True
         self._unfinished: Changes | None = None
+        self._lease = Lease(store, owner)
+        self._term = 0
 
     def run(self, stop: threading.Event) -> None:
         """Follow the topic until `stop` is set.
@@ -59,12 +71,13 @@ class ProductsWorker:
             metrics.EVENTS.labels("products", outcome)  # shown as 0 before the first event
         metrics.PRODUCT_REFUSED.labels("no_event_time")
         admin, producer = self._stream.admin(), self._stream.producer()
-        keeper = Keeper(self._store, producer)
+        keeper = Keeper(self._store, producer, self._beat)
         try:
             self._ensure_topics(admin)
             self._health.mark_started()
             self._follow(admin, keeper, stop)
         finally:
+            self._lease.release()
             producer.close()
             admin.close()
 
@@ -76,11 +89,14 @@ class ProductsWorker:
     def _follow(self, admin: StreamAdmin, keeper: Keeper, stop: threading.Event) -> None:
         wait_s, away_since = _BACKOFF_S[0], 0.0
         while not stop.is_set():
-            self._health.beat()
             try:
+                self._beat()
                 level = self._round(admin, keeper, stop)
+            except _Lost:
+                self._wait_for_writer()
+                level = False
             except Transient as error:
-                service = self._who_is_away()
+                service = self._who_is_away(error)
                 self._health.degraded = {service: error.message}
                 metrics.REACHABLE.labels(service).set(0)
                 if not away_since:
@@ -93,7 +109,7 @@ class ProductsWorker:
                 _log.warning("products go on after %.0f s", time.monotonic() - away_since)
             wait_s, away_since = _BACKOFF_S[0], 0.0
             self._health.degraded = {}
-            for service in ("stream", "store"):
+            for service in _SERVICES:
                 metrics.REACHABLE.labels(service).set(1)
             if level:
                 self._health.fresh()
@@ -101,7 +117,21 @@ class ProductsWorker:
                     self._health.mark_ready()
             stop.wait(self._settings.poll_interval_s)
 
-    def _who_is_away(self) -> str:
+    def _beat(self) -> None:
+        """Note that the loop runs, and renew the lease. Raises _Lost if another worker has it, and Transient."""
+        self._health.beat()
+        if not self._lease.hold():
+            raise _Lost
+
+    def _wait_for_writer(self) -> None:
+        """Another worker writes products: what this one knows of them is out of date from now on."""
+        self._grouping, self._unfinished = None, None
+        self._health.mark_unready(f"{self._lease.holder or 'another worker'}, which writes the products of this store")
+
+    def _who_is_away(self, error: Transient) -> str:
+        """The service that an error is about. Files of SQLite may be either, so the store is asked."""
+        if error.stage in _SERVICES:
+            return error.stage
         try:
             self._store.probe()
         except Transient:
@@ -111,6 +141,8 @@ class ProductsWorker:
     def _round(self, admin: StreamAdmin, keeper: Keeper, stop: threading.Event) -> bool:
         """Read to the end of the topic, and settle what that changes. False if `stop` was set before. Raises
         Transient."""
+        if self._lease.term != self._term:  # another worker may have written since
+            self._term, self._grouping, self._unfinished = self._lease.term, None, None
         if self._grouping is not None and self._unfinished is not None:  # before anything else is read
             self._finish(self._grouping, keeper, self._unfinished)
         ends = admin.end_offsets(self._topic)
@@ -121,13 +153,20 @@ class ProductsWorker:
         if not self._read(admin, ends, grouping, stop):
             return False
         if not self._compared:
-            keeper.repair(admin, grouping.book, self._health.beat)
+            grouping.forget_edits()
+            keeper.repair(admin, grouping.book)
             who_left(self._store, grouping)
             self._compared = True
-        return self._settle(grouping, keeper, stop)
+        if not self._settle(grouping, keeper, stop):
+            return False
+        if self._tidy:
+            keeper.tidy()
+            self._tidy = False
+        return True
 
     def _begin(self) -> None:
         """Start with the products in the store, and with an empty index: the topic is read from its beginning."""
+        self._tidy = True
         if self._grouping is not None:
             _log.warning("%s was replaced by a shorter topic: it is read from its beginning", self._topic)
             self._health.mark_unready("the products to be read again")
@@ -143,7 +182,7 @@ class ProductsWorker:
             self._updates.take(grouping, record)
             self._offsets[record.partition] = record.next_offset
             if n % _HOUSEKEEPING_RECORDS == 0:
-                self._health.beat()
+                self._beat()
                 metrics.PRODUCT_UNSETTLED.set(grouping.unsettled)
                 if stop.is_set():
                     return False
@@ -156,7 +195,7 @@ class ProductsWorker:
             metrics.PRODUCT_UNSETTLED.set(grouping.unsettled)
             if stop.is_set():
                 return False
-            self._health.beat()
+            self._beat()
             with metrics.STAGE_SECONDS.labels("group").time():
                 changes = grouping.plan()
             self._finish(grouping, keeper, changes)
@@ -169,15 +208,22 @@ class ProductsWorker:
         """Carry out a plan. If that fails, it is carried out again before a record is read, because a part of it may be
         on the topic already, and a newer plan need not contain it."""
         self._unfinished = changes
-        with metrics.STAGE_SECONDS.labels("keep").time():
-            keeper.keep(grouping.book, changes, grouping.gone)
+        try:
+            with metrics.STAGE_SECONDS.labels("keep").time():
+                keeper.keep(grouping.book, changes, grouping.gone)
+        except Transient:
+            self._tidy = True  # a call that was cut short may have left rows that nobody reads
+            raise
         grouping.done(changes)
         self._unfinished = None
         metrics.LAST_EVENT.labels("grouped").set(time.time())
 
 
 def build_products(
-    settings: ProductsSettings, *, stream: Stream, store: Store, epoch: str, health: Health
+    settings: ProductsSettings, *, stream: Stream, store: Store, epoch: str, health: Health, owner: str
 ) -> ProductsWorker:
-    """Build a products worker of one epoch. Nothing is opened before `run`. The caller closes the store."""
-    return ProductsWorker(settings, stream=stream, store=store, epoch=epoch, health=health)
+    """Build a products worker of one epoch. Nothing is opened before `run`. The caller closes the store.
+
+    `owner`: a name that no other live worker of the store has, and that this one has again after a restart.
+    """
+    return ProductsWorker(settings, stream=stream, store=store, epoch=epoch, health=health, owner=owner)

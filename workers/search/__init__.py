@@ -7,5 +7,6 @@ HTTP, and the content of a listing from the store. Nothing here writes to the st
 
 from workers.search.http.app import build_search
 from workers.search.settings import SearchSettings
+from workers.search.typed.text_model import TextTower, load_text_tower
 
-__all__ = ["SearchSettings", "build_search"]
+__all__ = ["SearchSettings", "TextTower", "build_search", "load_text_tower"]

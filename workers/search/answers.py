@@ -107,11 +107,11 @@ class TypedLabel(msgspec.Struct, frozen=True, kw_only=True):
 
 class TypedPhrase(msgspec.Struct, frozen=True, kw_only=True):
     """A part of a typed query in its normal form, and how it was understood: by a label, else by words of titles, else
-    not. `corrected` is the known word that was taken for a mistyped one. `labels` has the first eight labels that it
-    means."""
+    by the operator's text model, else not. `corrected` is the known word that was taken for a mistyped one. `labels`
+    has the first eight labels that it means."""
 
     text: str
-    understood: Literal["label", "title", "no"]
+    understood: Literal["label", "title", "text", "no"]
     corrected: str | None
     labels: list[TypedLabel]
 

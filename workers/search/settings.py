@@ -113,11 +113,17 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     whole_bits: Annotated[int, Meta(ge=0, le=256)] = 75
     """With `detect=nearest`, a photo counts as a whole if a listing is within so many bits of it. Otherwise its boxes
     decide. Chosen on validation photos; see docs/benchmarks/detection.md."""
+    max_typed_words: Whole = 2_000_000
+    """Different words of titles that typed queries can find. Strangers write titles, so there must be a bound. A word
+    takes about 300 bytes."""
     max_typed_listings: Whole = 1_000_000
     """Listings that typed queries (`q=`) can find. A listing takes about 400 bytes of this process, so a million take
     400 MB. Further ones are left out, and answers say so. 0: there are no typed queries."""
     max_query_chars: Annotated[int, Meta(ge=1, le=1000)] = 200
     """The longest typed query, in characters. Longer ones are refused."""
+    text_model: str = ""
+    """A text model of your own for words that no label means, as `package.module:factory`. The function makes an object
+    whose `embed(text)` is a vector in the bundle's embedding space. Empty: none."""
     typed_titles: bool = True
     """Whether words of titles count for a typed query if the request does not say so (`titles=`). On by default: both
     together find more than photos or titles alone; see docs/benchmarks/typed_queries.md."""

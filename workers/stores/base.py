@@ -162,6 +162,13 @@ class Store(Protocol):
         """Delete the memberships of listings, then products. What is unknown is left out. After Transient as
         `put_products`."""
 
+    def tidy_products(self) -> Iterator[int]:
+        """Delete what a crash left of products and no call reads. Only the worker that writes products may call it.
+
+        Returns:
+            While it goes on, the number of rows that were deleted since the last step. It must be read to its end.
+        """
+
     def product(self, product_id: str) -> Product | None:
         """A product or an alias; None if it is unknown."""
 

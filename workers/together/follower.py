@@ -14,6 +14,7 @@ from schemas.errors import ConfigError, InvalidEvent, Transient
 from schemas.occasions import decode_occasion
 from schemas.topics import TOGETHER, TOGETHER_DAYS, TOPICS
 from workers import suggestion_metrics as metrics
+from workers.catching_up import CatchingUp
 from workers.streams.base import Partition, Record, Stream, StreamAdmin, TopicSpec
 from workers.together.counts import Counts
 from workers.topic_records import RefusedRecords
@@ -31,6 +32,7 @@ class Follower:
     def __init__(self, stream: Stream, most: int, poll_interval_s: float = 1.0) -> None:
         """`most`: occasions that are held. `poll_interval_s`: between two looks at the end of the topic."""
         self.counts = Counts(most)
+        self.progress = CatchingUp("occasions")
         self._stream, self._poll_interval_s = stream, poll_interval_s
         self._offsets: dict[Partition, int] = {}
         self._stop = threading.Event()
@@ -128,6 +130,10 @@ class Follower:
         if away and not self.stale:
             _log.warning("%s cannot be read; the counts stay as they are: %s", TOGETHER, away)
         self._away = away
+        if away:
+            self.progress.waits(away)
+        else:
+            self.progress.reached()
 
 
 def _spec() -> TopicSpec:

@@ -200,6 +200,33 @@ CASES = [
         quiet=(4, 30),
     ),
     Case(
+        "GroknetSearchFollowsLate",
+        {'groknet_follower_behind_seconds{job="groknet",worker="search",name="search",of="labels"}': "1x3 1+60x5 1x20"},
+        8,
+        {**JOB, "name": "search", "of": "labels"},
+        quiet=(3, 12),
+    ),
+    Case(
+        "GroknetSearchFollowsLate",
+        {'groknet_follower_behind_seconds{job="groknet",worker="search",name="search",of="occasions"}': "45x30"},
+        quiet=(10, 30),
+    ),
+    Case(
+        "GroknetProductsStale",
+        {'groknet_stale{job="groknet",worker="products",name="products"}': "0x3 1x5 0x20"},
+        6,
+        {**JOB, "name": "products"},
+        quiet=(3, 12),
+    ),
+    Case("GroknetProductsStale", {'groknet_stale{job="groknet",worker="indexer",name="indexer"}': "1x20"}, quiet=(9,)),
+    Case(
+        "GroknetProductsRefuse",
+        {'groknet_product_refused_total{job="groknet",error="epoch"}': "0x5 1x40"},
+        8,
+        {**JOB, "error": "epoch"},
+        quiet=(4, 30),
+    ),
+    Case(
         "GroknetIndexOfOtherEpoch",
         {**of_epochs("b2"), 'groknet_index_info{job="groknet",epoch="a1"}': "1x60"},
         8,

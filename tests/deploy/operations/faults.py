@@ -170,7 +170,11 @@ def faults(watched: Watched, folder: Path, second: int) -> list[tuple[str, list[
             ["GroknetUndelivered", "GroknetCommitsBlocked"],
             lambda: inject.no_dead_letters(watched),
         ),
-        ("the stream cannot be read", ["GroknetIndexStale"], lambda: inject.unreadable(home)),
+        (
+            "the stream cannot be read",
+            ["GroknetIndexStale", "GroknetProductsStale", "GroknetSearchFollowsLate"],
+            lambda: inject.unreadable(home),
+        ),
         (
             "12-megapixel photos, faster than they are decoded",
             ["GroknetBatchesUnderfilled"],

@@ -82,7 +82,7 @@ def test_bad_photos_unreachable_hosts_and_foreign_messages_are_seen(watched: Wat
     def end() -> None:
         load.extra = []
 
-    alerts = ["GroknetDeadLettersMany", "GroknetFetchesFail", "GroknetIndexRefuses"]
+    alerts = ["GroknetDeadLettersMany", "GroknetFetchesFail", "GroknetIndexRefuses", "GroknetProductsRefuse"]
     watched.see("bad photos, a dead photo host, a foreign hash message", alerts, inject, end)
 
 
@@ -105,7 +105,7 @@ def test_every_selector_of_every_rule_and_panel_has_matched_a_series(watched: Wa
 
 
 def test_the_table_of_faults(watched: Watched) -> None:
-    assert len(watched.rows) == 14
+    assert len(watched.rows) == 15
     file = os.environ.get("GROKNET_FAULT_TABLE")
     if file:
         head = "| fault | alert | fired after s | resolved after s |\n|---|---|---|---|\n"

@@ -29,7 +29,7 @@ PATIENCE_S = 120.0
 CONFIG = (
     '[targets]\nport = 0\n[intake]\nallowed_private = ["127.0.0.1:9"]\n'
     "[tagger]\nwatch_interval_s = 0.5\n[indexer]\nport = 0\nstale_after_s = 10.0\n[search]\nindexer_timeout_s = 1.0\n"
-    "[products]\nenabled = true\nport = 0\n"
+    "[products]\nenabled = true\nport = 0\nstale_after_s = 10.0\n"
 )
 
 

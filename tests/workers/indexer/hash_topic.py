@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from schemas.envelope import cloud_event_headers
 from schemas.hashes import EVENT_TIME_HEADER, HASH_TYPE, HashMessage, ImageHash, encode_hashes
 from schemas.topics import hash_topic, topics_for
 from workers.streams import Stream, TopicSpec, build_stream
+from workers.streams.embedded._log import OFFSET_BITS
 
 EPOCH = "0123456789ab"
 TOPIC = hash_topic(EPOCH)
@@ -24,6 +28,17 @@ def ensure_topic(stream: Stream, epoch: str) -> None:
     topic = next(topic for topic in topics_for(epoch) if topic.name == hash_topic(epoch))
     admin.ensure_topics([TopicSpec(topic.name, topic.partitions, True, topic.retention_ms)])
     admin.close()
+
+
+def replaced(home: Path, topic: str, anew: Callable[[], object]) -> None:
+    """Empty a topic of `stream_at(home)`, so that its offsets begin at 0 again, and call `anew` to write to it."""
+    with closing(sqlite3.connect(home / "stream.db", timeout=30)) as db, db:
+        ids = [row[0] for row in db.execute("SELECT id FROM partitions WHERE topic = ?", (topic,))]
+        for one in ids:
+            db.execute("DELETE FROM records WHERE position >> ? = ?", (OFFSET_BITS, one))
+            db.execute("DELETE FROM last_of_key WHERE partition = ?", (one,))
+            db.execute("UPDATE partitions SET next_offset = 0 WHERE id = ?", (one,))
+    anew()
 
 
 def random_hash(rng: random.Random) -> str:

@@ -20,7 +20,8 @@ def main(home: Path) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with closing(build_store(f"sqlite://{home}/store.db")) as store:
-        worker = build_products(SETTINGS, stream=stream_at(home), store=store, epoch=EPOCH, health=Health())
+        stream, health = stream_at(home), Health()
+        worker = build_products(SETTINGS, stream=stream, store=store, epoch=EPOCH, health=health, owner="one")
         print("begins", flush=True)
         worker.run(stop)
 

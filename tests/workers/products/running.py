@@ -20,11 +20,14 @@ from workers.streams import Stream
 
 
 @contextmanager
-def running(stream: Stream, store: Store, epoch: str = EPOCH, **settings: Any) -> Iterator[Health]:
-    """A worker that has caught up once; stopped afterwards. What ends it early is raised."""
+def running(
+    stream: Stream, store: Store, epoch: str = EPOCH, *, owner: str = "one", waits: bool = False, **settings: Any
+) -> Iterator[Health]:
+    """A worker that has caught up once, or that `waits` for another one; stopped afterwards. What ends it early is
+    raised."""
     chosen = ProductsSettings(**({"poll_interval_s": 0.01, "batch": 7} | settings))
     health, stop = Health(), threading.Event()
-    worker = build_products(chosen, stream=stream, store=store, epoch=epoch, health=health)
+    worker = build_products(chosen, stream=stream, store=store, epoch=epoch, health=health, owner=owner)
     failures: list[BaseException] = []
 
     def run() -> None:
@@ -36,7 +39,7 @@ def running(stream: Stream, store: Store, epoch: str = EPOCH, **settings: Any) -
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        until(lambda: health.ready or bool(failures))
+        until(lambda: (bool(health.waiting_for.endswith("this store")) if waits else health.ready) or bool(failures))
         yield health
     finally:
         stop.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -86,12 +87,18 @@ def naive_groups(live: dict[str, HashMessage], radius: int, most_copies: int) ->
         name: {other for other in linked if not naive_contradiction(live[name], live[other])}
         for name, linked in naive_links(live, radius, most_copies).items()
     }
+    return naive_stars(links, lambda one, other: naive_contradiction(live[one], live[other]))
+
+
+def naive_stars(links: dict[str, set[str]], contradict: Callable[[str, str], bool]) -> set[frozenset[str]]:
+    """Again and again the listing with the most links, with what is linked with it, left, and not contradicted."""
     left, groups = set(links), set()
-    while left:
-        centre = min(left, key=lambda name: (-len(links[name]), name))
+    for centre in sorted(links, key=lambda name: (-len(links[name]), name)):
+        if centre not in left:
+            continue
         group = {centre}
         for other in sorted(links[centre] & left):
-            if not any(naive_contradiction(live[other], live[member]) for member in group):
+            if not any(contradict(other, member) for member in group):
                 group.add(other)
         left -= group
         groups.add(frozenset(group))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schemas.predictions import Prediction, Summary
-from workers.products.attributes import Attributes, contradict, offered_labels
+from workers.products.attributes import Agreements, Attributes, contradict, offered_labels
 
 
 def labels(**heads: str) -> dict[str, frozenset[str]]:
@@ -32,3 +32,20 @@ def test_heads_contradict_if_more_than_so_many_have_no_label_in_common() -> None
     assert [contradict(other, one, most) for most in range(4)] == [True, True, False, False]
     assert not contradict(one, Attributes(labels=labels(size="large"))), "a head that one of them lacks says nothing"
     assert not contradict(one, one)
+
+
+def test_agreements_are_those_of_each_pair() -> None:
+    kinds = [{}, {"kind": frozenset({"mug"})}, {"kind": frozenset({"bowl"})}, {"kind": frozenset({"mug", "bowl"})}]
+    held = {
+        f"{number}-{category}": Attributes(category, labels)
+        for number, labels in enumerate(kinds * 2)
+        for category in (None, "Mug", " mug", "shoe")
+    }
+    found = Agreements(held, 0)
+    for one, said in held.items():
+        agreeing = {other for other, theirs in held.items() if not contradict(said, theirs, 0)}
+        assert {other for other in held if found.agree(one, other)} == agreeing
+        assert found.agreeing(one, set(held)) == agreeing
+        same = {other for other in held if found.kind(other) == found.kind(one)}
+        assert all({name for name in held if found.agree(other, name)} == agreeing for other in same)
+    assert len({found.kind(one) for one in held}) == 4 * 3

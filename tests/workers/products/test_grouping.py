@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 
+import msgspec
 import pytest
 
 from schemas.errors import Transient
 from schemas.hashes import HashMessage
-from tests.workers.products.shop import BIRTH, EPOCH, Shop, naive_groups
+from tests.workers.products.shop import BIRTH, EPOCH, Shop, distance, naive_groups
 from workers.products.grouping import Grouping, Labels
 from workers.products.naming import Book
 from workers.products.settings import ProductsSettings
@@ -134,3 +135,56 @@ def test_who_left_while_nobody_looked_leaves_the_book() -> None:
     again.leave("l-000", BIRTH)
     settle(again)
     assert ids_of(again.book) == {name: ids_of(first.book)[name] for name in ("l-001", "l-002")}
+
+
+def test_each_plan_after_a_start_takes_at_most_a_batch_of_single_listings_edits_and_removals() -> None:
+    """Listings without near copies: of these a plan has exactly those that it chose."""
+    draw = random.Random(4)
+    shop = Shop(draw, places=60, spread=1)
+    grouping = Grouping(SETTINGS, EPOCH, Book(), nothing)
+    for number in range(20):
+        grouping.put(with_one_photo(shop, number))
+    settle(grouping)
+    anew = Grouping(SETTINGS, EPOCH, copy_of(grouping.book), nothing)
+    for number in range(20):  # a topic that was not compacted: each listing twice, with another photo
+        for _ in range(2):
+            anew.put(with_one_photo(shop, number))
+    for number in range(10):
+        shop.time += 1
+        anew.remove(f"l-{number:03}", shop.time)
+    left: list[str] = []
+    while anew.unsettled:
+        before = anew.unsettled
+        changes = anew.plan()
+        anew.done(changes)
+        assert len(changes.left) <= SETTINGS.batch
+        assert before - anew.unsettled > 0
+        left += changes.left
+    assert sorted(left) == [f"l-{number:03}" for number in range(10)]
+    assert sorted(anew.book.memberships) == [f"l-{number:03}" for number in range(10, 20)]
+
+
+@pytest.mark.parametrize("compacted", [True, False])
+def test_photos_that_changed_before_a_start_give_the_same_ids_whatever_the_topic_has_of_them(compacted: bool) -> None:
+    shop = Shop(random.Random(6), places=2, spread=1)
+
+    def photo(number: int, like: HashMessage | None = None) -> HashMessage:
+        made = with_one_photo(shop, number)
+        return made if like is None else msgspec.structs.replace(made, images=like.images)
+
+    one = photo(0)
+    other = photo(9)
+    while distance(one.images[0].hash, other.images[0].hash) <= SETTINGS.radius_bits:
+        other = photo(9)
+    first = grouped([one, photo(1, like=one), photo(2, like=one)])
+    (product,) = {*ids_of(first.book).values()}
+    again = Grouping(SETTINGS, EPOCH, copy_of(first.book), nothing)
+    edited = photo(0, like=other)
+    for message in [edited] if compacted else [one, edited]:
+        again.put(message)
+    for number in (1, 2):
+        again.put(photo(number, like=one))
+    again.forget_edits()
+    settle(again)
+    assert ids_of(again.book)["l-000"] == product, "nobody saw the edit: the id stays with its founder"
+    assert ids_of(again.book)["l-001"] == ids_of(again.book)["l-002"] != product

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,3 +90,36 @@ def test_a_store_that_is_away_leaves_the_plan_to_be_made_again(
         keeper.keep(book, changes, {})
         assert own.members(first_id("a", TIMES["a"])) == ["a", "b"]
         assert len(published(stream)) == 2
+
+
+class Slow:
+    """The producer itself, whose deliveries are waited for in vain several times."""
+
+    def __init__(self, producer: Producer, times: int) -> None:
+        self._producer, self._times = producer, times
+
+    def send(self, *args: Any) -> Any:
+        delivery, left = self._producer.send(*args), [self._times]
+
+        class Delivery:
+            def wait(self, timeout_s: float) -> None:
+                left[0] -= 1
+                if left[0] >= 0:
+                    raise Transient("stream", "delivery_timeout", f"not within {timeout_s} s")
+                delivery.wait(timeout_s)
+
+        return Delivery()
+
+
+def test_heartbeats_go_on_while_a_delivery_takes_long_and_many_rows_are_written(
+    stream: Stream, store: Store, producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.products.keeping._ROWS", 2)
+    beats: list[int] = []
+    slow: Any = Slow(producer, times=3)
+    keeper, book = Keeper(store, slow, lambda: beats.append(1)), Book()
+    names = [f"l{number}" for number in range(5)]
+    changes = book.named([[name] for name in names], dict.fromkeys(names, 1_700_000_000_000_000))
+    keeper.keep(book, changes, {})
+    assert len(beats) == 5 * 4 + 3 + 3, "four waits of each delivery, three calls for products, three for memberships"
+    assert {one.listing_id for one in store.all_memberships()} == published(stream).keys() == set(names)

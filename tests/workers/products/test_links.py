@@ -34,7 +34,7 @@ def as_one(links: Links) -> dict[str, set[str]]:
 def test_links_are_those_of_all_pairs_after_every_change(seed: int) -> None:
     """Additions, edits, removals and stale messages. What `put` and `remove` name covers every link that changed."""
     draw = random.Random(seed)
-    shop, links = Shop(draw), Links(EPOCH, radius=RADIUS, most_copies=COMMON)
+    shop, links = Shop(draw), Links(EPOCH, radius=RADIUS, most_copies=COMMON, most_visits=1000)
     before: dict[str, set[str]] = {}
     for _ in range(80):
         made = shop.message(draw.randrange(24))
@@ -57,7 +57,7 @@ def test_links_are_those_of_all_pairs_after_every_change(seed: int) -> None:
 
 
 def test_a_shared_logo_links_nothing_and_one_photo_of_three_is_too_little() -> None:
-    links = Links(EPOCH, radius=4, most_copies=2)
+    links = Links(EPOCH, radius=4, most_copies=2, most_visits=1000)
     logo = (1 << 200) - 1
     spread = [((1 << 60) - 1) << (20 * n) for n in range(9)]  # at least 40 bits apart
     for n in range(2):
@@ -74,7 +74,7 @@ def test_a_shared_logo_links_nothing_and_one_photo_of_three_is_too_little() -> N
 
 
 def test_a_photo_counts_by_its_first_box_and_listings_without_photos_are_not_held() -> None:
-    links = Links(EPOCH, radius=4, most_copies=2)
+    links = Links(EPOCH, radius=4, most_copies=2, most_visits=1000)
     boxed = [
         ImageHash(image_id="a", hash="0" * 64, box=(0.0, 0.0, 0.5, 0.5)),
         ImageHash(image_id="a", hash="f" * 64, box=(0.5, 0.0, 1.0, 0.5)),
@@ -86,3 +86,35 @@ def test_a_photo_counts_by_its_first_box_and_listings_without_photos_are_not_hel
     links.put(message("boxed", time=BIRTH + 1))
     assert ("boxed" in links, links.linked("first"), len(links)) == (False, set(), 2)
     assert (links.knows("boxed"), links.knows("stranger")) == (True, False)
+
+
+def test_a_photo_that_very_many_show_is_not_counted_and_joins_nothing_as_before() -> None:
+    """64 near copies are asked for at first; of a logo that more have, a listing visits no more than these."""
+    links = Links(EPOCH, radius=4, most_copies=2, most_visits=10)
+    logo, own = (1 << 200) - 1, [((1 << 60) - 1) << (20 * n) for n in range(2)]
+    for n in range(90):
+        links.put(message(f"shown-{n:02}", logo, *own[: n < 2]))
+    assert links.linked("shown-00") == {"shown-01"}, "by their own photo"
+    links.put(message("late", logo, own[1]))
+    assert links.linked("late") == set()
+    for n in range(2, 85):
+        links.remove(f"shown-{n:02}", BIRTH + 1)
+    for name in ("late", *(f"shown-{n}" for n in range(85, 90))):
+        assert links.linked(name) == set(), "what came late still shows it, so it is a logo"
+    for n in range(85, 90):
+        links.remove(f"shown-{n}", BIRTH + 1)
+    assert (links.linked("shown-00"), links.linked("late")) == ({"shown-01"}, set())
+    links.put(message("late", logo, own[0], time=BIRTH + 1))
+    assert links.linked("late") == {"shown-00", "shown-01"}
+
+
+@pytest.mark.parametrize("most_visits", [1, 1_000])
+def test_the_links_are_the_same_where_the_bound_is_not_reached(most_visits: int) -> None:
+    draw = random.Random(11)
+    shop = Shop(draw)
+    links = Links(EPOCH, radius=RADIUS, most_copies=COMMON, most_visits=most_visits)
+    for number in range(60):  # of 100 photos, none has 64 near copies
+        made = shop.message(number)
+        shop.live[made.listing_id] = made
+        links.put(made)
+    assert as_one(links) == naive_links(shop.live, RADIUS, COMMON)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from schemas.envelope import header
+from schemas.errors import Transient
 from schemas.events import ListingEvent
 from schemas.hashes import HashMessage
 from schemas.products import PRODUCT_TYPE, ProductMessage, decode_product, encode_product
@@ -19,6 +21,9 @@ from tests.workers.indexer.hash_topic import EPOCH, Publisher, stream_at
 from tests.workers.indexer.running import until
 from tests.workers.products.running import published, running, sent
 from tests.workers.products.shop import Shop, naive_groups, renamed
+from workers.products import ProductsSettings, build_products
+from workers.products.lease import SETTING
+from workers.serving import Health
 from workers.stores import Store, build_store
 from workers.streams import Stream
 
@@ -260,3 +265,48 @@ def test_a_start_corrects_what_a_crash_left_on_the_topic(stream: Stream, store: 
 def published_last(value: bytes | None) -> ProductMessage:
     assert value is not None
     return decode_product(value)
+
+
+def test_of_two_workers_one_waits_and_goes_on_when_the_other_ends(
+    stream: Stream, store: Store, publisher: Publisher
+) -> None:
+    town = Town(publisher, store, 8)
+    with running(stream, store, **RULES), running(stream, store, owner="two", waits=True, **RULES) as second:
+        town.send(40)
+        until(lambda: groups(store) == town.expected())
+        assert (second.ready, second.live) == (False, True)
+        assert second.waiting_for == "one, which writes the products of this store"
+    check(stream, store)
+    before = ids(store)
+    with running(stream, store, owner="two", **RULES):
+        town.send(20)
+        until(lambda: groups(store) == town.expected())
+        with running(stream, store, waits=True, **RULES) as second:
+            pass
+    check(stream, store)
+    kept = {name: product for name, product in ids(store).items() if before.get(name) == product}
+    assert kept
+
+
+def test_after_another_worker_has_written_the_store_is_read_again(
+    stream: Stream, store: Store, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that stood still wrote after this one took over, and then counted the version of the lease up."""
+    monkeypatch.setattr("workers.products.lease.Lease.__init__.__defaults__", (0.3, time.monotonic))
+    town = Town(publisher, store, 9)
+    with running(stream, store, **RULES):
+        town.send(40)
+        until(lambda: groups(store) == town.expected())
+        before = ids(store)
+        store.drop_products([], sorted(before)[:3])
+        while not ((found := store.setting(SETTING)) and store.put_setting(SETTING, found.value, found.version)):
+            pass
+        until(lambda: ids(store) == before)
+    check(stream, store)
+
+
+def test_the_worker_names_the_service_that_an_error_is_about(stream: Stream, store: Store) -> None:
+    worker = build_products(ProductsSettings(), stream=stream, store=store, epoch=EPOCH, health=Health(), owner="one")
+    for stage in ("store", "stream"):
+        assert worker._who_is_away(Transient(stage, "timeout", "no answer")) == stage
+    assert worker._who_is_away(Transient("sqlite", "database_unavailable", "locked")) == "stream"  # the store answers

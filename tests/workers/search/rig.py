@@ -23,7 +23,7 @@ from tests.engines.tiny_bundle import write_tiny_bundle
 from tests.workers.indexer.hash_topic import BASE_US, Publisher, stream_at
 from tests.workers.indexer.running import Running, until
 from workers.intake import Intake, IntakeSettings
-from workers.search import SearchSettings, build_search
+from workers.search import SearchSettings, TextTower, build_search
 from workers.serving import Health, Server, serve
 from workers.stages.detect import Looking
 from workers.stages.pooling import image_rows
@@ -149,14 +149,17 @@ def rig(home: Path, bundle: Path | None = None, **settings: Any) -> Iterator[Rig
 
 
 @contextmanager
-def served(made: Rig, *, looking: Looking | None = None, **settings: Any) -> Iterator[Rig]:
-    """The service alone, over what the rig has, in the place of the one before; with a detector if one is given."""
+def served(
+    made: Rig, *, looking: Looking | None = None, tower: TextTower | None = None, **settings: Any
+) -> Iterator[Rig]:
+    """The service alone, over what the rig has, in the place of the one before; with a detector or a text model if one
+    is given."""
     before = {name: value for name, value in vars(made).items() if name in {"server", "health"}}
     urls = [made.indexer.server.url]
     chosen = SearchSettings(**({"port": 0, "indexer_urls": urls, "probe_interval_s": 0.05} | settings))
     made.health = Health()
     parts = {"store": made.store, "engine": made.engine, "health": made.health, "looking": looking}
-    parts["stream"] = made.stream
+    parts |= {"stream": made.stream, "tower": tower}
     app = build_search(chosen, intake=Intake(IntakeSettings()), kept=made.home / "kept.db", **parts)
     made.server = serve(app, chosen.host, chosen.port, chosen.http_limits())
     try:

@@ -9,17 +9,20 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.workers.indexer.hash_topic import stream_at
+from schemas.topics import TOGETHER
+from tests.workers.indexer.hash_topic import replaced, stream_at
 from tests.workers.indexer.running import counted, until
+from tests.workers.test_catching_up import Clock
 from tests.workers.together.topic import cart, now_us, send
+from workers.catching_up import CatchingUp
 from workers.streams import Stream
 from workers.together.counts import Pair
 from workers.together.follower import Follower
 
 
 @contextmanager
-def following(stream: Stream, most: int = 100) -> Iterator[Follower]:
-    follower = Follower(stream, most, poll_interval_s=0.01)
+def following(of: Stream | Follower, most: int = 100) -> Iterator[Follower]:
+    follower = of if isinstance(of, Follower) else Follower(of, most, poll_interval_s=0.01)
     follower.start()
     try:
         yield follower
@@ -75,12 +78,28 @@ def test_what_is_older_than_the_window_does_not_count(tmp_path: Path) -> None:
 def test_while_the_stream_cannot_be_opened_it_says_so_and_goes_on_by_itself(tmp_path: Path) -> None:
     """A folder where the file of the stream should be: it cannot be opened until the folder is gone."""
     (tmp_path / "stream.db").mkdir()
-    with following(stream_at(tmp_path)) as follower:
+    clock, follower = Clock(), Follower(stream_at(tmp_path), 100, poll_interval_s=0.01)
+    follower.progress = CatchingUp("occasions", clock)
+    with following(follower):
         until(lambda: "stream.db" in follower.waiting_for)
         assert follower.stale
+        assert follower.progress.why_behind == ""
+        clock.now += 31
+        until(lambda: "stream.db" in follower.progress.why_behind)
         (tmp_path / "stream.db").rmdir()
         until(lambda: not follower.waiting_for)
         assert not follower.stale
+        assert follower.progress.behind_s == 0
+
+
+def test_a_topic_that_was_replaced_by_a_shorter_one_is_counted_anew(tmp_path: Path) -> None:
+    stream = stream_at(tmp_path)
+    send(stream, cart("a", "x", "y"), cart("b", "x", "y"), cart("c", "x", "z"))
+    with following(Follower(stream, 100, poll_interval_s=0.01)) as follower:
+        until(lambda: len(follower.counts) == 3)
+        replaced(tmp_path, TOGETHER, lambda: send(stream, cart("d", "x", "w")))
+        until(lambda: follower.counts.pairs(["x"]) == [Pair("w", 1, 1)])
+        assert len(follower.counts) == 1
 
 
 @pytest.mark.parametrize("most", [1, 3])

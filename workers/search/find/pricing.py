@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from schemas.predictions import StoredListing
 from workers import suggestion_metrics as metrics
@@ -10,6 +10,7 @@ from workers.price.suggest import Offer, suggest
 from workers.search.find.finder import Finder, Found, Wanted
 from workers.search.price_answers import PriceSuggestion
 from workers.search.settings import SearchSettings
+from workers.stores import Store
 
 _ASKED = (100, 200)  # listings; more are asked for where so many are of few sellers
 
@@ -17,8 +18,8 @@ _ASKED = (100, 200)  # listings; more are asked for where so many are of few sel
 class Pricing:
     """Suggests prices. Thread-safe. Calls block, and may raise Transient or EpochMismatch."""
 
-    def __init__(self, finder: Finder, settings: SearchSettings) -> None:
-        self._finder, self._settings = finder, settings
+    def __init__(self, finder: Finder, store: Store, settings: SearchSettings) -> None:
+        self._finder, self._store, self._settings = finder, store, settings
 
     def price(
         self, hashes: Sequence[str], *, listing: StoredListing | None = None, currency: str | None = None
@@ -35,8 +36,11 @@ class Pricing:
         for count in _ASKED:
             wanted = Wanted(count, None if listing is None else listing.listing_id, radius=self._settings.close_bits)
             found = self._finder.find(hashes, wanted)
+            asked = [] if listing is None else [listing.listing_id]
+            grouped = self._store.products_of([*asked, *(one.photo.listing_id for one in found)])
+            products = products_of(found, self._settings.duplicate_radius, grouped, *asked)
             suggestion = suggest(
-                offers_of(found, self._settings.duplicate_radius, None if own is None else own.category),
+                offers_of(found, products, None if own is None else own.category),
                 support=self._settings.price_support,
                 currency=currency,
                 without_seller=None if own is None else own.seller_id,
@@ -58,9 +62,9 @@ class Pricing:
         )
 
 
-def offers_of(found: Sequence[Found], radius: int, category: str | None) -> list[Offer]:
-    """What the listings ask for that have a price. Neighbours of another category than `category` are left out."""
-    products = products_of(found, radius)
+def offers_of(found: Sequence[Found], products: Mapping[str, str | None], category: str | None) -> list[Offer]:
+    """What the listings ask for that have a price. `products` are those of `products_of`. Neighbours of another
+    category than `category` are left out."""
     offers = []
     for one in found:
         event = None if one.listing is None else one.listing.event
@@ -73,25 +77,32 @@ def offers_of(found: Sequence[Found], radius: int, category: str | None) -> list
     return offers
 
 
-def products_of(found: Sequence[Found], radius: int) -> dict[str, str | None]:
-    """The product of each listing, by listing id: None for listings of the product that is asked about, else the id of
-    the nearest listing of the same product.
+def products_of(
+    found: Sequence[Found], radius: int, grouped: Mapping[str, str], asked: str | None = None
+) -> dict[str, str | None]:
+    """The product of each listing, by listing id: None for listings of the product that is asked about, else a name
+    that listings of one product share.
 
-    Two listings are of one product if their photos are within `radius` bits. Where listings are grouped into products,
-    this is the place that asks for the group.
+    Of one product are listings that the products worker has put together (`grouped`: by listing id, where it runs), and
+    listings whose photos are within `radius` bits, the nearest first. `asked`: the listing that is asked about.
     """
+    near = {one.photo.listing_id for one in found if one.photo.distance <= radius}
+    own = {grouped[name] for name in (*near, *([] if asked is None else [asked])) if name in grouped}
     products: dict[str, str | None] = {}
     first: list[tuple[int, str]] = []
     for one in found:
         listing_id = one.photo.listing_id
-        if one.photo.distance <= radius:
+        product = grouped.get(listing_id)
+        if listing_id in near or product in own:
             products[listing_id] = None
             continue
         code = _code(one)
-        near = (name for known, name in first if code is not None and (known ^ code).bit_count() <= radius)
-        products[listing_id] = next(near, listing_id)
-        if products[listing_id] == listing_id and code is not None:
-            first.append((code, listing_id))
+        if product is None:
+            alike = (name for known, name in first if code is not None and (known ^ code).bit_count() <= radius)
+            product = next(alike, listing_id)
+        if code is not None and product not in products.values():
+            first.append((code, product))
+        products[listing_id] = product
     return products
 
 

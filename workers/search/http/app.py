@@ -19,6 +19,7 @@ from engines.words import Phrases
 from schemas.errors import EpochMismatch, Reject, Transient
 from schemas.manifest import Manifest
 from workers import metrics, typed_metrics
+from workers.catching_up import CatchingUp
 from workers.hidden_heads import SEARCH, without_heads
 from workers.intake import Intake
 from workers.problems import FAULT, HANDLERS, Problem
@@ -48,6 +49,7 @@ from workers.search.typed.finder import TypedFinder
 from workers.search.typed.follower import Follower
 from workers.search.typed.label_index import LabelIndex
 from workers.search.typed.query import Reader
+from workers.search.typed.text_model import TextSearch, TextTower
 from workers.serving import Health, operations_routes
 from workers.stages.detect import Looking
 from workers.stores import Store
@@ -68,6 +70,7 @@ def build_search(
     kept: Path | None = None,
     looking: Looking | None = None,
     stream: Stream | None = None,
+    tower: TextTower | None = None,
 ) -> Starlette:
     """Build the search service. Its threads start and end with the lifespan of the application.
 
@@ -76,6 +79,7 @@ def build_search(
     after the server has stopped. `intake` fetches photos of listings, and is closed with the application; without it
     there are only thumbnails. `looking` has the detector that requests may ask for; the caller closes it, too. `kept`
     is the file of kept searches and judgements, which `settings.keep` may allow. What is too old leaves it in any case.
+    `tower` finds photos by words that no label means; it needs `stream`.
     `stream` says what goes with what, and what has changed, which typed queries need; without it there are none.
 
     Raises:
@@ -97,7 +101,8 @@ def build_search(
     suggestions = SuggestionHandlers(
         settings, finder=finder, names=names, stored=stored, threads=threads, health=health, store=store, stream=stream
     )
-    typed = _typed(settings, stream, store, names, manifest=shown, threads=threads, health=health)
+    texts = None if tower is None else TextSearch(tower, finder)
+    typed = _typed(settings, stream, store, names, manifest=shown, threads=threads, health=health, texts=texts)
     photos = PhotoHandlers(
         settings,
         manifest=shown,
@@ -117,7 +122,9 @@ def build_search(
     products = ProductHandlers(store, threads)
     keeping = Keeping(settings, kept)
     feedback = FeedbackHandlers(settings, ledger=keeping.ledger, writer=keeping.writer, manifest=shown, threads=threads)
-    probe = ReadinessProbe(health, indexers, store, settings.probe_interval_s)
+    progress = {"labels": typed.progress, "occasions": suggestions.progress}
+    followers = {name: one for name, one in progress.items() if one is not None}
+    probe = ReadinessProbe(health, indexers, store, settings.probe_interval_s, followers)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -159,6 +166,10 @@ class _Typed:
     handlers: TypedHandlers
     follower: Follower | None
 
+    @property
+    def progress(self) -> CatchingUp | None:
+        return None if self.follower is None else self.follower.progress
+
     def start(self) -> None:
         if self.follower is not None:
             self.follower.start()
@@ -177,14 +188,15 @@ def _typed(
     manifest: Manifest,
     threads: Threads,
     health: Health,
+    texts: TextSearch | None,
 ) -> _Typed:
     """`manifest` has the heads that may be shown. Raises ConfigError for a synonym of a label that it lacks."""
     phrases = Phrases(manifest, settings.synonyms, settings.hidden_heads)
     finder = follower = None
     if stream is not None and settings.max_typed_listings:
-        index = LabelIndex(settings.max_typed_listings)
+        index = LabelIndex(settings.max_typed_listings, settings.max_typed_words)
         follower = Follower(index, stream=stream, store=store, names=names, epoch=manifest.epoch)
-        finder = TypedFinder(index, follower, Reader(manifest, phrases), store, names)
+        finder = TypedFinder(index, follower, Reader(manifest, phrases), store, names, texts=texts)
     handlers = TypedHandlers(settings, manifest=manifest, finder=finder, threads=threads, health=health)
     return _Typed(handlers, follower)
 
@@ -236,7 +248,7 @@ def _show_zeros(*, detects: bool) -> None:
         metrics.DETECT_ERRORS.labels("DeviceLost")
     for found in ("yes", "no"):
         typed_metrics.TYPED_SEARCHES.labels(found)
-    for understood in ("label", "corrected", "title", "no"):
+    for understood in ("label", "corrected", "title", "text", "no"):
         typed_metrics.TYPED_PHRASES.labels(understood)
     for step in ("decode", "recognise", "find", "typed", "total"):
         metrics.SEARCH_SECONDS.labels(step)

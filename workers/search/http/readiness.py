@@ -2,21 +2,25 @@
 
 A search needs the engine and the index, so without one of them the service is not ready. While the store or the stream
 is away the service stays ready, because another instance would fare no better, and `/readyz` names the service under
-`degraded`: without the store most requests get 503, without the stream the index no longer changes.
+`degraded`: without the store most requests get 503, without the stream the index no longer changes. A thread that
+follows a topic and is behind is named there as well.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 
 from schemas.errors import Transient
 from workers import metrics
+from workers.catching_up import CatchingUp
 from workers.search.find.indexers import Indexers
 from workers.serving import Health
 from workers.stores import Store
 
 _log = logging.getLogger(__name__)
+_SERVICES = ("store", "stream")
 _WARMING_S = 0.05  # between two checks while the engine warms up, which takes about a second
 _STORE_PAUSES = 5  # a store that answers is asked every fifth time, because a probe writes
 
@@ -24,7 +28,16 @@ _STORE_PAUSES = 5  # a store that answers is asked every fifth time, because a p
 class ReadinessProbe:
     """Two threads: one asks the indexers, the other asks the store, which may take 2 s to say that it is away."""
 
-    def __init__(self, health: Health, indexers: Indexers, store: Store, interval_s: float) -> None:
+    def __init__(
+        self,
+        health: Health,
+        indexers: Indexers,
+        store: Store,
+        interval_s: float,
+        followers: Mapping[str, CatchingUp],
+    ) -> None:
+        """`followers`: by what they keep up to date, the progress of the threads that follow topics."""
+        self._followers = followers
         self._health, self._indexers, self._store, self._interval_s = health, indexers, store, interval_s
         self._stop = threading.Event()
         self._away: dict[str, str] = {}
@@ -33,7 +46,7 @@ class ReadinessProbe:
             threading.Thread(target=loop, name=f"search-probe-{name}", daemon=True)
             for name, loop in (("index", self._watch_index), ("store", self._watch_store))
         ]
-        for service in ("store", "stream"):
+        for service in _SERVICES:
             metrics.REACHABLE.labels(service).set(1)
 
     def start(self) -> None:
@@ -58,6 +71,8 @@ class ReadinessProbe:
             elif health.failure is None:
                 health.mark_ready()
             self._note("stream", state.stream_away)
+            for name, progress in self._followers.items():
+                self._note(name, progress.why_behind)
             self._stop.wait(self._interval_s if health.started else _WARMING_S)
 
     def _watch_store(self) -> None:
@@ -72,17 +87,20 @@ class ReadinessProbe:
             self._note("store", why)
             self._stop.wait(self._interval_s * (1 if why else _STORE_PAUSES))
 
-    def _note(self, service: str, why: str) -> None:
-        """Note whether a service answers (`why` is empty) or is away. A change is one line in the log."""
+    def _note(self, name: str, why: str) -> None:
+        """Note whether a service answers (`why` is empty) or is away, or whether a follower has caught up or is behind.
+        A change is one line in the log."""
         with self._lock:
-            before = service in self._away
+            before = name in self._away
             if why:
-                self._away[service] = why
+                self._away[name] = why
             else:
-                self._away.pop(service, None)
+                self._away.pop(name, None)
             self._health.degraded = dict(self._away)
-        metrics.REACHABLE.labels(service).set(not why)
+        if name in _SERVICES:
+            metrics.REACHABLE.labels(name).set(not why)
         if why and not before:
-            _log.warning("degraded: the %s does not answer: %s", service, why)
+            text = "the %s does not answer: %s" if name in _SERVICES else "%s: %s"
+            _log.warning("degraded: " + text, name, why)
         elif before and not why:
-            _log.warning("the %s answers again", service)
+            _log.warning("the %s answers again" if name in _SERVICES else "%s have caught up", name)

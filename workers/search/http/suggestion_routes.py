@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from schemas.predictions import StoredListing
 from workers import suggestion_metrics as metrics
+from workers.catching_up import CatchingUp
 from workers.problems import Problem
 from workers.search.find.finder import Finder, Wanted
 from workers.search.find.goes_with import GoesWith
@@ -47,12 +48,17 @@ class SuggestionHandlers:
         """`stream` has the occasions; without it nothing is known to go with anything."""
         self._settings, self._health, self._names = settings, health, names
         self._finder, self._stored, self._threads = finder, stored, threads
-        self.pricing = Pricing(finder, settings)
+        self.pricing = Pricing(finder, store, settings)
         self._together: Follower | None = None
         self._goes_with: GoesWith | None = None
         if stream is not None:
             self._together = Follower(stream, settings.max_occasions, settings.probe_interval_s)
             self._goes_with = GoesWith(self._together.counts, finder, store=store, names=names, settings=settings)
+
+    @property
+    def progress(self) -> CatchingUp | None:
+        """How far the occasions are read; None without a stream."""
+        return None if self._together is None else self._together.progress
 
     @property
     def endpoints(self) -> dict[str, Endpoint]:

@@ -15,7 +15,8 @@ from workers.search.find.finder import Found
 from workers.search.find.naming import Names, thumbnail_path
 from workers.search.typed.follower import Follower, shown_labels, words_of
 from workers.search.typed.label_index import LabelIndex
-from workers.search.typed.query import Reader, TypedQuery, Weighed, relevance, title_words
+from workers.search.typed.query import DIGITS, Reader, TypedQuery, Weighed, relevance, title_words
+from workers.search.typed.text_model import TextSearch
 from workers.stores import Store
 
 MAX_ASKED = 2_000  # candidates that are read for one query
@@ -52,8 +53,18 @@ class Answered(NamedTuple):
 class TypedFinder:
     """Reads typed queries and finds listings. Thread-safe. `find` blocks, and may raise Transient."""
 
-    def __init__(self, index: LabelIndex, follower: Follower, reader: Reader, store: Store, names: Names) -> None:
-        self._index, self._follower, self._reader = index, follower, reader
+    def __init__(
+        self,
+        index: LabelIndex,
+        follower: Follower,
+        reader: Reader,
+        store: Store,
+        names: Names,
+        *,
+        texts: TextSearch | None = None,
+    ) -> None:
+        """`texts`: finds photos by texts of which no word means a label."""
+        self._index, self._follower, self._reader, self._texts = index, follower, reader, texts
         self._store, self._names = store, names
 
     @property
@@ -71,7 +82,27 @@ class TypedFinder:
 
         Their relevance is that of what the store has now. A listing that was removed or no longer passes is left out.
         At most `MAX_ASKED` listings are looked at, so a filter that few of them pass may end the search too early.
+
+        If no phrase means a label, and there is a text model, its nearest photos belong to the answer as well. Their
+        relevance is their likeness; of a listing that has both, the greater one counts.
         """
+        answered = self._labelled(typed, count, only)
+        if self._texts is None or typed.query.meaning.understood:
+            return answered
+        hits = {hit.listing.listing_id: hit for hit in answered.hits}
+        for one in self._texts.find(typed.text, count, only):
+            name, relevance_ = one.photo.listing_id, round(one.likeness, DIGITS)
+            if one.listing is None or (name in hits and hits[name].relevance >= relevance_):
+                continue
+            place = one.photo.image_id, one.photo.box
+            row = next((row for row in one.listing.images if (row.image_id, row.box) == place), None)
+            if row is not None:
+                hits[name] = Hit(one.listing, row, relevance_)
+        ranked = sorted(hits.values(), key=lambda hit: (-hit.relevance, hit.listing.listing_id))
+        return Answered(ranked[:count], answered.whole)
+
+    def _labelled(self, typed: Typed, count: int, only: Filters) -> Answered:
+        """The listings that answer by their labels and titles."""
         seen: dict[str, Hit | None] = {}
         ask = (count + SPARE) * (2 if only else 1)
         while True:
@@ -118,6 +149,7 @@ class TypedFinder:
     def meaning(self, typed: Typed, language: str) -> TypedMeaning:
         """What was understood, for the answer."""
         titled = {word for term, _ in typed.weighed if not term.choices for word in term.words}
+        by_text = self._texts is not None and not typed.query.meaning.understood
         phrases = []
         for one in typed.query.meaning.phrases:
             labels = [
@@ -128,7 +160,7 @@ class TypedFinder:
             phrases.append(
                 TypedPhrase(
                     text=one.text,
-                    understood="label" if labels else "title" if by_title else "no",
+                    understood="label" if labels else "title" if by_title else "text" if by_text else "no",
                     corrected=one.corrected,
                     labels=labels,
                 )

@@ -18,6 +18,7 @@ from schemas.errors import ConfigError, Transient
 from schemas.predictions import Predictions, StoredListing
 from schemas.topics import hash_topic
 from workers import typed_metrics
+from workers.catching_up import CatchingUp
 from workers.search.find.naming import Names
 from workers.search.typed.label_index import LabelIndex
 from workers.search.typed.query import title_words
@@ -40,6 +41,7 @@ class Follower:
         self._topic = hash_topic(epoch)
         self._offsets: dict[Partition, int] = {}
         self.complete = False
+        self.progress = CatchingUp("labels")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="search-labels", daemon=True)
 
@@ -74,10 +76,12 @@ class Follower:
                 if not told:
                     _log.warning("typed queries wait: %s", error)
                 told = True
+                self.progress.waits(str(error))
                 self._stop.wait(pause_s)
                 pause_s = min(2 * pause_s, _BACKOFF_S[1])
-            except Exception:  # a fault of ours must not end what follows the listings for good
+            except Exception as error:  # a fault of ours must not end what follows the listings for good
                 _log.exception("typed queries: following the listings failed; it goes on")
+                self.progress.waits(f"a fault of the service ({type(error).__name__}); its log says more")
                 self._stop.wait(_BACKOFF_S[1])
         return None
 
@@ -92,6 +96,7 @@ class Follower:
                 self._take(listing)
         self.complete = True
         self._measure()
+        self.progress.reached()
         return True
 
     def _follow(self, admin: StreamAdmin) -> bool:
@@ -101,6 +106,7 @@ class Follower:
             _log.warning("%s was replaced by a shorter topic: the store is read again", self._topic)
             return self._begin(admin)
         if all(self._offsets.get(partition, 0) >= end for partition, end in ends.items()):
+            self.progress.reached()
             return True
         records = iter(admin.read(self._topic, {p: self._offsets.get(p, 0) for p in ends}))
         while some := list(islice(records, _TOGETHER)):
@@ -111,7 +117,10 @@ class Follower:
                 self._offsets[record.partition] = record.next_offset
         for partition, end in ends.items():  # compaction may have removed the last records of a partition
             self._offsets[partition] = max(self._offsets.get(partition, 0), end)
+        while (waiting := self._index.with_room(_TOGETHER)) and not self._stop.is_set():
+            self._read(waiting)
         self._measure()
+        self.progress.reached()
         return True
 
     def _read(self, listing_ids: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from schemas.predictions import Predictions
 from workers.search.typed.query import DIGITS, LEAST, RULE, Choice, Term, TypedRule, Weighed
 
-MOST_WORDS = 2_000_000  # different words of titles; strangers write them
+MOST_WORDS = 2_000_000
+"""Different words of titles by default. Strangers write them."""
 _FIRST = 8  # places of a new posting
 _CLEAR_FROM = 1_000  # dead numbers; fewer are not worth it
 
@@ -61,10 +63,11 @@ class _Posting:
 
 
 class LabelIndex:
-    """The index. Thread-safe. It takes at most `most` listings; a further one is left out and counted."""
+    """The index. Thread-safe. It takes at most `most` listings; a further one is left out and counted. Of the titles it
+    knows at most `most_words` different words; further ones find nothing."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, most_words: int = MOST_WORDS) -> None:
+        self._most, self._most_words = most, most_words
         self._labels: dict[_LabelKey, _Posting] = {}
         self._words: dict[str, _Posting] = {}
         self._ids: list[str | None] = []
@@ -80,6 +83,11 @@ class LabelIndex:
     def left_out(self) -> int:
         """Listings for which there was no room."""
         return len(self._left_out)
+
+    def with_room(self, count: int) -> list[str]:
+        """At most `count` listings that were left out and for which there is room now, in no particular order."""
+        with self._lock:
+            return list(islice(self._left_out, max(0, min(count, self._most - len(self._numbers)))))
 
     def put(self, listing_id: str, predictions: Predictions, words: Sequence[str]) -> None:
         """Add a listing, or replace it. `predictions` are those of the heads that may be read, `words` the keys of its
@@ -100,7 +108,7 @@ class LabelIndex:
                     if one.probability >= LEAST:
                         self._labels.setdefault((head, one.label), _Posting()).add(number, one.probability)
             for word in words:
-                if word in self._words or len(self._words) < MOST_WORDS:
+                if word in self._words or len(self._words) < self._most_words:
                     self._words.setdefault(word, _Posting()).add(number, 1.0)
             self._clear_if_due()
 

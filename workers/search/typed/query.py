@@ -5,8 +5,8 @@ head whose labels exclude each other their sum, else the greatest, and of severa
 it if it has the term's words. It counts as independent evidence of weight `title`: p = 1 - (1 - photo)(1 - title).
 The relevance of a listing is the weighted geometric mean of its terms' p, each at least `floor`, so a listing that
 answers all terms comes before one that answers a single term. A term with labels has weight 1. Other words can stand in
-titles only; the more titles have them, the less they weigh (inverse document frequency), and function words are left
-out.
+titles only; the more titles have them, the less they weigh (inverse document frequency). Function words that are no
+label are left out, and are no phrase of the query.
 """
 
 from __future__ import annotations
@@ -90,11 +90,10 @@ class Reader:
     def read(self, text: str) -> TypedQuery:
         """The query that a text is. A phrase that stands twice counts once. What follows the first MOST_TERMS terms is
         not understood."""
-        meaning = self._phrases.read(text)
+        read = self._phrases.read(text).phrases
+        meaning = Meaning(tuple(one for one in read if one.labels or one.text not in _SILENT))
         terms: dict[Term, None] = {}
         for phrase in meaning.phrases:
-            if not phrase.labels and phrase.text in _SILENT:
-                continue
             by_head: dict[str, list[str]] = defaultdict(list)
             for ref in phrase.labels:
                 by_head[ref.head].append(ref.label)

@@ -13,7 +13,7 @@ from typing import Any
 
 from schemas.products import Membership, Product
 from workers.stores.cassandra._calls import Calls, Row
-from workers.stores.cassandra._scan import ranges
+from workers.stores.cassandra._scan import FIRST_TOKEN, LAST_TOKEN, ranges
 from workers.stores.cassandra._statements import Statements
 
 _KEYS = 64  # in one request, which a node reads concurrently
@@ -61,6 +61,30 @@ class ProductTables:
         ]
         for step in steps:
             self._calls.run_all(step, self._deadline(), "drop_products")
+
+    def tidy_products(self) -> Iterator[int]:
+        """See the interface. A crash leaves rows of `members` whose listing has no membership of that product."""
+        for rows in self._member_pages():
+            products = self.products_of([listing_id for _, listing_id, _ in rows])
+            unread = [(name, one) for name, one, _ in rows if products.get(one) != name]
+            asked = [self._statements.bind("drop_member", *one) for one in unread]
+            self._calls.run_all(asked, self._deadline(), "tidy_products")
+            yield len(unread)
+
+    def _member_pages(self) -> Iterator[list[Row]]:
+        """All rows of `members`. A partition has many rows, so a page that ends within one is cut before it."""
+        token, count = FIRST_TOKEN, _PAGE_ROWS
+        while True:
+            asked = self._statements.bind("all_members", token, LAST_TOKEN, count)
+            rows = self._calls.run(asked, self._deadline(), "tidy_products")
+            whole = rows if len(rows) < count else [row for row in rows if row[-1] != rows[-1][-1]]
+            yield whole
+            if len(rows) < count:
+                return
+            if whole:
+                token, count = whole[-1][-1], _PAGE_ROWS
+            else:  # one product has more listings than a page
+                count *= 2
 
     def product(self, product_id: str) -> Product | None:
         """See the interface."""

@@ -9,7 +9,7 @@ from itertools import islice
 from types import TracebackType
 from typing import IO, Any
 
-_FIRST, _LAST = -(2**63), 2**63 - 1  # tokens of the Murmur3 partitioner; no key has the first one
+FIRST_TOKEN, LAST_TOKEN = -(2**63), 2**63 - 1  # of the Murmur3 partitioner; no key has the first one
 _RANGES = 64  # the ring is read in this many ranges
 _READ_IDS = 2000
 _RUN_IDS = 200_000  # ids that are sorted in memory at once; about 20 MB
@@ -21,8 +21,8 @@ def ranges(read: Callable[[int, int], list[Any]], count: int) -> Iterator[list[A
     """All rows of a table. `read(token, last)` returns at most `count` rows with tokens in (token, last], in order of
     token, which is the last value of a row. Each row is a partition of its own."""
     width = 2**64 // _RANGES
-    for start in range(_FIRST, _LAST, width):
-        token, last = start, min(start + width, _LAST)
+    for start in range(FIRST_TOKEN, LAST_TOKEN, width):
+        token, last = start, min(start + width, LAST_TOKEN)
         while True:
             found = read(token, last)
             yield found

@@ -61,6 +61,8 @@ _TEXTS = {
     "drop_member": "DELETE FROM {ks}.members WHERE product_id = ? AND listing_id = ?",
     "drop_members": "DELETE FROM {ks}.members WHERE product_id = ?",
     "members": "SELECT listing_id FROM {ks}.members WHERE product_id = ?",
+    "all_members": "SELECT product_id, listing_id, token(product_id) FROM {ks}.members"
+    " WHERE token(product_id) > ? AND token(product_id) <= ? LIMIT ?",
     "put_probe": "INSERT INTO {ks}.probes (probe, cell) VALUES (?, ?)",
     "probe": "SELECT cell FROM {ks}.probes WHERE probe = ?",
 }

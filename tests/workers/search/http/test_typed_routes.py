@@ -71,7 +71,6 @@ def test_what_was_understood_is_told(typed: Rig) -> None:
     assert told == [
         ("grreen", "label", "green"),
         ("thing", "title", None),
-        ("of", "no", None),
         ("xyzzy", "no", None),
     ]
     assert query["titles"]

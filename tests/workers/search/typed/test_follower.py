@@ -11,9 +11,12 @@ from schemas.errors import Transient
 from schemas.events import ImageRef, ListingEvent
 from schemas.manifest import load_manifest
 from schemas.predictions import ImageRow, Prediction, RemovalMarker, StoredListing, Summary
+from schemas.topics import hash_topic
 from tests.engines.tiny_bundle import write_tiny_bundle
-from tests.workers.indexer.hash_topic import BASE_US, Publisher, message, stream_at
+from tests.workers.indexer.hash_topic import BASE_US, Publisher, message, replaced, stream_at
 from tests.workers.indexer.running import until
+from tests.workers.test_catching_up import Clock
+from workers.catching_up import CatchingUp
 from workers.search.find.naming import Names
 from workers.search.typed.follower import Follower
 from workers.search.typed.label_index import LabelIndex
@@ -72,6 +75,8 @@ def test_the_store_is_read_once_and_the_topic_followed_through_outages(tmp_path:
         away: Any = Away(store, fails=2)
         index = LabelIndex(most=100)
         follower = Follower(index, stream=stream, store=away, names=names, epoch="0123456789ab")
+        clock = Clock()
+        follower.progress = CatchingUp("labels", clock)
 
         def found() -> list[tuple[str, float]]:
             return index.search(RED, 100, titles=False)
@@ -80,7 +85,9 @@ def test_the_store_is_read_once_and_the_topic_followed_through_outages(tmp_path:
         try:
             until(lambda: follower.complete)
             assert found() == [(f"old/{i}", 0.5 + i / 10) for i in (4, 3, 2, 1, 0)]
+            assert follower.progress.behind_s == 0
             away.fails = 2
+            clock.now += 40
             store.write(stored("old/0", 0.95, time=2), {})
             store.write(stored("old/4", 0.9, time=2, photos=0), {})  # its photos are gone
             store.remove(ListingEvent(event_id="g", listing_id="old/1", event_time=BASE_US + 2, type="removed"))
@@ -88,6 +95,61 @@ def test_the_store_is_read_once_and_the_topic_followed_through_outages(tmp_path:
                 publisher.put(message(name, 2, {}))
             publisher.flush()
             until(lambda: [name for name, _ in found()] == ["old/0", "old/3", "old/2"])
+            until(lambda: follower.progress.behind_s == 0)
         finally:
             follower.stop()
         assert found()[0] == ("old/0", 0.95)
+
+
+def test_after_the_topic_was_replaced_by_a_shorter_one_the_store_is_read_again(tmp_path: Path) -> None:
+    write_tiny_bundle(tmp_path / "bundle")
+    names = Names(load_manifest(tmp_path / "bundle"))
+    stream = stream_at(tmp_path)
+    with closing(build_store(f"sqlite://{tmp_path}/store.db")) as store, Publisher(stream) as publisher:
+        for i in range(5):
+            store.write(stored(f"old/{i}", 0.5 + i / 10), {})
+            publisher.put(message(f"old/{i}", 1, {}))
+        publisher.flush()
+        index = LabelIndex(most=100)
+        follower = Follower(index, stream=stream, store=store, names=names, epoch="0123456789ab")
+
+        def found() -> list[str]:
+            return [name for name, _ in index.search(RED, 100, titles=False)]
+
+        follower.start()
+        try:
+            until(lambda: follower.complete)
+
+            def anew() -> None:
+                store.write(stored("old/0", 0.95, time=2), {})  # of which the new topic says nothing
+                publisher.put(message("other", 2, {}))
+                publisher.flush()
+
+            replaced(tmp_path, hash_topic("0123456789ab"), anew)
+            until(lambda: found()[0] == "old/0")
+            assert sorted(found()) == [f"old/{i}" for i in range(5)]
+        finally:
+            follower.stop()
+
+
+def test_room_that_frees_is_filled_with_a_listing_that_was_left_out(tmp_path: Path) -> None:
+    write_tiny_bundle(tmp_path / "bundle")
+    names = Names(load_manifest(tmp_path / "bundle"))
+    stream = stream_at(tmp_path)
+    with closing(build_store(f"sqlite://{tmp_path}/store.db")) as store, Publisher(stream) as publisher:
+        for i in range(5):
+            store.write(stored(f"old/{i}", 0.5 + i / 10), {})
+        index = LabelIndex(most=3)
+        follower = Follower(index, stream=stream, store=store, names=names, epoch="0123456789ab")
+        follower.start()
+        try:
+            until(lambda: follower.complete)
+            assert (len(index), index.left_out) == (3, 2)
+            store.remove(ListingEvent(event_id="g", listing_id="old/0", event_time=BASE_US + 2, type="removed"))
+            publisher.remove("old/0", 2)
+            publisher.flush()
+            until(lambda: index.left_out == 1)
+            assert {name for name, _ in index.search(RED, 100, titles=False)} > {"old/1", "old/2"}
+        finally:
+            follower.stop()
+        assert len(index) == 3

@@ -119,3 +119,24 @@ def test_ties_are_ordered_by_id_and_an_empty_index_finds_nothing() -> None:
         put(index, name, red=0.9)
     assert [name for name, _ in index.search([(RED, 1.0)], 2)] == ["a", "b"]
     assert index.search([], 10) == []
+
+
+def test_room_is_for_those_that_were_left_out_and_words_have_a_bound() -> None:
+    index = LabelIndex(most=2, most_words=3)
+    for name in "abcde":
+        put(index, name, f"word-{name}", red=0.9)
+    assert (index.with_room(10), index.left_out) == ([], 3)
+    index.remove("a")
+    assert len(index.with_room(10)) == 1
+    index.remove("b")
+    assert len(index.with_room(1)) == 1
+    waiting = index.with_room(10)
+    assert len(waiting) == 2
+    assert set(waiting) < {"c", "d", "e"}
+    for name in ("c", "d"):
+        put(index, name, f"word-{name}", "word-a", red=0.9)
+    assert (index.with_room(10), index.left_out) == ([], 1)
+    words = {name: index.search([(Term((), (f"word-{name}",)), 1.0)], 10) for name in "acd"}
+    assert [name for name, _ in words["a"]] == ["c", "d"]
+    assert [name for name, _ in words["c"]] == ["c"]
+    assert words["d"] == [], "a fourth word has no room"

@@ -100,7 +100,6 @@ TYPED: dict[str, Any] = {
                 "corrected": "mug",
                 "labels": [{"head": "product_type", "label": "mug", "name": "Mug"}],
             },
-            {"text": "from", "understood": "no", "corrected": None, "labels": []},
             {"text": "grandma", "understood": "no", "corrected": None, "labels": []},
         ],
     },

@@ -1,0 +1,115 @@
+"""A text model of the operator finds photos by words that no label means. Here it is a table of vectors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from engines.pixels import decode_photo
+from engines.recognition import HashLayer, load_bundle, read_hash_layer
+from schemas.errors import ConfigError
+from tests.engines.tiny_bundle import MODEL_FILE, write_tiny_bundle
+from tests.workers.indexer.running import until
+from tests.workers.search.rig import Rig, photo, rig, served
+from workers.search import TextTower, load_text_tower
+
+TEXTS = {"wobbly dragon": 5, "red wobbly dragon": 5, "velvet comet": 7}
+"""Texts, and the photo whose embedding the model gives for each."""
+
+
+class Table:
+    """Answers with the embedding of a photo, longer than 1; nothing for other texts."""
+
+    def __init__(self, vectors: dict[str, NDArray[np.float32]], dim: int) -> None:
+        self.vectors, self.dim = vectors, dim
+
+    def embed(self, text: str) -> NDArray[np.float32]:
+        return 3 * self.vectors.get(text, np.zeros(self.dim, np.float32))
+
+
+def short() -> Table:
+    """A factory whose vectors are no embeddings."""
+    return Table({}, 3)
+
+
+def layer_of(bundle: Path) -> HashLayer:
+    """The layer in the graph of a tiny bundle, whose parity file does not have it."""
+    stored = {one.name: numpy_helper.to_array(one) for one in onnx.load(str(bundle / MODEL_FILE)).graph.initializer}
+    weight = stored["to_bits"].T.astype(np.float32)
+    return HashLayer(weight, np.zeros(len(weight), np.float32))
+
+
+@pytest.fixture(scope="module")
+def dragons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    home = tmp_path_factory.mktemp("dragons")
+    with rig(home) as made:
+        for seed in range(12):
+            made.add(f"l/{seed:02}", {"a": photo(seed)}, category="old" if seed % 2 else "new")
+        made.indexed(12)
+        pixels = [decode_photo(photo(seed), made.engine.manifest.preprocess).pixels for seed in TEXTS.values()]
+        vectors = dict(zip(TEXTS, made.engine.infer(np.stack(pixels)).embedding, strict=True))
+        tower = TextTower(Table(vectors, made.engine.manifest.embedding.dim), layer_of(home / "bundle"))
+        with served(made, tower=tower):
+            until(lambda: made.health.ready and ask(made, "red")["complete"])
+            yield made
+
+
+def ask(shop: Rig, q: str, query: str = "") -> dict[str, Any]:
+    status, answer = shop.search(json.dumps({"q": q}).encode(), query, "application/json")
+    assert status == 200
+    return dict(answer)
+
+
+def ids(answer: dict[str, Any]) -> list[str]:
+    return [one["listing_id"] for one in answer["listings"]]
+
+
+def understood(answer: dict[str, Any]) -> list[str]:
+    return [one["understood"] for one in answer["query"]["phrases"]]
+
+
+def test_words_that_no_label_means_find_the_nearest_photos(dragons: Rig) -> None:
+    answer = ask(dragons, "wobbly dragon", "?k=4")
+    by_photo = dragons.search(photo(5), "?k=4")[1]["neighbours"]
+    assert set(ids(answer)) == {one["listing_id"] for one in by_photo}
+    assert ids(answer)[0] == "l/05"
+    relevances = [one["relevance"] for one in answer["listings"]]
+    assert relevances == sorted(relevances, reverse=True)
+    assert relevances[0] > 0.95
+    assert set(understood(answer)) == {"text"}
+    assert ids(ask(dragons, "velvet comet", "?k=1")) == ["l/07"]
+    filtered = ids(ask(dragons, "wobbly dragon", "?k=12&category=new"))
+    assert filtered
+    assert {int(name[2:]) % 2 for name in filtered} == {0}
+
+
+def test_a_label_needs_no_text_model_and_an_unknown_text_finds_nothing(dragons: Rig) -> None:
+    with_label = ask(dragons, "red wobbly dragon", "?k=12&titles=false")
+    assert understood(with_label) == ["label", "no", "no"]
+    assert set(ids(with_label)) == set(ids(ask(dragons, "red", "?k=12&titles=false")))
+    assert ids(ask(dragons, "xyzzy")) == []
+
+
+def test_a_model_that_cannot_be_used_is_refused_with_the_reason(tmp_path: Path) -> None:
+    write_tiny_bundle(tmp_path / "bundle")
+    layer = layer_of(tmp_path / "bundle")
+    assert TextTower(Table({}, layer.weight.shape[1]), layer).margins("xyzzy") is None
+    here = "tests.workers.search.typed.test_text_model"
+    for name, why in (
+        (f"{here}:short", r"it answers \[3\]"),
+        (f"{here}:nobody", "AttributeError"),
+        ("no_such_package:make", "ModuleNotFoundError"),
+        (here, "write package.module:factory"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            load_text_tower(name, layer)
+    with pytest.raises(ConfigError, match="no hash layer"):
+        load_text_tower(f"{here}:short", read_hash_layer(load_bundle(tmp_path / "bundle")))

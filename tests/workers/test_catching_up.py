@@ -1,0 +1,31 @@
+"""A thread that follows a topic is behind after 30 s, says why, and shows how long."""
+
+from __future__ import annotations
+
+from tests.workers.indexer.running import counted
+from workers.catching_up import CatchingUp
+
+
+class Clock:
+    """Seconds that a test moves."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_it_is_behind_from_thirty_seconds_on_and_says_why() -> None:
+    clock = Clock()
+    progress = CatchingUp("labels", clock)
+    clock.now += 30
+    assert progress.why_behind == ""
+    assert counted("groknet_follower_behind_seconds", of="labels") == 30
+    clock.now += 1
+    assert progress.why_behind == "not up to date for 31 s: it has not been read to its end yet"
+    progress.waits("no broker answers")
+    assert progress.why_behind == "not up to date for 31 s: no broker answers"
+    progress.reached()
+    assert (progress.why_behind, progress.behind_s) == ("", 0)
+    clock.now += 40
+    assert progress.why_behind == "not up to date for 40 s: more changes arrive than it can take"
