@@ -12,6 +12,8 @@ from engines.pixels.cost import REDUCING_GAP
 from schemas.manifest import Preprocess
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_KEPT = 1.25  # a thumbnail so many times too large is kept: to resize 400 to 320 pixels takes three times its encoding
+_QUALITY, _KEPT_QUALITY = 70, 50  # of 400 pixels, 50 has a tenth more bytes than 70 of 320, and a PSNR 1 to 2 dB higher
 _THUMBNAIL_GAP = 1.0  # average whole pixels first at every scale: saves 0.25 ms a photo, invisibly
 
 
@@ -52,10 +54,15 @@ def picture_kind(data: bytes) -> PictureKind:
 
 
 def jpeg_thumbnail(image: Image.Image, side: int, max_bytes: int) -> bytes:
-    """Encode the thumbnail that is stored with each photo; see `_encoded`.
+    """Encode the thumbnail that is stored with each photo; see `_encoded`. Its longer side has up to a quarter more
+    than `side` pixels, if the decoder gave it that size.
 
     A JPEG of 320 pixels takes 0.3 ms. A WebP has a fifth fewer bytes, but takes 1.7 to 2 ms on the engine's cores.
     """
+    if side < max(image.size) <= _KEPT * side:
+        kept = _saved(image.copy(), "jpeg", _KEPT_QUALITY)
+        if len(kept) <= max_bytes:
+            return kept
     return _encoded(image, side, max_bytes, "jpeg")
 
 
@@ -67,20 +74,26 @@ def webp_picture(image: Image.Image, side: int, max_bytes: int) -> bytes:
 def _encoded(image: Image.Image, side: int, max_bytes: int, kind: PictureKind) -> bytes:
     """Encode a picture of at most `max_bytes`, its longer side at most `side` pixels, without metadata. Pure noise
     loses quality, then size, until it fits."""
-    quality = 70
+    quality = _QUALITY
     while True:
         scale = min(1.0, side / max(image.size))
         size = (_scaled(image.width, scale, side), _scaled(image.height, scale, side))
         small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=_THUMBNAIL_GAP)
-        small.info.clear()  # drop the original's metadata
-        buffer = io.BytesIO()
-        if kind == "jpeg":
-            small.save(buffer, "JPEG", quality=quality)
-        else:
-            small.save(buffer, "WEBP", quality=quality, method=0)  # method 2: 10 % fewer bytes, twice the time
-        if buffer.tell() <= max_bytes:
-            return buffer.getvalue()
+        found = _saved(small, kind, quality)
+        if len(found) <= max_bytes:
+            return found
         quality, side = (quality - 30, side) if quality > 30 else (quality, side * 3 // 4)
+
+
+def _saved(image: Image.Image, kind: PictureKind, quality: int) -> bytes:
+    """The picture without the original's metadata."""
+    image.info.clear()
+    buffer = io.BytesIO()
+    if kind == "jpeg":
+        image.save(buffer, "JPEG", quality=quality)
+    else:
+        image.save(buffer, "WEBP", quality=quality, method=0)  # method 2: 10 % fewer bytes, twice the time
+    return buffer.getvalue()
 
 
 def _scaled(length: int, scale: float, most: int) -> int:

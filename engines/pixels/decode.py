@@ -106,7 +106,7 @@ def decode_photo(
     Args:
         data: the bytes of a JPEG, PNG, WebP, AVIF or, with the extra `heif`, HEIC photo.
         preprocess: size, mode and interpolation, from the bundle's manifest.
-        thumbnail_side: the thumbnail's longer side, in pixels.
+        thumbnail_side: the longer side of the thumbnail, in pixels; up to a quarter more, where the decode gives it.
         limits: bounds of one photo.
         jpeg: see `decode`.
         out: uint8 [preprocess.height, preprocess.width, 3] to write the pixels to; None makes a new array.
@@ -129,7 +129,7 @@ def decode_canvas(
         data: the bytes of a JPEG, PNG, WebP, AVIF or, with the extra `heif`, HEIC photo.
         side: both sides of the canvas have at least so many pixels, if the photo has them, and the canvas at most
             `canvas.MOST_PIXELS`.
-        thumbnail_side: the thumbnail's longer side, in pixels; 0 makes none.
+        thumbnail_side: as in `decode_photo`; 0 makes none.
         limits: bounds of one photo.
         jpeg: see `decode`.
 

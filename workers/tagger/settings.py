@@ -112,7 +112,8 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     thumbnails: bool = True
     """Whether a small picture of each photo is stored, for the search page."""
     thumbnail_side: Annotated[int, Meta(ge=16, le=512)] = 320
-    """Pixels of the longer side. 320 are sharp on phones, and take about 10 KB in the store; 160 take 3 KB."""
+    """Pixels of the longer side. 320 are sharp on phones, and take about 10 KB in the store; 160 take 3 KB. A photo
+    that is decoded to at most a quarter more keeps that size."""
     keep_margins: bool = True
     """Whether a row has the 256 numbers whose signs are the hash, in eight bits each, so that a search can order the
     nearest listings by them. They take 256 bytes a photo in SQLite and 344 in Cassandra; a row has about 4 KB. A

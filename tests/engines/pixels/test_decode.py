@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageDraw
 
 import engines.pixels
 from engines.pixels import PixelLimits, decode, decode_photo, picture_kind, thumbnail
@@ -210,11 +210,40 @@ def test_thumbnail_is_small_and_never_enlarged(size: tuple[int, int]) -> None:
 def test_a_thumbnail_beside_the_pixels_is_a_jpeg_and_a_picture_on_demand_a_webp() -> None:
     data = encoded(quarters((800, 600)))
     stored = decode_photo(data, Preprocess(width=224, height=224)).thumbnail
-    for small, kind in ((stored, "jpeg"), (thumbnail(data), "webp")):
+    for small, kind, size in ((stored, "jpeg", (400, 300)), (thumbnail(data), "webp", (320, 240))):
         with Image.open(io.BytesIO(small)) as image:
-            assert (picture_kind(small), image.format, image.size) == (kind, kind.upper(), (320, 240))
+            assert (picture_kind(small), image.format, image.size) == (kind, kind.upper(), size)
             found = corners(np.asarray(image.convert("RGB")))
         assert all(near(got, colour) for got, colour in zip(found, (RED, GREEN, BLUE, WHITE), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("photo", "stored"), [((800, 600), 400), ((640, 480), 320), ((402, 300), 320), ((400, 300), 400), ((300, 200), 300)]
+)
+def test_a_thumbnail_that_is_nearly_right_keeps_its_size(photo: tuple[int, int], stored: int) -> None:
+    data = encoded(quarters(photo), "PNG" if photo[0] < 500 else "JPEG")
+    small = decode_photo(data, Preprocess(width=224, height=224)).thumbnail
+    assert max(Image.open(io.BytesIO(small)).size) == stored
+
+
+def test_a_kept_thumbnail_is_nearer_to_the_photo_than_a_shrunk_one() -> None:
+    """Against Lanczos of the original, at the size that a page shows."""
+    photo, rng = quarters((800, 600)), np.random.default_rng(1)
+    draw = ImageDraw.Draw(photo)
+    for x, y, radius, *colour in rng.integers((0, 0, 5, 0, 0, 0), (800, 600, 60, 256, 256, 256), (80, 6)).tolist():
+        draw.regular_polygon((x, y, radius), 5, fill=tuple(colour))
+    shown = np.asarray(photo.resize((320, 240), Image.Resampling.LANCZOS), float)
+    draft = Image.open(io.BytesIO(encoded(photo)))
+    draft.draft("RGB", (224, 224))
+    shrunk, buffer = draft.convert("RGB").resize((320, 240), Image.Resampling.BILINEAR), io.BytesIO()
+    shrunk.save(buffer, "JPEG", quality=70)
+    kept = decode_photo(encoded(photo), Preprocess(width=224, height=224)).thumbnail
+
+    def error(small: bytes) -> float:
+        image = Image.open(io.BytesIO(small)).convert("RGB").resize((320, 240), Image.Resampling.LANCZOS)
+        return float(np.mean((np.asarray(image, float) - shown) ** 2))
+
+    assert error(kept) < error(buffer.getvalue())
 
 
 def test_a_thumbnail_of_noise_keeps_to_the_limit_of_the_store() -> None:
@@ -224,8 +253,8 @@ def test_a_thumbnail_of_noise_keeps_to_the_limit_of_the_store() -> None:
 
 def test_a_thumbnail_has_twice_the_pixels_of_a_card_of_160_points() -> None:
     data = encoded(quarters().resize((800, 480)))
-    for small in (thumbnail(data), decode_photo(data, Preprocess(width=224, height=224)).thumbnail):
-        assert Image.open(io.BytesIO(small)).size == (320, 192)
+    assert Image.open(io.BytesIO(thumbnail(data))).size == (320, 192)
+    assert Image.open(io.BytesIO(decode_photo(data, Preprocess(width=224, height=224)).thumbnail)).size == (400, 240)
 
 
 def test_thumbnail_of_noise_gives_up_quality_then_size() -> None:
