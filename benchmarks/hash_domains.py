@@ -100,7 +100,7 @@ def main() -> int:
         drawn = [recalls(rotated_axes(chosen, BITS, axes, draw, power), pairs) for draw in range(DRAWS)]
         shares = (f"{m:.3f} ± {s:.3f}" for m, s in zip(np.mean(drawn, 0), np.std(drawn, 0), strict=True))
         lines.append([f"{axes} axes ÷ spread^{power:g}", *shares])
-    header = ["rotation of", *(f"{name}, {way}" for name in pairs for way in ("hash", "fine", "re-scored"))]
+    header = ["rotation of", *(f"{name}, {way}" for name in pairs for way in ("hash", "fine", "by margins"))]
     counts = ", ".join(f"{name} {len(one[0])} among {len(one[2])}" for name, one in pairs.items())
     body = f"R@1. Photos: {counts}. Mean and standard deviation of {DRAWS} random rotations.\n\n{table(header, lines)}"
     command = "python -m benchmarks.hash_domains --data DATA --cache CACHE"

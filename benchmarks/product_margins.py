@@ -21,7 +21,7 @@ from PIL import Image
 from benchmarks.product_photos import HARD, copies
 from benchmarks.report import page, parser, table, versions, write_page
 from engines.pixels import decode_photo
-from engines.recognition import RecognitionEngine, build_engine
+from engines.recognition import RecognitionEngine, build_engine, in_eight_bits
 from training.readers import read
 from workers.products.stars import components, stars
 
@@ -64,10 +64,10 @@ def look(engine: RecognitionEngine, data: Path, split: str, count: int, seed: in
             output = engine.infer(np.stack([decode_photo(one.data, engine.manifest.preprocess).pixels for one in made]))
             name = f"{shop}/{row.get('product') or row['path']}"
             number, thing = len(set(photo)), names.setdefault(name, len(names))
-            for code, kept in zip(output.hash, output.kept_margins(), strict=True):
-                assert kept is not None, "the bundle does not know its hash layer"
+            assert output.layer is not None, "the bundle does not know its hash layer"
+            for code, kept in zip(output.hash, in_eight_bits(output.layer.margins(output.embedding)), strict=True):
                 codes.append(code)
-                margins.append(np.frombuffer(kept, np.int8))
+                margins.append(kept)
                 photo.append(number)
                 product.append(thing)
     floats = np.stack(margins).astype(np.float32)

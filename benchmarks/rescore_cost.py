@@ -1,6 +1,6 @@
 """What re-scoring adds to a search: `python -m benchmarks.rescore_cost`.
 
-Two stores hold the same 60 listings of studio photos under the demo bundle, one with margins in its rows and one
+Two stores hold the same 60 listings of studio photos under the demo bundle, one with embeddings in its rows and one
 without. In turn, 50 listings are read from each and ordered for a photo, as the search service does after the index has
 answered. The processor time of both and of the engine for one photo is compared, so other work on the machine does not
 count. A search without re-scoring takes at least the engine and the reading.
@@ -17,10 +17,9 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.report import parser
-from engines.recognition import RecognitionEngine, build_engine
+from engines.recognition import RecognitionEngine, Unrounded, build_engine
 from schemas.events import ImageRef, ListingEvent
 from schemas.predictions import StoredListing, Summary
 from training.bundle.raw_bundle import parity_photos
@@ -38,7 +37,7 @@ LISTINGS, ROUNDS = 60, 200
 
 
 def fill(stores: Mapping[bool, Store], engine: RecognitionEngine) -> None:
-    """Store LISTINGS listings of one photo each, parity photos with noise, by whether margins are kept."""
+    """Store LISTINGS listings of one photo each, parity photos with noise, by whether embeddings are kept."""
     manifest, rng, photos = engine.manifest, np.random.default_rng(0), parity_photos(engine.manifest.preprocess.width)
     for i in range(LISTINGS):
         noise = rng.integers(-20, 21, photos.shape[1:])
@@ -52,7 +51,7 @@ def fill(stores: Mapping[bool, Store], engine: RecognitionEngine) -> None:
             images=[ImageRef(image_id="1", url="https://photos.example/1.jpg")],
         )
         for keep, store in stores.items():
-            rows = image_rows(manifest, ["1"], output, keep_margins=keep)
+            rows = image_rows(manifest, ["1"], output, keep_embedding=keep)
             summary = Summary(
                 status="complete", predictions=rows[0].predictions, bad_images=[], applies=rows[0].applies
             )
@@ -69,7 +68,7 @@ def fill(stores: Mapping[bool, Store], engine: RecognitionEngine) -> None:
             store.write(listing, {})
 
 
-def cost_ms(store: Store, finder: Finder, margins: NDArray[np.float32], names: list[str]) -> float:
+def cost_ms(store: Store, finder: Finder, photo: Unrounded, names: list[str]) -> float:
     """Processor time of reading and ordering listings, ms."""
     began = time.process_time()
     stored = store.get(names)
@@ -78,7 +77,7 @@ def cost_ms(store: Store, finder: Finder, margins: NDArray[np.float32], names: l
         one = stored[name]
         if isinstance(one, StoredListing):
             found.append(Found(Neighbour(listing_id=name, image_id="1", distance=64), one, 0.5))
-    finder.refined(margins, found)
+    finder.refined(photo, found)
     return 1000 * (time.process_time() - began)
 
 
@@ -89,8 +88,8 @@ def main() -> int:
     manifest, settings = engine.manifest, SearchSettings()
     names = Names(manifest, Usefulness(manifest, settings.category_columns, settings.hidden_heads))
     photo = parity_photos(manifest.preprocess.width)[:1]
-    margins = engine.infer(photo).margins(0)
-    assert margins is not None
+    unrounded = engine.infer(photo).unrounded(0)
+    assert unrounded is not None
     rng, spent = np.random.default_rng(1), dict[bool, list[float]]({False: [], True: []})
     with tempfile.TemporaryDirectory() as folder, closing(Indexers([], 1.0, 1, manifest.epoch)) as indexers:
         stores = {keep: build_store(f"sqlite://{Path(folder) / str(keep)}.db") for keep in (False, True)}
@@ -99,7 +98,7 @@ def main() -> int:
         for turn in range(ROUNDS):
             chosen = [f"l{i:03}" for i in rng.permutation(LISTINGS)[:RERANKED]]
             for keep in (False, True) if turn % 2 else (True, False):
-                spent[keep].append(cost_ms(stores[keep], finders[keep], margins, chosen))
+                spent[keep].append(cost_ms(stores[keep], finders[keep], unrounded, chosen))
         for store in stores.values():
             store.close()
     began = time.process_time()

@@ -22,7 +22,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from benchmarks.report import page, table, versions
 from engines.pixels import decode
-from engines.recognition import RecognitionEngine, asymmetric, build_engine, cosines, in_eight_bits
+from engines.recognition import RecognitionEngine, Unrounded, build_engine, in_eight_bits
 from groknet.home.config import demo_bundle
 from schemas.manifest import Manifest
 from schemas.predictions import Predictions
@@ -58,15 +58,15 @@ class Photos:
     rows: list[Row]
     predictions: list[Predictions]
     codes: NDArray[np.uint8]
-    margins: list[NDArray[np.float32] | None]
+    unrounded: list[Unrounded | None]
 
 
 def recognised(engine: RecognitionEngine, folder: Path, rows: Sequence[Row]) -> Photos:
     """Run the photos of all rows through the engine."""
     found = predict(engine, folder, rows)
     said = [found.predictions.row(i, engine.manifest) for i in range(len(found.rows))]
-    margins = [found.predictions.margins(i) for i in range(len(found.rows))]
-    return Photos(found.rows, said, found.predictions.hash, margins)
+    unrounded = [found.predictions.unrounded(i) for i in range(len(found.rows))]
+    return Photos(found.rows, said, found.predictions.hash, unrounded)
 
 
 def nearest(query: NDArray[np.uint8], listings: Photos, count: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
@@ -76,22 +76,22 @@ def nearest(query: NDArray[np.uint8], listings: Photos, count: int) -> tuple[NDA
     return order, distance[order]
 
 
-def rescored(margins: NDArray[np.float32], listings: Photos, order: NDArray[np.intp]) -> NDArray[np.float64]:
-    """The cosines of a photo's margins `[bits]` and those of the listings at `order`, which are kept in eight bits."""
-    theirs = np.stack([one for i in order if (one := listings.margins[i]) is not None])
-    alike: NDArray[np.float64] = cosines(margins[None], in_eight_bits(theirs))[0].astype(np.float64)
-    return alike
+def rescored(photo: Unrounded, listings: Photos, order: NDArray[np.intp]) -> NDArray[np.float32]:
+    """How alike a photo is to the listings at `order`, whose embeddings are kept in eight bits: cosines `[n]`."""
+    return photo.to_embeddings(
+        in_eight_bits(np.stack([one.embedding for i in order if (one := listings.unrounded[i]) is not None]))
+    )
 
 
 def recall(queries: Photos, listings: Photos, name: str) -> dict[int, float]:
     """Share of queries with their product among the first k listings, in one of ORDERS."""
     hits = dict.fromkeys(KS, 0)
-    for row, code, margins in zip(queries.rows, queries.codes, queries.margins, strict=True):
+    for row, code, photo in zip(queries.rows, queries.codes, queries.unrounded, strict=True):
         order, _ = nearest(code, listings, RERANKED)
-        if name == FINE and margins is not None:
-            order = order[np.argsort(asymmetric(margins[None], listings.codes[order])[0], kind="stable")]
-        if name == RESCORED and margins is not None:
-            order = order[np.argsort(-rescored(margins, listings, order), kind="stable")]
+        if name == FINE and photo is not None:
+            order = order[np.argsort(-photo.to_hashes(listings.codes[order]), kind="stable")]
+        if name == RESCORED and photo is not None:
+            order = order[np.argsort(-rescored(photo, listings, order), kind="stable")]
         if name == K_RECIPROCAL:
             distances = rerank.hamming(np.concatenate([code[None], listings.codes[order]]))
             order = order[np.argsort(rerank.k_reciprocal(distances), kind="stable")]
@@ -249,10 +249,10 @@ def nearest_of(queries: Photos, listings: Photos) -> tuple[NDArray[np.float64], 
     """The likeness and the distance of each photo's nearest listing, as the service has them for photos and for stored
     listings: float64 [n] and int64 [n]."""
     alike, bits = [], []
-    for code, margins in zip(queries.codes, queries.margins, strict=True):
+    for code, photo in zip(queries.codes, queries.unrounded, strict=True):
         order, distances = nearest(code, listings, RERANKED)
         bits.append(int(distances[0]))
-        alike.append(by_bits(bits[-1]) if margins is None else max(by_cosines(rescored(margins, listings, order))))
+        alike.append(by_bits(bits[-1]) if photo is None else max(by_cosines(rescored(photo, listings, order))))
     return np.array(alike), np.array(bits)
 
 

@@ -119,6 +119,17 @@ def look(
     return Seen(numbers, feature, embedding, pack(bits), labels)
 
 
+@torch.inference_mode()
+def embeddings_of(network: Network, photos: NDArray[np.uint8], size: int) -> Floats:
+    """Embeddings `float32 [n, 400]` of photos `uint8 [n, h, w, 3]` that are in no corpus."""
+    device = network.embed.weight.device
+    parts = [
+        network(resized(some, size, device)).embedding.float().cpu().numpy()
+        for some in np.array_split(photos, max(1, -(-len(photos) // BATCH)))
+    ]
+    return np.concatenate(parts)
+
+
 def numbers_of(corpus: Corpus, dataset: str, split: str, catalogue: bool = False) -> NDArray[np.int64]:
     """The numbers of one data set's photos of a split, or of its catalogue photos."""
     place = next(i for i, s in enumerate(corpus.sets) if s.spec.name == dataset)

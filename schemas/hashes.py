@@ -18,6 +18,8 @@ EVENT_TIME_HEADER = "groknet.event_time"  # a tombstone has no value, so this he
 HashHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="256 bits, most significant bit first")]
 KeptMargins = Annotated[bytes, Meta(min_length=8 * HASH_BYTES, max_length=8 * HASH_BYTES)]
 """How sure a photo is of each bit of its hash: one signed byte a bit, in the order of the bits, of any common scale."""
+KeptEmbedding = Annotated[bytes, Meta(min_length=1, max_length=4096)]
+"""A photo's embedding: one signed byte for each of its numbers, of any common scale."""
 Epoch = Annotated[str, Meta(pattern=r"^[0-9a-f]{12}$")]
 
 

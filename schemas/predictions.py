@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from schemas.boxes import BoxShares
 from schemas.events import EventTime, ListingEvent, ListingId
-from schemas.hashes import Epoch, HashHex, KeptMargins
+from schemas.hashes import Epoch, HashHex, KeptEmbedding, KeptMargins
 from schemas.units import Share
 
 SUMMARY_IMAGE_ID = ""
@@ -49,8 +49,9 @@ class BadImage(msgspec.Struct, frozen=True, kw_only=True):
 class ImageRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The row of one photo, or of the part of it inside `box`; without `box` it is of the whole photo. `applies` has
     the ids of the heads that apply to it, in the manifest's order; None if the bundle does not know
-    (`Manifest.applicability`). `margins` are the numbers whose signs are the hash, as one signed byte each, so that a
-    search can order the nearest listings by them; None in rows of before, or with `tagger.keep_margins = false`."""
+    (`Manifest.applicability`). `embedding` is the embedding behind the hash, one signed byte for each number, so that a
+    search can order the nearest listings by it; None in rows of before, or with `tagger.keep_embedding = false`. Some
+    rows of before have `margins` instead, the numbers whose signs are the hash, as one signed byte each."""
 
     image_id: str
     predictions: Predictions
@@ -58,6 +59,7 @@ class ImageRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     applies: list[str] | None = None
     box: BoxShares | None = None
     margins: KeptMargins | None = None
+    embedding: KeptEmbedding | None = None
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +102,7 @@ class StoredListing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def run(self) -> str:
         """16 hex digits of this run's result for the event, because two runs of a model may differ in a bit."""
         pooled, photos = self.encoded
-        # a row without `applies`, `box` or `margins` keeps the digest that it had before the field was added
+        # a row without one of these fields keeps the digest that it had before the field was added
         rows = [
             (
                 row.image_id,
@@ -108,6 +110,7 @@ class StoredListing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 *([row.applies] if row.applies is not None else ()),
                 *([{"box": row.box}] if row.box is not None else ()),
                 *([{"margins": row.margins}] if row.margins is not None else ()),
+                *([{"embedding": row.embedding}] if row.embedding is not None else ()),
             )
             for row in self.images
         ]

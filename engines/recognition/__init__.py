@@ -21,6 +21,7 @@ from engines.recognition.interface import RecognitionEngine
 from engines.recognition.outputs.calibration import Calibrator
 from engines.recognition.outputs.hash_layer import HashLayer, asymmetric, cosines, in_eight_bits, read_hash_layer
 from engines.recognition.outputs.predictions import HeadPredictions, Predictions
+from engines.recognition.outputs.unrounded import Unrounded, mean_of
 
 __all__ = [
     "BACKENDS",
@@ -30,10 +31,12 @@ __all__ = [
     "HeadPredictions",
     "Predictions",
     "RecognitionEngine",
+    "Unrounded",
     "asymmetric",
     "build_engine",
     "cosines",
     "in_eight_bits",
     "load_bundle",
+    "mean_of",
     "read_hash_layer",
 ]

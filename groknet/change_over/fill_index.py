@@ -63,7 +63,7 @@ def fill(
             engine=engine,
             intake=Intake(loaded.config.intake),
             hidden_heads=loaded.config.tagger.hidden_heads,
-            keep_margins=loaded.config.tagger.keep_margins,
+            keep_embedding=loaded.config.tagger.keep_embedding,
             detector=detector,
         )
         with progress_bar(quiet=quiet) as bar:

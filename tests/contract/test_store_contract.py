@@ -60,7 +60,8 @@ def effects(of: ListingEvent, model_version: str = "m1", bad: Sequence[str] = ()
     good = [image.image_id for image in of.images if image.image_id not in bad]
     rng = random.Random(f"{of.order}{model_version}")
     applies = rng.choice([None, [], ["category"]])  # None: of a bundle without applicability
-    margins = rng.choice([None, rng.randbytes(256)])  # None: a row of before, or the tagger keeps none
+    margins = rng.choice([None, rng.randbytes(256)])  # of rows of before
+    embedding = rng.choice([None, rng.randbytes(400)])  # None: a row of before, or the tagger keeps none
     rows = [
         ImageRow(
             image_id=i,
@@ -68,6 +69,7 @@ def effects(of: ListingEvent, model_version: str = "m1", bad: Sequence[str] = ()
             hash=rng.randbytes(32).hex(),
             applies=applies,
             margins=margins,
+            embedding=embedding,
         )
         for i in good
     ]
@@ -468,6 +470,7 @@ def test_a_photo_keeps_all_its_boxes_in_their_order_beside_a_whole_photo(store_b
             predictions={"category": [Prediction(label="chair", probability=rng.random())]},
             box=tuple(round(edge, 4) for edge in (0.1 * i, 0.05, 0.1 * i + 0.3333, 1.0)),
             margins=bytes(range(i, 256)) + bytes(i) if i % 2 else None,
+            embedding=rng.randbytes(400) if i % 3 else None,
         )
         for i in range(5)
     ]

@@ -32,7 +32,7 @@ def test_the_bundle_opens_and_answers(made: tuple[Path, Manifest]) -> None:
     assert found.hash.shape == (3, 32)
     assert np.linalg.norm(found.embedding, axis=1) == pytest.approx(np.ones(3), abs=1e-4)
     assert set(found.heads) == {"studio.category", "studio.colour", "object", "query"}
-    assert np.array_equal(np.packbits(np.stack([found.margins(i) for i in range(3)]) > 0, axis=1), found.hash)
+    assert np.array_equal(np.packbits(np.stack([found.unrounded(i).margins for i in range(3)]) > 0, axis=1), found.hash)
     assert load_manifest(bundle) == manifest
 
 

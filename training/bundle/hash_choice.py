@@ -44,17 +44,21 @@ def embed(network: Network, corpus: Corpus, numbers: NDArray[np.int64], size: in
     return torch.cat(parts).float().numpy()
 
 
+def fit_embeddings(network: Network, corpus: Corpus, size: int, seed: int = 0, most: int = FIT_PHOTOS) -> Floats:
+    """Embeddings `float32 [n, 400]` of the training photos that layers are fitted to, at most so many."""
+    pool = np.concatenate(
+        [first + s.index("train", False) for first, s in zip(corpus.starts, corpus.sets, strict=True)]
+    )
+    return embed(network, corpus, np.random.default_rng(seed).permutation(pool)[:most], size)
+
+
 def hash_layers(network: Network, corpus: Corpus, size: int, seed: int = 0) -> tuple[dict[str, nn.Linear], Floats]:
     """All layers by name, each `[256, 400]`, and the embeddings `float32 [n, 400]` of the training photos behind them.
 
     The trained layer stays on its device; the others are on the processor. With at most 512 training photos there is
     the trained layer alone.
     """
-    pool = np.concatenate(
-        [first + s.index("train", False) for first, s in zip(corpus.starts, corpus.sets, strict=True)]
-    )
-    chosen = np.random.default_rng(seed).permutation(pool)[:FIT_PHOTOS]
-    fit = embed(network, corpus, chosen, size)
+    fit = fit_embeddings(network, corpus, size, seed)
     layers: dict[str, nn.Linear] = {"trained": network.hash_layer}
     if len(fit) > 2 * BITS:
         layers["itq"] = _linear(*itq(fit, BITS))

@@ -171,7 +171,7 @@ def studio_jobs(spec: DataSet) -> list[tuple[int, int, str, str]]:
 
 def _studio(spec: DataSet, size: int) -> Iterable[tuple[Pixels, Row]]:
     jobs = studio_jobs(spec)
-    yield from tracked(spread(_render_one, [(job, size) for job in jobs]), f"drawing {spec.name}", len(jobs))
+    yield from tracked(spread(render_one, [(job, size) for job in jobs]), f"drawing {spec.name}", len(jobs))
 
 
 def spread(work: Callable[[Job], Made], jobs: list[Job]) -> Iterator[Made]:
@@ -184,7 +184,8 @@ def spread(work: Callable[[Job], Made], jobs: list[Job]) -> Iterator[Made]:
         yield from pool.map(work, jobs, chunksize=16)
 
 
-def _render_one(job: tuple[tuple[int, int, str, str], int]) -> tuple[Pixels, Row]:
+def render_one(job: tuple[tuple[int, int, str, str], int]) -> tuple[Pixels, Row]:
+    """A studio photo `uint8 [size, size, 3]` of the job ((identity, view, domain, split), size), and its row."""
     from PIL import Image
 
     (identity, view, domain, split), size = job

@@ -176,8 +176,8 @@ class Neighbours:
         by_hash: `int32 [q, g]`, bits that differ.
         by_fine: `float32 [q, g]`, catalogue hashes against the photo's margins; None if the bundle does not tell its
             hash layer.
-        by_margins: `float32 [q, g]`, 1 − cosine of the photo's margins and the catalogue's, which are kept in eight
-            bits; None likewise.
+        rescored: `float32 [q, g]`, 1 − cosine of the embeddings, the catalogue's kept in eight bits, as a
+            search compares them; None likewise.
     """
 
     photos: NDArray[np.int64]
@@ -187,7 +187,7 @@ class Neighbours:
     by_float: NDArray[np.float32]
     by_hash: NDArray[np.int32]
     by_fine: NDArray[np.float32] | None
-    by_margins: NDArray[np.float32] | None = None
+    rescored: NDArray[np.float32] | None = None
 
 
 def neighbours(predicted: Predicted, identity: str = IDENTITY) -> Neighbours | None:
@@ -212,19 +212,19 @@ def neighbours(predicted: Predicted, identity: str = IDENTITY) -> Neighbours | N
     )
     if layer is None:
         return found
-    margins, kept = layer.margins(vectors[photos]), in_eight_bits(layer.margins(vectors[catalogue]))
-    return replace(found, by_fine=asymmetric(margins, codes[catalogue]), by_margins=1.0 - cosines(margins, kept))
+    fine = asymmetric(layer.margins(vectors[photos]), codes[catalogue])
+    return replace(found, by_fine=fine, rescored=1.0 - cosines(vectors[photos], in_eight_bits(vectors[catalogue])))
 
 
 def retrieval(found: Neighbours) -> dict[str, dict[str, float]]:
     """Recall@1/5/10 and mean average precision, from the distances `[q, g]` of `found`: by `float` (the embedding), by
     `hash`, and, if the bundle tells its hash layer, by `fine`, which compares catalogue hashes with the photo's
-    margins, and `rescored`, which compares the margins of both, the catalogue's in eight bits."""
+    margins, and `rescored`, which compares the embeddings of both, the catalogue's in eight bits."""
     distances = {"float": found.by_float, "hash": found.by_hash}
     if found.by_fine is not None:
         distances["fine"] = found.by_fine
-    if found.by_margins is not None:
-        distances["rescored"] = found.by_margins
+    if found.rescored is not None:
+        distances["rescored"] = found.rescored
     ids = (found.photo_ids, found.catalogue_ids)
     return {
         name: {

@@ -220,11 +220,11 @@ def build_backfill(
     engine: RecognitionEngine,
     intake: Intake,
     hidden_heads: Sequence[str] = (),
-    keep_margins: bool = False,
+    keep_embedding: bool = False,
     detector: Detector | None = None,
 ) -> Backfill:
     """Build one run into the topic of the engine's epoch, which must exist, and warm up the engine and its detector.
-    `hidden_heads` and `keep_margins` are the tagger's settings.
+    `hidden_heads` and `keep_embedding` are the tagger's settings.
 
     Raises:
         ConfigError: `hidden_heads`, which are `tagger.hidden_heads`, names a head that the bundle does not have, or the
@@ -257,7 +257,7 @@ def build_backfill(
         epoch=manifest.epoch,
         effects=effects,
         preparer=preparer,
-        infer=Infer(engine=engine, manifest=manifest, health=Health(), keep_margins=keep_margins),
+        infer=Infer(engine=engine, manifest=manifest, health=Health(), keep_embedding=keep_embedding),
         producer=producer,
         detect=None if looking is None else Detect(looking, Health()),
     )

@@ -98,13 +98,14 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Whether the 50 nearest listings are ordered by the photo's unrounded bits if the request does not say so
     (`fine=`). On by default: more catalogue pictures come first (.861 instead of .851)."""
     rescore: bool = True
-    """Whether this order uses the margins that stored rows have (`tagger.keep_margins`). A row without them is placed
-    by the estimate that its hash gives. On by default: of the validation photos of groceries .868
-    instead of .838 have their product first; on test photos the difference is within chance."""
+    """Whether this order uses the embeddings that stored rows have (`tagger.keep_embedding`), or the margins that rows
+    of before have. A row without both is placed by the estimate that its hash gives. On by default: of the validation
+    photos of groceries .865 instead of .838 have their product first; on test photos the difference is within
+    chance."""
     rerank: bool = False
     """Whether listings are re-ranked (k-reciprocal) if the request does not say so (`rerank=`). Off by default: fewer
     products come first."""
-    close_likeness: Share = 0.53
+    close_likeness: Share = 0.48
     """A listing is close to a photo from this likeness (0 to 1) on. If none is, the page says so. Of test photos of
     products in the catalogue 98 % have a close listing, of photos of other things 1 %; see
     docs/benchmarks/search.md."""

@@ -38,8 +38,8 @@ class Infer:
     """The pixels of all photos that have a slot, uint8 [slots, h, w, 3]."""
     mix: PredictionMix | None = None
     """Counts the answers; None in a back-fill, whose photos are old."""
-    keep_margins: bool = False
-    """Whether the rows have the margins of their hashes."""
+    keep_embedding: bool = False
+    """Whether the rows have the embeddings behind their hashes."""
     _places: dict[tuple[int, ...], NDArray[np.uint8]] = field(default_factory=dict)
 
     def infer(self, photos: Sequence[Photo]) -> list[tuple[Photo, Outcome]]:
@@ -79,7 +79,7 @@ class Infer:
             self.mix.note(output, [photo.place for photo in photos])
         boxes = [photo.box for photo in photos]
         image_ids = [photo.image_id for photo in photos]
-        return image_rows(self.manifest, image_ids, output, boxes, keep_margins=self.keep_margins)
+        return image_rows(self.manifest, image_ids, output, boxes, keep_embedding=self.keep_embedding)
 
     def _batch(self, photos: Sequence[Photo]) -> NDArray[np.uint8]:
         """The pixels as uint8 [n, h, w, 3]: a view if the photos have consecutive slots, else a copy."""

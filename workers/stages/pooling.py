@@ -27,12 +27,12 @@ def image_rows(
     output: EngineOutput,
     boxes: Sequence[BoxShares | None] = (),
     *,
-    keep_margins: bool = False,
+    keep_embedding: bool = False,
 ) -> list[ImageRow]:
     """One row for each photo of a batch. `image_ids` and `boxes` are in the order of the batch; without `boxes` all are
-    whole photos. With `keep_margins` the rows have the margins of their hashes, if the bundle knows its hash layer."""
-    margins = output.kept_margins() if keep_margins else repeat(None)
-    columns = (image_ids, output.rows(manifest), output.applies(manifest), boxes or repeat(None), margins)
+    whole photos. With `keep_embedding` the rows have their embeddings, if the bundle knows its hash layer."""
+    embeddings = output.kept_embeddings() if keep_embedding else repeat(None)
+    columns = (image_ids, output.rows(manifest), output.applies(manifest), boxes or repeat(None), embeddings)
     return [
         ImageRow(
             image_id=image_id,
@@ -40,7 +40,7 @@ def image_rows(
             hash=output.hash_hex(i),
             applies=applies,
             box=box,
-            margins=kept,
+            embedding=kept,
         )
         for i, (image_id, predictions, applies, box, kept) in enumerate(zip(*columns, strict=False))
     ]

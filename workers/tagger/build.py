@@ -101,7 +101,7 @@ def build_tagger(
             health=health,
             slots=prepare.slots,
             mix=PredictionMix(manifest, baseline),
-            keep_margins=settings.keep_margins,
+            keep_embedding=settings.keep_embedding,
         ),
         effects=effects,
         failures=failures,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import msgspec
@@ -9,6 +10,8 @@ from msgspec import Meta
 
 from engines.pixels import JpegDecoderName
 from schemas.units import Count, DecodeMegabytes, Seconds, Whole
+
+_log = logging.getLogger(__name__)
 
 
 class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,10 +117,12 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     thumbnail_side: Annotated[int, Meta(ge=16, le=512)] = 320
     """Pixels of the longer side. 320 are sharp on phones, and take about 10 KB in the store; 160 take 3 KB. A photo
     that is decoded to at most a quarter more keeps that size."""
-    keep_margins: bool = True
-    """Whether a row has the 256 numbers whose signs are the hash, in eight bits each, so that a search can order the
-    nearest listings by them. They take 256 bytes a photo in SQLite and 344 in Cassandra; a row has about 4 KB. A
-    back-fill follows this setting. What is stored already stays as it is until it is tagged again."""
+    keep_embedding: bool = True
+    """Whether a row has the photo's embedding in eight bits, so that a search can order the nearest listings by it. Its
+    400 numbers take 400 bytes a photo in SQLite and 536 in Cassandra; a row has about 4 KB. A back-fill follows this
+    setting. What is stored already stays as it is until it is tagged again."""
+    keep_margins: bool | None = None
+    """The old name of `keep_embedding`, which still counts where it is set."""
     publish_predictions: bool = False
     """Also publish the stored listings on `listings.predictions`."""
     hidden_heads: tuple[str, ...] = ()
@@ -125,6 +130,10 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     leaves them out too. What is stored already keeps them until it is tagged again."""
 
     def __post_init__(self) -> None:
+        if self.keep_margins is not None:
+            _log.warning("tagger.keep_margins is deprecated; write keep_embedding instead")
+            msgspec.structs.force_setattr(self, "keep_embedding", self.keep_margins)
+            msgspec.structs.force_setattr(self, "keep_margins", None)
         if self.decode_processes and self.jpeg_decoder != "pillow":
             text = (
                 f"decode_processes: these processes decode with pillow only, but jpeg_decoder is {self.jpeg_decoder!r}"

@@ -2,8 +2,8 @@
 
 A packed hash keeps only signs. A caller that still has the embedding can compare it with packed hashes without
 rounding it: a bit that was nearly the other way then counts little (Gordo, Perronnin, Gong & Lazebnik, "Asymmetric
-distances for binary embeddings", 2014). Where both photos still have their margins, even in eight bits each, the cosine
-between them loses nothing that matters. The asymmetric distance estimates this cosine.
+distances for binary embeddings", 2014). Where both photos still have their embeddings, even in eight bits a number, the
+cosine between them loses nothing that matters. The asymmetric distance estimates this cosine (`unrounded.py`).
 """
 
 from __future__ import annotations
@@ -60,26 +60,37 @@ def read_hash_layer(bundle: Bundle) -> HashLayer | None:
     return layer
 
 
-def in_eight_bits(margins: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
-    """Return margins float32 [n, bits] as int8 [n, bits]: each row is scaled so that its largest margin is ±127.
+def in_eight_bits(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
+    """Return embeddings or margins float32 [n, d] as int8 [n, d]: each row is scaled so that its largest number is
+    ±127.
 
     The scale is not kept, because a cosine does not need it. A row of zeros stays one.
     """
-    largest = np.maximum(np.abs(margins).max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    rounded: npt.NDArray[np.int8] = np.rint(margins * (127 / largest.astype(np.float64))).astype(np.int8)
+    largest = np.maximum(np.abs(rows).max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    rounded: npt.NDArray[np.int8] = np.rint(rows * (127 / largest.astype(np.float64))).astype(np.int8)
     return rounded
 
 
-def cosines(margins: npt.NDArray[np.float32], kept: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
+def from_eight_bits(kept: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
+    """Return embeddings float32 [n, dim], L2-normalised, that `in_eight_bits` rounded to int8 [n, dim]. A row of zeros
+    stays one."""
+    rows = kept.astype(np.float32)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return rows
+
+
+def cosines(
+    rows: npt.NDArray[np.float32], others: npt.NDArray[np.int8] | npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
     """Return cosines float32 [q, g], from -1 to 1. They are 0 where a row has no direction.
 
     Args:
-        margins: float32 [q, bits], not rounded.
-        kept: int8 [g, bits], as `in_eight_bits` makes them.
+        rows: float32 [q, d].
+        others: float32 [g, d], or int8 as `in_eight_bits` makes them.
     """
-    theirs = kept.astype(np.float32)
-    length = np.linalg.norm(margins, axis=1)[:, None] * np.linalg.norm(theirs, axis=1)[None]
-    products = np.einsum("qd,gd->qg", margins, theirs)  # not by BLAS, see `HashLayer.margins`
+    theirs = others.astype(np.float32)
+    length = np.linalg.norm(rows, axis=1)[:, None] * np.linalg.norm(theirs, axis=1)[None]
+    products = np.einsum("qd,gd->qg", rows, theirs)  # not by BLAS, see `HashLayer.margins`
     alike: npt.NDArray[np.float32] = products / np.maximum(length, np.finfo(np.float32).tiny)
     return np.clip(alike, -1.0, 1.0)
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.recognition.outputs.hash_layer import HashLayer, in_eight_bits
+from engines.recognition.outputs.unrounded import Unrounded
 from schemas import predictions as stored
 from schemas.manifest import Head, Manifest
 
@@ -124,16 +125,16 @@ class Predictions:
         table = np.stack([everywhere if column is None else column for column in columns], axis=1).tolist()
         return [[name for name, mine in zip(ids, row, strict=True) if mine] for row in table]
 
-    def margins(self, i: int) -> npt.NDArray[np.float32] | None:
-        """Return how sure row i is of each bit, float32 [bits]; None if the hash layer is unknown."""
-        return None if self.layer is None else self.layer.margins(self.embedding[i : i + 1])[0]
+    def unrounded(self, i: int) -> Unrounded | None:
+        """Return what row i was before its hash was rounded; None if the hash layer is unknown."""
+        return None if self.layer is None else Unrounded(self.embedding[i], self.layer)
 
-    def kept_margins(self) -> list[bytes | None]:
-        """Return the margins of each row in eight bits, 1 byte a bit, as a stored row has them; None for each row if
-        the hash layer is unknown."""
+    def kept_embeddings(self) -> list[bytes | None]:
+        """Return the embedding of each row in eight bits, 1 byte a number, as a stored row has it; None for each row if
+        the hash layer is unknown, because searches then go by hashes alone."""
         if self.layer is None:
             return [None] * len(self)
-        return [row.tobytes() for row in in_eight_bits(self.layer.margins(self.embedding))]
+        return [row.tobytes() for row in in_eight_bits(self.embedding)]
 
     def hash_hex(self, i: int) -> str:
         """Return the hash of row i in its form on the wire: 64 lower-case hex digits."""

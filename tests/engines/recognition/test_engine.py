@@ -183,9 +183,11 @@ def test_public_names() -> None:
         "HeadPredictions",
         "Predictions",
         "RecognitionEngine",
+        "Unrounded",
         "asymmetric",
         "build_engine",
         "cosines",
         "in_eight_bits",
         "load_bundle",
+        "mean_of",
     ]

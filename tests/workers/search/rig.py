@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import urllib3
+from msgspec import structs
 from PIL import Image
 
 from engines.pixels import decode_photo
-from engines.recognition import RecognitionEngine, build_engine
+from engines.recognition import RecognitionEngine, build_engine, in_eight_bits
 from schemas.events import ImageRef, ListingEvent
 from schemas.hashes import HashMessage, ImageHash
 from schemas.predictions import StoredListing, Summary
@@ -59,7 +60,8 @@ class Rig:
         self.server: Server
         self.health: Health
         self.hashes: dict[tuple[str, str], str] = {}
-        self.keep_margins = True
+        self.kept = "embedding"
+        """What rows keep of a photo beside its hash: `embedding`, `margins` as rows of before, or nothing."""
 
     def add(self, listing_id: str, photos: dict[str, bytes], time_: int = 1, **fields: Any) -> None:
         event = ListingEvent(
@@ -74,7 +76,11 @@ class Rig:
         for image_id, data in photos.items():
             decoded = decode_photo(data, manifest.preprocess)
             found = self.engine.infer(decoded.pixels[None])
-            rows += image_rows(manifest, [image_id], found, keep_margins=self.keep_margins)
+            made = image_rows(manifest, [image_id], found, keep_embedding=self.kept == "embedding")
+            if self.kept == "margins" and (unrounded := found.unrounded(0)) is not None:
+                margins = in_eight_bits(unrounded.margins[None]).tobytes()
+                made = [structs.replace(made[0], margins=margins)]
+            rows += made
             thumbnails[image_id] = decoded.thumbnail
             self.hashes[listing_id, image_id] = found.hash_hex(0)
         stored = StoredListing(

@@ -14,6 +14,7 @@ from PIL import Image
 
 import training
 from engines.pixels import decode
+from engines.recognition import Unrounded
 from tests.workers.search.rig import HTTP, Rig, rig, served
 from training.studio import DEMO_IDENTITIES, make_product, render
 
@@ -75,43 +76,56 @@ def test_a_photo_of_something_that_is_not_listed_has_no_close_listing(tmp_path):
             assert made.search(file.getvalue(), "?fine=false", "image/png")[1]["close"]
 
 
-def _margins(made: Rig, data: bytes) -> list[float]:
-    margins = made.engine.infer(decode(data, made.engine.manifest.preprocess)[None]).margins(0)
-    assert margins is not None
-    return [float(m) for m in margins]
+def _unrounded(made: Rig, data: bytes) -> Unrounded:
+    found = made.engine.infer(decode(data, made.engine.manifest.preprocess)[None]).unrounded(0)
+    assert found is not None
+    return found
 
 
 def _cosine(ours: list[float], theirs: list[float]) -> float:
     return sum(a * b for a, b in zip(ours, theirs, strict=True)) / math.hypot(*ours) / math.hypot(*theirs)
 
 
-def _by_hand(made: Rig, data: bytes, known: dict[str, list[float]]) -> dict[str, float]:
-    """Every listing's likeness: the cosine with its margins if they are known; else what the photo's bits add up to
-    where a listing's differ, bit for bit."""
-    margins = _margins(made, data)
+def _by_hand(made: Rig, data: bytes, kept: dict[str, tuple[str, list[float]]]) -> dict[str, float]:
+    """Every listing's likeness. If all have embeddings, it is by them; else the cosine of the margins, as far as they
+    are known or follow from an embedding; else what the photo's bits add up to where a listing's differ, bit for
+    bit."""
+    photo = _unrounded(made, data)
+    margins = [float(m) for m in photo.margins]
     whole = sum(map(abs, margins))
+    weight, bias = photo.layer.weight.astype(np.float64), photo.layer.bias
     alike = {}
     for (listing_id, _), code in made.hashes.items():
         bits = f"{int(code, 16):0256b}"
         apart = sum(abs(m) for m, bit in zip(margins, bits, strict=True) if (m > 0) != (bit == "1"))
         alike[listing_id] = 1 - 2 * apart / whole
-        if listing_id in known:
-            alike[listing_id] = _cosine(margins, known[listing_id])
+        kind, numbers = kept.get(listing_id, ("nothing", []))
+        if kind == "margins":
+            alike[listing_id] = _cosine(margins, numbers)
+        if kind == "embedding":
+            theirs = np.array(numbers) / math.hypot(*numbers)
+            alike[listing_id] = _cosine(margins, (weight @ theirs + bias).tolist())
+            if all(one == "embedding" for one, _ in kept.values()) and len(kept) == len(made.hashes):
+                alike[listing_id] = _cosine(photo.embedding.tolist(), theirs.tolist())
     return alike
 
 
 @pytest.mark.timeout(120)
-def test_the_nearest_listings_are_ordered_by_their_margins_where_the_store_has_them(tmp_path):
-    """Half of the listings have them. A search without `rescore` takes no notice of them."""
+@pytest.mark.parametrize("kinds", [("embedding",), ("embedding", "margins", "nothing")], ids=["new", "mixed"])
+def test_the_nearest_listings_are_ordered_by_what_the_store_has_of_them(tmp_path, kinds):
+    """All listings have their embedding; or a third of them, a third have their margins, as rows of before, and a third
+    their hash alone. A search without `rescore` goes by hashes."""
     with rig(tmp_path, BUNDLE) as made:
         known = {}
         for place, identity in enumerate(list(DEMO_IDENTITIES)[: 2 * PRODUCTS]):
             listing_id, data = f"studio/{identity}", _shot(identity, 0)
-            made.keep_margins = place % 2 == 0
+            made.kept = kinds[place % len(kinds)]
             made.add(listing_id, {"front": data})
-            if made.keep_margins:
-                margins = _margins(made, data)
-                known[listing_id] = [round(127 * m / max(map(abs, margins))) for m in margins]
+            photo = _unrounded(made, data)
+            numbers = {"embedding": photo.embedding, "margins": photo.margins}.get(made.kept)
+            if numbers is not None:
+                scaled = [round(127 * float(m) / float(np.abs(numbers).max())) for m in numbers]
+                known[listing_id] = made.kept, scaled
         made.indexed(2 * PRODUCTS)
         shots = [_shot(identity, 1) for identity in list(DEMO_IDENTITIES)[:PRODUCTS]]
         orders = []
@@ -121,8 +135,8 @@ def test_the_nearest_listings_are_ordered_by_their_margins_where_the_store_has_t
                     found = made.search(data, f"?k={2 * PRODUCTS}")[1]["neighbours"]
                     expected = _by_hand(made, data, theirs)
                     for one in found:
-                        assert one["likeness"] == pytest.approx(max(0.0, expected[one["listing_id"]]), abs=1e-4)
-                    in_order = [round(expected[one["listing_id"]], 5) for one in found]
+                        assert one["likeness"] == pytest.approx(max(0.0, expected[one["listing_id"]]), abs=2e-4)
+                    in_order = [round(expected[one["listing_id"]], 4) for one in found]
                     assert in_order == sorted(in_order, reverse=True)
                     orders.append([one["listing_id"] for one in found])
         assert orders[:PRODUCTS] != orders[PRODUCTS:], "the two orders are the same one: nothing was shown"
@@ -133,7 +147,7 @@ def test_a_photo_orders_by_its_bits_before_they_were_rounded(tmp_path):
     """The default for rows without margins, and off by `fine=false` and for a stored listing, whose bits are
     rounded."""
     with rig(tmp_path, BUNDLE) as made:
-        made.keep_margins = False
+        made.kept = "nothing"
         for identity in list(DEMO_IDENTITIES)[: 2 * PRODUCTS]:
             made.add(f"studio/{identity}", {"front": _shot(identity, 0)})
         made.indexed(2 * PRODUCTS)

@@ -55,24 +55,21 @@ def test_rows_of_a_batch_are_those_of_each_photo(count: int) -> None:
     ]
 
 
-def test_a_row_has_the_margins_of_its_hash_if_they_are_kept() -> None:
+def test_a_row_has_its_embedding_if_it_is_kept() -> None:
     rng = np.random.default_rng(2)
     layer = HashLayer(rng.normal(size=(256, 4)).astype(np.float32), np.zeros(256, np.float32))
     embedding = rng.normal(size=(3, 4)).astype(np.float32)
     codes = np.packbits(layer.margins(embedding) > 0, axis=1)
     head = HeadPredictions(np.zeros((3, 1), np.int32), np.ones((3, 1), np.float32), np.ones((3, 1), bool))
     output, ids = Predictions({"h": head}, embedding, codes, layer), ["1", "2", "3"]
-    for row, one in zip(image_rows(manifest(), ids, output, keep_margins=True), embedding, strict=True):
-        assert row.margins is not None
-        kept = np.frombuffer(row.margins, np.int8)
-        sure = np.abs(kept) > 0
-        assert sure.sum() > 240
-        bits = np.unpackbits(np.frombuffer(bytes.fromhex(row.hash), np.uint8)) > 0
-        assert np.array_equal(kept[sure] > 0, bits[sure])
-        assert np.corrcoef(kept, layer.weight @ one)[0, 1] > 0.999
-    assert [row.margins for row in image_rows(manifest(), ids, output)] == [None] * 3
+    for row, one in zip(image_rows(manifest(), ids, output, keep_embedding=True), embedding, strict=True):
+        assert row.embedding is not None
+        assert row.margins is None
+        scaled = one * (127 / np.abs(one).max())
+        assert np.frombuffer(row.embedding, np.int8) == pytest.approx(scaled, abs=0.5001)
+    assert [row.embedding for row in image_rows(manifest(), ids, output)] == [None] * 3
     unknown = Predictions({"h": head}, embedding, codes)
-    assert [row.margins for row in image_rows(manifest(), ids, unknown, keep_margins=True)] == [None] * 3
+    assert [row.embedding for row in image_rows(manifest(), ids, unknown, keep_embedding=True)] == [None] * 3
 
 
 def test_one_photo_is_its_own_summary() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.recognition import asymmetric, cosines
+from engines.recognition import Unrounded
 from schemas.manifest import Manifest
 from schemas.plain_text import plain_or_none
 from schemas.predictions import ImageRow, RemovalMarker, StoredListing
@@ -18,7 +18,7 @@ from workers.search.answers import Freshness, RecentListing, Similar
 from workers.search.find import rerank
 from workers.search.find.filters import ANY, Filters
 from workers.search.find.indexers import Indexers
-from workers.search.find.likeness import HASH_BITS, by_bits, by_cosines, estimated_cosines, falling
+from workers.search.find.likeness import HASH_BITS, by_bits, by_cosines, falling
 from workers.search.find.naming import Names, thumbnail_path
 from workers.stores import Store
 
@@ -75,7 +75,7 @@ class Finder:
     def __init__(
         self, store: Store, indexers: Indexers, manifest: Manifest, names: Names, *, rescore: bool = True
     ) -> None:
-        """`rescore`: order by the margins that rows have, as well as by the photo's."""
+        """`rescore`: order by the embeddings or margins that rows have, not only by their hashes."""
         self._store = store
         self._indexers = indexers
         self._manifest = manifest
@@ -151,36 +151,45 @@ class Finder:
         k: int,
         *,
         reranked: bool,
-        margins: NDArray[np.float32] | None = None,
+        photo: Unrounded | None = None,
     ) -> list[Found]:
-        """The first k listings in the order of the answer: re-ranked; else by the photo's margins if `margins`
-        (float32 [bits]) are given; else by distance. Their likeness falls in this order."""
+        """The first k listings in the order of the answer: re-ranked; else by what the photo was before its hash was
+        rounded, if `photo` is given; else by distance. Their likeness falls in this order."""
         if reranked:
             chosen = self.reranked(hashes, found)
         else:
-            chosen = list(found) if margins is None else self.refined(margins, found)
+            chosen = list(found) if photo is None else self.refined(photo, found)
         values = falling([one.likeness for one in chosen])
         return [replace(one, likeness=value) for one, value in zip(chosen[:k], values, strict=False)]
 
-    def refined(self, margins: NDArray[np.float32], found: Sequence[Found]) -> list[Found]:
-        """The listings, ordered by the cosine between their margins and the photo's (`margins`, float32 [bits]), with
-        their likeness by it. A row without margins is placed by the estimate that its hash gives of the cosine. A
-        listing whose row the store does not know keeps its place."""
+    def refined(self, photo: Unrounded, found: Sequence[Found]) -> list[Found]:
+        """The listings, those most like the photo first, with their likeness (`_alike`). A listing whose row the store
+        does not know keeps its place."""
         rows = {place: row for place, one in enumerate(found) if (row := self._row(one)) is not None}
         refined = list(found)
         if rows:
-            packed = np.frombuffer(bytes.fromhex("".join(row.hash for row in rows.values())), np.uint8)
-            alike = estimated_cosines(asymmetric(margins[None], packed.reshape(len(rows), -1))[0], margins)
-            kept = [(i, row.margins) for i, row in enumerate(rows.values()) if row.margins is not None]
-            if self._rescore and kept:
-                theirs = np.frombuffer(b"".join(one for _, one in kept), np.int8).reshape(len(kept), -1)
-                alike[[i for i, _ in kept]] = cosines(margins[None], theirs)[0]
+            alike = self._alike(photo, list(rows.values()))
             order = np.argsort(-alike, kind="stable")
             shown = by_cosines(alike)
             coded = [replace(found[place], likeness=shown[i]) for i, place in enumerate(rows)]
             for place, i in zip(rows, order, strict=True):
                 refined[place] = coded[i]
         return refined
+
+    def _alike(self, photo: Unrounded, rows: Sequence[ImageRow]) -> NDArray[np.float32]:
+        """How alike a photo is to some rows, float32 [n]. Only if all of them have an embedding, it is by the most
+        exact order; else all are compared by margins, known or estimated, because one order needs one scale."""
+        exact = [i for i, row in enumerate(rows) if row.embedding is not None] if self._rescore else []
+        if len(exact) == len(rows):
+            return photo.to_embeddings(_numbers([row.embedding for row in rows]))
+        packed = np.frombuffer(bytes.fromhex("".join(row.hash for row in rows)), np.uint8)
+        alike = photo.to_hashes(packed.reshape(len(rows), -1))
+        if exact:
+            alike[exact] = photo.to_margins_of(_numbers([rows[i].embedding for i in exact]))
+        near = [i for i, row in enumerate(rows) if row.embedding is None and row.margins is not None]
+        if near and self._rescore:
+            alike[near] = photo.to_margins(_numbers([rows[i].margins for i in near]))
+        return alike
 
     def reranked(self, hashes: Sequence[str], found: Sequence[Found]) -> list[Found]:
         """The listings, ordered by k-reciprocal re-ranking. A listing whose hash the store does not know goes to the
@@ -252,6 +261,11 @@ class Finder:
             thumbnail=thumbnail_path(listing.listing_id, listing.images[0].image_id),
             freshness=freshness(listing, entry, searchable=True),
         )
+
+
+def _numbers(kept: Sequence[bytes | None]) -> NDArray[np.int8]:
+    """What rows of one epoch keep in eight bits, int8 [n, d]."""
+    return np.frombuffer(b"".join(one or b"" for one in kept), np.int8).reshape(len(kept), -1)
 
 
 def one_each(found: Sequence[Found]) -> list[Found]:

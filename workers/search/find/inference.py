@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.detection import Detector
-from engines.recognition import RecognitionEngine
+from engines.recognition import RecognitionEngine, Unrounded
 from engines.recognition.bisect import run_halving
 from schemas import predictions as stored
 from schemas.errors import Invalid, Reject
@@ -29,12 +29,12 @@ _STOPPING = "the search service is stopping; ask again"
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """The engine's output for one photo. `hash` is 64 hex digits. `margins`, float32 [bits], are the unrounded bits;
-    None if the bundle does not give them. `applies` has the ids of the heads that apply, as in `ImageRow`."""
+    """The engine's output for one photo. `hash` is 64 hex digits. `unrounded` is what it was before its hash was
+    rounded; None if the bundle does not tell it. `applies` has the ids of the heads that apply, as in `ImageRow`."""
 
     predictions: stored.Predictions
     hash: str
-    margins: NDArray[np.float32] | None = None
+    unrounded: Unrounded | None = None
     applies: list[str] | None = None
 
 
@@ -161,7 +161,7 @@ class Inference:
             found = self._engine.infer(np.stack([item.pixels for item in items]))
         applies = found.applies(self.manifest)
         return [
-            Recognised(found.row(i, self.manifest), found.hash_hex(i), found.margins(i), applies[i])
+            Recognised(found.row(i, self.manifest), found.hash_hex(i), found.unrounded(i), applies[i])
             for i in range(len(items))
         ]
 

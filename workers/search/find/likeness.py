@@ -1,10 +1,9 @@
 """How much a listing looks like a photo, as one number that falls with the order of the answer.
 
-1: nothing differs. 0: no more alike than chance makes two photos, of which half of the bits differ. If the photo's
-margins are known (its bits before rounding), the likeness is the cosine between them and the listing's margins. Where
-the store has no margins of the listing, its hash gives an estimate of this cosine, in which a bit that differs counts
-as much as the photo was sure of it: 1 - 2 · Σ |margin| of the bits that differ / Σ |margin|. For margins that are
-jointly normal this is the cosine in the mean. If only hashes are known, each bit counts the same.
+1: nothing differs. 0: no more alike than chance makes two photos, of which half of the bits differ. If it is known what
+the photo was before its hash was rounded, the likeness is the cosine between both embeddings, without the part that all
+photos share. Where the store has no embedding of the listing, its margins or its hash give an estimate of this cosine
+(`engines/recognition/outputs/unrounded.py`). If only hashes are known, each bit counts the same.
 """
 
 from __future__ import annotations
@@ -24,21 +23,9 @@ def by_bits(distance: int) -> float:
     return round(max(0.0, 1.0 - 2.0 * distance / HASH_BITS), _DIGITS)
 
 
-def estimated_cosines(apart: NDArray[np.float32], margins: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The estimated cosine between a photo's margins and those of listings whose hash alone is known, float64 [n].
-
-    Args:
-        apart: float32 [n], the asymmetric distance of each listing.
-        margins: float32 [bits], of the photo.
-    """
-    whole = max(float(np.abs(margins).sum()), 1e-12)
-    alike: NDArray[np.float64] = 1.0 - 2.0 * apart.astype(np.float64) / whole
-    return alike
-
-
-def by_cosines(cosines: NDArray[np.float64]) -> list[float]:
-    """The likeness of listings whose margins have these cosines with the photo's, float64 [n], known or estimated."""
-    alike: list[float] = np.round(np.clip(cosines, 0.0, 1.0), _DIGITS).tolist()
+def by_cosines(cosines: NDArray[np.float32]) -> list[float]:
+    """The likeness of listings that have these cosines with the photo, float32 [n], known or estimated."""
+    alike: list[float] = np.round(np.clip(cosines.astype(np.float64), 0.0, 1.0), _DIGITS).tolist()
     return alike
 
 

@@ -268,7 +268,7 @@ class PhotoHandlers:
 
     async def _find(self, seen: Seen, asked: _Asked) -> list[Found]:
         """Find enough listings to answer, to vote and to reorder."""
-        anew = RERANKED if asked.rerank or seen.margins is not None else 0
+        anew = RERANKED if asked.rerank or seen.unrounded is not None else 0
         if asked.typed is not None:
             anew = TYPED
         count = max(asked.k, vote.VOTERS if asked.vote else 0, anew)
@@ -283,7 +283,7 @@ class PhotoHandlers:
     def _ordered(self, asked: _Asked, seen: Seen, found: Sequence[Found]) -> list[Found]:
         """The listings of the answer, in its order; one of each product if it is grouped."""
         most = len(found) if asked.grouped or asked.typed is not None else asked.k
-        ordered = self._finder.ordered(seen.hashes, found, most, reranked=asked.rerank, margins=seen.margins)
+        ordered = self._finder.ordered(seen.hashes, found, most, reranked=asked.rerank, photo=seen.unrounded)
         if asked.typed is not None:
             ordered = reordered(ordered)
         return (one_each(ordered) if asked.grouped else ordered)[: asked.k]
@@ -361,10 +361,10 @@ class PhotoHandlers:
 
     def _close(self, seen: Seen, found: Sequence[Found]) -> bool:
         """Whether a listing is close: by the photo's bits before rounding if they are known, else by bits."""
-        if seen.margins is None:
+        if seen.unrounded is None:
             return any(one.photo.distance <= self._settings.close_bits for one in found)
         least = self._settings.close_likeness
-        return any(one.likeness >= least for one in self._finder.refined(seen.margins, found))
+        return any(one.likeness >= least for one in self._finder.refined(seen.unrounded, found))
 
 
 def _refuse_cutting(asked: _Asked, request: Request) -> None:

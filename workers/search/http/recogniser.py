@@ -6,11 +6,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from engines.detection import Detection
 from engines.pixels import Box
+from engines.recognition import Unrounded, mean_of
 from schemas.errors import Invalid
 from schemas.predictions import Predictions
 from workers import metrics
@@ -32,7 +30,7 @@ class Seen:
     applies: list[str] | None
     listing_id: str | None = None
     image_ids: list[str] = field(default_factory=list)
-    margins: NDArray[np.float32] | None = None
+    unrounded: Unrounded | None = None
     box: Box | None = None
     part: Detection | None = None
 
@@ -84,7 +82,8 @@ class Recogniser:
         fine: bool,
         charge: Callable[[int], None],
     ) -> Looked:
-        """Recognise a photo or some of its parts, or the frames of a clip. With `fine`, their unrounded bits are kept.
+        """Recognise a photo or some of its parts, or the frames of a clip. With `fine`, it is kept what they were
+        before their hashes were rounded.
 
         `charge` is called with the number of parts of one photo before the engine looks at them, and may refuse them.
         Raises what `view`, `charge` and `recognise` raise, and Problem if all products of several photos are asked for.
@@ -97,7 +96,7 @@ class Recogniser:
         return Looked([_seen(one, part, fine) for one, part in zip(recognised, view.parts, strict=True)], view.found)
 
     async def _clip(self, photos: Sequence[bytes], box: Box | None, detect: Detect, *, fine: bool) -> Looked:
-        """Recognise all frames, and choose those that are searched with. Their unrounded bits are averaged; everything
+        """Recognise all frames, and choose those that are searched with. Their embeddings are averaged; everything
         else is that of the frame that agrees best with the others."""
         if detect in {"all", "nearest"}:
             raise params.bad(f"detect: several photos are frames of one product; ask for `{detect}` with one photo")
@@ -106,15 +105,15 @@ class Recogniser:
         recognised = await self.recognise(parts)
         best = frames.best_frames([frames.sharpness(one.pixels) for one in parts], [one.hash for one in recognised])
         centre = best[0]
-        known = [one for i in best if (one := recognised[i].margins) is not None]
-        mean = np.stack(known).mean(axis=0, dtype=np.float32) if fine and len(known) == len(best) else None
+        known = [one for i in best if (one := recognised[i].unrounded) is not None]
+        mean = mean_of(known) if fine and len(known) == len(best) else None
         seen = _seen(recognised[centre], parts[centre], fine)
         return Looked(
-            [replace(seen, hashes=[recognised[i].hash for i in best], margins=mean)], views[centre].found, best
+            [replace(seen, hashes=[recognised[i].hash for i in best], unrounded=mean)], views[centre].found, best
         )
 
 
 def _seen(recognised: Recognised, part: Part, fine: bool) -> Seen:
-    margins = recognised.margins if fine else None
-    seen = Seen([recognised.hash], recognised.predictions, recognised.applies, margins=margins)
+    unrounded = recognised.unrounded if fine else None
+    seen = Seen([recognised.hash], recognised.predictions, recognised.applies, unrounded=unrounded)
     return replace(seen, box=part.box, part=part.found)

@@ -1,8 +1,8 @@
 """A text model of the user's own: it maps any text into the bundle's space of photo embeddings.
 
-The store has no embeddings, only the hashes and margins that the bundle's hash layer makes of them. So a text's vector
-goes through the same layer, and its hash is looked up in the index of photos. That helps only if the model was trained
-or fitted against photo embeddings of this bundle, for example by a linear map behind the text tower of a CLIP model.
+The index has hashes alone. So a text's vector goes through the bundle's hash layer, its hash is looked up in the index
+of photos, and the nearest are ordered as those of a photo are. That helps only if the model was trained or fitted
+against photo embeddings of this bundle, for example by a linear map behind the text tower of a CLIP model.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.recognition import HashLayer
+from engines.recognition import HashLayer, Unrounded
 from schemas.errors import ConfigError
 from workers.search.find.filters import Filters
 from workers.search.find.finder import Finder, Found, Wanted
@@ -34,8 +34,8 @@ class TextTower:
         self._model, self._layer = model, layer
         self._lock = threading.Lock()
 
-    def margins(self, text: str) -> NDArray[np.float32] | None:
-        """How sure a text is of each bit, float32 [bits]; None if its vector has no direction.
+    def read(self, text: str) -> Unrounded | None:
+        """The text as a photo is before its hash is rounded; None if its vector has no direction.
 
         Raises:
             ConfigError: the model's answer has another shape than an embedding.
@@ -49,8 +49,7 @@ class TextTower:
         length = float(np.linalg.norm(vector))
         if not np.isfinite(length) or length == 0.0:
             return None
-        margins: NDArray[np.float32] = self._layer.margins(vector[None] / np.float32(length))[0]
-        return margins
+        return Unrounded((vector / np.float32(length)).astype(np.float32), self._layer)
 
 
 def load_text_tower(name: str, layer: HashLayer | None) -> TextTower:
@@ -68,7 +67,7 @@ def load_text_tower(name: str, layer: HashLayer | None) -> TextTower:
         text = f"search.text_model: {name!r} cannot be made ({type(error).__name__}: {error})"
         raise ConfigError(f"{text}; write package.module:factory, a function without arguments") from error
     tower = TextTower(made, layer)
-    tower.margins("red mug")
+    tower.read("red mug")
     return tower
 
 
@@ -80,8 +79,8 @@ class TextSearch:
 
     def find(self, text: str, count: int, only: Filters) -> list[Found]:
         """The `count` listings nearest to a text that pass, the nearest first."""
-        margins = self._tower.margins(text)
-        if margins is None:
+        read = self._tower.read(text)
+        if read is None:
             return []
-        code = np.packbits(margins > 0).tobytes().hex()
-        return self._finder.refined(margins, self._finder.find([code], Wanted(count, only=only)))
+        code = np.packbits(read.margins > 0).tobytes().hex()
+        return self._finder.refined(read, self._finder.find([code], Wanted(count, only=only)))

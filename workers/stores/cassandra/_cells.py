@@ -65,6 +65,7 @@ class ImageBody(msgspec.Struct, frozen=True):
     applies: list[str] | None = None
     box: BoxShares | None = None
     margins: bytes | None = None
+    embedding: bytes | None = None
     more: list[BoxBody] = []
 
 
@@ -76,6 +77,7 @@ class BoxBody(msgspec.Struct, frozen=True):
     applies: list[str] | None = None
     box: BoxShares | None = None
     margins: bytes | None = None
+    embedding: bytes | None = None
 
 
 class _SummaryText(msgspec.Struct, frozen=True):
@@ -99,6 +101,7 @@ class _ImageText(msgspec.Struct, frozen=True):
     applies: list[str] | None
     box: BoxShares | msgspec.UnsetType = msgspec.UNSET
     margins: bytes | msgspec.UnsetType = msgspec.UNSET
+    embedding: bytes | msgspec.UnsetType = msgspec.UNSET
     more: list[_BoxText] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -110,6 +113,7 @@ class _BoxText(msgspec.Struct, frozen=True):
     applies: list[str] | None
     box: BoxShares | None
     margins: bytes | msgspec.UnsetType = msgspec.UNSET
+    embedding: bytes | msgspec.UnsetType = msgspec.UNSET
 
 
 decode_event = msgspec.json.Decoder(EventCell).decode
@@ -186,17 +190,25 @@ def bodies_of(listing: StoredListing, rank: str) -> list[tuple[str, str]]:
     )
     photos: dict[str, list[_BoxText]] = {}
     for row, predictions in zip(listing.images, encoded, strict=True):
-        margins = msgspec.UNSET if row.margins is None else row.margins
-        box = _BoxText(msgspec.Raw(predictions), row.hash, row.applies, row.box, margins)
+        kept = (msgspec.UNSET if one is None else one for one in (row.margins, row.embedding))
+        box = _BoxText(msgspec.Raw(predictions), row.hash, row.applies, row.box, *kept)
         photos.setdefault(row.image_id, []).append(box)
     return [("", text(summary)), *((image_id, text(_image(rank, boxes))) for image_id, boxes in photos.items())]
 
 
 def _image(rank: str, boxes: list[_BoxText]) -> _ImageText:
-    """The body of a photo's row. That of a whole photo without margins is as it was before there were boxes."""
+    """The body of a photo's row. That of a whole photo without an embedding is as it was before there were boxes."""
     first, *more = boxes
-    place = msgspec.UNSET if first.box is None else first.box
-    return _ImageText(rank, first.predictions, first.hash, first.applies, place, first.margins, more or msgspec.UNSET)
+    return _ImageText(
+        rank,
+        first.predictions,
+        first.hash,
+        first.applies,
+        msgspec.UNSET if first.box is None else first.box,
+        first.margins,
+        first.embedding,
+        more or msgspec.UNSET,
+    )
 
 
 def images_of(summary: SummaryBody, bodies: Mapping[str, str]) -> Sequence[ImageRow] | None:
@@ -221,6 +233,7 @@ def _rows(image_id: str, body: ImageBody) -> Iterator[ImageRow]:
             applies=one.applies,
             box=one.box,
             margins=one.margins,
+            embedding=one.embedding,
         )
 
 

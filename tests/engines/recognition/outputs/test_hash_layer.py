@@ -19,14 +19,16 @@ BUNDLE = Path(training.__file__).parent / "bundles" / "demo"
 def test_margins_are_of_the_bits_that_the_engine_gives() -> None:
     engine = build_engine(BUNDLE, threads=1)
     said = engine.infer(load_bundle(BUNDLE).photos)
-    margins = np.stack([said.margins(i) for i in range(len(said))])
+    margins = np.stack([one.margins for i in range(len(said)) if (one := said.unrounded(i)) is not None])
     assert margins.shape == (len(said), 256)
     assert np.array_equal(np.packbits(margins > 0, axis=1), said.hash)
-    for kept, row in zip(said.kept_margins(), margins, strict=True):
+    for kept, row in zip(said.kept_embeddings(), said.embedding, strict=True):
         assert kept is not None
         scaled = row * 127 / np.abs(row).max()
         assert np.abs(np.frombuffer(kept, np.int8) - scaled).max() <= 0.5 + 1e-4
-    assert replace(said, layer=None).kept_margins() == [None] * len(said)
+    unknown = replace(said, layer=None)
+    assert unknown.kept_embeddings() == [None] * len(said)
+    assert unknown.unrounded(0) is None
     engine.close()
 
 
@@ -75,7 +77,7 @@ def test_eight_bits_keep_the_sign_and_scale_each_row_for_itself() -> None:
     assert in_eight_bits(margins).tolist() == [[64, -127, 0, 0], [127, -64, 32, 1], [0, 0, 0, 0], [64, -127, 0, 0]]
 
 
-def test_cosines_of_margins_in_eight_bits_are_those_of_the_margins() -> None:
+def test_cosines_of_rows_in_eight_bits_are_those_of_the_rows() -> None:
     rng = np.random.default_rng(3)
     ours, theirs = rng.normal(size=(2, 8, 256)).astype(np.float32)
     theirs[:4] = ours[:4] + 0.4 * theirs[:4]

@@ -101,7 +101,7 @@ def test_a_label_needs_no_text_model_and_an_unknown_text_finds_nothing(dragons: 
 def test_a_model_that_cannot_be_used_is_refused_with_the_reason(tmp_path: Path) -> None:
     write_tiny_bundle(tmp_path / "bundle")
     layer = layer_of(tmp_path / "bundle")
-    assert TextTower(Table({}, layer.weight.shape[1]), layer).margins("xyzzy") is None
+    assert TextTower(Table({}, layer.weight.shape[1]), layer).read("xyzzy") is None
     here = "tests.workers.search.typed.test_text_model"
     for name, why in (
         (f"{here}:short", r"it answers \[3\]"),
