@@ -59,6 +59,14 @@ def count_of_warps() -> int:
     return len(_warps())
 
 
+def asked_warps() -> list[int]:
+    """The numbers of the warps that hashes are asked with: all but the turns to one side. If one photo is the other
+    turned to the left, that one is this turned to the right, and both ask. Cuts and frames are asked for in both
+    directions, because what is around a photo is not known."""
+    count = count_of_warps()
+    return [*range(count - len(ANGLES)), *range(count - len(ANGLES) // 2, count)]
+
+
 def warps(greys: Greys) -> Floats:
     """Every warp of each picture, float32 [n, warps, 32, 32], the unchanged one first. Pixels outside a picture repeat
     its sides."""

@@ -17,6 +17,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from training.bulk import Engine
 from training.cleaning.copies.alignment import likeness
 from training.cleaning.copies.fingerprints import Fingerprints
 from training.cleaning.copies.hashes import distances, p_hash
@@ -24,6 +25,7 @@ from training.cleaning.copies.near_pairs import near_pairs
 from training.cleaning.marks import Mark, Value
 from training.readers.label_table import Row
 
+INDEX = "index"  # folder of the hashes of the last run, below that of the fingerprints
 STEP = "duplicates"
 OVERLAY_WEIGHT = 16.0  # doublings that a picture full of border and strokes loses
 COMPRESSION_WEIGHT = 0.5  # below 1, because a poor photo that was saved again at a high quality looks uncompressed
@@ -43,7 +45,8 @@ def duplicate_marks(
     settings: DuplicateSettings,
     *,
     product: str = "product",
-    threads: int = 0,
+    workers: int = 1,
+    engine: Engine = "pool",
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Mark]:
     """The marks of all photos that are another one's duplicate, in groups.
@@ -53,13 +56,21 @@ def duplicate_marks(
         prints: their fingerprints. Photos that could not be read are in no group.
         settings: what counts as one picture.
         product: column whose values a mark mentions where they differ.
-        threads: of FAISS; 0 leaves it as it is.
+        workers: processes that compare.
+        engine: what runs them.
         progress: called with the photos that were compared and the photos in all.
     """
     groups = _Groups(len(rows))
     distinct = _same_bytes(prints, groups)
     pairs = near_pairs(
-        prints.small, distinct, bits=settings.bits, least_likeness=settings.likeness, threads=threads, progress=progress
+        prints.small,
+        distinct,
+        prints.folder / INDEX,
+        bits=settings.bits,
+        least_likeness=settings.likeness,
+        workers=workers,
+        engine=engine,
+        progress=progress,
     )
     for pair in pairs:
         groups.join(pair.left, pair.right)
@@ -77,9 +88,10 @@ def score(record: NDArray[np.void]) -> float:
 
 
 def _same_bytes(prints: Fingerprints, groups: _Groups) -> NDArray[np.int64]:
-    """Join readable photos with equal bytes, and return the numbers of the first of each, int64, in order."""
+    """Join readable photos with equal bytes, and return the numbers of the first of each, int64, in order. 8 bytes of a
+    digest suffice to join; `_marks_of` compares all of them."""
     readable = np.flatnonzero(prints.column("readable"))
-    digests = np.ascontiguousarray(prints.column("sha256")[readable]).view("V32").ravel()
+    digests = prints.digests()[readable]
     _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)
     owner = first[inverse.ravel()]
     for place in np.flatnonzero(owner != np.arange(len(readable))).tolist():
