@@ -102,7 +102,7 @@ def accuracy(rows: Sequence[Row], photos: Path, work: Path, recipe: Recipe) -> f
     truth = head.targets[numbers]
     plain = [value.removesuffix(SECOND) for value in head.values]
     right = [place >= 0 and plain[place] == plain[best] for place, best in zip(truth, said, strict=True)]
-    return sum(right) / len(right)
+    return float(sum(right) / len(right))
 
 
 def main() -> None:

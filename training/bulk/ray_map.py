@@ -22,6 +22,7 @@ from training.bulk.process_map import TRIES, to_blame
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 _ROUND = 4096  # parts; a round ends with some idle workers, so it is long against one part
+_STARTS = 4
 _QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
 _HERE = {
     # Ray lowers the priority of its workers by 15. Next to any other work of the machine they would stand still.
@@ -114,6 +115,22 @@ def _started(workers: int) -> Any:
         if cluster:
             ray.init(**_QUIET)
         else:
-            ray.init(num_cpus=workers, include_dashboard=False, **_QUIET)
+            _start_here(ray, workers)
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its folder of logs has what it says
     return ray
+
+
+def _start_here(ray: Any, workers: int) -> None:
+    """Start Ray on this machine. It gives its own processes 30 s, which cannot be set, so a busy machine may need more
+    than one try."""
+    for left in reversed(range(_STARTS)):
+        try:
+            ray.init(num_cpus=workers, include_dashboard=False, **_QUIET)
+            return
+        except Exception as error:  # Ray has no class of its own for this
+            ray.shutdown()
+            if "timed out during startup" not in str(error):
+                raise
+            if not left:
+                text = f"--engine ray: Ray did not start in {_STARTS} tries; the machine is too busy, or take pool"
+                raise ConfigError(text) from None
