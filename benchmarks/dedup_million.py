@@ -130,7 +130,7 @@ def pack(work: Path, count: int, drawn: int) -> None:
     with names.with_suffix(".part").open("w") as origins:
         for shard in range(-(-count // PER_SHARD)):
             with tarfile.open(folder / f"train-{shard:04d}.tar", "w") as tar:
-                for number, (origin, data) in (one for one, _ in zip(made, range(PER_SHARD), strict=False)):
+                for number, (origin, data) in islice(made, PER_SHARD):
                     member = tarfile.TarInfo(f"{number:07d}.jpg")
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))
