@@ -32,7 +32,7 @@ from training.cleaning.copies.fingerprints import take_fingerprints
 from training.cleaning.marks import Mark, Marks
 from training.cleaning.products.merging import MergeSettings, merge_marks
 from training.cleaning.products.noise import NoiseSettings, noise_marks
-from training.cleaning.products.vectors import Vectors
+from training.cleaning.products.vectors import Vectors, in_this_process
 from training.readers import read
 from training.readers.label_table import Row
 
@@ -198,8 +198,8 @@ def embeddings(work: Path, folder: Path, rows: Sequence[Row], bundle: Path, feat
         return _frozen(work / "frozen.npz", folder, paths)
     engine = build_engine(bundle)
     try:
-        vectors = Vectors(work, engine.manifest.model_version, engine.manifest.embedding.dim)
-        vectors.add(engine, folder, paths)
+        vectors = Vectors(work, in_this_process(engine))
+        vectors.add(folder, paths)
     finally:
         engine.close()
     return vectors.of(paths)

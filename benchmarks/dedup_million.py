@@ -1,4 +1,4 @@
-"""De-duplicate many studio thumbnails: photos a second for each step, and the memory that it takes.
+"""De-duplicate many studio thumbnails: processor time of each step, and the memory that it takes, at five sizes.
 
     python -m benchmarks.dedup_million --photos 20000 --work WORK
     python -m benchmarks.dedup_million --photos 1000000 --work WORK      # the whole measurement
@@ -6,18 +6,24 @@
 Thumbnails are 64 pixels wide, in tar shards of 10,000. The studio draws --drawn of them. The others are made of these
 by mirrors, cuts of a third and changed colours, which are other pictures to a de-duplication; 30 % are near-duplicates
 as benchmarks/cleaning_planted.toml has them. Drawing and packing are not part of the measured time.
+
+Each size is measured in a process of its own: a 16th of the photos, an 8th, a 4th, half and all. Fingerprints of a
+smaller size are not taken again. A size that is measured is kept in WORK, so a run that was stopped goes on. Times are
+processor seconds of one core, because other work may share the machine.
 """
 
 from __future__ import annotations
 
 import io
+import json
+import multiprocessing
 import random
 import resource
 import tarfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -25,13 +31,14 @@ from PIL import Image, ImageOps
 from benchmarks.near_duplicates import copy_of, planted, saved
 from benchmarks.report import parser, write_result
 from training.cleaning.copies.duplicates import DuplicateSettings, duplicate_marks
-from training.cleaning.copies.fingerprints import take_fingerprints
+from training.cleaning.copies.fingerprints import Fingerprints, take_fingerprints
 from training.cleaning.marks import Marks
 from training.readers.label_table import Row
 from training.studio import TEST_IDENTITIES, make_product, render
 
 SIDE = 64
 PER_SHARD = 10_000
+ORIGINS = "origins.txt"
 
 
 def _variants(drawn: list[Image.Image], count: int, draw: random.Random) -> Iterator[tuple[str, bytes]]:
@@ -65,32 +72,76 @@ def _other(picture: Image.Image, draw: random.Random) -> Image.Image:
     return Image.fromarray(mixed.astype(np.uint8))
 
 
-def pack(work: Path, count: int, drawn: int) -> list[Row]:
-    """Write the shards unless they are there, and return one row for each photo, with `origin`."""
+class Rows(Sequence[Row]):
+    """The rows of the photos, made when they are asked for, so that the memory is that of the de-duplication."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, place: int) -> Row: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Row]: ...
+    def __getitem__(self, place: int | slice) -> Row | list[Row]:
+        if isinstance(place, slice):
+            return [self[i] for i in range(*place.indices(self._count))]
+        if place >= self._count:
+            raise IndexError(place)
+        return {"path": _path(place), "split": "train"}
+
+
+class Paths(Sequence[str]):
+    """The paths of the photos, made when they are asked for."""
+
+    def __init__(self, numbers: range) -> None:
+        self._numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[str]: ...
+    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
+        return Paths(self._numbers[place]) if isinstance(place, slice) else _path(self._numbers[place])
+
+
+def _path(number: int) -> str:
+    return f"train-{number // PER_SHARD:04d}.tar/{number:07d}.jpg"
+
+
+def pack(work: Path, count: int, drawn: int) -> None:
+    """Write the shards, and the name of the original of each photo, unless they are there."""
     folder = work / "shards"
-    names = folder / "origins.txt"
-    if not names.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        draw = random.Random(3)
-        pictures = [
-            Image.fromarray(render(make_product(TEST_IDENTITIES[5000 + i]), i % 5, size=(96, 96)).pixels)
-            for i in range(drawn)
-        ]
-        origins = []
-        made = enumerate(_variants(pictures, count, draw))
+    names = folder / ORIGINS
+    if names.is_file():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    draw = random.Random(3)
+    pictures = [
+        Image.fromarray(render(make_product(TEST_IDENTITIES[5000 + i]), i % 5, size=(96, 96)).pixels)
+        for i in range(drawn)
+    ]
+    made = enumerate(_variants(pictures, count, draw))
+    with names.with_suffix(".part").open("w") as origins:
         for shard in range(-(-count // PER_SHARD)):
             with tarfile.open(folder / f"train-{shard:04d}.tar", "w") as tar:
-                for number, (origin, data) in (one for one, _ in zip(made, range(PER_SHARD), strict=False)):
+                for number, (origin, data) in islice(made, PER_SHARD):
                     member = tarfile.TarInfo(f"{number:07d}.jpg")
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))
-                    origins.append(origin)
-        names.write_text("\n".join(origins))
-    found = names.read_text().split("\n")
-    return [
-        {"path": f"train-{i // PER_SHARD:04d}.tar/{i:07d}.jpg", "split": "train", "origin": origin}
-        for i, origin in enumerate(found)
-    ]
+                    origins.write(origin + "\n")
+    names.with_suffix(".part").replace(names)
+
+
+def _cpu_s() -> float:
+    """Processor seconds of this process and of its children that ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _peak_mb() -> float:
@@ -99,44 +150,57 @@ def _peak_mb() -> float:
     return (own + child) / 1024
 
 
-def measure(work: Path, rows: list[Row], workers: int) -> dict[str, Any]:
-    """Fingerprint, compare, mark; seconds, rates and memory."""
-    folder, begun = work / "shards", time.perf_counter()
-    start_mb = _peak_mb()
-    prints = take_fingerprints(folder, [row["path"] for row in rows], work / "clean", workers=workers)
-    read_s = time.perf_counter() - begun
-    read_mb = _peak_mb()
-    begun = time.perf_counter()
-    marks = Marks(work / "clean")
-    settings = DuplicateSettings()
-    count = marks.write("duplicates", {}, duplicate_marks(rows, prints, settings, threads=workers))
-    compare_s = time.perf_counter() - begun
-    origin = {row["path"]: row["origin"] for row in rows}
+def measure(work: Path, count: int, workers: int) -> dict[str, Any]:
+    """Take the fingerprints that are missing, compare and mark the first `count` photos."""
+    folder, clean = work / "shards", work / "clean"
+    known = len(Fingerprints(clean))
+    start_mb, begun = _peak_mb(), _cpu_s()
+    prints = take_fingerprints(folder, Paths(range(count)), clean, workers=workers)
+    read_s, read_mb, begun = _cpu_s() - begun, _peak_mb(), _cpu_s()
+    marks = Marks(work / f"marks-{count}")
+    marked = marks.write("duplicates", {}, duplicate_marks(Rows(count), prints, DuplicateSettings(), workers=workers))
+    compare_s, end_mb = _cpu_s() - begun, _peak_mb()
+    with (folder / ORIGINS).open() as lines:
+        origin = {_path(number): line for number, line in enumerate(islice(lines, count))}
     right = sum(origin[mark.photo] == origin[mark.kept] for mark in marks.in_force("duplicates"))
-    planted_ones = len(rows) - len(set(origin.values()))
     return {
-        "photos": len(rows),
-        "fingerprints_s": round(read_s, 1),
-        "fingerprints_per_s": round(len(rows) / read_s),
-        "compare_s": round(compare_s, 1),
-        "compare_per_s": round(len(rows) / compare_s),
-        "marked": count,
-        "precision": round(right / max(1, count), 4),
-        "recall": round(right / max(1, planted_ones), 4),
-        "memory_mb": {"begin": round(start_mb), "fingerprints": round(read_mb), "end": round(_peak_mb())},
+        "photos": count,
+        "fingerprints_taken": count - known,
+        "fingerprints_cpu_s": round(read_s, 1),
+        "compare_cpu_s": round(compare_s, 1),
+        "compare_ms_a_photo": round(1000 * compare_s / count, 3),
+        "marked": marked,
+        "precision": round(right / max(1, marked), 4),
+        "recall": round(right / max(1, count - len(set(origin.values()))), 4),
+        "memory_mb": {"begin": round(start_mb), "fingerprints": round(read_mb), "end": round(end_mb)},
     }
+
+
+def _kept(work: Path, count: int, workers: int) -> None:
+    """Measure one size and keep the result; runs in a process of its own."""
+    (work / f"measured-{count}.json").write_text(json.dumps(measure(work, count, workers)))
 
 
 def main() -> None:
     """Pack, measure, print."""
     made = parser(__doc__, tells="result")
     made.add_argument("--photos", type=int, default=20_000, help="thumbnails (default 20,000)")
-    made.add_argument("--drawn", type=int, default=200, help="pictures that the studio draws (default 200)")
+    made.add_argument("--drawn", type=int, default=300, help="pictures that the studio draws, 0.3 s each (default 300)")
     made.add_argument("--work", type=Path, required=True, help="folder for the shards; kept")
-    made.add_argument("--workers", type=int, default=2, help="processes and threads (default 2)")
+    made.add_argument("--workers", type=int, default=1, help="processes (default 1)")
     options = made.parse_args()
-    rows = pack(options.work, options.photos, options.drawn)
-    write_result(measure(options.work, rows, options.workers), options.json)
+    pack(options.work, options.photos, options.drawn)
+    sizes, found = [options.photos // share for share in (16, 8, 4, 2, 1)], []
+    for size in sizes:
+        file = options.work / f"measured-{size}.json"
+        if not file.is_file():
+            process = multiprocessing.get_context("spawn").Process(
+                target=_kept, args=(options.work, size, options.workers)
+            )
+            process.start()
+            process.join()
+        found.append(json.loads(file.read_text()))
+    write_result({"sizes": found}, options.json)
 
 
 if __name__ == "__main__":

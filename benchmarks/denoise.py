@@ -5,7 +5,7 @@
 It takes the dirty set that benchmarks.cleaning_truth planted, without its near-duplicates, and the same embeddings. The
 parameters of every method are chosen on the first half of the products, for the most wrong photos found at a precision
 of .90 or more; the table is of the second half. Where a method never reaches that precision, its most precise
-parameters count.
+parameters count. The last row is the command with its defaults, which takes radii from the photos that it cleans.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ from numpy.typing import NDArray
 from benchmarks.cleaning_truth import embeddings, halves, plant
 from benchmarks.near_duplicates import planted
 from benchmarks.report import page, parser, table, write_page
-from training.cleaning.products.noise import group_by_product, hierarchical_dbscan, squared
+from training.cleaning.products.noise import (
+    NoiseSettings,
+    group_by_product,
+    hierarchical_dbscan,
+    noise_marks,
+    squared,
+)
 from training.readers import read
 from training.readers.label_table import Row
 
@@ -30,6 +36,7 @@ Kept = NDArray[np.bool_]
 Method = Callable[[Floats, Floats, Any], Kept]
 """(embeddings [n, d], squared distances [n, n], parameter) → which photos are of the product, bool [n]."""
 PRECISION = 0.90
+KEYS = ("precision", "other", "same")
 RADII = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
 
 
@@ -96,22 +103,33 @@ METHODS: dict[str, tuple[Method, Sequence[Any]]] = {
 
 def judge(half: Half, method: Method, parameter: Any) -> dict[str, float]:
     """Precision and recall of the photos that a method does not keep."""
-    counted = {"other": 0, "same": 0, "": 0}
-    totals = {"other": 0, "same": 0, "": 0}
+    marked = np.zeros(len(half.rows), np.bool_)
     for places in group_by_product([row["product"] for row in half.rows]).values():
-        vectors = half.vectors[places]
-        kept = np.ones(len(places), np.bool_)
         if len(places) >= 3:
-            kept = method(vectors, squared(vectors, vectors), parameter)
-        for place, keep in zip(places, kept, strict=True):
-            totals[half.rows[place]["wrong"]] += 1
-            counted[half.rows[place]["wrong"]] += not keep
-    marked = sum(counted.values())
+            vectors = half.vectors[places]
+            marked[places] = ~method(vectors, squared(vectors, vectors), parameter)
+    return counted(half, marked)
+
+
+def noise_marks_of(half: Half) -> NDArray[np.bool_]:
+    """What the command marks with its defaults: hierarchical DBSCAN with radii from these photos alone, and then the
+    photos that are nearer to another product."""
+    paths, products = ([row[name] for row in half.rows] for name in ("path", "product"))
+    _, marks = noise_marks(paths, products, half.vectors, NoiseSettings())
+    gone = {mark.photo for mark in marks}
+    return np.array([path in gone for path in paths])
+
+
+def counted(half: Half, marked: NDArray[np.bool_]) -> dict[str, float]:
+    """Precision and recall of marks, bool [n]."""
+    kinds = np.array([row["wrong"] for row in half.rows])
+    other, same = kinds == "other", kinds == "same"
+    wrong = other | same
     return {
-        "precision": (counted["other"] + counted["same"]) / marked if marked else 1.0,
-        "other": counted["other"] / max(1, totals["other"]),
-        "same": counted["same"] / max(1, totals["same"]),
-        "found": (counted["other"] + counted["same"]) / max(1, totals["other"] + totals["same"]),
+        "precision": float(marked[wrong].sum() / marked.sum()) if marked.any() else 1.0,
+        "other": float(marked[other].mean()) if other.any() else 0.0,
+        "same": float(marked[same].mean()) if same.any() else 0.0,
+        "found": float(marked[wrong].mean()) if wrong.any() else 0.0,
     }
 
 
@@ -148,8 +166,9 @@ def main() -> None:
     for name, (method, parameters) in METHODS.items():
         parameter = choose(first, method, parameters)
         found = judge(second, method, parameter)
-        figures = (f"{found[key]:.3f}" for key in ("precision", "other", "same"))
-        lines.append([name, str(parameter), *figures])
+        lines.append([name, str(parameter), *(f"{found[key]:.3f}" for key in KEYS)])
+    found = counted(second, noise_marks_of(second))
+    lines.append(["as `groknet data denoise`", "from the data", *(f"{found[key]:.3f}" for key in KEYS)])
     header = ["method", "parameter", "precision", "recall, other coarse class", "recall, same coarse class"]
     command = f"python -m benchmarks.denoise --set {options.set} --features {options.features}"
     write_page(page(f"De-noising, {options.set}", command, "", table(header, lines)), options.out)

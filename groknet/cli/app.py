@@ -137,6 +137,7 @@ _EXTRAS = {
     "jgo": "services",
     "kafka": "kafka",
     "protego": "crawl",
+    "ray": "bulk",
     "cassandra": "cassandra",
 }
 

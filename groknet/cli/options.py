@@ -39,6 +39,10 @@ ReaderOption = Annotated[
     Reader,
     Parameter(name="--reader", help="Layout of the labelled folder. csv means a labels.csv beside the photos."),
 ]
+EngineOption = Annotated[
+    Literal["pool", "ray"],
+    Parameter(name="--engine", help="pool: processes of this machine. ray: Ray Data, which needs groknet[bulk]."),
+]
 GiveUpOption = Annotated[
     float,
     Parameter(name="--give-up-s", help="With --wait: give up after this many seconds without progress."),

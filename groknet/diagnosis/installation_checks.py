@@ -41,6 +41,7 @@ _OPTIONAL = {
     "operations": "to build dashboards and alerts again",
     "tracing": "traces of listings by OpenTelemetry",
     "crawl": "for `groknet gallery fetch`, which obeys robots.txt",
+    "bulk": "for `--engine ray`: bulk work on a Ray cluster",
     "clip": "for trunks of open_clip; needs [train] too",
 }
 

@@ -1,10 +1,11 @@
-"""Runs one function over very many items on processes of this machine, and goes on when a worker dies.
+"""Runs one function over very many items, and goes on when a worker dies.
 
-`process_map.py` runs it; `embed.py` is the embedding of a whole data set.
+`bulk_map` has two engines with the same results: `process_map.py` has processes of this machine, `ray_map.py` has Ray
+Data. `embed.py` is the embedding of a whole data set. Nothing here is distributed code of ours.
 """
 
 from __future__ import annotations
 
-from training.bulk.process_map import bulk_map
+from training.bulk.engines import Engine, bulk_map
 
-__all__ = ["bulk_map"]
+__all__ = ["Engine", "bulk_map"]

@@ -19,10 +19,10 @@ from schemas.errors import ConfigError
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 _AHEAD = 4  # parts for each worker that are under way or done and not taken yet; this bounds memory
-_TRIES = 3  # of a part whose worker died; then the part is to blame
+TRIES = 3  # of a part whose worker died; then the part is to blame
 
 
-def bulk_map(function: Callable[[Part], Result], parts: Iterable[Part], *, workers: int = 2) -> Iterator[Result]:
+def process_map(function: Callable[[Part], Result], parts: Iterable[Part], *, workers: int = 2) -> Iterator[Result]:
     """The results of `function` for each part, in their order.
 
     Args:
@@ -51,9 +51,8 @@ def bulk_map(function: Callable[[Part], Result], parts: Iterable[Part], *, worke
                 result = future.result()
             except BrokenProcessPool:
                 tries[number] = tries.get(number, 0) + 1
-                if tries[number] >= _TRIES:
-                    text = f"part {number} ended its worker {_TRIES} times; leave out what it holds: {str(part)[:200]}"
-                    raise ConfigError(text) from None
+                if tries[number] >= TRIES:
+                    raise ConfigError(to_blame(number, part)) from None
                 pool.shutdown(cancel_futures=True)
                 if tries[number] > 1:
                     alone = max(alone, under_way[-1][1])
@@ -69,6 +68,11 @@ def bulk_map(function: Callable[[Part], Result], parts: Iterable[Part], *, worke
             yield result
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def to_blame(number: int, part: object) -> str:
+    """What is wrong when a part ended its worker each time."""
+    return f"part {number} ended its worker {TRIES} times; leave out what it holds: {str(part)[:200]}"
 
 
 def _submit(pool: ProcessPoolExecutor, function: Callable[[Part], Result], part: Part) -> Future[Result]:

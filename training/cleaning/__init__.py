@@ -17,6 +17,7 @@ from training.cleaning.copies.duplicates import DuplicateSettings
 from training.cleaning.marks import Mark, Marks
 from training.cleaning.products.merging import MergeSettings
 from training.cleaning.products.noise import NoiseSettings
+from training.cleaning.products.vectors import Embedder, by_workers, in_this_process
 from training.cleaning.report import SECONDS, write_report
 from training.cleaning.review import Reviewed, review_items, take_decisions
 from training.cleaning.source import Source, open_source
@@ -27,6 +28,7 @@ __all__ = [
     "SECONDS",
     "Cleaning",
     "DuplicateSettings",
+    "Embedder",
     "Mark",
     "Marks",
     "MergeSettings",
@@ -34,6 +36,8 @@ __all__ = [
     "Reviewed",
     "Source",
     "account",
+    "by_workers",
+    "in_this_process",
     "open_source",
     "review_items",
     "take_decisions",

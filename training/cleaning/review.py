@@ -159,7 +159,9 @@ def _noise(product: str, group: Sequence[Mark], photos: Sequence[str], undone: C
     nearest = (mark.kept for mark in group if mark.kept in left)
     own = [path for path in dict.fromkeys([*nearest, *photos]) if path not in marked][:_CLUSTER]
     shown = group[: MOST_PHOTOS - len(own)]
-    distances = [float(mark.why["distance"]) - float(mark.why["loose"]) for mark in shown]
+    # how clear a mark is: the distance beyond the radius, or by how much the photo is nearer to another product
+    beyond = (float(mark.why["distance"]) - float(mark.why["loose"]) for mark in shown)
+    clear = [float(mark.why.get("nearer_by", far)) for mark, far in zip(shown, beyond, strict=True)]
     return Item(
         id=_id("noise", product),
         kind="noise",
@@ -167,7 +169,7 @@ def _noise(product: str, group: Sequence[Mark], photos: Sequence[str], undone: C
         question=f"Do the marked photos show something else than {product}?",
         choices=(ACCEPT, NONE),
         proposal={"marked": [n for n, mark in enumerate(shown, start=len(own)) if mark.id not in undone]},
-        urgency=1 / (1 + min(distances)),
+        urgency=1 / (1 + min(clear)),
     )
 
 

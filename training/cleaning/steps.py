@@ -2,6 +2,7 @@
 
     OUT/photos           a link to the folder of the photos
     OUT/marks.jsonl      what was decided (`marks`)
+    OUT/index/           hashes of the photos, made anew by each de-duplication
     OUT/fingerprints.*   of every photo, and vectors.* their embeddings; a step that was interrupted goes on from these
     OUT/radii.json       how the radii of the last de-noising were chosen
     OUT/labels.csv       the cleaned table, which `groknet train` takes (`table`)
@@ -22,14 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.files import write_file
-from engines.recognition import RecognitionEngine
 from schemas.errors import ConfigError
+from training.bulk import Engine
 from training.cleaning.copies.duplicates import DuplicateSettings, duplicate_marks
 from training.cleaning.copies.fingerprints import Fingerprints, take_fingerprints
 from training.cleaning.marks import Mark, Marks, Value
 from training.cleaning.products.merging import MergeSettings, merge_marks
 from training.cleaning.products.noise import NoiseSettings, noise_marks
-from training.cleaning.products.vectors import Vectors
+from training.cleaning.products.vectors import Embedder, Vectors
 from training.cleaning.source import Source
 from training.readers.label_table import Row
 
@@ -49,6 +50,7 @@ class Cleaning:
         product: str,
         *,
         workers: int | None = None,
+        engine: Engine = "pool",
         bar: Bar | None = None,
     ) -> None:
         """Begin a cleaning in `out`, or go on with one.
@@ -58,6 +60,7 @@ class Cleaning:
             out: the folder; made if it is missing.
             product: the column that names a photo's product.
             workers: processes that read photos; None means one for each core.
+            engine: what runs them.
             bar: shows how far a step is.
 
         Raises:
@@ -65,7 +68,7 @@ class Cleaning:
         """
         self.source, self.out, self.product = source, out, product
         self.marks = Marks(out)
-        self._workers = workers or os.cpu_count() or 1
+        self._workers, self._engine = workers or os.cpu_count() or 1, engine
         self._bar = bar or (lambda *_: None)
         out.mkdir(parents=True, exist_ok=True)
         _link(out / PHOTOS, source.folder)
@@ -78,6 +81,7 @@ class Cleaning:
             [row["path"] for row in rows],
             self.out,
             workers=self._workers,
+            engine=self._engine,
             progress=lambda done, total: self._bar("read", done, total),
         )
         self.marks.write("read", {"reader": self.source.reader}, _unread(self.source, prints))
@@ -90,28 +94,28 @@ class Cleaning:
             prints,
             settings,
             product=self.product,
-            threads=self._workers,
+            workers=self._workers,
+            engine=self._engine,
             progress=lambda done, total: self._bar("compare", done, total),
         )
         return self.marks.write("duplicates", _as_values(settings), marks)
 
-    def embed(self, engine: RecognitionEngine, before: str) -> None:
+    def embed(self, embedder: Embedder, before: str) -> None:
         """Embed the photos that the steps before `before` left."""
-        self._vectors(engine).add(
-            engine,
+        Vectors(self.out, embedder).add(
             self.source.folder,
             [row["path"] for row in self._left(before)],
             progress=lambda done, total: self._bar("embed", done, total),
         )
 
-    def noise(self, engine: RecognitionEngine, settings: NoiseSettings) -> int:
+    def noise(self, embedder: Embedder, settings: NoiseSettings) -> int:
         """Mark the photos that show something else than their product, and return how many.
 
         Raises:
             ConfigError: there are no products to compare.
         """
-        self.embed(engine, "noise")
-        rows, vectors = self._seen(engine, "noise")
+        self.embed(embedder, "noise")
+        rows, vectors = self._seen(embedder, "noise")
         chosen, marks = noise_marks(
             [row["path"] for row in rows],
             [row.get(self.product, "") for row in rows],
@@ -123,10 +127,10 @@ class Cleaning:
         settings_used = _as_values(settings) | {"strict": chosen.strict, "loose": chosen.loose}
         return self.marks.write("noise", settings_used, marks)
 
-    def merge(self, engine: RecognitionEngine, settings: MergeSettings) -> int:
+    def merge(self, embedder: Embedder, settings: MergeSettings) -> int:
         """Mark the labels that are one product with another, and return how many."""
-        self.embed(engine, "merge")
-        rows, vectors = self._seen(engine, "merge")
+        self.embed(embedder, "merge")
+        rows, vectors = self._seen(embedder, "merge")
         marks = merge_marks(
             [row["path"] for row in rows],
             [row.get(self.product, "") for row in rows],
@@ -144,14 +148,11 @@ class Cleaning:
         gone = self.marks.left_out(before=before)
         return [row for row in self.source.rows if row["path"] not in gone]
 
-    def _seen(self, engine: RecognitionEngine, before: str) -> tuple[list[Row], Floats]:
+    def _seen(self, embedder: Embedder, before: str) -> tuple[list[Row], Floats]:
         """The photos that are left and have an embedding."""
-        vectors = self._vectors(engine)
+        vectors = Vectors(self.out, embedder)
         rows = [row for row in self._left(before) if row["path"] not in vectors.errors]
         return rows, vectors.of([row["path"] for row in rows])
-
-    def _vectors(self, engine: RecognitionEngine) -> Vectors:
-        return Vectors(self.out, engine.manifest.model_version, engine.manifest.embedding.dim)
 
 
 def _link(link: Path, folder: Path) -> None:

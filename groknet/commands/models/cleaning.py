@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,14 +13,13 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from groknet.cli.exits import CommandError, Exit
-from groknet.cli.options import JsonOption
+from groknet.cli.options import EngineOption, JsonOption
 from groknet.cli.own_command import own_command
 from groknet.cli.plain_text import shown
 from groknet.cli.terminal import json_line, note, progress, stdout
 
 if TYPE_CHECKING:
-    from engines.recognition import RecognitionEngine
-    from training.cleaning import Cleaning, Source
+    from training.cleaning import Cleaning, Embedder, Source
 
 _ABOUT = "cleaning.json"
 
@@ -36,7 +36,8 @@ LayoutOption = Annotated[
 ]
 ProductOption = Annotated[str, Parameter(name="--product", help="Column that names the product of a photo.")]
 WorkersOption = Annotated[
-    int | None, Parameter(name="--workers", help="Workers that read photos. Default: one for each core.")
+    int | None,
+    Parameter(name="--workers", help="Workers that read photos, and on Ray embed them. Default: one a core."),
 ]
 BundleArgument = Annotated[
     Path | None, Parameter(name="--bundle", help="Bundle whose embedding compares photos. Default: the demo bundle.")
@@ -51,6 +52,7 @@ def dedup(
     reader: LayoutOption = "",
     product: ProductOption = "product",
     workers: WorkersOption = None,
+    engine: EngineOption = "pool",
     bits: Annotated[int, Parameter(help="Largest distance of two 256-bit hashes that are looked at.")] = 64,
     likeness: Annotated[float, Parameter(help="Least likeness of the edges of two copies, 0 to 1.")] = 0.75,
     json: JsonOption = False,
@@ -63,13 +65,16 @@ def dedup(
     Nothing is deleted. The folder of the cleaning has marks.jsonl, which says what was decided and why, and labels.csv
     without the duplicates. A run that was interrupted goes on where it ended.
 
+    With --engine ray, all machines of the cluster that RAY_ADDRESS names must see FOLDER under the same path, and the
+    workers are the photos' readers. Without RAY_ADDRESS, Ray runs on this machine.
+
     --json writes {"files", "kept", "same_bytes", "near_duplicate", "noise", "unreadable", "no_photo", "hidden",
     "products merged"}.
     """
     from training.cleaning import DuplicateSettings
 
     settings = _settings(DuplicateSettings, bits=bits, likeness=likeness)
-    with _cleaning(folder, out, reader=reader, product=product, workers=workers) as cleaning:
+    with _cleaning(folder, out, reader=reader, product=product, workers=workers, engine=engine) as cleaning:
         cleaning.duplicates(cleaning.read(), settings)
     return _end(cleaning, json=json)
 
@@ -81,6 +86,8 @@ def denoise(
     out: OutOption = None,
     reader: LayoutOption = "",
     product: ProductOption = "product",
+    workers: WorkersOption = None,
+    engine: EngineOption = "pool",
     bundle: BundleArgument = None,
     strict: Annotated[float, Parameter(help="Strict radius, squared L2 distance. 0 chooses it from the data.")] = 0.0,
     loose: Annotated[float, Parameter(help="Loose radius, squared L2 distance. 0 chooses it from the data.")] = 0.0,
@@ -97,10 +104,10 @@ def denoise(
     from training.cleaning import NoiseSettings
 
     settings = _settings(NoiseSettings, strict=strict, loose=loose)
-    with _cleaning(folder, out, reader=reader, product=product) as cleaning:
+    with _cleaning(folder, out, reader=reader, product=product, workers=workers, engine=engine) as cleaning:
         _need_products(cleaning)
-        with _engine(bundle) as engine:
-            cleaning.noise(engine, settings)
+        with _embedder(bundle, workers, engine) as embedder:
+            cleaning.noise(embedder, settings)
     return _end(cleaning, json=json)
 
 
@@ -111,6 +118,8 @@ def merge(
     out: OutOption = None,
     reader: LayoutOption = "",
     product: ProductOption = "product",
+    workers: WorkersOption = None,
+    engine: EngineOption = "pool",
     bundle: BundleArgument = None,
     highest: Annotated[float, Parameter(help="Share of confused photos at which the first round merges.")] = 0.5,
     lowest: Annotated[float, Parameter(help="Share at which the last rounds merge.")] = 0.2,
@@ -126,10 +135,10 @@ def merge(
     from training.cleaning import MergeSettings
 
     settings = _settings(MergeSettings, highest=highest, lowest=lowest)
-    with _cleaning(folder, out, reader=reader, product=product) as cleaning:
+    with _cleaning(folder, out, reader=reader, product=product, workers=workers, engine=engine) as cleaning:
         _need_products(cleaning)
-        with _engine(bundle) as engine:
-            cleaning.merge(engine, settings)
+        with _embedder(bundle, workers, engine) as embedder:
+            cleaning.merge(embedder, settings)
     return _end(cleaning, json=json)
 
 
@@ -141,6 +150,7 @@ def clean(
     reader: LayoutOption = "",
     product: ProductOption = "product",
     workers: WorkersOption = None,
+    engine: EngineOption = "pool",
     bundle: BundleArgument = None,
     json: JsonOption = False,
 ) -> Exit:
@@ -157,12 +167,12 @@ def clean(
     """
     from training.cleaning import DuplicateSettings, MergeSettings, NoiseSettings
 
-    with _cleaning(folder, out, reader=reader, product=product, workers=workers) as cleaning:
+    with _cleaning(folder, out, reader=reader, product=product, workers=workers, engine=engine) as cleaning:
         cleaning.duplicates(cleaning.read(), DuplicateSettings())
         if cleaning.has_products():
-            with _engine(bundle) as recogniser:
-                cleaning.noise(recogniser, NoiseSettings())
-                cleaning.merge(recogniser, MergeSettings())
+            with _embedder(bundle, workers, engine) as embedder:
+                cleaning.noise(embedder, NoiseSettings())
+                cleaning.merge(embedder, MergeSettings())
     if not cleaning.has_products():
         note(f"the column {product!r} has no two products, so nothing was de-noised or merged")
     return _end(cleaning, json=json)
@@ -264,6 +274,7 @@ def _cleaning(
     reader: str,
     product: str,
     workers: int | None = None,
+    engine: EngineOption = "pool",
 ) -> Iterator[Cleaning]:
     """The cleaning of a folder, with a progress bar."""
     if not folder.is_dir():
@@ -282,21 +293,28 @@ def _cleaning(
             bar.update(tasks[what], completed=done, total=total or None)
 
         source = open_source(folder, reader)
-        cleaning = Cleaning(source, out, product, workers=workers, bar=show)
+        cleaning = Cleaning(source, out, product, workers=workers, engine=engine, bar=show)
         _remember(source, out, product)
         yield cleaning
 
 
 @contextmanager
-def _engine(bundle: Path | None) -> Iterator[RecognitionEngine]:
-    from engines.recognition import build_engine
+def _embedder(bundle: Path | None, workers: int | None, engine: EngineOption) -> Iterator[Embedder]:
+    """In this process with as many threads as there are cores, or on Ray with one thread for each worker."""
     from groknet.home.config import demo_bundle
+    from training.cleaning import by_workers, in_this_process
 
-    engine = build_engine(bundle or demo_bundle())
+    folder = bundle or demo_bundle()
+    if engine == "ray":
+        yield by_workers(folder, workers or os.cpu_count() or 1, engine)
+        return
+    from engines.recognition import build_engine
+
+    recogniser = build_engine(folder)
     try:
-        yield engine
+        yield in_this_process(recogniser)
     finally:
-        engine.close()
+        recogniser.close()
 
 
 def _remember(source: Source, out: Path, product: str) -> None:

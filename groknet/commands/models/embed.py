@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from groknet.cli.exits import CommandError, Exit
-from groknet.cli.options import JsonOption, ReaderOption
+from groknet.cli.options import EngineOption, JsonOption, ReaderOption
 from groknet.cli.plain_text import shown
 from groknet.cli.terminal import json_line, note, progress
 
@@ -23,13 +23,18 @@ def embed(
     out: Annotated[Path, Parameter(help="Folder for the parts. A later call with the same folder goes on.")],
     reader: ReaderOption = "csv",
     workers: Annotated[int, Parameter(help="Processes, one core each.", validator=validators.Number(gte=1))] = 2,
+    engine: EngineOption = "pool",
     json: JsonOption = False,
 ) -> Exit:
     """Embed and hash every photo of a data set.
 
     The folder gets files part-000000.npz of at most 512 photos, each with the arrays paths, boxes, hashes (uint8, the
     most significant bit first) and embeddings (float32 of unit length). A photo that cannot be decoded is named and
-    left out. A worker that dies costs its part again, and the results are the same with any number of workers.
+    left out. A worker that dies costs its part again, and the results are the same with any number of workers and with
+    either engine.
+
+    With --engine ray, all machines of the cluster that RAY_ADDRESS names must see FOLDER, --bundle and --out under the
+    same paths. Without RAY_ADDRESS, Ray runs on this machine.
 
     --json writes {"photos", "parts", "skipped": {path: why}}.
     """
@@ -43,7 +48,7 @@ def embed(
     skipped, photos, parts = dict(found.skipped), 0, 0
     with progress() as bar:
         task = bar.add_task("photos", total=len(found.rows))
-        for report in embed_all(bundle, folder, found.rows, out, workers=workers):
+        for report in embed_all(bundle, folder, found.rows, out, workers=workers, engine=engine):
             parts += 1
             photos += report.photos
             skipped |= report.skipped

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import ConfigError
-from training.bulk import bulk_map, process_map
+from training.bulk import process_map as module
+from training.bulk.process_map import process_map
 
 PARTS = [list(range(start, start + 5)) for start in range(0, 60, 5)]
 
@@ -46,16 +47,16 @@ EXPECTED = [[number * number for number in part] for part in PARTS]
 
 @pytest.mark.slow
 def test_the_results_come_in_order_from_other_processes() -> None:
-    found = list(bulk_map(squares, iter(PARTS)))
+    found = list(process_map(squares, iter(PARTS)))
     assert [result for _, result in found] == EXPECTED
     assert os.getpid() not in {process for process, _ in found}
-    assert list(bulk_map(squares, [])) == []
+    assert list(process_map(squares, [])) == []
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_in_the_middle_changes_no_result(tmp_path: Path) -> None:
     work = partial(kills_itself_once, mark=tmp_path / "mark")
-    found = list(bulk_map(work, PARTS))
+    found = list(process_map(work, PARTS))
     assert [result for _, result in found] == EXPECTED
     assert (tmp_path / "mark").exists()
 
@@ -72,9 +73,9 @@ def kills_itself_twice(numbers: list[int], *, folder: Path) -> tuple[int, list[i
 def test_after_two_deaths_there_are_as_many_workers_as_before(tmp_path: Path, monkeypatch) -> None:
     """The parts that were under way, 0 to 7, run one at a time; the other four run on two processes again."""
     pools: list[int] = []
-    first = process_map._pool
-    monkeypatch.setattr(process_map, "_pool", lambda workers: pools.append(workers) or first(workers))
-    found = list(bulk_map(partial(kills_itself_twice, folder=tmp_path), PARTS, workers=2))
+    first = module._pool
+    monkeypatch.setattr(module, "_pool", lambda workers: pools.append(workers) or first(workers))
+    found = list(process_map(partial(kills_itself_twice, folder=tmp_path), PARTS, workers=2))
     assert [result for _, result in found] == EXPECTED
     assert pools == [2, 2, 1, 2]
     assert len({process for process, _ in found[:8]}) == 1
@@ -85,7 +86,7 @@ def test_after_two_deaths_there_are_as_many_workers_as_before(tmp_path: Path, mo
 def test_a_part_that_kills_each_worker_is_named_after_what_came_before_it() -> None:
     found = []
     with pytest.raises(ConfigError, match="part 6 ended its worker 3 times"):
-        found.extend(bulk_map(always_dies, PARTS))
+        found.extend(process_map(always_dies, PARTS))
     # extend keeps what it got before the error
     assert found == PARTS[:6]
 
@@ -93,4 +94,4 @@ def test_a_part_that_kills_each_worker_is_named_after_what_came_before_it() -> N
 @pytest.mark.slow
 def test_what_the_function_raises_ends_the_map() -> None:
     with pytest.raises(ValueError, match="no 0"):
-        list(bulk_map(fails, PARTS, workers=1))
+        list(process_map(fails, PARTS, workers=1))

@@ -21,6 +21,7 @@ from training.cleaning import (
     MergeSettings,
     NoiseSettings,
     account,
+    in_this_process,
     open_source,
     review_items,
     take_decisions,
@@ -68,8 +69,8 @@ def folder(tmp_path: Path) -> Path:
 def run(folder: Path, out: Path, engine: RecognitionEngine) -> Cleaning:
     cleaning = Cleaning(open_source(folder), out, "product", workers=1)
     cleaning.duplicates(cleaning.read(), DuplicateSettings())
-    cleaning.noise(engine, NoiseSettings(strict=0.02, loose=0.04))
-    cleaning.merge(engine, MergeSettings())
+    cleaning.noise(in_this_process(engine), NoiseSettings(strict=0.02, loose=0.04))
+    cleaning.merge(in_this_process(engine), MergeSettings())
     return cleaning
 
 

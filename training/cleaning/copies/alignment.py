@@ -19,6 +19,7 @@ from training.cleaning.copies.hashes import Floats, Greys
 SIDE = 32  # pixels of the compared pictures
 ZOOMS = (1.0, 1.04, 1.1, 1.2)  # 1.2 undoes a cut of 8 % at each side, 1 / 1.2 a border of 10 %
 ANGLES = (-5.0, -2.5, 2.5, 5.0)  # degrees
+_AT_ONCE = 64  # pairs under all warps at once: 3 MB for each array
 _LEAST = 0.5  # a warp shows at least this share of the picture
 _APART = 20.0  # mean difference of grey levels at which two flat pictures are no longer alike at all
 _FLAT = 1.0  # mean squared gradient below which a picture has no edges to compare
@@ -35,11 +36,22 @@ def likeness(left: Greys, right: Greys) -> NDArray[np.float32]:
         float32 [n], 1 for equal edges, near 0 for unrelated ones. A pair of two flat pictures gets the closeness of
         their grey values instead, because such pictures have no edges.
     """
+    starts = range(0, len(left), _AT_ONCE)
+    parts = [_best(left[start : start + _AT_ONCE], right[start : start + _AT_ONCE]) for start in starts]
+    return np.concatenate(parts) if parts else np.empty(0, np.float32)
+
+
+def _best(left: Greys, right: Greys) -> NDArray[np.float32]:
+    seen = np.stack([inside for _, _, inside in _warps()])[None, :, None]  # [1, warps, 1, 30, 30]
     best = np.full(len(left), -1, np.float32)
     for one, other in ((left, right), (right, left)):
-        for number in range(count_of_warps()):
-            best = np.maximum(best, likeness_under(one, other, np.full(len(one), number)))
-    return best
+        warped = warps(one)
+        across = _gradients(warped.reshape(-1, SIDE, SIDE)).reshape(*warped.shape[:2], 2, SIDE - 2, SIDE - 2)
+        plain = np.broadcast_to(_gradients(other.astype(np.float32))[:, None], across.shape)
+        shape = (len(one) * warped.shape[1], -1)
+        alike = _products((across * seen).reshape(shape), (plain * seen).reshape(shape))
+        best = np.maximum(best, alike.reshape(warped.shape[:2]).max(1))
+    return np.maximum(_flat(left, right, best), -1)
 
 
 def likeness_under(left: Greys, right: Greys, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -57,6 +69,14 @@ def likeness_under(left: Greys, right: Greys, numbers: NDArray[np.int64]) -> NDA
 def count_of_warps() -> int:
     """In how many ways `warps` warps a picture."""
     return len(_warps())
+
+
+def asked_warps() -> list[int]:
+    """The numbers of the warps that hashes are asked with: all but the turns to one side. If one photo is the other
+    turned to the left, that one is this turned to the right, and both ask. Cuts and frames are asked for in both
+    directions, because what is around a photo is not known."""
+    count = count_of_warps()
+    return [*range(count - len(ANGLES)), *range(count - len(ANGLES) // 2, count)]
 
 
 def warps(greys: Greys) -> Floats:
@@ -81,6 +101,11 @@ def _gradients(greys: Floats) -> Floats:
 
 def _correlation(left: Floats, right: Floats, seen: Floats) -> NDArray[np.float32]:
     one, other = ((part * seen).reshape(len(part), -1) for part in (left, right))
+    return _products(one, other)
+
+
+def _products(one: Floats, other: Floats) -> NDArray[np.float32]:
+    """The cosine of each pair of rows."""
     both, squares, others = (np.einsum("np,np->n", a, b) for a, b in ((one, other), (one, one), (other, other)))
     return np.asarray(both / np.sqrt(np.maximum(squares * others, 1e-6)), np.float32)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Annotated
 
 import msgspec
@@ -17,16 +18,19 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from training.bulk import Engine
 from training.cleaning.copies.alignment import likeness
 from training.cleaning.copies.fingerprints import Fingerprints
 from training.cleaning.copies.hashes import distances, p_hash
 from training.cleaning.copies.near_pairs import near_pairs
-from training.cleaning.marks import Mark, Value
+from training.cleaning.marks import Mark, Value, What
 from training.readers.label_table import Row
 
+INDEX = "index"  # folder of the hashes of the last run, below that of the fingerprints
 STEP = "duplicates"
 OVERLAY_WEIGHT = 16.0  # doublings that a picture full of border and strokes loses
 COMPRESSION_WEIGHT = 0.5  # below 1, because a poor photo that was saved again at a high quality looks uncompressed
+_JUDGED = 256  # groups whose photos are compared at once
 _SPLITS = {"test": 0, "val": 1, "gallery": 2}  # the smaller the number, the sooner a photo stays
 
 
@@ -43,7 +47,8 @@ def duplicate_marks(
     settings: DuplicateSettings,
     *,
     product: str = "product",
-    threads: int = 0,
+    workers: int = 1,
+    engine: Engine = "pool",
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Mark]:
     """The marks of all photos that are another one's duplicate, in groups.
@@ -53,18 +58,27 @@ def duplicate_marks(
         prints: their fingerprints. Photos that could not be read are in no group.
         settings: what counts as one picture.
         product: column whose values a mark mentions where they differ.
-        threads: of FAISS; 0 leaves it as it is.
+        workers: processes that compare.
+        engine: what runs them.
         progress: called with the photos that were compared and the photos in all.
     """
     groups = _Groups(len(rows))
     distinct = _same_bytes(prints, groups)
     pairs = near_pairs(
-        prints.small, distinct, bits=settings.bits, least_likeness=settings.likeness, threads=threads, progress=progress
+        prints.small,
+        distinct,
+        prints.folder / INDEX,
+        bits=settings.bits,
+        least_likeness=settings.likeness,
+        workers=workers,
+        engine=engine,
+        progress=progress,
     )
     for pair in pairs:
         groups.join(pair.left, pair.right)
-    for members in groups.of_several():
-        yield from _marks_of(members, rows, prints.take(members), settings, product)
+    several = groups.of_several()
+    while some := list(islice(several, _JUDGED)):
+        yield from _marks_of(some, rows, prints, settings, product)
 
 
 def score(record: NDArray[np.void]) -> float:
@@ -77,9 +91,10 @@ def score(record: NDArray[np.void]) -> float:
 
 
 def _same_bytes(prints: Fingerprints, groups: _Groups) -> NDArray[np.int64]:
-    """Join readable photos with equal bytes, and return the numbers of the first of each, int64, in order."""
+    """Join readable photos with equal bytes, and return the numbers of the first of each, int64, in order. 8 bytes of a
+    digest suffice to join; `_marks_of` compares all of them."""
     readable = np.flatnonzero(prints.column("readable"))
-    digests = np.ascontiguousarray(prints.column("sha256")[readable]).view("V32").ravel()
+    digests = prints.digests()[readable]
     _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)
     owner = first[inverse.ravel()]
     for place in np.flatnonzero(owner != np.arange(len(readable))).tolist():
@@ -88,42 +103,59 @@ def _same_bytes(prints: Fingerprints, groups: _Groups) -> NDArray[np.int64]:
 
 
 def _marks_of(
-    members: Sequence[int],
+    groups: Sequence[Sequence[int]],
     rows: Sequence[Row],
-    records: NDArray[np.void],
+    prints: Fingerprints,
     settings: DuplicateSettings,
     product: str,
 ) -> Iterator[Mark]:
-    """The best photo stays; those that are like it are marked. What is left is a group of its own, so that no photo is
-    marked for one that it does not resemble. `records` are those of the members, in their order."""
-    of = dict(zip(members, records, strict=True))
+    """The marks of some groups, in order. The best photo of a group stays; those that are like it are marked. What is
+    left is a group of its own, so that no photo is marked for one that it does not resemble."""
+    places = [place for members in groups for place in members]
+    of = dict(zip(places, prints.take(places), strict=True))
     scores = {place: score(record) for place, record in of.items()}
-    order = sorted(members, key=lambda place: (_SPLITS.get(rows[place].get("split", ""), 9), -scores[place], place))
-    while len(order) > 1:
-        best, *others = order
-        small = np.stack([of[place]["small"] for place in others])
-        kept = np.repeat(of[best]["small"][None], len(others), axis=0)
-        alike, apart = likeness(kept, small), distances(p_hash(kept), p_hash(small))
-        order = []
-        for place, like, bits in zip(others, alike.tolist(), apart.tolist(), strict=True):
-            equal = bool((of[place]["sha256"] == of[best]["sha256"]).all())
-            if not equal and like < settings.likeness:
-                order.append(place)
-                continue
-            why: dict[str, Value] = {"score": round(scores[place], 2), "kept_score": round(scores[best], 2)}
-            if not equal:
-                why |= {"likeness": round(like, 3), "bits": bits}
-            if (label := rows[best].get(product, "")) != rows[place].get(product, ""):
-                why["kept_product"] = label
-            yield Mark(
-                step=STEP,
-                what="same_bytes" if equal else "near_duplicate",
-                photo=rows[place]["path"],
-                why=why,
-                group="d" + hashlib.sha256(rows[best]["path"].encode()).hexdigest()[:8],
-                kept=rows[best]["path"],
-                product=rows[place].get(product, ""),
-            )
+
+    def rank(place: int) -> tuple[int, float, int]:
+        return _SPLITS.get(rows[place].get("split", ""), 9), -scores[place], place
+
+    made: list[list[Mark]] = [[] for _ in groups]
+    left = [(number, sorted(members, key=rank)) for number, members in enumerate(groups)]
+    while left:
+        pairs = [(members[0], place) for _, members in left for place in members[1:]]
+        kept, other = (np.stack([of[pair[side]]["small"] for pair in pairs]) for side in (0, 1))
+        alike, apart = likeness(kept, other).tolist(), distances(p_hash(kept), p_hash(other)).tolist()
+        judged = iter(zip(alike, apart, strict=True))
+        rests = []
+        for number, (best, *others) in left:
+            rest = []
+            for place, (like, bits) in zip(others, judged, strict=False):
+                equal = bool((of[place]["sha256"] == of[best]["sha256"]).all())
+                if not equal and like < settings.likeness:
+                    rest.append(place)
+                    continue
+                why: dict[str, Value] = {"score": round(scores[place], 2), "kept_score": round(scores[best], 2)}
+                if not equal:
+                    why |= {"likeness": round(like, 3), "bits": bits}
+                what: What = "same_bytes" if equal else "near_duplicate"
+                made[number].append(_mark(rows[place], rows[best], what, why, product))
+            rests.append((number, rest))
+        left = [one for one in rests if len(one[1]) > 1]
+    for marks in made:
+        yield from marks
+
+
+def _mark(row: Row, best: Row, what: What, why: dict[str, Value], product: str) -> Mark:
+    if (label := best.get(product, "")) != row.get(product, ""):
+        why["kept_product"] = label
+    return Mark(
+        step=STEP,
+        what=what,
+        photo=row["path"],
+        why=why,
+        group="d" + hashlib.sha256(best["path"].encode()).hexdigest()[:8],
+        kept=best["path"],
+        product=row.get(product, ""),
+    )
 
 
 class _Groups:

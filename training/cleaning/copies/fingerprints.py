@@ -23,7 +23,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from engines.pixels import decode
 from schemas.errors import ConfigError, Invalid
 from schemas.manifest import Preprocess
-from training.bulk import bulk_map
+from training.bulk import Engine, bulk_map
 from training.cleaning.copies.alignment import SIDE
 from training.cleaning.copies.hashes import Greys
 from training.readers import read_photo
@@ -49,6 +49,7 @@ _PREPROCESS = Preprocess(mode="squash", width=LOOKED_AT, height=LOOKED_AT)
 _UNKNOWN_COMPRESSION = 8.0  # of WebP, AVIF and HEIC, whose headers do not say: that of a JPEG of quality 90
 _TRIMMED = 0.9  # the strongest tenth may be the letters of a watermark
 _STROKE = 60  # grey levels by which a stroke stands out of what is around it
+_AROUND = np.arange(-2, LOOKED_AT + 2).clip(0, LOOKED_AT - 1)
 _PART = 64  # photos that a worker takes at once, 0.1 to 1 s of work
 _READ = 4096  # fingerprints that are mapped at once: 5 MB
 _BORDER_RANGE = 12  # grey levels within a row or column of a border, after JPEG
@@ -69,6 +70,7 @@ class Fingerprints:
 
     def __init__(self, folder: Path) -> None:
         """What is complete in `folder`."""
+        self.folder = folder
         self._records, self._names = folder / _RECORDS, folder / _NAMES
         size = self._records.stat().st_size // FINGERPRINT.itemsize if self._records.is_file() else 0
         self._count = min(size, sum(1 for _ in _names(self._names)))
@@ -81,6 +83,14 @@ class Fingerprints:
         starts = range(0, self._count, _READ)
         parts = [self._map()[start : start + _READ][field].copy() for start in starts]
         return np.concatenate(parts) if parts else np.empty(0, FINGERPRINT)[field]
+
+    def digests(self) -> NDArray[np.uint64]:
+        """The first 8 bytes of the sha256 of all photos, uint64 [n]."""
+        made = np.empty(self._count, np.uint64)
+        for start in range(0, self._count, _READ):
+            some = np.ascontiguousarray(self._map()[start : start + _READ]["sha256"][:, :8])
+            made[start : start + _READ] = some.view(np.uint64).ravel()
+        return made
 
     def take(self, places: Sequence[int] | NDArray[np.int64]) -> NDArray[np.void]:
         """The whole fingerprints of some photos, structured array [n]."""
@@ -106,6 +116,7 @@ def take_fingerprints(
     work: Path,
     *,
     workers: int = 1,
+    engine: Engine = "pool",
     progress: Progress | None = None,
 ) -> Fingerprints:
     """The fingerprints of `paths` below `folder`, of which those in `work` are not taken again.
@@ -115,6 +126,7 @@ def take_fingerprints(
         paths: of the photos, as `read_photo` takes them.
         work: folder for the two files; made if it is missing.
         workers: processes. 1 works in this process, where nothing protects against a photo that kills it.
+        engine: what runs the workers.
         progress: called with the photos done and the photos in all.
 
     Raises:
@@ -129,7 +141,7 @@ def take_fingerprints(
     count = len(done)
     _cut(work, count)
     with (work / _RECORDS).open("ab") as records, (work / _NAMES).open("ab") as names:
-        for record, name in _taken(folder, paths[count:], workers):
+        for record, name in _taken(folder, paths[count:], workers, engine):
             records.write(record)
             names.write(msgspec.json.encode(name) + b"\n")
             count += 1
@@ -162,17 +174,17 @@ def _names(file: Path) -> Iterator[Name]:
                 yield decoder.decode(line)
 
 
-def _taken(folder: Path, paths: Sequence[str], workers: int) -> Iterator[tuple[bytes, Name]]:
+def _taken(folder: Path, paths: Sequence[str], workers: int, engine: Engine) -> Iterator[tuple[bytes, Name]]:
     """The fingerprint of each photo in order. A photo that kills its worker each time costs nobody else."""
-    work = partial(_take_part, folder)
-    if workers == 1:
+    work = partial(_take_part, folder.absolute())
+    if workers == 1 and engine == "pool":
         yield from (_take(folder, path) for path in paths)
         return
     done = 0
     while done < len(paths):
         parts = (paths[start : start + _PART] for start in range(done, len(paths), _PART))
         try:
-            for made in bulk_map(work, parts, workers=workers):
+            for made in bulk_map(work, parts, workers=workers, engine=engine):
                 yield from made
                 done += len(made)
         except ConfigError:  # a part killed its worker each time: find out which photo it is
@@ -209,7 +221,7 @@ def _take(folder: Path, path: str) -> tuple[bytes, Name]:
     grey = Image.fromarray(pixels).convert("L")
     record["small"] = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX))
     record["width"], record["height"], record["compression"] = _header(data)
-    record["sharpness"] = _sharpness(np.asarray(grey, np.float32))
+    record["sharpness"] = _sharpness(np.asarray(grey))
     record["overlay"] = _overlay(grey)
     record["readable"] = 1
     return record.tobytes(), Name(path)
@@ -225,15 +237,19 @@ def _header(data: bytes) -> tuple[int, int, float]:
         return *image.size, float(np.mean(first)) if first is not None else _UNKNOWN_COMPRESSION
 
 
-def _sharpness(grey: NDArray[np.float32]) -> float:
-    middle = grey[1:-1, 1:-1]
-    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * middle
-    strength = np.abs(laplacian)
-    return float(np.square(strength[strength <= np.quantile(strength, _TRIMMED)]).mean())
+def _sharpness(grey: NDArray[np.uint8]) -> float:
+    whole = grey.astype(np.int16)
+    middle = whole[1:-1, 1:-1]
+    laplacian = whole[:-2, 1:-1] + whole[2:, 1:-1] + whole[1:-1, :-2] + whole[1:-1, 2:] - 4 * middle
+    counts = np.bincount(np.abs(laplacian).ravel())  # 0 to 1020, so counting is faster than ordering
+    upto = np.cumsum(counts)
+    strongest = int(np.searchsorted(upto, int(_TRIMMED * (upto[-1] - 1)), side="right"))
+    return float(counts[: strongest + 1] @ np.square(np.arange(strongest + 1)) / upto[strongest])
 
 
 def _overlay(grey: Image.Image) -> float:
-    """The share of the picture that is a plain border, plus the share of thin strokes like those of a watermark."""
+    """The share of the picture that is a plain border, plus the share of thin strokes like those of a watermark: what
+    an opening or a closing by 5 x 5 pixels takes away."""
     pixels = np.asarray(grey)
     rows, columns = np.ptp(pixels, axis=1) <= _BORDER_RANGE, np.ptp(pixels, axis=0) <= _BORDER_RANGE
     border = sum(_run(line) for line in (rows, rows[::-1], columns, columns[::-1])) / len(rows)
@@ -244,14 +260,13 @@ def _overlay(grey: Image.Image) -> float:
 
 
 def _extreme(pixels: NDArray[np.uint8], extreme: np.ufunc) -> NDArray[np.uint8]:
-    """The least or largest value of 5 x 5 pixels around each one. Pillow's filter of the same name sorts all 25 values,
-    which takes longer than everything else here."""
+    """The least or largest value of 5 x 5 pixels around each one. It takes 0.02 ms; SciPy's filter takes 0.23 ms, and
+    Pillow's sorts all 25 values."""
     for _ in range(2):
-        padded = np.pad(pixels, ((2, 2), (0, 0)), mode="edge")
-        found = padded[: len(pixels)].copy()
-        for start in range(1, 5):
-            extreme(found, padded[start : start + len(pixels)], out=found)
-        pixels = np.ascontiguousarray(found.T)
+        of_5 = pixels.take(_AROUND, axis=0)  # the lines beyond a side repeat it
+        of_2 = extreme(of_5[:-1], of_5[1:])
+        of_4 = extreme(of_2[:-2], of_2[2:])
+        pixels = np.ascontiguousarray(extreme(of_4[:-1], of_5[4:]).T)
     return pixels
 
 

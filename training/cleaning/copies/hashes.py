@@ -56,9 +56,15 @@ def p_hash(greys: Greys | Floats, bits: int = 256) -> Codes:
     side = _side(bits)
     if greys.shape[1] < DETAIL * side:
         raise ValueError(f"greys: {greys.shape[1]} pixels a side, at least {DETAIL * side} for {bits} bits")
-    basis = _cosines(greys.shape[1])[:side]
+    basis = p_hash_matrix(greys.shape[1], bits)
     low = basis @ greys.astype(np.float64) @ basis.T
     return _packed(low > np.median(low, axis=(1, 2), keepdims=True))
+
+
+def p_hash_matrix(size: int, bits: int) -> NDArray[np.float64]:
+    """The cosine transform to the frequencies of a pHash, float64 [side of the hash, size]. Low = matrix @ picture @
+    matrix.T."""
+    return _cosines(size)[: _side(bits)]
 
 
 HASHES: Mapping[str, Callable[[Greys, int], Codes]] = {"ahash": a_hash, "dhash": d_hash, "phash": p_hash}

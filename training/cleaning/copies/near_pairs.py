@@ -1,31 +1,35 @@
-"""Pairs of photos that may be one picture: their hashes are near, plain or with one photo cut, framed or turned.
+"""Pairs of photos that may be one picture: their hashes are near, plain or with one photo cut or turned.
 
-Every photo's pHash of 256 bits goes into a binary index of FAISS. Every photo then asks with the hashes of its warped
-copies, so that a picture also finds its own cut or framed copy, whose hash is far from its own. `alignment` judges each
-pair that is found, under the warp that found it.
+Every photo's pHash of 256 bits goes into an index. Every photo then asks with the hashes of its warped copies, so that
+a picture also finds its own cut or turned copy, whose hash is far from its own. `alignment` judges each pair that is
+found, under the two warps that bring it nearest.
 
 pHash is the hash that can be indexed: half of its bits are set in every photo. Of aHash and dHash, whole parts are
 equal in all photos on a plain background.
+
+The index lies on the disk. Photos ask in parts, which are spread over workers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cache, lru_cache, partial
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import ConfigError
-from training.cleaning.copies.alignment import count_of_warps, likeness_under, warps
-from training.cleaning.copies.hashes import Codes, Greys, p_hash
+from training.bulk import Engine, bulk_map
+from training.cleaning.copies.alignment import SIDE, asked_warps, likeness_under, warps
+from training.cleaning.copies.code_index import BITS, CodeIndex, write_index
+from training.cleaning.copies.hashes import Codes, Floats, Greys, p_hash, p_hash_matrix
 
-BITS = 256
-EXACT_BELOW = 60_000  # photos; up to here every code is compared, which takes a minute for each core
-TABLES = 16  # of the multi-index hash beyond, with 16 bits each: Norouzi, Punjani, Fleet, CVPR 2012
-_ASKED = 256  # photos that ask at once: 13 MB for their warped copies
+_ASKED = 256  # photos that ask at once
+_PART = 2048  # photos of a part, 1 s of one core
 _JUDGED = 1024  # pairs whose likeness is computed at once: 8 MB
+_PHOTOS = "photos.npy"
 
 
 @dataclass(frozen=True)
@@ -46,42 +50,103 @@ Pictures = Callable[[NDArray[np.int64]], Greys]
 def near_pairs(
     pictures: Pictures,
     photos: NDArray[np.int64],
+    folder: Path,
     *,
     bits: int,
     least_likeness: float,
-    threads: int = 0,
+    workers: int = 1,
+    engine: Engine = "pool",
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Pair]:
-    """Every pair that is near in hash and alike in edges, each once or more often.
+    """Every pair that is near in hash and alike in edges, each once or twice.
 
     Args:
-        pictures: gives the small picture of any photo.
+        pictures: gives the small picture of any photo. With workers it is pickled.
         photos: numbers of the photos to compare, int64 [n], in order. Of photos with equal bytes, name one.
+        folder: of the index, which is written anew. With Ray, all machines must see it.
         bits: the largest distance of two hashes.
         least_likeness: see `alignment.likeness`.
-        threads: of FAISS; 0 leaves it as it is.
+        workers: processes. 1 works in this process.
+        engine: what runs the workers.
         progress: called with the photos that have asked and the photos in all.
-
-    Raises:
-        ConfigError: FAISS is not installed.
     """
     if not len(photos):
         return
     codes = _codes(pictures, photos)
     places, first = _distinct(codes)
     yield from _equal_codes(pictures, photos, first, least_likeness)
-    index = _index(codes[places], threads)
-    for start in range(0, len(places), _ASKED):
-        some = places[start : start + _ASKED]
-        left, right, number, apart = _ask(index, warps(pictures(photos[some])), bits)
-        left, right = photos[some[left]], photos[places[right]]
-        other = left != right
-        left, right, number, apart = left[other], right[other], number[other], apart[other]
-        alike = _alike(pictures, left, right, number)
-        for i in np.flatnonzero(alike >= least_likeness):
-            yield Pair(int(left[i]), int(right[i]), int(apart[i]), float(alike[i]))
+    write_index(folder, codes[places])
+    np.save(folder / _PHOTOS, photos[places])
+    parts = [range(start, min(start + _PART, len(places))) for start in range(0, len(places), _PART)]
+    work = partial(_ask, folder=folder.absolute(), pictures=pictures, bits=bits, least=least_likeness)
+    alone = workers == 1 and engine == "pool"
+    found = map(work, parts) if alone else bulk_map(work, parts, workers=workers, engine=engine)
+    for part, (left, right, apart, alike) in zip(parts, found, strict=True):
+        yield from map(Pair, left.tolist(), right.tolist(), apart.tolist(), alike.tolist())
         if progress is not None:
-            progress(min(start + _ASKED, len(places)), len(places))
+            progress(part.stop, len(places))
+
+
+class _Pairs(NamedTuple):
+    """Pairs as arrays; the fields are those of `Pair`."""
+
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    bits: NDArray[np.int64]
+    likeness: NDArray[np.float32]
+
+
+def _ask(part: range, *, folder: Path, pictures: Pictures, bits: int, least: float) -> _Pairs:
+    """The pairs that the photos of one part find."""
+    index, photos = _opened(folder, (folder / _PHOTOS).stat().st_mtime_ns)
+    numbers = np.array(asked_warps())
+    made = []
+    for start in range(part.start, part.stop, _ASKED):
+        some = photos[start : min(start + _ASKED, part.stop)]
+        queries = _warped_codes(pictures(some))
+        owner, places, apart = index.ask(queries, bits)
+        left, right, number = some[owner // len(numbers)], photos[places], numbers[owner % len(numbers)]
+        left, right, apart, number = (one[left != right] for one in (left, right, apart, number))
+        nearest = _nearest(left, right, apart)
+        left, right, apart, number = (one[nearest] for one in (left, right, apart, number))
+        alike = _alike(pictures, left, right, number)
+        kept = alike >= least
+        made.append(_Pairs(left[kept], right[kept], apart[kept], alike[kept]))
+    return _Pairs(*(np.concatenate(parts) for parts in zip(*made, strict=True)))
+
+
+@lru_cache(maxsize=1)
+def _opened(folder: Path, written: int) -> tuple[CodeIndex, NDArray[np.int64]]:
+    return CodeIndex(folder), np.load(folder / _PHOTOS, mmap_mode="r")
+
+
+def _nearest(left: NDArray[np.int64], right: NDArray[np.int64], apart: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where the two warps of each pair are that bring it nearest, int64: one or two places for each pair."""
+    order = np.lexsort((apart, right, left))
+    first = (np.diff(left[order], prepend=-1) != 0) | (np.diff(right[order], prepend=-1) != 0)
+    second = np.zeros_like(first)
+    second[1:] = first[:-1]
+    return np.asarray(order[first | second], np.int64)
+
+
+def _warped_codes(greys: Greys) -> Codes:
+    """The pHash of every warped copy that asks, uint8 [n * warps, 32].
+
+    A warp and the cosine transform are both linear, so one matrix does both, in half the time of one after the other.
+    """
+    low = greys.reshape(len(greys), -1).astype(np.float32) @ _both()
+    low = low.reshape(-1, BITS)
+    middle = np.partition(low, (BITS // 2 - 1, BITS // 2), axis=1)[:, BITS // 2 - 1 : BITS // 2 + 1]
+    return np.packbits(low > middle.mean(1, keepdims=True), axis=1)
+
+
+@cache
+def _both() -> Floats:
+    """Pixels → the low frequencies of all warps that ask, float32 [1024, warps * 256]."""
+    units = np.eye(SIDE * SIDE, dtype=np.uint8).reshape(-1, SIDE, SIDE)
+    basis = p_hash_matrix(SIDE, BITS)
+    low = basis @ warps(units)[:, asked_warps()] @ basis.T
+    return np.asarray(low.reshape(len(units), -1), np.float32)
 
 
 def _alike(
@@ -119,30 +184,3 @@ def _equal_codes(
     alike = _alike(pictures, left, right, np.zeros(len(repeated), np.int64))
     for i in np.flatnonzero(alike >= least):
         yield Pair(int(left[i]), int(right[i]), 0, float(alike[i]))
-
-
-def _index(codes: Codes, threads: int) -> Any:
-    try:
-        import faiss
-    except ModuleNotFoundError:
-        raise ConfigError("duplicates: faiss is not installed; pip install 'groknet[cpu]'") from None
-    if threads:
-        faiss.omp_set_num_threads(threads)
-    if len(codes) < EXACT_BELOW:
-        index: Any = faiss.IndexBinaryFlat(BITS)
-    else:
-        index = faiss.IndexBinaryMultiHash(BITS, TABLES, BITS // TABLES)
-        index.nflip = 1
-    index.add(np.ascontiguousarray(codes))
-    return index
-
-
-def _ask(
-    index: Any, asked: NDArray[np.float32], bits: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """For each neighbour of each warped picture: the picture, the neighbour, the warp, and the distance in bits."""
-    count = count_of_warps()
-    queries = p_hash(asked.reshape(-1, *asked.shape[2:]), BITS)
-    limits, apart, found = index.range_search(queries, bits + 1)  # FAISS excludes the radius itself
-    owner = np.repeat(np.arange(len(queries)), np.diff(limits.astype(np.int64)))
-    return owner // count, found.astype(np.int64), owner % count, apart.astype(np.int64)

@@ -1,9 +1,10 @@
 """How often a classifier takes the photos of one label for those of another: p_ij = c_ij / n_i.
 
-The classifier is a linear head on embeddings, fitted by ridge regression to the labels. Each photo is judged by the
-head that is fitted to all photos but this one, which ridge regression gives exactly and without fitting it again: with
-the residual r and the leverage h of a photo, its answer is y − r / (1 − h) (Hastie, Tibshirani and Friedman, *The
-Elements of Statistical Learning*, 2nd edition, section 7.10, equation 7.64).
+There are two classifiers. One says the label of the nearest other photo. The other is a linear head on embeddings,
+fitted by ridge regression to the labels. Each photo is judged by the head that is fitted to all photos but this one,
+which ridge regression gives exactly and without fitting it again: with the residual r and the leverage h of a photo,
+its answer is y − r / (1 − h) (Hastie, Tibshirani and Friedman, *The Elements of Statistical Learning*, 2nd edition,
+section 7.10, equation 7.64).
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from schemas.errors import ConfigError
 
 Floats = NDArray[np.float32]
 RIDGE = 1.0  # strength of the penalty, for embeddings of length 1
@@ -75,6 +78,28 @@ def confusions(vectors: Floats, products: Sequence[str], ridge: float = RIDGE) -
         some = slice(start, start + step)
         said[some] = _without_itself(design[some], inverse, weights, truth[some])
     return Confusions(labels.tolist(), truth, said)
+
+
+def nearest_photos(vectors: Floats) -> NDArray[np.int64]:
+    """The place of the nearest other photo of each photo, int64 [n], n > 1. Vectors are float32 [n, d], unit rows."""
+    try:
+        import faiss
+    except ModuleNotFoundError:
+        raise ConfigError("merge: faiss is not installed; pip install 'groknet[cpu]'") from None
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(np.ascontiguousarray(vectors, np.float32))
+    _, found = index.search(np.ascontiguousarray(vectors, np.float32), 2)
+    return np.where(found[:, 0] == np.arange(len(vectors)), found[:, 1], found[:, 0]).astype(np.int64)
+
+
+def nearest_confusions(nearest: NDArray[np.int64], products: Sequence[str]) -> Confusions:
+    """Judge every photo by the label of its nearest other photo, as `nearest_photos` gives it.
+
+    A linear head needs several photos to learn a label. This needs one, so it also sees labels of two to five photos.
+    """
+    labels, truth = np.unique(np.asarray(products, np.str_), return_inverse=True)
+    truth = truth.ravel().astype(np.int64)
+    return Confusions(labels.tolist(), truth, truth[nearest])
 
 
 def _without_itself(

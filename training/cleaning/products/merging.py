@@ -5,6 +5,9 @@ labels are merged whose confusion p_ij = c_ij / n_i is above the threshold in bo
 classifier is fitted again to the merged labels, and the threshold is lowered. When the lowest threshold is reached,
 rounds go on until nothing merges.
 
+A linear classifier does not learn labels of two to five photos. So the label of each photo's nearest other photo counts
+as a second classifier, with a higher lowest threshold of its own, and the more confused of the two decides.
+
 A classifier also confuses two products that look alike. So the photos of two labels must be mixed as well: the gap
 between them is the mean distance across minus the mean distance within, as a share of the former. It is the energy
 distance (Székely and Rizzo, *Energy statistics*, 2013, section 2) of the two sets of embeddings, and is 0 on average
@@ -14,7 +17,7 @@ for two halves of one product, however its photos vary.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -24,7 +27,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from training.cleaning.marks import Mark
-from training.cleaning.products.confusions import Confusions, confusions
+from training.cleaning.products.confusions import Confusions, confusions, nearest_confusions, nearest_photos
 
 Floats = NDArray[np.float32]
 Share = Annotated[float, Meta(gt=0, le=1)]
@@ -37,6 +40,9 @@ class MergeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     highest: Share = 0.5  # share of confused photos at which the first round merges
     lowest: Share = 0.2  # share at which the last rounds merge
+    lowest_nearest: Share = (
+        0.35  # share of photos whose nearest one has the other label, at which the last rounds merge
+    )
     lower_by: Share = 0.05  # how much the threshold falls after each round
     min_confused: Annotated[int, Meta(ge=1)] = 2  # photos of the two labels that are confused, at least
     most_gap: Annotated[float, Meta(gt=0, le=1)] = 0.09  # between the photos of two labels, as a share
@@ -49,6 +55,7 @@ class Merge:
     Attributes:
         product: the label that disappears; it has fewer photos.
         into: the label that it becomes.
+        by: the classifier that decided: `linear`, or `nearest` for the label of the nearest photo.
         share: confused photos of both labels as a share of all their photos.
         p: p_ij of `product` towards `into`.
         p_back: p_ij of `into` towards `product`.
@@ -62,6 +69,7 @@ class Merge:
 
     product: str
     into: str
+    by: str
     share: float
     p: float
     p_back: float
@@ -90,12 +98,13 @@ def merges(
     """
     labels = list(products)
     threshold = settings.highest
+    nearest = nearest_photos(vectors) if len(vectors) > 1 else np.empty(0, np.int64)
     for number in range(1, _MOST_ROUNDS + 1):
         if len(set(labels)) < 2:
             return
         if progress is not None:
             progress(number)
-        found = confusions(vectors, labels)
+        found = {"linear": confusions(vectors, labels), "nearest": nearest_confusions(nearest, labels)}
         made = list(_round(vectors, found, settings, number, threshold))
         yield from made
         into = {merge.product: merge.into for merge in made}
@@ -125,6 +134,7 @@ def merge_marks(
             kept=paths[known[merge.other]],
             group="m" + hashlib.sha256(merge.into.encode()).hexdigest()[:8],
             why={
+                "by": merge.by,
                 "share": round(merge.share, 3),
                 "p": round(merge.p, 3),
                 "p_back": round(merge.p_back, 3),
@@ -158,41 +168,59 @@ def _spread(vectors: Floats) -> float:
 
 
 def _round(
-    vectors: Floats, found: Confusions, settings: MergeSettings, number: int, threshold: float
+    vectors: Floats, found: Mapping[str, Confusions], settings: MergeSettings, number: int, threshold: float
 ) -> Iterator[Merge]:
     """The merges of one round, the most confused first. A label takes part in one merge, so that the next round judges
-    the merged label anew."""
-    totals = np.bincount(found.truth, minlength=len(found.labels))
-    counts = {(i, j): count for i, j, count, _ in found.pairs()}
-    shares = {}
-    for i, j in {(min(pair), max(pair)) for pair in counts}:
-        confused = counts.get((i, j), 0) + counts.get((j, i), 0)
-        share = confused / (totals[i] + totals[j])
-        if confused >= settings.min_confused and share >= threshold:
-            apart = gap(vectors[found.truth == i], vectors[found.truth == j])
-            if apart <= settings.most_gap:
-                shares[i, j] = share, apart
+    the merged label anew. `found` has the confusions of each classifier."""
+    least = {"linear": threshold, "nearest": max(threshold, settings.lowest_nearest)}
+    candidates = sorted(
+        ((share, pair, by) for by, one in found.items() for pair, share in _shares(one, settings, least[by]).items()),
+        key=lambda one: (-one[0], one[1], one[2]),
+    )
+    confused = {by: _counts(one) for by, one in found.items()}
+    totals = np.bincount(found["linear"].truth)
     taken: set[int] = set()
-    for (i, j), (share, apart) in sorted(shares.items(), key=lambda item: (-item[1][0], item[0])):
+    for share, (i, j), by in candidates:
         if taken & {i, j}:
+            continue
+        one = found[by]
+        apart = gap(vectors[one.truth == i], vectors[one.truth == j])
+        if apart > settings.most_gap:
             continue
         taken |= {i, j}
         small, large = sorted((i, j), key=lambda label: (totals[label], label))
-        forth, back = counts.get((small, large), 0), counts.get((large, small), 0)
-        photo, other = _explained(vectors, found, small, large)
+        forth, back = confused[by].get((small, large), 0), confused[by].get((large, small), 0)
+        photo, other = _explained(vectors, one, small, large)
         yield Merge(
-            product=found.labels[small],
-            into=found.labels[large],
-            share=float(share),
+            product=one.labels[small],
+            into=one.labels[large],
+            by=by,
+            share=share,
             p=forth / int(totals[small]),
             p_back=back / int(totals[large]),
             confused=forth + back,
             gap=apart,
             round=number,
-            threshold=threshold,
+            threshold=least[by],
             photo=photo,
             other=other,
         )
+
+
+def _counts(found: Confusions) -> dict[tuple[int, int], int]:
+    return {(i, j): count for i, j, count, _ in found.pairs()}
+
+
+def _shares(found: Confusions, settings: MergeSettings, least: float) -> dict[tuple[int, int], float]:
+    """Pairs of labels, the smaller place first, and the share of their photos that one classifier confuses."""
+    totals, counts = np.bincount(found.truth, minlength=len(found.labels)), _counts(found)
+    shares = {}
+    for i, j in {(min(pair), max(pair)) for pair in counts}:
+        confused = counts.get((i, j), 0) + counts.get((j, i), 0)
+        share = float(confused / (totals[i] + totals[j]))
+        if confused >= settings.min_confused and share >= least:
+            shares[i, j] = share
+    return shares
 
 
 def _explained(vectors: Floats, found: Confusions, small: int, large: int) -> tuple[int, int]:

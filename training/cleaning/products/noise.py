@@ -3,7 +3,8 @@
 As published for WeChat's "scan to identify": DBSCAN with a strict radius and 2 samples groups the photos under a label,
 and the largest cluster is the product. Then the noise is looked at again, and what lies within a looser distance of
 that cluster is taken back, because unusual photos of the right product are worth most. What remains is marked. Noise
-is here everything outside the largest cluster, other clusters included.
+is here everything outside the largest cluster, other clusters included. Last, `nearer` finds the photos that are kept
+but nearer to another product.
 
 Distances are squared L2 distances of unit vectors, 2 − 2 cos, from 0 to 4. The radii follow from the data: `radii`.
 """
@@ -22,7 +23,8 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from schemas.errors import ConfigError
-from training.cleaning.marks import Mark
+from training.cleaning.marks import Mark, Value
+from training.cleaning.products.nearer import nearer_elsewhere
 
 Floats = NDArray[np.float32]
 Share = Annotated[float, Meta(gt=0, lt=1)]
@@ -40,6 +42,8 @@ class NoiseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     strict_strangers: Share = 0.005  # of the photos of other products within the strict radius of a cluster
     loose_strangers: Share = 0.05  # of them within the loose radius
     min_photos: Annotated[int, Meta(ge=3)] = 3  # with fewer, nobody can say which photo is the wrong one
+    nearer_by: Annotated[float, Meta(gt=0)] = 0.1  # to another product, as a difference of cosines
+    most_mixed: Share = 0.5  # of the photos of a label that are nearer to another; more, and the two may be one product
     strict: float = 0.0  # squared L2 distance; 0 chooses it from the data
     loose: float = 0.0  # squared L2 distance; 0 chooses it from the data
 
@@ -146,8 +150,23 @@ def noise_marks(
                 "once; if it is no single product, leave its photos without a product, or split it"
             )
     chosen = radii([vectors[places] for places in groups.values()], settings)
-    counted = _counted(groups, progress)
-    return chosen, (mark for one in counted for mark in _marks(paths, vectors, one, chosen, settings))
+    judged = [_judged(vectors, places, chosen, settings) for places in _counted(groups, progress)]
+    cores = [
+        places[kept] if cluster.any() else places[:0]
+        for places, (cluster, kept) in zip(groups.values(), judged, strict=True)
+    ]
+    found = nearer_elsewhere(vectors, cores, least=settings.nearer_by, most_mixed=settings.most_mixed)
+    names = list(groups)
+    nearer = {
+        int(photo): (names[other], float(by))
+        for photo, other, by in zip(found.photos, found.others, found.by, strict=True)
+    }
+    return chosen, (
+        mark
+        for (product, places), (cluster, kept) in zip(groups.items(), judged, strict=True)
+        if cluster.any()
+        for mark in _marks(paths, vectors, (product, places, cluster, kept), nearer, chosen)
+    )
 
 
 def group_by_product(products: Sequence[str]) -> dict[str, NDArray[np.int64]]:
@@ -166,44 +185,56 @@ def squared(left: Floats, right: Floats) -> Floats:
 
 def _counted(
     groups: Mapping[str, NDArray[np.int64]], progress: Callable[[int, int], None] | None
-) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    for done, group in enumerate(groups.items(), start=1):
-        yield group
+) -> Iterator[NDArray[np.int64]]:
+    for done, places in enumerate(groups.values(), start=1):
+        yield places
         if progress is not None:
             progress(done, len(groups))
+
+
+def _judged(
+    vectors: Floats, places: NDArray[np.int64], chosen: Radii, settings: NoiseSettings
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The cluster of one label and what is kept; no cluster where nothing can be said."""
+    if len(places) < settings.min_photos:
+        nothing = np.zeros(len(places), np.bool_)
+        return nothing, nothing
+    return hierarchical_dbscan(squared(vectors[places], vectors[places]), chosen.strict, chosen.loose)
 
 
 def _marks(
     paths: Sequence[str],
     vectors: Floats,
-    group: tuple[str, NDArray[np.int64]],
+    group: tuple[str, NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]],
+    nearer: Mapping[int, tuple[str, float]],
     chosen: Radii,
-    settings: NoiseSettings,
 ) -> Iterator[Mark]:
-    product, places = group
-    if len(places) < settings.min_photos:
-        return
-    apart = squared(vectors[places], vectors[places])
-    cluster, kept = hierarchical_dbscan(apart, chosen.strict, chosen.loose)
-    if not cluster.any():
-        return
-    inside = np.flatnonzero(cluster)
-    for place in np.flatnonzero(~kept):
-        nearest = inside[apart[place, inside].argmin()]
+    """The marks of one label: photos that are not kept, and photos that are nearer to another label."""
+    product, places, cluster, kept = group
+    inside = places[cluster]
+    for place, keep in zip(places.tolist(), kept.tolist(), strict=True):
+        if keep and place not in nearer:
+            continue
+        apart = squared(vectors[place : place + 1], vectors[inside])[0]
+        apart[inside == place] = np.inf
+        nearest = int(apart.argmin())
+        why: dict[str, Value] = {
+            "distance": round(float(apart[nearest]), 4),
+            "strict": round(chosen.strict, 4),
+            "loose": round(chosen.loose, 4),
+            "cluster": len(inside),
+            "photos": len(places),
+        }
+        if keep:
+            why |= {"nearer_to": nearer[place][0], "nearer_by": round(nearer[place][1], 4)}
         yield Mark(
             step=STEP,
             what="noise",
-            photo=paths[places[place]],
-            kept=paths[places[nearest]],
+            photo=paths[place],
+            kept=paths[inside[nearest]],
             product=product,
             group="n" + hashlib.sha256(product.encode()).hexdigest()[:8],
-            why={
-                "distance": round(float(apart[place, nearest]), 4),
-                "strict": round(chosen.strict, 4),
-                "loose": round(chosen.loose, 4),
-                "cluster": len(inside),
-                "photos": len(places),
-            },
+            why=why,
         )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.training.cleaning.pictures import picture
-from training.cleaning.copies import near_pairs as module
+from training.cleaning.copies import code_index
 from training.cleaning.copies.alignment import count_of_warps, likeness_under, warps
 from training.cleaning.copies.hashes import distances, p_hash
 from training.cleaning.copies.near_pairs import near_pairs
@@ -39,12 +41,14 @@ def brute(greys: np.ndarray, bits: int, least: float) -> set[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("exact_below", [1000, 0])
-def test_the_pairs_are_those_of_a_comparison_of_all(exact_below: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "EXACT_BELOW", exact_below)
+def test_the_pairs_are_those_of_a_comparison_of_all(
+    exact_below: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code_index, "EXACT_BELOW", exact_below)
     greys = smalls()
-    bits = 64 if exact_below else 31  # the multi-index hash is exact up to 31 bits
+    bits = 64 if exact_below else 41  # the index is exact up to 41 bits: it has 21 tables
     everything = np.arange(len(greys))
-    found = list(near_pairs(lambda places: greys[places], everything, bits=bits, least_likeness=0.7))
+    found = list(near_pairs(lambda places: greys[places], everything, tmp_path, bits=bits, least_likeness=0.7))
     pairs = {(min(p.left, p.right), max(p.left, p.right)) for p in found}
     plain = set(range(len(greys) - 5, len(greys)))
     textured = {pair for pair in pairs if not set(pair) & plain}
@@ -53,12 +57,15 @@ def test_the_pairs_are_those_of_a_comparison_of_all(exact_below: int, monkeypatc
     groups = {place for pair in pairs for place in pair if place in plain}
     assert groups == plain  # each equal plain picture is joined, but not with every other
     some = np.arange(0, len(greys), 2)
-    part = {(p.left, p.right) for p in near_pairs(lambda p: greys[p], some, bits=bits, least_likeness=0.7)}
+    part = {(p.left, p.right) for p in near_pairs(lambda p: greys[p], some, tmp_path, bits=bits, least_likeness=0.7)}
     assert {pair for pair in part if not set(pair) & plain} <= {(p.left, p.right) for p in found}
     assert {place for pair in part for place in pair} <= set(some.tolist())
     assert all(p.likeness >= 0.7 and 0 <= p.bits <= bits for p in found)
 
 
-def test_no_photos_give_no_pairs() -> None:
+def test_no_photos_give_no_pairs(tmp_path: Path) -> None:
     nothing = np.empty(0, np.int64)
-    assert list(near_pairs(lambda _: np.empty((0, 32, 32), np.uint8), nothing, bits=64, least_likeness=0.7)) == []
+    assert (
+        list(near_pairs(lambda _: np.empty((0, 32, 32), np.uint8), nothing, tmp_path, bits=64, least_likeness=0.7))
+        == []
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.cleaning.products.confusions import RIDGE, confusions
+from training.cleaning.products.confusions import RIDGE, confusions, nearest_confusions, nearest_photos
 
 
 def data(seed: int = 2) -> tuple[np.ndarray, list[str]]:
@@ -38,3 +38,22 @@ def test_pairs_are_counted_with_their_totals() -> None:
     assert {(i, j): count for i, j, count, _ in found.pairs()} == counted
     assert {total for *_, total in found.pairs()} == {10}
     assert found.labels == ["p0", "p1", "p2", "p3"]
+
+
+def test_the_nearest_photo_gives_its_label() -> None:
+    rng = np.random.default_rng(8)
+    rows = rng.normal(size=(40, 6))
+    vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    labels = [f"p{i % 5}" for i in range(40)]
+    nearest = nearest_photos(vectors)
+    apart = np.square(vectors[:, None] - vectors[None]).sum(2)
+    np.fill_diagonal(apart, np.inf)
+    assert nearest.tolist() == apart.argmin(1).tolist()
+    found = nearest_confusions(nearest, labels)
+    assert [found.labels[i] for i in found.said] == [labels[i] for i in nearest]
+    assert [found.labels[i] for i in found.truth] == labels
+
+
+def test_equal_photos_are_each_others_nearest() -> None:
+    vectors = np.repeat(np.eye(3, dtype=np.float32), 2, axis=0)
+    assert nearest_photos(vectors).tolist() == [1, 0, 3, 2, 5, 4]

@@ -13,7 +13,7 @@ from engines.recognition import RecognitionEngine, build_engine
 from schemas.errors import ConfigError
 from tests.engines.tiny_bundle import write_tiny_bundle
 from tests.training.cleaning.pictures import jpeg, picture
-from training.cleaning.products.vectors import Vectors
+from training.cleaning.products.vectors import Embedder, Vectors, in_this_process
 
 PATHS = [f"{i}.jpg" for i in range(6)]
 
@@ -35,7 +35,7 @@ def test_each_photo_is_embedded_once_even_after_a_kill(tmp_path: Path, engine: R
         for path in PATHS
         if path != "3.jpg"
     ]
-    model, length = engine.manifest.model_version, len(alone[0])
+    length = len(alone[0])
     expected = np.insert(np.stack(alone), 3, 0, axis=0)
     counted: list[int] = []
     for file, size in (("", 0), ("vectors.bin", 2 * 4 * length + 5), ("vectors.jsonl", 20)):
@@ -43,13 +43,13 @@ def test_each_photo_is_embedded_once_even_after_a_kill(tmp_path: Path, engine: R
         if file:
             (work / file).write_bytes((work / file).read_bytes()[:size])
         counted.clear()
-        vectors = Vectors(work, model, length)
-        vectors.add(engine, tmp_path, PATHS[:4])
-        vectors.add(engine, tmp_path, PATHS, progress=lambda done, total: counted.append(done))
+        vectors = Vectors(work, in_this_process(engine))
+        vectors.add(tmp_path, PATHS[:4])
+        vectors.add(tmp_path, PATHS, progress=lambda done, total: counted.append(done))
         assert counted == [5, 6]
         assert vectors.of(PATHS) == pytest.approx(expected, abs=1e-5)
         assert list(vectors.errors) == ["3.jpg"]
-    vectors.add(engine, tmp_path, PATHS, progress=lambda done, total: counted.append(done))
+    vectors.add(tmp_path, PATHS, progress=lambda done, total: counted.append(done))
     assert counted == [5, 6]
     assert vectors.of([]).shape == (0, length)
     with pytest.raises(KeyError):
@@ -57,6 +57,6 @@ def test_each_photo_is_embedded_once_even_after_a_kill(tmp_path: Path, engine: R
 
 
 def test_embeddings_of_another_model_are_refused(tmp_path: Path) -> None:
-    Vectors(tmp_path, "one", 3)
+    Vectors(tmp_path, Embedder("one", 3, lambda folder, rows: iter(())))
     with pytest.raises(ConfigError, match="another folder"):
-        Vectors(tmp_path, "two", 3)
+        Vectors(tmp_path, Embedder("two", 3, lambda folder, rows: iter(())))

@@ -1,0 +1,106 @@
+"""Ray Data against a plain loop and against the process pool. Without Ray, all but one of these tests are skipped.
+
+Ray takes 480 MB, so `make test` does not install it. To run them: pip install -e '.[bulk]'.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.recognition import build_engine
+from schemas.errors import ConfigError
+from tests.engines.tiny_bundle import write_tiny_bundle
+from tests.training.bulk.test_process_map import EXPECTED, PARTS, always_dies, fails, kills_itself_once, squares
+from tests.training.cleaning.pictures import jpeg, picture
+from training.bulk import Engine, bulk_map, ray_map
+from training.cleaning import (
+    Cleaning,
+    DuplicateSettings,
+    MergeSettings,
+    NoiseSettings,
+    by_workers,
+    in_this_process,
+    open_source,
+    write_labels,
+    write_marks,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray's own, of its own settings
+NO_RAY = "Ray is not installed: pip install -e '.[bulk]'"
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    package = pytest.importorskip("ray", reason=NO_RAY)
+    yield package
+    package.shutdown()
+
+
+def test_without_ray_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"pip install 'groknet\[bulk\]'"):
+        list(bulk_map(squares, PARTS, engine="ray"))
+
+
+@pytest.mark.slow
+def test_the_results_come_in_order_from_other_processes(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_map, "_ROUND", 5)  # of 12 parts
+    assert [result for _, result in bulk_map(squares, iter(PARTS), engine="ray")] == EXPECTED
+    assert list(bulk_map(squares, [], engine="ray")) == []
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_in_the_middle_changes_no_result(ray: Any, tmp_path: Path) -> None:
+    work = partial(kills_itself_once, mark=tmp_path / "mark")
+    assert [result for _, result in bulk_map(work, PARTS, engine="ray")] == EXPECTED
+    assert (tmp_path / "mark").exists()
+
+
+@pytest.mark.slow
+def test_a_part_that_kills_each_worker_is_named_after_what_came_before_it(ray: Any) -> None:
+    found = []
+    with pytest.raises(ConfigError, match=r"part 6 ended its worker 3 times.*\[30, 31, 32, 33, 34\]"):
+        found.extend(bulk_map(always_dies, PARTS, engine="ray"))
+    assert found == PARTS[:6]
+
+
+@pytest.mark.slow
+def test_what_the_function_raises_ends_the_map(ray: Any) -> None:
+    with pytest.raises(ValueError, match="no 0"):
+        list(bulk_map(fails, PARTS, engine="ray"))
+
+
+@pytest.mark.slow
+def test_a_cleaning_on_ray_writes_the_files_of_the_pool(ray: Any, tmp_path: Path) -> None:
+    """Three products; one photo is there twice, one is a smaller copy, one lies under a wrong label, one is broken."""
+    photos, bundle = tmp_path / "photos", tmp_path / "bundle"
+    for product in range(3):
+        (photos / str(product)).mkdir(parents=True)
+        for view in range(6):
+            (photos / str(product) / f"{view}.jpg").write_bytes(jpeg(picture(100 * product + view)))
+    (photos / "0" / "same.jpg").write_bytes((photos / "1" / "0.jpg").read_bytes())
+    (photos / "0" / "small.jpg").write_bytes(jpeg(picture(3).resize((48, 40))))
+    (photos / "2" / "broken.jpg").write_bytes(b"broken")
+    write_tiny_bundle(bundle)
+    files: dict[str, dict[str, bytes]] = {}
+    engines: tuple[Engine, ...] = ("pool", "ray")
+    for engine in engines:
+        out = tmp_path / engine
+        cleaning = Cleaning(open_source(photos), out, "product", workers=2, engine=engine)
+        assert cleaning.duplicates(cleaning.read(), DuplicateSettings()) == 2
+        recogniser = build_engine(bundle)
+        embedder = in_this_process(recogniser) if engine == "pool" else by_workers(bundle, 2, engine)
+        cleaning.noise(embedder, NoiseSettings())
+        cleaning.merge(embedder, MergeSettings())
+        recogniser.close()
+        write_labels(cleaning.source, cleaning.marks, out, "product")
+        write_marks(cleaning.marks, out / "marks.csv")
+        files[engine] = {file.name: file.read_bytes() for file in out.iterdir() if file.is_file()}
+    assert {"fingerprints.bin", "vectors.bin", "marks.jsonl", "labels.csv", "marks.csv"} <= set(files["pool"])
+    assert files["ray"] == files["pool"]

@@ -1,0 +1,62 @@
+"""The index on disk against a comparison of all codes, and against codes planted at known distances."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.cleaning.copies import code_index
+from training.cleaning.copies.code_index import CodeIndex, write_index
+from training.cleaning.copies.hashes import distances
+
+COUNT = 5000  # codes have chunks of 13 bits in 19 tables
+SURE = 2 * 19 - 1  # bits: so many differences leave one chunk with one of them at most
+
+
+def codes_and_queries() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Random codes, and a query for each tenth: the same with 0 to 80 bits changed. Returns the distances, too."""
+    rng = np.random.default_rng(3)
+    codes = rng.integers(0, 256, (COUNT, 32), dtype=np.uint8)
+    codes[17] = codes[4000]  # the same code twice
+    bits = np.unpackbits(codes[::10], axis=1)
+    far = rng.integers(0, 81, len(bits))
+    for row, count in zip(bits, far, strict=True):
+        row[rng.choice(256, count, replace=False)] ^= 1
+    return codes, np.packbits(bits, axis=1), far
+
+
+def test_every_code_that_is_near_enough_is_found(tmp_path: Path) -> None:
+    codes, queries, far = codes_and_queries()
+    write_index(tmp_path, codes)
+    owner, places, apart = CodeIndex(tmp_path).ask(queries, SURE)
+    found = set(zip(owner.tolist(), places.tolist(), apart.tolist(), strict=True))
+    assert len(found) == len(owner)  # each pair once
+    expected = {(i, 10 * i, int(bits)) for i, bits in enumerate(far) if bits <= SURE}
+    if far[400] <= SURE:
+        expected.add((400, 17, int(far[400])))
+    assert found == expected
+
+
+def test_farther_codes_are_found_mostly_and_never_wrongly(tmp_path: Path) -> None:
+    codes, queries, far = codes_and_queries()
+    write_index(tmp_path, codes)
+    owner, places, apart = CodeIndex(tmp_path).ask(queries, 64)
+    assert apart.tolist() == distances(queries[owner], codes[places]).tolist()
+    assert apart.max() <= 64
+    middle = {i for i, bits in enumerate(far) if SURE < bits <= 64}
+    assert 0.8 < len(middle & set(owner.tolist())) / len(middle) <= 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 300])
+def test_few_codes_are_all_compared(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes, queries, _ = codes_and_queries()
+    write_index(tmp_path, codes[:count])
+    monkeypatch.setattr(code_index, "_COMPARED", 7)
+    owner, places, apart = CodeIndex(tmp_path).ask(queries, 110)
+    table = np.bitwise_count(queries[:, None] ^ codes[None, :count]).sum(2, dtype=int)
+    assert sorted(zip(owner, places, apart, strict=True)) == sorted(
+        (i, j, table[i, j]) for i, j in np.argwhere(table <= 110)
+    )
+    assert len(owner)

@@ -1,0 +1,108 @@
+"""Photos that lie within the radius of their product, but nearer to another one: wrong photos of a similar product.
+
+A radius cannot find them, because a similar product is no farther away than an unusual photo of the right one. So each
+photo is compared with the photos of other products, too. Its likeness to a product is the mean cosine to the two
+photos of it that are most alike, so that one wrong photo there does not decide.
+
+Two labels of one product are mixed: many photos of each are nearer to the other label. Such a pair of labels tells
+nothing about a photo, and is left to the merging of labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Places = NDArray[np.int64]
+PHOTOS = 2  # of a product whose likeness counts
+LEAST_CORE = 3  # photos of a label, with fewer of which nothing is said about it
+_SHORTLIST = 8  # labels whose mean is nearest to a photo; the others are not looked at
+_AT_ONCE = 1024  # photos that are compared with the means of all labels at once
+
+
+@dataclass(frozen=True)
+class Nearer:
+    """Photos that are nearer to another label.
+
+    Attributes:
+        photos: their places, int64 [n], in order.
+        others: the label of each that it is nearer to, int64 [n], as a place in the list of labels.
+        by: how much nearer, a difference of two cosines, float32 [n].
+    """
+
+    photos: Places
+    others: Places
+    by: Floats
+
+
+def nearer_elsewhere(vectors: Floats, cores: Sequence[Places], *, least: float, most_mixed: float) -> Nearer:
+    """The photos that are nearer to another label by `least` or more.
+
+    Args:
+        vectors: float32 [n, d], unit rows.
+        cores: for each label the places of the photos that are thought to be right. No photo has two labels.
+        least: a difference of two cosines.
+        most_mixed: pairs of labels tell nothing if a larger share of the photos of one is nearer to the other.
+    """
+    judged = np.array([label for label, core in enumerate(cores) if len(core) >= LEAST_CORE], np.int64)
+    if len(judged) < 2:
+        return Nearer(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+    photos = np.concatenate([cores[label] for label in judged])
+    owner = np.repeat(judged, [len(cores[label]) for label in judged])
+    means = np.stack([vectors[cores[label]].mean(0) for label in judged])
+    others = judged[_shortlists(vectors[photos], means, np.repeat(np.arange(len(judged)), np.bincount(owner)[judged]))]
+    own = _likeness(vectors, cores, photos, owner)
+    count = others.shape[1]
+    alike = _likeness(vectors, cores, np.repeat(photos, count), others.ravel()).reshape(-1, count)
+    alike[_mixed(owner, others, alike > own[:, None], len(cores)) > most_mixed] = -1
+    best = alike.argmax(1)[:, None]
+    by = np.take_along_axis(alike, best, 1)[:, 0] - own
+    found = np.flatnonzero(by >= least)
+    found = found[np.argsort(photos[found])]
+    return Nearer(photos[found], np.take_along_axis(others, best, 1)[:, 0][found], by[found])
+
+
+def _shortlists(vectors: Floats, means: Floats, own: Places) -> Places:
+    """The labels whose mean is nearest to each photo, but its own, int64 [n, shortlist]."""
+    count = min(_SHORTLIST, len(means) - 1)
+    made = np.empty((len(vectors), count), np.int64)
+    for start in range(0, len(vectors), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        cosines = vectors[part] @ means.T
+        cosines[np.arange(len(cosines)), own[part]] = -np.inf
+        made[part] = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
+    return made
+
+
+def _likeness(vectors: Floats, cores: Sequence[Places], photos: Places, labels: Places) -> Floats:
+    """The likeness of each photo to the label that stands at its place, without itself, float32 [n]."""
+    made = np.empty(len(photos), np.float32)
+    order = np.argsort(labels, kind="stable")
+    for group in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
+        core = cores[labels[group[0]]]
+        cosines = vectors[photos[group]] @ vectors[core].T
+        cosines[photos[group][:, None] == core] = -1
+        made[group] = -np.partition(-cosines, PHOTOS - 1, axis=1)[:, :PHOTOS].mean(1)
+    return made
+
+
+def _mixed(owner: Places, others: Places, nearer: NDArray[np.bool_], labels: int) -> Floats:
+    """For each photo and label, the share of the photos of its own label that are nearer to that one, or of those of
+    that one which are nearer to its own: the larger of the two."""
+    keys = owner[:, None] * labels + others
+    known, counts = np.unique(keys[nearer], return_counts=True)
+    totals = np.maximum(np.bincount(owner, minlength=labels), 1)
+
+    def share(one: Places, other: Places) -> Floats:
+        key = one * labels + other
+        if not len(known):
+            return np.zeros(key.shape, np.float32)
+        place = np.minimum(np.searchsorted(known, key), len(known) - 1)
+        return np.where(known[place] == key, counts[place] / totals[one], 0).astype(np.float32)
+
+    mine = np.broadcast_to(owner[:, None], others.shape)
+    return np.maximum(share(mine, others), share(others, mine))
