@@ -180,6 +180,7 @@ def test_public_names() -> None:
         "BACKENDS",
         "Bundle",
         "Calibrator",
+        "HashLayer",
         "HeadPredictions",
         "Predictions",
         "RecognitionEngine",
@@ -190,4 +191,5 @@ def test_public_names() -> None:
         "in_eight_bits",
         "load_bundle",
         "mean_of",
+        "read_hash_layer",
     ]
