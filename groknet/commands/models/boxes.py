@@ -18,6 +18,7 @@ from groknet.cli.terminal import json_line, note, progress, stdout
 
 if TYPE_CHECKING:
     from training.boxes import Project
+    from training.boxes.formats.found import Found
     from training.boxes.saved import Saved
     from training.boxes.thresholds import Thresholds
 
@@ -65,8 +66,9 @@ def init(
     from training.boxes.table import by_people
     from training.boxes.validation import set_aside
 
+    first_boxes = _read(boxes, photos, format) if boxes is not None and photos.is_dir() else None
     made = Project.create(project, photos, classes=classes or (), validation=validation)
-    skipped = _add(made, boxes, format) if boxes is not None else {}
+    skipped = _add(made, boxes, first_boxes) if boxes is not None and first_boxes is not None else {}
     given = made.given()
     with made.queue() as queue:
         validation_photos = set_aside(made, by_people(made, queue))
@@ -111,7 +113,7 @@ def import_boxes(
     from training.boxes.validation import set_aside
 
     opened = _open(project)
-    skipped = _add(opened, boxes, format)
+    skipped = _add(opened, boxes, _read(boxes, opened.photos, format))
     given = opened.given()
     with opened.queue() as queue:
         set_aside(opened, by_people(opened, queue))
@@ -359,16 +361,21 @@ def _open(folder: Path) -> Project:
     return Project.open(folder)
 
 
-def _add(project: Project, boxes: Path, form: Literal["coco", "voc", "table"] | None) -> dict[str, str]:
-    """Add boxes to a project, and return what was skipped."""
+def _read(boxes: Path, photos: Path, form: Literal["coco", "voc", "table"] | None) -> Found:
+    """The boxes of a file or folder that belong to photos of a folder."""
     from training.boxes.formats.any_format import read_boxes
 
     if not boxes.exists():
         raise CommandError(f"--boxes {boxes}: no such file or folder", Exit.NOT_FOUND)
-    found = read_boxes(boxes, project.photos, form)
+    found = read_boxes(boxes, photos.resolve(), form)
     if not found.photos:
         place, reason = next(iter(found.skipped.items()), (str(boxes), "it is empty"))
-        raise CommandError(f"--boxes {boxes}: no photo of it is in {project.photos}; {place}: {reason}", Exit.USAGE)
+        raise CommandError(f"--boxes {boxes}: no photo of it is in {photos}; {place}: {reason}", Exit.USAGE)
+    return found
+
+
+def _add(project: Project, boxes: Path, found: Found) -> dict[str, str]:
+    """Add boxes to a project, and return what was skipped."""
     project.give(found.photos, boxes.name)
     return found.skipped
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 from rich.table import Table
 
 from groknet.cli.exits import CommandError, Exit
@@ -37,7 +37,11 @@ LayoutOption = Annotated[
 ProductOption = Annotated[str, Parameter(name="--product", help="Column that names the product of a photo.")]
 WorkersOption = Annotated[
     int | None,
-    Parameter(name="--workers", help="Workers that read photos, and on Ray embed them. Default: one a core."),
+    Parameter(
+        name="--workers",
+        help="Workers that read photos, and on Ray embed them. Default: one a core.",
+        validator=validators.Number(gte=1),
+    ),
 ]
 BundleArgument = Annotated[
     Path | None, Parameter(name="--bundle", help="Bundle whose embedding compares photos. Default: the demo bundle.")

@@ -18,6 +18,7 @@ def forget_and_put(
     db: sqlite3.Connection, listing: StoredListing, thumbnails: Mapping[str, bytes], inline_photos_s: float | None
 ) -> Latest:
     db.execute("DELETE FROM latest WHERE listing_id = ?", (listing.listing_id,))
+    _tables._clear(db, listing.listing_id)
     return _put(db, listing, thumbnails, inline_photos_s)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,7 +93,7 @@ class DetectorState:
 
         Raises:
             BundleRefused: the folder holds no detector bundle.
-            ConfigError: the run knew other kinds, or the network has another shape.
+            ConfigError: the file is no checkpoint, the run knew other kinds, or the network has another shape.
         """
         if not start.is_dir():
             self._take(start)
@@ -102,13 +103,27 @@ class DetectorState:
             self.average.load_state_dict(self.network.state_dict())
 
     def _take(self, path: Path) -> dict[str, Any]:
-        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        saved = _checkpoint(path)
         if saved["kinds"] != self.kinds:
             raise ConfigError(f"--resume: {path} knows other kinds of boxes; train anew, or use the data of that run")
-        self.network.load_state_dict(saved["network"])
+        try:
+            self.network.load_state_dict(saved["network"])
+        except RuntimeError as error:
+            text = str(error).splitlines()[0][:200]
+            raise ConfigError(f"{path}: a checkpoint of another network ({text}); use the recipe of its run") from None
         if self.average is not None:
             self.average.load_state_dict(saved.get("average") or saved["network"])
         return saved
+
+
+def _checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        if saved.keys() >= {"kinds", "network"}:
+            return dict(saved)
+    except (OSError, EOFError, RuntimeError, AttributeError, LookupError, ValueError, pickle.UnpicklingError):
+        pass
+    raise ConfigError(f"{path}: no checkpoint of a detector; give RUN/{CHECKPOINT} or the folder of a bundle")
 
 
 def new_detector_state(

@@ -151,3 +151,10 @@ def test_mistakes_are_named(place: Path, groknet: Call, words, code, said) -> No
     answer = groknet("boxes", *(place / word if "." in word or word in PLACES else word for word in words))
     assert answer.code == code
     assert said in answer.err
+
+
+def test_a_project_that_cannot_begin_leaves_nothing(place: Path, groknet: Call) -> None:
+    (place / "empty.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    answer = groknet("boxes", "init", place / "new", "--photos", place / "photos", "--boxes", place / "empty.json")
+    assert answer.code == 2
+    assert not (place / "new").exists()

@@ -109,3 +109,10 @@ def test_steps_or_minutes_end_a_run(step: int, seconds: float, minutes: float, d
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="groknet detector train"):
         load_detector(tmp_path / CHECKPOINT, tiny_recipe())
+
+
+@pytest.mark.parametrize("content", [b"", b"junk" * 50])
+def test_a_file_that_is_no_checkpoint_is_named(data: Path, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "junk.pt").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"junk\.pt: no checkpoint"):
+        train_detector(tiny_recipe(1), data, tmp_path / "run", cache=data / "cache", start=tmp_path / "junk.pt")
