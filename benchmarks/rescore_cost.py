@@ -25,11 +25,10 @@ from schemas.predictions import StoredListing, Summary
 from training.bundle.raw_bundle import parity_photos
 from workers.indexer.wire import Neighbour
 from workers.search import SearchSettings
-from workers.search.find.finder import Finder, Found
+from workers.search.find.finder import RERANKED, Finder, Found
 from workers.search.find.indexers import Indexers
 from workers.search.find.naming import Names
 from workers.search.find.usefulness import Usefulness
-from workers.search.http.photo_routes import RERANKED
 from workers.stages.pooling import image_rows
 from workers.stores import Store, build_store
 

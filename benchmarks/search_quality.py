@@ -30,10 +30,10 @@ from training.evaluation import predict
 from training.readers import read
 from training.readers.label_table import Row, is_catalogue
 from workers.search.find import rerank
+from workers.search.find.finder import RERANKED
 from workers.search.find.likeness import by_bits, by_cosines
 from workers.search.find.relevant_heads import RelevantHeads
 from workers.search.find.vote import RULE, Ballot, VoteRule, Voting
-from workers.search.http.photo_routes import RERANKED
 from workers.search.settings import SearchSettings
 
 WEIGHTS = (0.0, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0)

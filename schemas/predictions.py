@@ -50,8 +50,8 @@ class ImageRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The row of one photo, or of the part of it inside `box`; without `box` it is of the whole photo. `applies` has
     the ids of the heads that apply to it, in the manifest's order; None if the bundle does not know
     (`Manifest.applicability`). `embedding` is the embedding behind the hash, one signed byte for each number, so that a
-    search can order the nearest listings by it; None in rows of before, or with `tagger.keep_embedding = false`. Some
-    rows of before have `margins` instead, the numbers whose signs are the hash, as one signed byte each."""
+    search can order the nearest listings by it; None in older rows, or with `tagger.keep_embedding = false`. Some
+    older rows have `margins` instead, the numbers whose signs are the hash, as one signed byte each."""
 
     image_id: str
     predictions: Predictions

@@ -17,7 +17,7 @@ _SHORT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.
 
 READY = gauge(
     "groknet_ready",
-    "1 while `/readyz` answers 200",
+    "1 while `/readyz` answers 200, and while a products worker waits because another one has the lease",
     unit="0 or 1",
     high="0 for long: `/readyz` says in one sentence what the worker waits for",
     by=EVERY_WORKER,

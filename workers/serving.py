@@ -74,6 +74,8 @@ class Health:
         self.failure: BaseException | None = None
         self.source_stale = False
         """Set if the worker's data come from another worker that is stale."""
+        self.standby = False
+        """Set while another worker does the work, and this one would take over. It is not ready, and need not be."""
         self.hold: dict[str, str | float] | None = None
         """Set while the worker waits for a service to come back: `service`, `since` (UTC seconds) and `why`."""
         self.degraded: dict[str, str] = {}
@@ -175,10 +177,12 @@ def operations_routes(health: Health, worker: WorkerKind) -> list[Route]:
         waiting_for = health.waiting_for if hold is None else f"the {hold['service']}, which does not answer"
         body = {"ready": ready, "stale": health.stale, "waiting_for": waiting_for, "hold": hold}
         body["degraded"] = health.degraded
+        if health.standby:
+            body["standby"] = True
         return JSONResponse(body, 200 if ready else 503, headers=None if ready else {"retry-after": "1"})
 
     def show_metrics(request: Request) -> Response:
-        metrics.READY.set(health.accepts)
+        metrics.READY.set(health.accepts or health.standby)
         metrics.STALE.set(health.stale)
         metrics.HEARTBEAT_AGE.set(health.heartbeat_age_s if health.started else 0.0)
         metrics.BATCH_AGE.set(health.batch_age_s)

@@ -137,7 +137,7 @@ def _running(home: Home, name: str, running: Running, says: Readiness | None) ->
         detail = f"holds since {since} ({place}): the {says.hold.service} does not answer: {says.hold.why}"
         remedy = f"repair the {says.hold.service}; the tagger then continues by itself within seconds"
         return Check(check=name, state="failed", detail=detail, remedy=remedy)
-    if not says.ready:
+    if not says.ready and not says.standby:
         detail = f"not ready {place}: it waits for {says.waiting_for}"
         return Check(check=name, state="failed", detail=detail, remedy=remedy)
     if says.degraded:
@@ -151,7 +151,10 @@ def _running(home: Home, name: str, running: Running, says: Readiness | None) ->
             if services
             else "look at its log; the worker then continues by itself"
         )
-        return Check(check=name, state="failed", detail=f"ready, but degraded {place}: {away}", remedy=remedy)
+        state = "stands by" if says.standby else "ready"
+        return Check(check=name, state="failed", detail=f"{state}, but degraded {place}: {away}", remedy=remedy)
+    if says.standby:
+        return Check(check=name, state="ok", detail=f"stands by {place}: it waits for {says.waiting_for}")
     assigned = "".join(f", {count} of {topic}" for topic, count in _assigned(running).items())
     partitions = f"; partitions{assigned}".replace(",", "", 1) if assigned else ""
     return Check(check=name, state="ok", detail=f"ready {place}{partitions}")

@@ -222,6 +222,8 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     """The answer of a worker at /readyz."""
 
     ready: bool
+    standby: bool = False
+    """Whether it waits for another worker that does its work, and would take over."""
     stale: bool = False
     waiting_for: str = ""
     hold: Hold | None = None

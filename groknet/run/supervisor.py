@@ -289,10 +289,11 @@ class Supervisor:
 
     def _look_whether_ready(self, child: Child, running: Running) -> None:
         says = readiness(running)
-        child.ready = says is not None and says.ready
+        child.ready = says is not None and (says.ready or says.standby)
         child.ever_ready |= child.ready
         if child.ready:
-            self._say(f"{child.spec.name} ready on {running.url} (process {running.pid})")
+            state = "stands by" if says is not None and says.standby else "ready"
+            self._say(f"{child.spec.name} {state} on {running.url} (process {running.pid})")
             return
         waits_for = "" if says is None else says.waiting_for
         service = next((one for one in SERVICES if waits_for.startswith(f"the {one}: ")), "")

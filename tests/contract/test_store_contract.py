@@ -60,7 +60,7 @@ def effects(of: ListingEvent, model_version: str = "m1", bad: Sequence[str] = ()
     good = [image.image_id for image in of.images if image.image_id not in bad]
     rng = random.Random(f"{of.order}{model_version}")
     applies = rng.choice([None, [], ["category"]])  # None: of a bundle without applicability
-    margins = rng.choice([None, rng.randbytes(256)])  # of rows of before
+    margins = rng.choice([None, rng.randbytes(256)])  # of older rows
     embedding = rng.choice([None, rng.randbytes(400)])  # None: a row of before, or the tagger keeps none
     rows = [
         ImageRow(

@@ -120,6 +120,22 @@ def test_the_three_operations_routes_over_a_real_port():
     server.stop()
 
 
+def test_a_worker_that_stands_by_is_not_ready_and_no_alert_says_that_it_should_be():
+    health = Health()
+    health.mark_started()
+    health.mark_unready("one, which writes")
+    server = serve(Starlette(routes=operations_routes(health, "products")), "127.0.0.1", 0)
+    try:
+        assert "standby" not in json.loads(_get(server.url + "/readyz").data)
+        assert b"groknet_ready 0.0" in _get(server.url + "/metrics").data
+        health.standby = True
+        answer = _get(server.url + "/readyz")
+        assert (answer.status, json.loads(answer.data)["standby"]) == (503, True)
+        assert b"groknet_ready 1.0" in _get(server.url + "/metrics").data
+    finally:
+        server.stop()
+
+
 def test_a_waiting_room_says_what_it_waits_for_on_every_path():
     health = Health()
     health.waiting_for = "the store: no node answers"

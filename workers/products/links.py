@@ -7,7 +7,8 @@ other; common photos do not count.
 
 The links are a function of the listings that are held now. The order in which they came does not matter, with one
 exception: a common photo of which more than `most_visits` near copies are held is *crowded*. Others do not count it, so
-that its listing costs no visit to all of these.
+that its listing costs no visit to all of these. When a listing is removed or changed, and no more than `most_visits`
+near copies of its photo are left, the crowded ones among them are counted after all.
 
 Links are kept, and each change makes those anew that it may change: the links of the listing itself, and of listings
 with a photo that becomes common or is common no longer. Two other listings are linked as before, because their photos
@@ -186,24 +187,56 @@ class Links:
         return False
 
     def _forget(self, listing_id: str) -> set[str]:
-        """Forget the photos of a listing. Returns the listings with a photo that is common no longer."""
+        """Forget the photos of a listing. Returns the listings with a photo that is common or crowded no longer, or
+        that became common because a crowded one counts now. While a photo is crowded, the listings that count visit
+        all of its near copies here, and the others no more than about `most_visits`."""
         turned: set[str] = set()
         seen: set[tuple[str, str]] = set()
+        few: set[tuple[str, str]] = set()
         for photo in self._photos.pop(listing_id, {}).values():
+            hits = self._hits(photo.code, listing_id, bounded=True)
+            few |= hits or set()
             if photo.counted:
-                seen |= self._hits(photo.code, listing_id) or set()
+                seen |= (self._hits(photo.code, listing_id) or set()) if hits is None else hits
         for other, image_id in seen:
             photo = self._photos[other][image_id]
             photo.copies -= 1
             if photo.near is not None:
                 photo.near.discard(listing_id)
-            elif photo.copies <= self._most_copies and photo.counted:
-                hits = self._hits(photo.code, other, bounded=True)
-                near = self._counted(hits or ()) - {listing_id}
-                if hits is not None and len(near) <= self._most_copies:  # it is common no longer
-                    photo.near = near
-                    turned.add(other)
+        for other, image_id in sorted(seen | few):
+            photo = self._photos[other][image_id]
+            if photo.near is not None:
+                continue
+            if photo.copies <= self._most_copies if photo.counted else (other, image_id) in few:
+                turned |= self._count_anew(other, photo)
         return turned
+
+    def _count_anew(self, listing_id: str, photo: _Photo) -> set[str]:
+        """Count the near copies of a common or crowded photo, if that is crowded no longer. Returns the listings whose
+        links this may change."""
+        hits = self._hits(photo.code, listing_id, bounded=True)
+        if hits is None:
+            return set()
+        turned: set[str] = set()
+        if not photo.counted:
+            turned.add(listing_id)
+            counted = [one.code for one in self._photos[listing_id].values() if one.counted]
+            for other, image_id in hits:
+                theirs = self._photos.get(other, {}).get(image_id)
+                if theirs is None or any(self._are_near(code, theirs.code) for code in counted):
+                    continue  # it is not held yet, or another photo of this listing counts already
+                if self._copied(theirs, by=listing_id):
+                    turned.add(other)
+            photo.counted = True
+        near = self._counted(hits)
+        photo.copies = len(near)
+        if photo.copies <= self._most_copies:
+            photo.near = near
+            turned.add(listing_id)
+        return turned
+
+    def _are_near(self, one: bytes, other: bytes) -> bool:
+        return (int.from_bytes(one, "big") ^ int.from_bytes(other, "big")).bit_count() <= self._radius
 
     def _counted(self, hits: Iterable[tuple[str, str]]) -> set[str]:
         """The listings of near copies that are not crowded. What is not held yet, or no longer, is left out."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from schemas.predictions import StoredListing
 from workers.products.attributes import offered_labels
@@ -11,11 +12,21 @@ from workers.products.naming import Book
 from workers.stores import Store
 
 _PAGE = 500
+T = TypeVar("T")
+Beat = Callable[[], object]
+"""Is called after each page. What it raises ends the call."""
 
 
-def read_book(store: Store) -> Book:
+def read_book(store: Store, beat: Beat = lambda: None) -> Book:
     """The products and memberships of a store. Raises Transient."""
-    return Book(store.all_products(), store.all_memberships())
+    return Book(_beating(store.all_products(), beat), _beating(store.all_memberships(), beat))
+
+
+def _beating(rows: Iterable[T], beat: Beat) -> Iterator[T]:
+    for number, row in enumerate(rows, 1):
+        yield row
+        if number % _PAGE == 0:
+            beat()
 
 
 def read_labels(store: Store, listing_ids: Sequence[str]) -> dict[str, Labels]:
@@ -24,7 +35,7 @@ def read_labels(store: Store, listing_ids: Sequence[str]) -> dict[str, Labels]:
     return {name: offered_labels(one.summary) for name, one in stored.items() if isinstance(one, StoredListing)}
 
 
-def who_left(store: Store, grouping: Grouping) -> None:
+def who_left(store: Store, grouping: Grouping, beat: Beat = lambda: None) -> None:
     """Compare the book with a topic that was read to its end, and note the listings that have left.
 
     A listing that the topic does not know may not have reached the topic of a new epoch yet. It keeps its product
@@ -41,3 +52,4 @@ def who_left(store: Store, grouping: Grouping) -> None:
             newest = latest.get(name)
             if newest is None or newest.removed or links.knows(name):
                 grouping.leave(name, since[name] if newest is None else newest.order[0])
+        beat()

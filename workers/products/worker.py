@@ -37,6 +37,10 @@ class _Lost(Exception):
     """Another worker writes products now."""
 
 
+class _Anew(Exception):
+    """Another worker may have written products since this round began: what was read and planned is out of date."""
+
+
 class ProductsWorker:
     """A products worker, built by `build_products`. `run` blocks until the stop event."""
 
@@ -95,6 +99,8 @@ class ProductsWorker:
             except _Lost:
                 self._wait_for_writer()
                 level = False
+            except _Anew:
+                continue
             except Transient as error:
                 service = self._who_is_away(error)
                 self._health.degraded = {service: error.message}
@@ -118,14 +124,26 @@ class ProductsWorker:
             stop.wait(self._settings.poll_interval_s)
 
     def _beat(self) -> None:
-        """Note that the loop runs, and renew the lease. Raises _Lost if another worker has it, and Transient."""
+        """Note that the loop runs, and renew the lease. Raises _Lost if another worker has it, _Anew if another one may
+        have written since the last call, and Transient."""
         self._health.beat()
         if not self._lease.hold():
             raise _Lost
+        if self._health.standby:
+            self._health.standby = False
+            self._health.mark_unready("the products to be read")
+        if self._lease.term != self._term:
+            self._term, self._grouping, self._unfinished = self._lease.term, None, None
+            raise _Anew
 
     def _wait_for_writer(self) -> None:
-        """Another worker writes products: what this one knows of them is out of date from now on."""
+        """Another worker writes products: what this one knows of them is out of date from now on. It has nothing to do
+        until it gets the lease, so it is not stale."""
         self._grouping, self._unfinished = None, None
+        for gauge in (metrics.PRODUCT_UNSETTLED, metrics.PRODUCTS, metrics.PRODUCT_LISTINGS):
+            gauge.set(0)
+        self._health.fresh()
+        self._health.standby = True
         self._health.mark_unready(f"{self._lease.holder or 'another worker'}, which writes the products of this store")
 
     def _who_is_away(self, error: Transient) -> str:
@@ -141,8 +159,6 @@ class ProductsWorker:
     def _round(self, admin: StreamAdmin, keeper: Keeper, stop: threading.Event) -> bool:
         """Read to the end of the topic, and settle what that changes. False if `stop` was set before. Raises
         Transient."""
-        if self._lease.term != self._term:  # another worker may have written since
-            self._term, self._grouping, self._unfinished = self._lease.term, None, None
         if self._grouping is not None and self._unfinished is not None:  # before anything else is read
             self._finish(self._grouping, keeper, self._unfinished)
         ends = admin.end_offsets(self._topic)
@@ -155,7 +171,7 @@ class ProductsWorker:
         if not self._compared:
             grouping.forget_edits()
             keeper.repair(admin, grouping.book)
-            who_left(self._store, grouping)
+            who_left(self._store, grouping, self._beat)
             self._compared = True
         if not self._settle(grouping, keeper, stop):
             return False
@@ -170,7 +186,7 @@ class ProductsWorker:
         if self._grouping is not None:
             _log.warning("%s was replaced by a shorter topic: it is read from its beginning", self._topic)
             self._health.mark_unready("the products to be read again")
-        book = read_book(self._store)
+        book = read_book(self._store, self._beat)
         self._offsets, self._compared, self._unfinished = {}, False, None
         self._grouping = Grouping(self._settings, self._epoch, book, lambda ids: read_labels(self._store, ids))
 
@@ -198,6 +214,7 @@ class ProductsWorker:
             self._beat()
             with metrics.STAGE_SECONDS.labels("group").time():
                 changes = grouping.plan()
+            self._beat()  # so that no plan is published that another worker has made out of date
             self._finish(grouping, keeper, changes)
         metrics.PRODUCT_UNSETTLED.set(0)
         metrics.PRODUCTS.set(len(grouping.book))

@@ -98,10 +98,9 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Whether the 50 nearest listings are ordered by the photo's unrounded bits if the request does not say so
     (`fine=`). On by default: more catalogue pictures come first (.861 instead of .851)."""
     rescore: bool = True
-    """Whether this order uses the embeddings that stored rows have (`tagger.keep_embedding`), or the margins that rows
-    of before have. A row without both is placed by the estimate that its hash gives. On by default: of the validation
-    photos of groceries .865 instead of .838 have their product first; on test photos the difference is within
-    chance."""
+    """Whether this order uses the embeddings that stored rows have (`tagger.keep_embedding`), or the margins that older
+    rows have. A row without both is placed by the estimate that its hash gives. On by default: of the validation photos
+    of groceries .865 instead of .838 have their product first; on test photos the difference is within chance."""
     rerank: bool = False
     """Whether listings are re-ranked (k-reciprocal) if the request does not say so (`rerank=`). Off by default: fewer
     products come first."""

@@ -44,6 +44,7 @@ class Follower:
     def start(self) -> None:
         """Start the thread."""
         metrics.OCCASIONS.set(0)
+        self.progress.begin()
         self._thread.start()
 
     def close(self) -> None:
@@ -51,6 +52,7 @@ class Follower:
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join(_JOIN_S)
+        self.progress.end()
 
     @property
     def waiting_for(self) -> str:

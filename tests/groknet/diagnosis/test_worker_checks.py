@@ -67,6 +67,12 @@ def test_the_doctor_names_each_tagger_its_hold_and_those_that_were_given_up(grok
         assert "its supervisor gave it up: no such keyspace" in found["tagger-3"]["detail"]
         assert found[UPLOADED]["detail"] == "nothing waiting"
         health.mark_started()
+        health.mark_unready("tagger of /elsewhere, which does the work")
+        health.standby = True
+        standby = doctor(groknet, flow.home)["tagger"]
+        assert standby["state"] == "ok"
+        assert "it waits for tagger of /elsewhere" in standby["detail"]
+        health.standby = False
         health.mark_ready()
         metrics.ASSIGNED.labels(UPLOADED).set(5)
         tagger = doctor(groknet, flow.home)["tagger"]

@@ -21,12 +21,19 @@ from workers.streams import Stream
 
 @contextmanager
 def running(
-    stream: Stream, store: Store, epoch: str = EPOCH, *, owner: str = "one", waits: bool = False, **settings: Any
+    stream: Stream,
+    store: Store,
+    epoch: str = EPOCH,
+    *,
+    owner: str = "one",
+    waits: bool = False,
+    health: Health | None = None,
+    **settings: Any,
 ) -> Iterator[Health]:
     """A worker that has caught up once, or that `waits` for another one; stopped afterwards. What ends it early is
     raised."""
     chosen = ProductsSettings(**({"poll_interval_s": 0.01, "batch": 7} | settings))
-    health, stop = Health(), threading.Event()
+    health, stop = health or Health(), threading.Event()
     worker = build_products(chosen, stream=stream, store=store, epoch=epoch, health=health, owner=owner)
     failures: list[BaseException] = []
 

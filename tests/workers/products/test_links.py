@@ -103,9 +103,61 @@ def test_a_photo_that_very_many_show_is_not_counted_and_joins_nothing_as_before(
         assert links.linked(name) == set(), "what came late still shows it, so it is a logo"
     for n in range(85, 90):
         links.remove(f"shown-{n}", BIRTH + 1)
-    assert (links.linked("shown-00"), links.linked("late")) == ({"shown-01"}, set())
-    links.put(message("late", logo, own[0], time=BIRTH + 1))
-    assert links.linked("late") == {"shown-00", "shown-01"}
+    three = {"shown-00", "shown-01", "late"}
+    assert as_one(links) == {name: three - {name} for name in three}, "two others have it: it is a logo no longer"
+
+
+def held(live: dict[str, HashMessage]) -> Links:
+    """Links that took nothing but these listings."""
+    links = Links(EPOCH, radius=RADIUS, most_copies=COMMON, most_visits=1)
+    for one in live.values():
+        links.put(one)
+    return links
+
+
+@pytest.mark.parametrize("gone", [range(197), range(199, 2, -1), [*range(3, 200, 2), *range(4, 200, 2)]])
+def test_crowded_photos_count_again_when_few_are_left(gone: list[int]) -> None:
+    """Of 200 copies the first 63 count. Whichever go, the three that stay are linked as if they had come alone."""
+    links = Links(EPOCH, radius=4, most_copies=5, most_visits=20)
+    for n in range(200):
+        links.put(message(f"shown-{n:03}", (1 << 200) - 1))
+    touched: set[str] = set()
+    for n in gone:
+        touched |= links.remove(f"shown-{n:03}", BIRTH + 1) or set()
+    left = {f"shown-{n:03}" for n in range(200)} - {f"shown-{n:03}" for n in gone}
+    assert len(left) in (3, 6)
+    assert as_one(links) == {name: left - {name} for name in left}
+    assert left <= touched, "their products are looked at again"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_after_a_crowd_has_come_and_gone_the_links_are_those_of_all_pairs(seed: int) -> None:
+    """160 listings show a logo among their photos, some twice; edits and removals leave fewer than 64 photos of it."""
+    draw = random.Random(seed)
+    shop = Shop(draw, places=4, spread=4)
+    links = Links(EPOCH, radius=RADIUS, most_copies=COMMON, most_visits=1)
+    logo = draw.getrandbits(256)
+    for number in range(160):
+        made = shop.message(number)
+        extra = [ImageHash(image_id=f"x{n}", hash=f"{logo ^ n:064x}") for n in range(draw.choice((1, 1, 2)))]
+        made = renamed(made, images=[*made.images, *extra])
+        shop.live[made.listing_id] = made
+        links.put(made)
+    order = draw.sample(range(160), 150)
+    for turn, number in enumerate(order):
+        made = shop.message(number)
+        if draw.random() < 0.1 and turn < 100:  # an edit: the logo is another photo from now on
+            extra = [ImageHash(image_id="y", hash=f"{logo:064x}")]
+            made = renamed(made, images=[*made.images, *extra])
+            shop.live[made.listing_id] = made
+            links.put(made)
+        else:
+            links.remove(made.listing_id, made.event_time)
+            shop.live.pop(made.listing_id, None)
+    logos = sum(image.image_id[0] != "i" for one in shop.live.values() for image in one.images)
+    assert logos < 64
+    assert as_one(links) == as_one(held(shop.live))
+    assert as_one(links) == naive_links(shop.live, RADIUS, COMMON)
 
 
 @pytest.mark.parametrize("most_visits", [1, 1_000])

@@ -31,6 +31,31 @@ def test_labels_are_the_offered_ones_of_the_summary_and_unknown_listings_have_no
     assert read_labels(store, ["l", "unknown"]) == {"l": offered_labels(listing.summary)}
 
 
+def test_the_loop_beats_after_each_page_of_the_book_and_of_those_who_may_have_left(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.products.shelf._PAGE", 10)
+    names = [f"l-{n:02}" for n in range(35)]
+    products = [Product(product_id=first_id(name, BIRTH), founded=BIRTH, founder=name) for name in names]
+    rows = [Membership(listing_id=one.founder, product_id=one.product_id, since=BIRTH) for one in products]
+    store.put_products(products, rows)
+    beats: list[int] = []
+    book = read_book(store, lambda: beats.append(1))
+    assert (len(book.products), len(book.memberships), len(beats)) == (35, 35, 3 + 3)
+    grouping = Grouping(ProductsSettings(), EPOCH, book, lambda _: {})
+    who_left(store, grouping, lambda: beats.append(1))
+    assert (len(grouping.gone), len(beats)) == (35, 3 + 3 + 4)
+
+    class Lost(Exception):
+        pass
+
+    def lost() -> None:
+        raise Lost
+
+    with pytest.raises(Lost):
+        read_book(store, lost)
+
+
 def test_who_was_removed_or_has_no_photo_left_and_who_is_not_read_yet_stays(store: Store) -> None:
     names = ("here", "later", "empty", "removed", "never")
     product = Product(product_id=first_id("here", BIRTH), founded=BIRTH, founder="here")

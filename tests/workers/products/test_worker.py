@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,13 +15,15 @@ from schemas.envelope import header
 from schemas.errors import Transient
 from schemas.events import ListingEvent
 from schemas.hashes import HashMessage
-from schemas.products import PRODUCT_TYPE, ProductMessage, decode_product, encode_product
+from schemas.products import PRODUCT_TYPE, Membership, Product, ProductMessage, decode_product, encode_product, first_id
 from schemas.topics import PRODUCTS
 from tests.contract.backends import locked_file
 from tests.workers.indexer.hash_topic import EPOCH, Publisher, stream_at
 from tests.workers.indexer.running import until
 from tests.workers.products.running import published, running, sent
 from tests.workers.products.shop import Shop, naive_groups, renamed
+from tests.workers.test_catching_up import Clock
+from workers.declared import registry_of
 from workers.products import ProductsSettings, build_products
 from workers.products.lease import SETTING
 from workers.serving import Health
@@ -302,6 +305,93 @@ def test_after_another_worker_has_written_the_store_is_read_again(
         while not ((found := store.setting(SETTING)) and store.put_setting(SETTING, found.value, found.version)):
             pass
         until(lambda: ids(store) == before)
+    check(stream, store)
+
+
+def shown(name: str) -> float | None:
+    """What `/metrics` of a products worker shows."""
+    return registry_of("products").get_sample_value(f"groknet_{name}")
+
+
+def test_who_loses_the_lease_stands_by_is_not_stale_and_shows_no_products(
+    stream: Stream, store: Store, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renewals, seconds = Clock(), Clock()
+    monkeypatch.setattr("workers.products.lease.Lease.__init__.__defaults__", (15.0, renewals))
+    town = Town(publisher, store, 10)
+    with running(stream, store, health=Health(clock=seconds), **RULES) as health:
+        town.send(20)
+        until(lambda: shown("product_listings") == sum(map(len, town.expected())) and groups(store) == town.expected())
+        found = store.setting(SETTING)
+        assert found is not None
+        assert store.put_setting(SETTING, b"other", found.version)
+        renewals.now += 6
+        until(lambda: health.standby and health.waiting_for == "other, which writes the products of this store")
+        assert not health.ready
+        assert [shown(name) for name in ("products", "product_listings", "product_unsettled")] == [0, 0, 0]
+        seconds.now += 25  # less than the heartbeat may take, so the worker stays live
+        until(lambda: not health.heartbeat_age_s)
+        seconds.now += 25
+        until(lambda: not health.stale)
+        renewals.now += 16  # the other one is gone
+        until(lambda: health.ready)
+        assert not health.standby
+        assert shown("product_listings") == sum(map(len, town.expected()))
+
+
+class Meddled:
+    """The store itself; `meddle` is called before rows of listings are read, which is while a plan is made."""
+
+    def __init__(self, store: Store, meddle: Callable[[], None]) -> None:
+        self._store, self._meddle = store, meddle
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def get(self, listing_ids: list[str]) -> Any:
+        self._meddle()
+        return self._store.get(listing_ids)
+
+
+def test_a_plan_is_dropped_if_another_worker_wrote_while_it_was_made(
+    stream: Stream, store: Store, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one, which had stood still, gives both listings the product that it had planned long before."""
+    renewals = Clock()
+    monkeypatch.setattr("workers.products.lease.Lease.__init__.__defaults__", (15.0, renewals))
+    shop = Shop(random.Random(4), places=1, spread=1)
+    while not (some := renamed(shop.message(1), epoch=EPOCH)).images:
+        pass
+    older = Product(product_id=first_id("a", 7), founded=7, founder="a")
+    told: list[int] = []
+
+    def member(name: str, since: int) -> Membership:
+        return Membership(listing_id=name, product_id=older.product_id, since=since)
+
+    def meddle() -> None:
+        if not told:
+            told.append(1)
+            with closing(stream.producer()) as producer:
+                for name in ("a", "b"):
+                    one = ProductMessage(listing_id=name, product_id=older.product_id, founded=older.founded)
+                    producer.send(PRODUCTS, name.encode(), encode_product(one), ())
+                producer.flush(10)
+            store.put_products([older], [member("a", 7), member("b", 8)])
+            found = store.setting(SETTING)
+            assert found is not None
+            assert store.put_setting(SETTING, found.value, found.version)
+            renewals.now += 6
+
+    for name in ("a", "b"):
+        publisher.put(renamed(some, listing_id=name, epoch=EPOCH))
+    publisher.flush()
+    meddled: Any = Meddled(store, meddle)
+    with running(stream, meddled, **RULES):
+        until(lambda: published(stream).keys() == {"a", "b"})
+    assert told
+    assert [one.product_id for one in store.all_products()] == [older.product_id], "nothing of the stale plan is stored"
+    assert ids(store) == {"a": older.product_id, "b": older.product_id}
+    assert sent(stream) == 2, "nothing of the stale plan is published"
     check(stream, store)
 
 

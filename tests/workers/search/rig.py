@@ -61,7 +61,7 @@ class Rig:
         self.health: Health
         self.hashes: dict[tuple[str, str], str] = {}
         self.kept = "embedding"
-        """What rows keep of a photo beside its hash: `embedding`, `margins` as rows of before, or nothing."""
+        """What rows keep of a photo beside its hash: `embedding`, `margins` as older rows, or nothing."""
 
     def add(self, listing_id: str, photos: dict[str, bytes], time_: int = 1, **fields: Any) -> None:
         event = ListingEvent(

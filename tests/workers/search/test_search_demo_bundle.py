@@ -113,7 +113,7 @@ def _by_hand(made: Rig, data: bytes, kept: dict[str, tuple[str, list[float]]]) -
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("kinds", [("embedding",), ("embedding", "margins", "nothing")], ids=["new", "mixed"])
 def test_the_nearest_listings_are_ordered_by_what_the_store_has_of_them(tmp_path, kinds):
-    """All listings have their embedding; or a third of them, a third have their margins, as rows of before, and a third
+    """All listings have their embedding; or a third of them, a third have their margins, as older rows, and a third
     their hash alone. A search without `rescore` goes by hashes."""
     with rig(tmp_path, BUNDLE) as made:
         known = {}

@@ -25,6 +25,7 @@ from workers.stores import Store
 MAX_PHOTOS = 20  # of one listing; it may have no more
 MAX_ASKED = 2_000  # at most so many photos for one hash from an indexer
 SPARE = 5  # extra listings to ask for; few are needed, because a removal leaves the index within a second
+RERANKED = 50  # nearest listings that are reordered; re-ranking with k1 = 20 needs more than 20
 _US = 1_000_000
 
 

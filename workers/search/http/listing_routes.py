@@ -22,12 +22,11 @@ from workers.search.answers import (
     RecentListings,
     SimilarAnswer,
 )
-from workers.search.find.finder import Finder, Wanted, freshness
+from workers.search.find.finder import RERANKED, Finder, Wanted, freshness
 from workers.search.find.indexers import Indexers
 from workers.search.find.naming import Names, thumbnail_path
 from workers.search.http import params
 from workers.search.http.json_bodies import answered, json_body
-from workers.search.http.photo_routes import RERANKED
 from workers.search.http.stored import StoredListings
 from workers.search.http.threads import Threads
 from workers.search.settings import SearchSettings

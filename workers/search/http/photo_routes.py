@@ -37,7 +37,7 @@ from workers.search.answers import (
 from workers.search.find import vote
 from workers.search.find.category_vote import vote_with_class
 from workers.search.find.filters import Filters
-from workers.search.find.finder import Finder, Found, Wanted, nearest_part, one_each
+from workers.search.find.finder import RERANKED, Finder, Found, Wanted, nearest_part, one_each
 from workers.search.find.inference import Recognised
 from workers.search.find.looking import Detect, Part
 from workers.search.find.naming import Names
@@ -61,7 +61,6 @@ from workers.serving import Health
 _MAX_JSON = 4_096  # bytes of a JSON body, which names a listing and a photo
 _CLIENT_SHARE = 4  # one client may fill a quarter of the memory for uploads
 TYPED = 200  # nearest listings that are reordered by typed words: they look alike, and few of them answer the words
-RERANKED = 50  # nearest listings that are reordered; re-ranking with k1 = 20 needs more than 20
 
 
 @dataclass(frozen=True, slots=True)

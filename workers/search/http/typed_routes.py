@@ -114,7 +114,7 @@ class TypedHandlers:
 
     def meaning(self, typed: Typed, language: str) -> TypedMeaning:
         """What was understood of a query beside a photo, which is counted."""
-        meaning = self._of_service().meaning(typed, language)
+        meaning = self._of_service().meaning(typed, language, beside_photo=True)
         count_words(meaning)
         return meaning
 

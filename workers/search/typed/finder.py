@@ -146,10 +146,10 @@ class TypedFinder:
             replace(one, relevance=0.0 if one.listing is None else self.relevance(one.listing, typed)) for one in found
         ]
 
-    def meaning(self, typed: Typed, language: str) -> TypedMeaning:
-        """What was understood, for the answer."""
+    def meaning(self, typed: Typed, language: str, *, beside_photo: bool = False) -> TypedMeaning:
+        """What was understood, for the answer. The text model is not asked beside a photo."""
         titled = {word for term, _ in typed.weighed if not term.choices for word in term.words}
-        by_text = self._texts is not None and not typed.query.meaning.understood
+        by_text = self._texts is not None and not beside_photo and not typed.query.meaning.understood
         phrases = []
         for one in typed.query.meaning.phrases:
             labels = [

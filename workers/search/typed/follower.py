@@ -47,6 +47,7 @@ class Follower:
 
     def start(self) -> None:
         """Start the thread."""
+        self.progress.begin()
         self._thread.start()
 
     def stop(self) -> None:
@@ -54,6 +55,7 @@ class Follower:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
+        self.progress.end()
 
     def _run(self) -> None:
         admin = self._until_done(self._stream.admin)
@@ -105,21 +107,19 @@ class Follower:
         if any(end < self._offsets.get(partition, 0) for partition, end in ends.items()):
             _log.warning("%s was replaced by a shorter topic: the store is read again", self._topic)
             return self._begin(admin)
-        if all(self._offsets.get(partition, 0) >= end for partition, end in ends.items()):
-            self.progress.reached()
-            return True
-        records = iter(admin.read(self._topic, {p: self._offsets.get(p, 0) for p in ends}))
-        while some := list(islice(records, _TOGETHER)):
-            if self._stop.is_set():
-                return False
-            self._read([(record.key or b"").decode("ascii", "replace") for record in some])
-            for record in some:
-                self._offsets[record.partition] = record.next_offset
-        for partition, end in ends.items():  # compaction may have removed the last records of a partition
-            self._offsets[partition] = max(self._offsets.get(partition, 0), end)
+        if any(self._offsets.get(partition, 0) < end for partition, end in ends.items()):
+            records = iter(admin.read(self._topic, {p: self._offsets.get(p, 0) for p in ends}))
+            while some := list(islice(records, _TOGETHER)):
+                if self._stop.is_set():
+                    return False
+                self._read([(record.key or b"").decode("ascii", "replace") for record in some])
+                for record in some:
+                    self._offsets[record.partition] = record.next_offset
+            for partition, end in ends.items():  # compaction may have removed the last records of a partition
+                self._offsets[partition] = max(self._offsets.get(partition, 0), end)
+        # Without new records as well, because the store may have been away when room became free.
         while (waiting := self._index.with_room(_TOGETHER)) and not self._stop.is_set():
             self._read(waiting)
-        self._measure()
         self.progress.reached()
         return True
 
@@ -132,6 +132,7 @@ class Follower:
                 self._take(listing)
             else:
                 self._index.remove(listing_id)
+        self._measure()
 
     def _take(self, listing: StoredListing) -> None:
         if not listing.images:

@@ -8,7 +8,9 @@ against photo embeddings of this bundle, for example by a linear map behind the 
 from __future__ import annotations
 
 import importlib
+import logging
 import threading
+import time
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +19,10 @@ from numpy.typing import NDArray
 from engines.recognition import HashLayer, Unrounded
 from schemas.errors import ConfigError
 from workers.search.find.filters import Filters
-from workers.search.find.finder import Finder, Found, Wanted
+from workers.search.find.finder import RERANKED, Finder, Found, Wanted
+
+_log = logging.getLogger(__name__)
+_WARN_EVERY_S = 60.0
 
 
 class TextModel(Protocol):
@@ -76,11 +81,20 @@ class TextSearch:
 
     def __init__(self, tower: TextTower, finder: Finder) -> None:
         self._tower, self._finder = tower, finder
+        self._warned = -_WARN_EVERY_S
 
     def find(self, text: str, count: int, only: Filters) -> list[Found]:
-        """The `count` listings nearest to a text that pass, the nearest first."""
-        read = self._tower.read(text)
+        """The listings nearest to a text that pass, the nearest first: `count`, or `RERANKED` if that is more. As for a
+        photo, they are the nearest by hash, ordered anew. Empty if the model fails: a query is answered without it."""
+        try:
+            read = self._tower.read(text)
+        except Exception as error:  # it is the operator's code: whatever it raises, titles still answer
+            now = time.monotonic()
+            if now - self._warned >= _WARN_EVERY_S:
+                self._warned = now
+                _log.warning("search.text_model failed, and queries are answered without it: %r", error)
+            return []
         if read is None:
             return []
         code = np.packbits(read.margins > 0).tobytes().hex()
-        return self._finder.refined(read, self._finder.find([code], Wanted(count, only=only)))
+        return self._finder.refined(read, self._finder.find([code], Wanted(max(count, RERANKED), only=only)))

@@ -49,6 +49,9 @@ class Away:
 
     def __init__(self, store: Store, fails: int) -> None:
         self._store, self.fails = store, fails
+        self.refuses_room = ""
+        """A listing whose next read alone fails."""
+        self.refused: list[str] = []
 
     def scan(self) -> Iterator[StoredListing | RemovalMarker]:
         for listing in self._store.scan():
@@ -57,6 +60,10 @@ class Away:
 
     def get(self, listing_ids: list[str]) -> dict[str, StoredListing | RemovalMarker]:
         self._refuse()
+        if self.refuses_room and listing_ids == [self.refuses_room]:
+            self.refused.append(self.refuses_room)
+            self.refuses_room = ""
+            raise Transient("store", "away", "planted")
         return self._store.get(listing_ids)
 
     def _refuse(self) -> None:
@@ -153,3 +160,27 @@ def test_room_that_frees_is_filled_with_a_listing_that_was_left_out(tmp_path: Pa
         finally:
             follower.stop()
         assert len(index) == 3
+
+
+def test_room_is_filled_without_another_record_if_the_store_was_away_when_it_became_free(tmp_path: Path) -> None:
+    write_tiny_bundle(tmp_path / "bundle")
+    names = Names(load_manifest(tmp_path / "bundle"))
+    stream = stream_at(tmp_path)
+    with closing(build_store(f"sqlite://{tmp_path}/store.db")) as store, Publisher(stream) as publisher:
+        for i in range(3):
+            store.write(stored(f"old/{i}", 0.5 + i / 10), {})
+        away: Any = Away(store, fails=0)
+        index = LabelIndex(most=2)
+        follower = Follower(index, stream=stream, store=away, names=names, epoch="0123456789ab")
+        follower.start()
+        try:
+            until(lambda: follower.complete)
+            away.refuses_room = "old/2"  # there was no room for it
+            store.remove(ListingEvent(event_id="g", listing_id="old/0", event_time=BASE_US + 2, type="removed"))
+            publisher.remove("old/0", 2)
+            publisher.flush()
+            until(lambda: index.left_out == 0)
+        finally:
+            follower.stop()
+        assert away.refused == ["old/2"]
+        assert [name for name, _ in index.search(RED, 100, titles=False)] == ["old/2", "old/1"]
