@@ -3,7 +3,7 @@
 Each round goes through the checkouts in turn. From each it starts all workers and measures memory and start
 (`benchmarks.worker_start`), then runs the checkout's own `benchmarks.worker_ratio` on `--images` photos. At the end of
 the round it measures photos a second of two engines of this checkout side by side: ONNX Runtime, and what
-`engine.backend = "auto"` takes here. Every figure is told with the values of all rounds. A figure that an old checkout
+`engine.backend = "auto"` takes here. Every figure comes with the values of all rounds. A figure that an old checkout
 does not measure is left out for it. Linux only.
 """
 
@@ -64,23 +64,23 @@ def measure(checkouts: dict[str, Path], repeats: int, images: int, calibration: 
         for _ in range(repeats):
             for name, checkout in checkouts.items():
                 found = start(checkout / ".venv/bin/python", checkout) | ratio_of(checkout, images)
-                _tell(name, found)
+                _print(name, found)
                 for figure, value in found.items():
                     values[name][figure].append(value)
             for name, engine in pair.items():
                 rate = bare(engine, batch, images)
-                _tell(f"engine {name}", {"photos/s": rate})
+                _print(f"engine {name}", {"photos/s": rate})
                 values[f"engine {name}"]["photos/s"].append(rate)
-    told: dict[str, Any] = {"auto": reason}
+    result: dict[str, Any] = {"auto": reason}
     for name, figures in values.items():
-        told[name] = {
+        result[name] = {
             figure: f"{statistics.median(found):.3g} ({', '.join(f'{one:.3g}' for one in found)})"
             for figure, found in figures.items()
         }
-    return told
+    return result
 
 
-def _tell(name: str, found: dict[str, float]) -> None:
+def _print(name: str, found: dict[str, float]) -> None:
     """One line on stderr for each measurement, because a round takes minutes."""
     sys.stderr.write(f"{name}: {', '.join(f'{figure} {value:.3g}' for figure, value in found.items())}\n")
 

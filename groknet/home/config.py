@@ -35,6 +35,7 @@ from workers.tagger import TaggerSettings
 from workers.tracing import TracingSettings
 
 ENV_PREFIX = "GROKNET__"
+_RENAMED = (("tagger", "keep_margins", "keep_embedding"),)  # section, old name, new name
 
 
 class StreamSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -173,8 +174,8 @@ def load_config(home: Home, environ: Mapping[str, str] = os.environ, *, bundle: 
     `bundle` is the option `--bundle` of the command line. It is taken as it is, whatever `[detect]` says.
 
     Raises:
-        ConfigError: the file cannot be read, a key is unknown (the message names the nearest known one), or a value has
-            the wrong type or is out of bounds.
+        ConfigError: the file cannot be read, a key is unknown (the message names the nearest known one), a value has
+            the wrong type or is out of bounds, or a setting is there under its old and its new name.
         BundleRefused: `detect.mode` is on, and a bundle is missing or damaged.
     """
     from_file = _read_file(home.config_file)
@@ -182,7 +183,9 @@ def load_config(home: Home, environ: Mapping[str, str] = os.environ, *, bundle: 
     _check_keys(from_file, str(home.config_file))
     _check_keys(from_env, "environment")
     _convert(from_file, strict=True, where=str(home.config_file))
-    config = _convert(_overlay(from_file, from_env), strict=False, where="environment over " + home.config_file.name)
+    both = _overlay(from_file, from_env)
+    _check_renamed(both, "environment over " + home.config_file.name if from_env else str(home.config_file))
+    config = _convert(both, strict=False, where="environment over " + home.config_file.name)
     origin = dict.fromkeys(_leaves(from_file), "file") | dict.fromkeys(_leaves(from_env), "environment")
     config = _complete(config, home, bundle)
     return Loaded(config, home, origin, config.engine.bundle, bundle is None)
@@ -240,6 +243,14 @@ def _check_keys(table: Mapping[str, Any], where: str) -> None:
         for key in values:
             if key not in known:
                 raise ConfigError(f"{where}: unknown key {section}.{key}{_meant(key, known)}")
+
+
+def _check_renamed(table: Mapping[str, Any], where: str) -> None:
+    """Raise ConfigError if a setting has a value under its old name and under its new one."""
+    for section, old, new in _RENAMED:
+        if {old, new} <= table.get(section, {}).keys():
+            text = f"{section}.{old} is the old name of {section}.{new}, and both are set; remove {section}.{old}"
+            raise ConfigError(f"{where}: {text}")
 
 
 def _meant(word: str, known: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What products must hold, told from the hash topic and the listings of the store, and how they differ from it."""
+"""What products must hold, computed from the hash topic and the stored listings, and how they differ from it."""
 
 from __future__ import annotations
 

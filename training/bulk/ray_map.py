@@ -37,10 +37,11 @@ def ray_map(function: Callable[[Part], Result], parts: Iterable[Part], *, worker
     """The results of `function` for each part, in their order. Arguments as of `process_map`.
 
     Without RAY_ADDRESS, Ray starts on the loopback address of this machine with `workers` cores, and ends with this
-    process. On a cluster, every machine needs this package and must see all files under the same paths.
+    process. A cluster that somebody else runs on this machine is not joined. On a cluster, every machine needs this
+    package and must see all files under the same paths.
 
     Raises:
-        ConfigError: a part ends its worker three times, twice in a row, or Ray is not installed.
+        ConfigError: a part ends its worker three times, of which the last time alone; or Ray is not installed.
     """
     ray = _started(workers)
     left = iter(parts)
@@ -60,16 +61,18 @@ def ray_map(function: Callable[[Part], Result], parts: Iterable[Part], *, worker
 def _run(
     ray: Any, function: Callable[[Part], Result], parts: Sequence[Part], workers: int, *, give_up: bool = True
 ) -> Iterator[Result]:
-    """The results up to the first part that Ray gives up. Without `give_up`, its error is raised instead."""
+    """The results up to the first part that Ray gives up: it ended its worker at each try but the last of `TRIES`.
+    Without `give_up` there is only that last one, whose error is raised."""
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = context.print_on_execution_start = False
     context.max_errored_blocks = -1 if give_up else 0  # -1: such a part is missing from the results
+    retries = TRIES - 2 if give_up else 0
     rows = [{"number": number, "part": pickle.dumps(part)} for number, part in enumerate(parts)]
     with warnings.catch_warnings():  # max_retries goes away in Ray 2.64, which pyproject.toml excludes
         warnings.simplefilter("ignore")
         found = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            partial(_made, function), batch_size=None, concurrency=min(workers, len(rows)), max_retries=TRIES - 1
+            partial(_made, function), batch_size=None, concurrency=min(workers, len(rows)), max_retries=retries
         )
     for number, row in enumerate(found.iter_rows()):
         if row["number"] != number:
@@ -125,7 +128,7 @@ def _start_here(ray: Any, workers: int) -> None:
     than one try."""
     for left in reversed(range(_STARTS)):
         try:
-            ray.init(num_cpus=workers, include_dashboard=False, **_QUIET)
+            ray.init("local", num_cpus=workers, include_dashboard=False, **_QUIET)
             return
         except Exception as error:  # Ray has no class of its own for this
             ray.shutdown()

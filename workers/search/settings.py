@@ -106,8 +106,8 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     products come first."""
     close_likeness: Share = 0.48
     """A listing is close to a photo from this likeness (0 to 1) on. If none is, the page says so. Of test photos of
-    products in the catalogue 98 % have a close listing, of photos of other things 1 %; see
-    docs/benchmarks/search.md."""
+    listed products 98 % (among catalogue pictures) and 99.7 % (among in-store photos) have a close listing, of photos
+    of other things 0 to 3 %; see docs/benchmarks/search.md."""
     close_bits: Annotated[int, Meta(ge=0, le=256)] = 82
     """The same limit for stored listings, whose bits are rounded: so many of 256 bits may differ."""
     whole_bits: Annotated[int, Meta(ge=0, le=256)] = 75

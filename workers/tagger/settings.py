@@ -122,7 +122,7 @@ class TaggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     400 numbers take 400 bytes a photo in SQLite and 536 in Cassandra; a row has about 4 KB. A back-fill follows this
     setting. What is stored already stays as it is until it is tagged again."""
     keep_margins: bool | None = None
-    """The old name of `keep_embedding`, which still counts where it is set."""
+    """The old name of `keep_embedding`, which still counts where it is set. Do not set both."""
     publish_predictions: bool = False
     """Also publish the stored listings on `listings.predictions`."""
     hidden_heads: tuple[str, ...] = ()

@@ -44,6 +44,13 @@ def test_the_environment_wins_over_the_file_key_by_key(home: Home) -> None:
     assert loaded.origin["tagger.batch_wait_ms"] == "file"
 
 
+def test_an_old_name_in_the_file_and_the_new_one_in_the_environment_are_refused(home: Home) -> None:
+    home.config_file.write_text("[tagger]\nkeep_margins = false\n")
+    assert not load_config(home, {}).config.tagger.keep_embedding
+    with pytest.raises(ConfigError, match=r"environment over .*remove tagger\.keep_margins"):
+        load_config(home, {"GROKNET__TAGGER__KEEP_EMBEDDING": "true"})
+
+
 def test_kafka_and_cassandra_are_two_urls(home: Home) -> None:
     home.config_file.write_text('[stream]\nurl = "kafka://broker:9092"\n[store]\nurl = "cassandra://db/groknet"\n')
     config = load_config(home, {}).config
@@ -57,6 +64,7 @@ def test_kafka_and_cassandra_are_two_urls(home: Home) -> None:
         ("[taggr]\nbatch_size = 4", "unknown section [taggr]; did you mean tagger?"),
         ("[stream]\nqqqq = 4", "unknown key stream.qqqq; there are url"),
         ("tagger = 4", "tagger is a section"),
+        ("[tagger]\nkeep_embedding = true\nkeep_margins = false", "both are set; remove tagger.keep_margins"),
         ('[tagger]\ndecode_processes = 2\njpeg_decoder = "nvimgcodec"', "set decode_processes = 0, or jpeg_decoder"),
         ('[tagger]\nbatch_size = "4"', "tagger.batch_size: Expected `int`, got `str`"),
         ("[tagger]\nbatch_size = 0", "tagger.batch_size: Expected `int` >= 1"),

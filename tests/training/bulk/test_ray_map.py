@@ -5,10 +5,14 @@ Ray takes 480 MB, so `make test` does not install it. To run them: pip install -
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import uuid
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -68,6 +72,32 @@ def test_a_part_that_kills_each_worker_is_named_after_what_came_before_it(ray: A
     with pytest.raises(ConfigError, match=r"part 6 ended its worker 3 times.*\[30, 31, 32, 33, 34\]"):
         found.extend(bulk_map(always_dies, PARTS, engine="ray"))
     assert found == PARTS[:6]
+
+
+def dies_and_counts(part: int, *, folder: Path) -> None:
+    (folder / str(uuid.uuid4())).touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_part_has_as_many_tries_as_the_error_says(ray: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"part 0 ended its worker 3 times"):
+        list(bulk_map(partial(dies_and_counts, folder=tmp_path), [1], engine="ray"))
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.slow
+def test_a_cluster_that_runs_on_this_machine_is_not_joined(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ray start --head` writes the address of its cluster into a file of Ray's folder, and Ray joins it by default."""
+    ray.shutdown()
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with TemporaryDirectory(prefix="r") as folder:  # short, because Ray's sockets are in it
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        state = Path(folder) / "ray" / "ray_current_cluster"
+        state.parent.mkdir()
+        state.write_text("127.0.0.1:1")  # nobody is there
+        assert [result for _, result in bulk_map(squares, PARTS, engine="ray")] == EXPECTED
+        ray.shutdown()
 
 
 @pytest.mark.slow

@@ -58,7 +58,10 @@ def near_pairs(
     engine: Engine = "pool",
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Pair]:
-    """Every pair that is near in hash and alike in edges, each once or twice.
+    """Pairs that are near in hash and alike in edges, each once or twice.
+
+    Among photos with an equal pHash only the first asks and is found; each of the others is paired with that one alone.
+    Of pairs that are far apart in bits the index misses some: see `code_index`.
 
     Args:
         pictures: gives the small picture of any photo. With workers it is pickled.

@@ -40,9 +40,8 @@ class MergeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     highest: Share = 0.5  # share of confused photos at which the first round merges
     lowest: Share = 0.2  # share at which the last rounds merge
-    lowest_nearest: Share = (
-        0.35  # share of photos whose nearest one has the other label, at which the last rounds merge
-    )
+    # share of photos whose nearest one has the other label, at which the last rounds merge
+    lowest_nearest: Share = 0.35
     lower_by: Share = 0.05  # how much the threshold falls after each round
     min_confused: Annotated[int, Meta(ge=1)] = 2  # photos of the two labels that are confused, at least
     most_gap: Annotated[float, Meta(gt=0, le=1)] = 0.09  # between the photos of two labels, as a share

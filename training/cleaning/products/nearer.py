@@ -21,7 +21,7 @@ Places = NDArray[np.int64]
 PHOTOS = 2  # of a product whose likeness counts
 LEAST_CORE = 3  # photos of a label, with fewer of which nothing is said about it
 _SHORTLIST = 8  # labels whose mean is nearest to a photo; the others are not looked at
-_AT_ONCE = 1024  # photos that are compared with the means of all labels at once
+_AT_ONCE = 1024  # photos that are compared at once with the means of all labels, or with one label
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,12 @@ def _likeness(vectors: Floats, cores: Sequence[Places], photos: Places, labels: 
     order = np.argsort(labels, kind="stable")
     for group in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
         core = cores[labels[group[0]]]
-        cosines = vectors[photos[group]] @ vectors[core].T
-        cosines[photos[group][:, None] == core] = -1
-        made[group] = -np.partition(-cosines, PHOTOS - 1, axis=1)[:, :PHOTOS].mean(1)
+        theirs = vectors[core].T
+        for start in range(0, len(group), _AT_ONCE):
+            part = group[start : start + _AT_ONCE]
+            cosines = vectors[photos[part]] @ theirs
+            cosines[photos[part][:, None] == core] = -1
+            made[part] = -np.partition(-cosines, PHOTOS - 1, axis=1)[:, :PHOTOS].mean(1)
     return made
 
 

@@ -30,7 +30,7 @@ _STOPPING = "the search service is stopping; ask again"
 @dataclass(frozen=True, slots=True)
 class Recognised:
     """The engine's output for one photo. `hash` is 64 hex digits. `unrounded` is what it was before its hash was
-    rounded; None if the bundle does not tell it. `applies` has the ids of the heads that apply, as in `ImageRow`."""
+    rounded; None if the bundle does not give it. `applies` has the ids of the heads that apply, as in `ImageRow`."""
 
     predictions: stored.Predictions
     hash: str

@@ -163,9 +163,8 @@ class EmbeddedConsumer:
 
     def _fetch(self, max_records: int) -> list[Record]:
         wanted = [p for p in self._owned if p not in self._paused]
-        ends = ends_of(
-            self._db, [self._owned[p] for p in wanted]
-        )  # one question, where most partitions have nothing new
+        # one question, because most partitions have nothing new
+        ends = ends_of(self._db, [self._owned[p] for p in wanted])
         active = sorted(p for p in wanted if ends.get(self._owned[p].id, 0) > self._next[p])
         records: list[Record] = []
         size = 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from training.cleaning.products import nearer
 from training.cleaning.products.nearer import Nearer, nearer_elsewhere
 
 
@@ -62,3 +64,19 @@ def test_planted_photos_are_found_and_two_labels_of_one_product_are_left_alone()
 def test_one_label_has_nothing_to_compare_with() -> None:
     vectors = np.eye(4, dtype=np.float32)
     assert not len(nearer_elsewhere(vectors, [np.arange(4)], least=0.1, most_mixed=0.5).photos)
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 30])
+def test_photos_that_are_compared_in_parts_give_the_same(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three labels of 30 photos are up to 60 photos for each label; all at once is what the parts are compared with.
+    Small whole numbers, whose products are exact in any order."""
+    rng = np.random.default_rng(9)
+    labels = np.repeat(np.arange(3), 30)
+    vectors = rng.integers(-3, 4, (90, 16)).astype(np.float32)
+    whole = nearer_elsewhere(vectors, cores_of(labels), least=0.1, most_mixed=1)
+    monkeypatch.setattr(nearer, "_AT_ONCE", at_once)
+    parts = nearer_elsewhere(vectors, cores_of(labels), least=0.1, most_mixed=1)
+    assert len(whole.photos) > 10
+    assert parts.photos.tolist() == whole.photos.tolist()
+    assert parts.others.tolist() == whole.others.tolist()
+    assert parts.by.tolist() == whole.by.tolist()
