@@ -100,13 +100,6 @@ def slots_of(db: sqlite3.Connection, topic: str) -> list[Slot]:
     return slots
 
 
-def ends_of(db: sqlite3.Connection, slots: Sequence[Slot]) -> dict[int, int]:
-    """The offset that the next record of each of these partitions will get, by the partition's id."""
-    marks = ",".join("?" * len(slots))
-    rows = db.execute(f"SELECT id, next_offset FROM partitions WHERE id IN ({marks})", [slot.id for slot in slots])
-    return dict(rows.fetchall())
-
-
 def records_from(
     db: sqlite3.Connection, slot: Slot, start: int, limit: int, stop: int | None = None
 ) -> Iterator[Record]:
