@@ -260,7 +260,8 @@ class _SearchLife:
         health = Health()
         with ExitStack() as stack:
             engine = _engine(loaded, stack)
-            urls = _find_indexers(process, loaded.config.search.indexer_urls, engine.manifest.epoch, wanted)
+            configured = loaded.config.search.indexer_urls
+            urls = _find_indexers(process, configured, engine.manifest.epoch, wanted)
             looking = query_looking(loaded, engine.manifest)
             if looking is not None:
                 stack.callback(looking.detector.close)
@@ -276,6 +277,7 @@ class _SearchLife:
                 kept=loaded.home.root / FILE,
                 stream=build_stream(loaded.config.stream.url, process.name),
                 tower=tower,
+                find_indexers=None if configured else lambda: every_indexer(process.home, ()),
             )
             return cls(loaded, app, engine.manifest.epoch, health, stack.pop_all())
 

@@ -6,7 +6,7 @@ settings may name the indexers of two epochs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -39,7 +39,18 @@ class IndexState:
 class Indexers:
     """Connections to all indexers. Thread-safe."""
 
-    def __init__(self, urls: Sequence[str], timeout_s: float, callers: int, epoch: str) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        timeout_s: float,
+        callers: int,
+        epoch: str,
+        find: Callable[[], Sequence[str]] | None = None,
+    ) -> None:
+        """`find` says where the indexers are now. `state` asks it, because an indexer that was started again may have
+        another port. While it finds fewer than before the addresses stay, because an answer of only a part of them
+        would look complete. None: they never change."""
+        self._find = find
         self._urls = [url.rstrip("/") for url in urls]
         self._epoch = epoch
         self._epochs: dict[str, str] = {}  # by address, as each one last reported
@@ -82,6 +93,9 @@ class Indexers:
 
     def state(self) -> IndexState:
         """Whether a search can be answered now. Never raises."""
+        found = self._find() if self._find is not None else []
+        if len(found) >= max(1, len(self._urls)):
+            self._urls = [url.rstrip("/") for url in found]
         if not self._urls:
             return IndexState("an indexer: search.indexer_urls is empty; give its address", stale=False)
         told, faults = self._look()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,7 @@ def build_search(
     looking: Looking | None = None,
     stream: Stream | None = None,
     tower: TextTower | None = None,
+    find_indexers: Callable[[], Sequence[str]] | None = None,
 ) -> Starlette:
     """Build the search service. Its threads start and end with the lifespan of the application.
 
@@ -79,7 +80,7 @@ def build_search(
     after the server has stopped. `intake` fetches photos of listings, and is closed with the application; without it
     there are only thumbnails. `looking` has the detector that requests may ask for; the caller closes it, too. `kept`
     is the file of kept searches and judgements, which `settings.keep` may allow. What is too old leaves it in any case.
-    `tower` finds photos by words that no label means; it needs `stream`.
+    `tower` finds photos by words that no label means; it needs `stream`. `find_indexers`: see `Indexers`.
     `stream` says what goes with what, and what has changed, which typed queries need; without it there are none.
 
     Raises:
@@ -89,9 +90,8 @@ def build_search(
     metrics.DECODE_MEMORY.set_function(decode_memory_held)
     manifest = engine.manifest
     shown = without_heads(manifest, settings.hidden_heads, SEARCH)
-    indexers = Indexers(
-        settings.indexer_urls, settings.indexer_timeout_s, callers=settings.max_waiting, epoch=manifest.epoch
-    )
+    urls, callers = settings.indexer_urls, settings.max_waiting
+    indexers = Indexers(urls, settings.indexer_timeout_s, callers, manifest.epoch, find_indexers)
     inference = _inference(settings, engine, looking, health)
     threads = _threads(settings)
     admission = Admission(settings)

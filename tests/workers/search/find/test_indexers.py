@@ -85,3 +85,29 @@ def test_an_indexer_that_closes_every_connection_is_out_of_reach() -> None:
     assert silent.connections == 2
     indexers.close()
     silent.close()
+
+
+def test_an_indexer_that_moved_is_asked_where_it_is_now() -> None:
+    gone, here = Indexer(0), Indexer(2)
+    places = [[gone.url]]
+    indexers = Indexers([gone.url], timeout_s=10, callers=1, epoch=EPOCH, find=lambda: places[-1])
+    assert "cannot be reached" in indexers.state().waiting_for
+    places.append([])  # it is between two lives
+    assert "cannot be reached" in indexers.state().waiting_for
+    places.append([here.url])
+    assert "cannot be reached" not in indexers.state().waiting_for
+    assert indexers.recent(3) == RecentAnswer(recent=[])
+    for one in (indexers, gone, here):
+        one.close()
+
+
+def test_while_one_of_two_indexers_is_away_no_answer_of_the_other_alone_counts() -> None:
+    gone, here = Indexer(1), Indexer(9)
+    indexers = Indexers([gone.url, here.url], timeout_s=10, callers=1, epoch=EPOCH, find=lambda: [here.url])
+    assert "cannot be reached" not in indexers.state().waiting_for
+    gone.answers = 0
+    assert "cannot be reached" in indexers.state().waiting_for
+    with pytest.raises(Transient, match="cannot be reached"):
+        indexers.recent(3)
+    for one in (indexers, gone, here):
+        one.close()
