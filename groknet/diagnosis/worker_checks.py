@@ -110,7 +110,7 @@ def _taggers(home: Home, taggers: Taggers) -> Iterator[Check]:
     for name, (running, says) in taggers.items():
         yield _running(home, name, running, says)
     for name, why in gave_up.items():
-        remedy = f"solve the problem, then: groknet run tagger --home {home.root}"
+        remedy = f"solve the problem, then: groknet run {name.partition('-')[0]} --home {home.root}"
         yield Check(check=name, state="failed", detail=f"its supervisor gave it up: {why}", remedy=remedy)
     if not taggers and not gave_up:
         yield _missing(home, "tagger")

@@ -5,6 +5,8 @@ a tagger or the products worker, but not without the indexer or the search servi
 
 - Exit code 2 means that the configuration is wrong. A tagger or the products worker is given up, and the other workers
   continue. For the indexer and the search service, the supervisor stops all workers.
+- Exit code 2 of a worker that was ready before, while another process has its name, is no fault: somebody started it by
+  hand. It is tried again until the name is free.
 - Exit code 3 means that a service does not answer. This is not a failure of the worker, and it is started again.
 - After five failures before it was ready in this run, these two are still tried again. For the indexer and the search
   service, the supervisor stops all workers.
@@ -28,7 +30,7 @@ from typing import IO
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.plain_text import shown
 from groknet.home.paths import Home
-from groknet.home.running import SERVICES, Http, Running, Worker, read_running, readiness, write_gave_up
+from groknet.home.running import SERVICES, Http, Running, Worker, is_locked, read_running, readiness, write_gave_up
 from groknet.home.taggers import keep_name, tagger_name
 from groknet.run.process import SUPERVISED
 from workers import metrics
@@ -237,10 +239,11 @@ class Supervisor:
     def _on_end(self, child: Child, code: int) -> None:
         name, last = child.spec.name, child.last_lines[-1] if child.last_lines else ""
         alone = not child.spec.beside  # a further instance must not end the workers
-        if alone and code == Exit.USAGE:
+        taken = child.ever_ready and is_locked(self._home, name)  # by a process that somebody started by hand
+        if alone and code == Exit.USAGE and not taken:
             self._end_of_use(child, last)
             return
-        if child.ready or code < 0:
+        if child.ready or code < 0 or taken:
             child.failures = 0
         elif code != Exit.NOT_RUNNING:
             child.failures += 1

@@ -55,7 +55,7 @@ def test_the_doctor_names_each_tagger_its_hold_and_those_that_were_given_up(grok
     }
     servers = {name: serve(app, "127.0.0.1", 0) for name, app in apps.items()}
     locks = [Lock(flow.home, name) for name in (*apps, "supervisor")]
-    (flow.home.run / "gave-up.json").write_text('{"tagger-3": "no such keyspace"}')
+    (flow.home.run / "gave-up.json").write_text('{"tagger-3": "no such keyspace", "products": "no such keyspace"}')
     for name, server in servers.items():
         write_running(flow.home, name, Running(pid=1, host=server.host, port=server.port))
     try:
@@ -64,7 +64,9 @@ def test_the_doctor_names_each_tagger_its_hold_and_those_that_were_given_up(grok
         assert found["tagger"]["state"] == found["tagger-2"]["state"] == found["tagger-3"]["state"] == "failed"
         assert "it waits for the stream: no broker answers" in found["tagger"]["detail"]
         assert "the store does not answer: no node answers" in found["tagger-2"]["detail"]
-        assert "its supervisor gave it up: no such keyspace" in found["tagger-3"]["detail"]
+        for worker in ("tagger-3", "products"):
+            assert "its supervisor gave it up: no such keyspace" in found[worker]["detail"]
+            assert f"then: groknet run {worker.partition('-')[0]} --home" in found[worker]["remedy"]
         assert found[UPLOADED]["detail"] == "nothing waiting"
         health.mark_started()
         health.mark_unready("tagger of /elsewhere, which does the work")

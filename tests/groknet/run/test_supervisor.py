@@ -172,6 +172,22 @@ def test_what_is_no_name_of_a_tagger(name: str) -> None:
     assert slot_of(name) is None
 
 
+@pytest.mark.parametrize("worker", ["indexer", "products"])
+def test_a_worker_whose_name_somebody_took_by_hand_is_started_again(rig: Make, worker: str) -> None:
+    """A worker that was killed, and started by hand before its supervisor did it: nothing ends, nothing is given up,
+    and the supervisor's own one runs again once the name is free."""
+    town = rig(**{"search": "ready", worker: "crash 2 2 2 ready"})
+    town.until(lambda: town.supervisor.ready)
+    (town.home.root / f"{worker}.crash").touch()
+    town.until(lambda: not is_locked(town.home, worker))
+    by_hand = Lock(town.home, worker)
+    town.until(lambda: town.lives(worker) == 5)  # the last one waits for the name
+    by_hand.release()
+    town.until(lambda: town.supervisor.ready)
+    assert town.lives(worker) == 5
+    assert not town.supervisor.gave_up
+
+
 def test_names_and_slots_are_one_to_one() -> None:
     names = [tagger_name(slot) for slot in range(12)]
     assert names[:3] == ["tagger", "tagger-2", "tagger-3"]
