@@ -91,8 +91,8 @@ class TypedHandlers:
         """The listings that answer a query without a photo."""
         finder = self._of_service()
         async with self._threads.in_time():
-            hits, whole = await self._threads.read(lambda: finder.find(typed, k, only))
-        meaning = finder.meaning(typed, language)
+            hits, whole, by_text = await self._threads.read(lambda: finder.find(typed, k, only))
+        meaning = finder.meaning(typed, language, by_text=by_text)
         count_words(meaning)
         typed_metrics.TYPED_SEARCHES.labels("yes" if hits else "no").inc()
         took_s = time.perf_counter() - began
@@ -114,7 +114,7 @@ class TypedHandlers:
 
     def meaning(self, typed: Typed, language: str) -> TypedMeaning:
         """What was understood of a query beside a photo, which is counted."""
-        meaning = self._of_service().meaning(typed, language, beside_photo=True)
+        meaning = self._of_service().meaning(typed, language)
         count_words(meaning)
         return meaning
 

@@ -44,10 +44,11 @@ class Hit:
 
 
 class Answered(NamedTuple):
-    """The listings of an answer, and whether no further one can belong to it."""
+    """The listings of an answer, whether no further one can belong to it, and whether the text model found any."""
 
     hits: list[Hit]
     whole: bool
+    by_text: bool = False
 
 
 class TypedFinder:
@@ -90,7 +91,8 @@ class TypedFinder:
         if self._texts is None or typed.query.meaning.understood:
             return answered
         hits = {hit.listing.listing_id: hit for hit in answered.hits}
-        for one in self._texts.find(typed.text, count, only):
+        near = self._texts.find(typed.text, count, only)
+        for one in near:
             name, relevance_ = one.photo.listing_id, round(one.likeness, DIGITS)
             if one.listing is None or (name in hits and hits[name].relevance >= relevance_):
                 continue
@@ -99,7 +101,7 @@ class TypedFinder:
             if row is not None:
                 hits[name] = Hit(one.listing, row, relevance_)
         ranked = sorted(hits.values(), key=lambda hit: (-hit.relevance, hit.listing.listing_id))
-        return Answered(ranked[:count], answered.whole)
+        return Answered(ranked[:count], answered.whole, bool(near))
 
     def _labelled(self, typed: Typed, count: int, only: Filters) -> Answered:
         """The listings that answer by their labels and titles."""
@@ -146,10 +148,9 @@ class TypedFinder:
             replace(one, relevance=0.0 if one.listing is None else self.relevance(one.listing, typed)) for one in found
         ]
 
-    def meaning(self, typed: Typed, language: str, *, beside_photo: bool = False) -> TypedMeaning:
-        """What was understood, for the answer. The text model is not asked beside a photo."""
+    def meaning(self, typed: Typed, language: str, *, by_text: bool = False) -> TypedMeaning:
+        """What was understood, for the answer. `by_text`: the text model found listings, as `Answered` says."""
         titled = {word for term, _ in typed.weighed if not term.choices for word in term.words}
-        by_text = self._texts is not None and not beside_photo and not typed.query.meaning.understood
         phrases = []
         for one in typed.query.meaning.phrases:
             labels = [

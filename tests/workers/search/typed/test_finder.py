@@ -115,6 +115,6 @@ def test_a_filter_that_ends_the_search_too_early_is_told(shop: Shop, monkeypatch
         shop.add(f"l/{i:02}", 0.99 - i / 100, category="old" if i < 55 else "new")
     typed = shop.finder.read("red", titles=False)
     new = Filters(categories=frozenset(["new"]))
-    assert shop.finder.find(typed, 3, new) == ([], False)
+    assert shop.finder.find(typed, 3, new) == ([], False, False)
     assert shop.finder.find(typed, 3, ANY).whole
     assert shop.finder.find(typed, 3, Filters(categories=frozenset(["old"]))).whole

@@ -130,8 +130,9 @@ def test_the_best_photo_is_found_where_another_one_has_a_nearer_hash(dragons: Ri
 
 @pytest.mark.parametrize("word", ["broken", "misshapen"])
 def test_titles_answer_if_the_model_fails(dragons: Rig, word: str) -> None:
-    assert len(ids(ask(dragons, f"xylo {word}", "?k=12"))) == 12
-    assert ids(ask(dragons, word)) == []
+    with_title, alone = ask(dragons, f"xylo {word}", "?k=12"), ask(dragons, word)
+    assert (len(ids(with_title)), understood(with_title)) == (12, ["title", "no"])
+    assert (ids(alone), understood(alone)) == ([], ["no"])
 
 
 def test_the_log_says_once_that_the_model_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
