@@ -39,6 +39,13 @@ ReaderOption = Annotated[
     Reader,
     Parameter(name="--reader", help="Layout of the labelled folder. csv means a labels.csv beside the photos."),
 ]
+LayoutOption = Annotated[
+    Literal["", "tree", "csv", "folder", "webdataset", "aliproducts", "inshop", "sop", "products10k", "rp2k"],
+    Parameter(
+        name="--reader",
+        help="Layout of FOLDER. Default: csv if it has a labels.csv, webdataset if it has tar files, else tree.",
+    ),
+]
 EngineOption = Annotated[
     Literal["pool", "ray"],
     Parameter(name="--engine", help="pool: processes of this machine. ray: Ray Data, which needs groknet[bulk]."),

@@ -43,18 +43,12 @@ class Source:
 
 
 def open_source(folder: Path, reader: str = "") -> Source:
-    """Read what lies in `folder`.
-
-    Without a reader, a labels.csv is read as a table, a folder with tar files as WebDataset shards, and anything else
-    as a tree of photos. A photo that several rows name counts once, by its first row.
+    """Read what lies in `folder`, as `read_any` does. A photo that several rows name counts once, by its first row.
 
     Raises:
         ConfigError: there is no photo in it, or it is not of the layout.
     """
-    if not folder.is_dir():
-        raise ConfigError(f"data: {folder} is no folder; name the folder of the photos")
-    chosen = reader or _layout(folder)
-    found = _tree(folder) if chosen == TREE else read(chosen, folder, validation=0.0)
+    chosen, found = read_any(folder, reader)
     first: dict[str, Row] = {}
     for row in found.rows:
         first.setdefault(row["path"], row)
@@ -64,6 +58,19 @@ def open_source(folder: Path, reader: str = "") -> Source:
             f"{len(found.rows) - len(first)} rows name a photo that an earlier row names; only the first counts"
         )
     return Source(folder, chosen, list(first.values()), dict(found.skipped), notes, found.junk)
+
+
+def read_any(folder: Path, reader: str = "") -> tuple[str, Found]:
+    """The layout of `folder`, and its rows. Without a reader, a labels.csv is read as a table, a folder with tar files
+    as WebDataset shards, and anything else as a tree of photos.
+
+    Raises:
+        ConfigError: there is no photo in it, or it is not of the layout.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"data: {folder} is no folder; name the folder of the photos")
+    chosen = reader or _layout(folder)
+    return chosen, _tree(folder) if chosen == TREE else read(chosen, folder, validation=0.0)
 
 
 def _layout(folder: Path) -> str:

@@ -13,7 +13,7 @@ from cyclopts import Parameter, validators
 from rich.table import Table
 
 from groknet.cli.exits import CommandError, Exit
-from groknet.cli.options import EngineOption, JsonOption
+from groknet.cli.options import EngineOption, JsonOption, LayoutOption
 from groknet.cli.own_command import own_command
 from groknet.cli.plain_text import shown
 from groknet.cli.terminal import json_line, note, progress, stdout
@@ -26,13 +26,6 @@ _ABOUT = "cleaning.json"
 FolderArgument = Annotated[Path, Parameter(help="Folder of the photos.")]
 OutOption = Annotated[
     Path | None, Parameter(name="--out", help="Folder of the cleaning. Default: FOLDER-clean, next to FOLDER.")
-]
-LayoutOption = Annotated[
-    Literal["", "tree", "csv", "folder", "webdataset", "aliproducts", "inshop", "sop", "products10k", "rp2k"],
-    Parameter(
-        name="--reader",
-        help="Layout of FOLDER. Default: csv if it has a labels.csv, webdataset if it has tar files, else tree.",
-    ),
 ]
 ProductOption = Annotated[str, Parameter(name="--product", help="Column that names the product of a photo.")]
 WorkersOption = Annotated[

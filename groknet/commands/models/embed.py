@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from groknet.cli.exits import CommandError, Exit
-from groknet.cli.options import EngineOption, JsonOption, ReaderOption
+from groknet.cli.options import EngineOption, JsonOption, LayoutOption
 from groknet.cli.plain_text import shown
 from groknet.cli.terminal import json_line, note, progress
 
@@ -21,7 +21,7 @@ def embed(
     *,
     bundle: Annotated[Path, Parameter(help="Folder of the bundle.")],
     out: Annotated[Path, Parameter(help="Folder for the parts. A later call with the same folder goes on.")],
-    reader: ReaderOption = "csv",
+    reader: LayoutOption = "",
     workers: Annotated[int, Parameter(help="Processes, one core each.", validator=validators.Number(gte=1))] = 2,
     engine: EngineOption = "pool",
     json: JsonOption = False,
@@ -42,9 +42,9 @@ def embed(
         if not one.is_dir():
             raise CommandError(f"{what} {one}: no such folder", Exit.NOT_FOUND)
     from training.bulk.embed import embed_all
-    from training.readers import read
+    from training.cleaning.source import read_any
 
-    found = read(reader, folder)
+    _, found = read_any(folder, reader)
     skipped, photos, parts = dict(found.skipped), 0, 0
     with progress() as bar:
         task = bar.add_task("photos", total=len(found.rows))

@@ -22,4 +22,7 @@ def test_a_data_set_is_embedded_and_a_second_call_goes_on(groknet: Call, tmp_pat
         assert (answer.json["photos"], answer.json["parts"], list(answer.json["skipped"])) == (3, 1, ["bad.jpg"])
     with np.load(out / "part-000000.npz") as part:
         assert part["hashes"].shape == (3, 32)
+    (data / "labels.csv").unlink()
+    plain = groknet("data", "embed", data, "--bundle", bundle, "--out", tmp_path / "plain", "--workers", 1, "--json")
+    assert (plain.json["photos"], list(plain.json["skipped"])) == (3, ["bad.jpg"])
     assert groknet("data", "embed", tmp_path / "none", "--bundle", bundle, "--out", out).code == Exit.NOT_FOUND

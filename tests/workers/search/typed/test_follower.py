@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,115 +73,103 @@ class Away:
             raise Transient("store", "away", "planted")
 
 
-def test_the_store_is_read_once_and_the_topic_followed_through_outages(tmp_path: Path) -> None:
-    write_tiny_bundle(tmp_path / "bundle")
-    names = Names(load_manifest(tmp_path / "bundle"))
-    stream = stream_at(tmp_path)
-    with closing(build_store(f"sqlite://{tmp_path}/store.db")) as store, Publisher(stream) as publisher:
-        for i in range(5):
-            store.write(stored(f"old/{i}", 0.5 + i / 10), {})
-        away: Any = Away(store, fails=2)
-        index = LabelIndex(most=100)
-        follower = Follower(index, stream=stream, store=away, names=names, epoch="0123456789ab")
-        clock = Clock()
-        follower.progress = CatchingUp("labels", clock)
+@dataclass
+class Place:
+    """A store with `old/0`, `old/1` … and a follower of them, which does not run yet."""
 
-        def found() -> list[tuple[str, float]]:
-            return index.search(RED, 100, titles=False)
+    store: Store
+    away: Away
+    publisher: Publisher
+    index: LabelIndex
+    follower: Follower
 
-        follower.start()
+    def found(self) -> list[tuple[str, float]]:
+        return self.index.search(RED, 100, titles=False)
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.found()]
+
+    def remove(self, name: str) -> None:
+        self.store.remove(ListingEvent(event_id="g", listing_id=name, event_time=BASE_US + 2, type="removed"))
+        self.publisher.remove(name, 2)
+        self.publisher.flush()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        self.follower.start()
         try:
-            until(lambda: follower.complete)
-            assert found() == [(f"old/{i}", 0.5 + i / 10) for i in (4, 3, 2, 1, 0)]
-            assert follower.progress.behind_s == 0
-            away.fails = 2
-            clock.now += 40
-            store.write(stored("old/0", 0.95, time=2), {})
-            store.write(stored("old/4", 0.9, time=2, photos=0), {})  # its photos are gone
-            store.remove(ListingEvent(event_id="g", listing_id="old/1", event_time=BASE_US + 2, type="removed"))
-            for name in ("old/0", "old/4", "old/1", "unknown"):
-                publisher.put(message(name, 2, {}))
-            publisher.flush()
-            until(lambda: [name for name, _ in found()] == ["old/0", "old/3", "old/2"])
-            until(lambda: follower.progress.behind_s == 0)
+            until(lambda: self.follower.complete)
+            yield
         finally:
-            follower.stop()
-        assert found()[0] == ("old/0", 0.95)
+            self.follower.stop()
+
+
+@contextmanager
+def place(folder: Path, *, listings: int, most: int, fails: int = 0) -> Iterator[Place]:
+    write_tiny_bundle(folder / "bundle")
+    names = Names(load_manifest(folder / "bundle"))
+    stream = stream_at(folder)
+    with closing(build_store(f"sqlite://{folder}/store.db")) as store, Publisher(stream) as publisher:
+        for i in range(listings):
+            store.write(stored(f"old/{i}", 0.5 + i / 10), {})
+        away, index = Away(store, fails), LabelIndex(most=most)
+        asked: Any = away
+        follower = Follower(index, stream=stream, store=asked, names=names, epoch="0123456789ab")
+        yield Place(store, away, publisher, index, follower)
+
+
+def test_the_store_is_read_once_and_the_topic_followed_through_outages(tmp_path: Path) -> None:
+    with place(tmp_path, listings=5, most=100, fails=2) as here:
+        clock = Clock()
+        progress = here.follower.progress = CatchingUp("labels", clock)
+        with here.running():
+            assert here.found() == [(f"old/{i}", 0.5 + i / 10) for i in (4, 3, 2, 1, 0)]
+            assert progress.behind_s == 0
+            here.away.fails = 2
+            clock.now += 40
+            here.store.write(stored("old/0", 0.95, time=2), {})
+            here.store.write(stored("old/4", 0.9, time=2, photos=0), {})  # its photos are gone
+            here.store.remove(ListingEvent(event_id="g", listing_id="old/1", event_time=BASE_US + 2, type="removed"))
+            for name in ("old/0", "old/4", "old/1", "unknown"):
+                here.publisher.put(message(name, 2, {}))
+            here.publisher.flush()
+            until(lambda: here.names() == ["old/0", "old/3", "old/2"])
+            until(lambda: progress.behind_s == 0)
+        assert here.found()[0] == ("old/0", 0.95)
 
 
 def test_after_the_topic_was_replaced_by_a_shorter_one_the_store_is_read_again(tmp_path: Path) -> None:
-    write_tiny_bundle(tmp_path / "bundle")
-    names = Names(load_manifest(tmp_path / "bundle"))
-    stream = stream_at(tmp_path)
-    with closing(build_store(f"sqlite://{tmp_path}/store.db")) as store, Publisher(stream) as publisher:
+    with place(tmp_path, listings=5, most=100) as here:
         for i in range(5):
-            store.write(stored(f"old/{i}", 0.5 + i / 10), {})
-            publisher.put(message(f"old/{i}", 1, {}))
-        publisher.flush()
-        index = LabelIndex(most=100)
-        follower = Follower(index, stream=stream, store=store, names=names, epoch="0123456789ab")
+            here.publisher.put(message(f"old/{i}", 1, {}))
+        here.publisher.flush()
 
-        def found() -> list[str]:
-            return [name for name, _ in index.search(RED, 100, titles=False)]
+        def anew() -> None:
+            here.store.write(stored("old/0", 0.95, time=2), {})  # of which the new topic says nothing
+            here.publisher.put(message("other", 2, {}))
+            here.publisher.flush()
 
-        follower.start()
-        try:
-            until(lambda: follower.complete)
-
-            def anew() -> None:
-                store.write(stored("old/0", 0.95, time=2), {})  # of which the new topic says nothing
-                publisher.put(message("other", 2, {}))
-                publisher.flush()
-
+        with here.running():
             replaced(tmp_path, hash_topic("0123456789ab"), anew)
-            until(lambda: found()[0] == "old/0")
-            assert sorted(found()) == [f"old/{i}" for i in range(5)]
-        finally:
-            follower.stop()
+            until(lambda: here.names()[0] == "old/0")
+            assert sorted(here.names()) == [f"old/{i}" for i in range(5)]
 
 
 def test_room_that_frees_is_filled_with_a_listing_that_was_left_out(tmp_path: Path) -> None:
-    write_tiny_bundle(tmp_path / "bundle")
-    names = Names(load_manifest(tmp_path / "bundle"))
-    stream = stream_at(tmp_path)
-    with closing(build_store(f"sqlite://{tmp_path}/store.db")) as store, Publisher(stream) as publisher:
-        for i in range(5):
-            store.write(stored(f"old/{i}", 0.5 + i / 10), {})
-        index = LabelIndex(most=3)
-        follower = Follower(index, stream=stream, store=store, names=names, epoch="0123456789ab")
-        follower.start()
-        try:
-            until(lambda: follower.complete)
-            assert (len(index), index.left_out) == (3, 2)
-            store.remove(ListingEvent(event_id="g", listing_id="old/0", event_time=BASE_US + 2, type="removed"))
-            publisher.remove("old/0", 2)
-            publisher.flush()
-            until(lambda: index.left_out == 1)
-            assert {name for name, _ in index.search(RED, 100, titles=False)} > {"old/1", "old/2"}
-        finally:
-            follower.stop()
-        assert len(index) == 3
+    with place(tmp_path, listings=5, most=3) as here:
+        with here.running():
+            assert (len(here.index), here.index.left_out) == (3, 2)
+            here.remove("old/0")
+            until(lambda: here.index.left_out == 1)
+            assert set(here.names()) > {"old/1", "old/2"}
+        assert len(here.index) == 3
 
 
 def test_room_is_filled_without_another_record_if_the_store_was_away_when_it_became_free(tmp_path: Path) -> None:
-    write_tiny_bundle(tmp_path / "bundle")
-    names = Names(load_manifest(tmp_path / "bundle"))
-    stream = stream_at(tmp_path)
-    with closing(build_store(f"sqlite://{tmp_path}/store.db")) as store, Publisher(stream) as publisher:
-        for i in range(3):
-            store.write(stored(f"old/{i}", 0.5 + i / 10), {})
-        away: Any = Away(store, fails=0)
-        index = LabelIndex(most=2)
-        follower = Follower(index, stream=stream, store=away, names=names, epoch="0123456789ab")
-        follower.start()
-        try:
-            until(lambda: follower.complete)
-            away.refuses_room = "old/2"  # there was no room for it
-            store.remove(ListingEvent(event_id="g", listing_id="old/0", event_time=BASE_US + 2, type="removed"))
-            publisher.remove("old/0", 2)
-            publisher.flush()
-            until(lambda: index.left_out == 0)
-        finally:
-            follower.stop()
-        assert away.refused == ["old/2"]
-        assert [name for name, _ in index.search(RED, 100, titles=False)] == ["old/2", "old/1"]
+    with place(tmp_path, listings=3, most=2) as here:
+        with here.running():
+            here.away.refuses_room = "old/2"  # there was no room for it
+            here.remove("old/0")
+            until(lambda: here.index.left_out == 0)
+        assert here.away.refused == ["old/2"]
+        assert here.names() == ["old/2", "old/1"]
