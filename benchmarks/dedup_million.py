@@ -1,4 +1,4 @@
-"""De-duplicate many studio thumbnails: processor time of each step, and the memory that it takes, at five sizes.
+"""De-duplicate many studio thumbnails: processor time of each step, and the memory that it takes, at three sizes.
 
     python -m benchmarks.dedup_million --photos 20000 --work WORK
     python -m benchmarks.dedup_million --photos 1000000 --work WORK      # the whole measurement
@@ -7,7 +7,7 @@ Thumbnails are 64 pixels wide, in tar shards of 10,000. The studio draws --drawn
 by mirrors, cuts of a third and changed colours, which are other pictures to a de-duplication; 30 % are near-duplicates
 as benchmarks/cleaning_planted.toml has them. Drawing and packing are not part of the measured time.
 
-Each size is measured in a process of its own: a 16th of the photos, an 8th, a 4th, half and all. Fingerprints of a
+Each size is measured in a process of its own: a 16th of the photos, a 4th and all. Fingerprints of a
 smaller size are not taken again. A size that is measured is kept in WORK, so a run that was stopped goes on. Times are
 processor seconds of one core, because other work may share the machine.
 """
@@ -190,7 +190,7 @@ def main() -> None:
     made.add_argument("--workers", type=int, default=1, help="processes (default 1)")
     options = made.parse_args()
     pack(options.work, options.photos, options.drawn)
-    sizes, found = [options.photos // share for share in (16, 8, 4, 2, 1)], []
+    sizes, found = [options.photos // share for share in (16, 4, 1)], []
     for size in sizes:
         file = options.work / f"measured-{size}.json"
         if not file.is_file():

@@ -2,7 +2,7 @@
 
 One process measures both in turn on the same photos (800 x 600 JPEG, quality 85, studio renders): the engine alone on
 decoded batches of the worker's size, then a tagger from an embedded stream to an embedded store. Each stage also runs
-alone on the same photos, and its processor time shows what costs the rest.
+alone on the same photos, before the tagger and after it, and its processor time shows what costs the rest.
 
 The ideal worker only decodes, resizes and computes: the processor time of these stages, run alone, is added up. Its
 share in the processor time of the real worker is `of_ideal`, which other programs on the machine hardly change.
@@ -42,6 +42,7 @@ from workers.tagger import TaggerSettings, build_tagger
 FIRST_US = 1_700_000_000_000_000  # event time of the first listing, UTC microseconds
 SIZE = (800, 600)
 WAIT_S = 0.05
+ENGINE_PHOTOS = 160  # that the engine computes for its cost, because 32 photos scatter by a twentieth
 FLUSH_EVERY = 200  # events; a producer holds 64 MB at most
 IDEAL = ("engine", "decode and resize")
 """The stages that no worker can do without."""
@@ -144,14 +145,16 @@ def stages(
     output = engine.infer(batch)
     ids = [str(i) for i in range(len(batch))]
 
+    rounds = max(1, ENGINE_PHOTOS // len(batch))
+
     def infer() -> None:
-        for _ in range(4):
+        for _ in range(rounds):
             engine.infer(batch)
 
     decoded = _cpu_ms(lambda: [decode(one, preprocess, jpeg=jpeg) for one in data], n)
     whole = _cpu_ms(lambda: [decode_photo(one, preprocess, jpeg=jpeg) for one in data], n)
     return {
-        "engine": _cpu_ms(infer, 4 * len(batch)),
+        "engine": _cpu_ms(infer, rounds * len(batch)),
         "decode and resize": decoded,
         "thumbnail": max(0.0, whole - decoded),
         "rows from predictions": _cpu_ms(lambda: image_rows(engine.manifest, ids, output), len(batch)),
@@ -173,9 +176,11 @@ def measure(bundle: Path, images: int, repeats: int, settings: TaggerSettings) -
 
     for _ in range(repeats):
         alone.append(bare(engine, batch, images))
+        before = stages(engine, data, size)
         speeds.append(worker(engine, data, images, settings, note, finished=note))
         spent.append((moments[-1] - moments[-2]) * 1000 / images)
-        costs.append(stages(engine, data, size))
+        after = stages(engine, data, size)  # the machine's speed drifts by a tenth within a minute
+        costs.append({name: (before[name] + after[name]) / 2 for name in before})
     ideal = [sum(cost[name] for name in IDEAL) for cost in costs]
     shown = [best + cost["thumbnail"] * settings.thumbnails for best, cost in zip(ideal, costs, strict=True)]
     stage_ms = {name: statistics.median(cost[name] for cost in costs) for name in costs[0]}
