@@ -93,13 +93,17 @@ def steps_of(plain: Recipe) -> list[Step]:
     mutual = Distillation(mutual=True, trunk="efficientnet_lite1", labels=1.0, heads=1.0, embedding=20.0)
     steps.append(Step("+ mutual learning", "ArcFace", _with(base, distillation=mutual)))
     lifted = pairs["lifted structure"]
-    stack = _with(base, losses=[arc, lifted, cascade], attention="spatial")
-    steps.append(Step("stack: ArcFace, lifted structure, cascade, spatial attention", "ArcFace", stack))
-    name = steps[-1].name
+    all_three = _with(base, losses=[arc, lifted, cascade])
+    spatial = _with(all_three, attention="spatial")
+    steps.append(Step("first stack: ArcFace, lifted structure, cascade, spatial attention", "ArcFace", spatial))
+    erased = msgspec.structs.replace(base.augment.weak, erase=0.3, erased="salient")
+    stack = _weak(all_three, erased)
+    name = "stack: ArcFace, lifted structure, cascade, adversarial erasing"
+    steps.append(Step(name, "ArcFace", stack))
     steps.append(Step("stack without ArcFace", name, _with(stack, losses=[*plain.losses, lifted, cascade])))
     steps.append(Step("stack without lifted structure", name, _with(stack, losses=[arc, cascade])))
     steps.append(Step("stack without the cascade", name, _with(stack, losses=[arc, lifted])))
-    steps.append(Step("stack without attention", name, _with(stack, attention="none")))
+    steps.append(Step("stack without erasing", name, all_three))
     return steps
 
 
