@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from deploy.local import Services, ServicesSettings
-from deploy.local.ports import free_ports
+from deploy.local.system.ports import free_ports
 from tests.parts import part_of, read_parts, table
 
 # Timing decides no test: on busy cores an example may take any time.

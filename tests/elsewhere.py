@@ -61,12 +61,12 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     Elsewhere(
         "tests/engines/pixels/test_processes.py",
         "the process that the pool starts",
-        ("engines/pixels/decode_process.py",),
+        ("engines/pixels/apart/decode_process.py",),
     ),
     Elsewhere(
         "tests/workers/test_tracing.py",
-        "only workers/tracing.py imports it; a receiver sees what it sends",
-        ("workers/tracing_spans.py",),
+        "only workers/watching/tracing.py imports it; a receiver sees what it sends",
+        ("workers/watching/tracing_spans.py",),
     ),
     Elsewhere(
         "tests/workers/backfill/test_backfill.py",
@@ -98,7 +98,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         "asked over HTTP, as a caller would",
         (
             "workers/search/find/finder.py",
-            "workers/search/find/suggest.py",
+            "workers/search/find/labels/suggest.py",
             "workers/search/http/recogniser.py",
             "workers/search/http/uploads.py",
         ),
@@ -324,7 +324,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     Elsewhere(
         "tests/workers/search/http/test_hostile_clients.py",
         "raw sockets against the running service",
-        ("workers/connections.py",),
+        ("workers/doors/connections.py",),
     ),
     Elsewhere(
         "tests/workers/search/http/test_params.py",
@@ -334,7 +334,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     Elsewhere(
         "tests/workers/test_metrics.py",
         "every declaration is checked there",
-        ("workers/declared.py",),
+        ("workers/watching/declared.py",),
     ),
     Elsewhere(
         "tests/workers/intake/test_fetch_pool.py",

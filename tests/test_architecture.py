@@ -35,7 +35,7 @@ NO_TORCH = (
 )
 TORCH_TRIALS = ("benchmarks/trials.py",)  # compares trained networks
 BACKEND_PACKAGES = {"onnxruntime", "tensorrt", "openvino", "kafka", "cassandra", "torch"}
-MEASURES_PARTS = ("benchmarks/index.py",)  # of an index, one by one
+MEASURES_PARTS = ("benchmarks/search/index.py",)  # of an index, one by one
 NO_CIRCLES = ROOMS  # no room has any, and none may get one
 DOCUMENTED = ("schemas", "engines", "training", "deploy")  # rooms whose public functions all have a docstring
 PORTS = ("workers/streams", "workers/stores")  # every folder in them is a back end

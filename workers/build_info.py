@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from workers import metrics
+from workers.watching import metrics
 
 
 def show_build() -> None:

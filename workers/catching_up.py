@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from workers import typed_metrics as metrics
+from workers.watching import typed_metrics as metrics
 
 BEHIND_S = 30.0
 """A thread that has not caught up for so long is behind, and its service says so."""

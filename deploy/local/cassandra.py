@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from deploy.local.processes import mark
 from deploy.local.settings import Server, ServicesSettings, ServicesState
+from deploy.local.system.processes import mark
 
 # The packages that Cassandra's own jvm17-server.options exports and opens.
 _EXPORTS = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deploy.local.processes import mark
 from deploy.local.settings import Security, Server, ServicesSettings, ServicesState
+from deploy.local.system.processes import mark
 
 _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _COMMON = {

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from deploy.local.errors import ChoiceError
-from deploy.local.ports import free_ports, holder, is_free
 from deploy.local.settings import Security, Server, ServicesSettings, ServicesState
+from deploy.local.system.ports import free_ports, holder, is_free
 
 _KAFKA_PORT, _CASSANDRA_PORT = 9092, 9042  # the usual ports of clients
 _COUNTS = (0, 1, 3)  # with two, neither can continue when the other is down

@@ -13,15 +13,16 @@ from types import TracebackType
 import msgspec
 import psutil  # type: ignore[import-untyped]
 
-from deploy.local import cassandra, kafka, processes
+from deploy.local import cassandra, kafka
+from deploy.local.downloads.jars import class_path, default_cache
+from deploy.local.downloads.java import find_java
 from deploy.local.errors import ServicesError
 from deploy.local.faults import fault, last_words
-from deploy.local.guard import Guard
-from deploy.local.jars import class_path, default_cache
-from deploy.local.java import find_java
 from deploy.local.planning import adopt, plan
-from deploy.local.probes import cassandra_answers, change_password, kafka_answers
 from deploy.local.settings import FORMAT, Server, ServicesSettings, ServicesState
+from deploy.local.system import processes
+from deploy.local.system.guard import Guard
+from deploy.local.system.probes import cassandra_answers, change_password, kafka_answers
 from deploy.local.tls import make_certificate
 
 _POLL_S = 0.1

@@ -16,7 +16,7 @@ from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from deploy.local.ports import free_ports
+from deploy.local.system.ports import free_ports
 from deploy.operations.__main__ import rules_text
 from deploy.operations.rules import JOB
 

@@ -34,19 +34,19 @@ from groknet.run.process import Process, worker_process
 from schemas.baseline import load_baseline
 from schemas.errors import ConfigError, GroknetError
 from schemas.manifest import load_manifest
-from workers import metrics
 from workers.collector import spare_collector
-from workers.connections import HttpLimits
+from workers.doors.connections import HttpLimits
+from workers.doors.serving import GRACE_S, Health, PortTaken, Server, operations_routes, serve, waiting_room
 from workers.indexer import build_indexer
 from workers.intake import Intake
 from workers.products import build_products
 from workers.search import build_search, load_text_tower
 from workers.search.http.switchboard import Switchboard
 from workers.search.kept.ledger import FILE
-from workers.serving import GRACE_S, Health, PortTaken, Server, operations_routes, serve, waiting_room
 from workers.stores import Store, build_store
 from workers.streams import build_stream
 from workers.tagger import InHand, build_tagger
+from workers.watching import metrics
 
 _log = logging.getLogger(__name__)
 _LAST_PORT = 65_535

@@ -33,7 +33,7 @@ from groknet.home.paths import Home
 from groknet.home.running import SERVICES, Http, Running, Worker, is_locked, read_running, readiness, write_gave_up
 from groknet.home.taggers import keep_name, tagger_name
 from groknet.run.process import SUPERVISED
-from workers import metrics
+from workers.watching import metrics
 
 _SAFE_PATH = () if {"", os.getcwd()} & {*sys.path} else ("-P",)  # as in this process, this folder hides no package
 _COMMAND = (sys.executable, *_SAFE_PATH, "-m", "groknet")

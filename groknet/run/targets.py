@@ -22,10 +22,10 @@ from groknet.home.running import Running
 from groknet.home.taggers import running_taggers
 from groknet.run.supervisor import Supervisor
 from schemas.errors import ConfigError
-from workers import metrics
 from workers.build_info import show_build
-from workers.declared import registry_of
-from workers.serving import PortTaken, Server, serve
+from workers.doors.serving import PortTaken, Server, serve
+from workers.watching import metrics
+from workers.watching.declared import registry_of
 
 _log = logging.getLogger(__name__)
 _EVERYWHERE = ("0.0.0.0", "::", "")

@@ -18,7 +18,7 @@ from schemas.events import ImageRef, ListingEvent
 from schemas.manifest import Head, Manifest
 from schemas.predictions import Predictions, StoredListing, Summary
 from training.studio import DEMO_IDENTITIES, Product, make_product, render
-from workers.search.find.usefulness import Usefulness
+from workers.search.find.labels.usefulness import Usefulness
 
 SIZE = (400, 300)  # width and height in pixels, as on the page; 800 x 600 has no more detail and takes twice as long
 _QUALITY = 85

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.category_routing import Route, hits_of, line, routes
-from benchmarks.local_maps import Looked
-from benchmarks.shop_photos import Photos
+from benchmarks.networks.category_routing import Route, hits_of, line, routes
+from benchmarks.networks.local_maps import Looked
+from benchmarks.networks.shop_photos import Photos
 
 NAMES = ["grocery/apple", "grocery/milk", "studio/bag", "fashion/shoes"]
 OWN = np.array([0, 0, 1, 2, 2, 3, -1])  # the last listing has a category that no head knows

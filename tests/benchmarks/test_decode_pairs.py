@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from benchmarks.decode_pairs import median_with_bound
+from benchmarks.engine.decode_pairs import median_with_bound
 
 
 @pytest.mark.parametrize("count", [5, 9, 15])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.decode import PREPROCESS, difference, full, ours, photo
+from benchmarks.engine.decode import PREPROCESS, difference, full, ours, photo
 from training.studio import TEST_IDENTITIES
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gpu_engine
-from benchmarks.gpu_workers import Fleet
-from benchmarks.worker_ratio import photos
+from benchmarks.engine import gpu_engine
+from benchmarks.engine.gpu_workers import Fleet
+from benchmarks.stream.worker_ratio import photos
 from engines.recognition import build_engine
 from tests.engines.tiny_bundle import write_tiny_bundle
 

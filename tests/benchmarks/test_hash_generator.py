@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.hash_generator import FITTED, FITTED_TO, REAL, Generator, distances
+from benchmarks.search.hash_generator import FITTED, FITTED_TO, REAL, Generator, distances
 
 
 @pytest.mark.parametrize(("hashes", "most"), [(FITTED_TO, 3), (REAL, 4)], ids=["fitted to", "committed"])

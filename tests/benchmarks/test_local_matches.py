@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.local_matches import FIGURES, NEAR, Floats, matches
+from benchmarks.networks.local_matches import FIGURES, NEAR, Floats, matches
 
 SIDE = 4
 

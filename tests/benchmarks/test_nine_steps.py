@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from benchmarks.nine_steps import RECIPE, RERANKED, halved, reranked, steps_of
+from benchmarks.networks.nine_steps import RECIPE, RERANKED, halved, reranked, steps_of
 from training.evaluation.metrics import cosine_distance
 from training.recipe import Recipe, load_recipe
 

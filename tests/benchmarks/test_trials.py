@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from benchmarks import ablation, hash_axes, one_trunk, unseen
+from benchmarks.networks import ablation, hash_axes, one_trunk, unseen
 from benchmarks.trials import Seen, column, found_first, head_hits, look, numbers_of, paired_interval, trained
 from tests.training.tiny import tiny_recipe
 from training.bundle.hash_layers import rotated_axes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.typed_queries import Quality, Shop, TitleSearch, queries
+from benchmarks.search.typed_queries import Quality, Shop, TitleSearch, queries
 from tests.engines.words.test_phrases import MANIFEST
 
 

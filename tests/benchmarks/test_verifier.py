@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.verifier import FIRST, Lists, Verifier, figure_names, places_of, recalls
+from benchmarks.networks.verifier import FIRST, Lists, Verifier, figure_names, places_of, recalls
 
 
 def planted(seed: int, telling: int) -> Lists:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.local.jars import default_cache
+from deploy.local.downloads.jars import default_cache
 
 # Headless Chromium for x86-64 Linux with the few libraries that bare machines lack: 70 MB, 210 MB unpacked.
 PACKAGE = "@sparticuz/chromium@153.0.0"

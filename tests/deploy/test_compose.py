@@ -16,9 +16,9 @@ import yaml
 import deploy.local
 from deploy.local import ServicesSettings
 from deploy.local.cassandra import configuration
+from deploy.local.downloads.relock import SERVERS
 from deploy.local.kafka import properties
 from deploy.local.planning import plan
-from deploy.local.relock import SERVERS
 
 FILE = Path(deploy.local.__file__).parents[1] / "compose.yaml"
 DURATION = {"type": "string", "pattern": r"^(\d+h)?(\d+m)?(\d+s)?$", "minLength": 2}

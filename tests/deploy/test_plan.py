@@ -16,12 +16,12 @@ import pytest
 import deploy.local
 from deploy.local import Services, ServicesError, ServicesSettings, ServicesState
 from deploy.local.cassandra import configuration
+from deploy.local.downloads.jars import REPOSITORY_VARIABLE, Jar, class_path, fetch, read_lock
+from deploy.local.downloads.java import JAVA_VARIABLE, find_java
+from deploy.local.downloads.relock import SERVERS
 from deploy.local.faults import fault
-from deploy.local.jars import REPOSITORY_VARIABLE, Jar, class_path, fetch, read_lock
-from deploy.local.java import JAVA_VARIABLE, find_java
 from deploy.local.kafka import properties
 from deploy.local.planning import adopt, plan
-from deploy.local.relock import SERVERS
 
 ROOM = Path(deploy.local.__file__).parent
 NO_OTHER = ServicesSettings()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import java
+from deploy.local.downloads import java
 from deploy.local.errors import ServicesError
 from deploy.locks.platforms import EXTRAS, PLATFORMS, PROMISED, PYTHONS, Outcome, command
 from deploy.locks.relock import PROJECT

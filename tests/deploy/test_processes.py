@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from deploy.local import processes
+from deploy.local.system import processes
 
 
 def test_a_process_is_stopped_when_pause_returns() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from kafka.admin import ConfigResource, KafkaAdminClient
 
 from deploy.local import Services, ServicesSettings
-from deploy.local.ports import free_ports
+from deploy.local.system.ports import free_ports
 from schemas.errors import Transient
 from schemas.topics import DEAD_LETTERS
 from tests.contract import cassandra_keyspace

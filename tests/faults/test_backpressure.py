@@ -1,4 +1,4 @@
-"""Cassandra fifty times slower, for seconds here and for a minute in `benchmarks/backpressure.py`."""
+"""Cassandra fifty times slower, for seconds here and for a minute in `benchmarks/stream/backpressure.py`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BUNDLE = Path(__file__).parents[2] / "training" / "bundles" / "demo"
 
 
 def test_a_slow_store_costs_neither_memory_nor_membership(tmp_path: Path) -> None:
-    from benchmarks.backpressure import Phases, measure  # imports kafka-python, which only this test needs
+    from benchmarks.stream.backpressure import Phases, measure  # imports kafka-python, which only this test needs
     from tests.faults.servers import settings
 
     phases = Phases(warm_s=5, usual_s=5, slow_s=12, after_s=6, events=2500, side=(192, 192))

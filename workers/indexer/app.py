@@ -15,7 +15,8 @@ from starlette.routing import Route
 from engines.similarity import HashIndex, Where
 from schemas.errors import EpochMismatch
 from schemas.hashes import HASH_BYTES
-from workers import metrics
+from workers.doors.problems import HANDLERS, Problem
+from workers.doors.serving import Health, operations_routes
 from workers.indexer.recent import RecentListings
 from workers.indexer.settings import IndexerSettings
 from workers.indexer.wire import (
@@ -27,8 +28,7 @@ from workers.indexer.wire import (
     NeighboursRequest,
     RecentAnswer,
 )
-from workers.problems import HANDLERS, Problem
-from workers.serving import Health, operations_routes
+from workers.watching import metrics
 
 _MAX_BODY_BYTES = 65_536  # 64 hashes are 4.3 KB
 _decoder = msgspec.json.Decoder(NeighboursRequest)

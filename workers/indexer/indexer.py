@@ -17,14 +17,14 @@ from starlette.applications import Starlette
 from engines.similarity import HashIndex
 from schemas.errors import ConfigError, Transient
 from schemas.topics import hash_topic, topics_for
-from workers import metrics
+from workers.doors.serving import Health
 from workers.indexer.app import build_app
 from workers.indexer.recent import RecentListings
 from workers.indexer.settings import IndexerSettings
 from workers.indexer.snapshots import Snapshots
 from workers.indexer.updates import Updates
-from workers.serving import Health
 from workers.streams import Partition, Stream, StreamAdmin, TopicSpec
+from workers.watching import metrics
 
 _log = logging.getLogger(__name__)
 _HOUSEKEEPING_RECORDS = 1000  # between two checks of stop, heartbeat and snapshot while a long topic is read

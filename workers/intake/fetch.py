@@ -13,7 +13,7 @@ from workers.intake.files import read_file
 from workers.intake.settings import IntakeSettings
 from workers.intake.web import Grown, WebClient
 from workers.intake.wire import Deadline
-from workers.metrics import FETCH_BYTES, FETCH_ERRORS, STAGE_SECONDS
+from workers.watching.metrics import FETCH_BYTES, FETCH_ERRORS, STAGE_SECONDS
 
 _SECONDS = STAGE_SECONDS.labels("fetch")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 
 from schemas.hashes import HashMessage
-from workers import metrics
 from workers.products.attributes import NO_LABELS, Agreements, Attributes
 from workers.products.links import Links
 from workers.products.naming import Book, Changes
 from workers.products.settings import ProductsSettings
 from workers.products.stars import Linked, components, stars
+from workers.watching import metrics
 
 Labels = Mapping[str, frozenset[str]]
 LabelsOf = Callable[[Sequence[str]], Mapping[str, Labels]]

@@ -17,10 +17,10 @@ from schemas.errors import InvalidEvent, Reject, Transient
 from schemas.hashes import EVENT_TIME_HEADER
 from schemas.products import PRODUCT_TYPE, Membership, Product, ProductMessage, decode_product, encode_product
 from schemas.topics import PRODUCTS
-from workers import metrics
 from workers.products.naming import Book, Changes
 from workers.stores import Store
 from workers.streams import Delivery, Producer, Record, StreamAdmin
+from workers.watching import metrics
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)

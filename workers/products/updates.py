@@ -6,10 +6,10 @@ import logging
 
 from schemas.errors import EpochMismatch, InvalidEvent
 from schemas.hashes import decode_hashes
-from workers import metrics
 from workers.products.grouping import Grouping
 from workers.streams import Record
 from workers.topic_records import RefusedRecords, removal_of
+from workers.watching import metrics
 
 _log = logging.getLogger(__name__)
 

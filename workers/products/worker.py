@@ -15,7 +15,7 @@ import time
 
 from schemas.errors import Transient
 from schemas.topics import hash_topic, topics_for
-from workers import metrics
+from workers.doors.serving import Health
 from workers.products.grouping import Grouping
 from workers.products.keeping import Keeper
 from workers.products.lease import Lease
@@ -23,9 +23,9 @@ from workers.products.naming import Changes
 from workers.products.settings import ProductsSettings
 from workers.products.shelf import read_book, read_labels, who_left
 from workers.products.updates import Updates
-from workers.serving import Health
 from workers.stores import Store
 from workers.streams import Partition, Stream, StreamAdmin, TopicSpec
+from workers.watching import metrics
 
 _log = logging.getLogger(__name__)
 _HOUSEKEEPING_RECORDS = 1000  # between two checks of stop and heartbeat while a long topic is read

@@ -23,9 +23,9 @@ from engines.recognition.bisect import run_halving
 from schemas.boxes import DetectPlan
 from schemas.errors import ConfigError, DeviceLost, Invalid
 from schemas.manifest import Manifest, Preprocess
-from workers import metrics
-from workers.serving import Health
+from workers.doors.serving import Health
 from workers.stages.job import Photo
+from workers.watching import metrics
 
 _log = logging.getLogger(__name__)
 _SECONDS = metrics.STAGE_SECONDS.labels("detect")

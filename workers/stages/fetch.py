@@ -11,9 +11,9 @@ from functools import partial
 
 from schemas.errors import Transient
 from schemas.events import ImageRef
-from workers import metrics, tracing
 from workers.intake import FetchPool, Photos
 from workers.stages.job import Job
+from workers.watching import metrics, tracing
 
 
 class FetchStage:

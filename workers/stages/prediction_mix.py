@@ -15,7 +15,7 @@ from engines.recognition import Predictions as EngineOutput
 from engines.recognition.drift import LabelBins, domain_counts, score_counts, score_names
 from schemas.baseline import NONE, Baseline, HeadBaseline
 from schemas.manifest import Head, Manifest
-from workers import metrics
+from workers.watching import metrics
 
 
 class PredictionMix:

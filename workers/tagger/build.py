@@ -12,11 +12,10 @@ from engines.recognition import RecognitionEngine
 from schemas.baseline import Baseline
 from schemas.errors import ConfigError
 from schemas.topics import UPLOADED
-from workers import metrics
+from workers.doors.serving import Health
 from workers.hidden_heads import TAGGER, without_heads
 from workers.intake import FetchPool, Intake, Uploads
 from workers.intake.uploads import FOLDER as UPLOADS
-from workers.serving import Health
 from workers.stages.detect import Detect, Looking
 from workers.stages.failures import Failures
 from workers.stages.infer import Infer
@@ -34,6 +33,7 @@ from workers.tagger.pipeline import Pipeline
 from workers.tagger.settings import TaggerSettings
 from workers.tagger.tagger import GROUP, LIVE, RETRY, Tagger, sources
 from workers.tagger.watch import Probe, Watch
+from workers.watching import metrics
 
 _RETRY_THREADS = 1  # a slow photo host then delays other retries, but no live listing
 _RETRY_SHARE = 4  # live events have so many times the fetching threads of retries

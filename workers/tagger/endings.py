@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from schemas.errors import Invalid, Reject, Transient
-from workers import metrics
 from workers.stages.failures import Failures
 from workers.stages.job import Job
 from workers.stages.retry_in_place import pause_s
@@ -22,6 +21,7 @@ from workers.streams.base import Delivery
 from workers.tagger.hold import Hold
 from workers.tagger.queues.handover import Handover
 from workers.tagger.waiting_room import HELD_S, Back, WaitingRoom
+from workers.watching import metrics
 
 _log = logging.getLogger(__name__)
 _MOST = 64  # endings that are sent together and waited for together

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from schemas.errors import Transient, is_outage
-from workers import metrics
-from workers.serving import Health
+from workers.doors.serving import Health
+from workers.watching import metrics
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from schemas.errors import Invalid, Transient
-from workers import metrics
 from workers.stages.failures import attempt_of, due_ms
 from workers.stages.job import Job
 from workers.streams.base import Consumer, Partition, RebalanceListener, Record, Stream
@@ -24,6 +23,7 @@ from workers.tagger.completion.journal import Journal
 from workers.tagger.completion.offsets import Offsets
 from workers.tagger.pipeline import Pipeline
 from workers.tagger.settings import TaggerSettings
+from workers.watching import metrics
 
 _log = logging.getLogger(__name__)
 _AGAIN_S = 0.5  # pause after a failed call to the stream

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from schemas.errors import GroknetError, Transient
 from schemas.topics import RETRY_DELAYS_S
-from workers import metrics
 from workers.streams.base import Partition, StreamAdmin
 from workers.tagger.hold import Hold
 from workers.tagger.lane import Lane
+from workers.watching import metrics
 
 _log = logging.getLogger(__name__)
 _LINE_EVERY_S = 60.0

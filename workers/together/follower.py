@@ -13,11 +13,11 @@ import time
 from schemas.errors import ConfigError, InvalidEvent, Transient
 from schemas.occasions import decode_occasion
 from schemas.topics import TOGETHER, TOGETHER_DAYS, TOPICS
-from workers import suggestion_metrics as metrics
 from workers.catching_up import CatchingUp
 from workers.streams.base import Partition, Record, Stream, StreamAdmin, TopicSpec
 from workers.together.counts import Counts
 from workers.topic_records import RefusedRecords
+from workers.watching import suggestion_metrics as metrics
 
 _log = logging.getLogger(__name__)
 _PAUSES_S = (0.1, 5.0)

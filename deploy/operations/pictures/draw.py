@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from deploy.local.jars import default_cache
+from deploy.local.downloads.jars import default_cache
 from deploy.operations.__main__ import DASHBOARDS
 from deploy.operations.pictures.answers import answers
 

@@ -23,7 +23,7 @@ from groknet.run.open_back_ends import open_store
 from schemas.errors import BundleRefused
 from schemas.manifest import load_manifest
 from schemas.predictions import RemovalMarker, StoredListing
-from workers.search.find.usefulness import Usefulness
+from workers.search.find.labels.usefulness import Usefulness
 from workers.stores import Store
 
 

@@ -32,7 +32,7 @@ from groknet.submitting.send import Outgoing, Sender, outgoing
 from schemas.manifest import Manifest, load_manifest
 from schemas.predictions import StoredListing
 from training.studio import Product
-from workers.search.find.usefulness import Usefulness
+from workers.search.find.labels.usefulness import Usefulness
 
 _READY_S = 90.0  # a cold start on two busy cores takes ten
 _GIVE_UP_S = 60.0

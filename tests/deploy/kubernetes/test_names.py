@@ -27,11 +27,11 @@ from tests.deploy.kubernetes.manifests import (
     ours,
     pods,
 )
-from workers import metrics  # noqa: F401  # it declares them
-from workers.declared import DECLARED
-from workers.serving import GRACE_S, Health, operations_routes
+from workers.doors.serving import GRACE_S, Health, operations_routes
 from workers.stores.cassandra._settings import parse_cassandra_url
 from workers.streams.kafka._settings import parse_kafka_url
+from workers.watching import metrics  # noqa: F401  # it declares them
+from workers.watching.declared import DECLARED
 
 PORTS = {"groknet-tagger": "tagger", "groknet-indexer": "indexer", "groknet-search": "search"}
 

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 import yaml
 
-from deploy.local.ports import free_ports
+from deploy.local.system.ports import free_ports
 from deploy.operations.rules import JOB, rule_file
 
 START_S = 60.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from workers import metrics  # noqa: F401 (declares them)
-from workers.declared import DECLARED
+from workers.watching import metrics  # noqa: F401 (declares them)
+from workers.watching.declared import DECLARED
 
 _SELECTOR = re.compile(r"(?<![\w:\"])(groknet_\w+|job:\w+(?::\w+)*|up|process_\w+)(?![\w(:])(\{[^}]*\})?")
 

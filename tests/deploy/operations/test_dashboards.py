@@ -16,7 +16,7 @@ from deploy.operations.panels import BOARDS, EPOCH_CHANGES
 from deploy.operations.rules import rule_file
 from tests.deploy.operations.promtool import alerts
 from tests.deploy.operations.selectors import declared_series, selectors_of, series_of
-from workers.declared import DECLARED
+from workers.watching.declared import DECLARED
 
 PROCESS = {"process_resident_memory_bytes", "process_open_fds"}
 each_board = pytest.mark.parametrize("board", BOARDS, ids=[board.uid for board in BOARDS])

@@ -15,7 +15,7 @@ from deploy.operations.rules import rule_file
 from tests.deploy.operations.cases import CASES
 from tests.deploy.operations.promtool import RULES, alerts, run
 from tests.deploy.operations.selectors import declared_series, series_of
-from workers.declared import DECLARED
+from workers.watching.declared import DECLARED
 
 ROOT = Path(__file__).parents[3]
 RUNBOOK = ROOT / "docs" / "operations" / "runbook.md"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.decode import photo
+from benchmarks.engine.decode import photo
 from engines.pixels import decode, decode_photo, open_jpeg_decoder
 from engines.pixels.nvimgcodec import MAX_APART, MAX_APART_GPU, NvImageCodec
 from schemas.errors import ConfigError, Invalid

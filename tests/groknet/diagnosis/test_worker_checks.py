@@ -12,8 +12,8 @@ from groknet.home.running import Lock, Readiness, Running, write_running
 from schemas.topics import UPLOADED
 from tests.groknet.conftest import Call
 from tests.groknet.diagnosis.flow import LONG, NOW, SHORT, Flow
-from workers import metrics
-from workers.serving import Health, operations_routes, serve
+from workers.doors.serving import Health, operations_routes, serve
+from workers.watching import metrics
 
 
 def test_late_events_fail_unless_an_outage_is_the_reason(flow: Flow) -> None:

@@ -12,7 +12,7 @@ from groknet.submitting.outcomes import Outcome
 from schemas.manifest import Head, Label, Manifest
 from schemas.predictions import Prediction, StoredListing, Summary
 from tests.engines.tiny_bundle import write_applying_bundle
-from workers.search.find.usefulness import Usefulness
+from workers.search.find.labels.usefulness import Usefulness
 
 
 def head(id_: str, column: str, domain: str, *labels: str) -> Head:

@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 
 from tests.workers.indexer.hash_topic import EPOCH, stream_at
+from workers.doors.serving import Health, serve
 from workers.indexer import IndexerSettings, build_indexer
-from workers.serving import Health, serve
 
 
 def main(home: Path, snapshot_interval_s: float) -> None:

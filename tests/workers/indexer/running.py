@@ -13,10 +13,10 @@ from typing import Any
 import urllib3
 
 from tests.workers.indexer.hash_topic import EPOCH
-from workers.declared import registry_of
+from workers.doors.serving import Health, Server, serve
 from workers.indexer import IndexerSettings, build_indexer
-from workers.serving import Health, Server, serve
 from workers.streams import Stream
+from workers.watching.declared import registry_of
 
 HTTP = urllib3.PoolManager(retries=False, timeout=10)
 POLL_S = 0.01

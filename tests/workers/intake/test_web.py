@@ -14,7 +14,7 @@ from photo_hosts import PHOTO, PROMPT_S, failure_of, intake_of, resolver
 from schemas.errors import Invalid, Transient
 from schemas.events import ImageRef
 from workers.intake import Intake, IntakeSettings
-from workers.metrics import FETCH_BYTES, FETCH_ERRORS
+from workers.watching.metrics import FETCH_BYTES, FETCH_ERRORS
 
 
 def test_a_photo_comes_back_as_it_is(server: Loopback) -> None:

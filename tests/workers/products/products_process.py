@@ -9,8 +9,8 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.workers.indexer.hash_topic import EPOCH, stream_at
+from workers.doors.serving import Health
 from workers.products import ProductsSettings, build_products
-from workers.serving import Health
 from workers.stores import build_store
 
 SETTINGS = ProductsSettings(poll_interval_s=0.01, radius_bits=10, most_copies=5, batch=3)

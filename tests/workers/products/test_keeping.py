@@ -15,11 +15,11 @@ from schemas.topics import PRODUCTS, topics_for
 from tests.contract.backends import locked_file
 from tests.workers.indexer.hash_topic import EPOCH, stream_at
 from tests.workers.products.running import published, sent
-from workers.declared import registry_of
 from workers.products.keeping import Keeper
 from workers.products.naming import Book, Changes
 from workers.stores import Store, build_store
 from workers.streams import Producer, Stream, TopicSpec
+from workers.watching.declared import registry_of
 
 TIMES = {"a": 1_700_000_000_000_001, "b": 1_700_000_000_000_002}
 

@@ -8,12 +8,12 @@ from schemas.hashes import EVENT_TIME_HEADER, encode_hashes
 from schemas.topics import hash_topic
 from tests.workers.products.shop import BIRTH, EPOCH, renamed
 from tests.workers.products.test_links import message
-from workers.declared import registry_of
 from workers.products.grouping import Grouping
 from workers.products.naming import Book
 from workers.products.settings import ProductsSettings
 from workers.products.updates import Updates
 from workers.streams import Partition, Record
+from workers.watching.declared import registry_of
 
 PLACE = Partition(hash_topic(EPOCH), 0)
 

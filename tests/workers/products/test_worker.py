@@ -23,12 +23,12 @@ from tests.workers.indexer.running import until
 from tests.workers.products.running import published, running, sent
 from tests.workers.products.shop import Shop, naive_groups, renamed
 from tests.workers.test_catching_up import Clock
-from workers.declared import registry_of
+from workers.doors.serving import Health
 from workers.products import ProductsSettings, build_products
 from workers.products.lease import SETTING
-from workers.serving import Health
 from workers.stores import Store, build_store
 from workers.streams import Stream
+from workers.watching.declared import registry_of
 
 RULES = {"radius_bits": 10, "most_copies": 5}
 

@@ -23,9 +23,9 @@ from schemas.predictions import StoredListing, Summary
 from tests.engines.tiny_bundle import write_tiny_bundle
 from tests.workers.indexer.hash_topic import BASE_US, Publisher, stream_at
 from tests.workers.indexer.running import Running, until
+from workers.doors.serving import Health, Server, serve
 from workers.intake import Intake, IntakeSettings
 from workers.search import SearchSettings, TextTower, build_search
-from workers.serving import Health, Server, serve
 from workers.stages.detect import Looking
 from workers.stages.pooling import image_rows
 from workers.stores import Store, build_store

@@ -26,10 +26,10 @@ from schemas.topics import hash_topic, topics_for
 from tests.engines.colour_detector import SIDE, ColourDetector, grid, scene
 from tests.engines.detection.test_combine import detector as finder_folder
 from tests.workers.tagger.rig import Rig, event
-from workers import metrics
 from workers.backfill import BackfillSettings, build_backfill
 from workers.stages.detect import Looking
 from workers.stages.pooling import pool, subjects
+from workers.watching import metrics
 
 SIZE = (640, 480)
 

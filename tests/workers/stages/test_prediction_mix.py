@@ -11,9 +11,9 @@ from engines.recognition import build_engine
 from engines.recognition.drift import baseline_of
 from schemas.baseline import NONE, OTHER
 from tests.engines.tiny_bundle import SIZE, write_applying_bundle
-from workers import metrics
-from workers.declared import registry_of
 from workers.stages.prediction_mix import PredictionMix
+from workers.watching import metrics
+from workers.watching.declared import registry_of
 
 
 def shown(name: str, **labels: str) -> float | None:

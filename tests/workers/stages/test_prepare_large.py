@@ -16,12 +16,12 @@ from schemas.boxes import DetectPlan
 from schemas.manifest import Preprocess
 from tests.engines.colour_detector import ColourDetector
 from tests.workers.tagger.rig import PATIENCE_S, Rig, event, jpeg
-from workers import metrics
 from workers.intake import Intake, IntakeSettings, Photos
 from workers.stages.detect import Looking
 from workers.stages.job import Job
 from workers.stages.prepare import EventPreparer, PrepareInThread
 from workers.streams.base import Partition, Record
+from workers.watching import metrics
 
 SIZE = Preprocess(width=32, height=32)
 

@@ -22,9 +22,9 @@ from schemas.topics import DEAD_LETTERS, RETRY_DELAYS_S, UPLOADED
 from tests.workers.tagger.outages import Guarded
 from tests.workers.tagger.rig import Rig, event, jpeg
 from tests.workers.tagger.test_hold import until
-from workers import metrics
 from workers.intake import IntakeSettings
 from workers.streams import Stream
+from workers.watching import metrics
 
 NOBODY = "127.0.0.1:9"  # the discard port: nothing listens there
 RETRY_30S = next(iter(RETRY_DELAYS_S))

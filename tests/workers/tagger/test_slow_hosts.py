@@ -17,8 +17,8 @@ from tests.workers.intake.loopback import Loopback, answer, serving
 from tests.workers.tagger.rig import PATIENCE_S, Rig, event, jpeg
 from tests.workers.tagger.test_hold import until
 from tests.workers.tagger.test_watch import sample
-from workers import metrics
 from workers.intake import IntakeSettings
+from workers.watching import metrics
 
 HONEST = 40
 PHOTOS = 20

@@ -18,8 +18,8 @@ from workers.search.answers import Freshness, RecentListing, Similar
 from workers.search.find import rerank
 from workers.search.find.filters import ANY, Filters
 from workers.search.find.indexers import Indexers
+from workers.search.find.labels.naming import Names, thumbnail_path
 from workers.search.find.likeness import HASH_BITS, by_bits, by_cosines, falling
-from workers.search.find.naming import Names, thumbnail_path
 from workers.stores import Store
 
 MAX_PHOTOS = 20  # of one listing; it may have no more

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from schemas.plain_text import plain_or_none
 from schemas.predictions import RemovalMarker, StoredListing
-from workers import suggestion_metrics as metrics
 from workers.search.find.filters import Filters
 from workers.search.find.finder import Finder, Wanted
-from workers.search.find.naming import Names, thumbnail_path
+from workers.search.find.labels.naming import Names, thumbnail_path
 from workers.search.settings import SearchSettings
 from workers.search.suggestion_answers import Companion, Companionship
 from workers.stores import Store
 from workers.together.counts import Counts
 from workers.together.scoring import shrunk_cosine
+from workers.watching import suggestion_metrics as metrics
 
 _NEIGHBOURS = 100  # listings like the one asked about, or of its category, whose occasions are looked at
 _ENOUGH = 50  # occasions of the nearest of them; those that are farther away say less

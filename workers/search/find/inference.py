@@ -18,8 +18,8 @@ from engines.recognition import RecognitionEngine, Unrounded
 from engines.recognition.bisect import run_halving
 from schemas import predictions as stored
 from schemas.errors import Invalid, Reject
-from workers import metrics
-from workers.serving import Health
+from workers.doors.serving import Health
+from workers.watching import metrics
 
 _log = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from schemas.predictions import StoredListing
-from workers import suggestion_metrics as metrics
 from workers.price.suggest import Offer, suggest
 from workers.search.find.finder import Finder, Found, Wanted
 from workers.search.price_answers import PriceSuggestion
 from workers.search.settings import SearchSettings
 from workers.stores import Store
+from workers.watching import suggestion_metrics as metrics
 
 _ASKED = (100, 200)  # listings; more are asked for where so many are of few sellers
 

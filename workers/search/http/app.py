@@ -18,42 +18,42 @@ from engines.recognition import RecognitionEngine
 from engines.words import Phrases
 from schemas.errors import EpochMismatch, Reject, Transient
 from schemas.manifest import Manifest
-from workers import metrics, typed_metrics
 from workers.catching_up import CatchingUp
+from workers.doors.problems import FAULT, HANDLERS, Problem
+from workers.doors.serving import Health, operations_routes
 from workers.hidden_heads import SEARCH, without_heads
 from workers.intake import Intake
-from workers.problems import FAULT, HANDLERS, Problem
 from workers.search.find.finder import Finder
 from workers.search.find.indexers import Indexers
 from workers.search.find.inference import Inference
+from workers.search.find.labels.naming import Names
+from workers.search.find.labels.usefulness import Usefulness
 from workers.search.find.looking import QueryPhotos
-from workers.search.find.naming import Names
-from workers.search.find.usefulness import Usefulness
 from workers.search.http.admission import PHOTO_COST, READ_COST, Admission
-from workers.search.http.feedback_routes import FeedbackHandlers
-from workers.search.http.id_route import IdRoute
 from workers.search.http.keeping import Keeping
-from workers.search.http.listing_routes import ListingHandlers
 from workers.search.http.openapi.document import describe
-from workers.search.http.page_routes import page_routes
-from workers.search.http.photo_routes import PhotoHandlers
-from workers.search.http.product_routes import ProductHandlers
 from workers.search.http.readiness import ReadinessProbe
 from workers.search.http.recogniser import Recogniser
+from workers.search.http.routes.feedback_routes import FeedbackHandlers
+from workers.search.http.routes.id_route import IdRoute
+from workers.search.http.routes.listing_routes import ListingHandlers
+from workers.search.http.routes.page_routes import page_routes
+from workers.search.http.routes.photo_routes import PhotoHandlers
+from workers.search.http.routes.product_routes import ProductHandlers
+from workers.search.http.routes.suggestion_routes import SuggestionHandlers
+from workers.search.http.routes.typed_routes import TypedHandlers
 from workers.search.http.stored import StoredListings
-from workers.search.http.suggestion_routes import SuggestionHandlers
 from workers.search.http.threads import Threads
-from workers.search.http.typed_routes import TypedHandlers
 from workers.search.settings import SearchSettings
 from workers.search.typed.finder import TypedFinder
 from workers.search.typed.follower import Follower
 from workers.search.typed.label_index import LabelIndex
 from workers.search.typed.query import Reader
 from workers.search.typed.text_model import TextSearch, TextTower
-from workers.serving import Health, operations_routes
 from workers.stages.detect import Looking
 from workers.stores import Store
 from workers.streams import Stream
+from workers.watching import metrics, typed_metrics
 
 _log = logging.getLogger(__name__)
 

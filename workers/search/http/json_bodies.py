@@ -9,7 +9,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from workers.problems import Problem
+from workers.doors.problems import Problem
 
 T = TypeVar("T")
 

@@ -18,11 +18,11 @@ from starlette.responses import Response
 
 from engines.pixels import thumbnail
 from schemas.errors import GroknetError, Reject
-from workers import metrics
 from workers.search.http import params
 from workers.search.kept.ledger import MAX_PHOTO_BYTES, PHOTO_SIDE, KeptSearch, Ledger
 from workers.search.kept.writer import Writer
 from workers.search.settings import SearchSettings
+from workers.watching import metrics
 
 _log = logging.getLogger(__name__)
 _PRUNE_S = 3600.0  # so that what is too old goes even if nobody searches

@@ -13,11 +13,11 @@ import threading
 from collections.abc import Mapping
 
 from schemas.errors import Transient
-from workers import metrics
 from workers.catching_up import CatchingUp
+from workers.doors.serving import Health
 from workers.search.find.indexers import Indexers
-from workers.serving import Health
 from workers.stores import Store
+from workers.watching import metrics
 
 _log = logging.getLogger(__name__)
 _SERVICES = ("store", "stream")

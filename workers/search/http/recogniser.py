@@ -11,13 +11,13 @@ from engines.pixels import Box
 from engines.recognition import Unrounded, mean_of
 from schemas.errors import Invalid
 from schemas.predictions import Predictions
-from workers import metrics
 from workers.search.find import frames
 from workers.search.find.inference import Inference, Recognised
 from workers.search.find.looking import Detect, Part, QueryPhotos, View
 from workers.search.http import params
 from workers.search.http.threads import Threads
 from workers.search.http.uploads import photo_problem
+from workers.watching import metrics
 
 
 @dataclass(frozen=True, slots=True)

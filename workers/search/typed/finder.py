@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 from schemas.plain_text import plain, plain_or_none
 from schemas.predictions import ImageRow, RemovalMarker, StoredListing
-from workers import typed_metrics
 from workers.search.answers import TypedLabel, TypedListing, TypedMeaning, TypedPhrase
 from workers.search.find.filters import Filters
 from workers.search.find.finder import Found
-from workers.search.find.naming import Names, thumbnail_path
+from workers.search.find.labels.naming import Names, thumbnail_path
 from workers.search.typed.follower import Follower, shown_labels, words_of
 from workers.search.typed.label_index import LabelIndex
 from workers.search.typed.query import DIGITS, Reader, TypedQuery, Weighed, relevance, title_words
 from workers.search.typed.text_model import TextSearch
 from workers.stores import Store
+from workers.watching import typed_metrics
 
 MAX_ASKED = 2_000  # candidates that are read for one query
 SPARE = 5  # extra candidates; a removal leaves the index within a second

@@ -17,13 +17,13 @@ from typing import TypeVar
 from schemas.errors import ConfigError, Transient
 from schemas.predictions import Predictions, StoredListing
 from schemas.topics import hash_topic
-from workers import typed_metrics
 from workers.catching_up import CatchingUp
-from workers.search.find.naming import Names
+from workers.search.find.labels.naming import Names
 from workers.search.typed.label_index import LabelIndex
 from workers.search.typed.query import title_words
 from workers.stores import Store
 from workers.streams import Partition, Stream, StreamAdmin
+from workers.watching import typed_metrics
 
 T = TypeVar("T")
 

@@ -41,8 +41,8 @@ MOST_TITLE_WORDS = 64  # of one title; an event's title may be longer
 class TypedRule:
     """`title`: how much a title counts that has the words of a term, 0 to 1. `floor`: the least p of a term.
 
-    The floor was chosen on validation photos by benchmarks/typed_queries.py. So was the weight of titles: more was
-    better up to 0.9. It is a little less, because titles of strangers also name what is not for sale."""
+    The floor was chosen on validation photos by benchmarks/search/typed_queries.py. So was the weight of titles: more
+    was better up to 0.9. It is a little less, because titles of strangers also name what is not for sale."""
 
     title: float = 0.8
     floor: float = 0.01

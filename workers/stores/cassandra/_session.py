@@ -27,10 +27,10 @@ from cassandra.pool import _HostReconnectionHandler  # type: ignore[import-untyp
 from cassandra.query import tuple_factory  # type: ignore[import-untyped]
 
 from schemas.errors import ConfigError, GroknetError, Transient
-from workers.quiet_logs import quieten
 from workers.servers import silenced
 from workers.stores.cassandra._errors import CONNECTING, DRIVER_ERRORS, meaning
 from workers.stores.cassandra._settings import CassandraSettings
+from workers.watching.quiet_logs import quieten
 
 _CONNECT_BUDGET_S = 10.0  # for all named nodes together, so that a wrong address is reported within 15 s
 _RECONNECT_S = (0.5, 3.0)  # with the driver's own cap a recovered node would stay unused for ten minutes

@@ -12,10 +12,10 @@ from kafka import errors  # type: ignore[import-untyped]
 from kafka.net.compat import KafkaNetClient  # type: ignore[import-untyped]
 
 from schemas.errors import ConfigError, GroknetError, Transient
-from workers.quiet_logs import quieten
 from workers.servers import silenced
 from workers.streams.kafka._diagnosis import unreachable
 from workers.streams.kafka._settings import KafkaSettings
+from workers.watching.quiet_logs import quieten
 
 CONNECT_TIMEOUT_S = 7.0  # leaves time for a start on busy cores, and for the diagnosis, within 15 s
 REQUEST_TIMEOUT_S = 10.0  # after this a paused broker is given up; a leader changes in less time

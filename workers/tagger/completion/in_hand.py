@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from workers import metrics
 from workers.stages.job import Job
+from workers.watching import metrics
 
 
 class InHand:

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from typing import Generic, Literal, TypeVar
 
-from workers import metrics
+from workers.watching import metrics
 
 T = TypeVar("T")
 Reason = Literal["size", "wait", "end"]

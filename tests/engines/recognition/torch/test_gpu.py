@@ -1,6 +1,6 @@
 """Torch on a GPU, but for the GPU: the graph over the memory of a GPU in Python that reorders its streams.
 
-What CUDA makes of the captured graphs is seen on a GPU alone (`benchmarks/gpu_engine.py`).
+What CUDA makes of the captured graphs is seen on a GPU alone (`benchmarks/engine/gpu_engine.py`).
 """
 
 from __future__ import annotations

@@ -22,10 +22,10 @@ from tests.workers.indexer.hash_topic import stream_at
 from tests.workers.indexer.running import Running, counted, until
 from tests.workers.search.rig import HTTP, photo, rig, served
 from tests.workers.tagger.outages import Outage, guarded_store
-from workers import metrics
+from workers.doors.serving import Health
 from workers.search.find.inference import Inference
-from workers.serving import Health
 from workers.stages.detect import Looking
+from workers.watching import metrics
 
 
 class Gate:

@@ -15,14 +15,14 @@ from schemas.events import ImageRef, ListingEvent
 from schemas.manifest import Manifest, Preprocess, load_manifest
 from tests.engines.colour_detector import ColourDetector, grid, scene
 from tests.engines.tiny_bundle import write_tiny_bundle
-from workers.declared import registry_of
+from workers.doors.serving import Health
 from workers.intake import Intake, IntakeSettings
 from workers.search.find.looking import QueryPhotos
-from workers.serving import Health
 from workers.stages.detect import Detect, Looking
 from workers.stages.job import Job, Photo
 from workers.stages.prepare import EventPreparer
 from workers.streams import Partition, Record
+from workers.watching.declared import registry_of
 
 INPUT = Preprocess(width=64, height=64)
 PLAN = DetectPlan(mode="subject", detector_id="c0104de7ec70", padding=0.1, threshold=0.5, most_boxes=1)

@@ -12,9 +12,9 @@ import pytest
 
 from tests.workers.indexer.running import until
 from tests.workers.search.rig import HTTP, Rig, photo, rig, served
-from workers.connections import HttpLimits
+from workers.doors.connections import HttpLimits
+from workers.doors.serving import Health, serve
 from workers.search import SearchSettings, build_search
-from workers.serving import Health, serve
 
 PATIENCE_S = 30.0
 HOSTILE = "127.0.0.66"

@@ -20,7 +20,7 @@ from tests.workers.search.typed.test_follower import stored
 from workers.indexer.wire import Neighbour
 from workers.search.find.filters import ANY, Filters
 from workers.search.find.finder import Found
-from workers.search.find.naming import Names
+from workers.search.find.labels.naming import Names
 from workers.search.typed.finder import TypedFinder, reordered
 from workers.search.typed.follower import Follower
 from workers.search.typed.label_index import LabelIndex

@@ -18,7 +18,7 @@ from tests.workers.indexer.hash_topic import BASE_US, Publisher, message, replac
 from tests.workers.indexer.running import until
 from tests.workers.test_catching_up import Clock
 from workers.catching_up import CatchingUp
-from workers.search.find.naming import Names
+from workers.search.find.labels.naming import Names
 from workers.search.typed.follower import Follower
 from workers.search.typed.label_index import LabelIndex
 from workers.search.typed.query import Choice, Term

@@ -1,0 +1,1 @@
+"""Cleaning of crawled photos against planted truth, and at size."""

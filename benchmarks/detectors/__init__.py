@@ -1,0 +1,1 @@
+"""Detectors: accuracy, cost, the labelling loop, and searches of cluttered photos."""

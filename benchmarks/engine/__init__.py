@@ -1,0 +1,1 @@
+"""The engine and the decoder alone: back ends, GPUs, photos a second."""

@@ -1,0 +1,1 @@
+"""Search and its index: what is found, in which order, how fast, and with how much memory."""

@@ -1,0 +1,1 @@
+"""Processes, ports and probes: what the servers share with the operating system."""

@@ -1,0 +1,1 @@
+"""The routes of the search service, a module for each kind of question."""
