@@ -59,14 +59,14 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("engines/gpu/pycuda_driver.py",),
     ),
     Elsewhere(
-        "tests/engines/pixels/test_processes.py",
+        "tests/engines/pixels/apart/test_processes.py",
         "the process that the pool starts",
         ("engines/pixels/apart/decode_process.py",),
     ),
     Elsewhere(
         "tests/workers/test_tracing.py",
-        "only workers/watching/tracing.py imports it; a receiver sees what it sends",
-        ("workers/watching/tracing_spans.py",),
+        "only workers/tracing.py imports it; a receiver sees what it sends",
+        ("workers/tracing_spans.py",),
     ),
     Elsewhere(
         "tests/workers/backfill/test_backfill.py",
@@ -94,7 +94,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("workers/intake/uploads.py",),
     ),
     Elsewhere(
-        "tests/workers/search/http/test_photo_routes.py",
+        "tests/workers/search/http/routes/test_photo_routes.py",
         "asked over HTTP, as a caller would",
         (
             "workers/search/find/finder.py",
@@ -104,12 +104,12 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ),
     ),
     Elsewhere(
-        "tests/workers/search/http/test_listing_routes.py",
+        "tests/workers/search/http/routes/test_listing_routes.py",
         "asked over HTTP, as a caller would",
         ("workers/search/http/json_bodies.py", "workers/search/http/stored.py"),
     ),
     Elsewhere(
-        "tests/workers/search/http/test_suggestion_routes.py",
+        "tests/workers/search/http/routes/test_suggestion_routes.py",
         "asked over HTTP, as a caller would",
         ("workers/search/find/goes_with.py",),
     ),
@@ -277,7 +277,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("groknet/commands/gallery/feedback.py",),
     ),
     Elsewhere(
-        "tests/workers/search/http/test_feedback_routes.py",
+        "tests/workers/search/http/routes/test_feedback_routes.py",
         "asked over HTTP, as a caller would",
         ("workers/search/http/keeping.py",),
     ),
@@ -332,7 +332,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("workers/search/settings.py",),
     ),
     Elsewhere(
-        "tests/workers/test_metrics.py",
+        "tests/workers/watching/test_metrics.py",
         "every declaration is checked there",
         ("workers/watching/declared.py",),
     ),

@@ -28,8 +28,8 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from benchmarks.search.search_load import LISTINGS, QUERIES, START_S, load, photo
-from benchmarks.stream.stream_pairs import lower_bound
+from benchmarks.stream.search_load import LISTINGS, QUERIES, START_S, load, photo
+from benchmarks.stream_pairs import lower_bound
 from training.studio import DEMO_IDENTITIES, TEST_IDENTITIES
 
 _CLIENTS = 2  # they keep two cores busy, and the service out of its queue

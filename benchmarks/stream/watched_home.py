@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.search.search_load import photo
+from benchmarks.stream.search_load import photo
 from deploy.operations.prometheus import Prometheus
 from schemas.errors import GroknetError
 from schemas.events import ImageRef, ListingEvent, encode_event

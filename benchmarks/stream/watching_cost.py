@@ -27,12 +27,13 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from benchmarks.report import parser, write_result
 from benchmarks.servers import make_topics
-from benchmarks.stream.stream_pairs import lower_bound
 from benchmarks.stream.stream_path import BATCH, FIRST_US, FixedCost, photo_bytes
+from benchmarks.stream_pairs import lower_bound
 from engines.recognition import build_engine
 from schemas.events import ImageRef, ListingEvent, decode_event, encode_event
 from schemas.predictions import ImageRow
 from schemas.topics import UPLOADED
+from workers import tracing
 from workers.collector import spare_collector
 from workers.doors.serving import Health
 from workers.intake import Intake, IntakeSettings
@@ -43,8 +44,8 @@ from workers.stages.settle import Effects
 from workers.stores import build_store
 from workers.streams import build_stream
 from workers.streams.base import Partition, Record
-from workers.watching import metrics, tracing
-from workers.watching.tracing_spans import Spans
+from workers.tracing_spans import Spans
+from workers.watching import metrics
 
 COMPARED = {"metrics": ("bare", "metrics"), "traces": ("metrics", "traces"), "traces_1_percent": ("metrics", "sampled")}
 """What is paid for, and the two ways that are compared: without it, then with it."""

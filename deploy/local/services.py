@@ -18,10 +18,10 @@ from deploy.local.downloads.jars import class_path, default_cache
 from deploy.local.downloads.java import find_java
 from deploy.local.errors import ServicesError
 from deploy.local.faults import fault, last_words
+from deploy.local.guard import Guard
 from deploy.local.planning import adopt, plan
 from deploy.local.settings import FORMAT, Server, ServicesSettings, ServicesState
 from deploy.local.system import processes
-from deploy.local.system.guard import Guard
 from deploy.local.system.probes import cassandra_answers, change_password, kafka_answers
 from deploy.local.tls import make_certificate
 

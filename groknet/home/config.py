@@ -32,7 +32,7 @@ from workers.intake import IntakeSettings
 from workers.products.settings import ProductsSettings
 from workers.search.settings import SearchSettings
 from workers.tagger import TaggerSettings
-from workers.watching.tracing import TracingSettings
+from workers.tracing import TracingSettings
 
 ENV_PREFIX = "GROKNET__"
 _RENAMED = (("tagger", "keep_margins", "keep_embedding"),)  # section, old name, new name

@@ -24,7 +24,7 @@ from groknet.home.paths import Home
 from groknet.home.running import Lock, Running, Worker, forget_running, write_running
 from groknet.home.taggers import claim, tagger_name
 from groknet.run.log_lines import LogFormat, formatter
-from workers.watching import tracing
+from workers import tracing
 
 SUPERVISED = "GROKNET_SUPERVISED"
 """The supervisor sets this environment variable for its workers. It means that stdin is its pipe, and that it handles

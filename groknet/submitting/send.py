@@ -12,8 +12,8 @@ from schemas.errors import InvalidEvent, Reject
 from schemas.events import EVENT_TYPE, ListingEvent, decode_event, encode_event
 from schemas.occasions import OCCASION_TYPE, Occasion, encode_occasion
 from schemas.topics import TOGETHER, UPLOADED
+from workers import tracing
 from workers.streams.base import Delivery, Producer
-from workers.watching import tracing
 
 SOURCE = "/groknet/submit"
 _FLUSH_EVERY = 200  # unconfirmed deliveries at once; this limits memory, and an error shows within as many events

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-from benchmarks.stream.stream_pairs import figures, lower_bound
+from benchmarks.stream_pairs import figures, lower_bound
 
 
 def test_a_faster_revision_has_ratios_above_one() -> None:

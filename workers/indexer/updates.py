@@ -10,10 +10,11 @@ from engines.similarity import HashIndex
 from schemas.envelope import header
 from schemas.errors import EpochMismatch, InvalidEvent
 from schemas.hashes import HashMessage, decode_hashes
+from workers import tracing
 from workers.indexer.recent import Recent, RecentListings
 from workers.streams import Record
 from workers.topic_records import RefusedRecords, removal_of
-from workers.watching import metrics, tracing
+from workers.watching import metrics
 
 _log = logging.getLogger(__name__)
 _US = 1_000_000

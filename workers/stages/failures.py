@@ -21,8 +21,8 @@ from schemas.errors import Invalid, Transient
 from schemas.topics import DEAD_LETTERS, RETRY_DELAYS_S
 from workers.stages import moved_photos
 from workers.streams.base import Delivery, Producer, Record
+from workers.trace_headers import context_headers
 from workers.watching import metrics
-from workers.watching.trace_headers import context_headers
 
 ATTEMPT = "groknet.attempt"
 FIRST_FAILED = "groknet.first_failed_at_ms"

@@ -11,9 +11,10 @@ from functools import partial
 
 from schemas.errors import Transient
 from schemas.events import ImageRef
+from workers import tracing
 from workers.intake import FetchPool, Photos
 from workers.stages.job import Job
-from workers.watching import metrics, tracing
+from workers.watching import metrics
 
 
 class FetchStage:

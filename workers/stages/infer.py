@@ -15,11 +15,12 @@ from engines.recognition.bisect import run_halving
 from schemas.errors import DeviceLost, Invalid
 from schemas.manifest import Manifest
 from schemas.predictions import ImageRow
+from workers import tracing
 from workers.doors.serving import Health
 from workers.stages.job import Photo
 from workers.stages.pooling import image_rows
 from workers.stages.prediction_mix import PredictionMix
-from workers.watching import metrics, tracing
+from workers.watching import metrics
 
 _log = logging.getLogger(__name__)
 

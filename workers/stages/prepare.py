@@ -24,10 +24,11 @@ from engines.pixels import (
 from schemas.errors import Invalid, Transient
 from schemas.events import ImageRef
 from schemas.manifest import Preprocess
+from workers import tracing
 from workers.intake import Intake
 from workers.stages.detect import Looking
 from workers.stages.job import Job, Photo
-from workers.watching import metrics, tracing
+from workers.watching import metrics
 
 _SECONDS = metrics.STAGE_SECONDS.labels("prepare")
 _DECODE_SECONDS = metrics.STAGE_SECONDS.labels("decode")

@@ -20,13 +20,14 @@ from schemas.hashes import EVENT_TIME_HEADER, HASH_TYPE, HashMessage, ImageHash,
 from schemas.manifest import Manifest
 from schemas.predictions import RemovalMarker, StoredListing, Summary
 from schemas.topics import PREDICTIONS, hash_topic
+from workers import tracing
 from workers.intake import Uploads
 from workers.stages.failures import Failures, NotTaken
 from workers.stages.job import Job
 from workers.stages.pooling import pool, pool_applies, subjects
 from workers.stores.base import Change, Latest, Put, Removal, Store
 from workers.streams.base import Delivery, Producer
-from workers.watching import metrics, tracing
+from workers.watching import metrics
 
 SOURCE = "/groknet/tagger"
 _GONE_FROM_STORE = metrics.REMOVAL_SECONDS.labels("store")

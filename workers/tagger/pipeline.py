@@ -18,6 +18,7 @@ from functools import partial
 from schemas.errors import Invalid, Transient
 from schemas.events import decode_event
 from schemas.predictions import ImageRow
+from workers import tracing
 from workers.intake import FetchPool
 from workers.stages import moved_photos
 from workers.stages.detect import Detect
@@ -37,7 +38,7 @@ from workers.tagger.queues.batcher import Batcher
 from workers.tagger.queues.handover import Handover
 from workers.tagger.settings import TaggerSettings
 from workers.tagger.waiting_room import HELD_S, Back, WaitingRoom
-from workers.watching import metrics, tracing
+from workers.watching import metrics
 
 _log = logging.getLogger(__name__)
 _LOOK_UP_EVENTS = 32  # events that one request looks up in the store

@@ -1,1 +1,1 @@
-"""What operators see of a worker: metrics, traces, and the logs of the clients."""
+"""What operators see of a worker: metrics, and the logs of the clients."""

@@ -27,7 +27,7 @@ from groknet.importing.product import LeftOut, Note, Refused
 from groknet.run.open_back_ends import open_stream
 from groknet.submitting.send import Sender, outgoing
 from schemas.events import encode_event
-from workers.watching import tracing
+from workers import tracing
 
 _NAMED = 20  # lines about refused products and fields on stderr; --problems and --json have all of them
 

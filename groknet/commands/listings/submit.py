@@ -30,8 +30,8 @@ from groknet.submitting.photo_events import (
     photo_event,
 )
 from groknet.submitting.send import Outgoing, Sender, outgoing
+from workers import tracing
 from workers.intake import Uploads
-from workers.watching import tracing
 
 STDIN = "-"
 

@@ -1,6 +1,6 @@
 """The script that `guard.Guard` runs: it waits for the end of its standard input, then stops the home's servers.
 
-python -m deploy.local.system.guard_process HOME
+python -m deploy.local.guard_process HOME
 """
 
 from __future__ import annotations

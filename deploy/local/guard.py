@@ -17,7 +17,7 @@ class Guard:
 
     def __init__(self, home: Path) -> None:
         """Start watching on behalf of `home`."""
-        root = str(Path(__file__).parents[3])  # so that the script is found where the package is not installed
+        root = str(Path(__file__).parents[2])  # so that the script is found where the package is not installed
         self._watcher = subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.guard_process", str(home)],
             stdin=subprocess.PIPE,

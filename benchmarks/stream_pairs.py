@@ -1,4 +1,4 @@
-"""The stream path of two revisions, compared in interleaved pairs: `python -m benchmarks.stream.stream_pairs OLD NEW`.
+"""The stream path of two revisions, compared in interleaved pairs: `python -m benchmarks.stream_pairs OLD NEW`.
 
 OLD and NEW are folders with a checkout each (`git worktree add --detach OLD REVISION`). A process of each starts a
 Kafka, a Cassandra and the tagger of `benchmarks.stream.stream_path`. Then the two take turns; each starts every second

@@ -1,4 +1,4 @@
-"""The spans of `workers.watching.tracing`, by OpenTelemetry's SDK. Only that module imports this one, and only while
+"""The spans of `workers.tracing`, by OpenTelemetry's SDK. Only that module imports this one, and only while
 tracing is on.
 
 Names and attributes follow OpenTelemetry's conventions for messaging. No attribute holds an address of a photo.
@@ -24,7 +24,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from schemas.envelope import Headers
 from workers.streams.base import Record
-from workers.watching.trace_headers import context_of, without_context
+from workers.trace_headers import context_of, without_context
 
 _END_S = 3.0  # to send what is left when a worker ends; shorter than the margin after its drain
 _EVERY_MS = 1000  # between two requests to the collector

@@ -17,11 +17,12 @@ from schemas.errors import ConfigError
 from schemas.topics import UPLOADED, hash_topic
 from tests.workers.otlp_receiver import Receiver, Span, receiver
 from tests.workers.tagger.rig import Rig, event, jpeg
+from workers import tracing
 from workers.doors.serving import Health
 from workers.indexer import IndexerSettings, build_indexer
 from workers.streams.base import Partition, Record
-from workers.watching import metrics, tracing
-from workers.watching.trace_headers import context_headers
+from workers.trace_headers import context_headers
+from workers.watching import metrics
 
 pytestmark = pytest.mark.slow
 
@@ -174,7 +175,7 @@ def test_off_adds_nothing_to_a_record_and_keeps_what_is_there(tmp_path: Path) ->
 
 
 def test_without_the_package_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "workers.watching.tracing_spans", raising=False)
+    monkeypatch.delitem(sys.modules, "workers.tracing_spans", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     with pytest.raises(ConfigError, match=r"groknet\[tracing\]"):
         tracing.begin(tracing.TracingSettings(url="http://127.0.0.1:4318"), "tagger")

@@ -1,4 +1,4 @@
-"""Clients that never pause, against one search service: `python -m benchmarks.search.search_load --clients 8 --seconds
+"""Clients that never pause, against one search service: `python -m benchmarks.stream.search_load --clients 8 --seconds
 120`.
 
 It searches with studio photos among studio listings. Tagger, indexer and search run in one home, as `groknet run all`
@@ -137,7 +137,7 @@ def measured(running: Running, photos: Sequence[bytes], clients: int, seconds: f
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print the page, or write it where --page says."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.search.search_load", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.stream.search_load", description=__doc__)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--page", type=Path, help="write a Markdown page")
@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             finally:
                 workers.send_signal(signal.SIGTERM)
                 workers.wait(60)
-    command = f"python -m benchmarks.search.search_load --clients {options.clients} --seconds {options.seconds:g}"
+    command = f"python -m benchmarks.stream.search_load --clients {options.clients} --seconds {options.seconds:g}"
     text = page("Search under load", command, versions("numpy", "onnxruntime", "starlette", "uvicorn"), body)
     if options.page:
         options.page.write_text(text)

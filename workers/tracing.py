@@ -28,7 +28,7 @@ from workers.streams.base import Record
 from workers.watching.quiet_logs import quieten
 
 if TYPE_CHECKING:
-    from workers.watching.tracing_spans import Spans
+    from workers.tracing_spans import Spans
 
 _NOTHING = nullcontext()
 _now: Spans | None = None
@@ -70,7 +70,7 @@ def begin(settings: TracingSettings, name: str) -> Callable[[], None]:
     if not settings.url.startswith(("http://", "https://")):
         raise ConfigError(f"tracing.url: {settings.url!r} is no http address; give one such as http://127.0.0.1:4318")
     try:
-        from workers.watching.tracing_spans import Spans
+        from workers.tracing_spans import Spans
     except ModuleNotFoundError as missing:
         text = f"tracing.url is set, but {missing.name} is not installed: pip install 'groknet[tracing]'"
         raise ConfigError(f"{text}, or leave tracing.url empty") from None
