@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import json
 import os
 import random
@@ -63,7 +64,9 @@ class _Side:
 
 def serve(events: int, orders: TextIO, answers: TextIO) -> None:
     """Tag one round for each line of `orders`, with the code of the tree that PYTHONPATH names."""
-    path: Any = importlib.import_module("benchmarks.stream.stream_path")  # of the tree, not of this file's checkout
+    is_old = importlib.util.find_spec("benchmarks.stream") is None  # its benchmarks lay in one folder
+    module = "benchmarks.stream_path" if is_old else "benchmarks.stream.stream_path"
+    path: Any = importlib.import_module(module)  # of the tree, not of this file's checkout
 
     def answer(what: object) -> None:
         answers.write(f"pairs {json.dumps(what)}\n")

@@ -36,7 +36,9 @@ BATCH = 8
 
 def ratio_of(checkout: Path, images: int) -> dict[str, float]:
     """What `benchmarks.stream.worker_ratio` of a checkout says after one repetition, as far as it says it."""
-    command = [str(checkout / ".venv/bin/python"), "-m", "benchmarks.stream.worker_ratio", "--json", "--repeats", "1"]
+    is_old = not (checkout / "benchmarks" / "stream").is_dir()  # its benchmarks lay in one folder
+    module = "benchmarks.worker_ratio" if is_old else "benchmarks.stream.worker_ratio"
+    command = [str(checkout / ".venv/bin/python"), "-m", module, "--json", "--repeats", "1"]
     done = subprocess.run([*command, "--images", str(images)], cwd=checkout, check=True, capture_output=True, text=True)
     said = json.loads(done.stdout)
     return {name: said[name] for name in RATIO if name in said}

@@ -139,7 +139,7 @@ def test_three_nodes_share_ports_and_differ_in_address(tmp_path: Path) -> None:
 
 def test_locks_pin_what_they_were_resolved_from() -> None:
     for server, coordinates in SERVERS.items():
-        jars = read_lock(ROOM / f"{server}.lock")
+        jars = read_lock(ROOM / "downloads" / f"{server}.lock")
         pinned = {f"{jar.group}:{jar.artifact}:{jar.version}" for jar in jars}
         assert pinned >= set(coordinates)
         assert len({jar.path for jar in jars}) == len(jars)

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from workers.watching import metrics
 from workers.watching.declared import DECLARED, counter, registry_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MAKES_A_METRIC = re.compile(r"\b(Counter|Gauge|Histogram|Summary)\(\s*[\"']groknet")
 UNITS = {"seconds": "_seconds", "bytes": "_bytes"}
 
