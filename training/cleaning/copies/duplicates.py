@@ -8,7 +8,6 @@ stays in training.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Annotated
@@ -21,9 +20,10 @@ from numpy.typing import NDArray
 from training.bulk import Engine
 from training.cleaning.copies.alignment import likeness
 from training.cleaning.copies.fingerprints import Fingerprints
+from training.cleaning.copies.groups import NOBODY_SAID, Groups, Links
 from training.cleaning.copies.hashes import distances, p_hash
 from training.cleaning.copies.near_pairs import near_pairs
-from training.cleaning.marks import Mark, Value, What
+from training.cleaning.marks import Mark, Value
 from training.readers.label_table import Row
 
 INDEX = "index"  # folder of the hashes of the last run, below that of the fingerprints
@@ -31,6 +31,8 @@ STEP = "duplicates"
 OVERLAY_WEIGHT = 16.0  # doublings that a picture full of border and strokes loses
 COMPRESSION_WEIGHT = 0.5  # below 1, because a poor photo that was saved again at a high quality looks uncompressed
 _JUDGED = 256  # groups whose photos are compared at once
+_EACH_WITH_EACH = 64  # photos of the largest group in which any two may be compared; a comparison takes 0.5 ms
+_READ = 4096  # fingerprints that are read at once: 4 MB
 _SPLITS = {"test": 0, "val": 1, "gallery": 2}  # the smaller the number, the sooner a photo stays
 
 
@@ -62,7 +64,7 @@ def duplicate_marks(
         engine: what runs them.
         progress: called with the photos that were compared and the photos in all.
     """
-    groups = _Groups(len(rows))
+    groups = Groups(len(rows))
     distinct = _same_bytes(prints, groups)
     pairs = near_pairs(
         prints.small,
@@ -75,10 +77,13 @@ def duplicate_marks(
         progress=progress,
     )
     for pair in pairs:
-        groups.join(pair.left, pair.right)
+        groups.pair(pair)
+    marking = _Marking(rows, prints, settings, product)
     several = groups.of_several()
     while some := list(islice(several, _JUDGED)):
-        yield from _marks_of(some, rows, prints, settings, product)
+        small = iter(marking.of_all([one for one in some if len(one) <= _EACH_WITH_EACH]))
+        for members in some:
+            yield from next(small) if len(members) <= _EACH_WITH_EACH else marking.of_linked(groups.links(members))
 
 
 def score(record: NDArray[np.void]) -> float:
@@ -90,98 +95,103 @@ def score(record: NDArray[np.void]) -> float:
     return float(np.log2(area) + sharp - COMPRESSION_WEIGHT * compression - OVERLAY_WEIGHT * float(record["overlay"]))
 
 
-def _same_bytes(prints: Fingerprints, groups: _Groups) -> NDArray[np.int64]:
+def _same_bytes(prints: Fingerprints, groups: Groups) -> NDArray[np.int64]:
     """Join readable photos with equal bytes, and return the numbers of the first of each, int64, in order. 8 bytes of a
-    digest suffice to join; `_marks_of` compares all of them."""
+    digest suffice to join; `_Marking` compares all of them."""
     readable = np.flatnonzero(prints.column("readable"))
     digests = prints.digests()[readable]
     _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)
     owner = first[inverse.ravel()]
     for place in np.flatnonzero(owner != np.arange(len(readable))).tolist():
-        groups.join(int(readable[owner[place]]), int(readable[place]))
+        groups.same_bytes(int(readable[owner[place]]), int(readable[place]))
     return np.sort(readable[first]).astype(np.int64)
 
 
-def _marks_of(
-    groups: Sequence[Sequence[int]],
-    rows: Sequence[Row],
-    prints: Fingerprints,
-    settings: DuplicateSettings,
-    product: str,
-) -> Iterator[Mark]:
-    """The marks of some groups, in order. The best photo of a group stays; those that are like it are marked. What is
-    left is a group of its own, so that no photo is marked for one that it does not resemble."""
-    places = [place for members in groups for place in members]
-    of = dict(zip(places, prints.take(places), strict=True))
-    scores = {place: score(record) for place, record in of.items()}
+class _Marking:
+    """Chooses the best photo of each group, and marks those that are like it."""
 
-    def rank(place: int) -> tuple[int, float, int]:
-        return _SPLITS.get(rows[place].get("split", ""), 9), -scores[place], place
+    def __init__(self, rows: Sequence[Row], prints: Fingerprints, settings: DuplicateSettings, product: str) -> None:
+        self._rows, self._prints, self._settings, self._product = rows, prints, settings, product
 
-    made: list[list[Mark]] = [[] for _ in groups]
-    left = [(number, sorted(members, key=rank)) for number, members in enumerate(groups)]
-    while left:
-        pairs = [(members[0], place) for _, members in left for place in members[1:]]
-        kept, other = (np.stack([of[pair[side]]["small"] for pair in pairs]) for side in (0, 1))
-        alike, apart = likeness(kept, other).tolist(), distances(p_hash(kept), p_hash(other)).tolist()
-        judged = iter(zip(alike, apart, strict=True))
-        rests = []
-        for number, (best, *others) in left:
-            rest = []
-            for place, (like, bits) in zip(others, judged, strict=False):
-                equal = bool((of[place]["sha256"] == of[best]["sha256"]).all())
-                if not equal and like < settings.likeness:
-                    rest.append(place)
-                    continue
-                why: dict[str, Value] = {"score": round(scores[place], 2), "kept_score": round(scores[best], 2)}
-                if not equal:
-                    why |= {"likeness": round(like, 3), "bits": bits}
-                what: What = "same_bytes" if equal else "near_duplicate"
-                made[number].append(_mark(rows[place], rows[best], what, why, product))
-            rests.append((number, rest))
-        left = [one for one in rests if len(one[1]) > 1]
-    for marks in made:
-        yield from marks
+    def of_all(self, groups: Sequence[Sequence[int]]) -> list[list[Mark]]:
+        """The marks of some groups. The best photo of a group stays; those that are like it are marked. What is left is
+        a group of its own, so that no photo is marked for one that it does not resemble."""
+        places = [place for members in groups for place in members]
+        of = dict(zip(places, self._prints.take(places), strict=True))
+        scores = {place: score(record) for place, record in of.items()}
+        made: list[list[Mark]] = [[] for _ in groups]
+        left = [
+            (number, sorted(members, key=lambda place: self._rank(place, scores[place])))
+            for number, members in enumerate(groups)
+        ]
+        while left:
+            pairs = [(members[0], place) for _, members in left for place in members[1:]]
+            kept, other = (np.stack([of[pair[side]]["small"] for pair in pairs]) for side in (0, 1))
+            alike, apart = likeness(kept, other).tolist(), distances(p_hash(kept), p_hash(other)).tolist()
+            judged = iter(zip(alike, apart, strict=True))
+            rests = []
+            for number, (best, *others) in left:
+                rest = []
+                for place, (like, bits) in zip(others, judged, strict=False):
+                    equal = bool((of[place]["sha256"] == of[best]["sha256"]).all())
+                    if not equal and like < self._settings.likeness:
+                        rest.append(place)
+                        continue
+                    found = None if equal else (like, bits)
+                    made[number].append(self._mark((place, scores[place]), (best, scores[best]), found))
+                rests.append((number, rest))
+            left = [one for one in rests if len(one[1]) > 1]
+        return made
 
+    def of_linked(self, links: Links) -> Iterator[Mark]:
+        """The marks of one large group in the same way, but a photo is compared only with those that found it. So the
+        time grows with the pairs, and not with the square of the group."""
+        members = links.members.tolist()
+        scores = [score(record) for start in range(0, len(members), _READ) for record in self._read(members, start)]
+        order = sorted(range(len(members)), key=lambda i: self._rank(members[i], scores[i]))
+        turn = np.empty(len(members), np.int64)
+        turn[order] = np.arange(len(members))
+        for best in order:
+            if turn[best] < 0:  # it was marked
+                continue
+            near = links.near(best)
+            near = near[turn[near] > turn[best]]
+            if not len(near):
+                continue
+            records = self._prints.take(links.members[[best, *near]])
+            equal = (records["sha256"][1:] == records["sha256"][0]).all(1)
+            alike = links.likeness(best, near)
+            ask = np.flatnonzero((alike == NOBODY_SAID) & ~equal)
+            kept = np.repeat(records["small"][:1], len(near), axis=0)
+            alike[ask] = likeness(kept[ask], records["small"][1:][ask])
+            apart = distances(p_hash(kept), p_hash(records["small"][1:]))
+            for i in np.flatnonzero(equal | (alike >= self._settings.likeness)).tolist():
+                place = int(near[i])
+                found = None if equal[i] else (float(alike[i]), int(apart[i]))
+                yield self._mark((members[place], scores[place]), (members[best], scores[best]), found)
+                turn[place] = -1
 
-def _mark(row: Row, best: Row, what: What, why: dict[str, Value], product: str) -> Mark:
-    if (label := best.get(product, "")) != row.get(product, ""):
-        why["kept_product"] = label
-    return Mark(
-        step=STEP,
-        what=what,
-        photo=row["path"],
-        why=why,
-        group="d" + hashlib.sha256(best["path"].encode()).hexdigest()[:8],
-        kept=best["path"],
-        product=row.get(product, ""),
-    )
+    def _read(self, members: list[int], start: int) -> NDArray[np.void]:
+        return self._prints.take(members[start : start + _READ])
 
+    def _rank(self, place: int, scored: float) -> tuple[int, float, int]:
+        return _SPLITS.get(self._rows[place].get("split", ""), 9), -scored, place
 
-class _Groups:
-    """Which places belong together, by union and find."""
-
-    def __init__(self, count: int) -> None:
-        self._parent = np.arange(count)
-
-    def join(self, one: int, other: int) -> None:
-        a, b = self._root(one), self._root(other)
-        if a != b:
-            self._parent[max(a, b)] = min(a, b)
-
-    def of_several(self) -> Iterator[list[int]]:
-        """The groups of two or more, each in order, in the order of their first members."""
-        parent = self._parent
-        touched = np.flatnonzero(parent != np.arange(len(parent)))
-        groups: dict[int, list[int]] = defaultdict(list)
-        for place in touched.tolist():
-            groups[self._root(place)].append(place)
-        for root in sorted(groups):
-            yield [root, *groups[root]]
-
-    def _root(self, place: int) -> int:
-        parent = self._parent
-        while parent[place] != place:
-            parent[place] = parent[parent[place]]
-            place = int(parent[place])
-        return place
+    def _mark(self, photo: tuple[int, float], best: tuple[int, float], found: tuple[float, int] | None) -> Mark:
+        """The mark of a photo, (place, score), that is like a better one; `found`: likeness and bits, None if the bytes
+        are equal."""
+        row, kept = self._rows[photo[0]], self._rows[best[0]]
+        why: dict[str, Value] = {"score": round(photo[1], 2), "kept_score": round(best[1], 2)}
+        if found is not None:
+            why |= {"likeness": round(found[0], 3), "bits": found[1]}
+        if (label := kept.get(self._product, "")) != row.get(self._product, ""):
+            why["kept_product"] = label
+        return Mark(
+            step=STEP,
+            what="same_bytes" if found is None else "near_duplicate",
+            photo=row["path"],
+            why=why,
+            group="d" + hashlib.sha256(kept["path"].encode()).hexdigest()[:8],
+            kept=kept["path"],
+            product=row.get(self._product, ""),
+        )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import ImageFilter
+import pytest
+from PIL import Image, ImageFilter
 
 from tests.training.cleaning.pictures import jpeg, picture
+from training.cleaning.copies import duplicates
 from training.cleaning.copies.duplicates import DuplicateSettings, duplicate_marks
 from training.cleaning.copies.fingerprints import take_fingerprints
 from training.cleaning.marks import Mark
@@ -52,3 +54,32 @@ def test_a_photo_that_is_measured_stays_before_a_better_one_that_is_trained_on(t
     files = {"train.jpg": jpeg(image), "test.jpg": jpeg(image.resize((96, 80)), 40)}
     assert list(marks_of(tmp_path / "a", files, {"test.jpg": "test"})) == ["train.jpg"]
     assert list(marks_of(tmp_path / "b", files)) == ["test.jpg"]
+
+
+def test_a_large_group_is_marked_as_a_small_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every two copies find each other, comparing each with each is the twin of comparing what was found."""
+    files: dict[str, bytes] = {}
+    for number in range(4):
+        image = picture(number + 10, (240, 200))
+        files |= {f"{number}-{size}.jpg": jpeg(image.resize((size, size))) for size in (200, 160, 120)}
+        files |= {f"{number}-poor.jpg": jpeg(image, 30), f"{number}-a.jpg": jpeg(image), f"{number}-b.jpg": jpeg(image)}
+    each_with_each = marks_of(tmp_path / "small", files)
+    monkeypatch.setattr(duplicates, "_EACH_WITH_EACH", 1)
+    linked = marks_of(tmp_path / "large", files)
+    assert len(linked) == 20
+    assert {photo: (mark.what, mark.kept) for photo, mark in linked.items()} == {
+        photo: (mark.what, mark.kept) for photo, mark in each_with_each.items()
+    }
+
+
+def test_of_many_chained_photos_none_is_marked_for_one_that_it_does_not_resemble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mixture slides from one picture to another, so neighbours are alike, and the ends are not."""
+    ends = picture(31, (200, 200)), picture(32, (200, 200))
+    files = {f"{step:02d}.jpg": jpeg(Image.blend(*ends, step / 12)) for step in range(13)}
+    monkeypatch.setattr(duplicates, "_EACH_WITH_EACH", 4)
+    marks = marks_of(tmp_path / "photos", files)
+    assert 6 <= len(marks) <= 11
+    assert all(float(mark.why["likeness"]) >= DuplicateSettings().likeness for mark in marks.values())
+    assert all(mark.kept not in marks for mark in marks.values())
