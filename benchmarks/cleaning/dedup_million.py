@@ -199,6 +199,8 @@ def main() -> None:
             )
             process.start()
             process.join()
+            if process.exitcode:
+                raise SystemExit(f"{size} photos: the measurement ended with an error, above; run the command again")
         found.append(json.loads(file.read_text()))
     write_result({"sizes": found}, options.json)
 
