@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from tests.workers.search.http.test_typed_routes import held
-
 from tests.browser.driver import PHONE, Visit
 from tests.browser.test_page import GRID
 from tests.workers.indexer.running import until
+from tests.workers.search.http.routes.test_typed_routes import held
 from tests.workers.search.rig import Rig, photo, served
 
 
