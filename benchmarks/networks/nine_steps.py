@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from benchmarks.report import page, parser, table, training_options, versions, write_page
 from benchmarks.trials import column, device_name, device_of, look, minutes_of, numbered, numbers_of, trained
 from training.data.corpus import Corpus
+from training.data.photos import LEFT_OUT
 from training.evaluation.metrics import cosine_distance, mean_average_precision, recall
 from training.network.model import Network
 from training.recipe import (
@@ -129,7 +130,7 @@ def measured(
 ) -> dict[str, dict[str, float]]:
     """Set → R@1, R@5 and mAP of its photos among the catalogue photos of both sets; `SET re-ranked` by k-reciprocal
     neighbours. With `side_by_side` the embeddings of all depths of a cascade count, not the deepest alone."""
-    shown = [numbers_of(corpus, name, part, True) for name in SETS for part in ("train", "val", "test")]
+    shown = [numbers_of(corpus, name, part, True) for name in SETS for part in ("train", "val", "test", LEFT_OUT)]
     gallery = look(network, corpus, np.concatenate(shown), size, side_by_side=side_by_side)
     gallery_ids = _ids(corpus, gallery.numbers)
     found = {}
@@ -140,6 +141,8 @@ def measured(
             numbers = numbers[left]
         photos = look(network, corpus, numbers, size, side_by_side=side_by_side)
         mine, theirs = numbered(_ids(corpus, numbers), gallery_ids)
+        if not np.isin(mine, theirs).all():
+            raise ValueError(f"{name}: the gallery lacks catalogue photos of products that are asked for")
         plain = cosine_distance(photos.embedding, gallery.embedding)
         found[name] = recall(plain, mine, theirs) | {"map": mean_average_precision(plain, mine, theirs)}
         found[f"{name} re-ranked"] = recall(reranked(photos.embedding, gallery.embedding, plain), mine, theirs)
