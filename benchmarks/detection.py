@@ -216,9 +216,10 @@ def report(rows: Sequence[Row], given: argparse.Namespace) -> str:
         table(head, cells),
     ]
     if given.steps:
+        steps = f"{given.steps} step{'s' if given.steps > 1 else ''}"
         text += [
             "",
-            f"The other networks began at random weights, were trained for {given.steps} steps of the same batches, "
+            f"The other networks began at random weights, were trained for {steps} of the same batches, "
             f"and were measured by torch on {given.photos} photos of each set. Their figures say that they run and "
             "what they cost, not how good they can be.",
         ]
