@@ -2,18 +2,22 @@
 
 One table over the test photos of the small detector's recipe: COCO's average precision (by faster-coco-eval, all kinds
 as one), the share of photos whose most confident box is right, photos a second and megabytes. `--detector` is a bundle
-of the small detector. It is measured in FP32 by ONNX Runtime and in INT8 by OpenVINO. The large networks
+of the small detector. It is measured in FP32 by ONNX Runtime and OpenVINO, and in INT8 by OpenVINO. The large networks
 begin at random weights here, train `--steps` steps, and are measured by torch on `--photos` photos of each set: that
-shows that they work and what they cost, and says nothing about how well they can do.
+shows that they work and what they cost, and says nothing about how well they can do. They follow one another, and each
+is told on stderr once it is measured.
 """
 
 from __future__ import annotations
 
+import argparse
+import re
 import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,7 @@ from engines.detection.engine import open_detector_backend
 from engines.detection.precision import write_int8_detector
 from engines.detection.speed import measure_detector
 from engines.recognition.parts import usable_cores
+from schemas.manifest import MODEL_FILE
 from training.detection.data.boxed_set import BoxedSet, Boxes, boxes_of, load_boxed_sets
 from training.detection.evaluation.evaluate import parts_of, run_over
 from training.detection.evaluation.of_run import network_finder
@@ -37,7 +42,7 @@ from training.detection.recipe import DetectorRecipe, load_detector_recipe
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
 SHIPPED = RECIPES.parent / "bundles" / "detector"
-LARGE = ("detect_retinanet_r50", "detect_faster_rcnn_r50", "detect_fcos_r50", "detect_single_stage")
+LARGE = ("detect-retinanet-r50", "detect-faster-rcnn-r50", "detect-fcos-r50", "detect-single-stage")
 SIZE = 1000  # pixels a side of the squares in which faster-coco-eval is told of boxes
 BATCH = 8
 Finder = Callable[[BoxedSet, NDArray[np.int64]], list[Found]]
@@ -46,12 +51,13 @@ Finder = Callable[[BoxedSet, NDArray[np.int64]], list[Found]]
 @dataclass(frozen=True)
 class Row:
     """One detector: figures by set (AP@.5, AP@.5:.95, share of right best boxes), photos a second of processor time,
-    times the cores, and megabytes."""
+    megabytes, and seconds of processor time that a photo of a training step takes (0: it was not trained here)."""
 
     name: str
     sets: Mapping[str, tuple[float, float, float]]
     photos_per_s: float
     megabytes: float
+    training_s: float = 0.0
 
 
 def coco_figures(found: Sequence[Found], known: Sequence[Boxes]) -> tuple[float, float]:
@@ -95,31 +101,36 @@ def measured(finder: Finder, sets: Sequence[BoxedSet], most: int) -> dict[str, t
     return figures
 
 
-def of_bundle(name: str, folder: Path, backend: str, sets: Sequence[BoxedSet], seconds: float) -> Row:
+def of_bundle(name: str, folder: Path, backend: str, sets: Sequence[BoxedSet], given: argparse.Namespace) -> Row:
     """Measure a bundle by one of the engine's back ends."""
     bundle = load_detector_bundle(folder)
-    opened = open_detector_backend(bundle, backend)
+    opened = open_detector_backend(bundle, backend, given.threads)
     figures = measured(lambda one, numbers: run_over(opened.run, one, numbers), sets, 0)
     opened.close()
-    detector = open_detector(folder, backend)
-    speed = measure_detector(detector, BATCH, seconds=seconds, photos=bundle.photos)
+    detector = open_detector(folder, backend, threads=given.threads)
+    speed = measure_detector(detector, BATCH, seconds=given.seconds, photos=bundle.photos)
     detector.close()
-    megabytes = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
-    return Row(name, figures, speed.photos_per_processor_s * usable_cores(), megabytes)
+    megabytes = (folder / MODEL_FILE).stat().st_size / 1e6
+    return Row(name, figures, speed.photos_per_processor_s, megabytes)
 
 
 def of_network(recipe: DetectorRecipe, run: Path, sets: Sequence[BoxedSet], most: int) -> Row:
-    """Measure a run's network by torch."""
+    """Train a network in the folder `run`, and measure it by torch."""
+    began = time.process_time()
+    train_on(recipe, sets, run)
+    training_s = (time.process_time() - began) / (recipe.schedule.steps * sum(one.share for one in sets))
     finder, size = network_finder(recipe, run)
-    shown, began = 0, time.process_time()
+    shown, spent = 0, 0.0
 
     def counted(one: BoxedSet, numbers: NDArray[np.int64]) -> list[Found]:
-        nonlocal shown
-        shown += len(numbers)
-        return finder(one, numbers)
+        nonlocal shown, spent
+        start = time.process_time()
+        found = finder(one, numbers)
+        shown, spent = shown + len(numbers), spent + time.process_time() - start
+        return found
 
     figures = measured(counted, sets, most)
-    return Row(recipe.name, figures, usable_cores() * shown / (time.process_time() - began), size / 1e6)
+    return Row(recipe.name, figures, shown / max(spent, 1e-9), size / 1e6, training_s)
 
 
 def main() -> int:
@@ -131,26 +142,46 @@ def main() -> int:
     options.add_argument("--cache", type=Path, help="decoded photos (default: WORK/cache)")
     options.add_argument("--steps", type=int, default=4, help="of every large network (default 4); 0 leaves them out")
     options.add_argument("--photos", type=int, default=12, help="of each set for the large networks (default 12)")
+    options.add_argument("--threads", type=int, default=usable_cores(), help="of a network (default: all cores)")
+    options.add_argument("--rows", help="measure only rows whose name matches this regular expression")
     options.add_argument("--seconds", type=float, default=10.0, help="of each measurement of speed (default 10)")
     given = options.parse_args()
     small = load_detector_recipe(RECIPES / "detect_small.toml")
     sets = load_boxed_sets(small, given.data, given.cache or given.work / "cache")
     given.work.mkdir(parents=True, exist_ok=True)
-    bundle, eight = given.detector, given.work / "small-int8"
-    shutil.rmtree(eight, ignore_errors=True)
-    write_int8_detector(bundle, eight, calibration(sets))
-    rows = [
-        of_bundle("detect-small, FP32, ONNX Runtime", bundle, "onnxruntime", sets, given.seconds),
-        of_bundle("detect-small, INT8, OpenVINO", eight, "openvino", sets, given.seconds),
-    ]
-    for name in LARGE if given.steps else ():
-        recipe = load_detector_recipe(RECIPES / f"{name}.toml")
-        plan = msgspec.structs.replace(recipe.schedule, steps=given.steps, warmup=1, small_share=0.0, average=0.0)
-        recipe = msgspec.structs.replace(recipe, schedule=plan)
-        train_on(recipe, sets, given.work / name)
-        rows.append(of_network(recipe, given.work / name, sets, given.photos))
-    write_page(report(rows, given.steps, given.photos), given.out)
+    made = []
+    for name, measure in rows_of(sets, given).items():
+        if not given.rows or re.search(given.rows, name):
+            made.append(measure())
+            sys.stderr.write(f"{made[-1]}\n")
+    write_page(report(made, given), given.out)
     return 0
+
+
+def rows_of(sets: Sequence[BoxedSet], given: argparse.Namespace) -> dict[str, Callable[[], Row]]:
+    """Name of a row → what measures it."""
+
+    def int8(name: str) -> Row:
+        folder = given.work / "small-int8"
+        shutil.rmtree(folder, ignore_errors=True)
+        write_int8_detector(given.detector, folder, calibration(sets))
+        return of_bundle(name, folder, "openvino", sets, given)
+
+    def large(name: str) -> Row:
+        recipe = load_detector_recipe(RECIPES / f"{name.replace('-', '_')}.toml")
+        plan = msgspec.structs.replace(recipe.schedule, steps=given.steps, warmup=1, small_share=0.0, average=0.0)
+        recipe = msgspec.structs.replace(recipe, schedule=plan, threads=given.threads)
+        return of_network(recipe, given.work / name, sets, given.photos)
+
+    small = {
+        f"detect-small, FP32, {title}": partial(
+            of_bundle, backend=backend, folder=given.detector, sets=sets, given=given
+        )
+        for title, backend in (("ONNX Runtime", "onnxruntime"), ("OpenVINO", "openvino"))
+    }
+    works: dict[str, Callable[[str], Row]] = {**small, "detect-small, INT8, OpenVINO": int8}
+    works |= dict.fromkeys(LARGE if given.steps else (), large)
+    return {name: partial(work, name) for name, work in works.items()}
 
 
 def calibration(sets: Sequence[BoxedSet], count: int = 64) -> NDArray[np.uint8]:
@@ -163,35 +194,39 @@ def calibration(sets: Sequence[BoxedSet], count: int = 64) -> NDArray[np.uint8]:
     return np.concatenate(chosen)
 
 
-def report(rows: Sequence[Row], steps: int, photos: int) -> str:
+def report(rows: Sequence[Row], given: argparse.Namespace) -> str:
     """The page."""
     names = list(rows[0].sets)
-    head = ["detector", "MB", "photos/s", *names]
+    head = ["detector", "MB", "photos/s", "training, s a photo", *names]
     cells = [
-        [row.name, f"{row.megabytes:.1f}", f"{row.photos_per_s:.1f}"]
+        [
+            row.name,
+            f"{row.megabytes:.1f}",
+            f"{row.photos_per_s:.2g}",
+            f"{row.training_s:.2g}" if row.training_s else "–",
+        ]
         + [" / ".join(f"{value:.3f}" for value in row.sets[name]) for name in names]
         for row in rows
     ]
     text = [
         "Each cell of a set has AP@.5 / AP@.5:.95 / share of photos whose most confident box is right (IoU ≥ .5).",
-        "Photos a second are by processor time, times the cores: other work may share the machine.",
+        "Photos a second and seconds of training are of processor time on one core: other work may share the machine.",
+        "Megabytes are those of the graph's file, or of the weights in FP32.",
         "",
         table(head, cells),
     ]
-    if steps:
+    if given.steps:
+        steps = f"{given.steps} step{'s' if given.steps > 1 else ''}"
         text += [
             "",
-            f"The other networks began at random weights, were trained for {steps} steps of the same batches, and were "
-            f"measured by torch on {photos} photos of each set. Their figures say that they run and what they cost, "
-            "not how good they can be.",
+            f"The other networks began at random weights, were trained for {steps} of the same batches, "
+            f"and were measured by torch on {given.photos} photos of each set. Their figures say that they run and "
+            "what they cost, not how good they can be.",
         ]
     packages = versions("torch", "torchvision", "onnxruntime", "openvino", "faster-coco-eval")
-    return page(
-        "Detectors",
-        f"python -m benchmarks.detectors.detection --data DATA --work WORK --steps {steps} --photos {photos}",
-        packages,
-        "\n".join(text),
-    )
+    command = "python -m benchmarks.detectors.detection --data DATA --work WORK"
+    shown = f"{command} --steps {given.steps} --photos {given.photos} --threads {given.threads}"
+    return page("Detectors", shown, packages, "\n".join(text))
 
 
 if __name__ == "__main__":

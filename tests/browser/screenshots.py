@@ -14,6 +14,8 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -40,12 +42,12 @@ def take(visit: Visitor, url: str, out: Path, photo: bytes) -> None:
         with visit(url, reduced_motion="reduce", **options) as v:
             v.page.wait_for_selector("#strip .card")
             if look == "light":
-                _shoot(v.page, out / "page-start.jpg")
+                shoot(v.page, out / "page-start.jpg")
             v.upload(photo, "photo.jpg")
             v.page.focus("#frame")
             _frame(v)
             v.page.evaluate("document.activeElement.blur()")
-            _shoot(v.page, out / f"page-{look}.jpg")
+            shoot(v.page, out / f"page-{look}.jpg")
 
 
 def _frame(v) -> None:
@@ -58,7 +60,8 @@ def _frame(v) -> None:
     mouse.move(5, 5)
 
 
-def _shoot(page, path: Path) -> None:
+def shoot(page, path: Path) -> None:
+    """The picture of a page, from its top."""
     page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(1500)  # thumbnails arrive
     page.screenshot(path=path, type="jpeg", quality=QUALITY)
@@ -73,22 +76,28 @@ def _address(demo: subprocess.Popen[str]) -> str:
     raise SystemExit(f"the demo ended with {demo.wait()} before its page was up")
 
 
+@contextmanager
+def demo_page(config: str = "") -> Iterator[str]:
+    """The address of the demo's page, in a home with this configuration."""
+    with tempfile.TemporaryDirectory() as home:
+        (Path(home) / "groknet.toml").write_text(config)
+        command = [sys.executable, "-m", "groknet", "demo", "--keep", "--home", home]
+        wide = os.environ | {"COLUMNS": "200"}  # no line of it is broken
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=wide) as demo:
+            try:
+                yield _address(demo)
+            finally:
+                demo.terminate()
+
+
 def main() -> None:
     """Run the demo, take the pictures of its page, stop it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="folder for the pictures")
     out = parser.parse_args().out
     looked_for = products(LOOKED_FOR + 1)[-1]
-    with tempfile.TemporaryDirectory() as home:
-        command = [sys.executable, "-m", "groknet", "demo", "--keep", "--home", home]
-        wide = os.environ | {"COLUMNS": "200"}  # no line of it is broken
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=wide) as demo:
-            try:
-                url = _address(demo)
-                with visitor() as visit:
-                    take(visit, url, out, jpeg(looked_for, 3, (640, 480)))
-            finally:
-                demo.terminate()
+    with demo_page() as url, visitor() as visit:
+        take(visit, url, out, jpeg(looked_for, 3, (640, 480)))
 
 
 if __name__ == "__main__":
