@@ -1,5 +1,8 @@
 """Does cleaning help a whole network? The same small recipe learns from dirty, from cleaned and from clean photos.
 
+A fourth kind, `right`, learns from the clean photos whose planted label is right. Cleaning takes wrong photos out, but
+does not put them where they belong, so this is what a faultless cleaning would leave.
+
     python -m benchmarks.cleaning.cleaned_network --set studio --work WORK --steps 60 --size 96
 
 WORK is the folder of benchmarks.cleaning.cleaning_truth, which must have run with the same --set (and --measure, unless
@@ -27,7 +30,7 @@ from training.cleaning.marks import Marks
 from training.readers.label_table import Row
 from training.recipe import Recipe
 
-KINDS = ("dirty", "cleaned", "clean")
+KINDS = ("dirty", "cleaned", "right", "clean")
 DATA = "photos"
 HEAD = "product"
 
@@ -40,6 +43,7 @@ def tables(rows: Sequence[Row], marks: Marks, seed: int) -> dict[str, list[Row]]
     sets = {
         "dirty": [(row, row["product"]) for row in learnt],
         "cleaned": [(row, into.get(row["product"], row["product"])) for row in learnt if row["path"] not in gone],
+        "right": [(row, row["truth"]) for row in learnt if not row["change"] and not row["wrong"]],
         "clean": [(row, row["truth"]) for row in learnt if not row["change"]],
     }
     asked = [row for row in rows if row["origin"] in held and not row["change"]]
@@ -106,7 +110,7 @@ def accuracy(rows: Sequence[Row], photos: Path, work: Path, recipe: Recipe) -> f
 
 
 def main() -> None:
-    """Train nine networks or what is missing of them, and print their accuracy."""
+    """Train twelve networks or what is missing of them, and print their accuracy."""
     made = parser(__doc__, tells="result")
     made.add_argument("--set", choices=sorted(planted()["sets"]), required=True, help="its entry in the file")
     made.add_argument("--work", type=Path, required=True, help="folder of benchmarks.cleaning.cleaning_truth")

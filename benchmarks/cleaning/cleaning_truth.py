@@ -49,7 +49,7 @@ def plant(folder: Path, rows: Sequence[Row], out: Path, plan: Mapping[str, Any])
             return list(csv.DictReader(text))
     out.mkdir(parents=True, exist_ok=True)
     draw = random.Random(plan["seed"])
-    dirty = _labelled(rows, plan, draw)
+    dirty = labelled(rows, plan, draw)
     for number, row in enumerate(dirty):
         data = (folder / row["origin"]).read_bytes()
         row["path"] = f"{number:06d}{Path(row['origin']).suffix}"
@@ -63,7 +63,7 @@ def plant(folder: Path, rows: Sequence[Row], out: Path, plan: Mapping[str, Any])
     return [*dirty, *copies]
 
 
-def _labelled(rows: Sequence[Row], plan: Mapping[str, Any], draw: random.Random) -> list[Row]:
+def labelled(rows: Sequence[Row], plan: Mapping[str, Any], draw: random.Random) -> list[Row]:
     """The photos with split products and wrong labels."""
     names = sorted({row["truth"] for row in rows})
     coarse = {row["truth"]: row["coarse"] for row in rows}
@@ -136,9 +136,13 @@ def judge_noise(rows: Sequence[Row], marks: Sequence[Mark]) -> dict[str, Any]:
     }
 
 
-def judge_merges(rows: Sequence[Row], marks: Marks) -> dict[str, Any]:
-    """Pairs of labels that are one label after the merges, against the products that were split."""
-    into = marks.products()
+def judge_merges(rows: Sequence[Row], into: Mapping[str, str]) -> dict[str, Any]:
+    """Pairs of labels that are one label after the merges, against the products that were split.
+
+    Args:
+        rows: the photos that were left.
+        into: label → the label that it becomes in the end.
+    """
     labels = sorted({row["product"] for row in rows})
     groups: dict[str, list[str]] = defaultdict(list)
     for label in labels:
@@ -149,9 +153,12 @@ def judge_merges(rows: Sequence[Row], marks: Marks) -> dict[str, Any]:
     }
     return {
         "merged": len(together),
+        "wanted": len(wanted),
+        "right": len(together & wanted),
         "precision": _share(len(together & wanted), len(together)),
         "recall": _share(len(together & wanted), len(wanted)),
         "wrong": [list(pair) for pair in sorted(together - wanted)][:8],
+        "missed": [list(pair) for pair in sorted(wanted - together)][:8],
     }
 
 
@@ -262,7 +269,7 @@ def clean(work: Path, rows: Sequence[Row], vectors: Floats, options: Any) -> dic
     part = vectors[[place[row["path"]] for row in kept]]
     paths, products = [row["path"] for row in kept], [row["product"] for row in kept]
     marks.write("merge", {}, merge_marks(paths, products, part, options.merge))
-    found["merge"] = judge_merges(kept, marks)
+    found["merge"] = judge_merges(kept, marks.products())
     found["head"] = judge_heads(rows, vectors, marks)
     return found
 

@@ -6,7 +6,8 @@ which photo and why. Nothing is deleted, every mark can be undone, and later ste
 - `source` lists the photos
 - `copies`: fingerprints of photos; `near_pairs` proposes pairs by perceptual `hashes`, `alignment` decides
 - `products`: `noise` is hierarchical DBSCAN with radii chosen from the data; `merging` goes by the `confusions` of a
-  classifier, from a high threshold downwards; `vectors` keeps embeddings
+  classifier, from a high threshold downwards, and by `mixing`, which measures how far two labels' photos are apart;
+  `vectors` keeps embeddings
 - `table` writes labels.csv, which training takes; `report` shows the photos behind the marks
 - `review` asks a person about the marks, through the queue of `training/review`
 

@@ -8,10 +8,9 @@ rounds go on until nothing merges.
 A linear classifier does not learn labels of two to five photos. So the label of each photo's nearest other photo counts
 as a second classifier, with a higher lowest threshold of its own, and the more confused of the two decides.
 
-A classifier also confuses two products that look alike. So the photos of two labels must be mixed as well: the gap
-between them is the mean distance across minus the mean distance within, as a share of the former. It is the energy
-distance (Székely and Rizzo, *Energy statistics*, 2013, section 2) of the two sets of embeddings, and is 0 on average
-for two halves of one product, however its photos vary.
+A classifier also confuses two products that look alike. So the photos of two labels must be mixed as well: `mixing` has
+the measures. The gap between them must be small, or no larger than chance makes it; and the gap with a steadier spread
+must not be large.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 
 from training.cleaning.marks import Mark
 from training.cleaning.products.confusions import Confusions, confusions, nearest_confusions, nearest_photos
+from training.cleaning.products.mixing import chance, gap, steady_gap, typical_spread
 
 Floats = NDArray[np.float32]
 Share = Annotated[float, Meta(gt=0, le=1)]
@@ -44,7 +44,19 @@ class MergeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     lowest_nearest: Share = 0.35
     lower_by: Share = 0.05  # how much the threshold falls after each round
     min_confused: Annotated[int, Meta(ge=1)] = 2  # photos of the two labels that are confused, at least
-    most_gap: Annotated[float, Meta(gt=0, le=1)] = 0.09  # between the photos of two labels, as a share
+    most_gap: Share = 0.09  # between the photos of two labels, as a share
+    # share of the other divisions of the photos that are as far apart; from here on, the gap is thought to be chance
+    least_chance: Share = 0.1
+    most_steady_gap: Share = 0.35  # the gap, with a spread that few photos do not change much
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """The measures of `mixing` for the photos of two labels. `chance` is None where the gap alone decides."""
+
+    gap: float
+    steady_gap: float
+    chance: float | None
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,7 @@ class Merge:
         p: p_ij of `product` towards `into`.
         p_back: p_ij of `into` towards `product`.
         confused: how many photos of the two were confused.
-        gap: between the photos of the two labels.
+        mixed: what says that the photos of the two labels are mixed.
         round: from 1.
         threshold: of that round.
         photo: place of a photo of one label that was taken for the other's, of `product` where there is one.
@@ -73,7 +85,7 @@ class Merge:
     p: float
     p_back: float
     confused: int
-    gap: float
+    mixed: Mixed
     round: int
     threshold: float
     photo: int
@@ -138,32 +150,13 @@ def merge_marks(
                 "p": round(merge.p, 3),
                 "p_back": round(merge.p_back, 3),
                 "confused": merge.confused,
-                "gap": round(merge.gap, 3),
+                "gap": round(merge.mixed.gap, 3),
+                "steady_gap": round(merge.mixed.steady_gap, 3),
+                **({} if merge.mixed.chance is None else {"chance": round(merge.mixed.chance, 3)}),
                 "round": merge.round,
                 "threshold": merge.threshold,
             },
         )
-
-
-def gap(left: Floats, right: Floats) -> float:
-    """How far two sets of photos are apart, as a share of the mean distance across: 0 if they are mixed, 1 if each
-    set is a point of its own. Chance makes it negative at times.
-
-    Args:
-        left: float32 [n, d], unit rows.
-        right: float32 [m, d], unit rows.
-
-    Two single photos have a gap of 0, because nothing is known about the spread of their products.
-    """
-    across = 2 - 2 * float(left.sum(0) @ right.sum(0)) / (len(left) * len(right))
-    within = [_spread(one) for one in (left, right) if len(one) > 1]
-    return (across - sum(within) / len(within)) / across if within and across > 0 else 0.0
-
-
-def _spread(vectors: Floats) -> float:
-    """The mean squared distance between two photos of a set of two or more."""
-    total, count = vectors.sum(0), len(vectors)
-    return 2 - 2 * (float(total @ total) - count) / (count * (count - 1))
 
 
 def _round(
@@ -178,13 +171,14 @@ def _round(
     )
     confused = {by: _counts(one) for by, one in found.items()}
     totals = np.bincount(found["linear"].truth)
+    typical = typical_spread(vectors, found["linear"].truth)
     taken: set[int] = set()
     for share, (i, j), by in candidates:
         if taken & {i, j}:
             continue
         one = found[by]
-        apart = gap(vectors[one.truth == i], vectors[one.truth == j])
-        if apart > settings.most_gap:
+        mixed = _mixed(vectors[one.truth == i], vectors[one.truth == j], typical, settings)
+        if mixed is None:
             continue
         taken |= {i, j}
         small, large = sorted((i, j), key=lambda label: (totals[label], label))
@@ -198,12 +192,24 @@ def _round(
             p=forth / int(totals[small]),
             p_back=back / int(totals[large]),
             confused=forth + back,
-            gap=apart,
+            mixed=mixed,
             round=number,
             threshold=least[by],
             photo=photo,
             other=other,
         )
+
+
+def _mixed(left: Floats, right: Floats, typical: float, settings: MergeSettings) -> Mixed | None:
+    """The measures of two labels if they say that these are mixed, or else None."""
+    steady = steady_gap(left, right, typical)
+    if steady > settings.most_steady_gap:
+        return None
+    apart = gap(left, right)
+    if apart <= settings.most_gap:
+        return Mixed(apart, steady, None)
+    by_chance = chance(left, right)
+    return Mixed(apart, steady, by_chance) if by_chance >= settings.least_chance else None
 
 
 def _counts(found: Confusions) -> dict[tuple[int, int], int]:

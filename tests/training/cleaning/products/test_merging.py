@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from training.cleaning.products.confusions import confusions
-from training.cleaning.products.merging import MergeSettings, gap, merge_marks, merges
+from training.cleaning.products.merging import MergeSettings, merge_marks, merges
+from training.cleaning.products.mixing import gap
 
 
 def planted() -> tuple[np.ndarray, list[str], list[str]]:
@@ -60,17 +60,26 @@ def test_rounds_lower_the_threshold_and_end() -> None:
     assert list(merges(vectors[:5], ["a"] * 5, MergeSettings())) == []
 
 
-def test_a_gap_is_the_distance_across_without_the_distance_within() -> None:
-    rng = np.random.default_rng(6)
-    sets = [rng.normal(size=(count, 5)) for count in (4, 7)]
-    left, right = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in sets)
+def test_two_alike_photos_of_a_product_are_merged_and_one_wrong_photo_is_not() -> None:
+    """A label of two photos has a gap by chance; a label of a right and a wrong photo has none because it is wide."""
+    rng = np.random.default_rng(11)
+    centres = np.eye(40)[:20]
 
-    def mean(pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
-        return float(np.mean([((a - b) ** 2).sum() for a, b in pairs]))
+    def near(product: int, count: int, noise: float = 0.12) -> np.ndarray:
+        return centres[product] + rng.normal(size=(count, 40)) * noise
 
-    across = mean([(a, b) for a in left for b in right])
-    within = [mean([(one[i], one[j]) for i in range(len(one)) for j in range(i)]) for one in (left, right)]
-    found = gap(left.astype(np.float32), right.astype(np.float32))
-    assert found == pytest.approx((across - sum(within) / 2) / across, abs=1e-5)
-    assert gap(left[:1], right[:1]) == 0
-    assert gap(left[[0, 0]], right[[0, 0]]) == pytest.approx(1, abs=1e-6)
+    rows = [near(product, 5) for product in range(18)]
+    labels = [f"p{product:02d}" for product in range(18) for _ in range(5)]
+    rows += [near(18, 5), near(18, 2, noise=0.03)]  # two photos that are alike by chance
+    labels += ["split"] * 5 + ["split~2"] * 2
+    rows += [np.concatenate([rows[0][:1] + 0.01, near(19, 1)])]
+    labels += ["mixture"] * 2
+    vectors = np.concatenate(rows)
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    mixture = vectors[-2:]
+    assert gap(mixture, vectors[:5]) <= MergeSettings().most_gap
+    found = list(merges(vectors, labels, MergeSettings(lowest_nearest=0.2)))
+    assert [(merge.product, merge.into) for merge in found] == [("split~2", "split")]
+    assert found[0].mixed.gap > MergeSettings().most_gap
+    without = merges(vectors, labels, MergeSettings(lowest_nearest=0.2, most_steady_gap=1))
+    assert {(merge.product, merge.into) for merge in without} == {("split~2", "split"), ("mixture", "p00")}
