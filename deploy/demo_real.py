@@ -27,6 +27,9 @@ def configuration(services: Services) -> str:
 
 def main(arguments: list[str]) -> int:
     """Run the demo and return its exit code."""
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return subprocess.run([sys.executable, "-m", "groknet", "demo", "--help"], check=False).returncode
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C also reaches the demo, and the servers stop after it
     groknet = [sys.executable, "-m", "groknet"]
     with Services(HOME, say=lambda line: print(line, flush=True)) as services:

@@ -1,5 +1,5 @@
 """What the dashboards say in five situations: `python -m benchmarks.stream.situations --out
-docs/operations/situations.md`.
+docs/operations/what-the-dashboards-say.md`.
 
 A tagger, an indexer and a search service run on the embedded back ends with the demo network, under a steady load, and
 a real Prometheus watches. Each situation is made, lasts `--seconds`, and ends. Then the same time passes in quiet. The

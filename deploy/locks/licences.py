@@ -6,6 +6,7 @@ without a licence, and a machine that has them fills it in.
 
 from __future__ import annotations
 
+import argparse
 import re
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
@@ -63,4 +64,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()

@@ -5,6 +5,7 @@ A lock holds for every platform and for Python 3.11 and later: a package that on
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -67,4 +68,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     raise SystemExit(main())

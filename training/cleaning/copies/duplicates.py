@@ -163,7 +163,10 @@ class _Marking:
             alike = links.likeness(best, near)
             ask = np.flatnonzero((alike == NOBODY_SAID) & ~equal)
             kept = np.repeat(records["small"][:1], len(near), axis=0)
-            alike[ask] = likeness(kept[ask], records["small"][1:][ask])
+            for some in np.split(ask, range(_EACH_WITH_EACH, len(ask), _EACH_WITH_EACH)):
+                alike[some] = likeness(kept[some], records["small"][1:][some])
+                if not (alike[some] >= self._settings.likeness).any():
+                    break  # else thousands of different pictures with one hash would take the square of their number
             apart = distances(p_hash(kept), p_hash(records["small"][1:]))
             for i in np.flatnonzero(equal | (alike >= self._settings.likeness)).tolist():
                 place = int(near[i])

@@ -34,7 +34,8 @@ class Groups:
         _join(self._twin, one, other)
 
     def pair(self, pair: Pair) -> None:
-        """Two photos are alike. With equal hashes they are twins, because of such photos only the first one asks."""
+        """Two photos are alike. Where their hashes are equal, perhaps under a warp, they are twins: of photos with one
+        hash only the first one asks."""
         _join(self._parent, pair.left, pair.right)
         if pair.bits == 0:
             _join(self._twin, pair.left, pair.right)
