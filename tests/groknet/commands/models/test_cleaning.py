@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from groknet.cli import run
 from groknet.cli.exits import Exit
@@ -65,6 +66,9 @@ def test_what_cannot_be_is_refused_with_the_option(
 def test_one_command_cleans_and_its_result_trains(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for i in range(12):  # each product has a colour, by which its photos are like each other and unlike the others
+        tint = Image.new("RGB", (240, 200), ("maroon", "gold", "navy")[i % 3])
+        (folder / f"p{i % 3}" / f"{i}.jpg").write_bytes(jpeg(Image.blend(picture(i, (240, 200)), tint, 0.8)))
     write_tiny_bundle(tmp_path / "bundle")
     command = ["data", "clean", str(folder), "--out", str(tmp_path / "clean"), "--bundle", str(tmp_path / "bundle")]
     assert run([*command, "--workers", "1", "--json"]) == Exit.OK
