@@ -144,8 +144,8 @@ class _Marking:
         return made
 
     def of_linked(self, links: Links) -> Iterator[Mark]:
-        """The marks of one large group in the same way, but a photo is compared only with those that found it. So the
-        time grows with the pairs, and not with the square of the group."""
+        """The marks of one large group in the same way, but a photo is compared only with those that found it or one of
+        its twins. So the time grows with the pairs, and not with the square of the group."""
         members = links.members.tolist()
         scores = [score(record) for start in range(0, len(members), _READ) for record in self._read(members, start)]
         order = sorted(range(len(members)), key=lambda i: self._rank(members[i], scores[i]))

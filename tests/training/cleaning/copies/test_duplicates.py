@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from tests.training.cleaning.pictures import jpeg, picture
 from training.cleaning.copies import duplicates
+from training.cleaning.copies.alignment import likeness
 from training.cleaning.copies.duplicates import DuplicateSettings, duplicate_marks
 from training.cleaning.copies.fingerprints import take_fingerprints
+from training.cleaning.copies.hashes import Greys
+from training.cleaning.copies.near_pairs import Pair
 from training.cleaning.marks import Mark
 
 
@@ -83,3 +88,28 @@ def test_of_many_chained_photos_none_is_marked_for_one_that_it_does_not_resemble
     assert 6 <= len(marks) <= 11
     assert all(float(mark.why["likeness"]) >= DuplicateSettings().likeness for mark in marks.values())
     assert all(mark.kept not in marks for mark in marks.values())
+
+
+def test_many_different_pictures_with_one_hash_do_not_take_the_square_of_their_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are twins of the first, as photos with its hash are. After four unlike twins in a row a photo stops."""
+    count = 20
+    names = [f"{i:02d}.jpg" for i in range(count)]
+    for i, name in enumerate(names):
+        (tmp_path / name).write_bytes(jpeg(picture(i, (100, 100))))
+    prints = take_fingerprints(tmp_path, names, tmp_path / "work", workers=1)
+    judged: list[int] = []
+
+    def counted(left: Greys, right: Greys) -> NDArray[np.float32]:
+        judged.append(len(left))
+        return likeness(left, right)
+
+    monkeypatch.setattr(duplicates, "_EACH_WITH_EACH", 4)
+    monkeypatch.setattr(duplicates, "likeness", counted)
+    monkeypatch.setattr(duplicates, "near_pairs", lambda *_, **__: iter([Pair(i, 0, 0, 0.8) for i in range(1, count)]))
+    rows = [{"path": name, "split": "test" if name == names[7] else "train"} for name in names]
+    marks = list(duplicate_marks(rows, prints, DuplicateSettings()))
+    # Photo 07 is of the test split, so it comes first. It found 00 alone, and nothing else resembles anything.
+    assert [(mark.photo, mark.kept) for mark in marks] == [("00.jpg", "07.jpg")]
+    assert 0 < sum(judged) <= 4 * count
