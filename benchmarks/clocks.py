@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 _TASKS = Path("/proc/self/task")
-_DECODES = b"engines.pixels.apart.decode_process"
+_DECODES = b"engines.pixels.multiprocess.decode_process"
 _NATIVE = "of libraries"  # threads that Python does not know
 
 

@@ -59,9 +59,9 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("engines/gpu/pycuda_driver.py",),
     ),
     Elsewhere(
-        "tests/engines/pixels/apart/test_processes.py",
+        "tests/engines/pixels/multiprocess/test_processes.py",
         "the process that the pool starts",
-        ("engines/pixels/apart/decode_process.py",),
+        ("engines/pixels/multiprocess/decode_process.py",),
     ),
     Elsewhere(
         "tests/workers/test_tracing.py",
@@ -324,7 +324,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     Elsewhere(
         "tests/workers/search/http/test_hostile_clients.py",
         "raw sockets against the running service",
-        ("workers/doors/connections.py",),
+        ("workers/http/connections.py",),
     ),
     Elsewhere(
         "tests/workers/search/http/test_params.py",

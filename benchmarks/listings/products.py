@@ -27,7 +27,7 @@ from benchmarks.report import page, parser, table, versions, write_page
 from schemas.envelope import cloud_event_headers
 from schemas.hashes import HASH_TYPE, HashMessage, ImageHash, encode_hashes
 from schemas.topics import hash_topic, topics_for
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.products import ProductsSettings, build_products
 from workers.products.grouping import Grouping, Labels, LabelsOf
 from workers.products.naming import Book

@@ -28,7 +28,7 @@ from schemas.events import ImageRef, ListingEvent, encode_event
 from schemas.predictions import StoredListing
 from schemas.topics import UPLOADED, topics_for
 from training.studio import TEST_IDENTITIES, make_product, render
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.intake import Intake, IntakeSettings
 from workers.stores import build_store
 from workers.streams import build_stream

@@ -41,7 +41,7 @@ from schemas.manifest import Manifest, Preprocess
 from schemas.topics import UPLOADED, hash_topic
 from training.studio import TEST_IDENTITIES, make_product, render
 from workers.collector import spare_collector
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.intake import Intake, IntakeSettings
 from workers.stages.pooling import image_rows
 from workers.stores import Store, build_store

@@ -35,7 +35,7 @@ from schemas.predictions import ImageRow
 from schemas.topics import UPLOADED
 from workers import tracing
 from workers.collector import spare_collector
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.intake import Intake, IntakeSettings
 from workers.stages.infer import Infer
 from workers.stages.job import Job

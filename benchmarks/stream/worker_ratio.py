@@ -31,7 +31,7 @@ from engines.recognition import RecognitionEngine, build_engine
 from schemas.events import ImageRef, ListingEvent, encode_event
 from schemas.topics import UPLOADED, hash_topic, topics_for
 from training.studio import TEST_IDENTITIES, make_product, render
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.intake import Intake, IntakeSettings
 from workers.stages.pooling import image_rows
 from workers.stores import build_store

@@ -9,7 +9,6 @@ scales the values.
 
 from engines.pixels._fit import picture_kind
 from engines.pixels._open import formats_taken
-from engines.pixels.apart.processes import MOST_PHOTOS, DecodeProcesses, SlotPhoto
 from engines.pixels.box import Box
 from engines.pixels.budget import decode_memory_held, limit_decode_memory
 from engines.pixels.canvas import Canvas
@@ -24,6 +23,7 @@ from engines.pixels.decode import (
 )
 from engines.pixels.formats import PHOTO_SUFFIXES
 from engines.pixels.limits import PixelLimits
+from engines.pixels.multiprocess.processes import MOST_PHOTOS, DecodeProcesses, SlotPhoto
 from engines.pixels.nvimgcodec import JpegDecoder, JpegDecoderName, open_jpeg_decoder
 
 __all__ = [

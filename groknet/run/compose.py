@@ -35,8 +35,8 @@ from schemas.baseline import load_baseline
 from schemas.errors import ConfigError, GroknetError
 from schemas.manifest import load_manifest
 from workers.collector import spare_collector
-from workers.doors.connections import HttpLimits
-from workers.doors.serving import GRACE_S, Health, PortTaken, Server, operations_routes, serve, waiting_room
+from workers.http.connections import HttpLimits
+from workers.http.serving import GRACE_S, Health, PortTaken, Server, operations_routes, serve, waiting_room
 from workers.indexer import build_indexer
 from workers.intake import Intake
 from workers.products import build_products

@@ -13,7 +13,7 @@ from groknet.home.epochs import in_force
 from groknet.run.open_back_ends import make_topics, wanted_topics
 from groknet.run.process import Process, Stopped
 from schemas.errors import Transient
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.stores import Store, build_store
 from workers.streams import Stream, build_stream
 

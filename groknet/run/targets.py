@@ -23,7 +23,7 @@ from groknet.home.taggers import running_taggers
 from groknet.run.supervisor import Supervisor
 from schemas.errors import ConfigError
 from workers.build_info import show_build
-from workers.doors.serving import PortTaken, Server, serve
+from workers.http.serving import PortTaken, Server, serve
 from workers.watching import metrics
 from workers.watching.declared import registry_of
 

@@ -12,7 +12,7 @@ from tests.browser.driver import visitor
 from training.boxes import Project
 from training.review.app import build_review
 from training.review.photos import ReviewPhotos
-from workers.doors.serving import serve
+from workers.http.serving import serve
 
 QUALITY = 82
 

@@ -20,7 +20,7 @@ from deploy.probe import announced, answer, main
 from groknet.home.config import load_config
 from groknet.home.paths import Home
 from groknet.home.running import Running, write_running
-from workers.doors.serving import Health, operations_routes, serve
+from workers.http.serving import Health, operations_routes, serve
 
 FOLDER = Path(deploy.__file__).parent / "image"
 DOCKERFILE = (FOLDER / "Dockerfile").read_text("utf-8")

@@ -18,7 +18,7 @@ from schemas.topics import UPLOADED, hash_topic
 from tests.workers.otlp_receiver import Receiver, Span, receiver
 from tests.workers.tagger.rig import Rig, event, jpeg
 from workers import tracing
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.indexer import IndexerSettings, build_indexer
 from workers.streams.base import Partition, Record
 from workers.trace_headers import context_headers

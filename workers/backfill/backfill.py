@@ -17,8 +17,8 @@ from schemas.events import ListingEvent
 from schemas.predictions import ImageRow, RemovalMarker
 from workers.backfill.coverage import State, held_by, lacking
 from workers.backfill.settings import BackfillSettings
-from workers.doors.serving import Health
 from workers.hidden_heads import TAGGER, without_heads
+from workers.http.serving import Health
 from workers.intake import Intake
 from workers.stages.detect import Detect, Looking
 from workers.stages.infer import Infer

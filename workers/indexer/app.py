@@ -15,8 +15,8 @@ from starlette.routing import Route
 from engines.similarity import HashIndex, Where
 from schemas.errors import EpochMismatch
 from schemas.hashes import HASH_BYTES
-from workers.doors.problems import HANDLERS, Problem
-from workers.doors.serving import Health, operations_routes
+from workers.http.problems import HANDLERS, Problem
+from workers.http.serving import Health, operations_routes
 from workers.indexer.recent import RecentListings
 from workers.indexer.settings import IndexerSettings
 from workers.indexer.wire import (

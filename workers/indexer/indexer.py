@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from engines.similarity import HashIndex
 from schemas.errors import ConfigError, Transient
 from schemas.topics import hash_topic, topics_for
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.indexer.app import build_app
 from workers.indexer.recent import RecentListings
 from workers.indexer.settings import IndexerSettings

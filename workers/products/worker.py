@@ -15,7 +15,7 @@ import time
 
 from schemas.errors import Transient
 from schemas.topics import hash_topic, topics_for
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.products.grouping import Grouping
 from workers.products.keeping import Keeper
 from workers.products.lease import Lease

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from schemas.boxes import MOST_BOXES
 from schemas.units import Count, DecodeMegabytes, NotNegative, Seconds, Share, Whole
-from workers.doors.connections import HttpLimits
+from workers.http.connections import HttpLimits
 
 _BODY_MARGIN_S = 10.0  # the route answers 408 first
 CATEGORY_COLUMNS = (

@@ -23,7 +23,7 @@ from engines.recognition.bisect import run_halving
 from schemas.boxes import DetectPlan
 from schemas.errors import ConfigError, DeviceLost, Invalid
 from schemas.manifest import Manifest, Preprocess
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.stages.job import Photo
 from workers.watching import metrics
 

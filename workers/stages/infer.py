@@ -16,7 +16,7 @@ from schemas.errors import DeviceLost, Invalid
 from schemas.manifest import Manifest
 from schemas.predictions import ImageRow
 from workers import tracing
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.stages.job import Photo
 from workers.stages.pooling import image_rows
 from workers.stages.prediction_mix import PredictionMix

@@ -12,8 +12,8 @@ from engines.recognition import RecognitionEngine
 from schemas.baseline import Baseline
 from schemas.errors import ConfigError
 from schemas.topics import UPLOADED
-from workers.doors.serving import Health
 from workers.hidden_heads import TAGGER, without_heads
+from workers.http.serving import Health
 from workers.intake import FetchPool, Intake, Uploads
 from workers.intake.uploads import FOLDER as UPLOADS
 from workers.stages.detect import Detect, Looking

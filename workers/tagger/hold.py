@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from schemas.errors import Transient, is_outage
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.watching import metrics
 
 _log = logging.getLogger(__name__)

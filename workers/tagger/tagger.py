@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from schemas.errors import BundleRefused, ConfigError, DeviceLost, TooManyDeadLetters
 from schemas.topics import RETRY_DELAYS_S, UPLOADED
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.tagger.completion.journal import Journal
 from workers.tagger.lane import Lane, Source
 from workers.tagger.pipeline import Pipeline

@@ -246,7 +246,7 @@ def review(
     from training.boxes.rounds import refresh_table
     from training.review.app import build_review
     from training.review.photos import ReviewPhotos
-    from workers.doors.serving import serve
+    from workers.http.serving import serve
 
     opened = _open(project)
     with opened.queue() as queue:

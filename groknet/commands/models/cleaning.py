@@ -210,7 +210,7 @@ def review(
     from training.review import Queue
     from training.review.app import build_review
     from training.review.photos import ReviewPhotos
-    from workers.doors.serving import serve
+    from workers.http.serving import serve
 
     with Queue(out / "review") as queue:
         take_decisions(queue, cleaning.marks)  # those of a review that was killed, before their items are made anew

@@ -37,7 +37,7 @@ from groknet.run.supervisor import Spec, Supervisor
 from groknet.run.targets import serve_targets
 from schemas.errors import BundleRefused, Transient
 from schemas.manifest import load_manifest
-from workers.doors.serving import Server
+from workers.http.serving import Server
 from workers.stores import build_store
 
 PortOption = Annotated[

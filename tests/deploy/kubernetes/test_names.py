@@ -27,7 +27,7 @@ from tests.deploy.kubernetes.manifests import (
     ours,
     pods,
 )
-from workers.doors.serving import GRACE_S, Health, operations_routes
+from workers.http.serving import GRACE_S, Health, operations_routes
 from workers.stores.cassandra._settings import parse_cassandra_url
 from workers.streams.kafka._settings import parse_kafka_url
 from workers.watching import metrics  # noqa: F401  # it declares them

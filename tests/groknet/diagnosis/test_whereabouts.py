@@ -15,7 +15,7 @@ from schemas.dead_letters import DeadLetter
 from schemas.topics import DEAD_LETTERS, UPLOADED
 from tests.groknet.conftest import Call
 from tests.groknet.diagnosis.flow import LONG, TIMED_OUT, Flow, clock
-from workers.doors.serving import serve
+from workers.http.serving import serve
 from workers.stages.job import Job
 from workers.streams import Partition, Record
 from workers.tagger import GROUP, InHand

@@ -12,7 +12,7 @@ from groknet.home.running import Lock, Readiness, Running, write_running
 from schemas.topics import UPLOADED
 from tests.groknet.conftest import Call
 from tests.groknet.diagnosis.flow import LONG, NOW, SHORT, Flow
-from workers.doors.serving import Health, operations_routes, serve
+from workers.http.serving import Health, operations_routes, serve
 from workers.watching import metrics
 
 

@@ -30,7 +30,7 @@ def _work(home: Path, kind: str, slot: int, name: str, *, crash: bool) -> int:
     from groknet.home.config import load_config
     from groknet.home.paths import Home
     from groknet.run.process import worker_process
-    from workers.doors.serving import Health, operations_routes, serve
+    from workers.http.serving import Health, operations_routes, serve
 
     health = Health()
     with worker_process(load_config(Home(home), {}), kind, 10.0, name, slot=slot) as process:  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 
 from tests.hostile.case import Input
-from workers.doors.problems import Problem
+from workers.http.problems import Problem
 from workers.search.http import params
 
 REFUSALS = (Problem,)

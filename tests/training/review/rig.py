@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from training.review import Item, Queue
 from training.review.app import build_review
 from training.review.photos import ReviewPhotos
-from workers.doors.serving import Server, serve
+from workers.http.serving import Server, serve
 
 
 def photo(path: Path, boxes: Sequence[tuple[float, float, float, float]] = (), size=(320, 240)) -> None:

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 from tests.workers.indexer.hash_topic import EPOCH, stream_at
-from workers.doors.serving import Health, serve
+from workers.http.serving import Health, serve
 from workers.indexer import IndexerSettings, build_indexer
 
 

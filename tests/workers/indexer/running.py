@@ -13,7 +13,7 @@ from typing import Any
 import urllib3
 
 from tests.workers.indexer.hash_topic import EPOCH
-from workers.doors.serving import Health, Server, serve
+from workers.http.serving import Health, Server, serve
 from workers.indexer import IndexerSettings, build_indexer
 from workers.streams import Stream
 from workers.watching.declared import registry_of

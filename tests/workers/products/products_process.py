@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.workers.indexer.hash_topic import EPOCH, stream_at
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.products import ProductsSettings, build_products
 from workers.stores import build_store
 

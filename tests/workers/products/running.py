@@ -13,7 +13,7 @@ from schemas.products import ProductMessage, decode_product
 from schemas.topics import PRODUCTS
 from tests.workers.indexer.hash_topic import EPOCH
 from tests.workers.indexer.running import until
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.products import ProductsSettings, build_products
 from workers.stores import Store
 from workers.streams import Stream

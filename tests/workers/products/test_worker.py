@@ -23,7 +23,7 @@ from tests.workers.indexer.running import until
 from tests.workers.products.running import published, running, sent
 from tests.workers.products.shop import Shop, naive_groups, renamed
 from tests.workers.test_catching_up import Clock
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.products import ProductsSettings, build_products
 from workers.products.lease import SETTING
 from workers.stores import Store, build_store

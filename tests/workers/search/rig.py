@@ -23,7 +23,7 @@ from schemas.predictions import StoredListing, Summary
 from tests.engines.tiny_bundle import write_tiny_bundle
 from tests.workers.indexer.hash_topic import BASE_US, Publisher, stream_at
 from tests.workers.indexer.running import Running, until
-from workers.doors.serving import Health, Server, serve
+from workers.http.serving import Health, Server, serve
 from workers.intake import Intake, IntakeSettings
 from workers.search import SearchSettings, TextTower, build_search
 from workers.stages.detect import Looking

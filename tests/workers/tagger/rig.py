@@ -16,7 +16,7 @@ from engines.recognition import build_engine
 from schemas.events import ImageRef, ListingEvent, encode_event
 from schemas.topics import DEAD_LETTERS, RETRY_DELAYS_S, UPLOADED, hash_topic, topics_for
 from tests.engines.tiny_bundle import write_tiny_bundle
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.intake import Intake, IntakeSettings
 from workers.stores import Store, build_store
 from workers.streams import Stream, build_stream

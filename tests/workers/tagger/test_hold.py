@@ -13,7 +13,7 @@ from schemas.errors import Transient
 from schemas.topics import RETRY_DELAYS_S
 from tests.workers.tagger.outages import Outage, guarded_store, guarded_stream
 from tests.workers.tagger.rig import PATIENCE_S, Rig, event, jpeg
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.tagger.completion.journal import Journal
 from workers.tagger.hold import Hold
 

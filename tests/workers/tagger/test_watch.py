@@ -16,7 +16,7 @@ from tests.workers.tagger.outages import Outage, guarded_store, guarded_stream
 from tests.workers.tagger.rig import Rig, event, jpeg
 from tests.workers.tagger.test_hold import until
 from tests.workers.tagger.test_lane import SlowHost, slow
-from workers.doors.serving import Health, operations_routes
+from workers.http.serving import Health, operations_routes
 from workers.streams import Partition, RebalanceListener
 from workers.tagger import GROUP, RETRY_GROUP, InHand
 from workers.tagger.watch import lag, oldest_due_s

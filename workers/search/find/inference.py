@@ -18,7 +18,7 @@ from engines.recognition import RecognitionEngine, Unrounded
 from engines.recognition.bisect import run_halving
 from schemas import predictions as stored
 from schemas.errors import Invalid, Reject
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.watching import metrics
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from engines.detection import Detection
 from engines.pixels import Box, canvas_input, decode, decode_canvas, is_large
 from schemas.errors import Invalid
 from schemas.manifest import Manifest
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.stages.detect import Detect as Detecting
 from workers.stages.detect import Looking
 

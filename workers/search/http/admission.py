@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
 
-from workers.doors.connections import network_of
-from workers.doors.problems import Problem
+from workers.http.connections import network_of
+from workers.http.problems import Problem
 from workers.search.settings import SearchSettings
 
 PHOTO_COST = 1.0

@@ -19,9 +19,9 @@ from engines.words import Phrases
 from schemas.errors import EpochMismatch, Reject, Transient
 from schemas.manifest import Manifest
 from workers.catching_up import CatchingUp
-from workers.doors.problems import FAULT, HANDLERS, Problem
-from workers.doors.serving import Health, operations_routes
 from workers.hidden_heads import SEARCH, without_heads
+from workers.http.problems import FAULT, HANDLERS, Problem
+from workers.http.serving import Health, operations_routes
 from workers.intake import Intake
 from workers.search.find.finder import Finder
 from workers.search.find.indexers import Indexers

@@ -9,7 +9,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from workers.doors.problems import Problem
+from workers.http.problems import Problem
 
 T = TypeVar("T")
 

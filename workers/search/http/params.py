@@ -8,7 +8,7 @@ from collections.abc import Collection
 from starlette.requests import Request
 
 from engines.pixels import Box
-from workers.doors.problems import Problem
+from workers.http.problems import Problem
 from workers.search.find.filters import Filters
 from workers.search.find.looking import Detect
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from schemas.errors import Transient
 from workers.catching_up import CatchingUp
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.search.find.indexers import Indexers
 from workers.stores import Store
 from workers.watching import metrics

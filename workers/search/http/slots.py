@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from workers.doors.problems import Problem
+from workers.http.problems import Problem
 
 
 class Slots:

@@ -9,7 +9,7 @@ from engines.pixels import thumbnail
 from schemas.errors import Invalid, Transient
 from schemas.manifest import Manifest
 from schemas.predictions import ImageRow, RemovalMarker, StoredListing, by_photo
-from workers.doors.problems import Problem
+from workers.http.problems import Problem
 from workers.intake import Intake
 from workers.search.http.slots import Slots
 from workers.search.http.threads import Threads

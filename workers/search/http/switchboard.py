@@ -17,7 +17,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
-from workers.doors.serving import Health
+from workers.http.serving import Health
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.1

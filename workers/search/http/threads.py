@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from schemas.errors import Reject
-from workers.doors.problems import Problem
+from workers.http.problems import Problem
 from workers.search.http.slots import Slots
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from schemas.errors import Invalid
-from workers.doors.problems import Problem
+from workers.http.problems import Problem
 from workers.search.http.json_bodies import media_type
 
 FIELD = "photo"

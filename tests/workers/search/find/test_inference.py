@@ -22,7 +22,7 @@ from tests.workers.indexer.hash_topic import stream_at
 from tests.workers.indexer.running import Running, counted, until
 from tests.workers.search.rig import HTTP, photo, rig, served
 from tests.workers.tagger.outages import Outage, guarded_store
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.search.find.inference import Inference
 from workers.stages.detect import Looking
 from workers.watching import metrics

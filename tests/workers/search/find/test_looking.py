@@ -15,7 +15,7 @@ from schemas.events import ImageRef, ListingEvent
 from schemas.manifest import Manifest, Preprocess, load_manifest
 from tests.engines.colour_detector import ColourDetector, grid, scene
 from tests.engines.tiny_bundle import write_tiny_bundle
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.intake import Intake, IntakeSettings
 from workers.search.find.looking import QueryPhotos
 from workers.stages.detect import Detect, Looking

@@ -12,8 +12,8 @@ import pytest
 
 from tests.workers.indexer.running import until
 from tests.workers.search.rig import HTTP, Rig, photo, rig, served
-from workers.doors.connections import HttpLimits
-from workers.doors.serving import Health, serve
+from workers.http.connections import HttpLimits
+from workers.http.serving import Health, serve
 from workers.search import SearchSettings, build_search
 
 PATIENCE_S = 30.0

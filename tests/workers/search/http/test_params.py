@@ -9,7 +9,7 @@ import pytest
 from starlette.requests import Request
 
 from engines.pixels import Box
-from workers.doors.problems import Problem
+from workers.http.problems import Problem
 from workers.search.http import params
 
 

@@ -10,7 +10,7 @@ from tests.workers.indexer.running import counted, until
 from tests.workers.search.rig import rig
 from tests.workers.test_catching_up import Clock
 from workers.catching_up import CatchingUp
-from workers.doors.serving import Health, serve, waiting_room
+from workers.http.serving import Health, serve, waiting_room
 from workers.intake import Intake, IntakeSettings
 from workers.search import SearchSettings, build_search
 from workers.search.find.indexers import Indexers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.doors.problems import Problem
+from workers.http.problems import Problem
 from workers.search.http.slots import Slots
 
 

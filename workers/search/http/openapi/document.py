@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from workers.doors.problems import MEDIA_TYPE
+from workers.http.problems import MEDIA_TYPE
 from workers.search import answers
 from workers.search.http.openapi import examples, parts, suggestion_paths
 from workers.search.http.openapi.parts import Document

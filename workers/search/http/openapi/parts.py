@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engines.pixels import formats_taken
-from workers.doors.problems import MEDIA_TYPE
+from workers.http.problems import MEDIA_TYPE
 from workers.search.http.openapi import examples
 from workers.search.settings import SearchSettings
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from schemas.errors import ConfigError, Transient
 from schemas.manifest import Manifest
-from workers.doors.problems import Problem
+from workers.http.problems import Problem
 from workers.search.http import params
 from workers.search.http.json_bodies import answered, json_body
 from workers.search.http.threads import Threads

@@ -11,8 +11,8 @@ from engines.pixels import picture_kind
 from schemas.errors import Transient
 from schemas.plain_text import plain, plain_or_none
 from schemas.predictions import RemovalMarker, StoredListing
-from workers.doors.problems import Problem
-from workers.doors.serving import Health
+from workers.http.problems import Problem
+from workers.http.serving import Health
 from workers.search.answers import (
     BatchAnswer,
     BatchRequest,

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from workers.doors.problems import Problem
+from workers.http.problems import Problem
 from workers.search.settings import SearchSettings
 
 _TYPES = {

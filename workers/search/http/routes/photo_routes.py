@@ -21,8 +21,8 @@ from schemas.errors import EpochMismatch, Transient
 from schemas.manifest import Manifest
 from schemas.plain_text import plain_or_none
 from schemas.predictions import StoredListing, by_photo
-from workers.doors.problems import Problem
-from workers.doors.serving import Health
+from workers.http.problems import Problem
+from workers.http.serving import Health
 from workers.search import answers
 from workers.search.answers import (
     BoxAnswer,

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from schemas.plain_text import plain_or_none
 from schemas.predictions import RemovalMarker, StoredListing
 from schemas.products import Product
-from workers.doors.problems import Problem
+from workers.http.problems import Problem
 from workers.search.answers import ProductAnswer, ProductPhoto
 from workers.search.find.labels.naming import thumbnail_path
 from workers.search.http import params

@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from schemas.predictions import StoredListing
 from workers.catching_up import CatchingUp
-from workers.doors.problems import Problem
-from workers.doors.serving import Health
+from workers.http.problems import Problem
+from workers.http.serving import Health
 from workers.search.find.finder import Finder, Wanted
 from workers.search.find.goes_with import GoesWith
 from workers.search.find.labels.naming import Names

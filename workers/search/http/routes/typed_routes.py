@@ -11,8 +11,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from schemas.manifest import Manifest
-from workers.doors.problems import Problem
-from workers.doors.serving import Health
+from workers.http.problems import Problem
+from workers.http.serving import Health
 from workers.search.answers import TypedAnswer, TypedMeaning
 from workers.search.find.filters import Filters
 from workers.search.find.finder import Found

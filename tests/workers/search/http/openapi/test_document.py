@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from tests.workers.indexer.running import Running
 from tests.workers.search.rig import HTTP, Rig, photo, served
-from workers.doors.serving import Health
+from workers.http.serving import Health
 from workers.search import SearchSettings, build_search
 from workers.search.http.openapi.document import describe
 

@@ -1,4 +1,4 @@
-"""The decode process: it decodes what `engines.pixels.apart.processes` sends, until its parent is gone.
+"""The decode process: it decodes what `engines.pixels.multiprocess.processes` sends, until its parent is gone.
 
 It has one thread, answers each message with one message, and keeps no state. It imports only the decoder.
 """
@@ -12,9 +12,9 @@ from multiprocessing.connection import Connection
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.pixels.apart import _wire as wire
 from engines.pixels.budget import limit_decode_memory
 from engines.pixels.decode import decode, decode_photo
+from engines.pixels.multiprocess import _wire as wire
 from schemas.errors import Invalid
 
 

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from schemas.errors import ConfigError
-from workers.doors.serving import Health, PortTaken, _listen, operations_routes, serve, waiting_room
+from workers.http.serving import Health, PortTaken, _listen, operations_routes, serve, waiting_room
 
 
 class Clock:

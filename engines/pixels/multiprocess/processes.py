@@ -17,10 +17,10 @@ from queue import LifoQueue
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.pixels.apart import _wire as wire
-from engines.pixels.apart._child import Child, Died
 from engines.pixels.budget import MEGABYTE, PROCESS
 from engines.pixels.decode import cost_of, is_large
+from engines.pixels.multiprocess import _wire as wire
+from engines.pixels.multiprocess._child import Child, Died
 from schemas.errors import Invalid
 from schemas.manifest import Preprocess
 

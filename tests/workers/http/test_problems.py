@@ -9,8 +9,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from urllib3 import PoolManager
 
-from workers.doors.problems import FAULT, HANDLERS, MEDIA_TYPE, Problem
-from workers.doors.serving import serve
+from workers.http.problems import FAULT, HANDLERS, MEDIA_TYPE, Problem
+from workers.http.serving import serve
 
 
 def busy(_: Request) -> Response:

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from engines.pixels import DecodeProcesses, SlotPhoto, decode_photo
-from engines.pixels.apart import _child as child_side
+from engines.pixels.multiprocess import _child as child_side
 from schemas.errors import Invalid
 from schemas.manifest import Preprocess
 
@@ -28,7 +28,7 @@ POISON = b"kills its decoder"
 # As `_START`, but a photo of POISON is a segmentation fault.
 _MORTAL = f"""
 import os, signal
-from engines.pixels.apart import decode_process
+from engines.pixels.multiprocess import decode_process
 inner = decode_process.decode_photo
 def decode_photo(data, *rest, **more):
     if data == {POISON!r}:

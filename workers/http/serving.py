@@ -25,9 +25,9 @@ from starlette.types import ASGIApp
 
 from schemas.errors import ConfigError
 from workers.build_info import show_build
-from workers.doors.connections import HttpLimits, bounded
-from workers.doors.problems import HANDLERS, Problem
-from workers.doors.request_checks import RequestChecks
+from workers.http.connections import HttpLimits, bounded
+from workers.http.problems import HANDLERS, Problem
+from workers.http.request_checks import RequestChecks
 from workers.watching import metrics
 from workers.watching.declared import WorkerKind, registry_of
 

@@ -12,7 +12,7 @@ import re
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from workers.doors.problems import Problem
+from workers.http.problems import Problem
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\s:/@\[\]]*)(:\d{1,5})?")
 _LOOPBACK = ("localhost", "ip6-localhost")

@@ -10,13 +10,14 @@ import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
-from engines.pixels.apart import _wire as wire
+from engines.pixels.multiprocess import _wire as wire
 
 _log = logging.getLogger(__name__)
 # The child ignores signals before it imports anything: the parent drains and then closes the connection.
 _START = (
     "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGTERM, signal.SIG_IGN); "
-    "import sys; from engines.pixels.apart.decode_process import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
+    "import sys; from engines.pixels.multiprocess.decode_process import serve; "
+    "serve(int(sys.argv[1]), int(sys.argv[2]))"
 )
 _START_TRIES = 3  # one that is killed while it starts does not prove that none can start
 _END_S = 5.0  # after its connection closes it ends, at the latest after the photos in hand

@@ -1,1 +1,0 @@
-"""What every HTTP door of a worker has: limits of connections and requests, problems, health and metrics."""
