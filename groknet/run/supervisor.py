@@ -251,10 +251,9 @@ class Supervisor:
         text = f"{name} failed {child.failures} times before it was ready: {last} (see {self._log_of(name)})"
         if hopeless and alone and child.spec.worker not in _DISPENSABLE:
             raise CommandError(text)
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         pause = child.plan_restart()
         if child.failures < _TRIES_BEFORE_READY:
-            self._say(f"{name} ended ({how}); starting it again in {pause:.1f} s")
+            self._say(f"{name} ended ({_how(code)}); starting it again in {pause:.1f} s")
         elif child.failures == _TRIES_BEFORE_READY:  # a line for each further try would say nothing new
             self._say(f"{text}; it is tried again every {_LONGEST_PAUSE_S:g} s")
 
@@ -306,7 +305,7 @@ class Supervisor:
 
     def stop(self, budget_s: float, hurry: Callable[[], bool]) -> bool:
         """Drain all workers together within `budget_s` seconds. Kill those that are left after that, or when `hurry()`
-        becomes true. Returns True if each ended cleanly."""
+        becomes true. Returns True if each ended cleanly. Says which did not."""
         for child in self.children:
             child.signal(signal.SIGTERM)
         deadline = time.monotonic() + budget_s + _KILL_MARGIN_S
@@ -318,11 +317,22 @@ class Supervisor:
                     child.signal(signal.SIGKILL)
             time.sleep(0.02)
         for child in self.children:
+            code = child.ended()
             # a worker that is told to stop before it handles signals is ended by the signal itself
-            orderly &= child.ended() in (None, 0, -signal.SIGTERM)
+            if code not in (None, 0, -signal.SIGTERM):
+                orderly = False
+                self._say_bad_end(child, code)
             child.close()
         write_gave_up(self._home, {})
         return orderly
+
+    def _say_bad_end(self, child: Child, code: int) -> None:
+        last = child.last_lines[-1] if child.last_lines else ""
+        self._say(f"{child.spec.name} did not end in order ({_how(code)}): {last} (see {self._log_of(child.spec.name)})")
+
+
+def _how(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
 def _hangs(running: Running) -> bool:

@@ -35,6 +35,8 @@ class BoxSet(Strict, frozen=True, kw_only=True):
         scenes: studio: training photos of several products.
         singles: studio: training photos of one product, with other things around it.
         held_out: studio: photos of each sort in val, and twice as many in test.
+        others: studio: what the other products in a photo of one product teach. `ignored`: nothing. `background`: that
+            the photo is not about them, so that the one that it is about gets the highest score.
         about: one sentence on source and licence, for the card.
     """
 
@@ -52,6 +54,7 @@ class BoxSet(Strict, frozen=True, kw_only=True):
     scenes: Whole = 0
     singles: Whole = 0
     held_out: Whole = 0
+    others: Literal["ignored", "background"] = "ignored"
     about: str = ""
 
 

@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -18,7 +18,7 @@ from engines.pixels import decode
 from schemas.errors import ConfigError, Invalid
 from training.data.photos import Pixels, spread, squash, write_pixels
 from training.detection.data.box_table import FoundBoxes, read_box_table
-from training.detection.data.studio_boxes import StudioJob, draw_job, studio_jobs
+from training.detection.data.studio_boxes import SINGLES, StudioJob, draw_job, studio_jobs
 from training.detection.recipe import BoxSet, DetectorRecipe
 from training.detection.records import IGNORED, PRODUCT, BoxedPhoto
 
@@ -46,6 +46,7 @@ class BoxedSet:
         pixels: uint8 [n, side, side, 3], memory-mapped.
         rows: of the photos, in that order.
         skipped: file, or file and line → why it is not there.
+        others: see `BoxSet.others`.
     """
 
     name: str
@@ -53,11 +54,18 @@ class BoxedSet:
     pixels: Pixels
     rows: list[BoxedRow]
     skipped: dict[str, str] = field(default_factory=dict)
+    others: str = IGNORED
 
     def index(self, split: str, sort: str = "") -> NDArray[np.int64]:
         """int64 [n]: positions of the split's photos; `sort` takes only those of that sort."""
         kept = [i for i, r in enumerate(self.rows) if r.split == split and (not sort or r.sort == sort)]
         return np.array(kept, np.int64)
+
+    def lesson(self, number: int, kinds: Sequence[str]) -> Boxes:
+        """What the photo `number` teaches."""
+        row = self.rows[number]
+        boxes = boxes_of(row, kinds)
+        return replace(boxes, ignored=boxes.ignored[:0]) if row.sort == SINGLES and self.others != IGNORED else boxes
 
 
 def load_boxed_sets(recipe: DetectorRecipe, data: Path, cache: Path) -> list[BoxedSet]:
@@ -101,13 +109,13 @@ def _load_one(spec: BoxSet, side: int, data: Path, cache: Path) -> BoxedSet:
     pixels = np.load(pixels_file, mmap_mode="r")
     if pixels.shape[:2] != (len(rows), side):
         raise ConfigError(f"cache {pixels_file}: made for another recipe; remove it, or name another --out")
-    return BoxedSet(spec.name, spec.share, pixels, rows, skipped)
+    return BoxedSet(spec.name, spec.share, pixels, rows, skipped, spec.others)
 
 
 def _key(spec: BoxSet, data: Path) -> tuple[str, str]:
     """What a cache was made of: a SHA-256 of the set's description, without what changes no photo and no box, and one
     of its tables. The second is empty if a table cannot be read."""
-    described = msgspec.json.encode(msgspec.structs.replace(spec, share=1, about=""))
+    described = msgspec.json.encode(msgspec.structs.replace(spec, share=1, others=IGNORED, about=""))
     names = [] if spec.reader == "studio" else [name for name in (spec.boxes, spec.splits) if name]
     try:
         tables = [hashlib.sha256((data / spec.folder / name).read_bytes()).digest() for name in names]

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from schemas.errors import ConfigError
 from training.detection.data.augment_boxes import augmented
-from training.detection.data.boxed_set import BoxedSet, Boxes, boxes_of, known_kinds, load_boxed_sets
+from training.detection.data.boxed_set import BoxedSet, Boxes, known_kinds, load_boxed_sets
 from training.detection.loop.state import CHECKPOINT, DetectorState, modules_in_evaluation, new_detector_state
 from training.detection.networks.interface import Target
 from training.detection.recipe import DetectorRecipe
@@ -205,7 +205,7 @@ def _batch(
     drawn: list[tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], Boxes]] = []
     for one, pool in zip(sets, pools, strict=True):
         for number in rng.choice(pool, one.share, replace=len(pool) < one.share):
-            drawn.append((np.asarray(one.pixels[number]), boxes_of(one.rows[number], kinds)))
+            drawn.append((np.asarray(one.pixels[number]), one.lesson(number, kinds)))
     made = augmented(drawn, recipe.augment, side, rng)
     photos = torch.from_numpy(np.stack([pixels for pixels, _ in made])).permute(0, 3, 1, 2).float()
     return photos.contiguous(memory_format=torch.channels_last), [target_of(boxes) for _, boxes in made]
