@@ -1,7 +1,7 @@
 """Does cleaning help a whole network? The same small recipe learns from dirty, from cleaned and from clean photos.
 
-A fourth kind, `right`, learns from the clean photos whose planted label is right. Cleaning takes wrong photos out, but
-does not put them where they belong, so this is what a faultless cleaning would leave.
+A fourth kind, `right`, learns from the clean photos whose planted label is right: what a faultless cleaning would leave
+if it put no wrong photo where it belongs.
 
     python -m benchmarks.cleaning.cleaned_network --set studio --work WORK --steps 60 --size 96
 
@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.cleaning.cleaning_truth import SECOND
+from benchmarks.cleaning.cleaning_truth import SECOND, cleaned_labels
 from benchmarks.cleaning.near_duplicates import planted
 from benchmarks.report import parser, write_result
 from benchmarks.trials import look, numbers_of, trained
@@ -38,11 +38,11 @@ HEAD = "product"
 def tables(rows: Sequence[Row], marks: Marks, seed: int) -> dict[str, list[Row]]:
     """Kind → rows to learn from, and the test photos, with `path`, `split` and `product`."""
     held = set(random.Random(seed).sample(sorted({row["origin"] for row in rows}), round(0.3 * _originals(rows))))
-    gone, into = marks.left_out(), marks.products()
+    gone, label_of = marks.left_out(), cleaned_labels(rows, marks)
     learnt = [row for row in rows if row["origin"] not in held]
     sets = {
         "dirty": [(row, row["product"]) for row in learnt],
-        "cleaned": [(row, into.get(row["product"], row["product"])) for row in learnt if row["path"] not in gone],
+        "cleaned": [(row, label_of[row["path"]]) for row in learnt if row["path"] not in gone],
         "right": [(row, row["truth"]) for row in learnt if not row["change"] and not row["wrong"]],
         "clean": [(row, row["truth"]) for row in learnt if not row["change"]],
     }

@@ -32,6 +32,7 @@ from training.cleaning.copies.fingerprints import take_fingerprints
 from training.cleaning.marks import Mark, Marks
 from training.cleaning.products.merging import MergeSettings, merge_marks
 from training.cleaning.products.noise import NoiseSettings, noise_marks
+from training.cleaning.products.relabelling import RelabelSettings, relabel_marks
 from training.cleaning.products.vectors import Vectors, in_this_process
 from training.readers import read
 from training.readers.label_table import Row
@@ -172,7 +173,7 @@ def judge_heads(
     """
     from sklearn.linear_model import RidgeClassifier
 
-    gone, into = marks.left_out(), marks.products()
+    gone, label_of = marks.left_out(), cleaned_labels(rows, marks)
     names = sorted({row["origin"] for row in rows})
     found: dict[str, list[float]] = {"dirty": [], "cleaned": [], "clean": []}
     for seed in seeds:
@@ -184,7 +185,7 @@ def judge_heads(
         originals = [i for i in learnt if not rows[i]["change"]]
         sets = {
             "dirty": (learnt, [rows[i]["product"] for i in learnt]),
-            "cleaned": (kept, [into.get(rows[i]["product"], rows[i]["product"]) for i in kept]),
+            "cleaned": (kept, [label_of[rows[i]["path"]] for i in kept]),
             "clean": (originals, [rows[i]["truth"] for i in originals]),
         }
         for name, (places, labels) in sets.items():
@@ -192,6 +193,12 @@ def judge_heads(
             said = np.array([label.removesuffix(SECOND) for label in head.predict(vectors[asked])])
             found[name].append(round(float((said == truth).mean()), 4))
     return found
+
+
+def cleaned_labels(rows: Sequence[Row], marks: Marks) -> dict[str, str]:
+    """Path → the label that the cleaned table gives the photo, if it is not left out."""
+    into = marks.products()
+    return {row["path"]: into.get(row["product"], row["product"]) for row in rows} | marks.relabelled()
 
 
 def _share(part: int, whole: int) -> float | None:
@@ -248,7 +255,7 @@ def _by(rows: Sequence[Row], column: str) -> dict[str, list[Row]]:
 
 
 def clean(work: Path, rows: Sequence[Row], vectors: Floats, options: Any) -> dict[str, Any]:
-    """Run the three steps over a dirty set, and judge each."""
+    """Run the four steps over a dirty set, and judge each."""
     photos = work / "photos"
     by_path = {row["path"]: row for row in rows}
     place = {row["path"]: i for i, row in enumerate(rows)}
@@ -270,8 +277,32 @@ def clean(work: Path, rows: Sequence[Row], vectors: Floats, options: Any) -> dic
     paths, products = [row["path"] for row in kept], [row["product"] for row in kept]
     marks.write("merge", {}, merge_marks(paths, products, part, options.merge))
     found["merge"] = judge_merges(kept, marks.products())
+    found["relabel"] = relabel(rows, vectors, marks, radii.strict)
     found["head"] = judge_heads(rows, vectors, marks)
     return found
+
+
+def relabel(rows: Sequence[Row], vectors: Floats, marks: Marks, strict: float) -> dict[str, Any]:
+    """Run the fourth step, and judge it. A new label is right if it is the photo's product or its second label."""
+    gone, into = marks.left_out(before="noise"), marks.products()
+    places = [place for place, row in enumerate(rows) if row["path"] not in gone]
+    left = [rows[place] for place in places]
+    wrong = {mark.photo for mark in marks.in_force("noise")}
+    settings = RelabelSettings()
+    found = list(
+        relabel_marks(
+            [row["path"] for row in left],
+            [into.get(row["product"], row["product"]) for row in left],
+            vectors[places],
+            np.array([row["path"] in wrong for row in left], bool),
+            clear_by=settings.clear_by,
+            radius=strict,
+        )
+    )
+    marks.write("relabel", {}, found)
+    truth = {row["path"]: row["truth"] for row in left}
+    right = sum(mark.into.removesuffix(SECOND) == truth[mark.photo] for mark in found)
+    return {"left_out": len(wrong), "relabelled": len(found), "precision": _share(right, len(found))}
 
 
 def main() -> None:

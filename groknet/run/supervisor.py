@@ -328,7 +328,9 @@ class Supervisor:
 
     def _say_bad_end(self, child: Child, code: int) -> None:
         last = child.last_lines[-1] if child.last_lines else ""
-        self._say(f"{child.spec.name} did not end in order ({_how(code)}): {last} (see {self._log_of(child.spec.name)})")
+        self._say(
+            f"{child.spec.name} did not end in order ({_how(code)}): {last} (see {self._log_of(child.spec.name)})"
+        )
 
 
 def _how(code: int) -> str:

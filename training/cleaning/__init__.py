@@ -1,4 +1,4 @@
-"""From crawled photos to clean products: duplicates out, wrong photos out, and one product under several labels merged.
+"""From crawled photos to clean products: duplicates out, wrong photos out or to their product, split products merged.
 
 `Cleaning` (in `steps`) runs the steps over a `Source`. Every step writes `Marks`, which say what was decided about
 which photo and why. Nothing is deleted, every mark can be undone, and later steps read the marks of earlier ones.
@@ -7,7 +7,7 @@ which photo and why. Nothing is deleted, every mark can be undone, and later ste
 - `copies`: fingerprints of photos; `near_pairs` proposes pairs by perceptual `hashes`, `alignment` decides
 - `products`: `noise` is hierarchical DBSCAN with radii chosen from the data; `merging` goes by the `confusions` of a
   classifier, from a high threshold downwards, and by `mixing`, which measures how far two labels' photos are apart;
-  `vectors` keeps embeddings
+  `relabelling` finds the product of a wrong photo; `vectors` keeps embeddings
 - `table` writes labels.csv, which training takes; `report` shows the photos behind the marks
 - `review` asks a person about the marks, through the queue of `training/review`
 
@@ -18,6 +18,7 @@ from training.cleaning.copies.duplicates import DuplicateSettings
 from training.cleaning.marks import Mark, Marks
 from training.cleaning.products.merging import MergeSettings
 from training.cleaning.products.noise import NoiseSettings
+from training.cleaning.products.relabelling import RelabelSettings
 from training.cleaning.products.vectors import Embedder, by_workers, in_this_process
 from training.cleaning.report import SECONDS, write_report
 from training.cleaning.review import Reviewed, review_items, take_decisions
@@ -34,6 +35,7 @@ __all__ = [
     "Marks",
     "MergeSettings",
     "NoiseSettings",
+    "RelabelSettings",
     "Reviewed",
     "Source",
     "account",

@@ -32,11 +32,12 @@ import msgspec
 from schemas.errors import ConfigError
 
 Value = str | int | float
-What = Literal["no_photo", "unreadable", "same_bytes", "near_duplicate", "noise", "same_product"]
-STEPS = ("read", "duplicates", "noise", "merge", "review")
+What = Literal["no_photo", "unreadable", "same_bytes", "near_duplicate", "noise", "same_product", "relabelled"]
+STEPS = ("read", "duplicates", "noise", "merge", "relabel", "review")
 """The steps in their order; each reads the marks of those before it. `review` has what a person added."""
 LEAVES_OUT = frozenset({"no_photo", "unreadable", "same_bytes", "near_duplicate", "noise"})
-"""What leaves a photo out of the cleaned table. `same_product` renames the product instead."""
+"""What leaves a photo out of the cleaned table. `same_product` renames the product instead, and
+`relabelled` keeps a photo that is `noise` under another product."""
 MARKS_FILE = "marks.jsonl"
 
 
@@ -50,9 +51,10 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fi
         why: the numbers and words that led to it, by name. Distances are in bits or squared L2, as the name says.
         group: an id that the members of a group of duplicates, or the rounds of a merge, share.
         kept: for duplicates, the photo of the group that stays; for noise, the nearest photo of the product's cluster;
-            for merges, the photo of the other product that explains it. A photo of the step `read` has none.
+            for merges, the photo of the other product that explains it; for `relabelled`, the nearest photo of the new
+            product. A photo of the step `read` has none.
         product: the product whose photo it is, or for `same_product` the label that disappears.
-        into: for `same_product`, the label that it becomes.
+        into: for `same_product`, the label that it becomes; for `relabelled`, the new product.
     """
 
     step: str
@@ -66,8 +68,10 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fi
 
     @property
     def id(self) -> str:
-        """12 hex digits of step, decision, photo and products. `same_product` does not depend on the photo."""
-        subject = (self.product, self.into) if self.what == "same_product" else (self.photo, self.product)
+        """12 hex digits of step, decision, photo and product. `same_product` depends on its two labels, `relabelled` on
+        the photo and the new product."""
+        subjects = {"same_product": (self.product, self.into), "relabelled": (self.photo, self.into)}
+        subject = subjects.get(self.what, (self.photo, self.product))
         return hashlib.sha256("\0".join((self.step, self.what, *subject)).encode()).hexdigest()[:12]
 
 
@@ -161,7 +165,20 @@ class Marks:
     def left_out(self, *, before: str = "") -> set[str]:
         """The paths of photos that a mark leaves out. With `before`, only marks of earlier steps count."""
         counted = STEPS[: STEPS.index(before)] if before else STEPS
-        return {mark.photo for mark in self.in_force() if mark.what in LEAVES_OUT and mark.step in counted}
+        gone = {mark.photo for mark in self.in_force() if mark.what in LEAVES_OUT and mark.step in counted}
+        return gone - self.relabelled().keys() if "relabel" in counted else gone
+
+    def relabelled(self) -> dict[str, str]:
+        """Photo → the product that it has now. It counts only for photos that the step `noise` alone leaves out: if
+        that mark is undone, the photo is back under its own product."""
+        found, noise, others = dict[str, str](), set[str](), set[str]()
+        for mark in self.in_force():
+            if mark.what == "relabelled":
+                found[mark.photo] = mark.into
+            elif mark.what in LEAVES_OUT:
+                (noise if mark.step == "noise" else others).add(mark.photo)
+        into = self.products()
+        return {photo: into.get(new, new) for photo, new in found.items() if photo in noise and photo not in others}
 
     def products(self) -> dict[str, str]:
         """Label → the label that it becomes, with chains of merges followed to their end."""

@@ -67,6 +67,7 @@ def write_report(source: Source, marks: Marks, out: Path, *, seconds: float = SE
         _duplicates(source, [mark for mark in held if mark.step == "duplicates"]),
         _noise(source, [mark for mark in held if mark.step == "noise"], out / RADII),
         _merges(source, [mark for mark in held if mark.step == "merge"]),
+        _relabelled(source, [mark for mark in held if mark.step == "relabel"]),
         _unread([mark for mark in held if mark.step == "read"]),
         "<p class=soft>Every mark has an id. `groknet data undo` takes a mark back. marks.csv lists all of them.</p>",
     ]
@@ -82,6 +83,7 @@ def write_report(source: Source, marks: Marks, out: Path, *, seconds: float = SE
 
 _NAMES = {
     "kept": "kept",
+    "relabelled": "kept under another product",
     "same_bytes": "left out: equal bytes as another photo",
     "near_duplicate": "left out: the same picture as another photo",
     "noise": "left out: shows something else than its product",
@@ -144,6 +146,17 @@ def _merges(source: Source, marks: Sequence[Mark]) -> str:
         for mark in _even(marks)
     ]
     return _section("Labels that are one product", f"{len(marks):,} merges.", shown)
+
+
+def _relabelled(source: Source, marks: Sequence[Mark]) -> str:
+    shown = [
+        f"<div class=group><p>from <b>{escape(mark.product)}</b> to <b>{escape(mark.into)}</b></p>"
+        + _photo(source, mark.photo, "out", "has another product")
+        + _photo(source, mark.kept, "kept", "nearest photo of the new product")
+        + f"<figure><figcaption>{_said(mark)}</figcaption></figure></div>"
+        for mark in _even(marks)
+    ]
+    return _section("Photos of another product", f"{len(marks):,} photos.", shown)
 
 
 def _unread(marks: Sequence[Mark]) -> str:

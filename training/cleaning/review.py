@@ -1,8 +1,8 @@
 """What a person is asked about the marks of a cleaning, and what their decisions change.
 
-Each group of duplicates, each product with marked photos and each merge is one item of the review queue. A decision
-takes marks back or puts them in force again; photos that the person marked in addition become marks of the step
-`review`. The most doubtful items come first.
+Each group of duplicates, each product with marked photos, each merge and each photo that was put under another product
+is one item of the review queue. A decision takes marks back or puts them in force again; photos that the person marked
+in addition become marks of the step `review`. The most doubtful items come first.
 
 A decision is applied once: the settings of the step `review` have the number of the newest line of the queue that was
 applied. What a person changes afterwards with `groknet data undo` stays so until they decide about the item again.
@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from training.cleaning.marks import Mark, Marks, What
+from training.cleaning.marks import LEAVES_OUT, Mark, Marks, What
 from training.cleaning.source import Source
 from training.review import Decision, Item, Queue
 from training.review.items import MOST_PHOTOS
@@ -51,17 +51,20 @@ def review_items(source: Source, marks: Marks, product: str) -> list[Item]:
     not proposed again."""
     photos: dict[str, list[str]] = defaultdict(list)
     gone, undone = marks.left_out(), {mark.id for mark, back in marks.all() if back}
+    relabelled = marks.relabelled()
     for row in source.rows:
         if row.get(product) and row["path"] not in gone:
-            photos[row[product]].append(row["path"])
+            photos[relabelled.get(row["path"], row[product])].append(row["path"])
     items = []
     for (step, name), group in _groups(marks).items():
         if step == "duplicates":
             items.append(_duplicates(name, group, undone))
         elif step == "noise":
             items.append(_noise(name, group, photos[name], undone))
-        else:
+        elif step == "merge":
             items.append(_merge(group[0], photos, undone))
+        else:
+            items.append(_relabelled(group[0], photos, undone))
     return items
 
 
@@ -93,9 +96,9 @@ def take_decisions(queue: Queue, marks: Marks) -> Reviewed:
         new = decision is None or decision.number > line or name in reopened
         out = _proposed(item) if decision is None else _left_out(item, decision)
         for mark in group:
-            if mark.what != "same_product" and mark.photo not in item.photos:
+            if mark.what in LEAVES_OUT and mark.photo not in item.photos:
                 continue
-            if mark.what != "same_product":
+            if mark.what in LEAVES_OUT:
                 holds = mark.photo in out
             else:
                 holds = item.proposal.get("in_force", True) if decision is None else decision.choice == SAME
@@ -121,10 +124,11 @@ def _applied(queue: Queue, marks: Marks) -> int:
 
 
 def _groups(marks: Marks) -> dict[tuple[str, str], list[Mark]]:
-    """The marks of the steps by what they are about: a kept photo, a product, or the two labels of a merge."""
+    """The marks of the steps by what they are about: a kept photo, a product, the two labels of a merge, or a photo
+    with its new product."""
     groups: dict[tuple[str, str], list[Mark]] = defaultdict(list)
     for mark, _ in marks.all():
-        name = {"duplicates": mark.kept, "noise": mark.product, "merge": _pair(mark)}
+        name = {"duplicates": mark.kept, "noise": mark.product, "merge": _pair(mark), "relabel": _move(mark)}
         if mark.step in name:
             groups[mark.step, name[mark.step]].append(mark)
     return dict(groups)
@@ -138,6 +142,10 @@ def _pair(mark: Mark) -> str:
     """The two labels of a merge as one text, which no other two labels have."""
     labels = (mark.product, mark.into)
     return " = ".join(json.dumps(one) for one in labels) if "=" in "".join(labels) else " = ".join(labels)
+
+
+def _move(mark: Mark) -> str:
+    return f"{json.dumps(mark.photo)} to {json.dumps(mark.into)}"
 
 
 def _duplicates(kept: str, group: Sequence[Mark], undone: Container[str]) -> Item:
@@ -191,6 +199,23 @@ def _merge(mark: Mark, photos: Mapping[str, Sequence[str]], undone: Container[st
             "in_force": mark.id not in undone,
         },
         urgency=1 - float(mark.why["share"]),
+    )
+
+
+def _relabelled(mark: Mark, photos: Mapping[str, Sequence[str]], undone: Container[str]) -> Item:
+    theirs = [path for path in dict.fromkeys([mark.kept, *photos.get(mark.into, ())]) if path != mark.photo][:_SIDE]
+    return Item(
+        id=_id("relabel", _move(mark)),
+        kind="merge",
+        photos=(mark.photo, *theirs),
+        question=f"Does the photo of {mark.product} show {mark.into}?",
+        choices=(SAME, DIFFERENT),
+        proposal={
+            "groups": [[0], list(range(1, 1 + len(theirs)))],
+            "names": [mark.product, mark.into],
+            "in_force": mark.id not in undone,
+        },
+        urgency=1 - float(mark.why["clear_by"]),
     )
 
 

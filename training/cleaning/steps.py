@@ -27,9 +27,10 @@ from schemas.errors import ConfigError
 from training.bulk import Engine
 from training.cleaning.copies.duplicates import DuplicateSettings, duplicate_marks
 from training.cleaning.copies.fingerprints import Fingerprints, take_fingerprints
-from training.cleaning.marks import Mark, Marks, Value
+from training.cleaning.marks import LEAVES_OUT, Mark, Marks, Value
 from training.cleaning.products.merging import MergeSettings, merge_marks
 from training.cleaning.products.noise import NoiseSettings, noise_marks
+from training.cleaning.products.relabelling import RelabelSettings, relabel_marks
 from training.cleaning.products.vectors import Embedder, Vectors
 from training.cleaning.source import Source
 from training.readers.label_table import Row
@@ -140,6 +141,31 @@ class Cleaning:
         )
         return self.marks.write("merge", _as_values(settings), marks)
 
+    def relabel(self, embedder: Embedder, settings: RelabelSettings) -> int:
+        """Mark the photos left out by the de-noising whose product is found, and return how many.
+
+        Raises:
+            ConfigError: nothing was de-noised yet.
+        """
+        noise = self.marks.settings().get("noise")
+        if noise is None:
+            raise ConfigError("relabel: it looks at the photos that de-noising left out; run denoise first")
+        others = self.marks.left_out(before="noise")
+        wrong = {mark.photo for mark in self.marks.in_force("noise")} - others
+        into = self.marks.products()
+        self.embed(embedder, "noise")
+        rows, vectors = self._seen(embedder, "noise")
+        labels = [row.get(self.product, "") for row in rows]
+        marks = relabel_marks(
+            [row["path"] for row in rows],
+            [into.get(label, label) for label in labels],
+            vectors,
+            np.array([row["path"] in wrong for row in rows], bool),
+            clear_by=settings.clear_by,
+            radius=settings.radius or float(noise["strict"]),
+        )
+        return self.marks.write("relabel", _as_values(settings), marks)
+
     def has_products(self) -> bool:
         """Whether there are two products or more to compare."""
         return len({row[self.product] for row in self.source.rows if row.get(self.product)}) > 1
@@ -178,15 +204,16 @@ def _as_values(settings: msgspec.Struct) -> dict[str, Value]:
 
 def account(source: Source, marks: Marks) -> dict[str, int]:
     """What became of every file: each photo counts once, by the first step that left it out. `files` is the sum of all
-    lines but itself and `products merged`."""
+    lines but itself and `products merged`. A photo that is `relabelled` is kept, under another product."""
     first: dict[str, str] = {}
     merged = 0
     for mark in marks.in_force():
         if mark.what == "same_product":
             merged += 1
-        else:
+        elif mark.what in LEAVES_OUT:
             first.setdefault(mark.photo, mark.what)
-    counts = dict.fromkeys(("kept", "same_bytes", "near_duplicate", "noise", "unreadable"), 0)
+    first |= dict.fromkeys(marks.relabelled(), "relabelled")
+    counts = dict.fromkeys(("kept", "relabelled", "same_bytes", "near_duplicate", "noise", "unreadable"), 0)
     for row in source.rows:
         counts[first.get(row["path"], "kept")] += 1
     counts |= {"no_photo": len(source.skipped), "hidden": source.junk}

@@ -20,7 +20,8 @@ MARK_COLUMNS = ("id", "step", "what", "photo", "product", "into", "group", "kept
 
 
 def write_labels(source: Source, marks: Marks, out: Path, product: str) -> int:
-    """Write `out/labels.csv` with the photos that no mark leaves out and with merged labels; returns its rows.
+    """Write `out/labels.csv` with the photos that no mark leaves out, with merged and corrected labels; returns its
+    rows.
 
     It has the columns of the source. The splits are the source's, where it has none `train`. Paths begin with
     `photos/`. `source` says that this room wrote the table.
@@ -30,7 +31,7 @@ def write_labels(source: Source, marks: Marks, out: Path, product: str) -> int:
     """
     table = out / LABELS
     refuse_foreign(table)
-    gone, into = marks.left_out(), marks.products()
+    gone, into, relabelled = marks.left_out(), marks.products(), marks.relabelled()
     own = ["path", "split", product, SOURCE]
     others = dict.fromkeys(name for row in source.rows for name in row if name not in own)
     count = 0
@@ -46,7 +47,7 @@ def write_labels(source: Source, marks: Marks, out: Path, product: str) -> int:
                 **row,
                 "path": f"{PHOTOS}/{row['path']}",
                 "split": row.get("split") or "train",
-                product: into.get(label, label),
+                product: relabelled.get(row["path"]) or into.get(label, label),
                 SOURCE: row.get(SOURCE) or "cleaned",
             }
 

@@ -1,4 +1,4 @@
-"""`groknet data dedup`, `denoise`, `merge`, `clean`, `report` and `undo`: from crawled photos to clean products."""
+"""`groknet data clean` and its steps, `report`, `review` and `undo`: from crawled photos to clean products."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def dedup(
     With --engine ray, all machines of the cluster that RAY_ADDRESS names must see FOLDER under the same path, and the
     workers are the photos' readers. Without RAY_ADDRESS, Ray runs on this machine.
 
-    --json writes {"files", "kept", "same_bytes", "near_duplicate", "noise", "unreadable", "no_photo", "hidden",
-    "products merged"}.
+    --json writes {"files", "kept", "relabelled", "same_bytes", "near_duplicate", "noise", "unreadable", "no_photo",
+    "hidden", "products merged"}.
     """
     from training.cleaning import DuplicateSettings
 
@@ -139,6 +139,42 @@ def merge(
     return _end(cleaning, json=json)
 
 
+def relabel(
+    folder: FolderArgument,
+    /,
+    *,
+    out: OutOption = None,
+    reader: LayoutOption = "",
+    product: ProductOption = "product",
+    workers: WorkersOption = None,
+    engine: EngineOption = "pool",
+    bundle: BundleArgument = None,
+    clear_by: Annotated[
+        float, Parameter(help="The next product is less alike by so much, a difference of two cosines.")
+    ] = 0.05,
+    radius: Annotated[
+        float,
+        Parameter(help="Squared L2 distance to the product's nearest photo. 0 takes denoise's strict radius."),
+    ] = 0.0,
+    json: JsonOption = False,
+) -> Exit:
+    """Find the product of photos that denoise left out. They are kept under its label.
+
+    A photo goes to the product that is most alike, if the product's nearest photo is within the radius and no other
+    product is nearly as much alike. Other photos stay left out.
+
+    Run denoise and merge first: two labels of one product are equally alike, so nothing is clear. Output as of dedup.
+    """
+    from training.cleaning import RelabelSettings
+
+    settings = _settings(RelabelSettings, clear_by=clear_by, radius=radius)
+    with _cleaning(folder, out, reader=reader, product=product, workers=workers, engine=engine) as cleaning:
+        _need_products(cleaning)
+        with _embedder(bundle, workers, engine) as embedder:
+            cleaning.relabel(embedder, settings)
+    return _end(cleaning, json=json)
+
+
 def clean(
     folder: FolderArgument,
     /,
@@ -151,7 +187,7 @@ def clean(
     bundle: BundleArgument = None,
     json: JsonOption = False,
 ) -> Exit:
-    """De-duplicate, de-noise and merge a folder of photos, with the defaults of these three commands.
+    """De-duplicate, de-noise, merge and relabel a folder of photos, with the defaults of these four commands.
 
     Without a table, the product of a photo is the folder that it lies in. Where there are no two products to compare,
     only duplicates are found.
@@ -162,7 +198,7 @@ def clean(
 
     Output as of dedup; report.html shows the photos behind the decisions.
     """
-    from training.cleaning import DuplicateSettings, MergeSettings, NoiseSettings
+    from training.cleaning import DuplicateSettings, MergeSettings, NoiseSettings, RelabelSettings
 
     with _cleaning(folder, out, reader=reader, product=product, workers=workers, engine=engine) as cleaning:
         cleaning.duplicates(cleaning.read(), DuplicateSettings())
@@ -170,8 +206,9 @@ def clean(
             with _embedder(bundle, workers, engine) as embedder:
                 cleaning.noise(embedder, NoiseSettings())
                 cleaning.merge(embedder, MergeSettings())
+                cleaning.relabel(embedder, RelabelSettings())
     if not cleaning.has_products():
-        note(f"the column {product!r} has no two products, so nothing was de-noised or merged")
+        note(f"the column {product!r} has no two products, so nothing was de-noised, merged or relabelled")
     return _end(cleaning, json=json)
 
 
@@ -241,7 +278,8 @@ def undo(
     *,
     photo: Annotated[str, Parameter(help="Instead of ids: all marks of this photo.")] = "",
     step: Annotated[
-        Literal["", "read", "duplicates", "noise", "merge"], Parameter(help="Instead of ids: all marks of a step.")
+        Literal["", "read", "duplicates", "noise", "merge", "relabel"],
+        Parameter(help="Instead of ids: all marks of a step."),
     ] = "",
     redo: Annotated[bool, Parameter(negative=(), help="Put the marks back in force instead.")] = False,
     json: JsonOption = False,

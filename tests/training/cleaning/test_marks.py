@@ -109,3 +109,25 @@ def test_the_marks_before_a_step_are_all_that_were_ever_written_then(tmp_path: P
     marks.write("review", {}, [])
     marks.write("noise", {}, [noise("c.jpg")])
     assert marks.written_before("review") == {noise("a.jpg").id, noise("b.jpg").id}
+
+
+def test_a_relabelled_photo_is_kept_only_while_the_noise_mark_alone_leaves_it_out(tmp_path: Path) -> None:
+    marks = Marks(tmp_path)
+    wrong = [Mark(step="noise", what="noise", photo=f"{i}.jpg", kept="x.jpg", product="cup") for i in range(3)]
+    marks.write("noise", {}, wrong)
+    marks.write("merge", {}, [Mark(step="merge", what="same_product", photo="a", kept="b", product="jug", into="pot")])
+    moved = [
+        Mark(step="relabel", what="relabelled", photo=f"{i}.jpg", kept="y.jpg", product="cup", into=into)
+        for i, into in ((0, "jug"), (1, "bowl"))
+    ]
+    marks.write("relabel", {}, moved)
+    assert marks.relabelled() == {"0.jpg": "pot", "1.jpg": "bowl"}  # merged labels have their last name
+    assert marks.left_out() == {"2.jpg"}
+    assert marks.left_out(before="relabel") == {"0.jpg", "1.jpg", "2.jpg"}
+    marks.undo([moved[0].id])
+    assert (marks.relabelled(), marks.left_out()) == ({"1.jpg": "bowl"}, {"0.jpg", "2.jpg"})
+    marks.redo([moved[0].id])
+    marks.undo([wrong[0].id])  # it is no wrong photo, so it is back under its own label
+    assert (marks.relabelled(), marks.left_out()) == ({"1.jpg": "bowl"}, {"2.jpg"})
+    marks.write("review", {}, [Mark(step="review", what="noise", photo="1.jpg", product="cup")])
+    assert (marks.relabelled(), marks.left_out()) == ({}, {"1.jpg", "2.jpg"})  # a person left it out

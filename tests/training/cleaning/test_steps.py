@@ -20,6 +20,7 @@ from training.cleaning import (
     DuplicateSettings,
     MergeSettings,
     NoiseSettings,
+    RelabelSettings,
     account,
     in_this_process,
     open_source,
@@ -107,6 +108,50 @@ def test_every_photo_is_kept_or_left_out_for_a_reason_and_an_undo_brings_it_back
     assert write_labels(cleaning.source, marks, out, "product") == 36 - len(left) + len(noise)
     assert write_marks(marks, out / "marks.csv") == len(list(marks.all()))
     assert Counter(row["undone"] for row in rows_of(out / "marks.csv"))["yes"] == len(noise)
+
+
+def test_wrong_photos_go_to_their_product_and_an_undo_takes_them_out_again(
+    folder: Path, tmp_path: Path, engine: RecognitionEngine
+) -> None:
+    out = tmp_path / "clean"
+    cleaning = run(folder, out, engine)
+    before = account(cleaning.source, cleaning.marks)
+    # blue and white differ by a cosine of .009 for the tiny bundle, which sees colours alone
+    cleaning.relabel(in_this_process(engine), RelabelSettings(clear_by=0.005))
+
+    def labels() -> dict[str, str]:
+        return {row["path"]: row["product"] for row in rows_of(out / "labels.csv")}
+
+    write_labels(cleaning.source, cleaning.marks, out, "product")
+    assert labels()["photos/red/0.jpg"] == labels()["photos/red/1.jpg"] == "blue"
+    after = account(cleaning.source, cleaning.marks)
+    assert after["relabelled"] == len(cleaning.marks.relabelled()) >= 2
+    assert after["noise"] == before["noise"] - after["relabelled"]
+    assert after["files"] == before["files"]
+    page = write_report(cleaning.source, cleaning.marks, out).read_text()
+    assert "from <b>red</b> to <b>blue</b>" in page
+    items = {item.id: item for item in review_items(cleaning.source, cleaning.marks, "product")}
+    item = items['relabel: "red/0.jpg" to "blue"']
+    assert item.photos[0] == "red/0.jpg"
+    assert all(labels()[f"photos/{path}"] == "blue" for path in item.photos)
+    with Queue(tmp_path / "queue") as queue:
+        queue.put(items.values())
+        queue.decide(item.id, "different products")
+        take_decisions(queue, cleaning.marks)
+        write_labels(cleaning.source, cleaning.marks, out, "product")
+        assert "photos/red/0.jpg" not in labels()
+        assert labels()["photos/red/1.jpg"] == "blue"
+        queue.undo()
+        take_decisions(queue, cleaning.marks)
+    write_labels(cleaning.source, cleaning.marks, out, "product")
+    assert labels()["photos/red/0.jpg"] == "blue"
+
+
+def test_relabelling_needs_a_de_noising(folder: Path, tmp_path: Path, engine: RecognitionEngine) -> None:
+    cleaning = Cleaning(open_source(folder), tmp_path / "clean", "product", workers=1)
+    cleaning.read()
+    with pytest.raises(ConfigError, match="run denoise first"):
+        cleaning.relabel(in_this_process(engine), RelabelSettings())
 
 
 def test_a_report_has_the_counts_the_photos_and_no_script(

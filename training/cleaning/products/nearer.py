@@ -54,10 +54,11 @@ def nearer_elsewhere(vectors: Floats, cores: Sequence[Places], *, least: float, 
     photos = np.concatenate([cores[label] for label in judged])
     owner = np.repeat(judged, [len(cores[label]) for label in judged])
     means = np.stack([vectors[cores[label]].mean(0) for label in judged])
-    others = judged[_shortlists(vectors[photos], means, np.repeat(np.arange(len(judged)), np.bincount(owner)[judged]))]
-    own = _likeness(vectors, cores, photos, owner)
+    own_places = np.repeat(np.arange(len(judged)), np.bincount(owner)[judged])
+    others = judged[shortlists(vectors[photos], means, own_places)]
+    own = likeness(vectors, cores, photos, owner)
     count = others.shape[1]
-    alike = _likeness(vectors, cores, np.repeat(photos, count), others.ravel()).reshape(-1, count)
+    alike = likeness(vectors, cores, np.repeat(photos, count), others.ravel()).reshape(-1, count)
     alike[_mixed(owner, others, alike > own[:, None], len(cores)) > most_mixed] = -1
     best = alike.argmax(1)[:, None]
     by = np.take_along_axis(alike, best, 1)[:, 0] - own
@@ -66,20 +67,29 @@ def nearer_elsewhere(vectors: Floats, cores: Sequence[Places], *, least: float, 
     return Nearer(photos[found], np.take_along_axis(others, best, 1)[:, 0][found], by[found])
 
 
-def _shortlists(vectors: Floats, means: Floats, own: Places) -> Places:
-    """The labels whose mean is nearest to each photo, but its own, int64 [n, shortlist]."""
-    count = min(_SHORTLIST, len(means) - 1)
+def shortlists(vectors: Floats, means: Floats, own: Places | None = None) -> Places:
+    """The labels whose mean is nearest to each photo, without its `own`, int64 [n, shortlist] in no order."""
+    count = min(_SHORTLIST, len(means) - (own is not None))
     made = np.empty((len(vectors), count), np.int64)
     for start in range(0, len(vectors), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
         cosines = vectors[part] @ means.T
-        cosines[np.arange(len(cosines)), own[part]] = -np.inf
+        if own is not None:
+            cosines[np.arange(len(cosines)), own[part]] = -np.inf
         made[part] = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
     return made
 
 
-def _likeness(vectors: Floats, cores: Sequence[Places], photos: Places, labels: Places) -> Floats:
-    """The likeness of each photo to the label that stands at its place, without itself, float32 [n]."""
+def likeness(vectors: Floats, cores: Sequence[Places], photos: Places, labels: Places) -> Floats:
+    """The likeness of each photo to the label at its place, without itself, float32 [n]: the mean cosine to the
+    `PHOTOS` photos of the label that are most alike.
+
+    Args:
+        vectors: float32 [n, d], unit rows.
+        cores: for each label the places of its photos: `LEAST_CORE` or more for each label that is asked for.
+        photos: places, int64 [m].
+        labels: places in `cores`, int64 [m].
+    """
     made = np.empty(len(photos), np.float32)
     order = np.argsort(labels, kind="stable")
     for group in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
