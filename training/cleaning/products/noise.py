@@ -33,6 +33,7 @@ SAMPLES = 2  # of DBSCAN, as published: a photo and one neighbour make a core
 LADDER = 40  # radii that are tried
 MOST_PHOTOS = 10_000  # of one product that are compared at once: 400 MB of distances
 MOST_COMPARED = 500  # photos of one product that choose the radii, spread evenly over all
+MOST = 0.8  # of a label's photos have their next one within the distance at which two labels may be one product
 MOST_JUDGED = 500  # products that choose the radii, spread evenly over all; more would not change them
 
 
@@ -110,7 +111,7 @@ def radii(groups: Sequence[Floats], settings: NoiseSettings) -> Radii:
         )
     judged = [group[:: -(-len(group) // MOST_COMPARED)] for group in judged[:: -(-len(judged) // MOST_JUDGED)]]
     own = [squared(group, group) for group in judged]
-    others = _strangers(judged)
+    others = _strangers(judged, own)
     inner = np.concatenate([apart[np.triu_indices(len(apart), 1)] for apart in own])
     ladder = np.unique(np.quantile(inner, np.linspace(0.002, 0.9, LADDER))).tolist()
     strict_ladder = [_judge(radius, own, others, [_largest(apart, radius) for apart in own]) for radius in ladder]
@@ -249,11 +250,29 @@ def _largest(apart: Floats, radius: float) -> NDArray[np.bool_]:
     return max(clusters, key=lambda one: (one.sum(), -apart[np.ix_(one, one)].mean()))
 
 
-def _strangers(groups: Sequence[Floats]) -> list[Floats]:
+def _strangers(groups: Sequence[Floats], own: Sequence[Floats]) -> list[Floats]:
     """For each product the distances of one photo of every other product to its photos, float32 [photos, others]. The
-    photo is the most central one of its product, which is hardly one of the wrong ones."""
-    central = np.stack([group[squared(group, group).sum(1).argmin()] for group in groups])
-    return [squared(group, np.delete(central, place, axis=0)) for place, group in enumerate(groups)]
+    photo is the most central one of its product, which is hardly one of the wrong ones.
+
+    Two labels that may be one product are no strangers to each other: the central photo of each is as near to a photo
+    of the other label as most photos of that label are to their next one. Without this, one split product among few
+    would decide the radii.
+    """
+    central = np.stack([group[apart.sum(1).argmin()] for group, apart in zip(groups, own, strict=True)])
+    far = [squared(group, central) for group in groups]
+    nearest = np.stack([apart.min(0) for apart in far])  # [label, the central photo of another]
+    usual = np.array([np.quantile(_to_next(apart), MOST) for apart in own])
+    one = nearest <= usual[:, None]
+    one &= one.T
+    np.fill_diagonal(one, True)
+    for place, same in enumerate(one):
+        far[place] = far[place][:, ~same]
+    return far
+
+
+def _to_next(apart: Floats) -> Floats:
+    """The distance of each photo to the nearest other one, float32 [n]."""
+    return np.asarray(np.where(np.eye(len(apart), dtype=bool), np.inf, apart).min(1))
 
 
 def _judge(
@@ -265,7 +284,7 @@ def _judge(
         return Judged(radius, 0.0, 0.0)
     strangers = np.concatenate([far[one].min(0) <= radius for _, far, one in found])
     kept = np.concatenate([apart[one].min(0) <= radius for apart, _, one in found])
-    return Judged(radius, float(strangers.mean()), float(kept.sum() / sum(map(len, own))))
+    return Judged(radius, float(strangers.mean()) if len(strangers) else 0.0, float(kept.sum() / sum(map(len, own))))
 
 
 def _choose(ladder: Sequence[Judged], strangers: float, least: float) -> float:

@@ -64,6 +64,26 @@ def planted(seed: int = 7) -> tuple[list[str], list[str], np.ndarray, set[str]]:
     return paths, products, unit(np.array(rows)), wrong
 
 
+@pytest.mark.parametrize("split", [(0,), (3, 8)])
+def test_a_product_with_two_labels_does_not_decide_the_radii(split: tuple[int, ...]) -> None:
+    """Photos of the two labels are near each other, so as strangers they would allow next to no radius among so few
+    products, and nothing would be a cluster."""
+    paths, products, vectors, wrong = planted()
+    halved = [f"{p}~2" if int(p[1:]) in split and i % 2 else p for i, p in enumerate(products)]
+    whole, _ = noise_marks(paths, products, vectors, NoiseSettings())
+    chosen, marks = noise_marks(paths, halved, vectors, NoiseSettings())
+    assert {mark.photo for mark in marks} == wrong
+    assert chosen.strict > 0.7 * whole.strict
+
+
+def test_two_labels_of_one_product_alone_have_no_strangers() -> None:
+    rng = np.random.default_rng(2)
+    vectors = unit(np.eye(16)[0] + rng.normal(size=(12, 16)) * 0.05)
+    chosen, marks = noise_marks([f"{i}.jpg" for i in range(12)], ["a", "b"] * 6, vectors, NoiseSettings())
+    assert list(marks) == []
+    assert {one.strangers for one in chosen.strict_ladder} == {0.0}
+
+
 def test_planted_strangers_are_marked_and_the_mark_names_the_nearest_photo_of_the_product() -> None:
     paths, products, vectors, wrong = planted()
     chosen, marks = noise_marks(paths, products, vectors, NoiseSettings())
