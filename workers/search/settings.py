@@ -111,8 +111,11 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     close_bits: Annotated[int, Meta(ge=0, le=256)] = 82
     """The same limit for stored listings, whose bits are rounded: so many of 256 bits may differ."""
     whole_bits: Annotated[int, Meta(ge=0, le=256)] = 75
-    """With `detect=nearest`, a photo counts as a whole if a listing is within so many bits of it. Otherwise its boxes
-    decide. Chosen on validation photos; see docs/benchmarks/detection.md."""
+    """With `detect=nearest`, a photo counts as a whole if a listing is within so many bits of it. Chosen on validation
+    photos, as `nearer_by` is; see docs/benchmarks/detection.md."""
+    nearer_by: Annotated[int, Meta(ge=0, le=256)] = 12
+    """With `detect=nearest`, a box counts only if a listing is nearer to it than to the whole photo by more than so
+    many bits: of many boxes, one is near to some listing by chance."""
     max_typed_words: Whole = 2_000_000
     """Different words of titles that typed queries can find. Strangers write titles, so there must be a bound. A word
     takes about 300 bytes."""

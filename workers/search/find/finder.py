@@ -45,17 +45,17 @@ class Found:
     """The number of listings of that product, if it is known."""
 
 
-def nearest_part(found: Sequence[Sequence[Found]], whole_bits: int) -> int:
+def nearest_part(found: Sequence[Sequence[Found]], whole_bits: int, nearer_by: int) -> int:
     """Which part of a photo to answer for: the number of its listings in `found`, in which the whole photo comes last.
 
-    It is the whole photo if a listing is within `whole_bits` of it, else the part with the nearest listing. Of equals
-    it is the whole photo, then the first part. Order of listings within a part does not matter.
+    It is the whole photo if a listing is within `whole_bits` of it, or if no other part is nearer to a listing by more
+    than `nearer_by` bits. Otherwise it is the part with the nearest listing, of equals the first. Order of listings
+    within a part does not matter.
     """
-    apart = [min((one.photo.distance for one in listings), default=HASH_BITS + 1) for listings in found]
-    whole = len(apart) - 1
-    if apart[whole] <= whole_bits:
-        return whole
-    return min(range(len(apart)), key=lambda part: (apart[part], part != whole))
+    *boxes, whole = (min((one.photo.distance for one in listings), default=HASH_BITS + 1) for listings in found)
+    if not boxes or whole <= max(whole_bits, min(boxes) + nearer_by):
+        return len(boxes)
+    return boxes.index(min(boxes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,15 @@ def listings(*distances: int) -> list[Found]:
         ([listings(10), listings(76)], 0),
         ([listings(60, 20), listings(30, 90), listings(80)], 0),
         ([listings(90), listings(120), listings(90)], 2),
+        ([listings(88), listings(98)], 1),  # a box that is hardly nearer may be near by chance
+        ([listings(88), listings(99)], 0),
+        ([listings(90), listings(86), listings(86), listings(99)], 1),
         ([listings(), listings(140), listings()], 1),
         ([listings(), listings()], 1),
         ([listings(99)], 0),
     ],
 )
-def test_the_whole_photo_counts_if_a_listing_is_near_else_the_nearest_part(parts: list[list[Found]], best: int) -> None:
-    assert nearest_part(parts, whole_bits=75) == best
+def test_the_whole_photo_counts_unless_it_is_far_and_a_part_is_clearly_nearer(
+    parts: list[list[Found]], best: int
+) -> None:
+    assert nearest_part(parts, whole_bits=75, nearer_by=10) == best

@@ -139,7 +139,7 @@ class PhotoHandlers:
                 request.state.photo = sent.photos[looked.frames[0]]  # the client may let us keep it
                 found = await asyncio.gather(*(self._find(one, asked) for one in looked.seen))
                 if asked.detect == "nearest":
-                    best = nearest_part(found, self._settings.whole_bits)
+                    best = nearest_part(found, self._settings.whole_bits, self._settings.nearer_by)
                     looked, found = replace(looked, seen=[looked.seen[best]]), [found[best]]
                 price = await self._price(looked.seen[0].hashes, wanted=asked.price, currency=asked.currency)
         return self._answer(asked, looked, found, price, began)
