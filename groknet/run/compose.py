@@ -54,6 +54,7 @@ _DRAIN_MARGIN_S = 5.0  # after a worker's own budget; then the process is killed
 PRODUCTS_DRAIN_S = 10.0  # the plan that is under way
 _AGAIN_S = 10.0  # the pause after a failed change of the epoch
 _SWITCH_S = 0.001  # how long a search waits for a merge or a writer to yield the interpreter; the default is 5 ms
+SEARCH_DRAIN_S = GRACE_S + 5.0  # the HTTP server gives open requests GRACE_S, and itself 5 s more (`Server.stop`)
 INDEXER_DRAIN_S = 25.0  # a last snapshot of a million hashes takes seconds
 
 
@@ -196,7 +197,7 @@ def run_search(loaded: Loaded, port: int | None) -> None:
     """Run the search service of a home until the process is told to stop."""
     settings = loaded.config.search
     with (
-        worker_process(loaded, "search", GRACE_S + _DRAIN_MARGIN_S) as process,
+        worker_process(loaded, "search", SEARCH_DRAIN_S + _DRAIN_MARGIN_S) as process,
         ExitStack() as stack,
         ExitStack() as serving,  # ends first, because open requests need engine and store
     ):
