@@ -27,6 +27,7 @@ import numpy as np
 from benchmarks.report import page, parser, table, versions, write_page
 from engines.detection import open_detector
 from engines.pixels import Box
+from training.boxes.finder import in_this_process
 from training.boxes.labels import Label, label
 from training.boxes.learning import learn, with_steps
 from training.boxes.project import Project
@@ -130,7 +131,7 @@ def loop(project: Project, photos: Sequence[BoxedPhoto], plan: Plan) -> Iterator
             return
         detector = open_detector(bundle)
         with project.queue() as queue:
-            newest, queued = run_round(project, queue, detector, plan.targets, most=len(photos))
+            newest, queued = run_round(project, queue, in_this_process(detector), plan.targets, most=len(photos))
             looked, touched, left = correct(queue, hidden, (round(ALLOWED * total) - used) // (rounds - number))
             now = standing(project, queue)
         detector.close()
@@ -164,7 +165,8 @@ def measured(bundle: Path, photos: Sequence[BoxedPhoto], work: Path) -> tuple[fl
     """Average precision at IoU .5 and its mean from .5 to .95, of a detector on photos."""
     detector, root = open_detector(bundle), photos[0].path.parent
     paths = [one.path.name for one in photos]
-    labels = label(detector, root, paths, work / f"{detector.detector_id}.ndjson")
+    finder = in_this_process(detector)
+    labels = label(finder.find, root, paths, work / f"{finder.detector_id}.ndjson")
     detector.close()
     found = [_found(labels[path]) for path in paths]
     known = [

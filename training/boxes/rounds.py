@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from engines.detection import Detector
 from engines.files import write_file
 from schemas.errors import ConfigError
 from training.boxes.asking import ask_doubtful
+from training.boxes.finder import BoxFinder
 from training.boxes.labels import Guess, Label, Progress, label, read_labels
 from training.boxes.project import Known, Project
 from training.boxes.table import PhotoBoxes, all_photos, by_people, write_table
@@ -61,7 +61,7 @@ def standing(project: Project, queue: Queue) -> Standing:
 def run_round(
     project: Project,
     queue: Queue,
-    detector: Detector,
+    finder: BoxFinder,
     targets: Targets,
     *,
     most: int,
@@ -74,7 +74,7 @@ def run_round(
     Args:
         project: to label.
         queue: of the project, open for writing.
-        detector: ready to use.
+        finder: the detector, in this process or on workers.
         targets: of the thresholds.
         most: photos to queue.
         progress: called with the photos done and the photos in all.
@@ -89,12 +89,12 @@ def run_round(
     set_aside = enough_set_aside(project, known)
     judges = {path: known[path] for path in set_aside if path in known and known[path].complete}
     paths = [path for path in project.paths if path not in known or path in judges]
-    found = label(detector, project.photos, paths, project.labels_file(detector.detector_id), progress)
+    found = label(finder.find, project.photos, paths, project.labels_file(finder.detector_id), progress)
     labels = _of_project(found, project.classes())
     thresholds = choose(labels, {path: _known(path, photo) for path, photo in judges.items()}, targets)
-    newest = Round(detector_id=detector.detector_id, targets=targets, thresholds=thresholds)
-    photos = all_photos(project, queue, labels, thresholds, detector.detector_id)
-    asked = ask_doubtful(queue, photos, labels, thresholds=thresholds, detector_id=detector.detector_id, most=most)
+    newest = Round(detector_id=finder.detector_id, targets=targets, thresholds=thresholds)
+    photos = all_photos(project, queue, labels, thresholds, finder.detector_id)
+    asked = ask_doubtful(queue, photos, labels, thresholds=thresholds, detector_id=finder.detector_id, most=most)
     write_file(project.folder / _ROUND, msgspec.json.format(msgspec.json.encode(newest)) + b"\n")
     write_table(project.folder / TABLE, photos, set_aside)
     return newest, asked

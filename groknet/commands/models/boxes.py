@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,7 +12,7 @@ from cyclopts import Parameter, validators
 from rich.table import Table
 
 from groknet.cli.exits import CommandError, Exit
-from groknet.cli.options import JsonOption
+from groknet.cli.options import EngineOption, JsonOption
 from groknet.cli.own_command import own_command
 from groknet.cli.plain_text import shown
 from groknet.cli.stopping import wait_for_stop
@@ -18,6 +20,7 @@ from groknet.cli.terminal import json_line, note, progress, stdout
 
 if TYPE_CHECKING:
     from training.boxes import Project
+    from training.boxes.finder import BoxFinder
     from training.boxes.formats.found import Found
     from training.boxes.saved import Saved
     from training.boxes.thresholds import Thresholds
@@ -179,6 +182,15 @@ def label(
         Parameter(help="Share of found products that may be forgotten.", validator=validators.Number(gte=0, lt=1)),
     ] = 0.02,
     most: Annotated[int, Parameter(help="Photos to queue.", validator=validators.Number(gte=0))] = 200,
+    workers: Annotated[
+        int | None,
+        Parameter(
+            help="Processes that run the detector, one core each. Default: this process with all cores; on Ray one a "
+            "core.",
+            validator=validators.Number(gte=1),
+        ),
+    ] = None,
+    engine: EngineOption = "pool",
     json: JsonOption = False,
 ) -> Exit:
     """Let a detector look at all photos that nobody has labelled. Keep its sure boxes and queue the doubtful photos.
@@ -187,31 +199,30 @@ def label(
     lower one are at most --lost of the right boxes; these are forgotten. Boxes between them are doubtful. Both are
     chosen on the photos that are set aside. The photos whose boxes lie most in the middle are asked first.
 
-    A run that is stopped goes on where it was.
+    A run that is stopped goes on where it was, also with other workers or another engine. The boxes are the same with
+    any number of workers and with either engine, and a worker that dies costs the photos that it had in hand again.
+
+    With --engine ray, all machines of the cluster that RAY_ADDRESS names must see the photos and the detector under the
+    same paths. Without RAY_ADDRESS, Ray runs on this machine.
 
     --json writes {"detector", "keep", "drop", "validation": {…}, "photos": {state: n}, "queued"}.
     """
-    from engines.detection import open_detector
     from training.boxes.rounds import run_round, standing
     from training.boxes.table import counted_states
     from training.boxes.thresholds import Targets
 
     opened = _open(project)
     folder = detector or _newest(opened)
-    with opened.queue() as queue, progress() as bar:
+    with opened.queue() as queue, progress(time_left=True) as bar, _finder(folder, workers, engine) as finder:
         task = bar.add_task("photos", total=None)
-        network = open_detector(folder)
-        try:
-            newest, queued = run_round(
-                opened,
-                queue,
-                network,
-                Targets(precision=precision, lost=lost),
-                most=most,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
-        finally:
-            network.close()
+        newest, queued = run_round(
+            opened,
+            queue,
+            finder,
+            Targets(precision=precision, lost=lost),
+            most=most,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
         states = counted_states(standing(opened, queue).photos)
     limits = newest.thresholds
     if json:
@@ -394,6 +405,23 @@ def _newest(project: Project) -> Path:
         remedy = own_command("boxes", "train", project.folder)
         raise CommandError(f"--detector: the project has no detector yet; name one, or train one: {remedy}")
     return found[-1]
+
+
+@contextmanager
+def _finder(folder: Path, workers: int | None, engine: EngineOption) -> Iterator[BoxFinder]:
+    """The detector in this process with as many threads as there are cores, or on workers with one thread each."""
+    from training.boxes.finder import by_workers, in_this_process
+
+    if workers is not None or engine == "ray":
+        yield by_workers(folder, workers or os.cpu_count() or 1, engine)
+        return
+    from engines.detection import open_detector
+
+    detector = open_detector(folder)
+    try:
+        yield in_this_process(detector)
+    finally:
+        detector.close()
 
 
 def _print_counts(title: str, counts: Mapping[str, int]) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from schemas.errors import ConfigError
 from tests.training.boxes.red_boxes import RedDetector, draw
+from training.boxes.finder import in_this_process
 from training.boxes.labels import label, read_labels
 
 
@@ -24,7 +25,9 @@ PATHS = [*(f"{n}.png" for n in range(4)), "broken.png", "gone.png", *(f"{n}.png"
 
 def test_every_photo_has_an_answer_and_bad_ones_a_reason(root: Path, tmp_path: Path) -> None:
     file, seen = tmp_path / "labels.ndjson", []
-    labels = label(RedDetector(), root, PATHS, file, lambda done, total: seen.append((done, total)))
+    labels = label(
+        in_this_process(RedDetector()).find, root, PATHS, file, lambda done, total: seen.append((done, total))
+    )
     assert list(labels) == PATHS
     assert labels["0.png"].guesses == ()
     (guess,) = labels["3.png"].guesses
@@ -38,10 +41,10 @@ def test_every_photo_has_an_answer_and_bad_ones_a_reason(root: Path, tmp_path: P
 
 def test_a_run_that_was_cut_goes_on_where_it_was(root: Path, tmp_path: Path) -> None:
     file = tmp_path / "labels.ndjson"
-    whole = label(RedDetector(), root, PATHS, file)
+    whole = label(in_this_process(RedDetector()).find, root, PATHS, file)
     file.write_bytes(file.read_bytes()[: file.read_bytes().index(b'"2.png"') + 9])  # killed within the third line
     again = RedDetector()
-    assert label(again, root, PATHS, file) == whole
+    assert label(in_this_process(again).find, root, PATHS, file) == whole
     assert again.looked == 6  # of ten photos, two were known and two cannot be decoded
     assert read_labels(file) == whole
 
@@ -50,4 +53,4 @@ def test_a_damaged_line_is_named(root: Path, tmp_path: Path) -> None:
     file = tmp_path / "labels.ndjson"
     file.write_text('{"path":"a"}\n{"path":1}\n')
     with pytest.raises(ConfigError, match=r"labels\.ndjson:2: .*label again"):
-        label(RedDetector(), root, PATHS, file)
+        label(in_this_process(RedDetector()).find, root, PATHS, file)

@@ -11,6 +11,7 @@ from engines.pixels import Box
 from schemas.errors import ConfigError
 from tests.training.boxes.red_boxes import RedDetector, draw
 from training.boxes.asking import ask_again, ask_first
+from training.boxes.finder import in_this_process
 from training.boxes.lessons import batch_shares, lessons
 from training.boxes.project import Project
 from training.boxes.rounds import TABLE, refresh_table, run_round, standing
@@ -70,7 +71,9 @@ def test_sure_boxes_are_kept_doubtful_photos_are_asked_and_the_table_says_where_
     project.give([given(project.photos, path) for path in even], "second.json")
     detector = RedDetector()
     with project.queue() as queue:
-        newest, asked = run_round(project, queue, detector, Targets(precision=0.95, lost=0.0), most=100)
+        newest, asked = run_round(
+            project, queue, in_this_process(detector), Targets(precision=0.95, lost=0.0), most=100
+        )
         items = {item.id: item for item in queue.items}
     limits = newest.thresholds
     assert (limits.keep, limits.right, limits.kept) == (pytest.approx(0.9, abs=0.01), limits.photos, limits.photos)
@@ -81,7 +84,7 @@ def test_sure_boxes_are_kept_doubtful_photos_are_asked_and_the_table_says_where_
     assert [round(one["score"], 2) for one in items["b/1.png"].proposal["boxes"]] == [0.9, 0.4]
     looked = detector.looked
     with project.queue() as queue:  # all answers are kept: nothing is computed again
-        run_round(project, queue, detector, Targets(precision=0.95, lost=0.0), most=3)
+        run_round(project, queue, in_this_process(detector), Targets(precision=0.95, lost=0.0), most=3)
         assert len(queue.items) == 3
     assert detector.looked == looked
     rows = table(project)
@@ -97,7 +100,7 @@ def test_sure_boxes_are_kept_doubtful_photos_are_asked_and_the_table_says_where_
 def test_a_person_corrects_and_each_box_says_how(project: Project) -> None:
     project.give([given(project.photos, path) for path in project.paths if path[0] != "c" and path[-5] in "02468"], "x")
     with project.queue() as queue:
-        run_round(project, queue, RedDetector(), Targets(precision=0.95, lost=0.0), most=100)
+        run_round(project, queue, in_this_process(RedDetector()), Targets(precision=0.95, lost=0.0), most=100)
         clear, pale = queue.item("b/1.png").proposal["boxes"]
     moved = [0.6, 0.6, 0.95, 0.95]
     boxes = [
@@ -148,11 +151,11 @@ def test_a_photo_that_was_skipped_judges_nothing(project: Project) -> None:
     project.give([given(project.photos, path) for path in project.paths if path[0] != "c" and path[-5] in "02468"], "x")
     with project.queue() as queue:
         ask_again(queue, project.given().values())
-        before, _ = run_round(project, queue, RedDetector(), Targets(), most=9)
+        before, _ = run_round(project, queue, in_this_process(RedDetector()), Targets(), most=9)
         ask_again(queue, project.given().values())
         skipped = next(path for path in sorted(project.validation()) if path[0] == "a")
         queue.decide(skipped, "skip")
-        after, _ = run_round(project, queue, RedDetector(), Targets(), most=9)
+        after, _ = run_round(project, queue, in_this_process(RedDetector()), Targets(), most=9)
     one = before.thresholds
     assert (after.thresholds.photos, after.thresholds.boxes) == (one.photos - 1, one.boxes - 1)
     assert after.thresholds.keep == one.keep
@@ -165,12 +168,12 @@ def test_a_project_without_boxes_asks_for_the_first_and_measures_its_own_pace(tm
         assert ask_first(project, queue, 40) == 40
         asked = [item.id for item in queue.items]
         with pytest.raises(ConfigError, match="too few"):
-            run_round(project, queue, RedDetector(), Targets(), most=9)
+            run_round(project, queue, in_this_process(RedDetector()), Targets(), most=9)
         for path in asked:
             boxes = [{"box": list(box), "kind": "mug", "was": None} for box in truth(path)]
             queue.decide(path, "draft", {"boxes": boxes}, seconds=2.0)
             queue.decide(path, "right", {"boxes": boxes}, seconds=1.0)
-        _, again = run_round(project, queue, RedDetector(), Targets(), most=9)
+        _, again = run_round(project, queue, in_this_process(RedDetector()), Targets(), most=9)
         assert again <= 9
         assert len(project.validation()) == 10
         assert project.validation() <= set(asked)

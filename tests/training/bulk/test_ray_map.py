@@ -19,9 +19,13 @@ import pytest
 
 from engines.recognition import build_engine
 from schemas.errors import ConfigError
+from tests.detectors import bright_detector
 from tests.engines.tiny_bundle import write_tiny_bundle
+from tests.training.boxes.test_finder import PATHS, by_dying_workers, labelled_here, write_photos
 from tests.training.bulk.test_process_map import EXPECTED, PARTS, always_dies, fails, kills_itself_once, squares
 from tests.training.cleaning.pictures import jpeg, picture
+from training.boxes.finder import by_workers as boxes_by_workers
+from training.boxes.labels import label
 from training.bulk import Engine, bulk_map, ray_map
 from training.cleaning import (
     Cleaning,
@@ -134,3 +138,15 @@ def test_a_cleaning_on_ray_writes_the_files_of_the_pool(ray: Any, tmp_path: Path
         files[engine] = {file.name: file.read_bytes() for file in out.iterdir() if file.is_file()}
     assert {"fingerprints.bin", "vectors.bin", "marks.jsonl", "labels.csv", "marks.csv"} <= set(files["pool"])
     assert files["ray"] == files["pool"]
+
+
+@pytest.mark.slow
+def test_boxes_found_on_ray_are_those_of_one_process_also_when_a_worker_is_killed(ray: Any, tmp_path: Path) -> None:
+    bundle, photos = tmp_path / "bundle", tmp_path / "photos"
+    bright_detector(bundle)
+    write_photos(photos)
+    labelled_here(bundle, photos, tmp_path / "here")
+    label(boxes_by_workers(bundle, 2, "ray").find, photos, PATHS, tmp_path / "ray")
+    label(by_dying_workers(bundle, tmp_path / "mark", "ray"), photos, PATHS, tmp_path / "killed")
+    assert (tmp_path / "mark").exists()
+    assert (tmp_path / "here").read_bytes() == (tmp_path / "ray").read_bytes() == (tmp_path / "killed").read_bytes()
