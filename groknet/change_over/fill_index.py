@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
 from pathlib import Path
 
 from msgspec import structs
 
+from groknet.change_over.computing import Spread, computing
 from groknet.cli.exits import CommandError, Exit
 from groknet.cli.terminal import progress as progress_bar
 from groknet.home.config import Loaded
-from groknet.home.detecting import open_detector
 from groknet.home.epochs import Epochs, find_bundle
 from groknet.home.hidden_heads import check_hidden_heads
-from groknet.run.fastest import open_engine
 from groknet.run.open_back_ends import make_topics, wanted_topics
 from schemas.errors import BundleRefused
 from schemas.manifest import load_manifest
 from workers.backfill import Coverage, Progress, build_backfill, measure
-from workers.intake import Intake
 from workers.stores import Store
 from workers.streams import Stream
 
@@ -33,15 +30,18 @@ def fill(
     rate: float | None = None,
     stop: threading.Event | None = None,
     quiet: bool = False,
+    spread: Spread | None = None,
 ) -> Progress:
     """Tag the listings that the topic of an epoch lacks, with the epoch's bundle in `folder`. On a terminal it shows a
     progress bar on stderr.
 
     `rate`: listings a second, instead of `backfill.listings_per_s`; 0 means no limit. Setting `stop` ends it early.
+    `spread`: fetch, decode and describe photos on workers. Without it this process does, with all cores.
 
     Raises:
         BundleRefused: the bundle cannot be used.
-        ConfigError: `tagger.hidden_heads` names a head that the bundle does not have.
+        ConfigError: `tagger.hidden_heads` names a head that the bundle does not have, or the engine cannot run on
+            workers.
         Transient: the store or the stream does not answer. Run it again later; it continues where it stopped.
     """
     settings = loaded.config.backfill
@@ -49,24 +49,10 @@ def fill(
         settings = structs.replace(settings, listings_per_s=rate)
     check_hidden_heads(loaded.config, folder, ["tagger"])
     epoch = load_manifest(folder).epoch
-    with ExitStack() as stack:
-        engine = open_engine(loaded, folder)
-        stack.callback(engine.close)
-        detector = open_detector(loaded, folder)
-        if detector is not None:
-            stack.callback(detector.close)
+    with computing(loaded, folder, settings, spread) as found:
         make_topics(stream, wanted_topics(loaded, epoch))
-        run = build_backfill(
-            settings,
-            stream=stream,
-            store=store,
-            engine=engine,
-            intake=Intake(loaded.config.intake),
-            hidden_heads=loaded.config.tagger.hidden_heads,
-            keep_embedding=loaded.config.tagger.keep_embedding,
-            detector=detector,
-        )
-        with progress_bar(quiet=quiet) as bar:
+        run = build_backfill(settings, stream=stream, store=store, manifest=found.manifest, tag=found.tag)
+        with progress_bar(quiet=quiet, time_left=True) as bar:
             task = bar.add_task(f"epoch {epoch}", total=None)
             return run.run(
                 threading.Event() if stop is None else stop,

@@ -63,12 +63,19 @@ def open_engine(loaded: Loaded, folder: Path | None = None) -> RecognitionEngine
     Raises what `build_engine` raises, and what `choose` raises.
     """
     section = loaded.config.engine
-    bundle, backend = folder or Path(section.bundle), section.backend
-    if backend == AUTO:
-        choice = choose(loaded, bundle)
-        _log.info("engine: %s", choice.reason)
-        bundle, backend = Path(choice.folder), choice.backend
+    bundle, backend = bundle_and_backend(loaded, folder)
     return build_engine(bundle, backend, section.threads, section.max_batch)
+
+
+def bundle_and_backend(loaded: Loaded, folder: Path | None = None) -> tuple[Path, str]:
+    """The folder and the back end of the engine that `open_engine` builds. Raises what `choose` raises."""
+    section = loaded.config.engine
+    bundle = folder or Path(section.bundle)
+    if section.backend != AUTO:
+        return bundle, section.backend
+    choice = choose(loaded, bundle)
+    _log.info("engine: %s", choice.reason)
+    return Path(choice.folder), choice.backend
 
 
 def choose(loaded: Loaded, bundle: Path, tell: Tell = lambda share, what: None) -> Choice:

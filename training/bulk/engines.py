@@ -12,7 +12,12 @@ Engine = Literal["pool", "ray"]
 
 
 def bulk_map(
-    function: Callable[[Part], Result], parts: Iterable[Part], *, workers: int = 2, engine: Engine = "pool"
+    function: Callable[[Part], Result],
+    parts: Iterable[Part],
+    *,
+    workers: int = 2,
+    engine: Engine = "pool",
+    ahead: int | None = None,
 ) -> Iterator[Result]:
     """The results of `function` for each part, in their order, and the same with either engine.
 
@@ -24,6 +29,8 @@ def bulk_map(
         parts: such as lists of a thousand paths. They are pickled.
         workers: parts that run at once.
         engine: what runs them.
+        ahead: parts for each worker that are taken before their results are. A few bound memory, and let `parts` keep
+            a rate. By default it is 4 with `pool`, and with `ray` 4096 parts for all workers together.
 
     Raises:
         ConfigError: a part ends its worker three times, or Ray is wanted and not installed.
@@ -31,7 +38,7 @@ def bulk_map(
     if engine == "ray":
         from training.bulk.ray_map import ray_map
 
-        return ray_map(function, parts, workers=workers)
-    from training.bulk.process_map import process_map
+        return ray_map(function, parts, workers=workers, ahead=ahead)
+    from training.bulk.process_map import AHEAD, process_map
 
-    return process_map(function, parts, workers=workers)
+    return process_map(function, parts, workers=workers, ahead=ahead or AHEAD)

@@ -18,17 +18,20 @@ from schemas.errors import ConfigError
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
-_AHEAD = 4  # parts for each worker that are under way or done and not taken yet; this bounds memory
+AHEAD = 4  # parts for each worker that are under way or done and not taken yet; this bounds memory
 TRIES = 3  # of a part whose worker died; then the part is to blame
 
 
-def process_map(function: Callable[[Part], Result], parts: Iterable[Part], *, workers: int = 2) -> Iterator[Result]:
+def process_map(
+    function: Callable[[Part], Result], parts: Iterable[Part], *, workers: int = 2, ahead: int = AHEAD
+) -> Iterator[Result]:
     """The results of `function` for each part, in their order.
 
     Args:
         function: of a module (pickled by its name, or a `functools.partial` of one). What it raises ends the map.
         parts: such as lists of a thousand paths. They are pickled.
         workers: processes of this machine.
+        ahead: parts for each worker that are under way or done and not taken yet.
 
     Raises:
         ConfigError: a part kills its worker three times in a row.
@@ -40,7 +43,7 @@ def process_map(function: Callable[[Part], Result], parts: Iterable[Part], *, wo
     pool = _pool(workers)
     try:
         while True:
-            while len(under_way) < _AHEAD * workers and (not under_way or under_way[-1][1] > alone):
+            while len(under_way) < ahead * workers and (not under_way or under_way[-1][1] > alone):
                 if (one := todo.popleft() if todo else next(left, None)) is None:
                     break
                 under_way.append((_submit(pool, function, one[1]), *one))

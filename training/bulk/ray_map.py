@@ -10,8 +10,11 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import count, islice
 from typing import Any, TypeVar
@@ -33,8 +36,11 @@ _HERE = {
 }
 
 
-def ray_map(function: Callable[[Part], Result], parts: Iterable[Part], *, workers: int = 2) -> Iterator[Result]:
-    """The results of `function` for each part, in their order. Arguments as of `process_map`.
+def ray_map(
+    function: Callable[[Part], Result], parts: Iterable[Part], *, workers: int = 2, ahead: int | None = None
+) -> Iterator[Result]:
+    """The results of `function` for each part, in their order. Arguments as of `process_map`, but a round has `ahead`
+    parts for each worker, or `_ROUND` parts.
 
     Without RAY_ADDRESS, Ray starts on the loopback address of this machine with `workers` cores, and ends with this
     process. A cluster that somebody else runs on this machine is not joined. On a cluster, every machine needs this
@@ -44,9 +50,9 @@ def ray_map(function: Callable[[Part], Result], parts: Iterable[Part], *, worker
         ConfigError: a part ends its worker three times, of which the last time alone; or Ray is not installed.
     """
     ray = _started(workers)
-    left = iter(parts)
-    for begin in count(0, _ROUND):
-        todo, done = list(islice(left, _ROUND)), 0
+    left, size = iter(parts), _ROUND if ahead is None else ahead * workers
+    for begin in count(0, size):
+        todo, done = list(islice(left, size)), 0
         if not todo:
             return
         while done < len(todo):
@@ -115,12 +121,22 @@ def _started(workers: int) -> Any:
         text = f"--engine ray: the package {error.name} is not installed; pip install 'groknet[bulk]', or take pool"
         raise ConfigError(text) from None
     if not ray.is_initialized():
-        if cluster:
-            ray.init(**_QUIET)
-        else:
-            _start_here(ray, workers)
+        with _keeping_sigterm():
+            if cluster:
+                ray.init(**_QUIET)
+            else:
+                _start_here(ray, workers)
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its folder of logs has what it says
     return ray
+
+
+@contextmanager
+def _keeping_sigterm() -> Iterator[None]:
+    """Keep the caller's handler, which may want to stop in order. Ray puts its own in its place."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def _start_here(ray: Any, workers: int) -> None:

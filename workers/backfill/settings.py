@@ -19,7 +19,7 @@ class BackfillSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Listings that are fetched, tagged and written together. 8 listings of 20 photos have 12 MB of pixels. In
     an epoch with a detector they have up to 480 MB until their products are cut out; lower this if memory is scarce."""
     fetch_threads: Count = 4
-    """Threads that fetch photos. While one waits for a host, the others continue."""
+    """Threads that fetch photos, in each process that does. While one waits for a host, the others continue."""
     min_coverage: Share = 0.99
     """The share of the store's listings (0 to 1) that an epoch must hold before a switch to it. The rest is for photos
     that their hosts have lost."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
+from groknet.change_over.computing import Spread
 from groknet.change_over.fill_index import coverage_of, fill, refuse_whole_photos
 from groknet.cli.exits import CommandError, Exit
-from groknet.cli.options import HomeOption, JsonOption
+from groknet.cli.options import EngineOption, HomeOption, JsonOption
 from groknet.cli.terminal import json_line, note
 from groknet.home.config import Loaded, load_config
 from groknet.home.epochs import bundle_at, change_record, find_bundle, known_epochs, with_epoch
@@ -40,6 +42,15 @@ def backfill(
         bool,
         Parameter(negative=(), help="Take a bundle without a detector on a home that finds products in photos."),
     ] = False,
+    workers: Annotated[
+        int | None,
+        Parameter(
+            help="Workers that fetch, decode and describe photos, one core each. Default: this process with all cores; "
+            "on Ray one a core.",
+            validator=validators.Number(gte=1),
+        ),
+    ] = None,
+    engine: EngineOption = "pool",
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> Exit:
@@ -47,6 +58,11 @@ def backfill(
 
     Photos are fetched again. Listings that the topic has already are left out. So you can stop a back-fill with Ctrl-C
     and run it again: it continues where it was, and adds what was stored meanwhile.
+
+    With --workers or --engine ray, workers fetch, decode and describe photos. This process still reads the store, keeps
+    --rate, writes and publishes, so run the command once for a store. A worker that dies costs the listings that it had
+    in hand again. With --engine ray, all machines of the cluster that RAY_ADDRESS names must see the bundle, and photos
+    in files, under the same paths, and must reach the photos' hosts. Without RAY_ADDRESS, Ray runs on this machine.
 
     `groknet run all` builds the index of the epoch beside the one in force; `groknet run indexer --bundle DIR --beside`
     does it elsewhere. Then `groknet epoch switch` makes the epoch the one in force. The exit code is 1 when listings
@@ -57,11 +73,16 @@ def backfill(
     loaded = load_config(find_home(home).must_exist())
     if bundle is None and epoch is None:
         raise CommandError("give --bundle DIR, or --epoch with a known epoch", Exit.USAGE)
+    spread = None
+    if workers is not None or engine == "ray":
+        spread = Spread(workers or os.cpu_count() or 1, engine)
     with open_stream(loaded, "backfill") as stream, open_store(loaded) as store:
         if bundle is not None and not whole_photos:
             refuse_whole_photos(loaded, known_epochs(loaded, store), bundle.absolute())
         folder, target = _target(loaded, store, bundle, epoch)
-        done = fill(loaded, folder, stream=stream, store=store, rate=rate, stop=_stop_by_signal(), quiet=json)
+        done = fill(
+            loaded, folder, stream=stream, store=store, rate=rate, stop=_stop_by_signal(), quiet=json, spread=spread
+        )
         share = coverage_of(target, stream=stream, store=store).share
     _report(target, done, share, json=json)
     return Exit.FAILED if done.failed else Exit.OK

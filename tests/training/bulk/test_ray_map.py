@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +24,10 @@ from tests.engines.tiny_bundle import write_tiny_bundle
 from tests.training.boxes.test_finder import PATHS, by_dying_workers, labelled_here, write_photos
 from tests.training.bulk.test_process_map import EXPECTED, PARTS, always_dies, fails, kills_itself_once, squares
 from tests.training.cleaning.pictures import jpeg, picture
+from tests.workers.backfill.test_backfill import Town
+from tests.workers.backfill.test_in_workers import by_dying_workers as tag_by_dying_workers
+from tests.workers.backfill.test_in_workers import by_workers as tag_by_workers
+from tests.workers.backfill.test_in_workers import counts, fill_up, result_of, run, same_events
 from training.boxes.finder import by_workers as boxes_by_workers
 from training.boxes.labels import label
 from training.bulk import Engine, bulk_map, ray_map
@@ -38,6 +42,7 @@ from training.cleaning import (
     write_labels,
     write_marks,
 )
+from workers.backfill.tagging import Tag
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray's own, of its own settings
 NO_RAY = "Ray is not installed: pip install -e '.[bulk]'"
@@ -150,3 +155,35 @@ def test_boxes_found_on_ray_are_those_of_one_process_also_when_a_worker_is_kille
     label(by_dying_workers(bundle, tmp_path / "mark", "ray"), photos, PATHS, tmp_path / "killed")
     assert (tmp_path / "mark").exists()
     assert (tmp_path / "here").read_bytes() == (tmp_path / "ray").read_bytes() == (tmp_path / "killed").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_back_fill_on_ray_is_that_of_one_process_also_when_a_worker_is_killed(ray: Any, tmp_path: Path) -> None:
+    results = {}
+    for name in ("here", "ray", "killed"):
+        (tmp_path / name).mkdir()
+        town = Town(tmp_path / name)
+        fill_up(town)
+        tags: dict[str, Callable[[], Tag | None]] = {
+            "here": lambda: None,
+            "ray": partial(tag_by_workers, town, "ray"),
+            "killed": partial(tag_by_dying_workers, town, "ray"),
+        }
+        assert counts(run(town, tags[name]())) == {"total": 11, "done": 9, "removed": 0, "lost": 1, "failed": 1}
+        assert (town.home / "mark").exists() == (name == "killed")
+        results[name] = same_events(result_of(town))
+        town.close()
+    assert results["here"] == results["ray"] == results["killed"]
+
+
+@pytest.mark.slow
+def test_ray_leaves_the_callers_way_to_stop(ray: Any) -> None:
+    """A back-fill stops in order on SIGTERM; Ray would end the process."""
+    ray.shutdown()
+    before = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, handler := lambda *_: None)
+    try:
+        assert [result for _, result in bulk_map(squares, PARTS, engine="ray", ahead=2)] == EXPECTED
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -18,12 +18,22 @@ from schemas.topics import hash_topic
 from tests.engines.tiny_bundle import tiny_graph, write_tiny_bundle
 from tests.workers.indexer.hash_topic import BASE_US, Publisher, message, stream_at
 from tests.workers.search.rig import photo
-from workers.backfill import Backfill, BackfillSettings, Coverage, Progress, build_backfill, measure
+from workers.backfill import (
+    Backfill,
+    BackfillSettings,
+    Coverage,
+    Progress,
+    Tag,
+    build_backfill,
+    build_tagging,
+    measure,
+)
 from workers.backfill.coverage import held_by
 from workers.intake import Intake, IntakeSettings
 from workers.stores import Store, build_store
 
 NEW = "aaaaaaaaaaaa"
+NOBODY = "127.0.0.1:1"  # where nobody listens
 
 
 class Town:
@@ -36,6 +46,9 @@ class Town:
         write_tiny_bundle(home / "new", tiny_graph(1), epoch=NEW, model_version="tiny-2")
         self.engine: RecognitionEngine = build_engine(home / "new", threads=1, max_batch=4)
         self.publisher = Publisher(self.stream, NEW)
+        self.intake = IntakeSettings(
+            allowed_roots=(str(home),), allowed_private=(NOBODY,), allow_http_hosts=("127.0.0.1",), attempts=1
+        )
 
     def close(self) -> None:
         self.publisher.__exit__()
@@ -65,8 +78,12 @@ class Town:
 
     def backfill(self, **settings: Any) -> Backfill:
         chosen = BackfillSettings(**({"listings_per_s": 0.0, "in_place_tries": 1} | settings))
-        intake = Intake(IntakeSettings(allowed_roots=(str(self.home),)))
-        return build_backfill(chosen, stream=self.stream, store=self.store, engine=self.engine, intake=intake)
+        tagging = build_tagging(chosen, engine=self.engine, intake=Intake(self.intake))
+        return self.backfill_by(tagging.tag_all, chosen)
+
+    def backfill_by(self, tag: Tag, settings: BackfillSettings) -> Backfill:
+        """A back-fill that computes with `tag`."""
+        return build_backfill(settings, stream=self.stream, store=self.store, manifest=self.engine.manifest, tag=tag)
 
     def run(self, **settings: Any) -> Progress:
         return self.backfill(**settings).run(threading.Event(), lambda _: None)

@@ -26,7 +26,7 @@ from schemas.topics import hash_topic, topics_for
 from tests.engines.colour_detector import SIDE, ColourDetector, grid, scene
 from tests.engines.detection.test_combine import detector as finder_folder
 from tests.workers.tagger.rig import Rig, event
-from workers.backfill import BackfillSettings, build_backfill
+from workers.backfill import Backfill, BackfillSettings, build_backfill, build_tagging
 from workers.stages.detect import Looking
 from workers.stages.pooling import pool, subjects
 from workers.watching import metrics
@@ -209,6 +209,12 @@ def test_without_detection_there_is_no_stage_and_no_other_epoch(make_rig) -> Non
     assert "box" not in next(iter(rig.admin.read(hash_topic(rig.epoch)))).value.decode()
 
 
+def back_fill(rig: Rig, detector: ColourDetector) -> Backfill:
+    settings = BackfillSettings()
+    tagging = build_tagging(settings, engine=rig.engine, intake=rig.intake, detector=detector)
+    return build_backfill(settings, stream=rig.stream, store=rig.store, manifest=tagging.manifest, tag=tagging.tag_all)
+
+
 def test_a_back_fill_gives_the_rows_that_a_tagger_of_the_epoch_gives(make_rig) -> None:
     """The listing of the plain epoch keeps its rows beside the new ones, which another model version has."""
     photos = [scene(grid(3, SIZE), SIZE), scene([], SIZE)]
@@ -217,8 +223,8 @@ def test_a_back_fill_gives_the_rows_that_a_tagger_of_the_epoch_gives(make_rig) -
     plain = rig.store.get(["a"])["a"]
     rig.engine = Detecting(rig.engine, manifest_of(rig, plan()))
     make_topics(rig.stream, topics_for(rig.epoch))
-    manifest, parts = rig.engine.manifest, {"stream": rig.stream, "store": rig.store, "engine": rig.engine}
-    run = build_backfill(BackfillSettings(), **parts, intake=rig.intake, detector=ColourDetector())
+    manifest = rig.engine.manifest
+    run = back_fill(rig, ColourDetector())
     assert run.run(threading.Event(), lambda _: None).done == 1
     filled = rig.store.get(["a"], manifest.model_version)["a"]
     assert [len(rows) for rows in by_photo(filled.images).values()] == [3, 1]
@@ -238,9 +244,8 @@ def test_a_back_fill_detects_in_parts_as_a_tagger_does(make_rig) -> None:
     rig.process(event("a", photos))
     rig.engine = Detecting(rig.engine, manifest_of(rig, plan()))
     make_topics(rig.stream, topics_for(rig.epoch))
-    parts = {"stream": rig.stream, "store": rig.store, "engine": rig.engine}
     detector = ColourDetector(max_batch=4)
-    run = build_backfill(BackfillSettings(), **parts, intake=rig.intake, detector=detector)
+    run = back_fill(rig, detector)
     assert run.run(threading.Event(), lambda _: None).done == 1
     assert detector.batches == [4, 2, 1, 1, 2, 4, 2]
     filled = rig.store.get(["a"], rig.engine.manifest.model_version)["a"]
