@@ -92,6 +92,11 @@ def test_a_project_from_its_import_to_its_own_detector(place: Path, groknet: Cal
     assert labelled["keep"] == labelled["drop"] == pytest.approx(240 / 255, abs=0.01)  # no validation box is doubtful
     assert labelled["validation"] == {"photos": 6, "boxes": 12, "kept": 12, "right": 12, "found": 12}
     assert labelled["photos"] == {"given": GIVEN, "confident": PHOTOS - GIVEN, "unreadable": 1}
+    (labels,) = (project / "labels").iterdir()
+    before = labels.read_bytes()
+    labels.unlink()
+    assert told(groknet, "label", project, "--detector", detector, "--lost", "0", "--workers", "2") == labelled
+    assert labels.read_bytes() == before
 
     now = told(groknet, "status", project)
     assert now["boxes"] == {"detector": 2 * (PHOTOS - GIVEN), "import": 2 * GIVEN}
