@@ -54,6 +54,16 @@ def test_the_results_come_in_order_from_other_processes() -> None:
 
 
 @pytest.mark.slow
+def test_no_more_parts_are_taken_before_their_results_than_asked() -> None:
+    taken: list[list[int]] = []
+    parts = (taken.append(part) or part for part in PARTS)
+    found = process_map(squares, parts, workers=1, ahead=2)
+    for number, result in enumerate(EXPECTED):
+        assert next(found)[1] == result
+        assert len(taken) == min(len(PARTS), number + 2)
+
+
+@pytest.mark.slow
 def test_a_worker_that_is_killed_in_the_middle_changes_no_result(tmp_path: Path) -> None:
     work = partial(kills_itself_once, mark=tmp_path / "mark")
     found = list(process_map(work, PARTS))
