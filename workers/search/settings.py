@@ -113,7 +113,7 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     whole_bits: Annotated[int, Meta(ge=0, le=256)] = 75
     """With `detect=nearest`, a photo counts as a whole if a listing is within so many bits of it. Chosen on validation
     photos, as `nearer_by` is; see docs/benchmarks/detection.md."""
-    nearer_by: Annotated[int, Meta(ge=0, le=256)] = 12
+    nearer_by: Annotated[int, Meta(ge=0, le=256)] = 8
     """With `detect=nearest`, a box counts only if a listing is nearer to it than to the whole photo by more than so
     many bits: of many boxes, one is near to some listing by chance."""
     max_typed_words: Whole = 2_000_000

@@ -13,7 +13,8 @@ from PIL import Image
 from engines.pixels import Box
 from schemas.errors import ConfigError
 from tests.training.detection.tiny import tiny_recipe, write_squares
-from training.detection.data.boxed_set import BoxedRow, boxed_set, boxes_of, known_kinds, load_boxed_sets
+from training.detection.data.boxed_set import BoxedRow, BoxedSet, boxed_set, boxes_of, known_kinds, load_boxed_sets
+from training.detection.data.studio_boxes import SCENES, SINGLES
 from training.detection.records import IGNORED, BoxedPhoto
 
 
@@ -99,6 +100,16 @@ def test_boxes_become_numbers_and_ignored_ones_stand_apart() -> None:
     assert found.kinds.tolist() == [2, 0]
     assert found.edges.tolist() == [[0, 0, 0.5, 0.5], [0, 0, 1, 1]]
     assert found.ignored.tolist() == [[0.5, 0, 1, 1]]
+
+
+@pytest.mark.parametrize(("others", "ignored"), [("ignored", 1), ("background", 0)])
+def test_the_other_products_of_a_photo_of_one_product_teach_what_the_recipe_says(others: str, ignored: int) -> None:
+    edges, kinds = [(0, 0, 0.5, 0.5), (0.5, 0, 1, 1)], ["mug", IGNORED]
+    rows = [BoxedRow(path="a", split="train", boxes=edges, kinds=kinds, sort=sort) for sort in (SINGLES, SCENES, "")]
+    photos = BoxedSet("s", 1, np.zeros((3, 8, 8, 3), np.uint8), rows, others=others)
+    counts = [len(photos.lesson(number, ["product", "mug"]).ignored) for number in range(3)]
+    assert counts == [ignored, 1, 1]  # elsewhere, what is ignored is no product that could be the subject
+    assert photos.lesson(0, ["product", "mug"]).edges.tolist() == [[0, 0, 0.5, 0.5]]
 
 
 def test_kinds_with_too_few_training_boxes_are_products(squares: Path) -> None:
