@@ -118,14 +118,17 @@ def main() -> None:
     made.add_argument("--steps", type=int, default=60, help="of 32 photos, of each run (default 60)")
     made.add_argument("--size", type=int, default=96, help="pixels a side (default 96)")
     made.add_argument("--seeds", type=int, default=3, help="runs of each kind (default 3)")
+    made.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what to learn from (default all)")
     options = made.parse_args()
     half = options.work / f"{options.set}-{'chosen' if options.chosen else 'measured'}"
     with (half / "photos" / "labels.csv").open(newline="", encoding="utf-8") as text:
         rows = list(csv.DictReader(text))
     marks = Marks(half)
-    found: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    found: dict[str, list[float]] = {kind: [] for kind in options.kinds}
     for seed in range(1, options.seeds + 1):
-        for kind, some in tables(rows, marks, seed).items():
+        of_kind = tables(rows, marks, seed)
+        for kind in options.kinds:
+            some = of_kind[kind]
             name = f"{kind}-{seed}-{options.size}-{options.steps}"
             recipe = recipe_of(name, seed, options.steps, options.size)
             found[kind].append(round(accuracy(some, half / "photos", half / "networks" / name, recipe), 4))
