@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from tests.training.cleaning.pictures import jpeg, picture
-from training.cleaning.copies import duplicates
+from training.cleaning.copies import duplicates, large_groups
 from training.cleaning.copies.alignment import likeness
 from training.cleaning.copies.duplicates import DuplicateSettings, duplicate_marks
 from training.cleaning.copies.fingerprints import take_fingerprints
@@ -106,7 +106,8 @@ def test_many_different_pictures_with_one_hash_do_not_take_the_square_of_their_n
         return likeness(left, right)
 
     monkeypatch.setattr(duplicates, "_EACH_WITH_EACH", 4)
-    monkeypatch.setattr(duplicates, "likeness", counted)
+    monkeypatch.setattr(large_groups, "_AT_ONCE", 4)
+    monkeypatch.setattr(large_groups, "likeness", counted)
     monkeypatch.setattr(duplicates, "near_pairs", lambda *_, **__: iter([Pair(i, 0, 0, 0.8) for i in range(1, count)]))
     rows = [{"path": name, "split": "test" if name == names[7] else "train"} for name in names]
     marks = list(duplicate_marks(rows, prints, DuplicateSettings()))
