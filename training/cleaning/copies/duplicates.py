@@ -17,15 +17,14 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from training.bulk import Engine
-from training.cleaning.copies.alignment import likeness
 from training.cleaning.copies.fingerprints import Fingerprints
 from training.cleaning.copies.groups import Groups
-from training.cleaning.copies.hashes import distances, p_hash
 from training.cleaning.copies.large_arrays import first_of_equal
 from training.cleaning.copies.large_groups import LargeGroup
-from training.cleaning.copies.marking import Marker, Scored, score
+from training.cleaning.copies.marking import Marker
 from training.cleaning.copies.near_pairs import near_pairs
-from training.cleaning.marks import Mark, Value
+from training.cleaning.copies.small_groups import marks_of_small
+from training.cleaning.marks import Mark
 from training.readers.label_table import Row
 
 INDEX = "index"  # folder of the hashes of the last run, below that of the fingerprints
@@ -76,14 +75,19 @@ def duplicate_marks(
         )
         for pair in pairs:
             groups.pair(pair)
-        several = groups.of_several()
-        while some := list(islice(several, _JUDGED)):
-            small = iter(_marks_of_small([one for one in some if len(one) <= _EACH_WITH_EACH], prints, marker, settings))
-            for members in some:
-                if len(members) <= _EACH_WITH_EACH:
-                    yield from next(small)
-                else:
-                    yield from LargeGroup(groups.links(members), prints, marker, settings.likeness).marks()
+        yield from _marks(groups, prints, marker, settings.likeness)
+
+
+def _marks(groups: Groups, prints: Fingerprints, marker: Marker, least: float) -> Iterator[Mark]:
+    """The marks of all groups, some at a time."""
+    several = groups.of_several()
+    while some := list(islice(several, _JUDGED)):
+        small = iter(marks_of_small([one for one in some if len(one) <= _EACH_WITH_EACH], prints, marker, least))
+        for members in some:
+            if len(members) <= _EACH_WITH_EACH:
+                yield from next(small)
+            else:
+                yield from LargeGroup(groups.links(members), prints, marker, least).marks()
 
 
 def _same_bytes(prints: Fingerprints, groups: Groups) -> NDArray[np.int64]:
@@ -95,38 +99,3 @@ def _same_bytes(prints: Fingerprints, groups: Groups) -> NDArray[np.int64]:
     for place in repeated.tolist():
         groups.same_bytes(int(readable[first[place]]), int(readable[place]))
     return np.delete(readable, repeated)
-
-
-def _marks_of_small(
-    groups: Sequence[NDArray[np.int64]], prints: Fingerprints, marker: Marker, settings: DuplicateSettings
-) -> list[list[Mark]]:
-    """The marks of some groups. The best photo of a group stays; those that are like it are marked. What is left is a
-    group of its own, so that no photo is marked for one that it does not resemble."""
-    if not groups:
-        return []
-    places = np.concatenate(groups).tolist()
-    of = dict(zip(places, prints.take(places), strict=True))
-    scored = {place: Scored(place, score(record)) for place, record in of.items()}
-    made: list[list[Mark]] = [[] for _ in groups]
-    left = [
-        (number, sorted(members.tolist(), key=lambda place: marker.rank(scored[place])))
-        for number, members in enumerate(groups)
-    ]
-    while left:
-        pairs = [(members[0], place) for _, members in left for place in members[1:]]
-        kept, other = (np.stack([of[pair[side]]["small"] for pair in pairs]) for side in (0, 1))
-        alike, apart = likeness(kept, other).tolist(), distances(p_hash(kept), p_hash(other)).tolist()
-        judged = iter(zip(alike, apart, strict=True))
-        rests = []
-        for number, (best, *others) in left:
-            rest = []
-            for place, (like, bits) in zip(others, judged, strict=False):
-                equal = bool((of[place]["sha256"] == of[best]["sha256"]).all())
-                if not equal and like < settings.likeness:
-                    rest.append(place)
-                    continue
-                why: dict[str, Value] | None = None if equal else {"likeness": round(like, 3), "bits": bits}
-                made[number].append(marker.mark(scored[place], scored[best], why))
-            rests.append((number, rest))
-        left = [one for one in rests if len(one[1]) > 1]
-    return made

@@ -152,7 +152,7 @@ def take_fingerprints(
     count = len(done)
     _cut(work, count)
     with (work / _RECORDS).open("ab") as records, (work / _NAMES).open("ab") as names:
-        for record, name in _taken(folder, paths[count:], workers, engine):
+        for record, name in _taken(folder, paths, count, workers, engine):
             records.write(record)
             names.write(msgspec.json.encode(name) + b"\n")
             count += 1
@@ -185,13 +185,14 @@ def _names(file: Path) -> Iterator[Name]:
                 yield decoder.decode(line)
 
 
-def _taken(folder: Path, paths: Sequence[str], workers: int, engine: Engine) -> Iterator[tuple[bytes, Name]]:
-    """The fingerprint of each photo in order. A photo that kills its worker each time costs nobody else."""
+def _taken(folder: Path, paths: Sequence[str], done: int, workers: int, engine: Engine) -> Iterator[tuple[bytes, Name]]:
+    """The fingerprint of each photo after the first `done`, in order. A photo that kills its worker each time costs
+    nobody else."""
     work = partial(_take_part, folder.absolute())
     if workers == 1 and engine == "pool":
-        yield from (_take(folder, path) for path in paths)
+        for start in range(done, len(paths), _PART):
+            yield from (_take(folder, path) for path in paths[start : start + _PART])
         return
-    done = 0
     while done < len(paths):
         parts = (paths[start : start + _PART] for start in range(done, len(paths), _PART))
         try:
