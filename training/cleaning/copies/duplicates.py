@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from training.bulk import Engine
 from training.cleaning.copies.fingerprints import Fingerprints
+from training.cleaning.copies.flat_colours import marks_of_flat
 from training.cleaning.copies.groups import Groups
 from training.cleaning.copies.large_arrays import first_of_equal
 from training.cleaning.copies.large_groups import LargeGroup
@@ -76,6 +77,7 @@ def duplicate_marks(
         for pair in pairs:
             groups.pair(pair)
         yield from _marks(groups, prints, marker, settings.likeness)
+    yield from marks_of_flat(np.flatnonzero(prints.column("flat")), prints, marker, settings.likeness)
 
 
 def _marks(groups: Groups, prints: Fingerprints, marker: Marker, least: float) -> Iterator[Mark]:
@@ -91,9 +93,9 @@ def _marks(groups: Groups, prints: Fingerprints, marker: Marker, least: float) -
 
 
 def _same_bytes(prints: Fingerprints, groups: Groups) -> NDArray[np.int64]:
-    """Join readable photos with equal bytes, and return the numbers of the first of each, int64, in order. 8 bytes of a
-    digest suffice to join; the marks compare all of them."""
-    readable = np.flatnonzero(prints.column("readable"))
+    """Join readable photos with equal bytes, and return the numbers of the first of each, int64, in order, without
+    photos of one flat colour. 8 bytes of a digest suffice to join; the marks compare all of them."""
+    readable = np.flatnonzero(prints.column("readable") > prints.column("flat"))
     first = first_of_equal(prints.digests()[readable, None])
     repeated = np.flatnonzero(first != np.arange(len(first)))
     for place in repeated.tolist():

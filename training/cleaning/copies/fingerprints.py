@@ -103,9 +103,9 @@ class Fingerprints:
         """The whole fingerprints of some photos, structured array [n]."""
         return np.asarray(self._map()[np.asarray(places, np.int64)])
 
-    def sha256(self, places: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The digests of some photos, uint8 [n, 32]."""
-        return np.asarray(self._map()["sha256"][places])
+    def values(self, field: str, places: NDArray[np.int64]) -> NDArray[Any]:
+        """One field of FINGERPRINT of some photos."""
+        return np.asarray(self._map()[field][places])
 
     def small(self, places: NDArray[np.int64]) -> Greys:
         """The small grey pictures of some photos, uint8 [n, 32, 32]."""

@@ -1,7 +1,9 @@
 """The marks of one large group, whose photos cannot all be compared with each other.
 
 A photo is compared only with those that found it or one of its twins. So the time grows with the pairs, and not with
-the square of the group.
+the square of the group. That leaves several photos of one picture, because not all of its copies found each other. So
+the photos that stayed are compared again: each with the few others whose copies found most of its own copies. Where one
+is left out, this is repeated a few times, because its copies may have found those of a third.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from numpy.typing import NDArray
 
 from training.cleaning.copies.alignment import likeness
 from training.cleaning.copies.fingerprints import Fingerprints
-from training.cleaning.copies.hashes import distances, p_hash
+from training.cleaning.copies.hashes import picture_distances
+from training.cleaning.copies.large_arrays import ranks
 from training.cleaning.copies.links import NOBODY_SAID, Links, Places
 from training.cleaning.copies.marking import Marker, Scored
 from training.cleaning.marks import Mark
@@ -21,6 +24,8 @@ from training.cleaning.marks import Mark
 _AT_ONCE = 64  # photos that are compared with one at once
 _READ = 1024  # small pictures that are read at once: 1 MB
 _NOBODY = -1
+_ROUNDS = 8  # of comparing photos that stayed
+_RIVALS = 4  # others that a photo which stayed is compared with
 
 
 class LargeGroup:
@@ -39,10 +44,59 @@ class LargeGroup:
 
     def marks(self) -> Iterator[Mark]:
         """Decide, the best photos first, and make the marks."""
-        for best in self._order.tolist():
+        self._leave_out_all(self._order)
+        compared = np.empty(0, np.int64)
+        for _ in range(_ROUNDS):
+            rivals = np.setdiff1d(self._rivals(), compared)
+            if not self._compare_kept(rivals):
+                break
+            compared = np.union1d(compared, rivals)
+        return self._marks()
+
+    def _compare_kept(self, rivals: Places) -> int:
+        """Leave out photos that stayed for better ones that stayed, compare their copies with these, and return how
+        many they are. A copy that is not like the better photo belongs to nobody then, and is compared anew."""
+        better, worse = (self._order[turn] for turn in np.divmod(rivals, len(self._order)))
+        begin = np.flatnonzero(np.diff(better, prepend=-1))
+        count, freed = 0, [np.empty(0, np.int64)]
+        for best, others in zip(better[begin].tolist(), np.split(worse, begin[1:]), strict=False):
+            if self._kept[best] != _NOBODY:
+                continue
+            stay = others[self._kept[others] == _NOBODY]
+            alike = self._likeness(best, stay)
+            self._leave_out(best, stay, alike, np.zeros(len(stay), np.bool_))
+            for rival in stay[alike >= self._least].tolist():
+                count += 1
+                copies = np.flatnonzero(self._kept == rival)
+                self._kept[copies] = _NOBODY
+                for start in range(0, len(copies), _READ):
+                    some = copies[start : start + _READ]
+                    self._leave_out(best, some, self._likeness(best, some), self._same_bytes(best, some))
+                freed.append(copies[self._kept[copies] == _NOBODY])
+        left = np.concatenate(freed)
+        self._leave_out_all(left[np.argsort(self._turn[left])])
+        return count
+
+    def _rivals(self) -> Places:
+        """Pairs of photos that stayed: the turn of the better one times the number of photos, plus that of the other,
+        int64 [n] in order. Two are rivals if one is among the few of the other whose copies found each other most
+        often."""
+        stays = np.where(self._kept == _NOBODY, np.arange(len(self._kept)), self._kept)
+        one, other = (self._turn[stays[side]] for side in self._links.pairs())
+        differ = one != other
+        one, other = one[differ], other[differ]
+        keys, often = np.unique(np.minimum(one, other) * len(stays) + np.maximum(one, other), return_counts=True)
+        chosen = np.zeros(len(keys), np.bool_)
+        for side in np.divmod(keys, len(stays)):
+            order = np.lexsort((-often, side))
+            chosen[order[ranks(side[order]) < _RIVALS]] = True
+        return keys[chosen]
+
+    def _leave_out_all(self, photos: Places) -> None:
+        """Let each of these photos that nobody left out leave out others."""
+        for best in photos.tolist():
             if self._kept[best] == _NOBODY:
                 self._leave_out_linked(best)
-        return self._marks()
 
     def _leave_out_linked(self, best: int) -> None:
         """Leave out the photos for this one that are linked to it and like it, among those that come after it."""
@@ -66,9 +120,9 @@ class LargeGroup:
 
     def _same_bytes(self, best: int, others: Places) -> NDArray[np.bool_]:
         """Whether the bytes of each photo are those of the best one, bool [n]."""
-        own = self._prints.sha256(self._links.members[[best]])
+        own = self._prints.values("sha256", self._links.members[[best]])
         starts = range(0, len(others), _READ)
-        parts = [self._prints.sha256(self._links.members[others[start : start + _READ]]) for start in starts]
+        parts = [self._prints.values("sha256", self._links.members[others[start : start + _READ]]) for start in starts]
         return np.concatenate([(part == own).all(1) for part in parts])
 
     def _likeness(self, best: int, others: Places) -> NDArray[np.float32]:
@@ -85,7 +139,7 @@ class LargeGroup:
         for start in range(0, len(left_out), _READ):
             some = left_out[start : start + _READ]
             kept = self._kept[some]
-            apart = distances(p_hash(self._small(kept)), p_hash(self._small(some)))
+            apart = picture_distances(self._small(kept), self._small(some))
             for photo, best, bits in zip(some.tolist(), kept.tolist(), apart.tolist(), strict=True):
                 why = {"likeness": round(float(self._alike[photo]), 3), "bits": bits}
                 yield self._marker.mark(self._scored(photo), self._scored(best), None if self._equal[photo] else why)

@@ -30,6 +30,7 @@ from training.cleaning.copies.large_arrays import first_of_equal, slices
 _ASKED = 256  # photos that ask at once
 _PART = 2048  # photos of a part, 1 s of one core
 _JUDGED = 1024  # pairs whose likeness is computed at once: 8 MB
+_UNITS = 64  # pictures of one pixel that are warped at once: 3 MB
 _PHOTOS, _ALL_CODES = "photos.npy", "all-codes.npy"
 
 
@@ -155,8 +156,11 @@ def _both() -> Floats:
     """Pixels → the low frequencies of all warps that ask, float32 [1024, warps * 256]."""
     units = np.eye(SIDE * SIDE, dtype=np.uint8).reshape(-1, SIDE, SIDE)
     basis = p_hash_matrix(SIDE, BITS)
-    low = basis @ warps(units)[:, asked_warps()] @ basis.T
-    return np.asarray(low.reshape(len(units), -1), np.float32)
+    low = np.empty((len(units), len(asked_warps()), *basis.shape[:1] * 2), np.float32)
+    for start in range(0, len(units), _UNITS):
+        some = slice(start, start + _UNITS)
+        low[some] = basis @ warps(units[some])[:, asked_warps()] @ basis.T
+    return low.reshape(len(units), -1)
 
 
 def _alike(

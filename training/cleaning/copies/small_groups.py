@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from training.cleaning.copies.alignment import likeness
 from training.cleaning.copies.fingerprints import Fingerprints
-from training.cleaning.copies.hashes import distances, p_hash
+from training.cleaning.copies.hashes import picture_distances
 from training.cleaning.copies.marking import Marker, Scored, score
 from training.cleaning.marks import Mark, Value
 
@@ -32,7 +32,7 @@ def marks_of_small(
     while left:
         pairs = [(members[0], place) for _, members in left for place in members[1:]]
         kept, other = (np.stack([of[pair[side]]["small"] for pair in pairs]) for side in (0, 1))
-        alike, apart = likeness(kept, other).tolist(), distances(p_hash(kept), p_hash(other)).tolist()
+        alike, apart = likeness(kept, other).tolist(), picture_distances(kept, other).tolist()
         judged = iter(zip(alike, apart, strict=True))
         rests = []
         for number, (best, *others) in left:
