@@ -76,12 +76,13 @@ def duplicate_marks(
         )
         for pair in pairs:
             groups.pair(pair)
-        yield from _marks(groups, prints, marker, settings.likeness)
+        yield from _marks(groups, prints, marker, settings)
     yield from marks_of_flat(np.flatnonzero(prints.column("flat")), prints, marker, settings.likeness)
 
 
-def _marks(groups: Groups, prints: Fingerprints, marker: Marker, least: float) -> Iterator[Mark]:
+def _marks(groups: Groups, prints: Fingerprints, marker: Marker, settings: DuplicateSettings) -> Iterator[Mark]:
     """The marks of all groups, some at a time."""
+    bits, least = settings.bits, settings.likeness
     several = groups.of_several()
     while some := list(islice(several, _JUDGED)):
         small = iter(marks_of_small([one for one in some if len(one) <= _EACH_WITH_EACH], prints, marker, least))
@@ -89,7 +90,7 @@ def _marks(groups: Groups, prints: Fingerprints, marker: Marker, least: float) -
             if len(members) <= _EACH_WITH_EACH:
                 yield from next(small)
             else:
-                yield from LargeGroup(groups.links(members), prints, marker, least).marks()
+                yield from LargeGroup(groups.links(members), prints, marker, bits=bits, least=least).marks()
 
 
 def _same_bytes(prints: Fingerprints, groups: Groups) -> NDArray[np.int64]:

@@ -3,7 +3,8 @@
 A photo is compared only with those that found it or one of its twins. So the time grows with the pairs, and not with
 the square of the group. That leaves several photos of one picture, because not all of its copies found each other. So
 the photos that stayed are compared again: each with the few others whose copies found most of its own copies. Where one
-is left out, this is repeated a few times, because its copies may have found those of a third.
+is left out, this is repeated a few times, because its copies may have found those of a third. Their hashes have to be
+near as well, since likeness alone takes two pale photos with one watermark for copies.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from training.cleaning.copies.hashes import picture_distances
 from training.cleaning.copies.large_arrays import ranks
 from training.cleaning.copies.links import NOBODY_SAID, Links, Places
 from training.cleaning.copies.marking import Marker, Scored
+from training.cleaning.copies.near_pairs import warped_distances
 from training.cleaning.marks import Mark
 
 _AT_ONCE = 64  # photos that are compared with one at once
@@ -31,9 +33,17 @@ _RIVALS = 4  # others that a photo which stayed is compared with
 class LargeGroup:
     """Which photos of a large group stay, and which are left out for which of these."""
 
-    def __init__(self, links: Links, prints: Fingerprints, marker: Marker, least: float) -> None:
-        """Of the photos of `links`. `least` is the least likeness of two copies."""
-        self._links, self._prints, self._marker, self._least = links, prints, marker, least
+    def __init__(self, links: Links, prints: Fingerprints, marker: Marker, *, bits: int, least: float) -> None:
+        """Decide about the photos of `links`.
+
+        Args:
+            links: the photos and what found what.
+            prints: the fingerprints of all photos.
+            marker: ranks photos and makes marks.
+            bits: the largest distance of two hashes of photos that stay at first and are compared again.
+            least: the least likeness of two copies.
+        """
+        self._links, self._prints, self._marker, self._bits, self._least = links, prints, marker, bits, least
         self._order, self._scores = marker.best_first(links.members)
         count = len(links.members)
         self._turn = np.empty(count, np.int64)
@@ -63,6 +73,8 @@ class LargeGroup:
             if self._kept[best] != _NOBODY:
                 continue
             stay = others[self._kept[others] == _NOBODY]
+            small = self._small(stay)
+            stay = stay[warped_distances(np.broadcast_to(self._small([best]), small.shape), small) <= self._bits]
             alike = self._likeness(best, stay)
             self._leave_out(best, stay, alike, np.zeros(len(stay), np.bool_))
             for rival in stay[alike >= self._least].tolist():

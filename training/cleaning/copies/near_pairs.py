@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from training.bulk import Engine, bulk_map
 from training.cleaning.copies.alignment import SIDE, asked_warps, likeness_under, warps
 from training.cleaning.copies.code_index import BITS, CodeIndex, write_index
-from training.cleaning.copies.hashes import Codes, Floats, Greys, p_hash, p_hash_matrix
+from training.cleaning.copies.hashes import Codes, Floats, Greys, distances, p_hash, p_hash_matrix
 from training.cleaning.copies.large_arrays import first_of_equal, slices
 
 _ASKED = 256  # photos that ask at once
@@ -96,6 +96,18 @@ def near_pairs(
         if progress is not None:
             progress(part.stop, count)
     _opened.cache_clear()  # lets go of the mapped index
+
+
+def warped_distances(left: Greys, right: Greys) -> NDArray[np.int64]:
+    """The number of different bits of the hashes of each pair of pictures, uint8 [n, 32, 32], int64 [n]: the least of
+    all warps of either picture that ask."""
+    apart = np.full(len(left), BITS, np.int64)
+    for start in range(0, len(left), _ASKED):
+        some = slice(start, start + _ASKED)
+        for one, other in ((left[some], right[some]), (right[some], left[some])):
+            warped = _warped_codes(one).reshape(len(one), -1, BITS // 8)
+            apart[some] = np.minimum(apart[some], distances(warped, p_hash(other, BITS)[:, None]).min(1))
+    return apart
 
 
 class _Pairs(NamedTuple):
