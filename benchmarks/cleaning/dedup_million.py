@@ -9,7 +9,11 @@ as benchmarks/cleaning/cleaning_planted.toml has them. Drawing and packing are n
 
 Each size is measured in a process of its own: a 16th of the photos, a 4th and all. Fingerprints of a
 smaller size are not taken again. A size that is measured is kept in WORK, so a run that was stopped goes on. Times are
-processor seconds of one core, because other work may share the machine.
+processor seconds of one core, because other work may share the machine. Memory is that of the process that measures,
+its own pages apart from those of mapped files; with --workers the others are not counted.
+
+Of the false pairs it counts those that show mostly the same part of one drawn picture: `false_overlap_0.6` have 60 % or
+more of what both show together in common. These are mirrored alike, but each has colours and a patch of its own.
 """
 
 from __future__ import annotations

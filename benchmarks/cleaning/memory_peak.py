@@ -43,12 +43,12 @@ class MemoryPeak:
         return {name: round(peak) for name, peak in peaks.items()}
 
     def _look(self) -> None:
-        while True:
+        ended = False
+        while not ended:  # once more after the end
+            ended = self._ended.wait(_EVERY_S)
             private, mapped = memory_mb()
             self.private_mb, self.mapped_mb = max(self.private_mb, private), max(self.mapped_mb, mapped)
             self.both_mb = max(self.both_mb, private + mapped)
-            if self._ended.wait(_EVERY_S):
-                return
 
 
 def memory_mb() -> tuple[float, float]:
