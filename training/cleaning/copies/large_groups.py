@@ -4,7 +4,7 @@ A photo is compared only with those that found it or one of its twins. So the ti
 the square of the group. That leaves several photos of one picture, because not all of its copies found each other. So
 the photos that stayed are compared again: each with the few others whose copies found most of its own copies. Where one
 is left out, this is repeated a few times, because its copies may have found those of a third. Their hashes have to be
-near as well, since likeness alone takes two pale photos with one watermark for copies.
+near as well, since likeness alone takes two pictures with the same frame for copies.
 """
 
 from __future__ import annotations
