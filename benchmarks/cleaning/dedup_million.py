@@ -192,12 +192,13 @@ def measure(work: Path, count: int, workers: int) -> dict[str, Any]:
     begun, begin_mb = _cpu_s(), memory_mb()
     with MemoryPeak() as reading:
         prints = take_fingerprints(folder, Paths(range(count)), clean, workers=workers)
-    read_s, begun = _cpu_s() - begun, _cpu_s()
+        read_s = _cpu_s() - begun
     marks = Marks(work / f"marks-{count}")
     with MemoryPeak() as comparing:
+        begun = _cpu_s()
         found = duplicate_marks(Rows(count), prints, DuplicateSettings(), workers=workers)
         marked = marks.write("duplicates", {}, found)
-    compare_s = _cpu_s() - begun
+        compare_s = _cpu_s() - begun
     return {
         "photos": count,
         "fingerprints_taken": count - known,

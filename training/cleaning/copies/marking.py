@@ -18,7 +18,7 @@ OVERLAY_WEIGHT = 16.0  # doublings that a picture full of border and strokes los
 COMPRESSION_WEIGHT = 0.5  # below 1, because a poor photo that was saved again at a high quality looks uncompressed
 _SPLITS = {"test": 0, "val": 1, "gallery": 2}  # the smaller the number, the sooner a photo stays
 _NO_SPLIT = 9
-_READ = 4096  # fingerprints that are read at once: 4 MB
+_READ = 512  # fingerprints that are read at once: 32 MB of mapped pages, if they lie far apart
 
 
 def score(record: NDArray[np.void]) -> float:
