@@ -57,28 +57,35 @@ class LargeGroup:
         self._leave_out_all(self._order)
         compared = np.empty(0, np.int64)
         for _ in range(_ROUNDS):
-            rivals = np.setdiff1d(self._rivals(), compared)
-            if not self._compare_kept(rivals):
+            now = self._compare_kept(np.setdiff1d(self._rivals(), compared))
+            if not len(now):
                 break
-            compared = np.union1d(compared, rivals)
+            compared = np.union1d(compared, now)
         return self._marks()
 
-    def _compare_kept(self, rivals: Places) -> int:
-        """Leave out photos that stayed for better ones that stayed, compare their copies with these, and return how
-        many they are. A copy that is not like the better photo belongs to nobody then, and is compared anew."""
+    def _compare_kept(self, rivals: Places) -> Places:
+        """Leave out photos that stayed for better ones that stayed, and compare their copies with these. A copy that is
+        not like the better photo belongs to nobody then, and is compared anew.
+
+        Args:
+            rivals: as of `_rivals`.
+
+        Returns:
+            Those of them that were compared, int64 [m]: both photos still stayed.
+        """
         better, worse = (self._order[turn] for turn in np.divmod(rivals, len(self._order)))
         begin = np.flatnonzero(np.diff(better, prepend=-1))
-        count, freed = 0, [np.empty(0, np.int64)]
+        freed, compared = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for best, others in zip(better[begin].tolist(), np.split(worse, begin[1:]), strict=False):
             if self._kept[best] != _NOBODY:
                 continue
             stay = others[self._kept[others] == _NOBODY]
+            compared.append(self._turn[best] * len(self._order) + self._turn[stay])
             small = self._small(stay)
             stay = stay[warped_distances(np.broadcast_to(self._small([best]), small.shape), small) <= self._bits]
             alike = self._likeness(best, stay)
             self._leave_out(best, stay, alike, np.zeros(len(stay), np.bool_))
             for rival in stay[alike >= self._least].tolist():
-                count += 1
                 copies = np.flatnonzero(self._kept == rival)
                 self._kept[copies] = _NOBODY
                 for start in range(0, len(copies), _READ):
@@ -87,7 +94,7 @@ class LargeGroup:
                 freed.append(copies[self._kept[copies] == _NOBODY])
         left = np.concatenate(freed)
         self._leave_out_all(left[np.argsort(self._turn[left])])
-        return count
+        return np.concatenate(compared)
 
     def _rivals(self) -> Places:
         """Pairs of photos that stayed: the turn of the better one times the number of photos, plus that of the other,
@@ -105,15 +112,17 @@ class LargeGroup:
         return keys[chosen]
 
     def _leave_out_all(self, photos: Places) -> None:
-        """Let each of these photos that nobody left out leave out others."""
+        """Let each of these photos that nobody left out leave out others, but none that others are left out for."""
+        has_copies = np.zeros(len(self._kept), np.bool_)
+        has_copies[self._kept[self._kept != _NOBODY]] = True
         for best in photos.tolist():
             if self._kept[best] == _NOBODY:
-                self._leave_out_linked(best)
+                self._leave_out_linked(best, has_copies)
 
-    def _leave_out_linked(self, best: int) -> None:
+    def _leave_out_linked(self, best: int, has_copies: NDArray[np.bool_]) -> None:
         """Leave out the photos for this one that are linked to it and like it, among those that come after it."""
         near = self._links.near(best)
-        near = near[(self._turn[near] > self._turn[best]) & (self._kept[near] == _NOBODY)]
+        near = near[(self._turn[near] > self._turn[best]) & (self._kept[near] == _NOBODY) & ~has_copies[near]]
         if not len(near):
             return
         equal = self._same_bytes(best, near)
