@@ -27,6 +27,7 @@ _AT_ONCE = 64  # photos that are compared with one at once
 _READ = 1024  # small pictures that are read at once: 1 MB
 _NOBODY = -1
 _ROUNDS = 8  # of comparing photos that stayed
+_NEARER = 7 / 8  # of the largest distance of two hashes; likeness under any warp proves less than under the nearest two
 _RIVALS = 4  # others that a photo which stayed is compared with
 
 
@@ -40,10 +41,11 @@ class LargeGroup:
             links: the photos and what found what.
             prints: the fingerprints of all photos.
             marker: ranks photos and makes marks.
-            bits: the largest distance of two hashes of photos that stay at first and are compared again.
+            bits: the largest distance of two hashes. Those of photos that stay at first must be a bit nearer.
             least: the least likeness of two copies.
         """
-        self._links, self._prints, self._marker, self._bits, self._least = links, prints, marker, bits, least
+        self._links, self._prints, self._marker, self._least = links, prints, marker, least
+        self._nearer = _NEARER * bits
         self._order, self._scores = marker.best_first(links.members)
         count = len(links.members)
         self._turn = np.empty(count, np.int64)
@@ -82,7 +84,7 @@ class LargeGroup:
             stay = others[self._kept[others] == _NOBODY]
             compared.append(self._turn[best] * len(self._order) + self._turn[stay])
             small = self._small(stay)
-            stay = stay[warped_distances(np.broadcast_to(self._small([best]), small.shape), small) <= self._bits]
+            stay = stay[warped_distances(np.broadcast_to(self._small([best]), small.shape), small) <= self._nearer]
             alike = self._likeness(best, stay)
             self._leave_out(best, stay, alike, np.zeros(len(stay), np.bool_))
             for rival in stay[alike >= self._least].tolist():
