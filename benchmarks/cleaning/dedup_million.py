@@ -9,7 +9,11 @@ as benchmarks/cleaning/cleaning_planted.toml has them. Drawing and packing are n
 
 Each size is measured in a process of its own: a 16th of the photos, a 4th and all. Fingerprints of a
 smaller size are not taken again. A size that is measured is kept in WORK, so a run that was stopped goes on. Times are
-processor seconds of one core, because other work may share the machine.
+processor seconds of one core, because other work may share the machine. Memory is that of the process that measures,
+its own pages apart from those of mapped files; with --workers the others are not counted.
+
+Of the false pairs it counts those that show mostly the same part of one drawn picture: `false_overlap_0.6` have 60 % or
+more of what both show together in common. These are mirrored alike, but each has colours and a patch of its own.
 """
 
 from __future__ import annotations
@@ -23,13 +27,15 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from benchmarks.cleaning.memory_peak import MemoryPeak, memory_mb
 from benchmarks.cleaning.near_duplicates import copy_of, planted, saved
 from benchmarks.report import parser, write_result
+from engines.files import replacing
 from training.cleaning.copies.duplicates import DuplicateSettings, duplicate_marks
 from training.cleaning.copies.fingerprints import Fingerprints, take_fingerprints
 from training.cleaning.marks import Marks
@@ -39,37 +45,67 @@ from training.studio import TEST_IDENTITIES, make_product, render
 SIDE = 64
 PER_SHARD = 10_000
 ORIGINS = "origins.txt"
+OVERLAPS = (0.6, 0.8)  # intersection over union from which a false pair is counted as showing the same part
 
 
-def _variants(drawn: list[Image.Image], count: int, draw: random.Random) -> Iterator[tuple[str, bytes]]:
-    """`count` thumbnails: (name of the original, JPEG bytes). A near-duplicate has the name of its original."""
+class Origin(NamedTuple):
+    """What a thumbnail was made of: the name of its original, the number of the drawn picture, whether that was
+    mirrored, and which part of it was cut out, in pixels: left, top, right, bottom."""
+
+    name: str
+    drawn: int
+    mirrored: int
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def overlap(self, other: Origin) -> float:
+        """How much of what two thumbnails show is the same part of one drawn picture: intersection over union."""
+        if (self.drawn, self.mirrored) != (other.drawn, other.mirrored):
+            return 0.0
+        width = min(self.right, other.right) - max(self.left, other.left)
+        height = min(self.bottom, other.bottom) - max(self.top, other.top)
+        both = max(0, width) * max(0, height)
+        return both / (self._area() + other._area() - both)
+
+    def _area(self) -> int:
+        return (self.right - self.left) * (self.bottom - self.top)
+
+
+def _variants(drawn: list[Image.Image], count: int, draw: random.Random) -> Iterator[tuple[Origin, bytes]]:
+    """`count` thumbnails: (origin, JPEG bytes). A near-duplicate has the origin of its original."""
     plan = planted()
-    recent: list[tuple[str, Image.Image]] = []
+    recent: list[tuple[Origin, Image.Image]] = []
     for number in range(count):
         if recent and draw.random() < plan["near_duplicates"]:
-            name, picture = recent.pop(draw.randrange(len(recent)))
+            origin, picture = recent.pop(draw.randrange(len(recent)))
             change = draw.choice(sorted(plan["transformations"]))
-            yield name, copy_of(picture, change, draw.choice(plan["transformations"][change]))
+            yield origin, copy_of(picture, change, draw.choice(plan["transformations"][change]))
             continue
-        name, picture = f"o{number:07d}", _other(draw.choice(drawn), draw)
-        recent.append((name, picture))
+        origin, picture = _other(drawn, f"o{number:07d}", draw)
+        recent.append((origin, picture))
         if len(recent) > 1000:
             recent.pop(0)
-        yield name, saved(picture)
+        yield origin, saved(picture)
 
 
-def _other(picture: Image.Image, draw: random.Random) -> Image.Image:
+def _other(drawn: list[Image.Image], name: str, draw: random.Random) -> tuple[Origin, Image.Image]:
     """Another picture: perhaps mirrored, cut by a third somewhere, with other colours and a patch of its own."""
-    if draw.random() < 0.5:
+    which = draw.randrange(len(drawn))
+    picture = drawn[which]
+    mirrored = draw.random() < 0.5
+    if mirrored:
         picture = ImageOps.mirror(picture)
     width, height = (round(side * draw.uniform(0.55, 0.7)) for side in picture.size)
     left, top = draw.randrange(picture.width - width), draw.randrange(picture.height - height)
-    picture = picture.crop((left, top, left + width, top + height)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    part = left, top, left + width, top + height
+    picture = picture.crop(part).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     pixels = np.asarray(picture, np.float32)
     rng = np.random.default_rng(draw.randrange(2**32))
     field = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((SIDE, SIDE))
     mixed = pixels[..., rng.permutation(3)] * 0.6 + np.asarray(field, np.float32) * 0.4
-    return Image.fromarray(mixed.astype(np.uint8))
+    return Origin(name, which, int(mirrored), *part), Image.fromarray(mixed.astype(np.uint8))
 
 
 class Rows(Sequence[Row]):
@@ -121,12 +157,7 @@ def pack(work: Path, count: int, drawn: int) -> None:
     if names.is_file():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    draw = random.Random(3)
-    pictures = [
-        Image.fromarray(render(make_product(TEST_IDENTITIES[5000 + i]), i % 5, size=(96, 96)).pixels)
-        for i in range(drawn)
-    ]
-    made = enumerate(_variants(pictures, count, draw))
+    made = enumerate(_variants(_drawn(work, drawn), count, random.Random(3)))
     with names.with_suffix(".part").open("w") as origins:
         for shard in range(-(-count // PER_SHARD)):
             with tarfile.open(folder / f"train-{shard:04d}.tar", "w") as tar:
@@ -134,8 +165,18 @@ def pack(work: Path, count: int, drawn: int) -> None:
                     member = tarfile.TarInfo(f"{number:07d}.jpg")
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))
-                    origins.write(origin + "\n")
+                    origins.write(" ".join(map(str, origin)) + "\n")
     names.with_suffix(".part").replace(names)
+
+
+def _drawn(work: Path, count: int) -> list[Image.Image]:
+    """The pictures that the studio draws. They are kept, because drawing takes longest."""
+    file = work / f"drawn-{count}.npy"
+    if not file.is_file():
+        pixels = [render(make_product(TEST_IDENTITIES[5000 + i]), i % 5, size=(96, 96)).pixels for i in range(count)]
+        with replacing(file) as part, part.open("wb") as opened:
+            np.save(opened, np.stack(pixels))
+    return [Image.fromarray(pixels) for pixels in np.load(file)]
 
 
 def _cpu_s() -> float:
@@ -144,25 +185,20 @@ def _cpu_s() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def _peak_mb() -> float:
-    """The largest memory of this process so far and of its largest child, in MiB."""
-    own, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return (own + child) / 1024
-
-
 def measure(work: Path, count: int, workers: int) -> dict[str, Any]:
     """Take the fingerprints that are missing, compare and mark the first `count` photos."""
     folder, clean = work / "shards", work / "clean"
     known = len(Fingerprints(clean))
-    start_mb, begun = _peak_mb(), _cpu_s()
-    prints = take_fingerprints(folder, Paths(range(count)), clean, workers=workers)
-    read_s, read_mb, begun = _cpu_s() - begun, _peak_mb(), _cpu_s()
+    begun, begin_mb = _cpu_s(), memory_mb()
+    with MemoryPeak() as reading:
+        prints = take_fingerprints(folder, Paths(range(count)), clean, workers=workers)
+        read_s = _cpu_s() - begun
     marks = Marks(work / f"marks-{count}")
-    marked = marks.write("duplicates", {}, duplicate_marks(Rows(count), prints, DuplicateSettings(), workers=workers))
-    compare_s, end_mb = _cpu_s() - begun, _peak_mb()
-    with (folder / ORIGINS).open() as lines:
-        origin = {_path(number): line for number, line in enumerate(islice(lines, count))}
-    right = sum(origin[mark.photo] == origin[mark.kept] for mark in marks.in_force("duplicates"))
+    with MemoryPeak() as comparing:
+        begun = _cpu_s()
+        found = duplicate_marks(Rows(count), prints, DuplicateSettings(), workers=workers)
+        marked = marks.write("duplicates", {}, found)
+        compare_s = _cpu_s() - begun
     return {
         "photos": count,
         "fingerprints_taken": count - known,
@@ -170,10 +206,38 @@ def measure(work: Path, count: int, workers: int) -> dict[str, Any]:
         "compare_cpu_s": round(compare_s, 1),
         "compare_ms_a_photo": round(1000 * compare_s / count, 3),
         "marked": marked,
-        "precision": round(right / max(1, marked), 4),
-        "recall": round(right / max(1, count - len(set(origin.values()))), 4),
-        "memory_mb": {"begin": round(start_mb), "fingerprints": round(read_mb), "end": round(end_mb)},
+        **_judged(folder, marks, count),
+        "begin_mb": {"private": round(begin_mb[0]), "mapped": round(begin_mb[1])},
+        "fingerprints_mb": reading.as_mb(),
+        "compare_mb": comparing.as_mb(),
     }
+
+
+def _judged(folder: Path, marks: Marks, count: int) -> dict[str, float]:
+    """Precision and recall, and how many of the false pairs show mostly the same part of one drawn picture."""
+    with (folder / ORIGINS).open() as lines:
+        origins = [_origin(line) for line in islice(lines, count)]
+    places = ((_number(mark.photo), _number(mark.kept)) for mark in marks.in_force("duplicates"))
+    pairs = [(origins[one], origins[other]) for one, other in places]
+    false = [one.overlap(other) for one, other in pairs if one.name != other.name]
+    copies = count - len({origin.name for origin in origins})
+    right = len(pairs) - len(false)
+    most = {f"false_overlap_{share:.1f}": sum(overlap >= share for overlap in false) for share in OVERLAPS}
+    return {
+        "precision": round(right / max(1, len(pairs)), 4),
+        "recall": round(right / max(1, copies), 4),
+        "false": len(false),
+        **most,
+    }
+
+
+def _origin(line: str) -> Origin:
+    name, *numbers = line.split()
+    return Origin(name, *map(int, numbers))
+
+
+def _number(path: str) -> int:
+    return int(path.rpartition("/")[2].removesuffix(".jpg"))
 
 
 def _kept(work: Path, count: int, workers: int) -> None:

@@ -3,8 +3,9 @@
 `Cleaning` (in `steps`) runs the steps over a `Source`. Every step writes `Marks`, which say what was decided about
 which photo and why. Nothing is deleted, every mark can be undone, and later steps read the marks of earlier ones.
 
-- `source` lists the photos
-- `copies`: fingerprints of photos; `near_pairs` proposes pairs by perceptual `hashes`, `alignment` decides
+- `source` lists the photos, as `packed_rows`
+- `copies`: fingerprints of photos; `near_pairs` proposes pairs by perceptual `hashes`, `alignment` decides;
+  `small_groups`, `large_groups` and `flat_colours` choose the photo that stays
 - `products`: `noise` is hierarchical DBSCAN with radii chosen from the data; `merging` goes by the `confusions` of a
   classifier, from a high threshold downwards, and by `mixing`, which measures how far two labels' photos are apart;
   `relabelling` finds the product of a wrong photo; `vectors` keeps embeddings

@@ -171,11 +171,12 @@ class Marks:
     def relabelled(self) -> dict[str, str]:
         """Photo → the product that it has now. It counts only for photos that the step `noise` alone leaves out: if
         that mark is undone, the photo is back under its own product."""
-        found, noise, others = dict[str, str](), set[str](), set[str]()
+        found = {mark.photo: mark.into for mark in self.in_force("relabel")}
+        if not found:
+            return {}
+        noise, others = set[str](), set[str]()
         for mark in self.in_force():
-            if mark.what == "relabelled":
-                found[mark.photo] = mark.into
-            elif mark.what in LEAVES_OUT:
+            if mark.photo in found and mark.what in LEAVES_OUT:
                 (noise if mark.step == "noise" else others).add(mark.photo)
         into = self.products()
         return {photo: into.get(new, new) for photo, new in found.items() if photo in noise and photo not in others}

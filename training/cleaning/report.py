@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import json
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from engines.files import write_file
 from engines.pixels import thumbnail
@@ -27,6 +29,9 @@ MOST_BYTES = 3_000  # of a shown photo
 GROUPS = 40  # groups that are shown of each kind of mark, spread evenly over all of them
 IN_GROUP = 8  # photos that are shown of a group
 SECONDS = 4.0  # that a person is assumed to need for one decision where no review measured it
+UNREAD = 200  # files that were not read and are named
+_KEPT = 3  # photos that stay and are shown of a group
+T = TypeVar("T")
 _WIDTH, _HEIGHT = 320, 160  # of a plot
 
 _STYLE = """
@@ -57,18 +62,17 @@ def write_report(source: Source, marks: Marks, out: Path, *, seconds: float = SE
         out: folder of the cleaning.
         seconds: that a person needs for one decision.
     """
-    held = list(marks.in_force())
     counts = account(source, marks)
     sections = [
         f"<h1>Cleaning of {escape(source.folder.resolve().name)}</h1>",
         _account(counts),
         _notes(source),
-        _saved(len(held), seconds),
-        _duplicates(source, [mark for mark in held if mark.step == "duplicates"]),
-        _noise(source, [mark for mark in held if mark.step == "noise"], out / RADII),
-        _merges(source, [mark for mark in held if mark.step == "merge"]),
-        _relabelled(source, [mark for mark in held if mark.step == "relabel"]),
-        _unread([mark for mark in held if mark.step == "read"]),
+        _saved(sum(1 for _ in marks.in_force()), seconds),
+        _duplicates(source, _sample(marks, "duplicates")),
+        _noise(source, _sample(marks, "noise"), out / RADII),
+        _merges(source, list(marks.in_force("merge"))),
+        _relabelled(source, list(marks.in_force("relabel"))),
+        _unread(marks),
         "<p class=soft>Every mark has an id. `groknet data undo` takes a mark back. marks.csv lists all of them.</p>",
     ]
     page = (
@@ -112,27 +116,24 @@ def _saved(count: int, seconds: float) -> str:
     )
 
 
-def _duplicates(source: Source, marks: Sequence[Mark]) -> str:
-    groups = _grouped(marks)
+def _duplicates(source: Source, sample: _Sample) -> str:
     shown = [
-        f"<div class=group><p>{len(some)} left out</p>"
-        + _photo(source, some[0].kept, "kept", "kept")
-        + "".join(_photo(source, mark.photo, "out", _said(mark)) for mark in some[:IN_GROUP])
+        f"<div class=group><p>{some.marks} left out</p>"
+        + _photo(source, some.kept[0], "kept", "kept")
+        + "".join(_photo(source, mark.photo, "out", _said(mark)) for mark in some.first)
         + "</div>"
-        for some in _spread(groups)
+        for some in sample.shown
     ]
-    return _section("Duplicates", f"{len(marks):,} photos in {len(groups):,} groups.", shown)
+    return _section("Duplicates", f"{sample.marks:,} photos in {sample.groups:,} groups.", shown)
 
 
-def _noise(source: Source, marks: Sequence[Mark], radii: Path) -> str:
-    groups = _grouped(marks)
+def _noise(source: Source, sample: _Sample, radii: Path) -> str:
     shown = []
-    for some in _spread(groups):
-        kept = list(dict.fromkeys(mark.kept for mark in some))[:3]
-        photos = "".join(_photo(source, path, "kept", "in the cluster") for path in kept)
-        photos += "".join(_photo(source, mark.photo, "out", _said(mark)) for mark in some[:IN_GROUP])
-        shown.append(f"<div class=group><p><b>{escape(some[0].product)}</b></p>{photos}</div>")
-    text = f"{len(marks):,} photos of {len(groups):,} products."
+    for some in sample.shown:
+        photos = "".join(_photo(source, path, "kept", "in the cluster") for path in some.kept)
+        photos += "".join(_photo(source, mark.photo, "out", _said(mark)) for mark in some.first)
+        shown.append(f"<div class=group><p><b>{escape(some.first[0].product)}</b></p>{photos}</div>")
+    text = f"{sample.marks:,} photos of {sample.groups:,} products."
     plots = _radii(json.loads(radii.read_text())) if radii.is_file() else ""
     return _section("Photos of something else", text, [plots, *shown])
 
@@ -159,29 +160,56 @@ def _relabelled(source: Source, marks: Sequence[Mark]) -> str:
     return _section("Photos of another product", f"{len(marks):,} photos.", shown)
 
 
-def _unread(marks: Sequence[Mark]) -> str:
-    items = [f"<li>{escape(mark.photo)}: {escape(str(mark.why.get('reason', '')))}</li>" for mark in marks[:200]]
-    more = f"<p>{len(marks) - 200:,} more are in marks.csv.</p>" if len(marks) > 200 else ""
-    return _section("Files that were not read", f"{len(marks):,} files.", [f"<ul>{''.join(items)}</ul>{more}"])
+def _unread(marks: Marks) -> str:
+    first = list(islice(marks.in_force("read"), UNREAD))
+    count = sum(1 for _ in marks.in_force("read"))
+    items = [f"<li>{escape(mark.photo)}: {escape(str(mark.why.get('reason', '')))}</li>" for mark in first]
+    more = f"<p>{count - UNREAD:,} more are in marks.csv.</p>" if count > UNREAD else ""
+    return _section("Files that were not read", f"{count:,} files.", [f"<ul>{''.join(items)}</ul>{more}"])
 
 
 def _section(title: str, text: str, parts: Iterable[str]) -> str:
     return f"<h2>{title}</h2><p>{text}</p>{''.join(parts)}"
 
 
-def _grouped(marks: Sequence[Mark]) -> list[list[Mark]]:
-    groups: dict[str, list[Mark]] = defaultdict(list)
-    for mark in marks:
-        groups[mark.group].append(mark)
-    return list(groups.values())
+@dataclass
+class _Group:
+    """What is shown of a group: how many marks it has, the first of them, and up to three photos that stay."""
+
+    marks: int
+    first: list[Mark] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+
+    def add(self, mark: Mark) -> None:
+        if len(self.first) < IN_GROUP:
+            self.first.append(mark)
+        if len(self.kept) < _KEPT and mark.kept not in self.kept:
+            self.kept.append(mark.kept)
 
 
-def _spread(groups: Sequence[list[Mark]]) -> Sequence[list[Mark]]:
-    return groups[:: max(1, -(-len(groups) // GROUPS))]
+@dataclass(frozen=True)
+class _Sample:
+    """How many marks and groups a step made, and the groups that are shown."""
+
+    marks: int
+    groups: int
+    shown: list[_Group]
 
 
-def _even(marks: Sequence[Mark]) -> Sequence[Mark]:
-    return marks[:: max(1, -(-len(marks) // GROUPS))]
+def _sample(marks: Marks, step: str) -> _Sample:
+    """Groups spread evenly over all of a step. The marks are read twice, because all of them may not fit into
+    memory."""
+    sizes = Counter(mark.group for mark in marks.in_force(step))
+    shown = {name: _Group(sizes[name]) for name in _even(list(sizes))}
+    for mark in marks.in_force(step):
+        if mark.group in shown:
+            shown[mark.group].add(mark)
+    return _Sample(sizes.total(), len(sizes), list(shown.values()))
+
+
+def _even(values: Sequence[T]) -> Sequence[T]:
+    """Some of these values, spread evenly over all of them."""
+    return values[:: max(1, -(-len(values) // GROUPS))]
 
 
 def _said(mark: Mark) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from schemas.errors import ConfigError
+from training.cleaning.packed_rows import PackedRows
 from training.readers import read
 from training.readers.found_rows import Found, photos_below
 from training.readers.label_table import Row
@@ -24,7 +26,8 @@ class Source:
     Attributes:
         folder: of the photos; paths are relative to it.
         reader: the layout that it was read as.
-        rows: of the photos, in an order that depends on names alone. Every row has a `path`; boxes are left out.
+        rows: of the photos, in an order that depends on names alone. Every row has a `path`; boxes are left out. Rows
+            are copies: changing one changes nothing here.
         skipped: file, line or sample → why it is no photo.
         notes: sentences that a person should know.
         junk: hidden files and files of the system, which nothing reads.
@@ -32,7 +35,7 @@ class Source:
 
     folder: Path
     reader: str
-    rows: list[Row]
+    rows: Sequence[Row]
     skipped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     junk: int = 0
@@ -48,16 +51,20 @@ def open_source(folder: Path, reader: str = "") -> Source:
     Raises:
         ConfigError: there is no photo in it, or it is not of the layout.
     """
-    chosen, found = read_any(folder, reader)
-    first: dict[str, Row] = {}
-    for row in found.rows:
-        first.setdefault(row["path"], row)
+    chosen = _chosen(folder, reader)
+    if chosen == TREE:
+        found = Found()
+        rows = PackedRows(_tree(folder, found))  # a folder names each photo once
+        _need_photos(folder, len(rows), found)
+        return Source(folder, chosen, rows, found.skipped, found.notes, found.junk)
+    _, found = read_any(folder, chosen)
+    rows = PackedRows(_first_of_each(found.rows))
     notes = list(found.notes)
-    if len(first) < len(found.rows):
+    if len(rows) < len(found.rows):
         notes.append(
-            f"{len(found.rows) - len(first)} rows name a photo that an earlier row names; only the first counts"
+            f"{len(found.rows) - len(rows)} rows name a photo that an earlier row names; only the first counts"
         )
-    return Source(folder, chosen, list(first.values()), dict(found.skipped), notes, found.junk)
+    return Source(folder, chosen, rows, dict(found.skipped), notes, found.junk)
 
 
 def read_any(folder: Path, reader: str = "") -> tuple[str, Found]:
@@ -67,10 +74,20 @@ def read_any(folder: Path, reader: str = "") -> tuple[str, Found]:
     Raises:
         ConfigError: there is no photo in it, or it is not of the layout.
     """
+    chosen = _chosen(folder, reader)
+    if chosen != TREE:
+        return chosen, read(chosen, folder, validation=0.0)
+    found = Found()
+    found.rows.extend(_tree(folder, found))
+    _need_photos(folder, len(found.rows), found)
+    return chosen, found
+
+
+def _chosen(folder: Path, reader: str) -> str:
+    """The layout that is asked for, or the one that the folder has."""
     if not folder.is_dir():
         raise ConfigError(f"data: {folder} is no folder; name the folder of the photos")
-    chosen = reader or _layout(folder)
-    return chosen, _tree(folder) if chosen == TREE else read(chosen, folder, validation=0.0)
+    return reader or _layout(folder)
 
 
 def _layout(folder: Path) -> str:
@@ -79,9 +96,9 @@ def _layout(folder: Path) -> str:
     return "webdataset" if any(folder.glob("*.tar")) else TREE
 
 
-def _tree(folder: Path) -> Found:
-    """Every photo below the folder. Its product is the folder it lies in, relative to `folder` or to a split's."""
-    found = Found()
+def _tree(folder: Path, found: Found) -> Iterator[Row]:
+    """Every photo below the folder. Its product is the folder it lies in, relative to `folder` or to a split's. What is
+    no photo goes into `found`."""
     for path in photos_below(folder, found):
         try:
             inside = photo_path(folder, path)
@@ -91,8 +108,19 @@ def _tree(folder: Path) -> Found:
         parts = inside.split("/")[:-1]
         split = known_split(parts[0]) if parts else None
         product = "/".join(parts[1:] if split else parts)
-        found.rows.append({"path": inside, "split": split or "train", "product": product})
-    if not found.rows:
+        yield {"path": inside, "split": split or "train", "product": product}
+
+
+def _need_photos(folder: Path, count: int, found: Found) -> None:
+    if not count:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(found.skipped.items())[:3])
         raise ConfigError(f"data: there is no JPEG, PNG or WebP file in {folder}{reasons and f' ({reasons})'}")
-    return found
+
+
+def _first_of_each(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows without those that name a photo again."""
+    named: set[str] = set()
+    for row in rows:
+        if row["path"] not in named:
+            named.add(row["path"])
+            yield row

@@ -28,6 +28,7 @@ from training.bulk import Engine
 from training.cleaning.copies.duplicates import DuplicateSettings, duplicate_marks
 from training.cleaning.copies.fingerprints import Fingerprints, take_fingerprints
 from training.cleaning.marks import LEAVES_OUT, Mark, Marks, Value
+from training.cleaning.packed_rows import Paths
 from training.cleaning.products.merging import MergeSettings, merge_marks
 from training.cleaning.products.noise import NoiseSettings, noise_marks
 from training.cleaning.products.relabelling import RelabelSettings, relabel_marks
@@ -76,10 +77,9 @@ class Cleaning:
 
     def read(self) -> Fingerprints:
         """Take the fingerprint of every photo, and mark the files that are none or that cannot be read."""
-        rows = self.source.rows
         prints = take_fingerprints(
             self.source.folder,
-            [row["path"] for row in rows],
+            Paths(self.source.rows),
             self.out,
             workers=self._workers,
             engine=self._engine,

@@ -21,7 +21,7 @@ ZOOMS = (1.0, 1.04, 1.1, 1.2)  # 1.2 undoes a cut of 8 % at each side, 1 / 1.2 a
 ANGLES = (-5.0, -2.5, 2.5, 5.0)  # degrees
 _AT_ONCE = 64  # pairs under all warps at once: 3 MB for each array
 _LEAST = 0.5  # a warp shows at least this share of the picture
-_APART = 20.0  # mean difference of grey levels at which two flat pictures are no longer alike at all
+APART = 20.0  # mean difference of levels at which two flat pictures are no longer alike at all
 _FLAT = 1.0  # mean squared gradient below which a picture has no edges to compare
 
 
@@ -115,7 +115,7 @@ def _flat(left: Greys, right: Greys, found: NDArray[np.float32]) -> NDArray[np.f
     energy = [np.square(_gradients(one.astype(np.float32))).mean((1, 2, 3)) for one in (left, right)]
     flat = np.maximum(*energy) < _FLAT
     apart = np.abs(left.astype(np.float32) - right.astype(np.float32)).mean((1, 2))
-    return np.where(flat, 1 - apart / _APART, found).astype(np.float32)
+    return np.where(flat, 1 - apart / APART, found).astype(np.float32)
 
 
 @cache

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from engines.files import replacing
 from training.cleaning.copies.hashes import Codes
+from training.cleaning.copies.large_arrays import ranks, slices
 
 BITS = 256
 _LEAST_CHUNK, _MOST_CHUNK = 12, 16  # bits
@@ -91,22 +92,44 @@ class CodeIndex:
         return owner, places, apart
 
 
-def write_index(folder: Path, codes: Codes) -> None:
-    """Write the index of codes, uint8 [n, 32], n > 0, most significant bit first. Takes the memory of one table."""
+def write_index(folder: Path, codes: Codes, places: NDArray[np.integer] | None = None) -> None:
+    """Write the index of codes, uint8 [n, 32], n > 0, most significant bit first. Its memory does not grow with n, but
+    the pages of the files that it writes do.
+
+    Args:
+        folder: made if it is missing.
+        codes: may lie in a mapped file.
+        places: of the codes that are indexed, int [m], m > 0. None means all.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    whole = shuffled(codes)
-    chunk = min(_MOST_CHUNK, max(_LEAST_CHUNK, (len(codes) - 1).bit_length()))
+    count = len(codes) if places is None else len(places)
+    chunk = min(_MOST_CHUNK, max(_LEAST_CHUNK, (count - 1).bit_length()))
     tables = BITS // chunk
     with (
-        _array(folder / _LISTS, (tables, len(codes)), np.uint32) as lists,
+        _array(folder / _CODES, (count, BITS // 64), np.uint64) as whole,
+        _array(folder / _LISTS, (tables, count), np.uint32) as lists,
         _array(folder / _STARTS, (tables, (1 << chunk) + 1), np.uint32) as starts,
     ):
+        for some in slices(count):
+            whole[some] = shuffled(codes[some] if places is None else codes[places[some]])
         for table in range(tables):
-            values = _chunk_of(whole, chunk, table)
-            lists[table] = np.argsort(values, kind="stable")
-            starts[table, 1:] = np.cumsum(np.bincount(values, minlength=1 << chunk))
-    with _array(folder / _CODES, whole.shape, np.uint64) as made:
-        made[:] = whole
+            _write_table(whole, chunk, table, lists[table], starts[table])
+
+
+def _write_table(
+    codes: NDArray[np.uint64], chunk: int, table: int, listed: NDArray[np.uint32], starts: NDArray[np.uint32]
+) -> None:
+    """Fill one table: a sort by counting, whose result is that of a stable sort of all values."""
+    for some in slices(len(codes)):
+        starts[1:] += np.bincount(_chunk_of(codes[some], chunk, table), minlength=1 << chunk).astype(np.uint32)
+    starts[:] = np.cumsum(starts)
+    following = starts[:-1].astype(np.int64)
+    for some in slices(len(codes)):
+        values = _chunk_of(codes[some], chunk, table).astype(np.uint16)  # numpy sorts 16 bits fastest
+        order = np.argsort(values, kind="stable")
+        ordered = values[order]
+        listed[following[ordered] + ranks(ordered)] = order + some.start
+        following += np.bincount(values, minlength=1 << chunk)
 
 
 @contextmanager

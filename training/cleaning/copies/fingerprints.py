@@ -42,8 +42,12 @@ FINGERPRINT = np.dtype(
         ("compression", "f4"),  # mean quantiser of a JPEG's luma; 1 for formats without loss
         ("overlay", "f4"),  # share of border and of thin bright or dark strokes
         ("readable", "u1"),
+        ("flat", "u1"),  # whether the photo has one colour all over
+        ("colour", "u1", 3),  # that colour, red, green and blue
+        ("layout", "u4"),  # _LAYOUT
     ]
 )
+_LAYOUT = 0x6D20_0002  # of FINGERPRINT; changes with it, so that files of an earlier layout are known
 _RECORDS, _NAMES = "fingerprints.bin", "fingerprints.jsonl"
 _PREPROCESS = Preprocess(mode="squash", width=LOOKED_AT, height=LOOKED_AT)
 _UNKNOWN_COMPRESSION = 8.0  # of WebP, AVIF and HEIC, whose headers do not say: that of a JPEG of quality 90
@@ -53,6 +57,7 @@ _AROUND = np.arange(-2, LOOKED_AT + 2).clip(0, LOOKED_AT - 1)
 _PART = 64  # photos that a worker takes at once, 0.1 to 1 s of work
 _READ = 4096  # fingerprints that are mapped at once: 5 MB
 _BORDER_RANGE = 12  # grey levels within a row or column of a border, after JPEG
+_FLAT_RANGE = 8  # levels of each channel within a photo of one colour
 
 
 class Name(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -69,11 +74,13 @@ class Fingerprints:
     """
 
     def __init__(self, folder: Path) -> None:
-        """What is complete in `folder`."""
+        """What is complete in `folder`. Fingerprints of an earlier layout count as none."""
         self.folder = folder
         self._records, self._names = folder / _RECORDS, folder / _NAMES
         size = self._records.stat().st_size // FINGERPRINT.itemsize if self._records.is_file() else 0
         self._count = min(size, sum(1 for _ in _names(self._names)))
+        if self._count and int(self.take([0])["layout"][0]) != _LAYOUT:
+            self._count = 0  # an earlier version wrote them
 
     def __len__(self) -> int:
         return self._count
@@ -95,6 +102,10 @@ class Fingerprints:
     def take(self, places: Sequence[int] | NDArray[np.int64]) -> NDArray[np.void]:
         """The whole fingerprints of some photos, structured array [n]."""
         return np.asarray(self._map()[np.asarray(places, np.int64)])
+
+    def values(self, field: str, places: NDArray[np.int64]) -> NDArray[Any]:
+        """One field of FINGERPRINT of some photos."""
+        return np.asarray(self._map()[field][places])
 
     def small(self, places: NDArray[np.int64]) -> Greys:
         """The small grey pictures of some photos, uint8 [n, 32, 32]."""
@@ -141,7 +152,7 @@ def take_fingerprints(
     count = len(done)
     _cut(work, count)
     with (work / _RECORDS).open("ab") as records, (work / _NAMES).open("ab") as names:
-        for record, name in _taken(folder, paths[count:], workers, engine):
+        for record, name in _taken(folder, paths, count, workers, engine):
             records.write(record)
             names.write(msgspec.json.encode(name) + b"\n")
             count += 1
@@ -174,13 +185,14 @@ def _names(file: Path) -> Iterator[Name]:
                 yield decoder.decode(line)
 
 
-def _taken(folder: Path, paths: Sequence[str], workers: int, engine: Engine) -> Iterator[tuple[bytes, Name]]:
-    """The fingerprint of each photo in order. A photo that kills its worker each time costs nobody else."""
+def _taken(folder: Path, paths: Sequence[str], done: int, workers: int, engine: Engine) -> Iterator[tuple[bytes, Name]]:
+    """The fingerprint of each photo after the first `done`, in order. A photo that kills its worker each time costs
+    nobody else."""
     work = partial(_take_part, folder.absolute())
     if workers == 1 and engine == "pool":
-        yield from (_take(folder, path) for path in paths)
+        for start in range(done, len(paths), _PART):
+            yield from (_take(folder, path) for path in paths[start : start + _PART])
         return
-    done = 0
     while done < len(paths):
         parts = (paths[start : start + _PART] for start in range(done, len(paths), _PART))
         try:
@@ -199,7 +211,7 @@ def _alone(work: Callable[[Sequence[str]], list[tuple[bytes, Name]]], path: str)
     try:
         return next(iter(bulk_map(work, [[path]], workers=1)))[0]
     except ConfigError:
-        return np.zeros(1, FINGERPRINT).tobytes(), Name(path, "the process that decoded it died")
+        return _empty().tobytes(), Name(path, "the process that decoded it died")
 
 
 def _take_part(folder: Path, paths: Sequence[str]) -> list[tuple[bytes, Name]]:
@@ -208,7 +220,7 @@ def _take_part(folder: Path, paths: Sequence[str]) -> list[tuple[bytes, Name]]:
 
 def _take(folder: Path, path: str) -> tuple[bytes, Name]:
     """One fingerprint as bytes; with an error, its digest alone, or nothing."""
-    record = np.zeros(1, FINGERPRINT)
+    record = _empty()
     try:
         data = read_photo(folder, path)
         record["sha256"] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
@@ -223,8 +235,16 @@ def _take(folder: Path, path: str) -> tuple[bytes, Name]:
     record["width"], record["height"], record["compression"] = _header(data)
     record["sharpness"] = _sharpness(np.asarray(grey))
     record["overlay"] = _overlay(grey)
+    if np.ptp(record["small"]) <= _FLAT_RANGE and (np.ptp(pixels, axis=(0, 1)) <= _FLAT_RANGE).all():
+        record["flat"], record["colour"] = 1, np.rint(pixels.mean((0, 1)))
     record["readable"] = 1
     return record.tobytes(), Name(path)
+
+
+def _empty() -> NDArray[np.void]:
+    record = np.zeros(1, FINGERPRINT)
+    record["layout"] = _LAYOUT
+    return record
 
 
 def _header(data: bytes) -> tuple[int, int, float]:

@@ -2,31 +2,63 @@
 
 Photos hang together in chains, so among many similar photos a group can have thousands that are not all alike. Then
 nobody can compare each with each; `Links` says which photos of such a group found each other.
+
+A million photos have millions of pairs. They lie in a file without a name, which goes with the process. The pairs of
+large groups are sorted into a second one, so that those of one group lie together.
 """
 
 from __future__ import annotations
 
+import tempfile
 from array import array
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training.cleaning.copies.large_arrays import ranks, slices
+from training.cleaning.copies.links import Links
 from training.cleaning.copies.near_pairs import Pair
 
-Places = NDArray[np.int64]
-NOBODY_SAID = np.float32(-2)  # below every likeness
-_NO_KEY = np.iinfo(np.int64).max  # comes after the key of every pair
+Numbers = NDArray[np.uint32]
+_BUFFERED = 4096  # pairs that are written at once
+_PAIR = np.dtype([("left", "u4"), ("right", "u4"), ("alike", "f4")])
 
 
 class Groups:
-    """Which photos belong together, out of `count`. 8 bytes a photo twice, and 12 bytes a pair."""
+    """Which photos belong together, out of `count`. It takes 8 bytes of memory a photo, and 12 bytes of a file a pair.
 
-    def __init__(self, count: int) -> None:
-        self._parent, self._twin = np.arange(count), np.arange(count)
-        self._left, self._right, self._alike = array("I"), array("I"), array("f")
+    Use it in a `with` block: at the end the files are deleted.
+    """
+
+    def __init__(self, count: int, folder: Path, *, large: int) -> None:
+        """Groups of one photo each.
+
+        Args:
+            count: of all photos.
+            folder: that the files lie in; made if it is missing.
+            large: `links` is for groups of more photos than this.
+        """
+        numbers = np.arange(count, dtype=np.uint32).tobytes()
+        self._parent, self._twin = array("I", numbers), array("I", numbers)
+        self._large = large
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file, self._sorted = _scratch(folder), _scratch(folder)
+        self._added: list[tuple[int, int, float]] = []
+        self._large_roots = np.empty(0, np.uint32)
+        self._ends = np.zeros(1, np.int64)  # of the pairs of each large group, in the sorted file
+
+    def __enter__(self) -> Groups:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._sorted.close()
 
     def same_bytes(self, one: int, other: int) -> None:
         """Two photos have equal bytes. They are twins: what finds one of them found the other."""
@@ -39,103 +71,110 @@ class Groups:
         _join(self._parent, pair.left, pair.right)
         if pair.bits == 0:
             _join(self._twin, pair.left, pair.right)
-        self._left.append(pair.left)
-        self._right.append(pair.right)
-        self._alike.append(pair.likeness)
+        self._added.append((pair.left, pair.right, pair.likeness))
+        if len(self._added) >= _BUFFERED:
+            self._write()
 
-    def of_several(self) -> Iterator[list[int]]:
-        """The groups of two or more, each in order, in the order of their first members. No pair may come later."""
-        groups: dict[int, list[int]] = defaultdict(list)
-        for place in np.flatnonzero(self._parent != np.arange(len(self._parent))).tolist():
-            groups[_root(self._parent, place)].append(place)
-        for root in sorted(groups):
-            yield [root, *groups[root]]
+    def of_several(self) -> Iterator[NDArray[np.int64]]:
+        """The groups of two or more, int64 [n] each in order, in the order of their first members. No pair may come
+        later."""
+        self._write()
+        roots = _flattened(self._parent)
+        _flattened(self._twin)
+        members = _of_several(roots)
+        members = members[np.argsort(roots[members], kind="stable")]
+        begin = np.flatnonzero(roots[members] == members).astype(np.uint32)
+        sizes = np.diff(begin, append=np.uint32(len(members)))
+        self._sort_pairs(roots, members[begin[sizes > self._large]])
+        for first, size in zip(begin, sizes, strict=True):
+            yield members[first : first + size].astype(np.int64)
 
-    def links(self, members: Sequence[int]) -> Links:
-        """The pairs within one group of `of_several`."""
-        owner, order = self._by_group
-        begin, end = np.searchsorted(owner, [members[0], members[0] + 1])
-        some = order[begin:end]
-        twins = np.array([_root(self._twin, place) for place in members], np.int64)
-        left, right, alike = (np.asarray(values)[some] for values in (self._left, self._right, self._alike))
-        return Links(np.array(members, np.int64), twins, left, right, alike)
+    def links(self, members: NDArray[np.int64]) -> Links:
+        """The pairs within one large group of `of_several`.
 
-    @cached_property
-    def _by_group(self) -> tuple[Places, Places]:
-        """The first member of each pair's group, in order, and where that pair is."""
-        owners = np.array([_root(self._parent, place) for place in self._left], np.int64)
-        order = np.argsort(owners, kind="stable")
-        return owners[order], order.astype(np.int64)
+        Raises:
+            KeyError: the group is not large.
+        """
+        place = int(np.searchsorted(self._large_roots, members[0]))
+        if place == len(self._large_roots) or self._large_roots[place] != members[0]:
+            raise KeyError(f"the group of photo {members[0]} has at most {self._large} photos")
+        begin, end = self._ends[place : place + 2].tolist()
+        pairs = _read(self._sorted, begin, end - begin)
+        twins = np.frombuffer(self._twin, np.uint32)[members]
+        return Links(members, twins, pairs["left"], pairs["right"], pairs["alike"])
 
+    def _write(self) -> None:
+        self._file.write(np.array(self._added, _PAIR).tobytes())
+        self._added.clear()
 
-class Links:
-    """The pairs within a group of n photos. Photos are numbered 0 to n - 1, in the order of `members`.
+    def _sort_pairs(self, roots: Numbers, large: Numbers) -> None:
+        """Sort the pairs of the large groups by group: count them, then put each at its place. Pairs of a group stay in
+        their order."""
+        counts = np.zeros(len(large), np.int64)
+        for _, of in self._of_large(roots, large):
+            counts += np.bincount(of, minlength=len(large))
+        self._large_roots, self._ends = large, np.concatenate([[0], np.cumsum(counts)])
+        if not self._ends[-1]:
+            return
+        self._sorted.truncate(int(self._ends[-1]) * _PAIR.itemsize)
+        made = np.memmap(self._sorted, _PAIR, "r+")
+        following = self._ends[:-1].copy()
+        for pairs, of in self._of_large(roots, large):
+            order = np.argsort(of, kind="stable")
+            ordered = of[order]
+            made[following[ordered] + ranks(ordered)] = pairs[order]
+            following += np.bincount(of, minlength=len(large))
+        made.flush()
 
-    Args:
-        members: numbers of the group's photos, int64 [n], in order.
-        twins: int64 [n], equal for photos with equal bytes or equal hashes.
-        left: number of a photo of each pair, [pairs].
-        right: number of the other photo, [pairs].
-        alike: their likeness, float32 [pairs].
-    """
-
-    def __init__(
-        self,
-        members: Places,
-        twins: Places,
-        left: NDArray[np.integer],
-        right: NDArray[np.integer],
-        alike: NDArray[np.floating],
-    ) -> None:
-        self.members = members
-        self._kind = np.unique(twins, return_inverse=True)[1].ravel()
-        kinds = int(self._kind.max()) + 1
-        one, other = np.searchsorted(members, left), np.searchsorted(members, right)
-        self._of_kind = _Lists(self._kind, np.arange(len(members)), kinds)
-        first, second = self._kind[one], self._kind[other]
-        itself = np.arange(kinds) * (kinds + 1)
-        both = np.unique(np.concatenate([first * kinds + second, second * kinds + first, itself]))
-        self._near = _Lists(*np.divmod(both, kinds), kinds)
-        keys = self._key(one, other)
-        order = np.lexsort((-alike, keys))  # the most alike first, because both photos of a pair may have asked
-        self._keys, firsts = np.unique(np.append(keys[order], _NO_KEY), return_index=True)
-        self._alike = np.append(alike[order], NOBODY_SAID)[firsts]
-
-    def near(self, photo: int) -> Places:
-        """The photos that found this one or one of its twins, with all their twins and without itself, int64 [m]."""
-        kinds = self._near.of(int(self._kind[photo]))
-        found = np.concatenate([self._of_kind.of(kind) for kind in kinds.tolist()])
-        return np.asarray(found[found != photo], np.int64)
-
-    def likeness(self, photo: int, others: Places) -> NDArray[np.float32]:
-        """The likeness of a photo and others, float32 [m]; `NOBODY_SAID` where the two did not find each other."""
-        keys = self._key(np.full(len(others), photo), others)
-        places = np.searchsorted(self._keys, keys)
-        return np.where(self._keys[places] == keys, self._alike[places], NOBODY_SAID).astype(np.float32)
-
-    def _key(self, one: Places, other: Places) -> Places:
-        return np.minimum(one, other) * len(self.members) + np.maximum(one, other)
+    def _of_large(self, roots: Numbers, large: Numbers) -> Iterator[tuple[NDArray[np.void], NDArray[np.int64]]]:
+        """The pairs of large groups, part by part, and the place in `large` of each one's group."""
+        if not len(large):
+            return
+        for some in slices(self._file.seek(0, 2) // _PAIR.itemsize):
+            pairs = _read(self._file, some.start, some.stop - some.start)
+            root = roots[pairs["left"]]
+            of = np.minimum(np.searchsorted(large, root), len(large) - 1)
+            kept = large[of] == root
+            yield pairs[kept], of[kept]
 
 
-class _Lists:
-    """A list of values for each of `count` owners."""
-
-    def __init__(self, owners: Places, values: Places, count: int) -> None:
-        self._values = values[np.argsort(owners, kind="stable")]
-        self._ends = np.cumsum(np.bincount(owners, minlength=count))
-
-    def of(self, owner: int) -> Places:
-        return self._values[self._ends[owner - 1] if owner else 0 : self._ends[owner]]
+def _scratch(folder: Path) -> IO[bytes]:
+    return tempfile.TemporaryFile(dir=folder, buffering=0)
 
 
-def _join(parent: Places, one: int, other: int) -> None:
+def _read(file: IO[bytes], begin: int, count: int) -> NDArray[np.void]:
+    file.seek(begin * _PAIR.itemsize)
+    return np.fromfile(file, _PAIR, count)
+
+
+def _flattened(parent: array[int]) -> Numbers:
+    """Make each photo's parent the first photo of its group, and return this as an array on the same memory."""
+    roots = np.frombuffer(parent, np.uint32)
+    for some in slices(len(roots)):
+        while (upper := roots[roots[some]]).tobytes() != roots[some].tobytes():
+            roots[some] = upper
+    return roots
+
+
+def _of_several(roots: Numbers) -> Numbers:
+    """The photos in groups of two or more."""
+    several = np.zeros(len(roots), np.bool_)
+    for some in slices(len(roots)):
+        joined = np.flatnonzero(roots[some] != np.arange(some.start, some.stop))
+        several[joined + some.start] = True
+        several[roots[some][joined]] = True
+    parts = [np.flatnonzero(several[some]).astype(np.uint32) + np.uint32(some.start) for some in slices(len(roots))]
+    return np.concatenate(parts) if parts else np.empty(0, np.uint32)
+
+
+def _join(parent: array[int], one: int, other: int) -> None:
     a, b = _root(parent, one), _root(parent, other)
     if a != b:
         parent[max(a, b)] = min(a, b)
 
 
-def _root(parent: Places, place: int) -> int:
+def _root(parent: array[int], place: int) -> int:
     while parent[place] != place:
         parent[place] = parent[parent[place]]
-        place = int(parent[place])
+        place = parent[place]
     return place

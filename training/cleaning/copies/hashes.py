@@ -20,6 +20,7 @@ Codes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 SIDES = {64: 8, 256: 16}
 """Bits of a hash → the side of the square that it is made of."""
+_AT_ONCE = 256  # pictures: 2 MB of 32 x 32 pixels
 DETAIL = 2  # the picture's side is at least this many times that of a pHash, so that it has the frequencies
 
 
@@ -73,6 +74,16 @@ HASHES: Mapping[str, Callable[[Greys, int], Codes]] = {"ahash": a_hash, "dhash":
 def distances(left: Codes, right: Codes) -> NDArray[np.int64]:
     """The number of different bits of each pair of rows, int64 [n]."""
     return np.asarray(np.bitwise_count(left ^ right).sum(-1, dtype=np.int64), np.int64)
+
+
+def picture_distances(left: Greys, right: Greys) -> NDArray[np.int64]:
+    """The number of different bits of the pHashes of each pair of pictures, uint8 [n, side, side], int64 [n]. They are
+    taken in parts, because a pHash needs 8 bytes for each pixel."""
+    apart = np.empty(len(left), np.int64)
+    for start in range(0, len(left), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        apart[some] = distances(p_hash(left[some]), p_hash(right[some]))
+    return apart
 
 
 def _side(bits: int) -> int:

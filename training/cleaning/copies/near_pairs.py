@@ -24,12 +24,14 @@ from numpy.typing import NDArray
 from training.bulk import Engine, bulk_map
 from training.cleaning.copies.alignment import SIDE, asked_warps, likeness_under, warps
 from training.cleaning.copies.code_index import BITS, CodeIndex, write_index
-from training.cleaning.copies.hashes import Codes, Floats, Greys, p_hash, p_hash_matrix
+from training.cleaning.copies.hashes import Codes, Floats, Greys, distances, p_hash, p_hash_matrix
+from training.cleaning.copies.large_arrays import first_of_equal, slices
 
 _ASKED = 256  # photos that ask at once
 _PART = 2048  # photos of a part, 1 s of one core
 _JUDGED = 1024  # pairs whose likeness is computed at once: 8 MB
-_PHOTOS = "photos.npy"
+_UNITS = 64  # pictures of one pixel that are warped at once: 3 MB
+_PHOTOS, _ALL_CODES = "photos.npy", "all-codes.npy"
 
 
 @dataclass(frozen=True)
@@ -75,19 +77,37 @@ def near_pairs(
     """
     if not len(photos):
         return
-    codes = _codes(pictures, photos)
-    places, first = _distinct(codes)
+    folder.mkdir(parents=True, exist_ok=True)
+    codes = _codes(pictures, photos, folder / _ALL_CODES)
+    first = first_of_equal(codes.view(np.uint64))
     yield from _equal_codes(pictures, photos, first, least_likeness)
-    write_index(folder, codes[places])
+    places = np.concatenate([_own(first[some], some) for some in slices(len(first))])
     np.save(folder / _PHOTOS, photos[places])
-    parts = [range(start, min(start + _PART, len(places))) for start in range(0, len(places), _PART)]
+    write_index(folder, codes, places)
+    count = len(places)
+    del codes, first, places, photos  # what follows takes all from files
+    (folder / _ALL_CODES).unlink()
+    parts = [range(start, min(start + _PART, count)) for start in range(0, count, _PART)]
     work = partial(_ask, folder=folder.absolute(), pictures=pictures, bits=bits, least=least_likeness)
     alone = workers == 1 and engine == "pool"
     found = map(work, parts) if alone else bulk_map(work, parts, workers=workers, engine=engine)
     for part, (left, right, apart, alike) in zip(parts, found, strict=True):
         yield from map(Pair, left.tolist(), right.tolist(), apart.tolist(), alike.tolist())
         if progress is not None:
-            progress(part.stop, len(places))
+            progress(part.stop, count)
+    _opened.cache_clear()  # lets go of the mapped index
+
+
+def warped_distances(left: Greys, right: Greys) -> NDArray[np.int64]:
+    """The number of different bits of the hashes of each pair of pictures, uint8 [n, 32, 32], int64 [n]: the least of
+    all warps of either picture that ask."""
+    apart = np.full(len(left), BITS, np.int64)
+    for start in range(0, len(left), _ASKED):
+        some = slice(start, start + _ASKED)
+        for one, other in ((left[some], right[some]), (right[some], left[some])):
+            warped = _warped_codes(one).reshape(len(one), -1, BITS // 8)
+            apart[some] = np.minimum(apart[some], distances(warped, p_hash(other, BITS)[:, None]).min(1))
+    return apart
 
 
 class _Pairs(NamedTuple):
@@ -148,8 +168,11 @@ def _both() -> Floats:
     """Pixels → the low frequencies of all warps that ask, float32 [1024, warps * 256]."""
     units = np.eye(SIDE * SIDE, dtype=np.uint8).reshape(-1, SIDE, SIDE)
     basis = p_hash_matrix(SIDE, BITS)
-    low = basis @ warps(units)[:, asked_warps()] @ basis.T
-    return np.asarray(low.reshape(len(units), -1), np.float32)
+    low = np.empty((len(units), len(asked_warps()), *basis.shape[:1] * 2), np.float32)
+    for start in range(0, len(units), _UNITS):
+        some = slice(start, start + _UNITS)
+        low[some] = basis @ warps(units[some])[:, asked_warps()] @ basis.T
+    return low.reshape(len(units), -1)
 
 
 def _alike(
@@ -163,27 +186,29 @@ def _alike(
     return found
 
 
-def _codes(pictures: Pictures, photos: NDArray[np.int64]) -> Codes:
-    starts = range(0, len(photos), _JUDGED)
-    return np.concatenate([p_hash(pictures(photos[start : start + _JUDGED]), BITS) for start in starts])
+def _codes(pictures: Pictures, photos: NDArray[np.int64], file: Path) -> Codes:
+    """The pHash of every photo, uint8 [n, 32], in a mapped file."""
+    codes = np.lib.format.open_memmap(file, "w+", np.uint8, (len(photos), BITS // 8))
+    for start in range(0, len(photos), _JUDGED):
+        some = slice(start, start + _JUDGED)
+        codes[some] = p_hash(pictures(photos[some]), BITS)
+    return codes
 
 
-def _distinct(codes: Codes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each distinct code first is, in order, and for each photo the place of the first one with its code.
-
-    Thousands of equal codes, as plain pictures have, would otherwise give millions of pairs.
-    """
-    whole = np.ascontiguousarray(codes).view(np.dtype((np.void, codes.shape[1]))).ravel()
-    _, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
-    return np.sort(first).astype(np.int64), first[inverse.ravel()].astype(np.int64)
+def _own(first: NDArray[np.uint32], some: slice) -> NDArray[np.uint32]:
+    """Which of some photos are the first ones with their code."""
+    own = first == np.arange(some.start, some.stop)
+    return np.asarray(np.flatnonzero(own) + some.start, np.uint32)
 
 
 def _equal_codes(
-    pictures: Pictures, photos: NDArray[np.int64], first: NDArray[np.int64], least: float
+    pictures: Pictures, photos: NDArray[np.int64], first: NDArray[np.uint32], least: float
 ) -> Iterator[Pair]:
-    """Each photo with the first one of the same code."""
-    repeated = np.flatnonzero(first != np.arange(len(first)))
-    left, right = photos[repeated], photos[first[repeated]]
-    alike = _alike(pictures, left, right, np.zeros(len(repeated), np.int64))
-    for i in np.flatnonzero(alike >= least):
-        yield Pair(int(left[i]), int(right[i]), 0, float(alike[i]))
+    """Each photo with the first one of the same code. Thousands of equal codes, as placeholders have, would otherwise
+    give millions of pairs."""
+    for some in slices(len(first)):
+        repeated = np.flatnonzero(first[some] != np.arange(some.start, some.stop)) + some.start
+        left, right = photos[repeated], photos[first[repeated]]
+        alike = _alike(pictures, left, right, np.zeros(len(repeated), np.int64))
+        for i in np.flatnonzero(alike >= least):
+            yield Pair(int(left[i]), int(right[i]), 0, float(alike[i]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from tests.training.cleaning.pictures import jpeg, picture
-from training.cleaning.copies import duplicates
+from training.cleaning.copies import duplicates, large_groups
 from training.cleaning.copies.alignment import likeness
 from training.cleaning.copies.duplicates import DuplicateSettings, duplicate_marks
 from training.cleaning.copies.fingerprints import take_fingerprints
@@ -93,7 +94,8 @@ def test_of_many_chained_photos_none_is_marked_for_one_that_it_does_not_resemble
 def test_many_different_pictures_with_one_hash_do_not_take_the_square_of_their_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All are twins of the first, as photos with its hash are. After four unlike twins in a row a photo stops."""
+    """All are twins of the first, as photos with its hash are. After four unlike twins in a row a photo stops; and
+    photos that stay are compared with few others."""
     count = 20
     names = [f"{i:02d}.jpg" for i in range(count)]
     for i, name in enumerate(names):
@@ -106,10 +108,38 @@ def test_many_different_pictures_with_one_hash_do_not_take_the_square_of_their_n
         return likeness(left, right)
 
     monkeypatch.setattr(duplicates, "_EACH_WITH_EACH", 4)
-    monkeypatch.setattr(duplicates, "likeness", counted)
+    monkeypatch.setattr(large_groups, "_AT_ONCE", 4)
+    monkeypatch.setattr(large_groups, "likeness", counted)
     monkeypatch.setattr(duplicates, "near_pairs", lambda *_, **__: iter([Pair(i, 0, 0, 0.8) for i in range(1, count)]))
     rows = [{"path": name, "split": "test" if name == names[7] else "train"} for name in names]
     marks = list(duplicate_marks(rows, prints, DuplicateSettings()))
     # Photo 07 is of the test split, so it comes first. It found 00 alone, and nothing else resembles anything.
     assert [(mark.photo, mark.kept) for mark in marks] == [("00.jpg", "07.jpg")]
-    assert 0 < sum(judged) <= 4 * count
+    assert 0 < sum(judged) <= (4 + large_groups._RIVALS) * count
+
+
+def test_copies_that_did_not_find_the_best_photo_are_marked_for_it_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 4 pictures with 20 copies each, every photo finds only the next two of its picture. So several photos of a
+    picture stay at first, and those are compared again."""
+    draw = random.Random(8)
+    pictures, copies = 4, 20
+    files: dict[str, bytes] = {}
+    for number in range(pictures):
+        image = picture(number + 50, (200, 200))
+        for copy in range(copies):
+            changed = image.resize((draw.randrange(80, 200), draw.randrange(80, 200)))
+            files[f"{number}-{copy:02d}.jpg"] = jpeg(changed, draw.randrange(40, 95))
+    exhaustive = marks_of(tmp_path / "small", files)
+    assert len(exhaustive) == pictures * (copies - 1)
+    places = [(first, copy) for first in range(0, pictures * copies, copies) for copy in range(copies)]
+    near = [Pair(first + copy, first + (copy + by) % copies, 5, 0.8) for first, copy in places for by in (1, 2)]
+    monkeypatch.setattr(duplicates, "near_pairs", lambda *_, **__: iter(near))
+    monkeypatch.setattr(duplicates, "_EACH_WITH_EACH", 1)
+    again = marks_of(tmp_path / "again", files)
+    assert {photo: mark.kept for photo, mark in again.items()} == {p: mark.kept for p, mark in exhaustive.items()}
+    monkeypatch.setattr(large_groups, "_ROUNDS", 1)
+    once = marks_of(tmp_path / "once", files)
+    monkeypatch.setattr(large_groups, "_ROUNDS", 0)
+    assert len(marks_of(tmp_path / "never", files)) < len(once) < len(again)

@@ -6,12 +6,13 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import numpy.lib.recfunctions as rfn
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 
 from schemas.errors import ConfigError
 from tests.training.cleaning.pictures import jpeg, picture
-from training.cleaning.copies.fingerprints import FINGERPRINT, take_fingerprints
+from training.cleaning.copies.fingerprints import FINGERPRINT, Fingerprints, take_fingerprints
 
 PATHS = ["a.jpg", "big.png", "bordered.jpg", "blurred.jpg", "poor.jpg", "broken.jpg", "text.jpg", "gone.jpg"]
 
@@ -50,6 +51,8 @@ def test_a_fingerprint_says_what_the_photo_is(tmp_path: Path) -> None:
     }
     assert [path for path in PATHS if not records[path]["readable"]] == list(errors)
     assert prints.column("readable").tolist() == [records[path]["readable"] for path in PATHS]
+    assert (prints.values("bytes", np.array([0])) == [len(data)]).all()
+    assert not prints.column("flat").any()
     assert (prints.small(np.array([4, 1])) == [records["poor.jpg"]["small"], records["big.png"]["small"]]).all()
 
 
@@ -70,6 +73,17 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same(tmp_path: Path, cut: t
     else:
         assert next(again.names()).error
     assert counted[-1] == len(PATHS)
+
+
+def test_fingerprints_of_an_earlier_layout_are_taken_again(tmp_path: Path) -> None:
+    folder, work = photos(tmp_path / "photos"), tmp_path / "work"
+    expected = take_fingerprints(folder, PATHS, work, workers=1).take(range(len(PATHS))).tobytes()
+    file = work / "fingerprints.bin"
+    names = [name for name in FINGERPRINT.names or () if name != "layout"]
+    earlier = np.frombuffer(expected, FINGERPRINT)[names]
+    file.write_bytes(rfn.repack_fields(earlier).tobytes() * 2)
+    assert len(Fingerprints(work)) == 0
+    assert take_fingerprints(folder, PATHS, work, workers=1).take(range(len(PATHS))).tobytes() == expected
 
 
 def test_another_list_of_photos_is_refused(tmp_path: Path) -> None:

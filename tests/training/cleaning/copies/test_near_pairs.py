@@ -10,9 +10,9 @@ from PIL import Image
 
 from tests.training.cleaning.pictures import picture
 from training.cleaning.copies import code_index
-from training.cleaning.copies.alignment import count_of_warps, likeness_under, warps
+from training.cleaning.copies.alignment import asked_warps, count_of_warps, likeness_under, warps
 from training.cleaning.copies.hashes import distances, p_hash
-from training.cleaning.copies.near_pairs import near_pairs
+from training.cleaning.copies.near_pairs import near_pairs, warped_distances
 
 
 def smalls() -> np.ndarray:
@@ -61,6 +61,21 @@ def test_the_pairs_are_those_of_a_comparison_of_all(
     assert {pair for pair in part if not set(pair) & plain} <= {(p.left, p.right) for p in found}
     assert {place for pair in part for place in pair} <= set(some.tolist())
     assert all(p.likeness >= 0.7 and 0 <= p.bits <= bits for p in found)
+
+
+def test_distances_are_the_least_of_all_warps_in_both_directions() -> None:
+    greys = smalls()[:12]
+    left, right = greys, np.roll(greys, 1, axis=0)
+    numbers = asked_warps()
+    expected = []
+    for one, other in zip(left, right, strict=True):
+        ways = [(one, other), (other, one)]
+        codes = [(p_hash(warps(a[None])[0, numbers]), p_hash(b[None])) for a, b in ways]
+        expected.append(min(int(distances(warped, plain).min()) for warped, plain in codes))
+    found = warped_distances(left, right)
+    assert np.abs(found - expected).max() <= 2  # floats of another precision
+    assert found.min() < 64 < found.max()
+    assert warped_distances(left[:0], right[:0]).tolist() == []
 
 
 def test_no_photos_give_no_pairs(tmp_path: Path) -> None:
