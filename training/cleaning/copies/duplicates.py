@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from training.bulk import Engine
 from training.cleaning.copies.fingerprints import Fingerprints
 from training.cleaning.copies.flat_colours import marks_of_flat
-from training.cleaning.copies.groups import Groups
+from training.cleaning.copies.groups.joined import Groups
+from training.cleaning.copies.groups.large_groups import LargeGroup
+from training.cleaning.copies.groups.small_groups import marks_of_small
 from training.cleaning.copies.large_arrays import first_of_equal
-from training.cleaning.copies.large_groups import LargeGroup
 from training.cleaning.copies.marking import Marker
 from training.cleaning.copies.near_pairs import near_pairs
-from training.cleaning.copies.small_groups import marks_of_small
 from training.cleaning.marks import Mark
 from training.readers.label_table import Row
 

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from tests.training.cleaning.pictures import jpeg, picture
-from training.cleaning.copies import duplicates, large_groups
+from training.cleaning.copies import duplicates
 from training.cleaning.copies.alignment import likeness
 from training.cleaning.copies.duplicates import DuplicateSettings, duplicate_marks
 from training.cleaning.copies.fingerprints import take_fingerprints
+from training.cleaning.copies.groups import large_groups
 from training.cleaning.copies.hashes import Greys
 from training.cleaning.copies.near_pairs import Pair
 from training.cleaning.marks import Mark

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from training.cleaning.copies.alignment import likeness
 from training.cleaning.copies.fingerprints import Fingerprints
+from training.cleaning.copies.groups.links import NOBODY_SAID, Links, Places
 from training.cleaning.copies.hashes import picture_distances
 from training.cleaning.copies.large_arrays import ranks
-from training.cleaning.copies.links import NOBODY_SAID, Links, Places
 from training.cleaning.copies.marking import Marker, Scored
 from training.cleaning.copies.near_pairs import warped_distances
 from training.cleaning.marks import Mark

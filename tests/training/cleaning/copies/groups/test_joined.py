@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.cleaning.copies import groups as groups_module
-from training.cleaning.copies.groups import Groups
-from training.cleaning.copies.links import NOBODY_SAID
+from training.cleaning.copies.groups import joined as groups_module
+from training.cleaning.copies.groups.joined import Groups
+from training.cleaning.copies.groups.links import NOBODY_SAID
 from training.cleaning.copies.near_pairs import Pair
 
 

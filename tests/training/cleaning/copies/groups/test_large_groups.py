@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.cleaning.copies import large_groups
-from training.cleaning.copies.large_groups import LargeGroup
-from training.cleaning.copies.links import Links
+from training.cleaning.copies.groups import large_groups
+from training.cleaning.copies.groups.large_groups import LargeGroup
+from training.cleaning.copies.groups.links import Links
 from training.cleaning.copies.marking import Scored
 
 COUNT, LEAST = 60, 0.75

@@ -19,8 +19,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from training.cleaning.copies.groups.links import Links
 from training.cleaning.copies.large_arrays import ranks, slices
-from training.cleaning.copies.links import Links
 from training.cleaning.copies.near_pairs import Pair
 
 Numbers = NDArray[np.uint32]
