@@ -26,13 +26,15 @@ def test_two_parts_of_one_picture_overlap_and_those_of_two_do_not() -> None:
 LOOK = """
 import json, sys
 import numpy as np
+from benchmarks.cleaning.memory_peak import MemoryPeak, memory_mb
 
 before = memory_mb()
 with MemoryPeak() as own:
     pages = np.ones(40 * 2**20, np.uint8)
 del pages
 with MemoryPeak() as mapped:
-    assert not np.memmap(sys.argv[1], np.uint8, "r").any()
+    view = np.memmap(sys.argv[1], np.uint8, "r")
+    assert not view.any()
 print(json.dumps([before, own.peaks, mapped.peaks]))
 """
 
