@@ -14,6 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from training.cleaning.copies.frames import without_frames
 from training.cleaning.copies.hashes import Floats, Greys
 
 SIDE = 32  # pixels of the compared pictures
@@ -36,6 +37,14 @@ def likeness(left: Greys, right: Greys) -> NDArray[np.float32]:
         float32 [n], 1 for equal edges, near 0 for unrelated ones. A pair of two flat pictures gets the closeness of
         their grey values instead, because such pictures have no edges.
     """
+    framed, ours, theirs = without_frames(left, right)
+    if len(framed):
+        left, right = left.copy(), right.copy()
+        left[framed], right[framed] = ours, theirs
+    return _likeness(left, right)
+
+
+def _likeness(left: Greys, right: Greys) -> NDArray[np.float32]:
     starts = range(0, len(left), _AT_ONCE)
     parts = [_best(left[start : start + _AT_ONCE], right[start : start + _AT_ONCE]) for start in starts]
     return np.concatenate(parts) if parts else np.empty(0, np.float32)
@@ -55,7 +64,8 @@ def _best(left: Greys, right: Greys) -> NDArray[np.float32]:
 
 
 def likeness_under(left: Greys, right: Greys, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The likeness of each pair with the left photo warped in the one way of `numbers` int64 [n], as `warps` counts."""
+    """The likeness of each pair with the left photo warped in the one way of `numbers` int64 [n], as `warps` counts.
+    Two photos with frames are compared under all warps: how one was warped was found by the frames."""
     found = np.empty(len(left), np.float32)
     floats = right.astype(np.float32)
     for number in np.unique(numbers):
@@ -63,7 +73,10 @@ def likeness_under(left: Greys, right: Greys, numbers: NDArray[np.int64]) -> NDA
         places, weights, seen = _warps()[number]
         warped = _warped(left[some].astype(np.float32), places, weights)
         found[some] = _correlation(_gradients(warped), _gradients(floats[some]), seen)
-    return _flat(left, right, found)
+    found = _flat(left, right, found)
+    framed, ours, theirs = without_frames(left, right)
+    found[framed] = _likeness(ours, theirs)
+    return found
 
 
 def count_of_warps() -> int:
