@@ -81,6 +81,8 @@ class Job:
     bad: dict[str, Invalid] = field(default_factory=dict)
     tries: int = 0
     """Failed tries of the current step. Tries that failed during a hold do not count."""
+    refusals: int = 0
+    """How often the stream refused its retry or its dead letters. That uses up no try: it may last for hours."""
     stage: str = "prepare"
     why: str = ""
     """Why the last try failed; empty if no try failed."""

@@ -64,7 +64,7 @@ class Endings:
 
     def end(self, job: Job, why: Invalid | Transient) -> None:
         """End an event that failed for good (it becomes a dead letter) or for now (it becomes a retry)."""
-        job.stage, job.why, job.tries = "ending", why.message, 0
+        job.stage, job.why, job.refusals = "ending", why.message, 0
         job.gave_up = why if isinstance(why, Invalid) else None
         self._queue.put([_Ending(job, why)])
 
@@ -126,9 +126,9 @@ class Endings:
         if isinstance(why, Transient) and self._hold.judge(why):
             self._waiting.put(job, HELD_S, back)
             return
-        job.tries += 1
-        self._waiting.put(job, pause_s(job.tries, _LONGEST_WAIT_S), back)
-        if job.tries > 1 and time.monotonic() - self._warned >= _WARN_EVERY_S:
+        job.refusals += 1
+        self._waiting.put(job, pause_s(job.refusals, _LONGEST_WAIT_S), back)
+        if job.refusals > 1 and time.monotonic() - self._warned >= _WARN_EVERY_S:
             self._warned = time.monotonic()
             _log.warning(
                 "%d events wait because the stream refuses their retries or dead letters: %s",

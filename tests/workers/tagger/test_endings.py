@@ -104,6 +104,47 @@ def test_refused_dead_letters_of_photos_send_no_event_to_a_retry_topic(rig: Rig)
     assert list(rig.admin.read(RETRY_30S)) == []
 
 
+class LateOnce(Guarded):
+    """A store of which one call times out as soon as it is armed, and whose probe answers all the time."""
+
+    def __init__(self, behind: Any) -> None:
+        self._behind = behind
+        self.armed = threading.Event()
+        self.failed = 0
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._behind, name)
+        if not callable(found) or name in {*self._LOCAL, "probe", "announce"}:
+            return found
+
+        def once(*arguments: Any, **named: Any) -> Any:
+            if self.armed.is_set():
+                self.armed.clear()
+                self.failed += 1
+                why = Transient("store", "operation_timed_out", "no answer within 2 s")
+                if name != "apply":
+                    raise why
+                return [why for _ in arguments[0]]
+            return found(*arguments, **named)
+
+        return once
+
+
+def test_refused_dead_letters_use_up_no_try_of_a_later_step(rig: Rig) -> None:
+    """The store is late once, just when the letters are taken again. That is the first failed try, not the sixth."""
+    closed, late = Closed(), LateOnce(rig.store)
+    rig.settings = msgspec.structs.replace(rig.settings, in_place_tries=2)
+    rig.send(event("half", [jpeg(1), b"no photo"]))
+    with rig.tagger(store=late, stream=picky(rig.stream, closed)) as failure:
+        until(lambda: closed.refused >= 5, "five tries")
+        late.armed.set()
+        until(lambda: late.failed == 1, "a late store")
+        closed.open.set()
+        rig.wait(failure)
+    assert [parse_dead_letter(record.headers).image_id for record in rig.dead_letters()] == ["1"]
+    assert list(rig.admin.read(RETRY_30S)) == []
+
+
 def test_a_tagger_that_ends_with_a_refused_dead_letter_has_not_committed_it(rig: Rig) -> None:
     closed = Closed()
     rig.settings = msgspec.structs.replace(rig.settings, drain_budget_s=0.1)
