@@ -416,6 +416,16 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ),
     ),
     Elsewhere(
+        "tests/training/cleaning/copies/groups/test_joined.py",
+        "what found what within one large group, which its groups hand out",
+        ("training/cleaning/copies/groups/links.py",),
+    ),
+    Elsewhere(
+        "tests/training/cleaning/copies/test_duplicates.py",
+        "the marks of a folder: which photo of a group is best, and the groups whose photos are all compared",
+        ("training/cleaning/copies/groups/small_groups.py", "training/cleaning/copies/marking.py"),
+    ),
+    Elsewhere(
         "tests/training/cleaning/test_steps.py",
         "one cleaning, whose marks become a table and a report",
         (
