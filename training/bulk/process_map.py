@@ -8,10 +8,13 @@ the same part each time, and write nothing but files that appear whole.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 from typing import TypeVar
 
 from schemas.errors import ConfigError
@@ -89,5 +92,19 @@ def _submit(pool: ProcessPoolExecutor, function: Callable[[Part], Result], part:
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    """Processes that are started anew, because a fork of a process with threads may hang."""
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    """Processes that are started anew, because a fork of a process with threads may hang. They end with this one."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent)
+
+
+def end_with_parent() -> None:
+    """End this worker when the process that started it has ended, even if it was killed. Otherwise it would wait for
+    parts for ever, with its memory."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_wait_for, args=(parent.sentinel,), name="parent-watch", daemon=True).start()
+
+
+def _wait_for(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)

@@ -35,7 +35,7 @@ class Reviewed:
         decided: how many items have a decision.
         undone: marks that were taken back.
         redone: marks that were put in force again.
-        added: marks of the step `review`.
+        added: marks of the step `review` that are new.
         seconds: mean seconds for a decision, 0 if nobody decided.
     """
 
@@ -111,10 +111,11 @@ def take_decisions(queue: Queue, marks: Marks) -> Reviewed:
             added += more
             again += [mark.id for mark in more if new]
     undone, redone = marks.undo(wrong), marks.redo(right)
+    before = {mark.id for mark in marks.in_force(STEP)}
     marks.write(STEP, {"decisions": len(decisions), "line": queue.last_line}, added)  # a crash before repeats all
     redone += marks.redo(again)  # what a person added, took back with `undo`, and added again
     seconds = sum(one.seconds for one in decisions.values()) / max(1, len(decisions))
-    return Reviewed(len(decisions), undone, redone, len(added), seconds)
+    return Reviewed(len(decisions), undone, redone, len({mark.id for mark in added} - before), seconds)
 
 
 def _applied(queue: Queue, marks: Marks) -> int:
@@ -141,11 +142,15 @@ def _id(step: str, name: str) -> str:
 def _pair(mark: Mark) -> str:
     """The two labels of a merge as one text, which no other two labels have."""
     labels = (mark.product, mark.into)
-    return " = ".join(json.dumps(one) for one in labels) if "=" in "".join(labels) else " = ".join(labels)
+    return " = ".join(map(_quoted, labels)) if "=" in "".join(labels) else " = ".join(labels)
+
+
+def _quoted(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False)
 
 
 def _move(mark: Mark) -> str:
-    return f"{json.dumps(mark.photo)} to {json.dumps(mark.into)}"
+    return f"{_quoted(mark.photo)} to {_quoted(mark.into)}"
 
 
 def _duplicates(kept: str, group: Sequence[Mark], undone: Container[str]) -> Item:

@@ -67,6 +67,16 @@ def photos_below(root: Path, found: Found, prefix: str = "") -> Iterator[str]:
             found.skipped[prefix + inside] = "not a JPEG, PNG or WebP file"
 
 
+def _with_files(root: Path, whole: str) -> Iterator[str]:
+    """A file, or every file below a folder, so that each one is accounted for."""
+    if not (root / whole).is_dir():
+        yield whole
+        return
+    for folder, _, files in os.walk(root / whole):
+        for name in sorted(files):
+            yield Path(folder, name).relative_to(root).as_posix()
+
+
 def _files(root: Path, found: Found, prefix: str) -> Iterator[str]:
     waiting = [""]  # a stack: folders may be nested more deeply than calls can be
     visited: dict[tuple[int, int], str] = {}
@@ -94,7 +104,10 @@ def _files(root: Path, found: Found, prefix: str) -> Iterator[str]:
         for name in sorted(names, reverse=True):
             whole = f"{inside}/{name}" if inside else name
             if "\\" in name or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
-                found.skipped[prefix + ascii(whole)[1:-1]] = "a backslash or a control character in its name; rename it"
+                for one in _with_files(root, whole):
+                    found.skipped[prefix + ascii(one)[1:-1]] = (
+                        "a backslash or a control character in its name; rename it"
+                    )
             else:
                 waiting.append(whole)
 

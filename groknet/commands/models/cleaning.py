@@ -101,6 +101,8 @@ def denoise(
     from training.cleaning import NoiseSettings
 
     settings = _settings(NoiseSettings, strict=strict, loose=loose)
+    if strict and loose and loose < strict:
+        raise CommandError(f"--loose {loose:g}: it must be at least --strict {strict:g}", Exit.USAGE)
     with _cleaning(folder, out, reader=reader, product=product, workers=workers, engine=engine) as cleaning:
         _need_products(cleaning)
         with _embedder(bundle, workers, engine) as embedder:
@@ -278,7 +280,7 @@ def undo(
     *,
     photo: Annotated[str, Parameter(help="Instead of ids: all marks of this photo.")] = "",
     step: Annotated[
-        Literal["", "read", "duplicates", "noise", "merge", "relabel"],
+        Literal["", "duplicates", "noise", "merge", "relabel", "review"],
         Parameter(help="Instead of ids: all marks of a step."),
     ] = "",
     redo: Annotated[bool, Parameter(negative=(), help="Put the marks back in force instead.")] = False,
@@ -291,11 +293,17 @@ def undo(
     cleaning = _reopened(out)
     if bool(ids) + bool(photo) + bool(step) != 1:
         raise CommandError("undo: give ids of marks, --photo or --step", Exit.USAGE)
+    read = {mark.id for mark, _ in cleaning.marks.all("read")}
     wanted = list(ids or [])
     if not wanted:
         wanted = [mark.id for mark, _ in cleaning.marks.all(step) if not photo or mark.photo == photo]
+        wanted = [one for one in wanted if one not in read] or wanted
         if not wanted:
             raise CommandError(f"undo: no mark of {photo or step}", Exit.NOT_FOUND)
+    if read.intersection(wanted):
+        raise CommandError(
+            "undo: a file that is no photo or cannot be read cannot be taken back; mend it, then clean again"
+        )
     changed = cleaning.marks.redo(wanted) if redo else cleaning.marks.undo(wanted)
     note(f"{changed} marks {'are in force again' if redo else 'were taken back'}")
     return _end(cleaning, json=json)
@@ -328,6 +336,7 @@ def _cleaning(
             bar.update(tasks[what], completed=done, total=total or None)
 
         source = open_source(folder, reader)
+        _need_column(source, product)
         cleaning = Cleaning(source, out, product, workers=workers, engine=engine, bar=show)
         _remember(source, out, product)
         yield cleaning
@@ -353,8 +362,15 @@ def _embedder(bundle: Path | None, workers: int | None, engine: EngineOption) ->
 
 
 def _remember(source: Source, out: Path, product: str) -> None:
+    """Write what the cleaning is of. Refuse another column than that of the marks which are there."""
     from engines.files import write_file
+    from training.cleaning import Marks
 
+    if (out / _ABOUT).is_file():
+        before = json_module.loads((out / _ABOUT).read_text())["product"]
+        if before != product and any(mark.step in ("noise", "merge", "relabel") for mark in Marks(out).in_force()):
+            text = f"{out} is a cleaning by the column {before!r}, and its marks name labels of that one"
+            raise CommandError(f"--product {product}: {text}; give another --out", Exit.USAGE)
     about = {"folder": str(source.folder.resolve()), "reader": source.reader, "product": product}
     write_file(out / _ABOUT, json_module.dumps(about, indent=1))
 
@@ -366,6 +382,14 @@ def _reopened(out: Path) -> Cleaning:
 
     about = json_module.loads((out / _ABOUT).read_text())
     return Cleaning(open_source(Path(about["folder"]), about["reader"]), out, about["product"])
+
+
+def _need_column(source: Source, product: str) -> None:
+    """Refuse a column that was named and that no photo has. Without the default one there are no products."""
+    if product == "product" or any(product in row for row in source.rows):
+        return
+    there = sorted({name for row in source.rows[:1000] for name in row} - {"path", "split"})
+    raise CommandError(f"--product {product}: there is no such column; there are {', '.join(there)}", Exit.USAGE)
 
 
 def _need_products(cleaning: Cleaning) -> None:

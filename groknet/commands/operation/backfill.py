@@ -66,7 +66,7 @@ def backfill(
 
     `groknet run all` builds the index of the epoch beside the one in force; `groknet run indexer --bundle DIR --beside`
     does it elsewhere. Then `groknet epoch switch` makes the epoch the one in force. The exit code is 1 when listings
-    failed that a second run may complete.
+    failed that a second run may complete, and 130 when the back-fill was stopped before its end.
 
     --json writes one line: {"epoch", "total", "done", "removed", "lost", "failed", "coverage"}.
     """
@@ -80,11 +80,12 @@ def backfill(
         if bundle is not None and not whole_photos:
             refuse_whole_photos(loaded, known_epochs(loaded, store), bundle.absolute())
         folder, target = _target(loaded, store, bundle, epoch)
-        done = fill(
-            loaded, folder, stream=stream, store=store, rate=rate, stop=_stop_by_signal(), quiet=json, spread=spread
-        )
+        stop = _stop_by_signal()
+        done = fill(loaded, folder, stream=stream, store=store, rate=rate, stop=stop, quiet=json, spread=spread)
         share = coverage_of(target, stream=stream, store=store).share
     _report(target, done, share, json=json)
+    if stop.is_set() and done.seen < done.total:
+        return Exit.INTERRUPTED
     return Exit.FAILED if done.failed else Exit.OK
 
 

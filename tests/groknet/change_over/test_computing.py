@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +25,11 @@ from schemas.predictions import StoredListing, Summary
 from tests.detectors import SIDE, light, with_bright_detector
 from tests.engines.tiny_bundle import tiny_graph, write_tiny_bundle
 from tests.groknet.conftest import Call
-from tests.groknet.places import NEW
+from tests.groknet.places import NEW, until
 from workers.stores import Store, build_store
 
 BASE_US = 1_700_000_000_000_000
+OLD = "0123456789ab"
 
 
 @pytest.fixture
@@ -60,7 +65,7 @@ def add(store: Store, listing: int) -> None:
         listing_id=event.listing_id,
         event_time=BASE_US,
         model_version="tiny-1",
-        epoch="0123456789ab",
+        epoch=OLD,
         event=event,
         summary=summary,
         images=[],
@@ -93,6 +98,24 @@ def test_workers_back_fill_what_one_process_does_with_the_detector_of_the_bundle
         store.close()
     assert [len(rows) for rows, _, _ in found["here"].values()] == [2, 2, 3, 4, 5]  # at most four boxes a photo
     assert found["pool"] == found["here"]
+
+
+@pytest.mark.slow
+def test_a_back_fill_that_is_stopped_says_so_by_its_exit_code(old: Path, new: Path, tmp_path: Path) -> None:
+    """At so low a rate it never comes to its end by itself."""
+    loaded = home_of(tmp_path / "home", old)
+    store = build_store(loaded.config.store.url)
+    for listing in range(5):
+        add(store, listing)
+    words = ("backfill", "--home", tmp_path / "home", "--bundle", new, "--rate", "0.01", "--json")
+    process = subprocess.Popen([sys.executable, "-m", "groknet", *map(str, words)], stdout=subprocess.PIPE, text=True)
+    until(lambda: any(isinstance(one, StoredListing) and one.epoch != OLD for one in store.scan()))
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    store.close()
+    assert process.returncode == Exit.INTERRUPTED
+    counts = json.loads(said)
+    assert 0 < counts["done"] < counts["total"] == 5
 
 
 def test_an_engine_of_the_gpu_stays_in_one_process(old: Path, tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from schemas.errors import ConfigError
 from training.bulk import process_map as module
 from training.bulk.process_map import process_map
 
+ROOT = Path(__file__).parents[3]
 PARTS = [list(range(start, start + 5)) for start in range(0, 60, 5)]
 
 
@@ -105,3 +109,37 @@ def test_a_part_that_kills_each_worker_is_named_after_what_came_before_it() -> N
 def test_what_the_function_raises_ends_the_map() -> None:
     with pytest.raises(ValueError, match="no 0"):
         list(process_map(fails, PARTS, workers=1))
+
+
+COMMAND = """
+import sys, time
+from training.bulk.process_map import process_map
+from tests.training.bulk.test_process_map import sleeps
+
+if __name__ == "__main__":
+    for pid in process_map(sleeps, [0, 0, 3600], workers=2):
+        print(pid, flush=True)
+"""
+
+
+def sleeps(seconds: float) -> int:
+    """Sleep, and return the process."""
+    time.sleep(seconds)
+    return os.getpid()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "command.py").write_text(COMMAND)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, tmp_path / "command.py"], stdout=subprocess.PIPE, env=environment)
+    assert process.stdout is not None
+    workers = {int(process.stdout.readline()) for _ in range(2)}
+    process.send_signal(number)
+    process.wait(30)
+    process.stdout.close()
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline, workers
+        time.sleep(0.05)

@@ -35,6 +35,16 @@ def hostile(folder: Path) -> int:
     return count
 
 
+def test_every_file_below_a_folder_whose_name_no_table_can_hold_is_named(tmp_path: Path) -> None:
+    for name in ("mug", "line\nbreak"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        for place in ("a.jpg", "deep/b.jpg"):
+            (tmp_path / name / place).write_bytes(b"x")
+    source = open_source(tmp_path)
+    assert [row["path"] for row in source.rows] == ["mug/a.jpg", "mug/deep/b.jpg"]
+    assert set(source.skipped) == {"line\\nbreak/a.jpg", "line\\nbreak/deep/b.jpg"}
+
+
 def test_every_file_of_a_hostile_folder_is_accounted_for(tmp_path: Path) -> None:
     count = hostile(tmp_path)
     source = open_source(tmp_path)

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from training.cleaning.copies.hashes import Greys
 
 PLAIN = 12  # grey levels within a plain line, after JPEG
-MOST = 6  # lines of a frame at one side of 32: a fifth
+MOST = 12  # lines of a frame at one side of 32: more than a third
 _STEP = 8  # levels between the frame and what it surrounds
 _ALONG = 0.8  # of the line have such a step
+_ACROSS = ([2, 3], [2, 3], [0, 1], [0, 1])  # the sides left and right of each side, of top, bottom, left and right
 
 
 def without_frames(left: Greys, right: Greys) -> tuple[NDArray[np.int64], Greys, Greys]:
@@ -43,26 +44,33 @@ def frames(greys: Greys) -> NDArray[np.int64]:
     """How many lines a frame has at the top, the bottom, the left and the right of each picture, int64 [n, 4]. The line
     that is half frame and half picture counts."""
     turned = greys.swapaxes(1, 2)
-    found = []
-    for one in (greys, turned):
-        first, last = one[:, 0].astype(np.float32).mean(1), one[:, -1].astype(np.float32).mean(1)
-        lines = np.stack([_lines(one), _lines(one[:, ::-1])], axis=1)
-        opposite = (lines > 0).all(1) & (np.abs(first - last) <= PLAIN)
-        found.append(np.where(opposite[:, None], lines, 0))
-    return np.concatenate(found, axis=1)
+    sides = (greys, greys[:, ::-1], turned, turned[:, ::-1])
+    runs = np.stack([_run(one) for one in sides], axis=1)
+    lines = np.stack([_lines(one, runs[:, side], runs[:, _ACROSS[side]]) for side, one in enumerate(sides)], axis=1)
+    edges = np.stack([one[:, 0].astype(np.float32).mean(1) for one in sides], axis=1)
+    for first, last in ((0, 1), (2, 3)):
+        opposite = (lines[:, [first, last]] > 0).all(1) & (np.abs(edges[:, first] - edges[:, last]) <= PLAIN)
+        lines[:, [first, last]] *= opposite[:, None]
+    return lines
 
 
-def _lines(greys: Greys) -> NDArray[np.int64]:
-    """The lines of the frame at the top of each picture."""
-    top = greys[:, : MOST + 2].astype(np.int16)
+def _run(greys: Greys) -> NDArray[np.int64]:
+    """How many lines from the top are plain and of one grey, int64 [n], at most one more than a frame may have."""
+    top = greys[:, : MOST + 1].astype(np.int16)
     plain = top.max(2) - top.min(2) <= PLAIN
     same = np.abs(top.mean(2) - top[:, :1].mean(2)) <= PLAIN
-    run = (plain & same).cumprod(1).sum(1)
-    framed = (run > 0) & (run <= MOST)
-    inner = np.take_along_axis(top, np.minimum(run, MOST)[:, None, None] + 1, 1)[:, 0]
-    middle = slice(MOST, greys.shape[2] - MOST)  # frames at the sides have no edge with this one
-    steps = np.abs(inner - top[:, 0])[:, middle] >= _STEP
-    return np.where(framed & (steps.mean(1) >= _ALONG), run + 1, 0)
+    return np.asarray((plain & same).cumprod(1).sum(1), np.int64)
+
+
+def _lines(greys: Greys, run: NDArray[np.int64], across: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The lines of the frame at the top of each picture: `run` and one more, or 0. `across` int64 [n, 2] are the plain
+    lines at the left and the right: a frame's edge is as long as what lies between them."""
+    inner = np.take_along_axis(greys, np.minimum(run, MOST)[:, None, None] + 1, 1)[:, 0].astype(np.int16)
+    steps = np.abs(inner - greys[:, 0].astype(np.int16)) >= _STEP
+    place, side = np.arange(greys.shape[2]), greys.shape[2]
+    between = (place > across[:, :1]) & (place < side - 1 - across[:, 1:])
+    share = (steps & between).sum(1) / np.maximum(between.sum(1), 1)
+    return np.where((run > 0) & (run <= MOST) & (share >= _ALONG), run + 1, 0)
 
 
 def _inside(grey: NDArray[np.uint8], frame: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from groknet.cli import run
 from groknet.cli.exits import Exit
 from tests.engines.tiny_bundle import write_tiny_bundle
 from tests.training.cleaning.pictures import jpeg, picture
+from training.cleaning import Mark, Marks
 
 
 @pytest.fixture
@@ -55,11 +56,42 @@ def test_what_cannot_be_is_refused_with_the_option(
         (["clean", str(folder), "--out", str(folder / "inside")], Exit.USAGE, "lies in the folder"),
         (["dedup", str(folder), "--likeness", "1.5"], Exit.USAGE, "--likeness"),
         (["denoise", str(folder), "--product", "sku", "--bundle", str(tmp_path)], Exit.USAGE, "sku"),
+        (["clean", str(folder), "--product", "sku"], Exit.USAGE, "no such column; there are product"),
+        (["denoise", str(folder), "--strict", "2", "--loose", "1"], Exit.USAGE, "at least --strict 2"),
         (["report", str(folder)], Exit.NOT_FOUND, "no cleaning"),
         (["undo", str(folder)], Exit.NOT_FOUND, "no cleaning"),
     ):
         assert run(["data", *arguments]) == code, arguments
         assert text in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_read_is_not_taken_back(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "dedup", str(folder), "--workers", "1", "--json"]) == Exit.OK
+    capsys.readouterr()
+    out = folder.with_name("photos-clean")
+    assert run(["data", "undo", str(out), "--photo", "p0/broken.jpg"]) == Exit.FAILED
+    assert "cannot be taken back" in capsys.readouterr().err
+    assert "broken.jpg" not in (out / "labels.csv").read_text()
+
+
+def test_marks_that_name_labels_of_one_column_are_not_mixed_with_those_of_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    lines = ["path,split,product,category"]
+    for i in range(6):
+        (photos / f"{i}.jpg").write_bytes(jpeg(picture(i)))
+        lines.append(f"{i}.jpg,train,p{i % 2},c{i % 3}")
+    (photos / "labels.csv").write_text("\n".join(lines) + "\n")
+    assert run(["data", "dedup", str(photos), "--json"]) == Exit.OK
+    assert run(["data", "dedup", str(photos), "--product", "category", "--json"]) == Exit.OK  # these name no label
+    noise = Mark(step="noise", what="noise", photo="0.jpg", kept="3.jpg", product="c0")
+    Marks(tmp_path / "photos-clean").write("noise", {}, [noise])
+    capsys.readouterr()
+    assert run(["data", "dedup", str(photos), "--product", "product"]) == Exit.USAGE
+    assert "a cleaning by the column 'category'" in capsys.readouterr().err
+    assert run(["data", "dedup", str(photos), "--product", "product", "--out", str(tmp_path / "new")]) == Exit.OK
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ def paler(photo: Image.Image) -> Image.Image:
     return Image.blend(photo, Image.new("RGB", photo.size, (90, 90, 90)), 0.8)
 
 
-@pytest.mark.parametrize(("share", "colour"), [(0.06, 255), (0.1, 255), (0.1, 0), (0.15, 255)])
+@pytest.mark.parametrize(("share", "colour"), [(0.06, 255), (0.1, 255), (0.1, 0), (0.15, 255), (0.5, 255)])
 def test_different_pictures_in_one_frame_are_no_copies_and_copies_are(share: float, colour: int) -> None:
     photos = [paler(picture(seed)) for seed in range(PHOTOS)]
     ours = greys([framed(photo, share, colour) for photo in photos])
