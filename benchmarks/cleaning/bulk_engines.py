@@ -35,6 +35,7 @@ from training.cleaning import (
     write_marks,
 )
 from training.cleaning.copies.fingerprints import FINGERPRINT
+from training.cleaning.packed_rows import PackedRows
 
 WORKERS = 2
 _AT_WORK = "ray::MapBatches"  # Ray names a process after what it does
@@ -78,7 +79,7 @@ def _workers() -> list[int]:
 def clean(folder: Path, out: Path, bundle: Path, engine: Engine, most: int) -> dict[str, Any]:
     """Clean the first photos of a folder; which workers were killed, and the seconds."""
     source = open_source(folder)
-    source = replace(source, rows=source.rows[:most])
+    source = replace(source, rows=PackedRows(source.rows[:most]))
     begun = time.perf_counter()
     length = load_manifest(bundle).embedding.dim
     half = len(source.rows) // 2

@@ -288,21 +288,20 @@ def relabel(rows: Sequence[Row], vectors: Floats, marks: Marks, strict: float) -
     places = [place for place, row in enumerate(rows) if row["path"] not in gone]
     left = [rows[place] for place in places]
     wrong = {mark.photo for mark in marks.in_force("noise")}
-    settings = RelabelSettings()
-    found = list(
-        relabel_marks(
-            [row["path"] for row in left],
-            [into.get(row["product"], row["product"]) for row in left],
-            vectors[places],
-            np.array([row["path"] in wrong for row in left], bool),
-            clear_by=settings.clear_by,
-            radius=strict,
-        )
+    radius, made = relabel_marks(
+        [row["path"] for row in left],
+        [into.get(row["product"], row["product"]) for row in left],
+        vectors[places],
+        np.array([row["path"] in wrong for row in left], bool),
+        strict=strict,
+        settings=RelabelSettings(),
     )
+    found = list(made)
     marks.write("relabel", {}, found)
     truth = {row["path"]: row["truth"] for row in left}
     right = sum(mark.into.removesuffix(SECOND) == truth[mark.photo] for mark in found)
-    return {"left_out": len(wrong), "relabelled": len(found), "precision": _share(right, len(found))}
+    figures = {"left_out": len(wrong), "relabelled": len(found), "precision": _share(right, len(found))}
+    return figures | {"radius": round(radius, 4)}
 
 
 def main() -> None:

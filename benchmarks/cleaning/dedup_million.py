@@ -39,6 +39,7 @@ from engines.files import replacing
 from training.cleaning.copies.duplicates import DuplicateSettings, duplicate_marks
 from training.cleaning.copies.fingerprints import Fingerprints, take_fingerprints
 from training.cleaning.marks import Marks
+from training.cleaning.packed_rows import Paths
 from training.readers.label_table import Row
 from training.studio import TEST_IDENTITIES, make_product, render
 
@@ -129,23 +130,6 @@ class Rows(Sequence[Row]):
         return {"path": _path(place), "split": "train"}
 
 
-class Paths(Sequence[str]):
-    """The paths of the photos, made when they are asked for."""
-
-    def __init__(self, numbers: range) -> None:
-        self._numbers = numbers
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    @overload
-    def __getitem__(self, place: int) -> str: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[str]: ...
-    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
-        return Paths(self._numbers[place]) if isinstance(place, slice) else _path(self._numbers[place])
-
-
 def _path(number: int) -> str:
     return f"train-{number // PER_SHARD:04d}.tar/{number:07d}.jpg"
 
@@ -191,7 +175,7 @@ def measure(work: Path, count: int, workers: int) -> dict[str, Any]:
     known = len(Fingerprints(clean))
     begun, begin_mb = _cpu_s(), memory_mb()
     with MemoryPeak() as reading:
-        prints = take_fingerprints(folder, Paths(range(count)), clean, workers=workers)
+        prints = take_fingerprints(folder, Paths(Rows(count)), clean, workers=workers)
         read_s = _cpu_s() - begun
     marks = Marks(work / f"marks-{count}")
     with MemoryPeak() as comparing:

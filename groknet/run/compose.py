@@ -36,7 +36,7 @@ from schemas.errors import ConfigError, GroknetError
 from schemas.manifest import load_manifest
 from workers.collector import spare_collector
 from workers.http.connections import HttpLimits
-from workers.http.serving import GRACE_S, Health, PortTaken, Server, operations_routes, serve, waiting_room
+from workers.http.serving import STOP_S, Health, PortTaken, Server, operations_routes, serve, waiting_room
 from workers.indexer import build_indexer
 from workers.intake import Intake
 from workers.products import build_products
@@ -54,7 +54,6 @@ _DRAIN_MARGIN_S = 5.0  # after a worker's own budget; then the process is killed
 PRODUCTS_DRAIN_S = 10.0  # the plan that is under way
 _AGAIN_S = 10.0  # the pause after a failed change of the epoch
 _SWITCH_S = 0.001  # how long a search waits for a merge or a writer to yield the interpreter; the default is 5 ms
-SEARCH_DRAIN_S = GRACE_S + 5.0  # the HTTP server gives open requests GRACE_S, and itself 5 s more (`Server.stop`)
 INDEXER_DRAIN_S = 25.0  # a last snapshot of a million hashes takes seconds
 
 
@@ -197,7 +196,7 @@ def run_search(loaded: Loaded, port: int | None) -> None:
     """Run the search service of a home until the process is told to stop."""
     settings = loaded.config.search
     with (
-        worker_process(loaded, "search", SEARCH_DRAIN_S + _DRAIN_MARGIN_S) as process,
+        worker_process(loaded, "search", STOP_S + _DRAIN_MARGIN_S) as process,
         ExitStack() as stack,
         ExitStack() as serving,  # ends first, because open requests need engine and store
     ):

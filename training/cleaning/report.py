@@ -139,25 +139,26 @@ def _noise(source: Source, sample: _Sample, radii: Path) -> str:
 
 
 def _merges(source: Source, marks: Sequence[Mark]) -> str:
-    shown = [
-        f"<div class=group><p><b>{escape(mark.product)}</b> is <b>{escape(mark.into)}</b></p>"
-        + _photo(source, mark.photo, "kept", "taken for the other label")
-        + _photo(source, mark.kept, "kept", "nearest of the other label")
-        + f"<figure><figcaption>{_said(mark)}</figcaption></figure></div>"
-        for mark in _even(marks)
-    ]
-    return _section("Labels that are one product", f"{len(marks):,} merges.", shown)
+    words = "{} is {}", "kept", "taken for the other label", "nearest of the other label"
+    return _section("Labels that are one product", f"{len(marks):,} merges.", _pairs(source, marks, words))
 
 
 def _relabelled(source: Source, marks: Sequence[Mark]) -> str:
-    shown = [
-        f"<div class=group><p>from <b>{escape(mark.product)}</b> to <b>{escape(mark.into)}</b></p>"
-        + _photo(source, mark.photo, "out", "has another product")
-        + _photo(source, mark.kept, "kept", "nearest photo of the new product")
+    words = "from {} to {}", "out", "has another product", "nearest photo of the new product"
+    return _section("Photos of another product", f"{len(marks):,} photos.", _pairs(source, marks, words))
+
+
+def _pairs(source: Source, marks: Sequence[Mark], words: tuple[str, str, str, str]) -> list[str]:
+    """Some of the marks, each with its photo and the one that explains it. `words`: a title with places for both
+    labels, how the photo is shown, and what stands below either photo."""
+    title, kind, one, other = words
+    return [
+        f"<div class=group><p>{title.format(f'<b>{escape(mark.product)}</b>', f'<b>{escape(mark.into)}</b>')}</p>"
+        + _photo(source, mark.photo, kind, one)
+        + _photo(source, mark.kept, "kept", other)
         + f"<figure><figcaption>{_said(mark)}</figcaption></figure></div>"
         for mark in _even(marks)
     ]
-    return _section("Photos of another product", f"{len(marks):,} photos.", shown)
 
 
 def _unread(marks: Marks) -> str:

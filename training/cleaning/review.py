@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from training.cleaning.marks import LEAVES_OUT, Mark, Marks, What
@@ -111,7 +111,7 @@ def take_decisions(queue: Queue, marks: Marks) -> Reviewed:
             added += more
             again += [mark.id for mark in more if new]
     undone, redone = marks.undo(wrong), marks.redo(right)
-    before = {mark.id for mark in marks.in_force(STEP)}
+    before = {mark.id for mark, _ in marks.all(STEP)}
     marks.write(STEP, {"decisions": len(decisions), "line": queue.last_line}, added)  # a crash before repeats all
     redone += marks.redo(again)  # what a person added, took back with `undo`, and added again
     seconds = sum(one.seconds for one in decisions.values()) / max(1, len(decisions))
@@ -187,40 +187,41 @@ def _noise(product: str, group: Sequence[Mark], photos: Sequence[str], undone: C
 
 
 def _merge(mark: Mark, photos: Mapping[str, Sequence[str]], undone: Container[str]) -> Item:
-    sides = [
-        list(dict.fromkeys([first, *photos.get(label, ())]))[:_SIDE]
-        for label, first in ((mark.product, mark.photo), (mark.into, mark.kept))
-    ]
-    count = len(sides[0])
-    return Item(
-        id=_id("merge", _pair(mark)),
-        kind="merge",
-        photos=(*sides[0], *sides[1]),
-        question="Are these two labels one product?",
-        choices=(SAME, DIFFERENT),
-        proposal={
-            "groups": [list(range(count)), list(range(count, count + len(sides[1])))],
-            "names": [mark.product, mark.into],
-            "in_force": mark.id not in undone,
-        },
-        urgency=1 - float(mark.why["share"]),
-    )
+    one = [mark.photo, *photos.get(mark.product, ())]
+    question = "Are these two labels one product?"
+    shown = _sides(one, [mark.kept, *photos.get(mark.into, ())])
+    return _two_sides(mark, shown, _id("merge", _pair(mark)), question, undone=mark.id in undone, clear="share")
 
 
 def _relabelled(mark: Mark, photos: Mapping[str, Sequence[str]], undone: Container[str]) -> Item:
-    theirs = [path for path in dict.fromkeys([mark.kept, *photos.get(mark.into, ())]) if path != mark.photo][:_SIDE]
+    question = f"Does the photo of {mark.product} show {mark.into}?"
+    shown = _sides([mark.photo], [mark.kept, *photos.get(mark.into, ())])
+    return _two_sides(mark, shown, _id("relabel", _move(mark)), question, undone=mark.id in undone, clear="clear_by")
+
+
+def _sides(one: Iterable[str], other: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The photos of each side of an item, none of them twice."""
+    left = list(dict.fromkeys(one))[:_SIDE]
+    return left, [path for path in dict.fromkeys(other) if path not in left][:_SIDE]
+
+
+def _two_sides(
+    mark: Mark, sides: tuple[list[str], list[str]], name: str, question: str, *, undone: bool, clear: str
+) -> Item:
+    """An item with photos side by side. `clear` names the number of the mark that says how sure it is, 0 to 1."""
+    left, right = sides
     return Item(
-        id=_id("relabel", _move(mark)),
+        id=name,
         kind="merge",
-        photos=(mark.photo, *theirs),
-        question=f"Does the photo of {mark.product} show {mark.into}?",
+        photos=(*left, *right),
+        question=question,
         choices=(SAME, DIFFERENT),
         proposal={
-            "groups": [[0], list(range(1, 1 + len(theirs)))],
+            "groups": [list(range(len(left))), list(range(len(left), len(left) + len(right)))],
             "names": [mark.product, mark.into],
-            "in_force": mark.id not in undone,
+            "in_force": not undone,
         },
-        urgency=1 - float(mark.why["clear_by"]),
+        urgency=1 - float(mark.why[clear]),
     )
 
 

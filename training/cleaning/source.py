@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,14 +35,10 @@ class Source:
 
     folder: Path
     reader: str
-    rows: Sequence[Row]
+    rows: PackedRows
     skipped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     junk: int = 0
-
-    def products(self, column: str) -> list[str]:
-        """The product of each row, "" where the column is empty or missing."""
-        return [row.get(column, "") for row in self.rows]
 
 
 def open_source(folder: Path, reader: str = "") -> Source:

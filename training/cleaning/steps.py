@@ -156,15 +156,15 @@ class Cleaning:
         self.embed(embedder, "noise")
         rows, vectors = self._seen(embedder, "noise")
         labels = [row.get(self.product, "") for row in rows]
-        marks = relabel_marks(
+        radius, marks = relabel_marks(
             [row["path"] for row in rows],
             [into.get(label, label) for label in labels],
             vectors,
             np.array([row["path"] in wrong for row in rows], bool),
-            clear_by=settings.clear_by,
-            radius=settings.radius or float(noise["strict"]),
+            strict=float(noise["strict"]),
+            settings=settings,
         )
-        return self.marks.write("relabel", _as_values(settings), marks)
+        return self.marks.write("relabel", _as_values(settings) | {"radius": radius}, marks)
 
     def has_products(self) -> bool:
         """Whether there are two products or more to compare."""

@@ -33,7 +33,7 @@ def write_labels(source: Source, marks: Marks, out: Path, product: str) -> int:
     refuse_foreign(table)
     gone, into, relabelled = marks.left_out(), marks.products(), marks.relabelled()
     own = ["path", "split", product, SOURCE]
-    others = dict.fromkeys(name for row in source.rows for name in row if name not in own)
+    others = [name for name in source.rows.columns() if name not in own]
     count = 0
 
     def rows() -> Iterator[Row]:

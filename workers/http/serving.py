@@ -34,6 +34,7 @@ from workers.watching.declared import WorkerKind, registry_of
 _log = logging.getLogger(__name__)
 
 GRACE_S = 10  # to finish open requests at a stop; less than the 25 s that a worker has to drain
+STOP_S = GRACE_S + 5.0  # that `Server.stop` takes at most
 START_S = 30.0  # an application that has not started by then has failed
 
 
@@ -229,9 +230,9 @@ class Server:
     def stop(self) -> None:
         """Accept no more connections, finish open requests within 10 s, and return. Idempotent."""
         self._server.should_exit = True
-        self._thread.join(GRACE_S + 5.0)
+        self._thread.join(STOP_S)
         if self._thread.is_alive():
-            _log.warning("HTTP on port %d did not stop within %d s; it ends with the process", self.port, GRACE_S)
+            _log.warning("HTTP on port %d did not stop within %d s; it ends with the process", self.port, STOP_S)
 
 
 def serve(app: ASGIApp, host: str, port: int, limits: HttpLimits | None = None) -> Server:

@@ -156,14 +156,15 @@ def relabel(
     ] = 0.05,
     radius: Annotated[
         float,
-        Parameter(help="Squared L2 distance to the product's nearest photo. 0 takes denoise's strict radius."),
+        Parameter(help="Squared L2 distance to the product's nearest photo. 0 chooses it from the data."),
     ] = 0.0,
     json: JsonOption = False,
 ) -> Exit:
     """Find the product of photos that denoise left out. They are kept under its label.
 
     A photo goes to the product that is most alike, if the product's nearest photo is within the radius and no other
-    product is nearly as much alike. Other photos stay left out.
+    product is nearly as much alike. Other photos stay left out. The radius is chosen so that hardly any photo of a
+    product that the folder does not have would get a label.
 
     Run denoise and merge first: two labels of one product are equally alike, so nothing is clear. Output as of dedup.
     """
@@ -368,7 +369,7 @@ def _remember(source: Source, out: Path, product: str) -> None:
 
     if (out / _ABOUT).is_file():
         before = json_module.loads((out / _ABOUT).read_text())["product"]
-        if before != product and any(mark.step in ("noise", "merge", "relabel") for mark in Marks(out).in_force()):
+        if before != product and any(mark.step in ("noise", "merge", "relabel") for mark, _ in Marks(out).all()):
             text = f"{out} is a cleaning by the column {before!r}, and its marks name labels of that one"
             raise CommandError(f"--product {product}: {text}; give another --out", Exit.USAGE)
     about = {"folder": str(source.folder.resolve()), "reader": source.reader, "product": product}
@@ -386,9 +387,10 @@ def _reopened(out: Path) -> Cleaning:
 
 def _need_column(source: Source, product: str) -> None:
     """Refuse a column that was named and that no photo has. Without the default one there are no products."""
-    if product == "product" or any(product in row for row in source.rows):
+    columns = source.rows.columns()
+    if product == "product" or product in columns:
         return
-    there = sorted({name for row in source.rows[:1000] for name in row} - {"path", "split"})
+    there = [name for name in columns if name not in ("path", "split")]
     raise CommandError(f"--product {product}: there is no such column; there are {', '.join(there)}", Exit.USAGE)
 
 

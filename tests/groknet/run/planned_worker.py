@@ -1,7 +1,8 @@
 """A worker whose lives go as planned: HOME/NAME.plan has a word a life, the last one for every life after it.
 
 A number: say why and end at once with this exit code. `ready`: become ready and work until told to stop. `crash`:
-become ready, and end with exit code 1 once the file HOME/NAME.crash is there.
+become ready, and end with exit code 1 once the file HOME/NAME.crash is there. `untidy`: as `ready`, but end with exit
+code 1 when told to stop.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ def main() -> int:
     plan = (home / f"{name}.plan").read_text().split()
     word = plan[min(life, len(plan) - 1)]
     print(f"groknet: {name} ends in life {life}", flush=True)
-    return int(word) if word.isdigit() else _work(home, kind, slot, name, crash=word == "crash")
+    if word.isdigit():
+        return int(word)
+    code = _work(home, kind, slot, name, crash=word == "crash")
+    return 1 if word == "untidy" else code
 
 
 def _work(home: Path, kind: str, slot: int, name: str, *, crash: bool) -> int:

@@ -144,6 +144,23 @@ def test_a_command_that_needs_all_workers_ends_when_one_is_given_up(rig: Make) -
     assert background.stop(10.0)
 
 
+def test_a_stop_names_the_worker_that_did_not_end_in_order(rig: Make) -> None:
+    town = rig(tagger="untidy", search="ready")
+    town.until(lambda: town.supervisor.ready)
+    assert not town.supervisor.stop(START_S, lambda: False)
+    bad = [line for line in town.said if "did not end in order" in line]
+    assert len(bad) == 1
+    assert bad[0].startswith("tagger did not end in order (exit code 1): ")
+    assert str(town.home.logs / "tagger.log") in bad[0]
+
+
+def test_workers_that_end_in_order_are_not_named(rig: Make) -> None:
+    town = rig(tagger="ready", search="ready")
+    town.until(lambda: town.supervisor.ready)
+    assert town.supervisor.stop(START_S, lambda: False)
+    assert not town.told("did not end in order")
+
+
 def test_names_of_a_supervisor_are_not_taken_while_its_child_is_between_two_lives(rig: Make) -> None:
     town = rig(tagger="crash 3 ready", tagger_2="ready")
     town.until(lambda: town.supervisor.ready)

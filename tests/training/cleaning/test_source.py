@@ -79,12 +79,12 @@ def test_a_table_and_shards_are_found_by_what_lies_there(tmp_path: Path) -> None
         "path,split,product\na.jpg,train,x\nb.jpg,test,y\nc.jpg,train,x\nc.jpg,train,x\n"
     )
     source = open_source(folder)
-    assert (source.reader, source.products("product")) == ("csv", ["x", "y", "x"])
+    assert (source.reader, [row["product"] for row in source.rows]) == ("csv", ["x", "y", "x"])
     assert "only the first counts" in source.notes[-1]
     write_shards(folder, read("csv", folder).rows[:3], tmp_path / "shards")
     packed = open_source(tmp_path / "shards")
     assert packed.reader == "webdataset"
-    assert sorted(packed.products("product")) == ["x", "x", "y"]
+    assert sorted(row["product"] for row in packed.rows) == ["x", "x", "y"]
 
 
 def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:

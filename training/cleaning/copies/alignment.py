@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from training.cleaning.copies.frames import without_frames
+from training.cleaning.copies.frames import inside_frames
 from training.cleaning.copies.hashes import Floats, Greys
 
 SIDE = 32  # pixels of the compared pictures
@@ -37,7 +37,7 @@ def likeness(left: Greys, right: Greys) -> NDArray[np.float32]:
         float32 [n], 1 for equal edges, near 0 for unrelated ones. A pair of two flat pictures gets the closeness of
         their grey values instead, because such pictures have no edges.
     """
-    framed, ours, theirs = without_frames(left, right)
+    framed, ours, theirs = inside_frames(left, right)
     if len(framed):
         left, right = left.copy(), right.copy()
         left[framed], right[framed] = ours, theirs
@@ -74,7 +74,7 @@ def likeness_under(left: Greys, right: Greys, numbers: NDArray[np.int64]) -> NDA
         warped = _warped(left[some].astype(np.float32), places, weights)
         found[some] = _correlation(_gradients(warped), _gradients(floats[some]), seen)
     found = _flat(left, right, found)
-    framed, ours, theirs = without_frames(left, right)
+    framed, ours, theirs = inside_frames(left, right)
     found[framed] = _likeness(ours, theirs)
     return found
 

@@ -20,7 +20,7 @@ _ALONG = 0.8  # of the line have such a step
 _ACROSS = ([2, 3], [2, 3], [0, 1], [0, 1])  # the sides left and right of each side, of top, bottom, left and right
 
 
-def without_frames(left: Greys, right: Greys) -> tuple[NDArray[np.int64], Greys, Greys]:
+def inside_frames(left: Greys, right: Greys) -> tuple[NDArray[np.int64], Greys, Greys]:
     """The pairs of which both pictures have a frame: their places, int64 [k], and what their frames surround, uint8
     [k, side, side] each.
 

@@ -39,18 +39,46 @@ class Nearer:
     by: Floats
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """How alike photos are to labels other than their own.
+
+    Attributes:
+        photos: their places, int64 [n].
+        labels: of each the other labels that it was compared with, int64 [n, k], as places in the list of labels.
+        alike: its likeness to these, float32 [n, k]; -1 for a label that is mixed with its own.
+        own: its likeness to its own label, float32 [n].
+    """
+
+    photos: Places
+    labels: Places
+    alike: Floats
+    own: Floats
+
+
 def nearer_elsewhere(vectors: Floats, cores: Sequence[Places], *, least: float, most_mixed: float) -> Nearer:
-    """The photos that are nearer to another label by `least` or more.
+    """The photos that are nearer to another label by `least` or more. `least` is a difference of two cosines; the other
+    arguments are those of `elsewhere`."""
+    if sum(len(core) >= LEAST_CORE for core in cores) < 2:
+        return Nearer(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+    seen = elsewhere(vectors, cores, most_mixed)
+    best = seen.alike.argmax(1)[:, None]
+    by = np.take_along_axis(seen.alike, best, 1)[:, 0] - seen.own
+    found = np.flatnonzero(by >= least)
+    found = found[np.argsort(seen.photos[found])]
+    return Nearer(seen.photos[found], np.take_along_axis(seen.labels, best, 1)[:, 0][found], by[found])
+
+
+def elsewhere(vectors: Floats, cores: Sequence[Places], most_mixed: float) -> Elsewhere:
+    """Compare all photos of labels that have `LEAST_CORE` or more with the other labels that have as many.
 
     Args:
         vectors: float32 [n, d], unit rows.
-        cores: for each label the places of the photos that are thought to be right. No photo has two labels.
-        least: a difference of two cosines.
+        cores: for each label the places of the photos that are thought to be right. No photo has two labels, and two
+            labels or more have enough photos.
         most_mixed: pairs of labels tell nothing if a larger share of the photos of one is nearer to the other.
     """
     judged = np.array([label for label, core in enumerate(cores) if len(core) >= LEAST_CORE], np.int64)
-    if len(judged) < 2:
-        return Nearer(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
     photos = np.concatenate([cores[label] for label in judged])
     owner = np.repeat(judged, [len(cores[label]) for label in judged])
     means = np.stack([vectors[cores[label]].mean(0) for label in judged])
@@ -60,11 +88,7 @@ def nearer_elsewhere(vectors: Floats, cores: Sequence[Places], *, least: float, 
     count = others.shape[1]
     alike = likeness(vectors, cores, np.repeat(photos, count), others.ravel()).reshape(-1, count)
     alike[_mixed(owner, others, alike > own[:, None], len(cores)) > most_mixed] = -1
-    best = alike.argmax(1)[:, None]
-    by = np.take_along_axis(alike, best, 1)[:, 0] - own
-    found = np.flatnonzero(by >= least)
-    found = found[np.argsort(photos[found])]
-    return Nearer(photos[found], np.take_along_axis(others, best, 1)[:, 0][found], by[found])
+    return Elsewhere(photos, others, alike, own)
 
 
 def shortlists(vectors: Floats, means: Floats, own: Places | None = None) -> Places:
@@ -80,9 +104,9 @@ def shortlists(vectors: Floats, means: Floats, own: Places | None = None) -> Pla
     return made
 
 
-def likeness(vectors: Floats, cores: Sequence[Places], photos: Places, labels: Places) -> Floats:
-    """The likeness of each photo to the label at its place, without itself, float32 [n]: the mean cosine to the
-    `PHOTOS` photos of the label that are most alike.
+def likeness(vectors: Floats, cores: Sequence[Places], photos: Places, labels: Places, count: int = PHOTOS) -> Floats:
+    """The likeness of each photo to the label at its place, without itself, float32 [n]: the mean cosine to the `count`
+    photos of the label that are most alike.
 
     Args:
         vectors: float32 [n, d], unit rows.
@@ -99,7 +123,7 @@ def likeness(vectors: Floats, cores: Sequence[Places], photos: Places, labels: P
             part = group[start : start + _AT_ONCE]
             cosines = vectors[photos[part]] @ theirs
             cosines[photos[part][:, None] == core] = -1
-            made[part] = -np.partition(-cosines, PHOTOS - 1, axis=1)[:, :PHOTOS].mean(1)
+            made[part] = -np.partition(-cosines, count - 1, axis=1)[:, :count].mean(1)
     return made
 
 

@@ -33,7 +33,7 @@ SAMPLES = 2  # of DBSCAN, as published: a photo and one neighbour make a core
 LADDER = 40  # radii that are tried
 MOST_PHOTOS = 10_000  # of one product that are compared at once: 400 MB of distances
 MOST_COMPARED = 500  # photos of one product that choose the radii, spread evenly over all
-MOST = 0.8  # of a label's photos have their next one within the distance at which two labels may be one product
+USUAL = 0.8  # of a label's photos have their next one within the distance at which two labels may be one product
 MOST_JUDGED = 500  # products that choose the radii, spread evenly over all; more would not change them
 
 
@@ -261,7 +261,7 @@ def _strangers(groups: Sequence[Floats], own: Sequence[Floats]) -> list[Floats]:
     central = np.stack([group[apart.sum(1).argmin()] for group, apart in zip(groups, own, strict=True)])
     far = [squared(group, central) for group in groups]
     nearest = np.stack([apart.min(0) for apart in far])  # [label, the central photo of another]
-    usual = np.array([np.quantile(_to_next(apart), MOST) for apart in own])
+    usual = np.array([np.quantile(_to_next(apart), USUAL) for apart in own])
     one = nearest <= usual[:, None]
     one &= one.T
     np.fill_diagonal(one, True)

@@ -7,12 +7,13 @@ import pytest
 from PIL import Image, ImageDraw, ImageOps
 
 from tests.training.cleaning.pictures import picture
+from training.cleaning import DuplicateSettings
 from training.cleaning.copies.alignment import likeness, likeness_under
 from training.cleaning.copies.frames import frames
 from training.cleaning.copies.hashes import Greys
 
 PHOTOS = 24
-LEAST = 0.75  # from which on `groknet data dedup` takes two photos for copies
+LEAST = DuplicateSettings().likeness  # from which on two photos are copies
 
 
 def grey(photo: Image.Image) -> np.ndarray:
