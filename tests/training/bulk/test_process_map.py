@@ -122,6 +122,14 @@ if __name__ == "__main__":
 """
 
 
+def runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def sleeps(seconds: float) -> int:
     """Sleep, and return the process."""
     time.sleep(seconds)
@@ -140,6 +148,6 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path, number: signal.
     process.wait(30)
     process.stdout.close()
     deadline = time.monotonic() + 30
-    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+    while any(map(runs, workers)):
         assert time.monotonic() < deadline, workers
         time.sleep(0.05)
